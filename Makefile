@@ -1,0 +1,24 @@
+# `make demo` and `make test` set up whatever they need first; a second call starts at once.
+PY := .venv/bin
+.PHONY: setup demo test test-pure lint bench
+
+setup:
+	@./setup.sh
+
+demo: setup
+	$(PY)/overlaybench run demo --out runs/demo-$$(date +%Y%m%d-%H%M%S)
+
+test: setup
+	$(PY)/python -m pytest
+
+test-pure: setup
+	$(PY)/python -m pytest -m "not lab"
+
+lint: setup
+	$(PY)/ruff check .
+	$(PY)/ruff format --check .
+	$(PY)/mypy
+	$(PY)/lint-imports
+
+bench: setup
+	$(PY)/python -m bench

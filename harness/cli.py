@@ -1,0 +1,5 @@
+"""The command line: `overlaybench ...`."""
+
+
+def main() -> None:
+    raise SystemExit(4)

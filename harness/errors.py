@@ -1,0 +1,80 @@
+"""The error classes; the class alone decides a trial's outcome and the program's exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+EXIT_OK = 0
+EXIT_EXPECTATION = 1
+EXIT_INPUT = 2
+EXIT_MACHINE = 3
+EXIT_HARNESS = 4
+
+
+class OverlaybenchError(Exception):
+    """Base of all errors that this program raises on purpose."""
+
+    exit_code = EXIT_HARNESS
+    outcome = "error"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong in a user's file; `line` counts from 1, 0 where there is none."""
+
+    file: str
+    line: int
+    field: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.field}: {self.text}"
+
+
+class ScenarioError(OverlaybenchError):
+    """The user's input is wrong; carries every problem found, not only the first."""
+
+    exit_code = EXIT_INPUT
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in problems))
+
+
+class EnvironmentError_(OverlaybenchError):
+    """The machine lacks something; `remedy` is the command that gets it."""
+
+    exit_code = EXIT_MACHINE
+
+    def __init__(self, missing: str, remedy: str) -> None:
+        self.missing = missing
+        self.remedy = remedy
+        super().__init__(f"{missing}; to get it: {remedy}")
+
+
+class OverlayError(OverlaybenchError):
+    """The overlay under test failed: its trial is `failed`, the campaign goes on."""
+
+    outcome = "failed"
+
+
+class LabError(OverlaybenchError):
+    """The lab could not be built or driven: our fault, the trial is an `error`."""
+
+
+class LabNotAsDeclared(OverlaybenchError):
+    """A NAT or link is not what its label says: the trial is `invalid`, never a result."""
+
+    outcome = "invalid"
+
+
+class CommandFailed(LabError):
+    """A subprocess failed; carries what it was, how it ended and the end of what it said."""
+
+    def __init__(self, argv: Sequence[str], status: int, stderr: str, where: str = "") -> None:
+        self.argv = tuple(argv)
+        self.status = status
+        self.stderr = stderr[-2000:]
+        place = f" on {where}" if where else ""
+        super().__init__(f"`{' '.join(argv)}`{place} ended with status {status}: {self.stderr.strip() or '(silent)'}")

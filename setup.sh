@@ -1,0 +1,71 @@
+#!/bin/sh
+# Sets up everything that `make demo` and `make test` need; safe to call again, and then returns at once.
+# Exit 0: ready. Exit 3: the machine lacks something that needs root; the exact command is printed.
+set -eu
+cd "$(dirname "$0")"
+
+# What the harness itself needs. gcc builds the link helper; mininet brings mnexec.
+required="nftables iproute2 iputils-ping iperf3 mininet util-linux ethtool python3 python3-venv gcc libc6-dev make"
+# The subjects of the bundled scenarios; a distribution without one of them still gets the rest.
+subjects="openvpn nebula"
+
+stamp=".venv/.setup-$(cat setup.sh pyproject.toml constraints.txt setup.py 2>/dev/null | sha256sum | cut -c1-16)"
+[ -e "$stamp" ] && [ -x .venv/bin/overlaybench ] && exit 0
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+
+missing_of() {
+    for package in "$@"; do
+        case "$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null || true)" in
+            *" installed") ;;
+            *) printf '%s ' "$package" ;;
+        esac
+    done
+}
+
+command -v dpkg-query >/dev/null || { say "this is not a Debian or Ubuntu machine; install by hand: $required $subjects"; exit 3; }
+need=$(missing_of $required)
+want=$(missing_of $subjects)
+if [ -n "$need$want" ]; then
+    if [ "$(id -u)" = 0 ]; then as_root=""
+    elif command -v sudo >/dev/null && { sudo -n true 2>/dev/null || [ -t 0 ]; }; then as_root="sudo"
+    else
+        if [ -n "$need" ]; then
+            say "these Debian packages are missing: $need$want"
+            say "run this as root, then call me again:"
+            echo "apt-get update && apt-get install -y --no-install-recommends $need$want" >&2
+            exit 3
+        fi
+        say "going on without: $want(to have it: apt-get install -y --no-install-recommends $want)"
+        want=""
+        as_root=none
+    fi
+    if [ "$as_root" != none ]; then
+        say "installing Debian packages: $need$want"
+        $as_root apt-get update -qq
+        [ -z "$need" ] || $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $need >&2
+        for package in $want; do
+            $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$package" >&2 ||
+                say "no package $package here; \`overlaybench doctor\` says how else to get it"
+        done
+    fi
+fi
+
+# systemd's udev rules make this device 0666; a machine without udev may not, and then only root has tunnels.
+if [ "$(id -u)" = 0 ] && [ -c /dev/net/tun ] && [ "$(stat -c %a /dev/net/tun)" != 666 ]; then
+    say "making /dev/net/tun usable by everybody, as udev does"
+    chmod 0666 /dev/net/tun
+fi
+
+# The distribution's own Python first: unlike one below /root it can be run by every user.
+for python in /usr/bin/python3 python3.13 python3.12 python3.11 python3 ""; do
+    [ -n "$python" ] || { say "no Python of version 3.11 or later with venv; run as root: apt-get install -y python3.11-venv"; exit 3; }
+    "$python" -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break
+done
+
+say "making .venv with $python and installing the Python packages"
+[ -x .venv/bin/python ] && .venv/bin/python -c '' 2>/dev/null || { rm -rf .venv; "$python" -m venv .venv; }
+rm -f .venv/.setup-*
+.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+touch "$stamp"
+say "ready: .venv/bin/overlaybench"
