@@ -1,4 +1,4 @@
-"""The record: one measurement, one line of records.jsonl. The fields and their order are fixed (docs: results/README.md)."""
+"""The record: one measurement, one line of records.jsonl. Fields and their order are fixed (results/README.md)."""
 
 from __future__ import annotations
 

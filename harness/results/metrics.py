@@ -1,0 +1,135 @@
+"""The metrics: what each is, its unit, which way is better, and how it is estimated (results/README.md says more)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Estimator = Literal["proportion", "median", "censored median"]
+Better = Literal["higher", "lower", "neither"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a metric means. `min_effect` is the smallest change worth calling a regression, as a share of the
+    baseline's value (of 1 for a proportion); `min_absolute` its floor in the metric's own unit."""
+
+    name: str
+    unit: str
+    definition: str
+    source: str
+    better: Better = "neither"
+    estimator: Estimator = "median"
+    min_effect: float = 0.1
+    min_absolute: float = 0.0
+
+
+_LIST = (
+    Metric("duration_s", "s", "Wall time of the trial, sandbox included; ends the trial.", "this project"),
+    Metric("lab_start_s", "s", "From the worker's start until nodes, routers and links stand.", "this project"),
+    Metric("fixed_overhead_s", "s", "Worker start to first probe, without the overlay's own start.", "this project"),
+    Metric(
+        "link_lateness_p99_us",
+        "us",
+        "How much later than due the link emulator sent a packet, 99th percentile.",
+        "this project",
+    ),
+    Metric(
+        "time_to_ready_s",
+        "s",
+        "From the first daemon's start until every daemon met its readiness condition.",
+        "this project",
+        better="lower",
+        min_absolute=0.1,
+    ),
+    Metric(
+        "connect_success",
+        "1",
+        "1 when an overlay packet was answered within the deadline, else 0.",
+        "RFC 2678 (connectivity)",
+        better="higher",
+        estimator="proportion",
+    ),
+    Metric(
+        "hole_punch_success",
+        "1",
+        "1 when ciphertext went directly both ways within the deadline, as router and relay counters saw it, else 0.",
+        "RFC 5128, RFC 8445",
+        better="higher",
+        estimator="proportion",
+    ),
+    Metric(
+        "time_to_connect_s",
+        "s",
+        "From both daemons running to the first answered overlay packet; censored at the deadline.",
+        "this project",
+        better="lower",
+        estimator="censored median",
+        min_absolute=0.1,
+    ),
+    Metric(
+        "time_to_direct_s",
+        "s",
+        "From both daemons running to the first answered overlay packet on a direct path; censored at the deadline.",
+        "this project",
+        better="lower",
+        estimator="censored median",
+        min_absolute=0.1,
+    ),
+    *(
+        Metric(
+            f"rtt_{part}_ms",
+            "ms",
+            f"Round-trip time through the overlay: {text} of the trial's samples.",
+            "RFC 2681",
+            better="lower",
+            min_absolute=0.2,
+        )
+        for part, text in (
+            ("min", "smallest"),
+            ("p50", "median"),
+            ("p95", "95th percentile"),
+            ("p99", "99th percentile"),
+            ("max", "largest"),
+        )
+    ),
+    Metric(
+        "loss_ratio",
+        "1",
+        "Share of probes that got no answer.",
+        "RFC 2680, RFC 6673",
+        better="lower",
+        min_absolute=0.005,
+    ),
+    Metric("underlay_rtt_p50_ms", "ms", "Median round-trip time without overlay, same lab.", "RFC 2681"),
+    Metric(
+        "added_rtt_p50_ms",
+        "ms",
+        "Median overlay round-trip time minus the underlay's of the same lab.",
+        "RFC 8219 section 7.2 (by analogy)",
+        better="lower",
+        min_absolute=0.2,
+    ),
+    Metric(
+        "tcp_throughput_mbit",
+        "Mbit/s",
+        "TCP goodput through the overlay, src to dst, warm-up omitted.",
+        "RFC 6349",
+        better="higher",
+    ),
+    Metric("underlay_tcp_throughput_mbit", "Mbit/s", "TCP goodput without overlay, same lab.", "RFC 6349"),
+    Metric(
+        "tcp_throughput_ratio",
+        "1",
+        "TCP goodput through the overlay as a share of the underlay's in the same lab.",
+        "RFC 6349",
+        better="higher",
+    ),
+)
+
+METRICS = {metric.name: metric for metric in _LIST}
+
+
+def metric_of(name: str, unit: str = "") -> Metric:
+    """The metric's entry; a metric of somebody else's probe is a plain median of unknown direction."""
+    return METRICS.get(name) or Metric(name, unit, "", "")

@@ -1,0 +1,181 @@
+"""The result folder of one run: written as trials end, so that a killed run loses at most the trial in progress."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from harness.errors import OverlaybenchError
+from harness.results.frame import records_table, table_frame
+from harness.results.lines import Lines, OtherSchema, is_terminating, parse_line, read_lines
+from harness.results.record import Record
+from harness.results.summary import summarise
+
+# The parquet file says which records.jsonl it was made from, so that a reader knows when it is out of date.
+PARQUET_SOURCE_SIZE = b"overlaybench.records_jsonl_bytes"
+PARQUET_PROBLEMS = b"overlaybench.problems"
+
+
+class ResultFolderError(OverlaybenchError):
+    """The folder is no result folder, is one already, or is being written by another run."""
+
+    exit_code = 2
+
+
+class RunFolder:
+    """A run's result folder.
+
+    A trial's records are appended in one call, the terminating record (probe `trial`, metric `duration_s`) last:
+    its line is what makes the trial finished. One process writes at a time; the first `append` takes a lock that
+    ends with the process.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self.manifest_path = self.path / "manifest.json"
+        self.plan_path = self.path / "plan.json"
+        self.records_path = self.path / "records.jsonl"
+        self.parquet_path = self.path / "records.parquet"
+        self.summary_path = self.path / "summary.csv"
+        self._file: FileIO | None = None
+
+    def create(self, manifest: Mapping[str, Any], plan: Sequence[Mapping[str, Any]]) -> None:
+        """Starts a new folder. Raises ResultFolderError when one is there already: results are never overwritten."""
+        if self.manifest_path.exists() or self.records_path.exists():
+            raise ResultFolderError(f"{self.path}: holds results already; continue them with --resume, or name another")
+        (self.path / "trials").mkdir(parents=True, exist_ok=True)
+        write_atomically(self.plan_path, (json.dumps(list(plan), indent=1, ensure_ascii=False) + "\n").encode())
+        write_atomically(self.records_path, b"")
+        self.write_manifest(manifest)
+
+    def write_manifest(self, manifest: Mapping[str, Any]) -> None:
+        """Replaces manifest.json in one step (the end of a run adds what only then is known)."""
+        write_atomically(self.manifest_path, (json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode())
+
+    def manifest(self) -> dict[str, Any]:
+        """The manifest. Raises ResultFolderError when it is missing or unreadable."""
+        return dict(_read_json(self.manifest_path, dict))
+
+    def plan(self) -> list[dict[str, Any]]:
+        """The planned trials. Raises ResultFolderError when plan.json is missing or unreadable."""
+        return list(_read_json(self.plan_path, list))
+
+    def append(self, records: Sequence[Record]) -> None:
+        """Adds one trial's records, on the disk when this returns.
+
+        Raises ValueError when the records are not one trial's, ended by its terminating record, or hold a number that
+        JSON does not have (NaN, infinity); ResultFolderError when another process writes here.
+        """
+        rows = [record.as_dict() for record in records]
+        ends = [index for index, row in enumerate(rows) if is_terminating(row)]
+        if len({row["trial"] for row in rows}) != 1 or ends != [len(rows) - 1]:
+            raise ValueError("append takes the records of one trial, its trial duration_s record last")
+        text = "".join(json.dumps(row, allow_nan=False, ensure_ascii=False) + "\n" for row in rows)
+        if self._file is None:
+            self._file = self._open()
+        _write_all(self._file, text.encode())
+        os.fsync(self._file.fileno())
+
+    def finished_trials(self) -> set[str]:
+        """The trials whose terminating record is there; whatever else is planned is still to run."""
+        return self.read().finished
+
+    def read(self) -> Lines:
+        """All records of finished trials, and the lines that do not count."""
+        if not self.records_path.exists():
+            return Lines()
+        with self.records_path.open("rb") as file:
+            return read_lines(file)
+
+    def finish(self) -> Lines:
+        """Writes records.parquet and summary.csv from records.jsonl (again, when they are there)."""
+        lines = self.read()
+        table = records_table(lines.records)
+        source = {
+            PARQUET_SOURCE_SIZE: str(self.records_path.stat().st_size).encode(),
+            PARQUET_PROBLEMS: json.dumps([[problem.line, problem.text] for problem in lines.problems]).encode(),
+        }
+        table = table.replace_schema_metadata(source)
+        part = self.parquet_path.with_suffix(".parquet.part")
+        pq.write_table(table, part, compression="zstd")
+        part.replace(self.parquet_path)
+        summary = summarise(table_frame(table))
+        write_atomically(self.summary_path, summary.to_csv(index=False, float_format="%.6g").encode())
+        return lines
+
+    def close(self) -> None:
+        """Gives up the right to write."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _open(self) -> FileIO:
+        file = FileIO(self.records_path, "a+")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            raise ResultFolderError(f"{self.path}: another run is writing here") from None
+        # What follows the last terminating record is the half of a trial that a killed run left; that trial runs again.
+        end, whole = _end_of_last_trial(self.records_path)
+        file.truncate(end)
+        if not whole:
+            _write_all(file, b"\n")
+        return file
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Writes a file so that a reader, or a run that was killed here, has the old content or the new, never a part."""
+    part = path.with_name(path.name + ".part")
+    with part.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def _write_all(file: FileIO, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
+
+
+def _end_of_last_trial(path: Path) -> tuple[int, bool]:
+    """Where the last terminating record ends, and whether its newline is there too."""
+    end, whole = 0, True
+    for offset, line in _lines_with_ends(path):
+        try:
+            if is_terminating(parse_line(line)):
+                end, whole = offset, line.endswith(b"\n")
+        except OtherSchema as error:
+            raise ResultFolderError(f"{path}: written by another version of this program: {error}") from None
+        except ValueError:
+            continue
+    return end, whole
+
+
+def _lines_with_ends(path: Path) -> Iterator[tuple[int, bytes]]:
+    offset = 0
+    with path.open("rb") as file:
+        for line in file:
+            offset += len(line)
+            yield offset, line
+
+
+def _read_json(path: Path, kind: type) -> Any:
+    try:
+        data = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise ResultFolderError(f"{path.parent}: no result folder (it has no {path.name})") from None
+    except ValueError as error:
+        raise ResultFolderError(f"{path}: unreadable: {error}") from None
+    if not isinstance(data, kind):
+        raise ResultFolderError(f"{path}: holds a {type(data).__name__}, not a {kind.__name__}")
+    return data
