@@ -1,0 +1,149 @@
+"""What a backend says of its own work, and when that makes a trial invalid (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Final
+
+# Upper bounds of the lateness histogram's buckets: eight to each doubling, from 1 us to a bit over 1 s.
+SUB_BUCKETS: Final = 8
+DOUBLINGS: Final = 21
+BUCKETS: Final = SUB_BUCKETS * DOUBLINGS
+
+
+def bucket_upper_us(index: int) -> float:
+    """Upper bound in us of histogram bucket `index`; the last one is open."""
+    return float(2.0 ** ((index + 1) / SUB_BUCKETS)) if index < BUCKETS - 1 else float("inf")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DirectionCounts:
+    """Frames of one direction of one link, counted by the backend; all counts are frames.
+
+    `lateness` is a histogram of (actual - scheduled) send time with `BUCKETS` buckets, empty where a backend cannot
+    tell.
+    """
+
+    received: int = 0
+    sent: int = 0
+    lost: int = 0
+    queue_drops: int = 0
+    oversize_drops: int = 0
+    duplicated: int = 0
+    corrupted: int = 0
+    reordered: int = 0
+    ingress_drops: int = 0
+    send_errors: int = 0
+    lateness: tuple[int, ...] = ()
+
+    def since(self, earlier: DirectionCounts) -> DirectionCounts:
+        """Counts of the time between `earlier` and this."""
+        past = earlier.lateness or (0,) * len(self.lateness)
+        numbers = {
+            f.name: getattr(self, f.name) - getattr(earlier, f.name) for f in fields(self) if f.name != "lateness"
+        }
+        return DirectionCounts(**numbers, lateness=tuple(a - b for a, b in zip(self.lateness, past, strict=True)))
+
+    def lateness_us(self, quantile: float) -> float | None:
+        """Upper bound in us of the bucket that holds the quantile (0 to 1); None without any frame."""
+        return histogram_quantile(self.lateness, quantile)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accounting:
+    """A backend's account: `counts[link][way]` with way `up` or `down`, and the declared delay of each in ms.
+
+    `cpu_s` is what the helper used of a processor in `wall_s` seconds, None where the kernel did the work.
+    """
+
+    backend: str
+    counts: Mapping[str, Mapping[str, DirectionCounts]] = field(default_factory=dict)
+    delay_ms: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    cpu_s: float | None = None
+    wall_s: float | None = None
+    realtime: bool | None = None
+
+    def since(self, earlier: Accounting) -> Accounting:
+        """The account of the time between `earlier` and this."""
+        none = DirectionCounts()
+        counts = {
+            link: {way: now.since(earlier.counts.get(link, {}).get(way, none)) for way, now in ways.items()}
+            for link, ways in self.counts.items()
+        }
+        return Accounting(
+            backend=self.backend,
+            counts=counts,
+            delay_ms=self.delay_ms,
+            cpu_s=None if self.cpu_s is None or earlier.cpu_s is None else self.cpu_s - earlier.cpu_s,
+            wall_s=None if self.wall_s is None or earlier.wall_s is None else self.wall_s - earlier.wall_s,
+            realtime=self.realtime,
+        )
+
+    def violation(self) -> str | None:
+        """Why a trial over these links is `invalid`, in words with the figure; None where the links kept their
+        promise.
+
+        The bound: p99 lateness at most max(1 ms, 5 % of the declared delay), and no frame dropped on its way in or
+        out. Fewer than 100 frames have no p99: there the bound holds for all but one.
+        """
+        for link, ways in self.counts.items():
+            for way, seen in ways.items():
+                if seen.ingress_drops:
+                    return f"link {link} {way}: {seen.ingress_drops} frames dropped before {self.backend} saw them"
+                if seen.send_errors:
+                    return (
+                        f"link {link} {way}: {seen.send_errors} frames could not be sent by the {self.backend} backend"
+                    )
+                bound_us = max(1000.0, 50.0 * self.delay_ms.get(link, {}).get(way, 0.0))
+                total = sum(seen.lateness)
+                late = sum(
+                    count
+                    for index, count in enumerate(seen.lateness)
+                    if index and bucket_upper_us(index - 1) >= bound_us
+                )
+                if late > max(1, total // 100):
+                    p99_us = seen.lateness_us(0.99)
+                    return (
+                        f"link {link} {way}: {late} of {total} frames over {bound_us:.0f} us late (p99 {p99_us:.0f} us)"
+                    )
+        return None
+
+    def lateness_us(self, quantile: float) -> float | None:
+        """The quantile over all links and directions, in us; None without any frame."""
+        total = [0] * BUCKETS
+        for ways in self.counts.values():
+            for seen in ways.values():
+                for index, count in enumerate(seen.lateness):
+                    total[index] += count
+        return histogram_quantile(total, quantile)
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready; histograms as percentiles."""
+        return {
+            "backend": self.backend,
+            "cpu_s": self.cpu_s,
+            "wall_s": self.wall_s,
+            "realtime": self.realtime,
+            "links": {
+                link: {
+                    way: {f.name: getattr(seen, f.name) for f in fields(seen) if f.name != "lateness"}
+                    | {f"lateness_p{100 * q:g}_us": seen.lateness_us(q) for q in (0.5, 0.95, 0.99)}
+                    for way, seen in ways.items()
+                }
+                for link, ways in self.counts.items()
+            },
+        }
+
+
+def histogram_quantile(histogram: list[int] | tuple[int, ...], quantile: float) -> float | None:
+    """Upper bound in us of the bucket in which the quantile (0 to 1) lies; None for an empty histogram."""
+    total = sum(histogram)
+    if total == 0:
+        return None
+    seen = 0
+    for index, count in enumerate(histogram):
+        seen += count
+        if seen >= quantile * total:
+            return bucket_upper_us(index)
+    raise AssertionError("a histogram's counts add up to its total")

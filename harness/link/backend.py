@@ -1,0 +1,63 @@
+"""The contract between a lab and whatever impairs its links.
+
+A lab makes two veth pairs for an impaired link: the node's interface with `near`, and `far` with the bridge port (or
+the other node). `near` and `far` lie in a private network namespace of the lab, without addresses and with IPv6 off;
+a backend carries frames between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from harness.link.accounting import Accounting
+from harness.model.link import LinkProfile
+
+
+@dataclass(frozen=True)
+class Cable:
+    """One impaired link of a lab.
+
+    `name` is unique in the lab and goes into the seeds of the link's random streams: the same name and seed repeat
+    the same losses. `bundles` says that the lab left segmentation offload on at both outer ends (see
+    `harness.link.offload.carries_bundles`); such a link carries 64 KB bundles whole and cannot change to a profile
+    that treats single packets.
+    """
+
+    name: str
+    profile: LinkProfile
+    near: str
+    far: str
+    bundles: bool = False
+
+
+class RunningLinks(Protocol):
+    """Links at work; `applied` is, for each cable, what the backend says that it does (read back, JSON-ready)."""
+
+    applied: Mapping[str, Mapping[str, Any]]
+
+    def change(self, cable: str, profile: LinkProfile) -> None:
+        """Change a link while it runs; frames under way keep their times. ValueError if the backend cannot."""
+
+    def accounting(self) -> Accounting:
+        """Counts since the start; subtract an earlier one with `Accounting.since` for a window."""
+
+    def close(self) -> None:
+        """Stop impairing; safe to call twice."""
+
+
+class LinkBackend(Protocol):
+    """A way to impair links: `netem`, `userlink` or `userlink-python`."""
+
+    name: str
+
+    def refusals(self, profile: LinkProfile) -> list[str]:
+        """Why this backend cannot do the profile, one text a reason; empty where it can."""
+
+    def start(self, cables: Sequence[Cable], *, netns_pid: int, seed: int, workdir: Path) -> RunningLinks:
+        """Impair `cables` in the network namespace of process `netns_pid`; returns when frames flow.
+
+        Raises EnvironmentError_ where the machine lacks something, LabError where a link cannot be set up.
+        """
