@@ -1,0 +1,90 @@
+"""One generation of session keys: seals and opens transport messages (WireGuard paper, section 5.4.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+
+from overlays.refmesh.core.noise import TransportKeys
+from overlays.refmesh.core.replay import ReplayWindow
+from overlays.refmesh.wire import messages
+
+REJECT_AFTER_MESSAGES = (1 << 64) - (1 << 13) - 1
+REKEY_AFTER_MESSAGES = 1 << 60
+REKEY_AFTER_S = 120.0
+REJECT_AFTER_S = 180.0
+_PADS = [bytes(length) for length in range(16)]
+_FOUR_ZEROS = bytes(4)
+
+
+class Keypair:
+    """Keys, send counter and replay window of one handshake; useless after 180 s."""
+
+    __slots__ = (
+        "_decrypt",
+        "_encrypt",
+        "born_s",
+        "counter",
+        "initiator",
+        "keys",
+        "local_index",
+        "remote_index",
+        "window",
+    )
+
+    def __init__(self, keys: TransportKeys, now: float) -> None:
+        self.keys = keys
+        self._encrypt = ChaCha20Poly1305(keys.send).encrypt
+        self._decrypt = ChaCha20Poly1305(keys.receive).decrypt
+        self.born_s = now
+        self.counter = 0
+        self.window = ReplayWindow()
+        self.initiator = keys.initiator
+        self.local_index = keys.local_index
+        self.remote_index = keys.remote_index
+
+    def usable(self, now: float) -> bool:
+        """Whether it may still be used, for sending or receiving."""
+        return now - self.born_s < REJECT_AFTER_S and self.counter < REJECT_AFTER_MESSAGES
+
+    def stale(self, now: float) -> bool:
+        """Whether it is time for a new handshake."""
+        return now - self.born_s >= REKEY_AFTER_S or self.counter >= REKEY_AFTER_MESSAGES
+
+    def seal(self, payload: bytes) -> bytes:
+        """One transport message."""
+        return self.seal_many((payload,))[0]
+
+    def seal_many(self, payloads: Sequence[bytes]) -> list[bytes]:
+        """A transport message for each payload, padded with zeros to a multiple of 16 bytes."""
+        counter = self.counter
+        self.counter = counter + len(payloads)
+        encrypt, pack, index = self._encrypt, messages.TRANSPORT_HEAD.pack, self.remote_index
+        sealed = []
+        for payload in payloads:
+            head = pack(messages.TRANSPORT, index, counter)
+            counter += 1
+            padding = -len(payload) & 15
+            plain = payload + _PADS[padding] if padding else payload
+            sealed.append(head + encrypt(_FOUR_ZEROS + head[8:], plain, None))
+        return sealed
+
+    def open_many(self, datagrams: Iterable[bytes | memoryview]) -> list[bytes]:
+        """The payloads, with their padding, of those messages that authenticate and are fresh; the others are dropped."""
+        decrypt, unpack, window = self._decrypt, messages.TRANSPORT_HEAD.unpack_from, self.window
+        payloads = []
+        for datagram in datagrams:
+            if len(datagram) < messages.TRANSPORT_MIN_LEN:
+                continue
+            counter = unpack(datagram)[2]
+            if counter >= REJECT_AFTER_MESSAGES or not window.fresh(counter):
+                continue
+            try:
+                payload = decrypt(_FOUR_ZEROS + datagram[8:16], datagram[16:], None)
+            except InvalidTag:
+                continue
+            window.accept(counter)
+            payloads.append(payload)
+        return payloads

@@ -1,0 +1,208 @@
+"""One peer's session: its keypairs, when to shake hands, when to say that one is still there.
+
+Rules and times are the WireGuard paper's, section 6. Where a packet goes is not known here.
+
+| from | event | to |
+|---|---|---|
+| any | initiation received | `next` = new keypair, answer it |
+| `next` set | first message under `next` | `previous` = `current`, `current` = `next` |
+| initiation pending | response received | `previous` = `next` or `current`, `current` = new keypair |
+| `current` older than 120 s, we were its initiator, and something is to be sent | | new handshake |
+| `current` older than 180 s | | unusable; new handshake when something is to be sent |
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections import deque
+from collections.abc import Sequence
+
+from overlays.refmesh.core.cookie import Macs
+from overlays.refmesh.core.keypair import REJECT_AFTER_S, Keypair
+from overlays.refmesh.core.noise import NO_PSK, Initiation, ReceivedInitiation, StaticKey, TransportKeys
+from overlays.refmesh.keys import Rng
+
+REKEY_TIMEOUT_S = 5.0
+REKEY_ATTEMPT_S = 90.0
+KEEPALIVE_TIMEOUT_S = 10.0
+MIN_INITIATION_INTERVAL_S = 0.02
+STAGED_PACKETS = 256
+PENDING_INITIATIONS = 8
+NEVER = math.inf
+_TAI64N = struct.Struct(">QI")
+_TAI64_EPOCH = 0x400000000000000A
+
+
+def tai64n(unix_s: float) -> bytes:
+    """A time as TAI64N, 12 bytes, so that later times compare greater."""
+    whole = math.floor(unix_s)
+    return _TAI64N.pack(_TAI64_EPOCH + whole, int((unix_s - whole) * 1e9))
+
+
+class Session:
+    """The state shared with one peer. Times are seconds of the clock that `now` is read from."""
+
+    def __init__(
+        self,
+        static: StaticKey,
+        remote: bytes,
+        rng: Rng,
+        psk: bytes = NO_PSK,
+        retry_s: Sequence[float] = (REKEY_TIMEOUT_S,),
+    ) -> None:
+        """`retry_s`: waits between one initiation and the next; the last one repeats."""
+        self.remote = remote
+        self.macs = Macs(remote)
+        self.psk = psk
+        self.current: Keypair | None = None
+        self.previous: Keypair | None = None
+        self.next: Keypair | None = None
+        self.pending: dict[int, Initiation] = {}
+        self.freed: list[int] = []
+        """Indices of keypairs that have been dropped; whoever demultiplexes by index takes them."""
+        self.staged: deque[bytes] = deque(maxlen=STAGED_PACKETS)
+        self.last_sent_s = self.last_received_s = -math.inf
+        self.established_s = -math.inf
+        self.keepalive_due_s = NEVER
+        self.answer_due_s = NEVER
+        self.attempt_due_s = NEVER
+        self.persistent_s = 0.0
+        self._static, self._rng, self._retry_s = static, rng, retry_s
+        self._attempts = 0
+        self._attempts_since_s = 0.0
+        self._last_timestamp = self._last_own_timestamp = b""
+        self._last_initiation_s = -math.inf
+
+    def usable(self, now: float) -> bool:
+        """Whether there are keys to send with."""
+        return self.current is not None and self.current.usable(now)
+
+    def want(self, now: float) -> None:
+        """Asks for a handshake, unless one is under way."""
+        if self.attempt_due_s == NEVER:
+            self._attempts, self._attempts_since_s, self.attempt_due_s = 0, now, now
+
+    def hurry(self, now: float) -> None:
+        """The peer has become reachable in a new way: tries again at once, at the fast pace of the first attempts."""
+        if not self.usable(now):
+            self._attempts, self._attempts_since_s, self.attempt_due_s = 0, now, now
+
+    def initiate(self, index: int, unix_s: float, now: float) -> bytes:
+        """A new initiation, complete with its MACs, to be answered to `index`; the earlier ones stay answerable."""
+        stamp = tai64n(unix_s)
+        if stamp <= self._last_own_timestamp:
+            seconds, nanos = _TAI64N.unpack(self._last_own_timestamp)
+            stamp = _TAI64N.pack(seconds + (nanos + 1) // 10**9, (nanos + 1) % 10**9)
+        self._last_own_timestamp = stamp
+        handshake = Initiation(self._static, self.remote, index, stamp, self._rng)
+        self.pending[index] = handshake
+        wait_s = self._retry_s[min(self._attempts, len(self._retry_s) - 1)]
+        self._attempts += 1
+        # Up to a third of a second at random, so that two sides that start together do not stay in step.
+        self.attempt_due_s = now + wait_s * (1 + self._rng(1)[0] / 255 / 15)
+        if now - self._attempts_since_s > REKEY_ATTEMPT_S:
+            self.attempt_due_s = NEVER
+            self.staged.clear()
+        return self.macs.protect(handshake.message, now)
+
+    def acceptable(self, received: ReceivedInitiation, now: float) -> bool:
+        """Whether an authentic initiation is new and not part of a flood; remembers it when it is."""
+        if received.timestamp <= self._last_timestamp or now - self._last_initiation_s < MIN_INITIATION_INTERVAL_S:
+            return False
+        self._last_timestamp = received.timestamp
+        self._last_initiation_s = now
+        return True
+
+    def responded(self, keys: TransportKeys, now: float) -> Keypair:
+        """We answered an initiation: its keys wait for the peer's first message."""
+        self._drop(self.next)
+        self.next = Keypair(keys, now)
+        return self.next
+
+    def finished(self, keys: TransportKeys, now: float) -> Keypair:
+        """Our initiation was answered: its keys are in use from now on."""
+        keypair = Keypair(keys, now)
+        self._drop(self.previous)
+        if self.next is not None:
+            self._drop(self.current)
+        self.previous = self.next or self.current
+        self.next, self.current = None, keypair
+        self._established(now)
+        return keypair
+
+    def received(self, keypair: Keypair, has_payload: bool, now: float) -> bool:
+        """Notes an authentic message; True when it is the first one that confirms new keys to the responder."""
+        self.last_received_s = now
+        self.answer_due_s = NEVER
+        if has_payload and self.keepalive_due_s == NEVER:
+            self.keepalive_due_s = now + KEEPALIVE_TIMEOUT_S
+        if keypair is not self.next:
+            if keypair.initiator and now - keypair.born_s > REJECT_AFTER_S - KEEPALIVE_TIMEOUT_S - REKEY_TIMEOUT_S:
+                self.want(now)
+            return False
+        self._drop(self.previous)
+        self.previous, self.current, self.next = self.current, self.next, None
+        self._established(now)
+        return True
+
+    def sealed(self, payloads: Sequence[bytes], now: float) -> list[bytes] | None:
+        """The messages to send; None, and the packets staged, when there are no keys yet. Asks for new keys in time."""
+        keypair = self.current
+        if keypair is None or not keypair.usable(now):
+            self.staged.extend(payloads)
+            self.want(now)
+            return None
+        if keypair.stale(now) and keypair.initiator:
+            self.want(now)
+        self.note_sent(now)
+        return keypair.seal_many(payloads)
+
+    def note_sent(self, now: float) -> None:
+        """Notes that data went out: no keepalive is due, but an answer is expected within 15 s."""
+        self.last_sent_s = now
+        self.keepalive_due_s = NEVER
+        if self.answer_due_s == NEVER:
+            self.answer_due_s = now + KEEPALIVE_TIMEOUT_S + REKEY_TIMEOUT_S
+
+    def keepalive(self, now: float) -> bytes | None:
+        """An empty message when one is due."""
+        due = min(self.keepalive_due_s, self.last_sent_s + self.persistent_s if self.persistent_s else NEVER)
+        if now < due or self.current is None or not self.current.usable(now):
+            return None
+        self.keepalive_due_s = NEVER
+        self.last_sent_s = now
+        return self.current.seal(b"")
+
+    def check_answer(self, now: float) -> None:
+        """The peer has been silent for 15 s though it was spoken to: asks for a handshake."""
+        if now >= self.answer_due_s:
+            self.answer_due_s = NEVER
+            self.want(now)
+
+    def forget_old_keys(self, now: float) -> None:
+        """Drops keys that may no longer be used."""
+        for name in ("current", "previous", "next"):
+            keypair: Keypair | None = getattr(self, name)
+            if keypair is not None and now - keypair.born_s >= REJECT_AFTER_S:
+                setattr(self, name, None)
+                self._drop(keypair)
+
+    def deadline(self) -> float:
+        """When `tick`-like work is due next."""
+        due = min(self.attempt_due_s, self.keepalive_due_s, self.answer_due_s)
+        if self.current is not None:
+            due = min(due, self.current.born_s + REJECT_AFTER_S)
+            if self.persistent_s:
+                due = min(due, self.last_sent_s + self.persistent_s)
+        return due
+
+    def _established(self, now: float) -> None:
+        self.established_s = now
+        self.attempt_due_s = NEVER
+        self.answer_due_s = NEVER
+        self._attempts = 0
+
+    def _drop(self, keypair: Keypair | None) -> None:
+        if keypair is not None:
+            self.freed.append(keypair.local_index)

@@ -1,0 +1,177 @@
+"""All sessions of one static key: finds whom a message is from, and answers handshakes.
+
+Silence is the rule (WireGuard paper, section 5.1): a message that does not authenticate has no effect and no answer, but
+for the cookie reply that a busy responder gives to somebody who knows its public key.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from overlays.refmesh.core import noise
+from overlays.refmesh.core.cookie import Gate
+from overlays.refmesh.core.keypair import Keypair
+from overlays.refmesh.core.session import PENDING_INITIATIONS, REKEY_TIMEOUT_S, Session
+from overlays.refmesh.errors import MalformedMessage
+from overlays.refmesh.keys import Rng
+from overlays.refmesh.wire import messages
+
+BUSY_HANDSHAKES_PER_S = 500
+_INDEX = struct.Struct("<I")
+
+
+class Input(NamedTuple):
+    """What an authentic message brought."""
+
+    session: Session
+    payloads: list[bytes]
+    """Decrypted packets, still padded; a keepalive is an empty one and not listed."""
+    reply: bytes | None = None
+    """To be sent back the way that the message came."""
+    established: bool = False
+    """New keys are in use from now on; staged packets can go."""
+
+
+class Tunnel:
+    """The responder and initiator for one static key."""
+
+    def __init__(self, private: bytes, rng: Rng, unix_offset_s: float) -> None:
+        """`unix_offset_s`: what to add to `now` to get Unix time."""
+        self.static = noise.StaticKey(private)
+        self.sessions: dict[bytes, Session] = {}
+        self._rng = rng
+        self._unix_offset_s = unix_offset_s
+        self._keypairs: dict[int, tuple[Session, Keypair]] = {}
+        self._pending: dict[int, Session] = {}
+        self._gate = Gate(self.static.public, rng)
+        self._second = -1.0
+        self._handshakes = 0
+
+    def add(self, remote: bytes, psk: bytes = noise.NO_PSK, retry_s: Sequence[float] = (REKEY_TIMEOUT_S,)) -> Session:
+        """From now on accepts sessions with this peer."""
+        if remote not in self.sessions:
+            self.sessions[remote] = Session(self.static, remote, self._rng, psk, retry_s)
+        return self.sessions[remote]
+
+    def remove(self, remote: bytes) -> None:
+        """Forgets a peer and its keys."""
+        session = self.sessions.pop(remote, None)
+        self._keypairs = {i: entry for i, entry in self._keypairs.items() if entry[0] is not session}
+        self._pending = {i: owner for i, owner in self._pending.items() if owner is not session}
+
+    def initiate(self, session: Session, now: float) -> bytes:
+        """A handshake initiation, to be sent on every way that may lead to the peer."""
+        while len(session.pending) >= PENDING_INITIATIONS:
+            oldest = next(iter(session.pending))
+            del session.pending[oldest]
+            self._pending.pop(oldest, None)
+        index = self._new_index()
+        self._pending[index] = session
+        return session.initiate(index, self._unix_offset_s + now, now)
+
+    def tick(self, session: Session, now: float) -> tuple[bytes | None, bytes | None]:
+        """What is due for one session: (an initiation, a keepalive), each None when it is not."""
+        session.check_answer(now)
+        session.forget_old_keys(now)
+        self._free(session)
+        initiation = self.initiate(session, now) if now >= session.attempt_due_s else None
+        return initiation, session.keepalive(now)
+
+    def receive(self, datagram: bytes, source: bytes, now: float) -> Input | bytes | None:
+        """Takes one message of type 1 to 4 from `source` (address and port as bytes, for cookies).
+
+        Returns what an authentic one brought, the cookie reply for one that has to come again, or None.
+        """
+        kind = messages.message_type(datagram)
+        if kind == messages.TRANSPORT:
+            return self.receive_run((datagram,), now)
+        try:
+            if kind == messages.INITIATION and len(datagram) == messages.INITIATION_LEN:
+                return self._on_initiation(datagram, source, now)
+            if kind == messages.RESPONSE and len(datagram) == messages.RESPONSE_LEN:
+                return self._on_response(datagram, source, now)
+            if kind == messages.COOKIE_REPLY and len(datagram) == messages.COOKIE_REPLY_LEN:
+                session = self._pending.get(messages.COOKIE_HEAD.unpack_from(datagram)[1])
+                if session is not None:
+                    session.macs.accept_reply(datagram, now)
+        except MalformedMessage:
+            pass
+        return None
+
+    def receive_run(self, datagrams: Sequence[bytes | memoryview], now: float) -> Input | None:
+        """Takes transport messages of one session that came together from one source."""
+        found = self.keypair_of(datagrams[0])
+        if found is None or not found[1].usable(now):
+            return None
+        session, keypair = found
+        payloads = keypair.open_many(datagrams)
+        if not payloads:
+            return None
+        return self.accepted(session, keypair, payloads, now)
+
+    def accepted(self, session: Session, keypair: Keypair, payloads: list[bytes], now: float) -> Input:
+        """Notes decrypted payloads of a session."""
+        packets = payloads if all(payloads) else [payload for payload in payloads if payload]
+        established = session.received(keypair, bool(packets), now)
+        if established:
+            self._free(session)
+        return Input(session, packets, None, established)
+
+    def keypair_of(self, datagram: bytes | memoryview) -> tuple[Session, Keypair] | None:
+        """Whose message this is, by its receiver index."""
+        if len(datagram) < messages.TRANSPORT_MIN_LEN:
+            return None
+        return self._keypairs.get(_INDEX.unpack_from(datagram, 4)[0])
+
+    def _on_initiation(self, datagram: bytes, source: bytes, now: float) -> Input | bytes | None:
+        if not self._gate.valid_mac1(datagram):
+            return None
+        if self._busy(now) and not self._gate.valid_mac2(datagram, source, now):
+            return self._gate.reply(datagram, source, now)
+        received = noise.read_initiation(self.static, datagram[:-32])
+        session = self.sessions.get(received.remote)
+        if session is None or not session.acceptable(received, now):
+            return None
+        index = self._new_index()
+        response, keys = noise.respond(received, index, self._rng, session.psk)
+        self._keypairs[index] = (session, session.responded(keys, now))
+        self._free(session)
+        return Input(session, [], session.macs.protect(response, now))
+
+    def _on_response(self, datagram: bytes, source: bytes, now: float) -> Input | bytes | None:
+        if not self._gate.valid_mac1(datagram):
+            return None
+        if self._busy(now) and not self._gate.valid_mac2(datagram, source, now):
+            return self._gate.reply(datagram, source, now)
+        index = messages.RESPONSE_HEAD.unpack_from(datagram)[2]
+        session = self._pending.get(index)
+        if session is None or index not in session.pending:
+            return None
+        keys = session.pending[index].finish(datagram[:-32], session.psk)
+        for answered in session.pending:
+            self._pending.pop(answered, None)
+        session.pending.clear()
+        keypair = session.finished(keys, now)
+        self._keypairs[index] = (session, keypair)
+        self._free(session)
+        # The responder may not send before it has heard from us under the new keys.
+        return Input(session, [], keypair.seal(b""), established=True)
+
+    def _free(self, session: Session) -> None:
+        for index in session.freed:
+            self._keypairs.pop(index, None)
+        session.freed.clear()
+
+    def _busy(self, now: float) -> bool:
+        if now - self._second >= 1.0:
+            self._second, self._handshakes = now, 0
+        self._handshakes += 1
+        return self._handshakes > BUSY_HANDSHAKES_PER_S
+
+    def _new_index(self) -> int:
+        while True:
+            index = int(_INDEX.unpack(self._rng(4))[0])
+            if index not in self._keypairs and index not in self._pending:
+                return index

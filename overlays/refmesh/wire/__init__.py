@@ -1,0 +1,1 @@
+"""Byte layouts: what goes over the wire, and nothing about when."""
