@@ -1,0 +1,64 @@
+"""What `overlaybench run` shows at its end."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+import pandas as pd
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.report.tables import TextTable, overview, path_matrix
+from harness.report.trials import trials_frame
+
+NO_BREAK = "\u00a0"
+_COUNT = re.compile(r"(\d+) ")
+
+# Never the colour alone: the word is always there.
+_STYLES = {"direct": "green", "relayed": "yellow", "mixed": "yellow", "none": "red", "failed": "red"}
+
+
+def result_table(records: pd.DataFrame) -> Table:
+    """The overview, one row per overlay and mode, of a frame of records."""
+    return rich_table(overview(trials_frame(records)))
+
+
+def path_table(records: pd.DataFrame) -> Table:
+    """The path per NAT pair and subject, of a frame of records."""
+    return rich_table(path_matrix(trials_frame(records)))
+
+
+def print_results(records: pd.DataFrame, console: Console) -> None:
+    """Prints both tables; into a pipe they are as wide as they need to be, without colours."""
+    for table in (result_table(records), path_table(records)):
+        if not console.is_terminal:
+            # A pipe has no width; 80 columns would break every cell.
+            console.width = console.measure(table, options=console.options.update(max_width=1000)).maximum
+        console.print(table)
+
+
+def rich_table(table: TextTable) -> Table:
+    """A text table for the terminal."""
+    shown = Table(title=table.title, caption=table.note, title_justify="left", caption_justify="left", box=SIMPLE_HEAD)
+    shown.pad_edge = False
+    rows = [[_bound(cell) for cell in row] for row in table.rows]
+    for index, name in enumerate(table.header):
+        words = [word for cell in (name, *(row[index] for row in rows)) for word in cell.split(" ")]
+        flush: Literal["left", "right"] = "right" if index in table.numeric else "left"
+        shown.add_column(name, justify=flush, overflow="fold", min_width=max(map(len, words), default=1))
+    for row in rows:
+        shown.add_row(*(_styled(cell) for cell in row))
+    return shown
+
+
+def _bound(cell: str) -> str:
+    """The cell with spaces that do not break in short names ("refmesh mesh") and counts ("5 direct")."""
+    return cell.replace(" ", NO_BREAK) if len(cell) <= 16 else _COUNT.sub(rf"\1{NO_BREAK}", cell)
+
+
+def _styled(cell: str) -> Text:
+    words = {word.strip(",") for word in cell.replace(NO_BREAK, " ").split()} & _STYLES.keys()
+    return Text(cell, style=_STYLES[words.pop()] if len(words) == 1 else "")

@@ -1,0 +1,40 @@
+"""One row per trial with what the tables and plots need: its cell, its outcome, its path and its main metrics."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from harness.results.summary import CONDITION, cells, counted_values
+
+# A metric of a trial's both directions is shown as their mean.
+MAIN = (
+    *("connect_success", "hole_punch_success", "time_to_connect_s", "time_to_direct_s", "time_to_ready_s"),
+    *("rtt_p50_ms", "rtt_p99_ms", "added_rtt_p50_ms", "loss_ratio", "underlay_rtt_p50_ms"),
+    *("tcp_throughput_mbit", "tcp_throughput_ratio", "underlay_tcp_throughput_mbit"),
+    *("cpu_s_per_gb", "rss_mib", "fixed_overhead_s", "link_lateness_p99_us", "duration_s"),
+)
+
+
+def trials_frame(records: pd.DataFrame) -> pd.DataFrame:
+    """One row per trial: its cell's condition, repeat, seed, outcome, error, path, path_claimed and `MAIN`'s values.
+
+    A value is NaN where nothing counted and inf where it was censored. `deadline_s` is that bound, NaN where unknown.
+    """
+    frame = cells(records)
+    frame["value"] = counted_values(frame)
+    ends = frame[(frame["probe"] == "trial") & (frame["metric"] == "duration_s")]
+    names = ["trial", *CONDITION, "repeat", "seed", "outcome", "error", "nat_a_observed", "nat_b_observed"]
+    table = ends[names].set_index("trial").copy()
+    paths = frame[frame["metric"] == "connect_success"].drop_duplicates("trial").set_index("trial")
+    for name in ("path", "path_claimed"):
+        table[name] = paths[name].astype(object).reindex(table.index)
+        table[name] = table[name].where(table[name].notna(), "")
+    bounds = records.loc[frame["probe"] == "path", ["trial", "params"]].drop_duplicates("trial").set_index("trial")
+    deadlines = bounds["params"].astype(str).str.extract(r'"deadline_s":([0-9.]+)')[0].astype(float)
+    table["deadline_s"] = deadlines.reindex(table.index)
+    kept = frame[frame["metric"].isin(MAIN) & frame["value"].notna()]
+    values = kept.groupby(["trial", "metric"], sort=False)["value"].mean().unstack("metric")
+    for metric in MAIN:
+        table[metric] = values[metric].reindex(table.index) if metric in values else np.nan
+    return table.reset_index()
