@@ -1,4 +1,7 @@
-"""MACs and cookies: who gets an answer, and what a busy responder asks for first (WireGuard paper, section 5.4.4, 5.4.7)."""
+"""MACs and cookies: who gets an answer, and what a busy responder asks for first.
+
+Source: the WireGuard paper, sections 5.4.4 and 5.4.7.
+"""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ class Keypair:
         return sealed
 
     def open_many(self, datagrams: Iterable[bytes | memoryview]) -> list[bytes]:
-        """The payloads, with their padding, of those messages that authenticate and are fresh; the others are dropped."""
+        """The payloads, with their padding, of those messages that authenticate and are fresh; drops the others."""
         decrypt, unpack, window = self._decrypt, messages.TRANSPORT_HEAD.unpack_from, self.window
         payloads = []
         for datagram in datagrams:

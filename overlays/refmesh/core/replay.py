@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 WINDOW = 8192
-"""Counters; WireGuard's own is of this size. Wide, as packets of one session arrive over relay and direct path at once."""
+"""Counters; WireGuard's own is of this size. Wide, as packets come over relay and direct path at once."""
 _MASK = (1 << WINDOW) - 1
 
 

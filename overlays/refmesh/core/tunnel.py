@@ -1,7 +1,7 @@
 """All sessions of one static key: finds whom a message is from, and answers handshakes.
 
-Silence is the rule (WireGuard paper, section 5.1): a message that does not authenticate has no effect and no answer, but
-for the cookie reply that a busy responder gives to somebody who knows its public key.
+Silence is the rule (WireGuard paper, section 5.1): a message that does not authenticate has no effect and no answer,
+but for the cookie reply that a busy responder gives to somebody who knows its public key.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ TRANSPORT_MIN_LEN = TRANSPORT_HEADER_LEN + TAG_LEN
 MAC_LEN = 16
 
 HEADER = struct.Struct("<I")
-"""type (u8) and three reserved zero bytes, read as one little-endian number so that a set reserved byte is no known type."""
+"""type (u8) and three reserved zero bytes, read as one number: with a reserved byte set it is no known type."""
 INITIATION_HEAD = struct.Struct("<II")
 """type, sender index; then ephemeral 32, static 32+16, timestamp 12+16, mac1 16, mac2 16."""
 RESPONSE_HEAD = struct.Struct("<III")

@@ -1,0 +1,211 @@
+"""Which way to a peer: candidates, authenticated checks, and the path in use (RFC 8445's words, not its wire format).
+
+A check is a PING inside the session, answered by a PONG the same way back; so a path is valid only when both directions
+work and the peer's keys were there. Each side sends on its own best valid path and takes packets from any, so there is
+no nomination. Relayed paths need no check to be used: the session came up over them.
+
+| a candidate's check | event | then |
+|---|---|---|
+| waiting | due | PING; next one after 50 ms, slower with its age |
+| waiting or valid | PING from there | PONG back; check it at once (a triggered check, RFC 8445 section 7.3.1.4) |
+| waiting | PONG | valid |
+| valid | three PINGs in a row unanswered | waiting, from the start |
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from overlays.refmesh.keys import Rng
+from overlays.refmesh.wire.control import TRANSACTION_LEN, Endpoint
+
+HOST, SERVER_REFLEXIVE, PEER_REFLEXIVE, PORT_MAPPED, PREDICTED, RELAYED = (
+    "host",
+    "server-reflexive",
+    "peer-reflexive",
+    "port-mapped",
+    "predicted",
+    "relayed",
+)
+MAX_CANDIDATES = 24
+LOST_AFTER = 3
+RETRY_MIN_S = 0.25
+KEEPALIVE_S = 15.0
+SILENCE_S = 1.0
+BETTER_BY = 0.8
+"""A path replaces one of its kind when its round trip is this fraction of the other's, or less."""
+_PACE = ((0.5, 0.05), (3.0, 0.1), (10.0, 0.5), (60.0, 2.0), (math.inf, 30.0))
+"""Age of a check in seconds up to which it is repeated every so many seconds; RFC 8445's Ta is 50 ms."""
+
+
+class Path(NamedTuple):
+    """A way to a peer: straight to `endpoint`, or, with a relay number, through the server that lives there."""
+
+    endpoint: Endpoint
+    relay: int = 0
+
+    @property
+    def direct(self) -> bool:
+        """Whether no relay is on it."""
+        return not self.relay
+
+
+@dataclass
+class Check:
+    """The checks of one path."""
+
+    path: Path
+    kind: str
+    since_s: float
+    due_s: float
+    valid: bool = False
+    rtt_s: float = math.inf
+    unanswered: int = 0
+    transactions: dict[bytes, float] = field(default_factory=dict)
+    seen_s: float = -math.inf
+
+
+class PathFinder:
+    """The paths to one peer."""
+
+    def __init__(self, rng: Rng, *, direct: bool, relayed: bool) -> None:
+        """`direct` and `relayed` say which kinds of path may be used at all."""
+        self.checks: dict[Path, Check] = {}
+        self.best: Path | None = None
+        self.keepalive_s = KEEPALIVE_S
+        self._rng = rng
+        self._direct, self._relayed = direct, relayed
+        self._relays: tuple[Path, ...] = ()
+
+    def set_relays(self, relays: Iterable[Path], now: float) -> None:
+        """The relayed paths that exist now; the first is preferred while none has a measured round trip."""
+        if not self._relayed:
+            return
+        self._relays = tuple(relays)
+        for path in [path for path in self.checks if not path.direct and path not in self._relays]:
+            del self.checks[path]
+        for path in self._relays:
+            if path not in self.checks:
+                self.checks[path] = Check(path, RELAYED, now, math.inf)
+        self._choose()
+
+    def add(self, endpoint: Endpoint, kind: str, now: float) -> Check | None:
+        """A candidate of the peer; None when it is not wanted. A known one stays as it is."""
+        path = Path(endpoint)
+        if not self._direct:
+            return None
+        check = self.checks.get(path)
+        if check is None:
+            if len(self.checks) >= MAX_CANDIDATES and not self._evict():
+                return None
+            check = self.checks[path] = Check(path, kind, now, now)
+        return check
+
+    def restart(self, now: float) -> None:
+        """The session is new, or the network has changed: checks all direct candidates at the first pace again."""
+        for check in self.checks.values():
+            if check.path.direct:
+                check.since_s, check.due_s, check.unanswered = now, now, 0
+            elif check.path == self.best or self.best is None:
+                check.due_s = now
+
+    def on_ping(self, path: Path, now: float) -> None:
+        """The peer has checked this path: a candidate, if it was none, and one to be checked at once."""
+        check = self.checks.get(path)
+        if check is None and path.direct:
+            check = self.add(path.endpoint, PEER_REFLEXIVE, now)
+        if check is None:
+            return
+        check.seen_s = now
+        if not check.valid and path.direct and now - check.since_s > _PACE[0][0]:
+            check.since_s = now
+        if not check.valid:
+            check.due_s = min(check.due_s, now)
+
+    def on_pong(self, transaction: bytes, now: float) -> Path | None:
+        """A check was answered; returns its path, None when nobody asked (or too long ago)."""
+        for check in self.checks.values():
+            sent_s = check.transactions.get(transaction)
+            if sent_s is None:
+                continue
+            rtt_s = now - sent_s
+            # A smoothed value, as TCP's (RFC 6298); the first sample as it is.
+            check.rtt_s = rtt_s if not check.valid or check.rtt_s == math.inf else 0.875 * check.rtt_s + 0.125 * rtt_s
+            check.valid, check.unanswered, check.seen_s = True, 0, now
+            check.transactions.clear()
+            check.due_s = now + self._pause(check)
+            self._choose()
+            return check.path
+        return None
+
+    def suspect(self, now: float) -> None:
+        """Data goes out and nothing comes back: checks the path in use, and all others, now."""
+        for check in self.checks.values():
+            if check.path == self.best or not check.path.direct:
+                check.due_s = min(check.due_s, now)
+
+    def due(self, now: float) -> list[tuple[Path, bytes]]:
+        """The PINGs to send now, as path and transaction."""
+        pings = []
+        for check in self.checks.values():
+            if now < check.due_s:
+                continue
+            if check.unanswered >= LOST_AFTER and check.valid:
+                check.valid, check.rtt_s, check.since_s = False, math.inf, now
+                self._choose()
+            transaction = self._rng(TRANSACTION_LEN)
+            if len(check.transactions) >= 16:
+                del check.transactions[next(iter(check.transactions))]
+            check.transactions[transaction] = now
+            check.unanswered += 1
+            check.due_s = now + self._pace(check, now)
+            pings.append((check.path, transaction))
+        return pings
+
+    def deadline(self) -> float:
+        """When the next PING is due."""
+        return min((check.due_s for check in self.checks.values()), default=math.inf)
+
+    def ways(self) -> list[Path]:
+        """Where a handshake may be sent: the relays, then all direct candidates."""
+        direct = [check.path for check in self.checks.values() if check.path.direct]
+        return [*self._relays, *direct]
+
+    def _pace(self, check: Check, now: float) -> float:
+        if check.valid:
+            return max(RETRY_MIN_S, min(1.0, 2 * check.rtt_s))
+        if not check.path.direct:
+            return 1.0 if check.unanswered < 10 else 15.0
+        age_s = now - check.since_s
+        pace_s = next(pace_s for until_s, pace_s in _PACE if age_s < until_s)
+        # With a direct path at hand the hopeless candidates need no haste.
+        return max(pace_s, 2.0) if self.best is not None and self.best.direct and age_s > 1.0 else pace_s
+
+    def _pause(self, check: Check) -> float:
+        if check.path == self.best or self.best is None:
+            return self.keepalive_s
+        return self.keepalive_s if check.path.direct else 4 * self.keepalive_s
+
+    def _choose(self) -> None:
+        usable = [check for check in self.checks.values() if check.valid or not check.path.direct]
+        if not usable:
+            self.best = None
+            return
+        # Direct before relayed; a relay that answers before one that has not yet; then the shorter round trip.
+        winner = min(usable, key=lambda check: (not check.path.direct, not check.valid, check.rtt_s))
+        holder = self.checks.get(self.best) if self.best is not None else None
+        if holder in usable and holder is not None:
+            same = holder.path.direct == winner.path.direct and holder.valid == winner.valid
+            if same and winner.rtt_s > BETTER_BY * holder.rtt_s:
+                return
+        self.best = winner.path
+
+    def _evict(self) -> bool:
+        idle = [check for check in self.checks.values() if check.path.direct and not check.valid]
+        if not idle:
+            return False
+        del self.checks[min(idle, key=lambda check: check.seen_s).path]
+        return True

@@ -1,0 +1,213 @@
+"""Who belongs to a network: what the authority signs, and what everybody checks for himself.
+
+A *link* is `BODY.SIGNATURE`, both in URL-safe base64; the body is JSON with sorted keys, signed with Ed25519 together
+with its kind. A certificate is one link signed by the authority, or two: the second is an *invitation* signed by the
+authority, the first names a node's key and is signed with the invitation's key. So a server can let a new node in with
+a one-time join key, and yet no server can make a node up: only the authority's signature counts.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from overlays.refmesh import keys
+from overlays.refmesh.errors import CredentialError
+from overlays.refmesh.keys import Rng
+
+MEMBER, INVITATION, JOINED, POLICY = "member", "invitation", "joined", "policy"
+MAX_TEXT = 4096
+CLOCK_SKEW_S = 300
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A verified certificate: this X25519 key is this member, with these addresses, until then."""
+
+    name: str
+    key: bytes
+    addresses: tuple[str, ...]
+    """With prefix length, such as `10.77.0.2/24`."""
+    groups: tuple[str, ...]
+    role: str
+    """`node` or `server`."""
+    serial: str
+    not_after: int
+    """Unix time in seconds."""
+    text: str
+    invited: bool
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The network document: what is revoked and who may talk to whom; the highest version holds."""
+
+    version: int
+    revoked: frozenset[str]
+    rules: tuple[Mapping[str, Any], ...]
+    text: str
+
+
+def _b64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _unb64(text: str) -> bytes:
+    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+
+
+def sign_link(body: Mapping[str, Any], private: bytes) -> str:
+    """A link over `body` (which names its `kind`), signed with an Ed25519 private key."""
+    data = json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
+    signature = Ed25519PrivateKey.from_private_bytes(private).sign(_signed(body["kind"], data))
+    return f"{_b64(data)}.{_b64(signature)}"
+
+
+def _signed(kind: str, data: bytes) -> bytes:
+    return b"refmesh " + kind.encode() + b"\0" + data
+
+
+def _open_link(text: str, public: bytes, kind: str) -> dict[str, Any]:
+    try:
+        data, signature = (_unb64(part) for part in text.split(".", 1))
+        Ed25519PublicKey.from_public_bytes(public).verify(signature, _signed(kind, data))
+        body = json.loads(data)
+    except InvalidSignature:
+        raise CredentialError(f"the signature on this {kind} is not the authority's") from None
+    except (ValueError, RecursionError):
+        raise CredentialError(f"this is not a {kind}") from None
+    if not isinstance(body, dict) or body.get("kind") != kind:
+        raise CredentialError(f"this is not a {kind}")
+    return body
+
+
+def issue(
+    authority: bytes,
+    name: str,
+    key: bytes,
+    addresses: Collection[str],
+    *,
+    role: str = "node",
+    groups: Collection[str] = (),
+    not_after: int,
+    rng: Rng,
+) -> str:
+    """A certificate for a member's public key, signed with the authority's private key."""
+    return sign_link(
+        _member(MEMBER, name, key, addresses=addresses, role=role, groups=groups, not_after=not_after, rng=rng),
+        authority,
+    )
+
+
+def invite(
+    authority: bytes,
+    name: str,
+    addresses: Collection[str],
+    *,
+    groups: Collection[str] = (),
+    not_after: int,
+    rng: Rng,
+) -> str:
+    """A one-time join key: a secret that lets one node, which makes its own key, become member `name`."""
+    seed = keys.generate(rng)
+    body = _member(
+        INVITATION,
+        name,
+        keys.signing_public(seed),
+        addresses=addresses,
+        role="node",
+        groups=groups,
+        not_after=not_after,
+        rng=rng,
+    )
+    return f"{_b64(seed)}:{sign_link(body, authority)}"
+
+
+def redeem(join_key: str, public: bytes) -> str:
+    """The certificate that a join key gives to a node's X25519 public key; CredentialError when it is no join key."""
+    seed, colon, invitation = join_key.partition(":")
+    try:
+        body = {"kind": JOINED, "key": keys.encode(public)}
+        return f"{sign_link(body, _unb64(seed))}/{invitation}"
+    except ValueError:
+        raise CredentialError("this is not a join key" + ("" if colon else ": it has no colon")) from None
+
+
+def verify(text: str, authority: bytes, unix_s: float, revoked: Collection[str] = ()) -> Certificate:
+    """The certificate, if the authority of this public key stands behind it now; CredentialError says why not."""
+    if len(text) > MAX_TEXT:
+        raise CredentialError("this certificate is too long to be one")
+    first, slash, invitation = text.partition("/")
+    try:
+        if slash:
+            body = _open_link(invitation, authority, INVITATION)
+            joined = _open_link(first, keys.decode(body["key"]), JOINED)
+            key = keys.decode(joined["key"])
+        else:
+            body = _open_link(first, authority, MEMBER)
+            key = keys.decode(body["key"])
+        certificate = Certificate(
+            name=str(body["name"]),
+            key=key,
+            addresses=tuple(map(str, body["addresses"])),
+            groups=tuple(map(str, body["groups"])),
+            role=str(body["role"]),
+            serial=str(body["serial"]),
+            not_after=int(body["not_after"]),
+            text=text,
+            invited=bool(slash),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise CredentialError(f"a certificate with a wrong field: {error}") from None
+    if unix_s > certificate.not_after + CLOCK_SKEW_S:
+        raise CredentialError(f"the certificate of {certificate.name} has expired")
+    if certificate.serial in revoked:
+        raise CredentialError(f"the certificate of {certificate.name} is revoked")
+    return certificate
+
+
+def sign_policy(
+    authority: bytes, version: int, rules: Collection[Mapping[str, Any]], revoked: Collection[str] = ()
+) -> str:
+    """The network document as text; the rules' form is `core/access.py`'s."""
+    body = {"kind": POLICY, "version": version, "rules": list(rules), "revoked": sorted(revoked)}
+    return sign_link(body, authority)
+
+
+def verify_policy(text: str, authority: bytes) -> Policy:
+    """The network document, if it is the authority's; CredentialError says why not."""
+    body = _open_link(text, authority, POLICY)
+    try:
+        rules = tuple(dict(rule) for rule in body["rules"])
+        return Policy(int(body["version"]), frozenset(map(str, body["revoked"])), rules, text)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CredentialError(f"a network document with a wrong field: {error}") from None
+
+
+def _member(
+    kind: str,
+    name: str,
+    key: bytes,
+    *,
+    addresses: Collection[str],
+    role: str,
+    groups: Collection[str],
+    not_after: int,
+    rng: Rng,
+) -> dict[str, Any]:
+    return {
+        "kind": kind,
+        "name": name,
+        "key": keys.encode(key),
+        "addresses": list(addresses),
+        "role": role,
+        "groups": list(groups),
+        "serial": rng(8).hex(),
+        "not_after": not_after,
+    }
