@@ -7,9 +7,10 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, select_autoescape
 
 from harness.report.tables import overview, path_matrix
-from harness.report.trials import trials_frame
+from harness.results.files import write_atomically
 from harness.results.frame import records_frame
-from harness.results.store import RunFolder, write_atomically
+from harness.results.store import RunFolder
+from harness.results.trials import trials_frame
 
 
 def write_report(run_dir: Path) -> Path:

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.report.tables import TextTable, overview, path_matrix
-from harness.report.trials import trials_frame
+from harness.results.trials import trials_frame
 
 NO_BREAK = "\u00a0"
 _COUNT = re.compile(r"(\d+) ")

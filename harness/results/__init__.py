@@ -1,0 +1,17 @@
+"""Result folders: written, read, summarised and compared. `load(DIR)` is the way in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harness.results.load import Results
+
+
+def load(run_dir: Path | str) -> Results:
+    """Loads a result folder as pandas frames; see `harness.results.load.load`."""
+    # Workers import the record from this package and must not wait for pandas.
+    from harness.results.load import load as load_folder  # noqa: PLC0415
+
+    return load_folder(run_dir)

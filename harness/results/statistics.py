@@ -72,13 +72,13 @@ def _few(values: Floats) -> Estimate | None:
     n = values.size
     if n == 0:
         return Estimate(0, np.nan, np.nan, np.nan, "no runs")
-    middle = _median(values)
+    centre = middle(values)
     if n == 1:
-        return Estimate(1, middle, np.nan, np.nan, f"one run{_censored(values)}; no interval")
+        return Estimate(1, centre, np.nan, np.nan, f"one run{_censored(values)}; no interval")
     if n < FEWEST_FOR_BOOTSTRAP:
         coverage = 100 * (1 - 2.0 ** (1 - n))
         method = f"median{_censored(values)}; range of {n} runs (covers {coverage:.0f} %)"
-        return Estimate(n, middle, float(values.min()), float(values.max()), method)
+        return Estimate(n, centre, float(values.min()), float(values.max()), method)
     return None
 
 
@@ -105,12 +105,13 @@ def _bootstrap(values: Floats, seed: int) -> list[Estimate]:
     largest = np.max(values[finite]) if finite.any() else -np.inf
     low, high = np.where(low > largest, np.inf, low), np.where(high > largest, np.inf, high)
     return [
-        Estimate(row.size, _median(row), float(a), float(b), f"median{_censored(row)}; bootstrap 95 % over runs")
+        Estimate(row.size, middle(row), float(a), float(b), f"median{_censored(row)}; bootstrap 95 % over runs")
         for row, a, b in zip(values, low, high, strict=True)
     ]
 
 
-def _median(values: Floats) -> float:
+def middle(values: Floats) -> float:
+    """The median where some values may be inf: inf when the middle lies among those."""
     ordered = np.sort(values)
     lower, upper = ordered[(ordered.size - 1) // 2], ordered[ordered.size // 2]
     return float(upper) if np.isinf(upper) else float((lower + upper) / 2)

@@ -10,17 +10,10 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from harness.errors import OverlaybenchError
-from harness.results.frame import records_table, table_frame
+from harness.results.files import write_atomically
 from harness.results.lines import Lines, OtherSchema, is_terminating, parse_line, read_lines
 from harness.results.record import Record
-from harness.results.summary import summarise
-
-# The parquet file says which records.jsonl it was made from, so that a reader knows when it is out of date.
-PARQUET_SOURCE_SIZE = b"overlaybench.records_jsonl_bytes"
-PARQUET_PROBLEMS = b"overlaybench.problems"
 
 
 class ResultFolderError(OverlaybenchError):
@@ -96,18 +89,11 @@ class RunFolder:
 
     def finish(self) -> Lines:
         """Writes records.parquet and summary.csv from records.jsonl (again, when they are there)."""
+        # A campaign starts without waiting for pandas and pyarrow; only its end needs them.
+        from harness.results.tabulate import write_tables  # noqa: PLC0415
+
         lines = self.read()
-        table = records_table(lines.records)
-        source = {
-            PARQUET_SOURCE_SIZE: str(self.records_path.stat().st_size).encode(),
-            PARQUET_PROBLEMS: json.dumps([[problem.line, problem.text] for problem in lines.problems]).encode(),
-        }
-        table = table.replace_schema_metadata(source)
-        part = self.parquet_path.with_suffix(".parquet.part")
-        pq.write_table(table, part, compression="zstd")
-        part.replace(self.parquet_path)
-        summary = summarise(table_frame(table))
-        write_atomically(self.summary_path, summary.to_csv(index=False, float_format="%.6g").encode())
+        write_tables(lines, self.records_path, self.parquet_path, self.summary_path)
         return lines
 
     def close(self) -> None:
@@ -129,16 +115,6 @@ class RunFolder:
         if not whole:
             _write_all(file, b"\n")
         return file
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Writes a file so that a reader, or a run that was killed here, has the old content or the new, never a part."""
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
 
 
 def _write_all(file: FileIO, data: bytes) -> None:

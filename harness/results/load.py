@@ -1,0 +1,85 @@
+"""The analysts' way in: a result folder as tidy pandas frames. Needs no privileges and no lab."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from harness.results.frame import ARROW_SCHEMA, records_frame, table_frame
+from harness.results.lines import LineProblem
+from harness.results.samples import latency_samples
+from harness.results.store import ResultFolderError, RunFolder
+from harness.results.summary import summarise
+from harness.results.tabulate import PARQUET_PROBLEMS, PARQUET_SOURCE_SIZE
+from harness.results.trials import trials_frame
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a run left behind.
+
+    `records`: one row per measurement, columns as in results/README.md; text columns are categories, `value` is
+    float64 in `unit`, `params` canonical JSON. `problems`: the lines of records.jsonl that do not count.
+    """
+
+    path: Path
+    manifest: dict[str, Any]
+    plan: list[dict[str, Any]]
+    records: pd.DataFrame
+    problems: tuple[LineProblem, ...]
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """One row per cell and metric with n, estimate and interval (`harness.results.summary.COLUMNS`)."""
+        return summarise(self.records)
+
+    @cached_property
+    def trials(self) -> pd.DataFrame:
+        """One row per trial, its main metrics as columns (`harness.results.trials.MAIN`)."""
+        return trials_frame(self.records)
+
+    @cached_property
+    def rtt_samples(self) -> pd.DataFrame:
+        """Every round trip: trial, src, dst, seq, sent_s (since the probe's start), rtt_ms (NaN: lost)."""
+        return latency_samples(self.path, self.records)
+
+
+def load(run_dir: Path | str) -> Results:
+    """Loads a result folder, from records.parquet when that is up to date, else from records.jsonl.
+
+    Raises ResultFolderError when it is none, or its files cannot be read.
+    """
+    folder = RunFolder(Path(run_dir))
+    manifest = folder.manifest()
+    plan = folder.plan() if folder.plan_path.exists() else []
+    found = _from_parquet(folder)
+    if found is None:
+        lines = folder.read()
+        found = records_frame(lines.records), tuple(lines.problems)
+    return Results(folder.path, manifest, plan, *found)
+
+
+def _from_parquet(folder: RunFolder) -> tuple[pd.DataFrame, tuple[LineProblem, ...]] | None:
+    if not folder.parquet_path.exists():
+        return None
+    try:
+        file = pq.ParquetFile(folder.parquet_path)
+        metadata = file.schema_arrow.metadata or {}
+        source = int(metadata.get(PARQUET_SOURCE_SIZE, b"-1"))
+        if folder.records_path.exists() and folder.records_path.stat().st_size != source:
+            return None
+        if file.schema_arrow.names != ARROW_SCHEMA.names:
+            return None
+        table = file.read()
+    except (OSError, ValueError) as error:
+        if folder.records_path.exists():
+            return None
+        raise ResultFolderError(f"{folder.parquet_path}: unreadable: {error}") from None
+    problems = tuple(LineProblem(*item) for item in json.loads(metadata.get(PARQUET_PROBLEMS, b"[]")))
+    return table_frame(table), problems

@@ -1,0 +1,38 @@
+"""Reads the raw evidence that plots need beyond the records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+COLUMNS = ("trial", "src", "dst", "seq", "sent_s", "rtt_ms")
+
+
+def latency_samples(run_dir: Path, records: pd.DataFrame) -> pd.DataFrame:
+    """All samples of the latency probe, one row a probe packet; a lost one has rtt_ms NaN.
+
+    Evidence that is missing or unreadable gives no rows: the records' percentiles are still there. A path that leads
+    out of the run's folder is not followed: results may come from somebody else.
+    """
+    rows = records[(records["metric"] == "rtt_p50_ms") & records["evidence"].notna()]
+    parts = []
+    for trial, src, dst, evidence in zip(rows["trial"], rows["src"], rows["dst"], rows["evidence"], strict=True):
+        path = inside(run_dir, str(evidence))
+        if path is None or path.suffix != ".csv":
+            continue
+        try:
+            samples = pd.read_csv(path, usecols=["seq", "sent_s", "rtt_ms"], dtype={"rtt_ms": "float64"})
+        except (OSError, ValueError):
+            continue
+        parts.append(samples.assign(trial=trial, src=src, dst=dst)[list(COLUMNS)])
+    if not parts:
+        return pd.DataFrame(columns=list(COLUMNS))
+    return pd.concat(parts, ignore_index=True)
+
+
+def inside(run_dir: Path, evidence: str) -> Path | None:
+    """The evidence file when it lies in the run's folder and is there, else None."""
+    root = run_dir.resolve()
+    path = (root / evidence).resolve()
+    return path if path.is_relative_to(root) and path.is_file() else None

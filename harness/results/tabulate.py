@@ -1,0 +1,31 @@
+"""The tables that stand beside records.jsonl: records.parquet and summary.csv."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from harness.results.files import write_atomically
+from harness.results.frame import records_table, table_frame
+from harness.results.lines import Lines
+from harness.results.summary import summarise
+
+# The parquet file says which records.jsonl it was made from, so that a reader knows when it is out of date.
+PARQUET_SOURCE_SIZE = b"overlaybench.records_jsonl_bytes"
+PARQUET_PROBLEMS = b"overlaybench.problems"
+
+
+def write_tables(lines: Lines, records_path: Path, parquet_path: Path, summary_path: Path) -> None:
+    """Writes both, each in one step."""
+    source = {
+        PARQUET_SOURCE_SIZE: str(records_path.stat().st_size).encode(),
+        PARQUET_PROBLEMS: json.dumps([[problem.line, problem.text] for problem in lines.problems]).encode(),
+    }
+    table = records_table(lines.records).replace_schema_metadata(source)
+    part = parquet_path.with_suffix(".parquet.part")
+    pq.write_table(table, part, compression="zstd")
+    part.replace(parquet_path)
+    summary = summarise(table_frame(table))
+    write_atomically(summary_path, summary.to_csv(index=False, float_format="%.6g").encode())
