@@ -1,0 +1,79 @@
+"""Where a router's ruleset applies: its interfaces, addresses and subscribers. Knows no rule."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from harness.model.nat import NatBehaviour, PortAllocation
+
+FIRST_PORT = 1024
+PORT_COUNT = 65536 - FIRST_PORT
+
+
+@dataclass(frozen=True)
+class RouterPorts:
+    """One router's two sides.
+
+    `wan_addresses` are IPv4 addresses without prefix, the router's own first; `lan_networks` are IPv4 prefixes. A
+    subscriber is an inside address that gets a port block; where none are named, the first hosts of the networks are.
+    """
+
+    wan: str
+    wan_addresses: tuple[str, ...]
+    lans: tuple[str, ...]
+    lan_networks: tuple[str, ...]
+    subscribers: tuple[str, ...] = ()
+
+    def pool(self, behaviour: NatBehaviour) -> tuple[str, ...]:
+        """The external addresses in use.
+
+        Raises:
+            ValueError: the router has fewer addresses than the behaviour's `pool_size`.
+        """
+        if behaviour.translates and len(self.wan_addresses) < behaviour.pool_size:
+            raise ValueError(
+                f"pool_size {behaviour.pool_size} needs as many WAN addresses; {self.wan} has {len(self.wan_addresses)}"
+            )
+        return self.wan_addresses[: behaviour.pool_size]
+
+
+@dataclass(frozen=True)
+class PortBlock:
+    """A subscriber's own external ports: `size` of them from `first` on, of one address (RFC 7422)."""
+
+    subscriber: str
+    address: str
+    first: int
+    size: int
+
+
+def port_blocks(behaviour: NatBehaviour, ports: RouterPorts) -> tuple[PortBlock, ...]:
+    """Who may use which ports; empty unless allocation is by block.
+
+    Raises:
+        ValueError: the named subscribers need more ports than the pool has.
+    """
+    if behaviour.port_allocation is not PortAllocation.BLOCK:
+        return ()
+    size = behaviour.port_block_size
+    pool = ports.pool(behaviour)
+    per_address = PORT_COUNT // size
+    capacity = per_address * len(pool)
+    if len(ports.subscribers) > capacity:
+        raise ValueError(
+            f"{len(ports.subscribers)} subscribers x {size} ports need "
+            f"{-(-len(ports.subscribers) // per_address)} external addresses; the pool has {len(pool)}"
+        )
+    subscribers = ports.subscribers or tuple(islice(_hosts(ports.lan_networks), capacity))
+    return tuple(
+        PortBlock(subscriber, pool[index // per_address], FIRST_PORT + index % per_address * size, size)
+        for index, subscriber in enumerate(subscribers)
+    )
+
+
+def _hosts(networks: tuple[str, ...]) -> Iterator[str]:
+    for network in networks:
+        yield from map(str, ipaddress.IPv4Network(network).hosts())
