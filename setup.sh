@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")"
 
 # What the harness itself needs. gcc builds the link helper; mininet brings mnexec.
-required="nftables iproute2 iputils-ping iperf3 mininet util-linux ethtool python3 python3-venv gcc libc6-dev make"
+required="nftables iproute2 iputils-ping iperf3 irtt mininet util-linux ethtool python3 python3-venv gcc libc6-dev make"
 # The subjects of the bundled scenarios; a distribution without one of them still gets the rest.
 subjects="openvpn nebula"
 

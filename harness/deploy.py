@@ -1,0 +1,152 @@
+"""Brings a deployment to life in a lab: files, preparation, daemons in their order, readiness."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from harness.errors import CommandFailed, OverlayError
+from harness.lab.network import Lab
+from harness.lab.process import Daemon
+from harness.overlay.contract import CommandSays, Deployment, InterfaceAddress, LogLine, Readiness, Service
+
+_POLL_S = 0.02
+
+
+class RunningOverlay:
+    """An overlay at work on a lab. `stop` ends its daemons; so does the end of the sandbox."""
+
+    def __init__(self, lab: Lab, deployment: Deployment, folder: Path) -> None:
+        self.lab = lab
+        self.deployment = deployment
+        self.folder = folder
+        self.daemons: dict[str, Daemon] = {}
+        self.started_unix_s: dict[str, float] = {}
+
+    def node_folder(self, node: str) -> Path:
+        """A node's own folder: its configuration, logs and working directory."""
+        path = self.folder / "nodes" / node
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def start(self) -> None:
+        """Write, prepare, start, wait until all is ready.
+
+        Raises:
+            OverlayError: something failed, died or did not get ready; carries the end of its log.
+        """
+        self._write_files()
+        for command in self.deployment.prepare:
+            self._run(command.node, command.argv, command.env, command.timeout_s)
+        pending = list(self.deployment.services)
+        while pending:
+            ready = {service.name for service in self.deployment.services} - {service.name for service in pending}
+            wave = [service for service in pending if set(service.after) <= ready]
+            if not wave:
+                raise OverlayError(f"services wait for each other: {', '.join(service.name for service in pending)}")
+            for service in wave:
+                self._spawn(service)
+            for service in wave:
+                self._wait_ready(service)
+            pending = [service for service in pending if service not in wave]
+        for command in self.deployment.setup:
+            self._run(command.node, command.argv, command.env, command.timeout_s)
+
+    def running_since(self) -> float:
+        """Unix time at which the last of the members' daemons was started; now, if there are none."""
+        members = [
+            self.started_unix_s[service.name]
+            for service in self.deployment.services
+            if service.node in self.deployment.endpoints
+        ]
+        return max(members, default=time.time())
+
+    def check_alive(self) -> None:
+        """Raise when a daemon has died.
+
+        Raises:
+            OverlayError: with its status and the end of its log.
+        """
+        for name, daemon in self.daemons.items():
+            if not daemon.alive:
+                raise OverlayError(f"{name} on {daemon.where} died with status {daemon.status}: {daemon.tail.strip()}")
+
+    def claims(self) -> dict[str, str]:
+        """What the overlay says of itself, raw, by claim source; kept as evidence."""
+        said: dict[str, str] = {}
+        for source in self.deployment.claims:
+            if source.service is not None:
+                said[source.name] = self.daemons[source.service].text
+            else:
+                done = subprocess.run(
+                    self.lab.nodes[source.node].enter(source.argv),
+                    capture_output=True,
+                    text=True,
+                    timeout=10,
+                    check=False,
+                    cwd=self.node_folder(source.node),
+                )
+                said[source.name] = done.stdout
+                (self.node_folder(source.node) / f"claim-{source.name}.txt").write_text(done.stdout + done.stderr)
+        return said
+
+    def stop(self) -> None:
+        """End all daemons, the last started first."""
+        for daemon in reversed(self.daemons.values()):
+            daemon.stop()
+
+    def _write_files(self) -> None:
+        for file in self.deployment.files:
+            path = self.node_folder(file.node) / file.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch(mode=file.mode)
+            path.write_text(file.text)
+            path.chmod(file.mode)
+
+    def _run(self, node: str, argv: tuple[str, ...], env: Mapping[str, str], timeout_s: float) -> None:
+        log = self.node_folder(node) / "prepare.log"
+        command = Daemon(self.lab.nodes[node], argv, log=log, cwd=self.node_folder(node), env=env)
+        status = command.wait(timeout_s)
+        command.stop()
+        if status != 0:
+            failure = CommandFailed(argv, -1 if status is None else status, command.tail, node)
+            raise OverlayError(f"{failure}{' (too slow)' if status is None else ''}")
+
+    def _spawn(self, service: Service) -> None:
+        folder = self.node_folder(service.node)
+        node = self.lab.nodes[service.node]
+        self.started_unix_s[service.name] = time.time()
+        self.daemons[service.name] = Daemon(
+            node, service.argv, log=folder / f"{service.name}.log", cwd=folder, env=service.env
+        )
+
+    def _wait_ready(self, service: Service) -> None:
+        daemon = self.daemons[service.name]
+        deadline = daemon.started_at + service.deadline_s
+        for condition in service.ready:
+            if not self._becomes(condition, daemon, service, deadline):
+                how = (
+                    f"died with status {daemon.status}"
+                    if not daemon.alive
+                    else f"not ready in {service.deadline_s:g} s"
+                )
+                raise OverlayError(
+                    f"{service.name} on {service.node} {how}: {daemon.tail.strip() or '(it said nothing)'}"
+                )
+
+    def _becomes(self, condition: Readiness, daemon: Daemon, service: Service, deadline: float) -> bool:
+        if isinstance(condition, LogLine):
+            return daemon.wait_for_line(condition.pattern, deadline - time.monotonic())
+        while daemon.alive and time.monotonic() < deadline:
+            if self._holds(condition, service):
+                return True
+            daemon.wait(_POLL_S)  # wakes at once when the daemon dies
+        return False
+
+    def _holds(self, condition: InterfaceAddress | CommandSays, service: Service) -> bool:
+        node = self.lab.nodes[service.node]
+        if isinstance(condition, InterfaceAddress):
+            return node.has_address(str(condition.address))
+        return node.says(condition.argv, condition.pattern, self.node_folder(service.node))

@@ -1,0 +1,80 @@
+"""The lab's own eyes: nftables counters on the bridges, one element for each pair of underlay addresses.
+
+They stand in the sandbox's namespace, at the netdev ingress hook of every bridge port: each packet is counted once a
+segment, as it leaves a node, and nothing that an overlay does in its own node can touch them. Compared with counters
+inside the routers this also sees LAN paths, hairpins, carrier NATs and any Mininet user's topology.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from harness.errors import CommandFailed
+
+TABLE = "watch"
+
+
+@dataclass(frozen=True)
+class Flow:
+    """One direction of underlay traffic on one segment."""
+
+    segment: str
+    src: IPv4Address
+    dst: IPv4Address
+
+
+Counts = Mapping[Flow, int]
+
+
+def install(ports: Mapping[str, Sequence[str]]) -> None:
+    """Start counting.
+
+    Args:
+        ports: segment name -> the bridge ports that lie on it.
+
+    Raises:
+        CommandFailed: nft refused; the kernel lacks the netdev family, say.
+    """
+    blocks = [
+        f"  set {segment} {{ type ipv4_addr . ipv4_addr; flags dynamic; size 65536; }}\n"
+        f"  chain on_{segment} {{\n"
+        f"    type filter hook ingress devices = {{ {', '.join(names)} }} priority 0; policy accept;\n"
+        f"    update @{segment} {{ ip saddr . ip daddr counter }}\n"
+        "  }\n"
+        for segment, names in ports.items()
+        if names
+    ]
+    _nft(["-f", "-"], f"table netdev {TABLE} {{\n{''.join(blocks)}}}\n")
+
+
+def read() -> dict[Flow, int]:
+    """Bytes (IP header and above) of every flow so far."""
+    return parse(_nft(["-j", "list", "table", "netdev", TABLE], ""))
+
+
+def parse(text: str) -> dict[Flow, int]:
+    """nft's JSON listing to bytes by flow."""
+    counts: dict[Flow, int] = {}
+    for item in json.loads(text)["nftables"]:
+        for element in item.get("set", {}).get("elem", ()):
+            src, dst = element["elem"]["val"]["concat"]
+            flow = Flow(item["set"]["name"], IPv4Address(src), IPv4Address(dst))
+            counts[flow] = element["elem"]["counter"]["bytes"]
+    return counts
+
+
+def since(before: Counts, after: Counts) -> dict[Flow, int]:
+    """What came in between, without flows that stood still."""
+    return {flow: grown for flow, total in after.items() if (grown := total - before.get(flow, 0)) > 0}
+
+
+def _nft(arguments: Sequence[str], stdin: str) -> str:
+    argv = ["nft", *arguments]
+    done = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=20, check=False)
+    if done.returncode != 0:
+        raise CommandFailed(argv, done.returncode, done.stderr, "the sandbox")
+    return done.stdout

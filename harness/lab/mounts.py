@@ -1,0 +1,40 @@
+"""What a sandbox sees of the file system: everything read-only, but for the trial's folder and private tmpfs mounts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.errors import LabError
+from harness.lab import syscalls
+
+PRIVATE_DIRS = ("/run", "/dev/shm")
+
+
+def make_private(writable: Path) -> None:
+    """Make the caller's mount namespace safe to run unknown daemons in.
+
+    An overlay that edits /etc/resolv.conf or writes to /var must fail loudly instead of changing the machine.
+
+    Args:
+        writable: the one folder of the machine that stays writable; must exist.
+
+    Raises:
+        LabError: the kernel refused.
+    """
+    try:
+        syscalls.mount("none", "/", flags=syscalls.MS_REC | syscalls.MS_PRIVATE)
+        syscalls.mount(str(writable), writable, flags=syscalls.MS_BIND)
+        syscalls.set_read_only("/", True, recursive=True)
+        syscalls.set_read_only(writable, False)
+        syscalls.set_read_only("/proc", False)  # /proc/sys/net is per network namespace and ours to set
+        syscalls.mount("sysfs", "/sys", "sysfs", syscalls.MS_NOSUID | syscalls.MS_NODEV)
+        for directory in PRIVATE_DIRS:
+            if Path(directory).is_dir():
+                private_tmpfs(directory)
+    except OSError as error:
+        raise LabError(f"cannot make the sandbox's private mounts: {error}") from error
+
+
+def private_tmpfs(directory: str) -> None:
+    """An empty tmpfs over `directory`, gone with the mount namespace."""
+    syscalls.mount("tmpfs", directory, "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, "mode=0755,size=64m")

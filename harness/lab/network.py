@@ -1,0 +1,249 @@
+"""A topology made real inside a sandbox: Mininet with our nodes and wires, addresses, routes, NAT rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mininet.net import Mininet
+from mininet.topo import Topo
+
+from harness.errors import LabError
+from harness.lab.namespace import release_namespaces
+from harness.lab.node import LabNode
+from harness.lab.wires import EmulatedLink, LabBridge, LabLink, LinkSpace
+from harness.link.backend import RunningLinks
+from harness.mininet_class import import_topo
+from harness.model.link import LinkProfile, parse_link
+from harness.model.topology import Attachment, Router, Topology
+from harness.nat.ruleset import RouterPorts, render_ruleset, router_sysctls
+
+# bridge-nf would send bridged frames through the sandbox's own IP rules and its connection tracking.
+_BRIDGE_NETFILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+
+
+class LabNet(Mininet):  # type: ignore[misc]  # Mininet has no types
+    """Mininet with our classes; it neither raises system-wide limits nor cleans up by name."""
+
+    def __init__(self, topo: Topo, **params: Any) -> None:
+        Mininet.inited = True  # or else it writes sysctls that outlive the lab
+        super().__init__(topo=topo, host=LabNode, switch=LabBridge, link=LabLink, controller=None, **params)
+
+    def stop(self) -> None:
+        """Everything at once: an interface, an address or a route dies with its namespace."""
+        holders = [node.pid for node in self.hosts if isinstance(node, LabNode) and node.pid]
+        for node in self.hosts:
+            if isinstance(node, LabNode):
+                node.close_netlink()
+                if node.shell is not None:
+                    node.shell.kill()
+                    node.cleanup()
+                node.pid = None
+            else:
+                node.terminate()
+        release_namespaces(holders)
+        for switch in self.switches:
+            switch.terminate()
+
+
+class _PlannedTopo(Topo):  # type: ignore[misc]
+    """Our topology model as a Mininet graph. Interface k of a node is its attachment k."""
+
+    def build(self, topology: Topology, space: LinkSpace | None) -> None:
+        for segment in topology.segments:
+            self.addSwitch(segment)
+        for name, attachments in topology.plugs().items():
+            # Addresses are ours to give, several an interface; Mininet's default would be 10.0.0.n.
+            self.addHost(name, ip=None)
+            for number, plug in enumerate(attachments):
+                options: dict[str, Any] = {"intfName1": f"{name}-eth{number}"}
+                if plug.link.impaired:
+                    options |= {"cls": EmulatedLink, "space": space, "profile": plug.link}
+                self.addLink(name, plug.on, **options)
+
+
+class Lab:
+    """A running topology. Made and used inside one sandbox only; `stop` is a courtesy, the sandbox's end does it too.
+
+    `nodes` are Mininet's; `links` is None where no link is impaired.
+    """
+
+    def __init__(self, topology: Topology, *, seed: int, link_choice: str, workdir: Path) -> None:
+        self.topology = topology
+        self.seed = seed
+        self.workdir = workdir
+        self.link_choice = link_choice
+        self.net: LabNet | None = None
+        self.links: RunningLinks | None = None
+        self.link_backend: str = "none"
+        self.rulesets: dict[str, str] = {}
+        self._space: LinkSpace | None = None
+
+    @property
+    def nodes(self) -> Mapping[str, LabNode]:
+        """All nodes by name."""
+        if self.net is None:
+            raise LabError("the lab is not up")
+        return {node.name: node for node in self.net.hosts}
+
+    def start(self) -> None:
+        """Build everything; afterwards packets flow as the topology says.
+
+        Raises:
+            LabError: the kernel or a tool refused something.
+            EnvironmentError_: no link backend of this machine can do what the topology's links ask for.
+        """
+        if _BRIDGE_NETFILTER.exists():
+            _BRIDGE_NETFILTER.write_text("0")
+        if self.topology.mininet is not None:
+            self._start_mininet_class()
+            return
+        if any(plug.link.impaired for plugs in self.topology.plugs().values() for plug in plugs):
+            self._space = LinkSpace(self.link_choice)
+        self.net = LabNet(_PlannedTopo(topology=self.topology, space=self._space))
+        for name in self.topology.plugs():
+            self._configure(name)
+        if self._space is not None:
+            self.links = self._space.start(seed=self.seed, workdir=self.workdir)
+            self.link_backend = self._space.backend.name
+        for name, router in self.topology.routers.items():
+            self.apply_nat(name, router)
+
+    def _start_mininet_class(self) -> None:
+        use = self.topology.mininet
+        assert use is not None
+        topo = import_topo(use.path, use.search)(**use.params)
+        self._space = LinkSpace(self.link_choice)
+        _translate_links(topo, self._space)
+        self.net = LabNet(topo)
+        self.net.start()
+        if self._space.cables:
+            self.links = self._space.start(seed=self.seed, workdir=self.workdir)
+            self.link_backend = self._space.backend.name
+
+    def _configure(self, name: str) -> None:
+        node = self.nodes[name]
+        plugs = self.topology.plugs()[name]
+        for number, plug in enumerate(plugs):
+            for address in plug.addresses:
+                node.intf(f"{name}-eth{number}").setIP(str(self.topology.interface(plug, address)))
+        router = self.topology.routers.get(name)
+        host = self.topology.hosts.get(name)
+        via = router.outside.via if router else host.via if host else None
+        if via is not None:
+            node.add_route("default", str(self._gateway(plugs[0], self.topology.routers[via])))
+        settings = {"net.ipv4.ip_forward": "1" if router else "0", "net.ipv6.conf.all.disable_ipv6": "1"}
+        self.set_sysctls(name, settings)
+
+    @staticmethod
+    def _gateway(plug: Attachment, router: Router) -> object:
+        return next(inside.addresses[0] for inside in router.inside if inside.on == plug.on)
+
+    def set_sysctls(self, name: str, settings: Mapping[str, str]) -> None:
+        """Set per-namespace sysctls of a node.
+
+        Raises:
+            LabError: the kernel has no such setting or refuses the value.
+        """
+        if settings:
+            self.nodes[name].write_sysctls(settings)
+
+    def apply_nat(self, name: str, router: Router) -> None:
+        """Load a router's ruleset; the text is kept as evidence in `rulesets`."""
+        inside = [f"{name}-eth{number}" for number in range(1, 1 + len(router.inside))]
+        ports = RouterPorts(
+            wan=f"{name}-eth0",
+            wan_addresses=tuple(str(address) for address in router.outside.addresses),
+            lans=tuple(inside),
+            lan_networks=tuple(str(self.topology.segments[plug.on].subnet) for plug in router.inside),
+        )
+        ruleset = render_ruleset(router.nat, ports, seed=self.seed)
+        self.rulesets[name] = ruleset
+        self.nodes[name].check_output(["nft", "-f", "-"], stdin=ruleset)
+        self.set_sysctls(name, router_sysctls(router.nat))
+
+    def port_of(self, node: str) -> str:
+        """The interface of the sandbox that faces a node's first interface: where to watch it from outside."""
+        interface = self.nodes[node].intfList()[0]
+        link = interface.link
+        other = link.intf2 if link.intf1 is interface else link.intf1
+        return str(other.name)
+
+    def watched_ports(self) -> dict[str, list[str]]:
+        """Segment -> the bridge ports on it: where the lab's counters stand."""
+        assert self.net is not None
+        if self.topology.mininet is not None:
+            return {segment: [self.port_of(name) for name in self.topology.hosts] for segment in self.topology.segments}
+        return {switch.name: [i.name for i in switch.intfList() if i.name != "lo"] for switch in self.net.switches}
+
+    def stop(self) -> None:
+        """Take the lab down."""
+        if self.links is not None:
+            self.links.close()
+        if self.net is not None:
+            self.net.stop()
+            self.net = None
+        if self._space is not None:
+            self._space.close()
+
+
+def _translate_links(topo: Topo, space: LinkSpace) -> None:
+    """Give Mininet's link parameters to our backends: its own `TCIntf` only logs tc errors.
+
+    Raises:
+        LabError: a parameter that we do not carry over; it is never ignored.
+    """
+    for first, second, options in topo.links(withInfo=True):
+        options.pop("cls", None)
+        if any(options.get(f"params{end}") for end in (1, 2)):
+            raise LabError(f"link {first} <-> {second}: parameters for one end (params1, params2) are not supported")
+        asked = {key: options.pop(key) for key in list(options) if key in _TC_KEYS}
+        ignored = options.keys() - _LINK_KEYS
+        if ignored:
+            raise LabError(f"link {first} <-> {second}: {', '.join(sorted(ignored))}: not supported")
+        if asked:
+            options |= {"cls": EmulatedLink, "space": space, "profile": _profile(asked, f"{first} <-> {second}")}
+
+
+_TC_KEYS = {"bw", "delay", "jitter", "loss", "max_queue_size", "use_htb"}
+_LINK_KEYS = {
+    "port1",
+    "port2",
+    "node1",
+    "node2",
+    "intfName1",
+    "intfName2",
+    "addr1",
+    "addr2",
+    "fast",
+    "params1",
+    "params2",
+}
+
+
+def _profile(asked: Mapping[str, Any], where: str) -> LinkProfile:
+    spec: dict[str, Any] = {}
+    if asked.get("delay"):
+        spec["delay_ms"] = _milliseconds(asked["delay"], where)
+    if asked.get("jitter"):
+        spec["jitter_ms"] = _milliseconds(asked["jitter"], where)
+    if asked.get("loss"):
+        spec["loss_percent"] = float(asked["loss"])
+    if asked.get("bw"):
+        spec["rate_mbit"] = float(asked["bw"])
+        # Mininet's own queue, when none is given, is tc's default of 1000 packets.
+        spec["queue_packets"] = int(asked.get("max_queue_size") or 1000)
+    return parse_link(spec)
+
+
+def _milliseconds(text: Any, where: str) -> float:
+    """tc's way to write a time: `10ms`, `0.5s`, `300us`; a bare number is microseconds."""
+    raw = str(text).strip()
+    for suffix, factor in (("ms", 1.0), ("us", 0.001), ("s", 1000.0), ("", 0.001)):
+        if raw.endswith(suffix):
+            try:
+                return float(raw.removesuffix(suffix)) * factor
+            except ValueError:
+                break
+    raise LabError(f"link {where}: {text!r} is no time such as 10ms")

@@ -1,0 +1,177 @@
+"""Mininet's nodes without their cost: no shell until somebody types, netlink instead of one `ifconfig` a call.
+
+The Mininet API stays whole (`cmd`, `popen`, `setIP`, the CLI), so that any user's `Topo` and scripts work.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mininet.node import Node
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from harness.errors import CommandFailed, LabError
+from harness.lab.namespace import hold_namespace, inside_network_of, netlink_inside, release_namespaces
+
+
+class QuietNode(Node):  # type: ignore[misc]  # Mininet has no types
+    """A Mininet node whose shell starts on the first `cmd`, not at birth."""
+
+    _netlink: IPRoute | None = None
+
+    @classmethod
+    def setup(cls) -> None:
+        """Mininet looks for its programs here with one `which` process each; `overlaybench doctor` does that once."""
+
+    def startShell(self, mnopts: str | None = None) -> None:  # noqa: ARG002, N802  # Mininet's signature
+        """Make the node's namespaces; the name is Mininet's, the shell comes later."""
+        self.pid = hold_namespace(self.name) if self.inNamespace else os.getpid()
+
+    @property
+    def netlink(self) -> IPRoute:
+        """A netlink socket inside the node, opened on first use and kept."""
+        if self._netlink is None:
+            self._netlink = netlink_inside(self.pid)
+        return self._netlink
+
+    def close_netlink(self) -> None:
+        """Close the socket; the next use opens another."""
+        if self._netlink is not None:
+            self._netlink.close()
+            self._netlink = None
+
+    def _ensure_shell(self) -> None:
+        if self.shell is not None:
+            return
+        holder = self.pid
+        opts = f"-cda{holder}" if self.inNamespace else "-cd"
+        in_namespace, self.inNamespace = self.inNamespace, False
+        try:
+            Node.startShell(self, mnopts=opts)
+        finally:
+            self.inNamespace = in_namespace
+            self.pid = holder
+
+    def sendCmd(self, *args: Any, **kwargs: Any) -> None:  # noqa: N802
+        """Mininet's `sendCmd`, with the shell started if this is its first command."""
+        self._ensure_shell()
+        super().sendCmd(*args, **kwargs)
+
+    def cmd(self, *args: Any, **kwargs: Any) -> Any:
+        """Mininet's `cmd`; it ignores exit codes, so the harness itself uses `check_output`."""
+        self._ensure_shell()
+        return super().cmd(*args, **kwargs)
+
+    def check_output(self, argv: Sequence[str], *, stdin: str = "", timeout_s: float = 20.0) -> str:
+        """Run a program in the node and return its stdout.
+
+        Raises:
+            CommandFailed: with argv, status and the end of stderr.
+        """
+        done = subprocess.run(
+            self.enter(argv), input=stdin, capture_output=True, text=True, timeout=timeout_s, check=False
+        )
+        if done.returncode != 0:
+            raise CommandFailed(argv, done.returncode, done.stderr or done.stdout, self.name)
+        return done.stdout
+
+    def enter(self, argv: Sequence[str]) -> list[str]:
+        """The argv that runs `argv` inside this node."""
+        return ["mnexec", "-a", str(self.pid), *argv] if self.inNamespace else list(argv)
+
+    def delete_route(self, network: str) -> None:
+        """Forget the route to `network` (CIDR)."""
+        self._netlink_call("route", "del", dst=network)
+
+    def has_address(self, address: str) -> bool:
+        """Whether one of the node's interfaces has the address."""
+        return any(found.get_attr("IFA_ADDRESS") == address for found in self.netlink.get_addr())
+
+    def says(self, argv: Sequence[str], pattern: str, cwd: Path) -> bool:
+        """Whether a program ends with 0 and prints a match."""
+        done = subprocess.run(self.enter(argv), capture_output=True, text=True, timeout=10, check=False, cwd=cwd)
+        return done.returncode == 0 and re.search(pattern, done.stdout) is not None
+
+    def interface_index(self, name: str) -> int:
+        """The kernel's index of one of the node's interfaces.
+
+        Raises:
+            LabError: there is none of that name.
+        """
+        found = self.netlink.link_lookup(ifname=name)
+        if not found:
+            raise LabError(f"node {self.name} has no interface {name}")
+        return int(found[0])
+
+
+class LabNode(QuietNode):
+    """A host: a namespace set held open by an idle process, configured over netlink."""
+
+    def config(
+        self,
+        mac: str | None = None,
+        ip: str | None = None,
+        defaultRoute: str | None = None,  # noqa: N803  # Mininet's name
+        lo: str = "up",
+        **_params: Any,
+    ) -> dict[str, Any]:
+        """Mininet's `config` over netlink; the loopback is index 1 in every network namespace."""
+        if mac is not None:
+            self.setMAC(mac)
+        if ip is not None:
+            self.setIP(ip)
+        if defaultRoute is not None:
+            self.setDefaultRoute(defaultRoute)
+        self.netlink.link("set", index=1, state=lo)
+        return {}
+
+    def setDefaultRoute(self, intf: Any = None) -> None:  # noqa: N802
+        """Mininet's forms: an interface, or a text such as `via 10.0.0.1` or `dev h1-eth0 via 10.0.0.1`."""
+        text = str(intf)
+        words = text.split() if " " in text else ["dev", text]
+        pairs = dict(zip(words[::2], words[1::2], strict=False))
+        route: dict[str, Any] = {"dst": "default"}
+        if "via" in pairs:
+            route["gateway"] = pairs["via"]
+        if "dev" in pairs:
+            route["oif"] = self.interface_index(pairs["dev"])
+        self._netlink_call("route", "replace", **route)
+
+    def add_route(self, network: str, gateway: str) -> None:
+        """Send `network` (CIDR) to `gateway`."""
+        self._netlink_call("route", "replace", dst=network, gateway=gateway)
+
+    def write_sysctls(self, settings: Mapping[str, str]) -> None:
+        """Set per-namespace sysctls: /proc/sys/net shows the network namespace of whoever opens it.
+
+        Raises:
+            LabError: the kernel has no such setting or refuses the value.
+        """
+        with inside_network_of(self.pid):
+            for key, value in settings.items():
+                try:
+                    Path("/proc/sys", *key.split(".")).write_text(value)
+                except OSError as error:
+                    raise LabError(f"node {self.name}: sysctl {key}={value}: {error.strerror}") from error
+
+    def _netlink_call(self, kind: str, verb: str, **arguments: Any) -> None:
+        try:
+            getattr(self.netlink, kind)(verb, **arguments)
+        except NetlinkError as error:
+            raise LabError(f"node {self.name}: {kind} {verb} {arguments}: {error}") from error
+
+    def terminate(self) -> None:
+        """End the shell, if there is one, and the namespaces."""
+        self.close_netlink()
+        if self.shell is not None:
+            self.shell.kill()
+            self.cleanup()
+        if self.inNamespace and self.pid:
+            release_namespaces([self.pid])
+        self.pid = None

@@ -1,0 +1,148 @@
+"""Daemons of a lab: started in a node, logged, watched for readiness, stopped by pid."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from harness.lab.node import LabNode
+
+TAIL_CHARACTERS = 2000
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a daemon has used: CPU seconds (user and system) and resident memory in MiB."""
+
+    cpu_s: float
+    rss_mib: float
+
+
+class Daemon:
+    """A process of a lab, in the foreground of a node; its stdout and stderr go to one log file.
+
+    A thread copies the log, so that waiting for a line is waiting for an event, not polling a file.
+    """
+
+    def __init__(self, node: LabNode, argv: Sequence[str], *, log: Path, cwd: Path, env: Mapping[str, str]) -> None:
+        self.argv = tuple(argv)
+        self.log = log
+        self.where = node.name
+        self._changed = threading.Condition()
+        self._text = ""
+        self._ended = False
+        self._killed = False
+        self.started_at = time.monotonic()
+        self._process = subprocess.Popen(
+            node.enter(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=cwd,
+            env={**os.environ, "TMPDIR": str(cwd), "HOME": str(cwd), **env},
+            start_new_session=True,
+        )
+        assert self._process.stdout is not None
+        self._pump = threading.Thread(target=self._copy, args=(self._process.stdout,), daemon=True)
+        self._pump.start()
+
+    @property
+    def pid(self) -> int:
+        """The daemon's pid in the sandbox (mnexec becomes the program)."""
+        return self._process.pid
+
+    def _copy(self, pipe: IO[bytes]) -> None:
+        with self.log.open("ab", buffering=0) as file:
+            while chunk := os.read(pipe.fileno(), 65536):
+                file.write(chunk)
+                with self._changed:
+                    self._text += chunk.decode(errors="replace")
+                    self._changed.notify_all()
+        self._process.wait()
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    @property
+    def tail(self) -> str:
+        """The end of its log."""
+        with self._changed:
+            return self._text[-TAIL_CHARACTERS:]
+
+    @property
+    def text(self) -> str:
+        """Its whole log so far."""
+        with self._changed:
+            return self._text
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        return self._process.poll() is None
+
+    @property
+    def status(self) -> int | None:
+        """Exit status (negative: the signal that killed it); None while it runs."""
+        return self._process.poll()
+
+    def wait_for_line(self, pattern: str, timeout_s: float) -> bool:
+        """Wait until the log holds a match. False: it ended without one, or the time is over."""
+        expression = re.compile(pattern)
+        deadline = time.monotonic() + timeout_s
+        with self._changed:
+            while not expression.search(self._text):
+                left = deadline - time.monotonic()
+                if self._ended or left <= 0:
+                    return bool(expression.search(self._text))
+                self._changed.wait(left)
+        return True
+
+    def wait(self, timeout_s: float) -> int | None:
+        """Wait for its end and for the last of its log; None: it still runs."""
+        try:
+            status = self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
+        self._pump.join(1.0)
+        return status
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+    def stop(self, grace_s: float = 1.0) -> None:
+        """SIGTERM, then SIGKILL to its whole session; safe to call twice."""
+        if self.alive:
+            self.send(signal.SIGTERM)
+            if self.wait(grace_s) is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self.pid, signal.SIGKILL)
+                self.wait(grace_s)
+
+    def usage(self) -> Usage | None:
+        """CPU and memory of the daemon and its children so far; None when it is gone."""
+        return _usage(self.pid)
+
+
+def _usage(pid: int) -> Usage | None:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # Fields 14 to 17 of proc_pid_stat(5): utime, stime, and those of waited-for children, in clock ticks.
+    ticks = sum(int(field) for field in stat[11:15])
+    own = Usage(ticks / os.sysconf("SC_CLK_TCK"), pages * os.sysconf("SC_PAGE_SIZE") / 2**20)
+    others = [usage for child in children if (usage := _usage(int(child))) is not None]
+    return Usage(own.cpu_s + sum(u.cpu_s for u in others), own.rss_mib + sum(u.rss_mib for u in others))

@@ -1,0 +1,210 @@
+"""Mininet's links and switches over netlink: a veth pair is one message, a switch is a Linux bridge without brctl."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mininet.link import Intf, Link
+from mininet.node import Node, Switch
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from harness.errors import EnvironmentError_, LabError
+from harness.lab.node import LabNode, QuietNode
+from harness.link.backend import Cable, LinkBackend, RunningLinks
+from harness.model.link import LinkProfile
+
+
+class LabInterface(Intf):  # type: ignore[misc]
+    """An interface that is configured over netlink."""
+
+    def config(self, mac: str | None = None, ip: str | None = None, up: bool = True, **_params: Any) -> dict[str, Any]:
+        """Set MAC and address where given; the link made the interface up already."""
+        if mac is not None and mac != self.mac:
+            self.setMAC(mac)
+        if ip is not None:
+            self.setIP(ip)
+        if not up:
+            self._set(state="down")
+        return {}
+
+    def _set(self, **attributes: Any) -> None:
+        self.node.netlink.link("set", index=self.node.interface_index(self.name), **attributes)
+
+    def setIP(self, ipstr: str, prefixLen: int | None = None) -> None:  # noqa: N802, N803
+        """Give the interface one more address, CIDR or with `prefixLen`; the first one is what `IP()` returns."""
+        address = ipaddress.ip_interface(ipstr if "/" in ipstr else f"{ipstr}/{prefixLen}")
+        if self.ip is None:
+            self.ip, self.prefixLen = str(address.ip), address.network.prefixlen
+        try:
+            self.node.netlink.addr(
+                "replace",
+                index=self.node.interface_index(self.name),
+                address=str(address.ip),
+                prefixlen=address.network.prefixlen,
+            )
+            self._set(state="up")
+        except NetlinkError as error:
+            raise LabError(f"node {self.node.name}: address {address} on {self.name}: {error}") from error
+
+    def setMAC(self, macstr: str) -> None:  # noqa: N802
+        """Set the hardware address."""
+        self.mac = macstr
+        self._set(address=macstr)
+
+    def isUp(self, setUp: bool = False) -> bool:  # noqa: N802
+        """Whether the interface is up; with `setUp`, make it so."""
+        if setUp:
+            self._set(state="up")
+            return True
+        (link,) = self.node.netlink.get_links(self.node.interface_index(self.name))
+        return bool(link.get_attr("IFLA_OPERSTATE") == "UP")
+
+    def delete(self) -> None:
+        """Delete the interface and, with it, its veth peer."""
+        found = self.node.netlink.link_lookup(ifname=self.name)
+        if found:
+            self.node.netlink.link("del", index=found[0])
+        self.node.delIntf(self)
+        self.link = None
+
+
+class LabLink(Link):  # type: ignore[misc]
+    """A veth pair, both ends made in their namespaces by one netlink message."""
+
+    def __init__(self, node1: Any, node2: Any, **params: Any) -> None:
+        params["intf"] = LabInterface
+        super().__init__(node1, node2, **params)
+        for interface in (self.intf1, self.intf2):
+            node = interface.node
+            index = node.interface_index(interface.name)
+            if isinstance(node, LabBridge):
+                node.netlink.link("set", index=index, master=node.bridge_index, state="up")
+            else:
+                node.netlink.link("set", index=index, state="up")
+
+    @classmethod
+    def makeIntfPair(  # noqa: N802
+        cls,
+        intfname1: str,
+        intfname2: str,
+        addr1: str | None = None,
+        addr2: str | None = None,
+        node1: Any = None,
+        node2: Any = None,
+        deleteIntfs: bool = True,  # noqa: ARG003, N803  # the namespaces are fresh: there is nothing to delete
+    ) -> tuple[str, str]:
+        """Make the pair from the sandbox's own namespace; veth allows both ends to be born elsewhere."""
+        ends: list[dict[str, Any]] = []
+        for name, address, node in ((intfname1, addr1, node1), (intfname2, addr2, node2)):
+            end: dict[str, Any] = {"ifname": name}
+            if address:
+                end["address"] = address
+            if node.inNamespace:
+                end["net_ns_pid"] = node.pid
+            ends.append(end)
+        try:
+            sandbox_netlink().link("add", kind="veth", **ends[0], peer=ends[1])
+        except NetlinkError as error:
+            raise LabError(f"link {intfname1} <-> {intfname2}: {error}") from error
+        return intfname1, intfname2
+
+
+class LinkSpace:
+    """The private namespace in which a lab's impaired links meet their backend: no addresses, no IPv6, no node."""
+
+    def __init__(self, choice: str) -> None:
+        from harness.link.choose import choose_backend
+
+        self.backend: LinkBackend = choose_backend(choice)
+        self.cables: list[Cable] = []
+        self.node = LabNode("links")
+        self.node.write_sysctls({"net.ipv6.conf.all.disable_ipv6": "1", "net.ipv6.conf.default.disable_ipv6": "1"})
+
+    def add(self, name: str, profile: LinkProfile, near: str, far: str) -> None:
+        """Note a cable whose middle ends lie here.
+
+        Raises:
+            EnvironmentError_: the backend cannot do the profile; names every reason.
+        """
+        refusals = self.backend.refusals(profile)
+        if refusals:
+            raise EnvironmentError_(f"link {name} ({profile.label}): {'; '.join(refusals)}", "another `links:` backend")
+        self.cables.append(Cable(name=name, profile=profile, near=near, far=far))
+
+    def start(self, *, seed: int, workdir: Path) -> RunningLinks:
+        """Start the backend on all cables noted so far."""
+        return self.backend.start(self.cables, netns_pid=self.node.pid, seed=seed, workdir=workdir)
+
+    def close(self) -> None:
+        """Let the namespace go."""
+        self.node.terminate()
+
+
+class EmulatedLink(LabLink):
+    """Two veth pairs with a backend between them: node <-> near [backend] far <-> other."""
+
+    def __init__(self, node1: Any, node2: Any, space: LinkSpace, profile: LinkProfile, **params: Any) -> None:
+        self._space, self._profile = space, profile
+        super().__init__(node1, node2, **params)
+
+    def makeIntfPair(  # type: ignore[override]  # noqa: N802  # an instance knows its space, a class does not
+        self,
+        intfname1: str,
+        intfname2: str,
+        addr1: str | None = None,
+        addr2: str | None = None,
+        node1: Any = None,
+        node2: Any = None,
+        deleteIntfs: bool = True,  # noqa: N803
+    ) -> tuple[str, str]:
+        """Make both pairs and note the cable; *up* is from `node1` to `node2`."""
+        number = len(self._space.cables)
+        near, far = f"n{number}", f"f{number}"
+        LabLink.makeIntfPair(intfname1, near, addr1, None, node1, self._space.node, deleteIntfs)
+        LabLink.makeIntfPair(intfname2, far, addr2, None, node2, self._space.node, deleteIntfs)
+        for name in (near, far):
+            self._space.node.netlink.link("set", index=self._space.node.interface_index(name), state="up")
+        self._space.add(f"{node1.name}-{node2.name}", self._profile, near, far)
+        return intfname1, intfname2
+
+
+class LabBridge(QuietNode, Switch):  # type: ignore[misc]
+    """A LAN or an exchange: a Linux bridge in the sandbox's own namespace, which has no other use."""
+
+    def __init__(self, name: str, **params: Any) -> None:
+        self._netlink = sandbox_netlink()
+        params["inNamespace"] = False
+        # Not Switch's own: it derives an OpenFlow number from the name and configures a control interface.
+        Node.__init__(self, name, **params)
+        self.dpid, self.opts, self.listenPort, self.controlIntf = "", "", None, None
+        self.netlink.link("add", ifname=name, kind="bridge", state="up", br_mcast_snooping=0)
+        self.bridge_index = int(self.netlink.link_lookup(ifname=name)[0])
+
+    def start(self, _controllers: Sequence[Any]) -> None:
+        """Nothing to start: the bridge works from the moment it exists."""
+
+    def terminate(self) -> None:
+        """Delete the bridge; its ports go with their nodes."""
+        if self.shell is not None:
+            self.shell.kill()
+            self.cleanup()
+        if self.netlink.link_lookup(ifname=self.name):
+            self.netlink.link("del", index=self.bridge_index)
+
+    def stop(self, deleteIntfs: bool = True) -> None:  # noqa: ARG002, N803  # Mininet's signature
+        """Same as `terminate`; Mininet calls both."""
+        self.terminate()
+
+
+_opened: list[IPRoute] = []
+
+
+def sandbox_netlink() -> IPRoute:
+    """The one netlink socket of the sandbox's own network namespace, opened on first use."""
+    if not _opened:
+        _opened.append(IPRoute())
+    return _opened[0]

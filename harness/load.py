@@ -1,0 +1,143 @@
+"""Reads scenario and topology files; all checks that need no file are in `model` and `plan`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import harness
+from harness.errors import Problem, ScenarioError
+from harness.mininet_class import MininetSource
+from harness.model.document import Document, did_you_mean, parse, validate
+from harness.model.scenario import Scenario
+from harness.model.template import TopologyTemplate, check_parameters, read_template, render, with_defaults
+from harness.model.topology import Parameter, Topology
+from harness.plan import LoadedScenario, TopologySource
+
+_ROOT = Path(harness.__file__).resolve().parent.parent
+SCENARIOS = _ROOT / "scenarios"
+TOPOLOGIES = _ROOT / "topologies"
+
+
+@dataclass(frozen=True)
+class TemplateSource:
+    """A topology file as a source of topologies."""
+
+    template: TopologyTemplate
+
+    @property
+    def name(self) -> str:
+        """The topology's name."""
+        return self.template.name
+
+    @property
+    def parameters(self) -> Mapping[str, Parameter]:
+        """What its header declares."""
+        return self.template.header.parameters
+
+    def check(self, given: Mapping[str, Any]) -> dict[str, str]:
+        """What is wrong with a set of parameters: name -> complaint."""
+        return check_parameters(self.template, given)
+
+    def complete(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The parameters with the header's defaults."""
+        return with_defaults(self.template, given)
+
+    def resolve(self, given: Mapping[str, Any]) -> Topology:
+        """Render and check."""
+        return render(self.template, given)
+
+
+def bundled(folder: Path) -> list[str]:
+    """The names of the files that come with the program."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def find(name: str, folder: Path, kind: str, beside: Path | None = None) -> Path:
+    """A path as given, relative to `beside`, or a bundled name.
+
+    Raises:
+        ScenarioError: there is no such file and no bundled one of that name.
+    """
+    places = [Path(name), *([beside / name] if beside else [])]
+    for place in places:
+        if place.is_file():
+            return place
+    if (folder / f"{name}.yaml").is_file():
+        return folder / f"{name}.yaml"
+    hint = did_you_mean(name, bundled(folder)) or f" (bundled: {', '.join(bundled(folder))})"
+    raise ScenarioError([Problem(name, 0, kind, f"no such file, and no bundled {kind} of that name{hint}")])
+
+
+def load_topology(name: str, beside: Path | None = None) -> TemplateSource:
+    """A topology file by path or bundled name."""
+    path = find(name, TOPOLOGIES, "topology", beside)
+    return TemplateSource(read_template(path.stem, _shown(path), _read(path)))
+
+
+def load_scenario(name: str, overlays: Iterable[str]) -> LoadedScenario:
+    """A scenario file by path or bundled name, checked against the topologies and overlays that exist.
+
+    Raises:
+        ScenarioError: everything that is wrong with the file, in one go.
+    """
+    path = find(name, SCENARIOS, "scenario")
+    text = _read(path)
+    document = parse(text, _shown(path))
+    problems: list[Problem] = []
+    scenario: Scenario | None = None
+    try:
+        scenario = validate(Scenario, document)
+    except ScenarioError as error:
+        problems += error.problems
+    problems += _unknown_overlays(document, list(overlays))
+    source: TopologySource | None = None
+    try:
+        source = _topology_of(document, scenario, path.parent)
+    except ScenarioError as error:
+        problems += error.problems
+    if problems or scenario is None or source is None:
+        raise ScenarioError(sorted(problems, key=lambda problem: (problem.file, problem.line)))
+    return LoadedScenario(path.stem, scenario, document, text, source)
+
+
+def _unknown_overlays(document: Document, known: list[str]) -> Iterable[Problem]:
+    named = document.data.get("overlays") if isinstance(document.data, dict) else None
+    for name in named if isinstance(named, dict) else ():
+        if name not in known:
+            yield document.problem(("overlays", name), f"unknown overlay{did_you_mean(name, known)}")
+
+
+def _topology_of(document: Document, scenario: Scenario | None, beside: Path) -> TopologySource | None:
+    if scenario is None:
+        return None
+    use = scenario.topology
+    try:
+        if use.is_mininet_class:
+            return MininetSource(use.use, use.members, use.server, str(beside))
+        if use.members or use.server:
+            raise ScenarioError(
+                [document.problem(("topology",), "a topology file names its members and server itself")]
+            )
+        return load_topology(use.use, beside)
+    except ScenarioError as error:
+        raise ScenarioError(
+            [document.problem(("topology",), p.text) if p.line == 0 else p for p in error.problems]
+        ) from error
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ScenarioError([Problem(str(path), 0, "(file)", f"cannot be read: {error}")]) from error
+
+
+def _shown(path: Path) -> str:
+    """The path as the user would type it."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

@@ -1,0 +1,52 @@
+"""What orchestrator and worker say to each other: one JSON object a line, over the worker's stdin and stdout."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from harness.model.trial import Trial
+from harness.overlay.contract import Deployment
+
+# What a worker may do while it holds a turn. `wait`: anything that mostly waits; `quiet`: latency, beside other quiet
+# ones; `alone`: load, beside nobody.
+Turn = Literal["wait", "quiet", "alone"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Job(_Strict):
+    """All that a worker gets; written to the trial's folder as job.json, where it is evidence as well."""
+
+    trial: Trial
+    deployment: Deployment
+
+
+class WantTurn(_Strict):
+    """Worker: give back the present turn and wait for another one. Answered by a line `granted`."""
+
+    kind: Literal["want"] = "want"
+    turn: Turn
+
+
+class Step(_Strict):
+    """Worker: what it does now, for the progress display."""
+
+    kind: Literal["step"] = "step"
+    text: str
+
+
+class Done(_Strict):
+    """Worker: the end. `measurements` are `harness.probes.measurement.Measurement` as mappings, paths relative."""
+
+    kind: Literal["done"] = "done"
+    outcome: Literal["ok", "failed", "unsupported", "invalid", "error"]
+    error: str | None = None
+    measurements: list[dict[str, Any]] = []
+    nat_observed: dict[str, str] = {}
+    link_backend: str = "none"
+    claims: dict[str, str] = {}
+    sysctls: dict[str, str] = {}

@@ -1,0 +1,49 @@
+"""A trial: one cell of a scenario's matrix, one repeat, everything that its worker needs to know of the scenario."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from harness.model.scenario import Mode, Probes, Verdict
+from harness.model.topology import Topology
+
+
+class Trial(BaseModel):
+    """One trial, fully resolved.
+
+    `params` holds every topology parameter as the scenario wrote it (or its default); `seed` is the same for all
+    overlays of one cell and repeat, so that comparisons are paired.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str
+    scenario: str
+    repeat: int
+    seed: int
+    overlay: str
+    mode: Mode
+    options: dict[str, Any] = {}
+    topology: Topology
+    params: dict[str, Any] = {}
+    nat_a: str | None = None
+    nat_b: str | None = None
+    link: str | None = None
+    probes: Probes
+    links: Literal["auto", "netem", "userlink"] = "auto"
+    expected_path: tuple[Verdict, ...] = ()
+    expected_outcome: tuple[str, ...] = ()
+
+    @property
+    def cell(self) -> dict[str, Any]:
+        """What `--only KEY=VALUE` and `expect: when:` match against."""
+        return {
+            **self.params,
+            "overlay": self.overlay,
+            "mode": self.mode,
+            "topology": self.topology.name,
+            "repeat": self.repeat,
+            "trial": self.id,
+        }

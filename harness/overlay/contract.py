@@ -1,0 +1,150 @@
+"""The overlay contract: an adapter renders a trial into files, commands and readiness conditions; it starts nothing.
+
+An adapter is found through the entry point group `overlaybench.overlays`, so one outside this repository is as good as
+one inside. All paths in a deployment are relative to the node's own folder, which is every command's working directory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Address
+from typing import Annotated, Literal, Protocol, runtime_checkable
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from harness.model.scenario import Mode, Verdict
+from harness.model.trial import Trial
+
+Layer = Literal["L2", "L3", "L7"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Requirement(_Strict):
+    """A program that must be on the machine, and the command that gets it."""
+
+    program: str
+    install: str
+    version_argv: tuple[str, ...] = ()
+    version_pattern: str = r"(\d+(?:\.\d+)+)"
+
+
+class File(_Strict):
+    """A file in a node's folder."""
+
+    node: str
+    path: str
+    text: str
+    mode: int = 0o600
+
+
+class LogLine(_Strict):
+    """Ready when the process writes a line that the regular expression finds."""
+
+    kind: Literal["log"] = "log"
+    pattern: str
+
+
+class InterfaceAddress(_Strict):
+    """Ready when the node has an interface with this address."""
+
+    kind: Literal["address"] = "address"
+    address: IPv4Address
+
+
+class CommandSays(_Strict):
+    """Ready when a command on the node ends with 0 and its stdout matches: for daemons that report in no other way."""
+
+    kind: Literal["command"] = "command"
+    argv: tuple[str, ...]
+    pattern: str = ""
+
+
+Readiness = Annotated[LogLine | InterfaceAddress | CommandSays, Field(discriminator="kind")]
+
+
+class Command(_Strict):
+    """A command that runs to its end; a status other than 0 fails the trial."""
+
+    node: str
+    argv: tuple[str, ...]
+    env: dict[str, str] = {}
+    timeout_s: float = 20.0
+
+
+class Service(_Strict):
+    """A daemon in the foreground. `after` names the services that must be ready before it starts."""
+
+    name: str
+    node: str
+    argv: tuple[str, ...]
+    env: dict[str, str] = {}
+    ready: tuple[Readiness, ...]
+    after: tuple[str, ...] = ()
+    deadline_s: float = 15.0
+
+
+class Endpoint(_Strict):
+    """Where probes reach a member over the overlay."""
+
+    address: IPv4Address
+    interface: str | None = None
+
+
+class ClaimSource(_Strict):
+    """Evidence of what the overlay says of its own path: a command's output, or (`service`) what a daemon logged."""
+
+    name: str
+    node: str
+    argv: tuple[str, ...] = ()
+    service: str | None = None
+
+
+class Deployment(_Strict):
+    """A trial rendered for one overlay. `endpoints` is keyed by member; `open_underlay` is the baseline's alone."""
+
+    files: tuple[File, ...] = ()
+    prepare: tuple[Command, ...] = ()
+    services: tuple[Service, ...] = ()
+    setup: tuple[Command, ...] = ()
+    endpoints: dict[str, Endpoint]
+    claims: tuple[ClaimSource, ...] = ()
+    open_underlay: bool = False
+
+
+@runtime_checkable
+class Overlay(Protocol):
+    """What an adapter offers. `modes` are those its product has; any other is the outcome `unsupported`."""
+
+    name: str
+    modes: frozenset[Mode]
+    layer: Layer
+    needs_server: bool
+
+    def requirements(self) -> Sequence[Requirement]:
+        """Programs it needs; the first one's version is the overlay's."""
+
+    def render(self, trial: Trial) -> Deployment:
+        """Files, commands and readiness for one trial. Pure, but for the random numbers of fresh keys.
+
+        Raises:
+            ValueError: an option in `trial.options` is wrong; the text names it.
+        """
+
+
+@runtime_checkable
+class ReportsPath(Protocol):
+    """Optional: the overlay can say which way its packets go. Never the verdict, only kept beside it."""
+
+    def claimed_path(self, src: str, dst: str, evidence: Mapping[str, str]) -> Verdict | None:
+        """Read the claim out of the texts of the deployment's `claims`, keyed by source name. None: it does not say."""
+
+
+@runtime_checkable
+class Traverses(Protocol):
+    """Optional: which traversal technique the oracle is to assume in a mode (`harness.nat.oracle`)."""
+
+    def technique(self, mode: Mode) -> str | None:
+        """The technique's name; None where no path is ever direct."""

@@ -1,0 +1,43 @@
+"""Finds overlays by entry point, never by import: an adapter outside this repository is no second-class one."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+
+from harness.errors import EnvironmentError_
+from harness.overlay.contract import Overlay
+
+GROUP = "overlaybench.overlays"
+
+
+@cache
+def _found() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+def overlay_names() -> list[str]:
+    """All overlays that can be named in a scenario, the baseline first."""
+    return sorted(_found(), key=lambda name: (name != "underlay", name))
+
+
+@cache
+def load_overlay(name: str) -> Overlay:
+    """The adapter of that name.
+
+    Raises:
+        EnvironmentError_: its package is installed but cannot be imported.
+        KeyError: there is none.
+    """
+    point = _found()[name]
+    try:
+        adapter = point.load()()
+    except ImportError as error:
+        raise EnvironmentError_(
+            f"overlay {name}: {point.value} cannot be imported: {error}", "pip install -e ."
+        ) from error
+    if not isinstance(adapter, Overlay):
+        raise EnvironmentError_(
+            f"overlay {name}: {point.value} does not offer the overlay contract", "see CONTRIBUTING.md"
+        )
+    return adapter

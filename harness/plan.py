@@ -1,0 +1,230 @@
+"""A scenario to its trials: cells, seeds, order. Pure and repeatable: the same scenario and seed give the same plan."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import random
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from harness.errors import Problem, ScenarioError
+from harness.model.document import Document, Location, did_you_mean
+from harness.model.link import parse_link
+from harness.model.nat import parse_nat
+from harness.model.scenario import Expectation, Mode, Scenario
+from harness.model.topology import Parameter, Topology
+from harness.model.trial import Trial
+
+
+class TopologySource(Protocol):
+    """Where topologies come from: a template file, or a Mininet class."""
+
+    name: str
+
+    @property
+    def parameters(self) -> Mapping[str, Parameter]:
+        """What it takes."""
+
+    def check(self, given: Mapping[str, Any]) -> dict[str, str]:
+        """What is wrong with a set of parameters: name -> complaint."""
+
+    def complete(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The parameters with defaults filled in."""
+
+    def resolve(self, given: Mapping[str, Any]) -> Topology:
+        """The topology for these parameters."""
+
+
+@dataclass(frozen=True)
+class LoadedScenario:
+    """A scenario with its source, ready to be planned; `text` goes into the manifest."""
+
+    name: str
+    scenario: Scenario
+    document: Document
+    text: str
+    topology: TopologySource
+
+
+def expand(loaded: LoadedScenario, oracle: Callable[[Trial], tuple[str, ...]] | None = None) -> list[Trial]:
+    """All trials of a scenario, in the order in which they run.
+
+    Within a repeat the order is random (seeded): a machine that drifts then disturbs all overlays alike.
+
+    Raises:
+        ScenarioError: parameters do not fit the topology, or the matrix expands to nothing.
+    """
+    scenario = loaded.scenario
+    problems = list(_check(loaded))
+    if problems:
+        raise ScenarioError(problems)
+    cells = list(_cells(scenario))
+    overlays = [(name, mode, use.options) for name, use in scenario.overlays.items() for mode in use.modes]
+    trials: list[Trial] = []
+    topologies = [loaded.topology.resolve({**scenario.params, **cell}) for cell in cells]
+    for repeat in range(1, scenario.repeats + 1):
+        block = [
+            _trial(loaded, cell, topology, overlay, repeat, oracle)
+            for (cell, topology), overlay in itertools.product(zip(cells, topologies, strict=True), overlays)
+        ]
+        random.Random(f"{scenario.seed}/{repeat}").shuffle(block)  # noqa: S311  # order, not secrecy
+        trials += block
+    if not trials:
+        raise ScenarioError([loaded.document.problem((), "the matrix expands to nothing")])
+    duplicates = (
+        {trial.id for trial in trials if sum(other.id == trial.id for other in trials) > 1}
+        if len({trial.id for trial in trials}) != len(trials)
+        else set()
+    )
+    if duplicates:
+        raise ScenarioError([loaded.document.problem(("matrix",), f"a cell stands twice: {sorted(duplicates)[0]}")])
+    return trials
+
+
+def _cells(scenario: Scenario) -> Iterator[dict[str, Any]]:
+    axes: list[list[dict[str, Any]]] = [[{name: value} for value in values] for name, values in scenario.matrix.items()]
+    if scenario.pairs is not None:
+        first, second = scenario.pairs.parameters
+        values = scenario.pairs.values
+        combine = (
+            itertools.combinations_with_replacement(values, 2)
+            if scenario.pairs.order == "unordered"
+            else itertools.product(values, repeat=2)
+        )
+        axes.append([{first: one, second: other} for one, other in combine])
+    for choice in itertools.product(*axes):
+        yield {name: value for part in choice for name, value in part.items()}
+
+
+def _check(loaded: LoadedScenario) -> Iterator[Problem]:
+    scenario, document, topology = loaded.scenario, loaded.document, loaded.topology
+    given: dict[str, list[tuple[Location, Any]]] = {
+        name: [(("params", name), value)] for name, value in scenario.params.items()
+    }
+    for name, values in scenario.matrix.items():
+        if name in given:
+            yield document.problem(("matrix", name), f"{name} is fixed in params already")
+        given.setdefault(name, []).extend((("matrix", name, i), value) for i, value in enumerate(values))
+    if scenario.pairs is not None:
+        for place, name in enumerate(scenario.pairs.parameters):
+            if name in scenario.params or name in scenario.matrix:
+                yield document.problem(("pairs", "parameters", place), f"{name} is given in params or matrix already")
+            given.setdefault(name, []).extend((("pairs", "values", i), v) for i, v in enumerate(scenario.pairs.values))
+    first_of_each = {name: values[0][1] for name, values in given.items() if values}
+    seen: set[tuple[int, str]] = set()
+    for name, values in given.items():
+        for location, value in values:
+            text = topology.check({**first_of_each, name: value}).get(name)
+            if text is not None and (document.line_of(location), text) not in seen:
+                seen.add((document.line_of(location), text))
+                yield document.problem(location, text)
+    for name, text in topology.check(first_of_each).items():
+        if name not in given:
+            yield document.problem(("topology",), text)
+
+
+def _trial(
+    loaded: LoadedScenario,
+    cell: Mapping[str, Any],
+    topology: Topology,
+    overlay: tuple[str, Mode, dict[str, Any]],
+    repeat: int,
+    oracle: Callable[[Trial], tuple[str, ...]] | None,
+) -> Trial:
+    scenario = loaded.scenario
+    name, mode, options = overlay
+    params = loaded.topology.complete({**scenario.params, **cell})
+    key = json.dumps([loaded.name, dict(cell), repeat, scenario.seed], sort_keys=True, default=str)
+    labels = _labels(loaded.topology.parameters, params)
+    trial = Trial(
+        id=_slug([name, *([] if mode == name else [mode]), *(_text(value) for value in cell.values()), f"r{repeat}"]),
+        scenario=loaded.name,
+        repeat=repeat,
+        seed=int.from_bytes(hashlib.sha256(key.encode()).digest()[:6], "big"),
+        overlay=name,
+        mode=mode,
+        options=options,
+        topology=topology,
+        params=params,
+        probes=scenario.probes,
+        links=scenario.links,
+        **labels,
+    )
+    matching = [rule for rule in scenario.expect if matches(rule.when, trial)]
+    return trial.model_copy(
+        update={
+            "expected_path": _expected_path(matching, trial, oracle),
+            "expected_outcome": tuple(outcome for rule in matching for outcome in rule.outcome),
+        }
+    )
+
+
+def _expected_path(
+    rules: Sequence[Expectation], trial: Trial, oracle: Callable[[Trial], tuple[str, ...]] | None
+) -> tuple[str, ...]:
+    """The last rule that says something of the path wins: general rules first, exceptions after."""
+    for rule in reversed(rules):
+        if rule.path:
+            return rule.path
+        if rule.oracle and oracle is not None:
+            return oracle(trial)
+    return ()
+
+
+def matches(when: Mapping[str, Any], trial: Trial) -> bool:
+    """Whether a trial's cell has all these values; a list means any of them."""
+    for key, wanted in when.items():
+        value = trial.cell.get(key)
+        choices = wanted if isinstance(wanted, list | tuple) else [wanted]
+        if not any(value == choice or _text(value) == _text(choice) for choice in choices):
+            return False
+    return True
+
+
+def select(trials: Sequence[Trial], only: Mapping[str, Sequence[str]], file: str) -> list[Trial]:
+    """The trials that `--only KEY=VALUE` leaves; several values of one key mean any of them.
+
+    Raises:
+        ScenarioError: no trial has such a key, or none is left.
+    """
+    keys = trials[0].cell.keys()
+    unknown = [key for key in only if key not in keys]
+    if unknown:
+        raise ScenarioError(
+            [Problem(file, 0, "--only", f"no such key {key}{did_you_mean(key, keys)}") for key in unknown]
+        )
+    left = [trial for trial in trials if all(matches({key: list(values)}, trial) for key, values in only.items())]
+    if not left:
+        raise ScenarioError(
+            [Problem(file, 0, "--only", f"no trial has {json.dumps({k: list(v) for k, v in only.items()})}")]
+        )
+    return left
+
+
+def _labels(parameters: Mapping[str, Parameter], params: Mapping[str, Any]) -> dict[str, str | None]:
+    nats = {name: parse_nat(params[name]).label for name, p in parameters.items() if p.type == "nat"}
+    links = {name: parse_link(params[name]).label for name, p in parameters.items() if p.type == "link"}
+    shared = nats.get("nat")
+    named = [f"{name.removeprefix('link_')}={label}" for name, label in links.items()]
+    return {
+        "nat_a": nats.get("nat_a", shared),
+        "nat_b": nats.get("nat_b", shared),
+        "link": ("ideal" if set(links.values()) == {"ideal"} else " ".join(named)) if links else None,
+    }
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
+
+
+def _slug(parts: Sequence[str]) -> str:
+    """A readable folder name; what does not fit or is no plain word is replaced by a short hash of itself."""
+    words = []
+    for part in parts:
+        plain = re.fullmatch(r"[A-Za-z0-9._+-]{1,24}", part)
+        words.append(part if plain else hashlib.sha256(part.encode()).hexdigest()[:8])
+    return "_".join(words)

@@ -1,0 +1,133 @@
+"""The latency probe: RTT samples by irtt (UDP, one clock for all namespaces), over the overlay or the underlay."""
+
+from __future__ import annotations
+
+import csv
+import json
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.errors import OverlayError
+from harness.lab.process import Daemon
+from harness.model.scenario import LatencyProbe
+from harness.probes.measurement import Measurement, Target
+
+_PORT = 2112
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One probe packet; `rtt_ms` is None when it was lost."""
+
+    seq: int
+    sent_s: float
+    rtt_ms: float | None
+
+
+def sample_rtt(target: Target, probe: LatencyProbe) -> list[Sample]:
+    """Run irtt from `src` to `dst` and keep its JSON and a CSV of the samples.
+
+    Raises:
+        OverlayError: the server could not be reached.
+    """
+    server = Daemon(
+        target.lab.nodes[target.dst],
+        ["irtt", "server", "-b", f"{target.dst_address}:{_PORT}"],
+        log=target.evidence("irtt-server.log"),
+        cwd=target.folder,
+        env={},
+    )
+    raw = target.evidence("irtt.json")
+    try:
+        if not server.wait_for_line("starting IPv4 listener", 5.0):
+            raise OverlayError(f"irtt's server did not start on {target.dst}: {server.tail}")
+        client = Daemon(
+            target.lab.nodes[target.src],
+            [
+                *(
+                    "irtt",
+                    "client",
+                    "-q",
+                    "-4",
+                    "-i",
+                    f"{probe.interval_ms:g}ms",
+                    "-d",
+                    f"{probe.duration_s * 1000:g}ms",
+                ),
+                *("-l", str(probe.payload_bytes), "--timeouts=500ms,1s,2s", "--wait=3x1s", "-o", str(raw)),
+                f"{target.dst_address}:{_PORT}",
+            ],
+            log=target.evidence("irtt.log"),
+            cwd=target.folder,
+            env={},
+        )
+        status = client.wait(probe.duration_s + 10)
+        client.stop()
+        if status != 0 or not raw.exists():
+            raise OverlayError(
+                f"irtt from {target.src} to {target.dst_address} ended with {status}: {client.tail.strip()}"
+            )
+    finally:
+        server.stop()
+    samples = parse_irtt(json.loads(raw.read_text()))
+    _write_csv(target.evidence("rtt.csv"), samples)
+    return samples
+
+
+def parse_irtt(result: dict[str, Any]) -> list[Sample]:
+    """irtt's JSON (format 1) to samples; its durations are nanoseconds."""
+    samples = []
+    for trip in result.get("round_trips") or ():
+        sent_s = trip["timestamps"]["client"]["send"]["wall"] / 1e9
+        rtt = trip["delay"].get("rtt")
+        samples.append(Sample(trip["seqno"], sent_s, None if trip["lost"] != "false" or rtt is None else rtt / 1e6))
+    return samples
+
+
+def summarise_rtt(target: Target, samples: Sequence[Sample], underlay: Sequence[Sample] | None) -> list[Measurement]:
+    """The trial's figures: percentiles over the samples (nearest rank), loss, and what the overlay added at the median.
+
+    p99 stands only where at least 100 packets came back: below that it is the maximum by another name.
+    """
+    rtts = sorted(sample.rtt_ms for sample in samples if sample.rtt_ms is not None)
+    evidence = str(target.evidence("rtt.csv"))
+
+    def figure(metric: str, value: float | None, unit: str = "ms") -> Measurement:
+        return Measurement(
+            probe="latency", metric=metric, unit=unit, value=value, src=target.src, dst=target.dst, evidence=evidence
+        )
+
+    figures = [figure("loss_ratio", 1 - len(rtts) / len(samples) if samples else None, "1")]
+    if rtts:
+        figures += [
+            figure("rtt_min_ms", rtts[0]),
+            figure("rtt_p50_ms", statistics.median(rtts)),
+            figure("rtt_p95_ms", percentile(rtts, 95)),
+            *([figure("rtt_p99_ms", percentile(rtts, 99))] if len(rtts) >= 100 else []),
+            figure("rtt_max_ms", rtts[-1]),
+        ]
+    below = sorted(sample.rtt_ms for sample in underlay or () if sample.rtt_ms is not None)
+    if rtts and below:
+        figures += [
+            figure("underlay_rtt_p50_ms", statistics.median(below)),
+            figure("added_rtt_p50_ms", statistics.median(rtts) - statistics.median(below)),
+        ]
+    return figures
+
+
+def percentile(ordered: Sequence[float], share: float) -> float:
+    """Nearest-rank percentile of an ordered, non-empty sequence."""
+    rank = max(1, -(-len(ordered) * share // 100))
+    return ordered[int(rank) - 1]
+
+
+def _write_csv(path: Path, samples: Sequence[Sample]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["seq", "sent_s", "rtt_ms"])
+        writer.writerows(
+            [one.seq, f"{one.sent_s:.9f}", "" if one.rtt_ms is None else f"{one.rtt_ms:.6f}"] for one in samples
+        )

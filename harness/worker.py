@@ -1,0 +1,220 @@
+"""One trial in one sandbox, from start to end: the only file that orders its steps.
+
+Started by the campaign as `python -m harness.worker FOLDER` inside a sandbox; FOLDER holds job.json and takes evidence.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+import traceback
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from harness.deploy import RunningOverlay
+from harness.errors import OverlaybenchError, OverlayError
+from harness.lab import counters
+from harness.lab.baseline import open_underlay
+from harness.lab.mounts import make_private
+from harness.lab.network import Lab
+from harness.lab.sandbox import run_as_init_check
+from harness.lab.tap import Tap
+from harness.messages import Done, Job, Step, Turn, WantTurn
+from harness.model.trial import Trial
+from harness.probes.latency import sample_rtt, summarise_rtt
+from harness.probes.measurement import Measurement, Target
+from harness.probes.path import measure_path
+from harness.probes.throughput import measure_throughput, summarise_throughput
+
+
+class Channel:
+    """The worker's side of the conversation; whatever libraries print goes to stderr instead."""
+
+    def __init__(self) -> None:
+        self._out = os.fdopen(os.dup(1), "w", buffering=1)
+        os.dup2(2, 1)
+
+    def say(self, message: Step | WantTurn | Done) -> None:
+        """Send one message."""
+        self._out.write(message.model_dump_json() + "\n")
+
+    def want(self, turn: Turn) -> None:
+        """Give back the present turn and wait for another; an orchestrator that is gone ends the trial."""
+        self.say(WantTurn(turn=turn))
+        if sys.stdin.readline().strip() != "granted":
+            raise SystemExit(1)
+
+
+class TrialRun:
+    """The state of one trial while it runs."""
+
+    def __init__(self, job: Job, folder: Path, channel: Channel, began: float) -> None:
+        self.trial: Trial = job.trial
+        self.deployment = job.deployment
+        self.folder = folder
+        self.channel = channel
+        self.began = began
+        self.measurements: list[Measurement] = []
+        self.nat_observed: dict[str, str] = {}
+        self.lab = Lab(job.trial.topology, seed=job.trial.seed, link_choice=job.trial.links, workdir=folder)
+        self.overlay = RunningOverlay(self.lab, job.deployment, folder)
+
+    def run(self) -> None:
+        """All steps in order. Raises whatever stops the trial; what was measured before stays in `measurements`."""
+        probes = self.trial.probes
+        self._step("building the lab")
+        self._build()
+        with self._tapping() as tap:
+            self._step("deploying")
+            with self._underlay_if(self.deployment.open_underlay):
+                self._deploy()
+                if probes.path is not None:
+                    self._step("finding the path")
+                    self._measure_paths(tap)
+                tap.close()
+                self._measure_over_overlay()
+        self.overlay.stop()
+
+    def _build(self) -> None:
+        started = time.monotonic()
+        self.lab.start()
+        self._measured("lab", "lab_start_s", "s", time.monotonic() - started)
+        for name, ruleset in self.lab.rulesets.items():
+            (self.folder / f"{name}.nft").write_text(ruleset)
+        counters.install(self.lab.watched_ports())
+        self._measured("lab", "fixed_overhead_s", "s", time.time() - self.began)
+
+    @contextlib.contextmanager
+    def _tapping(self):  # type: ignore[no-untyped-def]
+        ports = sorted({self.lab.port_of(name) for name in self.trial.topology.members})
+        tap = Tap(ports, self.folder / "members.pcap")
+        try:
+            yield tap
+        finally:
+            tap.close()
+
+    @contextlib.contextmanager
+    def _underlay_if(self, wanted: bool):  # type: ignore[no-untyped-def]
+        with open_underlay(self.lab) if wanted else contextlib.nullcontext():
+            yield
+
+    def _deploy(self) -> None:
+        started = time.monotonic()
+        self.overlay.start()
+        if self.deployment.services:
+            self._measured("deploy", "time_to_ready_s", "s", time.monotonic() - started)
+
+    def _targets(self, label: str = "overlay") -> list[Target]:
+        members = self.trial.topology.members
+        return [self._target(src, dst, label) for i, src in enumerate(members) for dst in members[i + 1 :]]
+
+    def _target(self, src: str, dst: str, label: str) -> Target:
+        if label == "overlay":
+            addresses = [self.deployment.endpoints[name].address for name in (src, dst)]
+        else:
+            addresses = [self.trial.topology.address(name) for name in (src, dst)]
+        return Target(
+            lab=self.lab,
+            src=src,
+            dst=dst,
+            src_address=addresses[0],
+            dst_address=addresses[1],
+            mode=self.trial.mode,
+            folder=self.folder,
+            label=label,
+        )
+
+    def _measure_paths(self, tap: Tap) -> None:
+        probe = self.trial.probes.path
+        assert probe is not None
+        since = self.overlay.running_since()
+        for target in self._targets():
+            self.measurements += measure_path(target, probe, tap, since)
+        self.overlay.check_alive()
+
+    def _measure_over_overlay(self) -> None:
+        """Latency beside other quiet trials, then everything that loads the machine, alone."""
+        probes = self.trial.probes
+        unconnected = [m.error for m in self.measurements if m.metric == "connect_success" and m.value == 0.0]
+        if unconnected:
+            raise OverlayError(str(unconnected[0]))
+        samples = {}
+        if probes.latency is not None:
+            self.channel.want("quiet")
+            self._step("measuring latency")
+            samples = {(t.src, t.dst): sample_rtt(t, probes.latency) for t in self._targets()}
+        if probes.latency is None and probes.throughput is None:
+            return
+        baseline = not self.deployment.open_underlay
+        if probes.throughput is not None or baseline:
+            self.channel.want("alone")
+        over = {}
+        if probes.throughput is not None:
+            self._step("measuring throughput")
+            over = {(t.src, t.dst): measure_throughput(t, probes.throughput) for t in self._targets()}
+        self.overlay.check_alive()
+        self.overlay.stop()
+        under_samples, under = {}, {}
+        if baseline:
+            self._step("measuring the underlay")
+            with open_underlay(self.lab):
+                for t in self._targets("underlay"):
+                    if probes.latency is not None:
+                        under_samples[t.src, t.dst] = sample_rtt(t, probes.latency)
+                    if probes.throughput is not None:
+                        under[t.src, t.dst] = measure_throughput(t, probes.throughput)
+        for t in self._targets():
+            pair = (t.src, t.dst)
+            if pair in samples:
+                self.measurements += summarise_rtt(t, samples[pair], under_samples.get(pair))
+            if pair in over:
+                self.measurements += summarise_throughput(t, over[pair], under.get(pair))
+
+    def _measured(self, probe: str, metric: str, unit: str, value: float) -> None:
+        self.measurements.append(Measurement(probe=probe, metric=metric, unit=unit, value=value))
+
+    def _step(self, text: str) -> None:
+        self.channel.say(Step(text=text))
+
+
+def main() -> None:
+    """The worker's entry: run the job in FOLDER and report."""
+    began = time.time()
+    run_as_init_check()
+    channel = Channel()
+    folder = Path(sys.argv[1]).resolve()
+    os.chdir(folder)
+    job = Job.model_validate_json((folder / "job.json").read_text())
+    make_private(folder)
+    run = TrialRun(job, folder, channel, began)
+    outcome, error, claims = "ok", None, {}
+    try:
+        run.run()
+        claims = run.overlay.claims()
+    except OverlaybenchError as failure:
+        outcome, error = failure.outcome, str(failure)
+    except Exception as failure:  # the orchestrator must hear of it, whatever it is
+        traceback.print_exc()
+        outcome, error = "error", f"{type(failure).__name__}: {failure}"
+    channel.say(
+        Done(
+            outcome=outcome,  # type: ignore[arg-type]
+            error=error,
+            measurements=[asdict(_relative(one, folder)) for one in run.measurements],
+            nat_observed=run.nat_observed,
+            link_backend=run.lab.link_backend,
+            claims=claims,
+        )
+    )
+
+
+def _relative(measurement: Measurement, folder: Path) -> Measurement:
+    if measurement.evidence is None:
+        return measurement
+    return replace(measurement, evidence=str(Path(measurement.evidence).relative_to(folder)))
+
+
+if __name__ == "__main__":
+    main()
