@@ -12,7 +12,9 @@ from harness.nat.ports import RouterPorts
 from harness.nat.rules_nat import quoted
 
 # Without these IPv6 has no neighbours (RFC 4890 section 4.4.1).
-_NEIGHBOUR_DISCOVERY = "icmpv6 type { nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert } accept"
+_NEIGHBOUR_DISCOVERY = (
+    "icmpv6 type { nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert } accept"
+)
 _OPEN_SIZE = 262144
 
 

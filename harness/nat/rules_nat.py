@@ -1,10 +1,10 @@
 """The IPv4 translation table of one router, as nftables text.
 
-How it works. Two dynamic maps are the NAT: `out`, one per protocol (internal endpoint, and as much of the destination as the mapping
-depends on, to external endpoint) and `back` (external endpoint to internal one). A new flow without an entry in `out`
-gets a candidate external endpoint, written into the packet's own source fields as scratch space, until one is not in
-`back`; then it is claimed in both maps. Only then connection tracking translates, to what `out` says. Because the claim
-comes first, two packets of one internal endpoint that race on two processors still get one mapping.
+How it works. Two dynamic maps are the NAT: `out` (one per protocol: internal endpoint, and as much of the destination
+as the mapping depends on, to external endpoint) and `back` (external endpoint to internal one). A new flow without an
+entry in `out` gets a candidate external endpoint, written into the packet's own source fields as scratch space, until
+one is not in `back`; then it is claimed in both maps. Only then connection tracking translates, to what `out` says.
+Because the claim comes first, two packets of one internal endpoint that race on two processors still get one mapping.
 """
 
 from __future__ import annotations
@@ -81,7 +81,10 @@ def _maps(b: NatBehaviour, ports: RouterPorts) -> Iterator[str]:
         tail = f" : {data}" if data else ""
         return f"\t{kind} {name} {{ type {key}{tail}; flags dynamic,timeout; size {MAP_SIZE}; }}"
 
-    for protocol in ("udp", "tcp"):  # one each: with the protocol in the key, APDM would need more registers than nft has
+    for protocol in (
+        "udp",
+        "tcp",
+    ):  # one each: with the protocol in the key, APDM would need more registers than nft has
         key = f"ipv4_addr . inet_service{_DESTINATION_TYPE[b.mapping]}"
         yield dynamic("map", f"out_{protocol}", key, "ipv4_addr . inet_service")
     yield dynamic("map", "back", _ENDPOINT, "ipv4_addr . inet_service")
@@ -185,7 +188,9 @@ def _translation(b: NatBehaviour, ports: RouterPorts, seed: int) -> Iterator[str
     pool = ", ".join(ports.pool(b))
     rules = []
     for where in _outward(b, ports):
-        rules += [f"{where} meta l4proto {protocol} snat ip to {key} map @out_{protocol}" for protocol in ("udp", "tcp")]
+        rules += [
+            f"{where} meta l4proto {protocol} snat ip to {key} map @out_{protocol}" for protocol in ("udp", "tcp")
+        ]
         rules.append(f"{where} snat to {_address(b, ports, seed)}")
     yield from _chain("outbound", "nat hook postrouting priority srcnat", *rules)
 
@@ -207,7 +212,7 @@ def _translation(b: NatBehaviour, ports: RouterPorts, seed: int) -> Iterator[str
 def _lifetimes(b: NatBehaviour, ports: RouterPorts) -> Iterator[str]:
     """Refreshing of the maps; after translation (priority 300), where connection tracking knows both sides.
 
-    A mapping is *own* to a flow that began inside, and *given* to one that began outside (or is the far end of a hairpin).
+    A mapping is *own* to a flow that began inside, and *given* to one that began outside (or is a hairpin's far end).
     """
     own = ("own", "snat", "original", _INTERNAL + _DESTINATION[b.mapping], "ct reply ip daddr . ct reply proto-dst")
     internal = "ct reply ip saddr . ct reply proto-src"
@@ -216,8 +221,10 @@ def _lifetimes(b: NatBehaviour, ports: RouterPorts) -> Iterator[str]:
     rules = []
     for name, status, outward, key, external in flows:
         source = "ct original" if name == "own" else "ct reply"
-        peer = "ct original ip daddr . ct original proto-dst" if name == "own" else (
-            "ct original ip saddr . ct original proto-src"
+        peer = (
+            "ct original ip daddr . ct original proto-dst"
+            if name == "own"
+            else ("ct original ip saddr . ct original proto-src")
         )
         peer_address = peer.split(" . ", maxsplit=1)[0]
         for protocol, state, lifetime_s in (
@@ -278,15 +285,25 @@ def _lifetimes(b: NatBehaviour, ports: RouterPorts) -> Iterator[str]:
 def _one_session_per_pair(b: NatBehaviour, ports: RouterPorts, seed: int) -> Iterator[str]:
     """Lets a peer reach one internal endpoint through several of its mappings.
 
-    Connection tracking holds one entry for the pair (internal endpoint, peer), so what comes through a second mapping is
-    steered, before tracking sees it, to the mapping which that entry has. The inside cannot see the difference.
+    Connection tracking holds one entry for the pair (internal endpoint, peer), so what comes through a second mapping
+    is steered, before tracking sees it, to the mapping which that entry has. The inside cannot see the difference.
     """
     if not _sessions_may_clash(b):
         return
     remember = []
     for status, internal, external, peer in (
-        ("snat", "ct original", "ct reply ip daddr . ct reply proto-dst", "ct original ip daddr . ct original proto-dst"),
-        ("dnat", "ct reply", "ct original ip daddr . ct original proto-dst", "ct original ip saddr . ct original proto-src"),
+        (
+            "snat",
+            "ct original",
+            "ct reply ip daddr . ct reply proto-dst",
+            "ct original ip daddr . ct original proto-dst",
+        ),
+        (
+            "dnat",
+            "ct reply",
+            "ct original ip daddr . ct original proto-dst",
+            "ct original ip saddr . ct original proto-src",
+        ),
     ):
         flow = f"meta l4proto udp ct status {status}"
         address, port = external.split(" . ")
@@ -303,8 +320,7 @@ def _one_session_per_pair(b: NatBehaviour, ports: RouterPorts, seed: int) -> Ite
     guard = "meta l4proto . ip daddr . udp dport . ip saddr @contacted " if b.filtering is Filtering.ADF else ""
     known = "meta mark != 0 meta l4proto udp"
     steer = [
-        f'iifname "{ports.wan}" meta l4proto udp {guard}'
-        "meta mark set meta l4proto . ip daddr . udp dport map @owner",
+        f'iifname "{ports.wan}" meta l4proto udp {guard}meta mark set meta l4proto . ip daddr . udp dport map @owner',
         f"{known} udp dport set meta mark . ip saddr . udp sport map @session_port",
         f"{known} ip daddr set meta mark . ip saddr . udp sport map @session_address"
         if b.pooling is Pooling.ARBITRARY

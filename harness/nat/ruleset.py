@@ -60,4 +60,13 @@ def router_sysctls(behaviour: NatBehaviour) -> dict[str, str]:
     }
 
 
-_TRANSITORY_STATES = ("syn_sent", "syn_recv", "fin_wait", "close_wait", "last_ack", "time_wait", "close", "unacknowledged")
+_TRANSITORY_STATES = (
+    "syn_sent",
+    "syn_recv",
+    "fin_wait",
+    "close_wait",
+    "last_ack",
+    "time_wait",
+    "close",
+    "unacknowledged",
+)

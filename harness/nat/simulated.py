@@ -1,0 +1,342 @@
+"""A NAT as a pure table: the second implementation of a `NatBehaviour`, beside the nftables ruleset.
+
+    nat = SimulatedNat(behaviour, addresses=["45.1.0.1"], rng=random.Random(1))
+    nat.outbound(packet, now) -> packet as it leaves | None
+    nat.inbound(packet, now)  -> packet as the inside host gets it | None
+    nat.reboot()              -> forgets everything
+
+`now` is a float in seconds that never goes back. A packet from inside to one of the NAT's own addresses is a hairpin:
+what `outbound` then returns has an inside destination. None means that the packet went nowhere.
+
+The words are those of RFC 4787. The filter belongs to a mapping, as in all equipment known to us; for EIM this is the
+RFC's own wording (section 5), where it speaks of the internal endpoint.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, NamedTuple, TypeVar
+
+from harness.model.nat import (
+    Egress,
+    Filtering,
+    Hairpinning,
+    Mapping,
+    NatBehaviour,
+    Pooling,
+    PortAllocation,
+    Refresh,
+    Unsolicited,
+)
+from harness.nat.ports import FIRST_PORT, PORT_COUNT, PortBlock
+
+SEQUENCE_START = 10000
+CANDIDATES = 16
+
+Protocol = Literal["udp", "tcp"]
+
+
+class Endpoint(NamedTuple):
+    """An IPv4 transport address."""
+
+    address: str
+    port: int
+
+
+@dataclass(frozen=True)
+class Packet:
+    """What a NAT looks at, and a payload that it carries along."""
+
+    source: Endpoint
+    destination: Endpoint
+    payload: bytes = b""
+    protocol: Protocol = "udp"
+
+
+@dataclass
+class _Mapping:
+    internal: Endpoint
+    external: Endpoint
+    expires: float
+    contacted: dict[Endpoint, float] = field(default_factory=dict)
+
+
+@dataclass
+class _Session:
+    """A pair (internal endpoint, remote endpoint) and the mapping that it uses; connection tracking's entry."""
+
+    mapping: _Mapping
+    expires: float
+    both_ways: bool = False
+
+
+@dataclass
+class _Expiry:
+    """A key that may be asked for while it lives."""
+
+    expires: float
+
+
+_Entry = TypeVar("_Entry", _Mapping, _Session, _Expiry)
+
+
+class SimulatedNat:
+    """The table. Nothing here reads a clock or draws a number that was not passed in."""
+
+    def __init__(
+        self,
+        behaviour: NatBehaviour,
+        *,
+        addresses: Sequence[str],
+        rng: random.Random,
+        blocks: Sequence[PortBlock] = (),
+    ) -> None:
+        """Make an empty table.
+
+        Args:
+            addresses: the external addresses, of which the behaviour's `pool_size` first are used.
+            blocks: who has which ports, for allocation by block (`harness.nat.ports.port_blocks`).
+
+        Raises:
+            ValueError: fewer addresses than `pool_size`, or allocation by block without blocks.
+        """
+        if behaviour.translates and len(addresses) < behaviour.pool_size:
+            raise ValueError(f"pool_size {behaviour.pool_size} needs as many addresses, not {len(addresses)}")
+        if behaviour.port_allocation is PortAllocation.BLOCK and not blocks:
+            raise ValueError("allocation by block needs the blocks")
+        self.behaviour = behaviour
+        self._pool = tuple(addresses[: behaviour.pool_size])
+        self._rng = rng
+        self._blocks = {block.subscriber: block for block in blocks}
+        self.reboot()
+
+    def reboot(self) -> None:
+        """Forget all mappings and sessions."""
+        self._out: dict[tuple[object, ...], _Mapping] = {}
+        self._back: dict[tuple[Protocol, Endpoint], _Mapping] = {}
+        self._sessions: dict[tuple[Protocol, Endpoint, Endpoint], _Session] = {}
+        self._poisoned: dict[tuple[Protocol, Endpoint, Endpoint], _Expiry] = {}
+        self._next_in_sequence: dict[Protocol, int] = {"udp": 0, "tcp": 0}
+
+    def outbound(self, packet: Packet, now: float) -> Packet | None:
+        """What becomes of a packet from inside at `now`."""
+        b = self.behaviour
+        if not b.ipv4 or self._egress_forbids(packet):
+            return None
+        if packet.destination.address in self._pool and b.translates:
+            return self._hairpin(packet, now)
+        session = self._own_session(packet, now)
+        return None if session is None else replace(packet, source=session.mapping.external)
+
+    def inbound(self, packet: Packet, now: float) -> Packet | None:
+        """What becomes of a packet that comes to the outside at `now`."""
+        b = self.behaviour
+        if not b.ipv4 or (b.egress is Egress.NO_UDP and packet.protocol == "udp"):
+            return None
+        if not b.translates:
+            return packet if self._firewall_passes(packet, now) else None
+        mapping = self._session_mapping(packet, now) or self._live(
+            self._back.get((packet.protocol, packet.destination)), now
+        )
+        if mapping is None or not self._filter_passes(mapping, packet.source, packet.protocol, now):
+            self._note_unsolicited(packet, now)
+            return None
+        key = (packet.protocol, mapping.internal, packet.source)
+        session = self._live(self._sessions.get(key), now)
+        if session is None:
+            session = self._sessions[key] = _Session(mapping, 0.0)
+        if self._live(session.mapping, now) is None and b.udp_refresh is Refresh.OUTBOUND and packet.protocol == "udp":
+            return None
+        self._touch(session, key, now, outward=False)
+        return replace(packet, destination=mapping.internal)
+
+    # Mappings
+
+    def _own_session(self, packet: Packet, now: float) -> _Session | None:
+        """The session that an outbound packet uses, made if need be; None where it may not have one."""
+        key = (packet.protocol, packet.source, packet.destination)
+        session = self._live(self._sessions.get(key), now)
+        if session is None:
+            if self._cap_reached(packet.source.address, now):
+                return None
+            mapping = self._mapping_for(packet, now)
+            if mapping is None:
+                return None
+            session = self._sessions[key] = _Session(mapping, 0.0)
+        self._touch(session, key, now, outward=True)
+        return session
+
+    def _mapping_for(self, packet: Packet, now: float) -> _Mapping | None:
+        b = self.behaviour
+        key = self._mapping_key(packet.protocol, packet.source, packet.destination)
+        mapping = self._live(self._out.get(key), now)
+        if not b.translates:
+            return mapping or _Mapping(packet.source, packet.source, now)
+        if mapping is None:
+            external = self._allocate(packet.protocol, packet.source, now)
+            if external is None:
+                return None
+            mapping = _Mapping(packet.source, external, now)
+            self._enter(key, packet.protocol, mapping)
+        if self._live(self._poisoned.get((packet.protocol, mapping.external, packet.destination)), now):
+            # The router itself holds this pair of endpoints, so the flow gets a port that the mapping does not have.
+            elsewhere = Endpoint(mapping.external.address, self._random_port())
+            return _Mapping(packet.source, elsewhere, now)
+        return mapping
+
+    def _mapping_key(self, protocol: Protocol, internal: Endpoint, remote: Endpoint) -> tuple[object, ...]:
+        match self.behaviour.mapping:
+            case Mapping.APDM:
+                return (protocol, internal, remote)
+            case Mapping.ADM:
+                return (protocol, internal, remote.address)
+            case _:
+                return (protocol, internal)
+
+    def _enter(self, key: tuple[object, ...], protocol: Protocol, mapping: _Mapping) -> None:
+        self._out[key] = mapping
+        self._back[protocol, mapping.external] = mapping
+
+    def _allocate(self, protocol: Protocol, internal: Endpoint, now: float) -> Endpoint | None:
+        """A free external endpoint; None when so many candidates in a row were taken."""
+        b = self.behaviour
+        preserving = b.port_allocation is PortAllocation.PRESERVING
+        for attempt in range(CANDIDATES + preserving):
+            address = self._address(internal)
+            if address is None:
+                return None
+            port = internal.port if preserving and attempt == 0 else self._port(protocol, internal)
+            candidate = Endpoint(address, port)
+            if self._live(self._back.get((protocol, candidate)), now) is None:
+                return candidate
+        return None
+
+    def _address(self, internal: Endpoint) -> str | None:
+        if self.behaviour.port_allocation is PortAllocation.BLOCK:
+            block = self._blocks.get(internal.address)
+            return None if block is None else block.address
+        if self.behaviour.pooling is Pooling.ARBITRARY:
+            return self._rng.choice(self._pool)
+        # Paired: any stable choice is as good as another.
+        return self._pool[sum(internal.address.encode()) % len(self._pool)]
+
+    def _port(self, protocol: Protocol, internal: Endpoint) -> int:
+        b = self.behaviour
+        if b.port_allocation is PortAllocation.SEQUENTIAL:
+            number = self._next_in_sequence[protocol]
+            self._next_in_sequence[protocol] = number + 1
+            return SEQUENCE_START + number * b.port_step % (65536 - SEQUENCE_START)
+        if b.port_allocation is PortAllocation.BLOCK:
+            block = self._blocks[internal.address]
+            return block.first + self._rng.randrange(block.size)
+        return self._random_port()
+
+    def _random_port(self) -> int:
+        return FIRST_PORT + self._rng.randrange(PORT_COUNT)
+
+    # Filtering
+
+    def _session_mapping(self, packet: Packet, now: float) -> _Mapping | None:
+        """The mapping of the session that a packet from outside belongs to, also when the mapping itself is gone."""
+        known = self._back.get((packet.protocol, packet.destination))
+        if known is None:
+            return None
+        session = self._live(self._sessions.get((packet.protocol, known.internal, packet.source)), now)
+        return known if session is not None and session.mapping.external == packet.destination else None
+
+    def _filter_passes(self, mapping: _Mapping, remote: Endpoint, protocol: Protocol, now: float) -> bool:
+        session = self._live(self._sessions.get((protocol, mapping.internal, remote)), now)
+        if session is not None and session.mapping.external == mapping.external:
+            return True
+        match self.behaviour.filtering:
+            case Filtering.EIF:
+                return True
+            case Filtering.ADF:
+                return any(peer.address == remote.address and until > now for peer, until in mapping.contacted.items())
+            case _:
+                return mapping.contacted.get(remote, now) > now
+
+    def _firewall_passes(self, packet: Packet, now: float) -> bool:
+        if self.behaviour.filtering is Filtering.NONE:
+            return True
+        key = (packet.protocol, packet.destination, packet.source)
+        session = self._live(self._sessions.get(key), now)
+        if session is None:
+            pinhole = self._live(self._back.get((packet.protocol, packet.destination)), now)
+            if pinhole is None or not self._filter_passes(pinhole, packet.source, packet.protocol, now):
+                return False
+            session = self._sessions[key] = _Session(pinhole, 0.0)
+        self._touch(session, key, now, outward=False)
+        return True
+
+    def _note_unsolicited(self, packet: Packet, now: float) -> None:
+        if self.behaviour.unsolicited is Unsolicited.POISONS and packet.destination.address in self._pool:
+            key = (packet.protocol, packet.destination, packet.source)
+            self._poisoned[key] = _Expiry(now + self._lifetime_s(packet.protocol, both_ways=False))
+
+    def _egress_forbids(self, packet: Packet) -> bool:
+        match self.behaviour.egress:
+            case Egress.NO_UDP:
+                return packet.protocol == "udp"
+            case Egress.TCP_443:
+                return packet.protocol != "tcp" or packet.destination.port != 443
+            case _:
+                return False
+
+    def _cap_reached(self, subscriber: str, now: float) -> bool:
+        cap = self.behaviour.session_cap
+        if cap is None:
+            return False
+        used = sum(key[1].address == subscriber and session.expires > now for key, session in self._sessions.items())
+        return used >= cap
+
+    # Hairpinning
+
+    def _hairpin(self, packet: Packet, now: float) -> Packet | None:
+        b = self.behaviour
+        target = self._live(self._back.get((packet.protocol, packet.destination)), now)
+        if b.hairpinning is Hairpinning.OFF or target is None:
+            return None
+        if b.hairpinning is Hairpinning.INTERNAL_SOURCE:
+            return replace(packet, destination=target.internal)
+        session = self._own_session(packet, now)
+        if session is None or not self._filter_passes(target, session.mapping.external, packet.protocol, now):
+            return None
+        key = (packet.protocol, target.internal, session.mapping.external)
+        far = self._live(self._sessions.get(key), now)
+        if far is None:
+            far = self._sessions[key] = _Session(target, 0.0)
+        self._touch(far, key, now, outward=False)
+        return replace(packet, source=session.mapping.external, destination=target.internal)
+
+    # Lifetimes
+
+    def _touch(self, session: _Session, key: tuple[Protocol, Endpoint, Endpoint], now: float, *, outward: bool) -> None:
+        """Refresh a session, and its mapping where the direction counts."""
+        protocol, internal, remote = key
+        if session.expires and not outward:
+            session.both_ways = True
+        until = now + self._lifetime_s(protocol, session.both_ways)
+        session.expires = until
+        if not outward and self.behaviour.udp_refresh is Refresh.OUTBOUND and protocol == "udp":
+            return
+        mapping = session.mapping
+        mapping.expires = until
+        self._back[protocol, mapping.external] = mapping
+        existing = self._live(self._out.get(self._mapping_key(protocol, internal, remote)), now)
+        if existing is None:
+            self._out[self._mapping_key(protocol, internal, remote)] = mapping
+        if outward:
+            mapping.contacted[remote] = until
+
+    def _lifetime_s(self, protocol: Protocol, both_ways: bool) -> float:
+        b = self.behaviour
+        if protocol == "udp":
+            return b.udp_lifetime_s
+        return b.tcp_established_lifetime_s if both_ways else b.tcp_transitory_lifetime_s
+
+    @staticmethod
+    def _live(entry: _Entry | None, now: float) -> _Entry | None:
+        return entry if entry is not None and entry.expires > now else None
