@@ -125,6 +125,21 @@ _LIST = (
         "RFC 6349",
         better="higher",
     ),
+    Metric(
+        "cpu_s_per_gb",
+        "s/GB",
+        "CPU time of the overlay's processes at both ends and between per 10^9 bytes of goodput.",
+        "this project",
+        better="lower",
+    ),
+    Metric(
+        "rss_mib",
+        "MiB",
+        "Largest resident memory of the overlay's processes on one node.",
+        "proc(5), VmHWM",
+        better="lower",
+        min_absolute=2.0,
+    ),
 )
 
 METRICS = {metric.name: metric for metric in _LIST}

@@ -125,3 +125,14 @@ def _censored(values: Floats) -> str:
 def as_floats(values: Any) -> Floats:
     """Any column of numbers as float64, missing ones NaN."""
     return np.asarray(values, dtype=np.float64)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction (1979): adjusted p values, in the order given."""
+    order = np.argsort(p_values)
+    adjusted = np.empty(len(p_values))
+    largest = 0.0
+    for rank, index in enumerate(order):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = largest
+    return [float(value) for value in adjusted]
