@@ -1,0 +1,133 @@
+#include "control.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#include "clock.h"
+#include "settings.h"
+
+/* table N PATH | link NEAR FAR BUNDLES | seeds LINK WAY five numbers | set LINK WAY key=value... | go | account LINK | usage
+ * Answers begin with `ok` or `error`. Links count from 0 in the order of their `link` commands; WAY is up or down. */
+
+static struct carrier *find(struct daemon *daemon, char *words, char **rest, struct port **in)
+{
+    char *way;
+    unsigned long index = strtoul(words, &way, 10);
+    if (index >= daemon->link_count || *way++ != ' ')
+        return NULL;
+    struct link *link = daemon->links[index];
+    bool up = !strncmp(way, "up ", 3);
+    if (!up && strncmp(way, "down ", 5))
+        return NULL;
+    *rest = strchr(way, ' ') + 1;
+    if (in)
+        *in = up ? &link->near : &link->far;
+    return up ? &link->up : &link->down;
+}
+
+static const char *change(struct daemon *daemon, char *words)
+{
+    char *rest;
+    struct settings set;
+    struct port *in;
+    struct carrier *carrier = find(daemon, words, &rest, &in);
+    if (!carrier)
+        return "no such link";
+    const char *error = settings_parse(rest, &set);
+    if (error)
+        return error;
+    if (in->bundles && (set.loss_kind || set.duplicate || set.corrupt || set.reorder || set.jitter_table || set.rate_table))
+        return "this link carries bundles of segments: fixed delay and rate only";
+    way_change(&carrier->way, &set, now_ns());
+    daemon_changed(daemon, carrier);
+    return NULL;
+}
+
+static size_t describe(char *text, size_t room, struct carrier *carrier, struct port *in)
+{
+    struct counts *c = &carrier->way.counts;
+    c->ingress_drops += port_ingress_drops(in);
+    c->send_errors = carrier->out->send_errors;
+    size_t used = (size_t)snprintf(text, room,
+                                   " | received=%" PRIu64 " sent=%" PRIu64 " lost=%" PRIu64 " queue_drops=%" PRIu64
+                                   " oversize_drops=%" PRIu64 " duplicated=%" PRIu64 " corrupted=%" PRIu64
+                                   " reordered=%" PRIu64 " ingress_drops=%" PRIu64 " send_errors=%" PRIu64,
+                                   c->received, c->sent, c->lost, c->queue_drops, c->oversize_drops, c->duplicated,
+                                   c->corrupted, c->reordered, c->ingress_drops, c->send_errors);
+    for (int i = 0; i < BUCKETS && used < room; i++)
+        if (carrier->lateness[i])
+            used += (size_t)snprintf(text + used, room - used, " %d=%" PRIu32, i, carrier->lateness[i]);
+    return used;
+}
+
+static void account(struct daemon *daemon, const char *words, char *answer, size_t room)
+{
+    unsigned long index = strtoul(words, NULL, 10);
+    if (index >= daemon->link_count) {
+        snprintf(answer, room, "error no such link");
+        return;
+    }
+    struct link *link = daemon->links[index];
+    size_t used = (size_t)snprintf(answer, room, "ok");
+    used += describe(answer + used, room - used, &link->up, &link->near);
+    describe(answer + used, room - used, &link->down, &link->far);
+}
+
+static void usage(const struct daemon *daemon, char *answer, size_t room)
+{
+    struct rusage used;
+    getrusage(RUSAGE_SELF, &used);
+    snprintf(answer, room, "ok cpu_ns=%" PRId64 " wall_ns=%" PRId64 " realtime=%d resident_kb=%ld pool_bytes=%zu",
+             clock_ns(CLOCK_PROCESS_CPUTIME_ID), now_ns() - daemon->started, daemon->realtime, used.ru_maxrss,
+             frame_pool_bytes());
+}
+
+static const char *add_link(struct daemon *daemon, const char *words)
+{
+    char near[16], far[16];
+    int bundles;
+    if (daemon->carrying)
+        return "links are added before `go`";
+    if (sscanf(words, "%15s %15s %d", near, far, &bundles) != 3)
+        return "link: NEAR FAR BUNDLES";
+    return daemon_add_link(daemon, near, far, bundles != 0);
+}
+
+static const char *obey(struct daemon *daemon, char *command)
+{
+    char *rest;
+    struct carrier *carrier;
+    if (!strncmp(command, "table ", 6))
+        return settings_table(command + 6);
+    if (!strncmp(command, "link ", 5))
+        return add_link(daemon, command + 5);
+    if (!strncmp(command, "seeds ", 6))
+        return (carrier = find(daemon, command + 6, &rest, NULL)) ? settings_seeds(rest, &carrier->way) : "no such link";
+    if (!strncmp(command, "set ", 4))
+        return change(daemon, command + 4);
+    if (!strcmp(command, "go"))
+        return daemon_go(daemon);
+    return "unknown command";
+}
+
+bool control_serve(struct daemon *daemon)
+{
+    static char command[65536], answer[65536];
+    ssize_t length = recv(daemon->control, command, sizeof command - 1, 0);
+    if (length <= 0)
+        return false;
+    command[length] = 0;
+    if (!strncmp(command, "account ", 8)) {
+        account(daemon, command + 8, answer, sizeof answer);
+    } else if (!strcmp(command, "usage")) {
+        usage(daemon, answer, sizeof answer);
+    } else {
+        const char *error = obey(daemon, command);
+        snprintf(answer, sizeof answer, error ? "error %s" : "ok", error);
+    }
+    return send(daemon->control, answer, strlen(answer), MSG_NOSIGNAL) >= 0;
+}

@@ -1,0 +1,182 @@
+#include "daemon.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "agenda.h"
+#include "clock.h"
+#include "control.h"
+
+#define EVENTS 64
+
+static char problem[256];
+
+const char *daemon_add_link(struct daemon *daemon, const char *near, const char *far, bool bundles)
+{
+    struct link *link = calloc(1, sizeof *link);
+    struct link **links = realloc(daemon->links, (daemon->link_count + 1) * sizeof *links);
+    if (links)
+        daemon->links = links;
+    if (!link || !links)
+        return "out of memory";
+    const char *failed = port_open(&link->near, near, bundles) < 0 ? near : port_open(&link->far, far, bundles) < 0 ? far : NULL;
+    if (failed) {
+        snprintf(problem, sizeof problem, "interface %s: %s", failed, strerror(errno));
+        return problem;
+    }
+    link->near.towards = &link->up.way;
+    link->far.towards = &link->down.way;
+    link->up.out = &link->far;
+    link->down.out = &link->near;
+    struct carrier *both[] = {&link->up, &link->down};
+    for (int i = 0; i < 2; i++) {
+        way_start(&both[i]->way, now_ns());
+        agenda_add(both[i]);
+    }
+    daemon->links[daemon->link_count++] = link;
+    return NULL;
+}
+
+const char *daemon_go(struct daemon *daemon)
+{
+    int64_t now = now_ns();
+    for (size_t i = 0; i < daemon->link_count; i++) {
+        struct link *link = daemon->links[i];
+        struct port *ports[] = {&link->near, &link->far};
+        for (int side = 0; side < 2; side++) {
+            struct epoll_event event = {.events = EPOLLIN, .data.ptr = ports[side]};
+            if (epoll_ctl(daemon->epoll, EPOLL_CTL_ADD, ports[side]->socket, &event) < 0)
+                return strerror(errno);
+        }
+        link->up.way.epoch = link->down.way.epoch = now;
+    }
+    daemon->carrying = true;
+    daemon->started = now;
+    return NULL;
+}
+
+void daemon_changed(struct daemon *daemon, struct carrier *carrier)
+{
+    (void)daemon;
+    agenda_update(carrier);
+}
+
+static struct carrier *carrier_of(struct way *way) { return (struct carrier *)((char *)way - offsetof(struct carrier, way)); }
+
+static void receive(struct port *port)
+{
+    struct frame *frames[BATCH];
+    struct carrier *carrier = carrier_of(port->towards);
+    int64_t now = now_ns();
+    int count = port_receive(port, frames, now);
+    if (count < 0) {
+        fprintf(stderr, "userlink: %s: %s\n", port->name, strerror(errno));
+        return;
+    }
+    for (int i = 0; i < count; i++) {
+        /* The wall clock may be stepped between a stamp and its conversion: time goes on in any case. */
+        if (frames[i]->arrival > now)
+            frames[i]->arrival = now;
+        if (frames[i]->arrival < carrier->latest_arrival)
+            frames[i]->arrival = carrier->latest_arrival;
+        carrier->latest_arrival = frames[i]->arrival;
+        way_arrive(&carrier->way, frames[i]);
+    }
+    if (count)
+        agenda_update(carrier);
+}
+
+static void send_due(struct carrier *carrier)
+{
+    struct frame *frames[BATCH];
+    struct way *way = &carrier->way;
+    int count = 0;
+    int64_t now = now_ns();
+    way_advance(way, now);
+    for (struct frame *head; count < BATCH && (head = line_head(&way->line)) && head->deliver <= now;) {
+        frames[count++] = line_take(&way->line);
+        histogram_add(carrier->lateness, now - head->deliver);
+    }
+    if (count)
+        way->counts.sent += (uint64_t)port_send(carrier->out, frames, count);
+    for (int i = 0; i < count; i++)
+        frame_free(frames[i]);
+    agenda_update(carrier);
+}
+
+/* How long until the next thing is due; sends what is due already. */
+static int64_t work_off(void)
+{
+    for (;;) {
+        struct carrier *first = agenda_first();
+        if (!first || first->next == NEVER)
+            return NEVER;
+        if (first->next > now_ns())
+            return first->next;
+        send_due(first);
+    }
+}
+
+static void arm(struct daemon *daemon, int64_t at)
+{
+    if (at == daemon->armed)
+        return;
+    struct itimerspec when = {.it_value = {at == NEVER ? 0 : at / 1000000000, at == NEVER ? 0 : at % 1000000000}};
+    timerfd_settime(daemon->timer, TFD_TIMER_ABSTIME, &when, NULL);
+    daemon->armed = at;
+}
+
+/* A timer wakes us later than asked, by an amount that depends on the machine: aim earlier by what was seen lately, at most
+ * by spin_ns, and spin the rest. */
+static void learn_wake(struct daemon *daemon, int64_t asked, int64_t woken)
+{
+    int64_t late = woken - asked;
+    if (late > daemon->spin_ns)
+        late = daemon->spin_ns;
+    /* Up at once, down slowly: a percentile rather than a mean. */
+    daemon->wake_ns += late > daemon->wake_ns ? (late - daemon->wake_ns) / 2 : (late - daemon->wake_ns) / 64;
+}
+
+int daemon_run(int control, int64_t spin_ns, bool realtime)
+{
+    struct daemon daemon = {.control = control, .spin_ns = spin_ns, .realtime = realtime, .armed = NEVER, .wake_ns = spin_ns};
+    struct epoll_event events[EVENTS], event = {.events = EPOLLIN, .data.ptr = &daemon.control};
+    daemon.epoll = epoll_create1(EPOLL_CLOEXEC);
+    daemon.timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    if (daemon.epoll < 0 || daemon.timer < 0 || epoll_ctl(daemon.epoll, EPOLL_CTL_ADD, control, &event) < 0)
+        return perror("userlink"), 1;
+    /* Edge-triggered: an expiry wakes once and its count need not be read. */
+    event = (struct epoll_event){.events = EPOLLIN | EPOLLET, .data.ptr = &daemon.timer};
+    if (epoll_ctl(daemon.epoll, EPOLL_CTL_ADD, daemon.timer, &event) < 0)
+        return perror("userlink"), 1;
+    daemon.started = now_ns();
+    histogram_start();
+
+    for (;;) {
+        int64_t due = work_off(), now = now_ns(), wake = due == NEVER ? NEVER : due - daemon.wake_ns - 2000;
+        bool spin = spin_ns && due != NEVER && wake <= now;
+        if (!spin)
+            arm(&daemon, spin_ns ? wake : due);
+        int count = epoll_wait(daemon.epoll, events, EVENTS, spin ? 0 : -1);
+        if (count < 0 && errno != EINTR)
+            return perror("userlink: epoll_wait"), 1;
+        for (int i = 0; i < count; i++) {
+            void *source = events[i].data.ptr;
+            if (source == &daemon.timer) {
+                if (!spin && daemon.armed != NEVER)
+                    learn_wake(&daemon, daemon.armed, now_ns());
+                daemon.armed = NEVER;
+            } else if (source == &daemon.control) {
+                if (!control_serve(&daemon))
+                    return 0;
+            } else {
+                receive(source);
+            }
+        }
+    }
+}

@@ -1,0 +1,6 @@
+#ifndef USERLINK_REPLAY_H
+#define USERLINK_REPLAY_H
+
+int replay(void);
+
+#endif

@@ -1,0 +1,83 @@
+/* One direction of one link: the virtual-time model. No I/O and no clock here: arrivals come with their stamps, and the
+ * times at which frames are due are computed, so that a late process shifts nothing but its own lateness.
+ * harness/link/spec.py says the same in Python; a test holds the two together. */
+#ifndef USERLINK_WAY_H
+#define USERLINK_WAY_H
+
+#include "frame.h"
+#include "line.h"
+#include "random.h"
+#include "table.h"
+
+#define ETHERNET_HEADER 14
+
+enum loss_kind { LOSS_NONE, LOSS_BERNOULLI, LOSS_GILBERT_ELLIOTT, LOSS_TRACE };
+enum queue_kind { QUEUE_NONE, QUEUE_DROPTAIL, QUEUE_CODEL };
+
+/* What can be changed while frames flow. Probabilities are thresholds (random.h), times ns. */
+struct settings {
+    uint32_t mtu;
+    int64_t delay, jitter;
+    const struct table *jitter_table; /* standardised quantiles, or offsets in ns where jitter_played */
+    uint64_t jitter_repeat;
+    uint32_t jitter_played;
+    enum loss_kind loss_kind;
+    uint64_t loss, loss_repeat;           /* Bernoulli */
+    uint64_t worsen, recover, loss_in_bad; /* Gilbert-Elliott; `loss` is the one in the good state */
+    const struct table *loss_table;
+    uint64_t duplicate, corrupt, reorder;
+    enum queue_kind queue_kind;
+    uint64_t rate; /* bits per second; 0 with a rate_table */
+    const struct table *rate_table;
+    uint64_t limit_bytes, limit_packets; /* 0: none */
+    int64_t codel_target, codel_interval;
+};
+
+struct counts {
+    uint64_t received, sent, lost, queue_drops, oversize_drops, duplicated, corrupted, reordered, ingress_drops, send_errors;
+};
+
+struct served {
+    int64_t depart;
+    uint32_t bytes, packets;
+};
+
+struct way {
+    struct settings set;
+    struct stream loss_stream, duplicate_stream, corrupt_stream, jitter_stream, reorder_stream;
+    struct counts counts;
+    struct line line; /* frames with a time to deliver */
+
+    uint64_t number;
+    uint64_t loss_index, jitter_index;
+    bool loss_drawn, loss_last, jitter_drawn, bad_state;
+    int64_t jitter_last;
+
+    /* The transmitter: free from this time on. */
+    int64_t free_at, epoch, last_deliver;
+    int64_t opportunity; /* the one in use, -1 before the first */
+    uint32_t opportunity_left;
+    /* What the transmitter still holds, oldest first: drop-tail keeps times only, CoDel the frames themselves. */
+    struct served *ring;
+    size_t ring_first, ring_count, ring_size;
+    uint64_t held_bytes, held_packets;
+    struct frame *waiting, **waiting_end;
+    uint64_t waiting_bytes, waiting_packets;
+    int64_t first_above, drop_next;
+    uint32_t drop_count, last_drop_count;
+    bool dropping;
+};
+
+void way_start(struct way *way, int64_t epoch);
+/* New settings from `now` on. Frames that have left the transmitter keep their times. */
+void way_change(struct way *way, const struct settings *set, int64_t now);
+/* Takes the frame over. Stamps must not go backwards. */
+void way_arrive(struct way *way, struct frame *frame);
+/* Moves virtual time on to `now`; needed with CoDel, where a frame's fate is known only when its turn comes. */
+void way_advance(struct way *way, int64_t now);
+/* When way_advance has something to do again, or NEVER. */
+int64_t way_next_turn(const struct way *way);
+/* When the next frame is due or the next turn comes, whichever is sooner, or NEVER. */
+int64_t way_next(const struct way *way);
+
+#endif

@@ -1,0 +1,41 @@
+"""Builds the link helper beside its sources; everything else is said in pyproject.toml.
+
+The helper is a program of its own, not a module: setuptools knows no such thing, so an extension's build is bent to it.
+Without a compiler the build goes on: every run then says that its links are carried by slow Python.
+"""
+
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+FOLDER = Path("harness/link/userlink")
+
+
+class BuildProgram(build_ext):
+    """Compiles and links an extension as a program."""
+
+    def get_ext_filename(self, fullname):
+        return str(Path(*fullname.split(".")))
+
+    def build_extension(self, ext):
+        # -ffp-contract=off: the square root of CoDel must come out as in Python, to the last bit.
+        flags = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-ffp-contract=off"]
+        objects = self.compiler.compile(
+            ext.sources, output_dir=self.build_temp, extra_postargs=flags, depends=ext.depends
+        )
+        path = Path(self.get_ext_fullpath(ext.name))
+        self.compiler.link_executable(objects, path.name, output_dir=str(path.parent), libraries=["m"], target_lang="c")
+
+
+setup(
+    ext_modules=[
+        Extension(
+            "harness.link.userlink.overlaybench-userlink",
+            sources=sorted(str(path) for path in FOLDER.glob("*.c")),
+            depends=sorted(str(path) for path in FOLDER.glob("*.h")),
+            optional=True,
+        )
+    ],
+    cmdclass={"build_ext": BuildProgram},
+)
