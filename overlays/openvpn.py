@@ -1,0 +1,124 @@
+"""OpenVPN 2: the real client/server VPN, a hub that terminates every tunnel (openvpn(8), UDP, TUN)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Network
+
+from harness.model.scenario import Mode, Verdict
+from harness.model.trial import Trial
+from harness.overlay.contract import (
+    Deployment,
+    Endpoint,
+    File,
+    InterfaceAddress,
+    Layer,
+    LogLine,
+    Requirement,
+    Service,
+)
+from overlays.pki import Authority
+
+NETWORK = IPv4Network("10.8.0.0/24")
+PORT = 1194
+
+_COMMON = """\
+dev tun-{node}
+dev-type tun
+proto udp4
+ca ca.crt
+cert node.crt
+key node.key
+data-ciphers AES-256-GCM
+tls-version-min 1.3
+verb 3
+"""
+_SERVER = """\
+local {address}
+port {port}
+server {network} {netmask}
+topology subnet
+client-to-client
+client-config-dir clients
+ccd-exclusive
+dh none
+keepalive 2 10
+explicit-exit-notify 0
+"""
+_CLIENT = """\
+client
+nobind
+remote {server} {port}
+remote-cert-tls server
+connect-retry 1 1
+connect-timeout 5
+hand-window 10
+"""
+
+
+class OpenVpn:
+    """Server on the public node with `client-to-client`; members' packets always cross it."""
+
+    name = "openvpn"
+    modes: frozenset[Mode] = frozenset({"hub"})
+    layer: Layer = "L3"
+    needs_server = True
+
+    def requirements(self) -> Sequence[Requirement]:
+        """One Debian package."""
+        return (
+            Requirement(program="openvpn", install="apt-get install -y openvpn", version_argv=("openvpn", "--version")),
+        )
+
+    def render(self, trial: Trial) -> Deployment:
+        """Certificates, a configuration a node; addresses are fixed by the server's client folder."""
+        server = trial.topology.server
+        assert server is not None  # needs_server
+        addresses = dict(zip(trial.topology.members, list(NETWORK.hosts())[1:], strict=False))
+        authority = Authority("overlaybench trial CA")
+        server_text = _COMMON.format(node=server) + _SERVER.format(
+            address=trial.topology.address(server), port=PORT, network=NETWORK.network_address, netmask=NETWORK.netmask
+        )
+        client_text = _CLIENT.format(server=trial.topology.address(server), port=PORT)
+        files = [File(node=server, path="openvpn.conf", text=server_text), *_identity(authority, server, True)]
+        for member, address in addresses.items():
+            files += [
+                File(node=server, path=f"clients/{member}", text=f"ifconfig-push {address} {NETWORK.netmask}\n"),
+                File(node=member, path="openvpn.conf", text=_COMMON.format(node=member) + client_text),
+                *_identity(authority, member, False),
+            ]
+        argv = ("openvpn", "--config", "openvpn.conf", "--suppress-timestamps")
+        up = LogLine(pattern="Initialization Sequence Completed")
+        return Deployment(
+            files=tuple(files),
+            services=(
+                Service(name=f"openvpn-{server}", node=server, argv=argv, ready=(up,)),
+                *(
+                    Service(
+                        name=f"openvpn-{member}",
+                        node=member,
+                        argv=argv,
+                        ready=(up, InterfaceAddress(address=address)),
+                        after=(f"openvpn-{server}",),
+                    )
+                    for member, address in addresses.items()
+                ),
+            ),
+            endpoints={
+                member: Endpoint(address=address, interface=f"tun-{member}") for member, address in addresses.items()
+            },
+        )
+
+    def claimed_path(self, src: str, dst: str, evidence: Mapping[str, str]) -> Verdict | None:
+        """A client knows nobody but its server."""
+        del src, dst, evidence
+        return "relayed"
+
+
+def _identity(authority: Authority, node: str, server: bool) -> list[File]:
+    identity = authority.issue(node, server=server)
+    return [
+        File(node=node, path="ca.crt", text=authority.certificate),
+        File(node=node, path="node.crt", text=identity.certificate),
+        File(node=node, path="node.key", text=identity.key),
+    ]
