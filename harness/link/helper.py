@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -84,6 +85,9 @@ class HelperProcess:
 
     def close(self) -> None:
         """End the helper and wait for it; safe to call twice."""
+        # A process forked from us may hold a copy of the socket; shutting it down ends them all.
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
         try:
             self._process.wait(timeout=2)

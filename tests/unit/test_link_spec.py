@@ -138,13 +138,13 @@ arrivals = st.lists(
 )
 
 
-@given(directions, directions, arrivals, arrivals, st.integers(0, 2**32))
+@given(st.tuples(directions, directions), arrivals, arrivals, st.integers(0, 2**32))
 @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-def test_helper_and_specification_agree(tmp_path_factory, before, after, first, second, seed):  # type: ignore[no-untyped-def]
+def test_helper_and_specification_agree(tmp_path_factory, ways, first, second, seed):  # type: ignore[no-untyped-def]
     folder = tmp_path_factory.mktemp("replay")
     steps: list[Any] = []
     now = 1000
-    for direction, frames in ((before, first), (after, second)):
+    for direction, frames in zip(ways, (first, second), strict=True):
         steps.append(settings_of(direction, TRACES))
         for gap, length in frames:
             now += gap

@@ -1,0 +1,81 @@
+"""Which backend carries a lab's links on this machine."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Final, Literal
+
+from harness.errors import EnvironmentError_
+from harness.link.backend import LinkBackend
+from harness.link.helper import helper_argv
+from harness.link.netem_backend import NetemBackend
+from harness.link.userlink_backend import UserlinkBackend
+from harness.model.link import LinkProfile
+
+Choice = Literal["auto", "netem", "userlink", "userlink-python"]
+_BUILD: Final = "apt-get install -y gcc libc6-dev && rm -f .venv/.setup-* && make setup"
+_log = logging.getLogger(__name__)
+
+
+def choose_backend(
+    wanted: str = "auto", profiles: Sequence[LinkProfile] = (), *, traces_from: Path | None = None
+) -> LinkBackend:
+    """The backend for links of these profiles; `auto` is netem where kernel and profiles allow it, else userlink.
+
+    Without a compiled helper `auto` falls back to the one in pure Python, with a warning. `traces_from` is where
+    relative paths of trace files start. Raises EnvironmentError_ where the machine lacks what was asked for.
+    """
+    netem = NetemBackend()
+    match wanted:
+        case "netem":
+            why_not = netem_missing()
+            if why_not is not None:
+                raise why_not
+            return netem
+        case "userlink":
+            if helper_argv() is None:
+                raise EnvironmentError_("the compiled link helper", _BUILD)
+            return UserlinkBackend("userlink", traces_from=traces_from)
+        case "userlink-python":
+            return UserlinkBackend("userlink-python", traces_from=traces_from)
+        case "auto":
+            if netem_missing() is None and not any(netem.refusals(profile) for profile in profiles):
+                return netem
+            if helper_argv() is not None:
+                return UserlinkBackend("userlink", traces_from=traces_from)
+            _log.warning(
+                "links are carried by the pure-Python helper: right, but above some 20,000 frames a second late. "
+                "To have the C one: %s",
+                _BUILD,
+            )
+            return UserlinkBackend("userlink-python", traces_from=traces_from)
+    raise ValueError(f"no link backend {wanted!r}: auto, netem, userlink or userlink-python")
+
+
+@cache
+def netem_missing() -> EnvironmentError_ | None:
+    """What netem lacks on this machine, None where it works; tried in a namespace that is gone afterwards."""
+    for program in ("tc", "unshare"):
+        if shutil.which(program) is None:
+            return EnvironmentError_(f"the program `{program}`", "apt-get install -y iproute2 util-linux")
+    user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    script = (
+        "ip link add name va type veth peer name vb && tc qdisc add dev va root handle 1: netem delay 1ms && "
+        "tc qdisc add dev va parent 1:1 tbf rate 1mbit burst 4000b limit 9000b && tc qdisc add dev va clsact && "
+        "tc filter add dev va ingress matchall action mirred egress redirect dev vb"
+    )
+    argv = ["unshare", *user, "--net", "--", "sh", "-c", script]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return None
+    said = done.stderr.strip().splitlines()
+    return EnvironmentError_(
+        f"netem in the kernel ({said[0] if said else 'tc failed'})",
+        "modprobe -a sch_netem sch_tbf act_mirred cls_matchall, or use the userlink backend",
+    )
