@@ -54,7 +54,7 @@ class Network:
         return self._common(name) | {"servers": [dict(server) for server in self.servers]} | options
 
     def server_config(self, name: str, **options: Any) -> dict[str, Any]:
-        """The configuration of a server as data; `options`: further fields (`hub`, `interface`, `status_socket` ...)."""
+        """The configuration of a server as data; `options`: further fields (`hub`, `interface` ...)."""
         site = next(site for site in self.sites if site.name == name)
         own = {"listen": f":{site.port}", "stun_port": site.stun_port, "tls_port": site.tls_port}
         return self._common(name) | own | options

@@ -188,6 +188,12 @@ class Session:
                 setattr(self, name, None)
                 self._drop(keypair)
 
+    def forget_all(self) -> None:
+        """Drops all keys: the peer does not know them any more."""
+        for keypair in (self.current, self.previous, self.next):
+            self._drop(keypair)
+        self.current = self.previous = self.next = None
+
     def deadline(self) -> float:
         """When `tick`-like work is due next."""
         due = min(self.attempt_due_s, self.keepalive_due_s, self.answer_due_s)

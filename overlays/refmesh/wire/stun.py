@@ -21,7 +21,7 @@ def is_stun(datagram: bytes | memoryview) -> bool:
     if len(datagram) < _HEAD.size:
         return False
     kind, length, magic, _ = _HEAD.unpack_from(datagram)
-    return magic == MAGIC and kind < 0x4000 and length % 4 == 0 and length + _HEAD.size == len(datagram)
+    return bool(magic == MAGIC) and kind < 0x4000 and length % 4 == 0 and length + _HEAD.size == len(datagram)
 
 
 def request(transaction: bytes) -> bytes:

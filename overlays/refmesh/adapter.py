@@ -1,0 +1,117 @@
+"""refmesh as a subject of the harness: the only file of refmesh that knows the harness."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from ipaddress import IPv4Address, ip_interface
+from typing import Any
+
+from harness.model.scenario import Mode, Verdict
+from harness.model.trial import Trial
+from harness.overlay.contract import (
+    ClaimSource,
+    Deployment,
+    Endpoint,
+    File,
+    InterfaceAddress,
+    Layer,
+    LogLine,
+    Requirement,
+    Service,
+)
+from overlays.refmesh.network import Site, make_network, to_yaml
+
+# In the node's own /run: a socket's path is limited to 108 bytes, a run's folder is not.
+STATUS_SOCKET = "/run/refmesh.sock"
+COMMAND = (sys.executable, "-m", "overlays.refmesh.cli")
+OPTIONS = frozenset({"framing", "layer", "mtu"})
+
+
+class RefmeshAdapter:
+    """Coordination server, STUN and relay (or hub) on the public node, refmesh nodes on the members."""
+
+    name = "refmesh"
+    modes: frozenset[Mode] = frozenset({"mesh", "direct", "relay", "hub"})
+    layer: Layer = "L3"
+    needs_server = True
+    version = version("overlaybench")
+
+    def requirements(self) -> Sequence[Requirement]:
+        """Nothing beyond this package."""
+        return ()
+
+    def render(self, trial: Trial) -> Deployment:
+        """A network of fresh keys and a configuration a node.
+
+        Raises:
+            ValueError: an option that refmesh does not take here.
+        """
+        unknown = trial.options.keys() - OPTIONS
+        if unknown:
+            raise ValueError(
+                f"refmesh takes the options {', '.join(sorted(OPTIONS))}, not {', '.join(sorted(unknown))}"
+            )
+        server, members = trial.topology.server, trial.topology.members
+        assert server is not None  # needs_server
+        network = make_network(members, [Site(server, str(trial.topology.address(server)))])
+        addresses = {member: IPv4Address(ip_interface(network.addresses[member]).ip) for member in members}
+        common: dict[str, Any] = {"status_socket": STATUS_SOCKET}
+        shared = {key: value for key, value in trial.options.items() if key != "framing"}
+        hub: dict[str, Any] = {"hub": True, "interface": f"rm-{server}"} if trial.mode == "hub" else {}
+        files = [File(node=server, path="server.yaml", text=to_yaml(network.server_config(server, **common, **hub)))]
+        for member in members:
+            config = network.node_config(
+                member, mode=trial.mode, interface=f"rm-{member}", **common, **shared, **_framing(trial.options)
+            )
+            files.append(File(node=member, path="refmesh.yaml", text=to_yaml(config)))
+        ready = LogLine(pattern=r"(?m)^refmesh: ready")
+        return Deployment(
+            files=tuple(files),
+            services=(
+                Service(
+                    name="server", node=server, argv=(*COMMAND, "server", "--config", "server.yaml"), ready=(ready,)
+                ),
+                *(
+                    Service(
+                        name=f"refmesh-{member}",
+                        node=member,
+                        argv=(*COMMAND, "up", "--config", "refmesh.yaml"),
+                        ready=(ready, InterfaceAddress(address=addresses[member])),
+                        after=("server",),
+                    )
+                    for member in members
+                ),
+            ),
+            endpoints={m: Endpoint(address=addresses[m], interface=f"rm-{m}") for m in members},
+            claims=tuple(
+                ClaimSource(
+                    name=f"status-{member}",
+                    node=member,
+                    argv=(*COMMAND, "status", "--json", "--config", "refmesh.yaml"),
+                )
+                for member in members
+            ),
+        )
+
+    def technique(self, mode: Mode) -> str | None:
+        """Connectivity checks that learn peer-reflexive candidates (RFC 8445 section 7.3.1.3)."""
+        return "peer-reflexive" if mode in ("mesh", "direct") else None
+
+    def claimed_path(self, src: str, dst: str, evidence: Mapping[str, str]) -> Verdict | None:
+        """What `refmesh status` of the source says of its peer; a hub's clients know only the hub."""
+        try:
+            status = json.loads(evidence.get(f"status-{src}", ""))
+        except ValueError:
+            return None
+        for peer in status.get("peers", ()):
+            if peer.get("name") == dst:
+                path = peer.get("path")
+                return path if path in ("direct", "relayed", "none") else None
+        return "relayed" if status.get("mode") == "hub" else None
+
+
+def _framing(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {"framing": options["framing"]} if "framing" in options else {}

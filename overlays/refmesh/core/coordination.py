@@ -1,0 +1,98 @@
+"""HELLO and UPDATE: how nodes learn of each other. Both are JSON in control frames, inside the session with a server.
+
+HELLO, node to server, repeated until answered and then every 20 s (which also keeps the NAT's mapping):
+
+    {"seq": 7, "candidates": [["host", "192.168.1.2", 40000], ...], "direct": true, "hub": false,
+     "epoch": "a1b2...", "rev": 12, "quiet": false}
+
+UPDATE, server to node, at once when something has changed, and as the answer to a HELLO:
+
+    {"seq": 7, "epoch": "a1b2...", "from": 12, "to": 14, "you": ["203.0.113.5", 61000], "relay": 77, "hub": false,
+     "entries": [{"certificate": "...", "candidates": [...], "relay": 78, "online": true, "direct": true, "hub": false},
+                 {"policy": 4, "part": 0, "parts": 2, "text": "..."}]}
+
+The directory is a log: each change has a revision, and an entry keeps only its newest. An UPDATE carries all changes
+after `from` up to `to`; a node applies it when it has everything up to `from`, and says in a HELLO (`quiet`: it wants
+no answer) how far it is. So nothing need be acknowledged by itself, a lost UPDATE comes again, and a server that starts
+anew (another `epoch`) is simply asked from 0. Nothing in it is believed for being in it: certificates and policy are
+signed by the authority.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from overlays.refmesh.wire.control import MAX_BODY
+
+HELLO_INTERVAL_S = 20.0
+HELLO_RETRY_S = (0.2, 0.4, 0.8, 1.0)
+HELLO_LOST_AFTER = 4
+OFFLINE_AFTER_S = 70.0
+UPDATE_RETRY_S = 0.3
+MAX_CANDIDATES_TOLD = 12
+POLICY_PART = 900
+"""Characters of a network document in one entry."""
+
+
+class Log:
+    """The server's directory as a log of entries with revisions."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, tuple[int, dict[str, Any]]] = {}
+        self.revision = 0
+
+    def put(self, key: str, entry: dict[str, Any]) -> bool:
+        """Adds or replaces an entry; False, and no new revision, when it says the same as before."""
+        if key in self._entries and self._entries[key][1] == entry:
+            return False
+        self._entries.pop(key, None)
+        self.revision += 1
+        # A dict keeps the order of insertion, so the log stays sorted by revision.
+        self._entries[key] = (self.revision, entry)
+        return True
+
+    def drop(self, key: str) -> None:
+        """Removes an entry; those who have it keep it."""
+        self._entries.pop(key, None)
+
+    def batches(self, after: int) -> Iterator[tuple[int, int, list[dict[str, Any]]]]:
+        """Everything newer than revision `after`, as (from, to, entries) that each fit into a datagram."""
+        start, entries, size = after, list[dict[str, Any]](), 0
+        for revision, entry in self._entries.values():
+            if revision <= after:
+                continue
+            length = len(json.dumps(entry, separators=(",", ":"))) + 1
+            if entries and size + length > MAX_BODY - 200:
+                yield start, revision - 1, entries
+                start, entries, size = revision - 1, [], 0
+            entries.append(entry)
+            size += length
+        if entries or start < self.revision:
+            yield start, self.revision, entries
+
+
+class PolicyParts:
+    """Puts a network document together again from its entries."""
+
+    def __init__(self) -> None:
+        self._version = 0
+        self._parts: dict[int, str] = {}
+
+    def add(self, entry: dict[str, Any]) -> str | None:
+        """Takes one part; returns the whole text with the last one. ValueError or KeyError when it makes no sense."""
+        version, part, parts = int(entry["policy"]), int(entry["part"]), int(entry["parts"])
+        if not 0 <= part < parts <= 256:
+            raise ValueError("a network document of too many parts")
+        if version != self._version:
+            self._version, self._parts = version, {}
+        self._parts[part] = str(entry["text"])
+        return "".join(self._parts[i] for i in range(parts)) if len(self._parts) == parts else None
+
+
+def policy_entries(version: int, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """A network document as log entries with their keys."""
+    parts = [text[i : i + POLICY_PART] for i in range(0, len(text), POLICY_PART)]
+    for i, part in enumerate(parts):
+        yield f"policy {i}", {"policy": version, "part": i, "parts": len(parts), "text": part}

@@ -1,0 +1,466 @@
+"""A node: sessions, paths and servers put together, without I/O."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from overlays.refmesh import credentials
+from overlays.refmesh.config import NodeConfig
+from overlays.refmesh.core import packets
+from overlays.refmesh.core.connectivity import PEER_REFLEXIVE, SERVER_REFLEXIVE, SILENCE_S, Path, PathFinder
+from overlays.refmesh.core.peer import RETRY_S, Peer
+from overlays.refmesh.core.routes import Routes
+from overlays.refmesh.core.server_link import ServerLink
+from overlays.refmesh.core.tunnel import Input, Tunnel
+from overlays.refmesh.credentials import Certificate, Policy
+from overlays.refmesh.errors import CredentialError, MalformedMessage
+from overlays.refmesh.keys import Rng, short
+from overlays.refmesh.wire import control, messages, stun
+from overlays.refmesh.wire.control import Endpoint
+
+DEFER_S = 0.3
+"""The side with the higher key leaves the first handshake to the other for so long, when a relay carries it."""
+MAX_PEERS = 4096
+
+
+class Node:
+    """One member of a network, or a plain WireGuard node when the configuration has neither certificate nor servers."""
+
+    def __init__(self, config: NodeConfig, certificate: Certificate | None, rng: Rng, unix_offset_s: float) -> None:
+        self.config, self.certificate = config, certificate
+        self.tunnel = Tunnel(config.private_key, rng, unix_offset_s)
+        self.out: list[tuple[bytes, Endpoint]] = []
+        self.to_tun: list[bytes] = []
+        self.events: list[str] = []
+        self.deadline = 0.0
+        self.policy: Policy | None = None
+        self.peers: dict[bytes, Peer] = {}
+        self.routes = Routes()
+        self.local: list[tuple[str, str, int]] = []
+        """Candidates of this machine as (kind, host, port); set them with `network_changed`."""
+        self._rng, self._unix_offset_s = rng, unix_offset_s
+        self._direct = config.mode in ("mesh", "direct")
+        self._joined: dict[str, bytes] = {}
+        self._own = frozenset(packets.packed_host(address) for address in self.addresses)
+        self.links = [
+            ServerLink(i, entry, self.tunnel, certificate.text, rng)
+            for i, entry in enumerate(config.servers)
+            if certificate is not None
+        ]
+        self._link_of = {link.peer.session.remote: link for link in self.links}
+        for entry in config.peers:
+            self._add_static(entry)
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Our overlay addresses with prefix length."""
+        return self.certificate.addresses if self.certificate is not None else self.config.addresses
+
+    @property
+    def ready(self) -> bool:
+        """Whether a server has answered; without servers always."""
+        return not self.links or any(link.up for link in self.links)
+
+    def start(self, now: float) -> None:
+        """Begins to connect to the servers."""
+        for link in self.links:
+            link.start(now)
+        self._wake(now)
+
+    def network_changed(self, local: Sequence[tuple[str, str, int]], now: float) -> None:
+        """This machine's addresses, now: tells the servers and checks all paths again."""
+        self.local = list(local)
+        for link in self.links:
+            link.greet(now)
+        for peer in self.peers.values():
+            if peer.finder is not None:
+                peer.finder.restart(now)
+            peer.due_s = now
+        self._wake(now)
+
+    # --- from the network
+
+    def receive(self, datagram: bytes, source: Endpoint, now: float) -> None:
+        """Takes one datagram from a socket or a stream."""
+        path = Path(source)
+        if messages.message_type(datagram) == messages.RELAY:
+            if len(datagram) <= messages.RELAY_HEAD.size or self._link_at(source) is None:
+                return
+            path = Path(source, messages.RELAY_HEAD.unpack_from(datagram)[1])
+            datagram = datagram[messages.RELAY_HEAD.size :]
+        elif stun.is_stun(datagram):
+            self._on_stun(datagram, now)
+            return
+        result = self.tunnel.receive(datagram, control.pack_endpoint(source), now)
+        if isinstance(result, bytes):
+            self._send_on(path, result)
+        elif result is not None:
+            self._on_input(result, path, now)
+
+    def receive_run(self, datagrams: Sequence[bytes | memoryview], source: Endpoint, now: float) -> None:
+        """Takes datagrams of one size and source that came in one read."""
+        kind = messages.message_type(datagrams[0])
+        path = Path(source)
+        if kind == messages.RELAY and self._link_at(source) is not None:
+            head = bytes(datagrams[0][: messages.RELAY_HEAD.size])
+            if all(datagram[: messages.RELAY_HEAD.size] == head for datagram in datagrams):
+                path = Path(source, messages.RELAY_HEAD.unpack(head)[1])
+                datagrams = [datagram[messages.RELAY_HEAD.size :] for datagram in datagrams]
+                kind = messages.message_type(datagrams[0])
+        if kind != messages.TRANSPORT or (path.relay == 0 and messages.message_type(datagrams[0]) != kind):
+            for datagram in datagrams:
+                self.receive(bytes(datagram), source, now)
+            return
+        result = self.tunnel.receive_run(datagrams, now)
+        if result is not None:
+            self._on_input(result, path, now)
+
+    def _on_input(self, result: Input, path: Path, now: float) -> None:
+        link = self._link_of.get(result.session.remote)
+        peer = link.peer if link is not None else self.peers[result.session.remote]
+        if result.reply is not None:
+            self._send_on(path, result.reply)
+        if result.reply is None or result.established:
+            self._heard(peer, link, path, now)
+        if result.established:
+            self._on_established(peer, link, path, now)
+        tun = []
+        for payload in result.payloads:
+            if payload[0] >> 4:
+                packet = packets.trim(payload)
+                if packet and peer.owns(packets.source_bytes(packet)):
+                    peer.rx_bytes += len(packet)
+                    tun.append(packet)
+            else:
+                self._on_control(peer, link, payload, path, now)
+        if tun:
+            self.to_tun.extend(tun)
+        self._due(peer, result.session.deadline())
+
+    def _heard(self, peer: Peer, link: ServerLink | None, path: Path, now: float) -> None:
+        if link is not None:
+            self._use_endpoint(link, path.endpoint, now)
+        elif peer.finder is None:
+            peer.take(path)
+        elif peer.path is None and (path.direct or self.config.mode != "direct"):
+            # Better the way that the peer came than none; the checks will say more.
+            if path.direct:
+                peer.finder.add(path.endpoint, PEER_REFLEXIVE, now)
+            self._use(peer, peer.finder.best or path, now)
+
+    def _on_established(self, peer: Peer, link: ServerLink | None, path: Path, now: float) -> None:
+        if link is not None:
+            link.on_established(now)
+            self._wake(now)
+        if peer.finder is not None:
+            self._use(peer, peer.finder.best or peer.path or path, now)
+            peer.finder.restart(now)
+            self._due(peer, now)
+        staged = list(peer.session.staged)
+        peer.session.staged.clear()
+        if staged:
+            self._send(peer, staged, now)
+
+    def _on_control(self, peer: Peer, link: ServerLink | None, payload: bytes, path: Path, now: float) -> None:
+        try:
+            kind, body = control.read(payload)
+            if kind == control.PING:
+                seen = control.pack_endpoint(path.endpoint if path.direct else None)
+                self._send_sealed(peer, control.frame(control.PONG, body[: control.TRANSACTION_LEN] + seen), path, now)
+                if peer.finder is not None:
+                    peer.finder.on_ping(path, now)
+                    self._due(peer, now)
+            elif kind == control.PONG and peer.finder is not None:
+                peer.finder.on_pong(body[: control.TRANSACTION_LEN], now)
+                self._use(peer, peer.finder.best, now)
+            elif kind == control.UPDATE and link is not None:
+                self._on_update(link, control.read_json(body), now)
+        except (MalformedMessage, KeyError, TypeError, ValueError, IndexError) as error:
+            self.events.append(f"{peer.name} sent nonsense: {error}")
+
+    def _on_stun(self, datagram: bytes, now: float) -> None:
+        try:
+            transaction, mapped = stun.read_response(datagram)
+        except MalformedMessage:
+            return
+        for link in self.links:
+            before = link.mapped
+            if link.on_stun(transaction, mapped, now) and link.mapped != before:
+                for other in self.links:
+                    other.greet(now)
+                    self._wake(now)
+
+    # --- the directory
+
+    def _on_update(self, link: ServerLink, update: dict[str, Any], now: float) -> None:
+        was_up, was_seen_as = link.up, link.seen_as
+        entries = link.on_update(update, now)
+        if link.up and not was_up:
+            self.events.append(f"server {link.entry.name} answers; we are {link.seen_as or 'unseen'} to it")
+            self._relays_changed(now)
+        if link.seen_as != was_seen_as:
+            for other in self.links:
+                if other is not link:
+                    other.greet(now)
+        for entry in entries:
+            try:
+                if "policy" in entry:
+                    text = link.policy_parts.add(entry)
+                    if text is not None:
+                        self.set_policy(text)
+                else:
+                    self._on_entry(link, entry, now)
+            except CredentialError as error:
+                self.events.append(f"{link.entry.name} told us of a member that we refuse: {error}")
+        self._wake(link.deadline())
+
+    def set_policy(self, text: str) -> None:
+        """Takes a network document if it is the authority's and newer than ours; CredentialError when it is not."""
+        assert self.config.authority is not None
+        policy = credentials.verify_policy(text, self.config.authority)
+        if self.policy is not None and policy.version <= self.policy.version:
+            return
+        self.policy = policy
+        for peer in list(self.peers.values()):
+            if peer.certificate is not None and peer.certificate.serial in policy.revoked:
+                self.events.append(f"{peer.name} is revoked")
+                self._remove(peer)
+
+    def _on_entry(self, link: ServerLink, entry: dict[str, Any], now: float) -> None:
+        text = str(entry["certificate"])
+        peer = next((p for p in self.peers.values() if p.certificate is not None and p.certificate.text == text), None)
+        if peer is None:
+            peer = self.admit(text)
+            if peer is None:
+                return
+        assert peer.finder is not None
+        peer.numbers[link.index] = int(entry["relay"])
+        came = bool(entry["online"]) and not peer.online.get(link.index)
+        peer.online[link.index] = bool(entry["online"])
+        hub = bool(entry["hub"]) or self.config.mode == "hub"
+        (peer.hub_servers.add if hub else peer.hub_servers.discard)(link.index)
+        if hub:
+            self.routes.assign(peer, link.peer)
+            return
+        self.routes.assign(peer, peer)
+        peer.finder.set_relays(self._relays_of(peer), now)
+        for kind, host, port in entry["candidates"] if entry["direct"] else ():
+            if not host.startswith("fe80"):
+                peer.finder.add(control.valid_endpoint((host, port)), str(kind), now)
+        if came and not peer.session.usable(now):
+            waits = (
+                self.tunnel.static.public > peer.session.remote
+                and peer.finder.ways()[:1] != []
+                and not (peer.finder.ways()[0].direct)
+            )
+            peer.session.hurry(now)
+            peer.session.attempt_due_s = now + (DEFER_S if waits else 0.0)
+        peer.due_s = now
+        self._wake(now)
+
+    def admit(self, text: str) -> Peer | None:
+        """A peer by its certificate; None for ourselves. CredentialError when the certificate is not to be believed."""
+        assert self.config.authority is not None
+        revoked = self.policy.revoked if self.policy is not None else frozenset()
+        certificate = credentials.verify(text, self.config.authority, self._unix_offset_s + self._now, revoked)
+        if certificate.key == self.tunnel.static.public or certificate.role != "node":
+            return None
+        if certificate.invited and self._joined.setdefault(certificate.serial, certificate.key) != certificate.key:
+            raise CredentialError(f"the invitation of {certificate.name} has been used by another key")
+        for other in [p for p in self.peers.values() if p.name == certificate.name]:
+            self._remove(other)
+        if len(self.peers) >= MAX_PEERS:
+            raise CredentialError(f"no room for {certificate.name}")
+        hosts = [packets.host_network(address) for address in certificate.addresses]
+        finder = PathFinder(self._rng, direct=self._direct, relayed=self.config.mode in ("mesh", "relay"))
+        session = self.tunnel.add(certificate.key, retry_s=RETRY_S)
+        peer = Peer(certificate.name, session, hosts, finder=finder, certificate=certificate)
+        self.peers[certificate.key] = peer
+        self.routes.assign(peer, peer)
+        self.events.append(f"knows {certificate.name} ({short(certificate.key)}) at {', '.join(certificate.addresses)}")
+        return peer
+
+    _now = 0.0
+
+    def _remove(self, peer: Peer) -> None:
+        self.routes.remove(peer)
+        self.tunnel.remove(peer.session.remote)
+        self.peers.pop(peer.session.remote, None)
+
+    def _add_static(self, entry: Any) -> None:
+        session = self.tunnel.add(entry.public_key, entry.preshared_key or bytes(32))
+        session.persistent_s = float(entry.persistent_keepalive_s)
+        peer = Peer(short(entry.public_key), session, entry.allowed_ips)
+        if entry.endpoint is not None:
+            peer.take(Path((entry.endpoint.host, entry.endpoint.port)))
+            if entry.persistent_keepalive_s:
+                session.want(0.0)
+        self.peers[entry.public_key] = peer
+        self.routes.assign(peer, peer)
+
+    # --- to the network
+
+    def from_tun(self, batch: Sequence[bytes], now: float) -> None:
+        """Packets of one destination from the TUN device."""
+        peer = self.routes.find(packets.destination_bytes(batch[0]))
+        if peer is not None:
+            self._send(peer, batch, now)
+
+    def _send(self, peer: Peer, batch: Sequence[bytes], now: float) -> None:
+        sealed = self.sealed(peer, batch, now)
+        if sealed is not None and peer.path is not None:
+            endpoint, prefix = peer.path.endpoint, peer.prefix
+            self.out.extend(
+                [(prefix + message, endpoint) for message in sealed] if prefix else [(m, endpoint) for m in sealed]
+            )
+
+    def sealed(self, peer: Peer, batch: Sequence[bytes], now: float) -> list[bytes] | None:
+        """Packets for a peer, sealed; None while there are no keys or no path. Notes what the timers need."""
+        if peer.path is None:
+            peer.session.staged.extend(batch)
+            peer.session.want(now)
+            self._due(peer, now)
+            return None
+        sealed = peer.session.sealed(batch, now)
+        peer.tx_bytes += sum(map(len, batch))
+        peer.data_sent_s = now
+        if sealed is None or now - peer.session.last_received_s > SILENCE_S:
+            self._due(peer, now)
+        return sealed
+
+    def _send_sealed(self, peer: Peer, payload: bytes, path: Path, now: float) -> None:
+        if peer.session.usable(now):
+            for message in peer.session.sealed([payload], now) or ():
+                self._send_on(path, message)
+
+    def _send_on(self, path: Path, message: bytes) -> None:
+        head = messages.RELAY_HEAD.pack(messages.RELAY, path.relay) if path.relay else b""
+        self.out.append((head + message, path.endpoint))
+
+    # --- time
+
+    def tick(self, now: float) -> None:
+        """Does what is due and sets the next deadline."""
+        self._now = now
+        for link in self.links:
+            if link.deadline() <= now:
+                self._tick_link(link, now)
+        for peer in list(self.peers.values()):
+            if peer.due_s <= now:
+                self._tick_peer(peer, now)
+        self.deadline = min(
+            min((link.deadline() for link in self.links), default=math.inf),
+            min((peer.due_s for peer in self.peers.values()), default=math.inf),
+        )
+
+    def _tick_link(self, link: ServerLink, now: float) -> None:
+        request = link.stun_request(now)
+        if request is not None and self._direct:
+            self.out.append(request)
+        was_up = link.up
+        initiation, keepalive = self.tunnel.tick(link.peer.session, now)
+        if initiation is not None:
+            for endpoint in {link.udp, link.endpoint} if not link.up else {link.endpoint}:
+                self.out += [(link.introduction(), endpoint), (initiation, endpoint)]
+        if keepalive is not None:
+            self.out.append((keepalive, link.endpoint))
+        if now >= link.hello_due_s:
+            hello = link.hello(self._candidates(link), direct=self._direct, hub=self.config.mode == "hub", now=now)
+            if hello is not None:
+                self._send_sealed(link.peer, hello, Path(link.endpoint), now)
+        if was_up and not link.up:
+            self.events.append(f"server {link.entry.name} does not answer any more")
+            self._relays_changed(now)
+
+    def _tick_peer(self, peer: Peer, now: float) -> None:
+        session, finder = peer.session, peer.finder
+        if peer.wanted and not peer.hub_servers and not session.usable(now):
+            session.want(now)
+        initiation, keepalive = self.tunnel.tick(session, now)
+        if initiation is not None:
+            for path in self._handshake_ways(peer):
+                self._send_on(path, initiation)
+        if keepalive is not None and peer.path is not None:
+            self._send_on(peer.path, keepalive)
+        due_s = session.deadline()
+        if finder is not None and session.usable(now):
+            if peer.data_sent_s - session.last_received_s > SILENCE_S:
+                best = finder.checks.get(peer.path) if peer.path is not None else None
+                if best is None or not best.unanswered:
+                    finder.suspect(now)
+            for path, transaction in finder.due(now):
+                self._send_sealed(peer, control.frame(control.PING, transaction), path, now)
+            self._use(peer, finder.best, now)
+            due_s = min(session.deadline(), finder.deadline())
+        peer.due_s = due_s
+
+    def _handshake_ways(self, peer: Peer) -> list[Path]:
+        if peer.finder is None:
+            return [peer.path] if peer.path is not None else []
+        ways = peer.finder.ways()
+        relays = [path for path in ways if not path.direct]
+        # The first try over a relay is answered nearly always; only when it is not, everything is tried.
+        return relays if relays and len(peer.session.pending) == 1 else ways
+
+    def _use(self, peer: Peer, path: Path | None, now: float) -> None:
+        if path is None or not peer.take(path):
+            return
+        if path.direct and peer.direct_s is None:
+            peer.direct_s = now
+        way = "directly at" if path.direct else "by relay"
+        self.events.append(f"{peer.name} is reached {way} {path.endpoint[0]}:{path.endpoint[1]}")
+
+    def _use_endpoint(self, link: ServerLink, endpoint: Endpoint, now: float) -> None:
+        if endpoint != link.endpoint and endpoint in (link.udp, link.tls):
+            link.endpoint = endpoint
+            link.peer.take(Path(endpoint))
+            self._relays_changed(now)
+
+    def _relays_changed(self, now: float) -> None:
+        for peer in self.peers.values():
+            if peer.finder is not None:
+                peer.finder.set_relays(self._relays_of(peer), now)
+                self._use(peer, peer.finder.best, now)
+                if not peer.session.usable(now) and peer.wanted:
+                    peer.session.want(now)
+                self._due(peer, now)
+
+    def _relays_of(self, peer: Peer) -> list[Path]:
+        return [
+            Path(link.endpoint, peer.numbers[link.index])
+            for link in self.links
+            if link.up and peer.online.get(link.index)
+        ]
+
+    def _candidates(self, link: ServerLink) -> list[list[Any]]:
+        if not self._direct:
+            return []
+        found: list[list[Any]] = [list(candidate) for candidate in self.local]
+        for other in self.links:
+            for endpoint in (other.mapped, other.seen_as if other is not link else None):
+                if endpoint is not None and all((host, port) != endpoint for _, host, port in found):
+                    found.append([SERVER_REFLEXIVE, *endpoint])
+        return found
+
+    def _link_at(self, endpoint: Endpoint) -> ServerLink | None:
+        return next((link for link in self.links if link.endpoint == endpoint), None)
+
+    def _due(self, peer: Peer, at: float) -> None:
+        peer.due_s = min(peer.due_s, at)
+        self._wake(at)
+
+    def _wake(self, at: float) -> None:
+        self.deadline = min(self.deadline, at)
+
+    def status(self, now: float) -> dict[str, Any]:
+        """Everything that `refmesh status` shows."""
+        return {
+            "name": self.certificate.name if self.certificate is not None else short(self.tunnel.static.public),
+            "addresses": list(self.addresses),
+            "mode": self.config.mode,
+            "ready": self.ready,
+            "servers": [link.status(now) for link in self.links],
+            "peers": [peer.status(now) for peer in self.peers.values()],
+        }

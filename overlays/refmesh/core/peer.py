@@ -1,0 +1,95 @@
+"""A peer as a node sees it: its session, its way, and which inner addresses are its own."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from overlays.refmesh.core.connectivity import Path, PathFinder
+from overlays.refmesh.core.session import Session
+from overlays.refmesh.credentials import Certificate
+from overlays.refmesh.wire import messages
+
+RETRY_S = (0.25,) * 10 + (0.5,) * 6 + (1.0,) * 5 + (5.0,)
+"""Waits between handshake initiations to another refmesh node: a punched hole should not wait 5 s for the next try."""
+
+
+class Peer:
+    """Another node, or the server as the other end of a tunnel."""
+
+    def __init__(
+        self,
+        name: str,
+        session: Session,
+        allowed_ips: Sequence[str],
+        *,
+        finder: PathFinder | None = None,
+        certificate: Certificate | None = None,
+        any_source: bool = False,
+    ) -> None:
+        """`finder` None: the peer is where it was last heard from (WireGuard's roaming)."""
+        self.name, self.session, self.finder, self.certificate = name, session, finder, certificate
+        self.networks = tuple(ipaddress.ip_network(address, strict=False) for address in allowed_ips)
+        hosts = [network for network in self.networks if network.num_addresses == 1]
+        self.sources = frozenset(network.network_address.packed for network in hosts)
+        self._wide = tuple(network for network in self.networks if network.num_addresses > 1)
+        self.any_source = any_source
+        self.path: Path | None = None
+        self.prefix = b""
+        """The relay header of the path in use; empty on a direct one."""
+        self.numbers: dict[int, int] = {}
+        """Its relay number at each server, by the server's index."""
+        self.online: dict[int, bool] = {}
+        self.hub_servers: set[int] = set()
+        """The servers that reach it as their client in hub mode."""
+        self.data_sent_s = -math.inf
+        self.due_s = 0.0
+        self.tx_bytes = self.rx_bytes = 0
+        self.direct_s: float | None = None
+        """When a direct path was first in use."""
+
+    @property
+    def wanted(self) -> bool:
+        """Whether a session should be kept up without there being traffic."""
+        return self.finder is not None and (not self.online or any(self.online.values()))
+
+    def take(self, path: Path | None) -> bool:
+        """Uses this path from now on; False when it was in use already."""
+        if path == self.path:
+            return False
+        self.path = path
+        self.prefix = messages.RELAY_HEAD.pack(messages.RELAY, path.relay) if path is not None and path.relay else b""
+        return True
+
+    def owns(self, packed: bytes) -> bool:
+        """Whether an inner source address is this peer's to use (cryptokey routing)."""
+        if packed in self.sources or self.any_source:
+            return bool(packed)
+        return bool(packed) and any(ipaddress.ip_address(packed) in network for network in self._wide)
+
+    def status(self, now: float) -> dict[str, Any]:
+        """The peer for the status socket: `path` is direct, relayed or none; `rtt_ms` the path's own checks'."""
+        check = self.finder.checks.get(self.path) if self.finder is not None and self.path is not None else None
+        rtt_s = check.rtt_s if check is not None else math.inf
+        up = self.session.usable(now) and self.path is not None
+        return {
+            "name": self.name,
+            "addresses": [str(network) for network in self.networks],
+            "path": "none" if not up or self.path is None else "direct" if self.path.direct else "relayed",
+            "endpoint": "{}:{}".format(*self.path.endpoint) if up and self.path is not None else None,
+            "rtt_ms": round(rtt_s * 1000, 3) if math.isfinite(rtt_s) else None,
+            "tx_bytes": self.tx_bytes,
+            "rx_bytes": self.rx_bytes,
+            "handshake_s_ago": round(now - self.session.established_s, 3) if self.session.current else None,
+            "candidates": [
+                {
+                    "kind": check.kind,
+                    "endpoint": "{}:{}".format(*check.path.endpoint),
+                    "valid": check.valid,
+                    "rtt_ms": round(check.rtt_s * 1000, 3) if math.isfinite(check.rtt_s) else None,
+                }
+                for check in (self.finder.checks.values() if self.finder is not None else ())
+            ],
+        }

@@ -1,0 +1,170 @@
+"""A node's relation to one server: registered or not, what it is seen as, how much of the directory it has.
+
+| state | event | then |
+|---|---|---|
+| down | due | introduction and handshake initiation; again after 0.25 s, slower with time |
+| down | session established | HELLO |
+| greeting | UPDATE that answers | up: its relay can be used |
+| up | four HELLOs in a row unanswered | down, as if never connected |
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from overlays.refmesh.config import ServerEntry
+from overlays.refmesh.core import introduction
+from overlays.refmesh.core.connectivity import Path
+from overlays.refmesh.core.coordination import HELLO_INTERVAL_S, HELLO_LOST_AFTER, HELLO_RETRY_S, PolicyParts
+from overlays.refmesh.core.peer import RETRY_S, Peer
+from overlays.refmesh.core.tunnel import Tunnel
+from overlays.refmesh.keys import Rng
+from overlays.refmesh.wire import control, stun
+from overlays.refmesh.wire.control import Endpoint
+
+STUN_INTERVAL_S = 25.0
+STUN_RETRY_S = 0.25
+STUN_TRIES = 8
+ACKNOWLEDGE_AFTER_S = 0.01
+TLS_AFTER_S = 1.0
+"""So long UDP may be silent before TLS is tried; a lost datagram or two should not lead to a stream."""
+
+
+class ServerLink:
+    """The link to server number `index` of the configuration."""
+
+    def __init__(self, index: int, entry: ServerEntry, tunnel: Tunnel, certificate: str, rng: Rng) -> None:
+        self.index, self.entry = index, entry
+        self.udp: Endpoint = (entry.endpoint.host, entry.endpoint.port)
+        self.tls: Endpoint = ("tls", index)
+        self.endpoint = self.udp
+        self.peer = Peer(entry.name, tunnel.add(entry.public_key, retry_s=RETRY_S), (), any_source=True)
+        self.peer.take(Path(self.udp))
+        self.up = False
+        self.hub = False
+        self.seen_as: Endpoint | None = None
+        """Our address as the server sees it on the tunnel's port."""
+        self.mapped: Endpoint | None = None
+        """Our address as STUN sees it on another port: differs with address-and-port-dependent mapping."""
+        self.epoch, self.rev = "", 0
+        self.policy_parts = PolicyParts()
+        self.hello_due_s = math.inf
+        self.down_since_s = 0.0
+        self._tunnel, self._certificate, self._rng = tunnel, certificate, rng
+        self._seq = 0
+        self._unanswered = 0
+        self._acknowledge = False
+        self._stun = b""
+        self._stun_due_s, self._stun_tries = 0.0, 0
+
+    def start(self, now: float) -> None:
+        """Begins to connect."""
+        self.down_since_s = now
+        self.peer.session.want(now)
+
+    def on_established(self, now: float) -> None:
+        """The session has new keys; a server that does not know us yet wants to be greeted."""
+        if not self.up:
+            self.hello_due_s = now
+
+    def on_update(self, update: dict[str, Any], now: float) -> list[dict[str, Any]]:
+        """Takes an UPDATE; returns the entries that are news. KeyError, TypeError, ValueError: nonsense."""
+        if int(update["seq"]) == self._seq:
+            self._unanswered = 0
+            self.hello_due_s = max(self.hello_due_s, now + HELLO_INTERVAL_S)
+            self.up = True
+        self.hub = bool(update["hub"])
+        if update["you"] is not None and update["you"][0] != "tls":
+            self.seen_as = control.valid_endpoint(update["you"])
+        epoch, start, end = str(update["epoch"]), int(update["from"]), int(update["to"])
+        if epoch != self.epoch:
+            self.epoch, self.rev = epoch, 0
+        if start > self.rev:
+            return []
+        entries = list(update["entries"])
+        if end > self.rev:
+            self.rev = end
+            self._acknowledge = True
+            self.hello_due_s = min(self.hello_due_s, now + ACKNOWLEDGE_AFTER_S)
+        return entries
+
+    def greet(self, now: float) -> None:
+        """Something that the server should know has changed."""
+        self._acknowledge = False
+        if self.up:
+            self.hello_due_s = now
+
+    def hello(self, candidates: list[list[Any]], *, direct: bool, hub: bool, now: float) -> bytes | None:
+        """The HELLO that is due, as a control frame; None when none is, or when the server is now held for lost."""
+        quiet, self._acknowledge = self._acknowledge, False
+        if not quiet and self._unanswered >= HELLO_LOST_AFTER:
+            self.lost(now)
+            return None
+        if quiet:
+            self.hello_due_s = now + HELLO_INTERVAL_S
+        else:
+            self._seq += 1
+            self.hello_due_s = now + HELLO_RETRY_S[min(self._unanswered, len(HELLO_RETRY_S) - 1)]
+            self._unanswered += 1
+        body = {
+            "seq": self._seq,
+            "candidates": candidates,
+            "direct": direct,
+            "hub": hub,
+            "epoch": self.epoch,
+            "rev": self.rev,
+            "quiet": quiet,
+        }
+        return control.json_frame(control.HELLO, body)
+
+    def lost(self, now: float) -> None:
+        """The server does not answer: connects anew."""
+        if self.up:
+            self.down_since_s = now
+        self.up, self._unanswered, self.hello_due_s = False, 0, math.inf
+        self.peer.session.forget_all()
+        self.peer.session.hurry(now)
+
+    def introduction(self) -> bytes:
+        """What goes before a handshake initiation while the server may not know us."""
+        return introduction.write(self._certificate, self.entry.public_key, self._rng)
+
+    def wants_tls(self, now: float) -> bool:
+        """Whether a TLS stream should be tried: UDP is silent, and the server offers one."""
+        return not self.up and self.entry.tls is not None and now - self.down_since_s >= TLS_AFTER_S
+
+    def stun_request(self, now: float) -> tuple[bytes, Endpoint] | None:
+        """The Binding request that is due, and where it goes."""
+        if self.entry.stun is None or now < self._stun_due_s:
+            return None
+        if not self._stun:
+            self._stun, self._stun_tries = self._rng(stun.TRANSACTION_LEN), 0
+        self._stun_tries += 1
+        self._stun_due_s = now + (STUN_RETRY_S if self._stun_tries < STUN_TRIES else STUN_INTERVAL_S)
+        return stun.request(self._stun), (self.entry.stun.host, self.entry.stun.port)
+
+    def on_stun(self, transaction: bytes, mapped: Endpoint, now: float) -> bool:
+        """Takes a STUN answer; False when it is not to this link's request."""
+        if not self._stun or transaction != self._stun:
+            return False
+        self._stun, self._stun_due_s = b"", now + STUN_INTERVAL_S
+        self.mapped = mapped
+        return True
+
+    def deadline(self) -> float:
+        """When something is due here."""
+        stun_due_s = self._stun_due_s if self.entry.stun is not None else math.inf
+        return min(self.hello_due_s, stun_due_s, self.peer.session.deadline())
+
+    def status(self, now: float) -> dict[str, Any]:
+        """The server for the status socket."""
+        return {
+            "name": self.entry.name,
+            "up": self.up,
+            "endpoint": "{}:{}".format(*self.endpoint),
+            "transport": "tls" if self.endpoint[0] == "tls" else "udp",
+            "seen_as": "{}:{}".format(*self.seen_as) if self.seen_as else None,
+            "mapped": "{}:{}".format(*self.mapped) if self.mapped else None,
+            "handshake_s_ago": round(now - self.peer.session.established_s, 3) if self.peer.session.current else None,
+        }

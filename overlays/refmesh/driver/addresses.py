@@ -1,0 +1,83 @@
+"""This machine's addresses, and word when they change (rtnetlink(7))."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import struct
+from collections.abc import Iterator
+
+_RTM_NEWADDR, _RTM_GETADDR, _NLMSG_DONE = 20, 22, 3
+_REQUEST_DUMP = 0x301
+_IFA_ADDRESS, _IFA_LOCAL = 1, 2
+_RTMGRP_LINK, _RTMGRP_IPV4_IFADDR, _RTMGRP_IPV4_ROUTE, _RTMGRP_IPV6_IFADDR = 0x1, 0x10, 0x40, 0x100
+_HEAD = struct.Struct("=IHHII")
+_IFADDR = struct.Struct("=BBBBI")
+_ATTRIBUTE = struct.Struct("=HH")
+
+
+def local_addresses(but: str = "") -> list[str]:
+    """The unicast addresses of all interfaces but `but`, without loopback and link-local ones."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as netlink:
+        netlink.send(_HEAD.pack(_HEAD.size + 1, _RTM_GETADDR, _REQUEST_DUMP, 1, 0) + b"\0")
+        found = []
+        for index, packed in _dump(netlink):
+            address = ipaddress.ip_address(packed)
+            if address.is_loopback or address.is_link_local:
+                continue
+            try:
+                if socket.if_indextoname(index) == but:
+                    continue
+            except OSError:
+                continue
+            found.append(str(address))
+    return found
+
+
+def watch() -> socket.socket:
+    """A socket that becomes readable when links, addresses or routes change; drain it with `drain`."""
+    netlink = socket.socket(
+        socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
+    )
+    netlink.bind((0, _RTMGRP_LINK | _RTMGRP_IPV4_IFADDR | _RTMGRP_IPV4_ROUTE | _RTMGRP_IPV6_IFADDR))
+    return netlink
+
+
+def drain(netlink: socket.socket) -> None:
+    """Reads away what a `watch` socket has; an overrun only means that there was a lot."""
+    while True:
+        try:
+            netlink.recv(65536)
+        except BlockingIOError:
+            return
+        except OSError:
+            continue
+
+
+def _dump(netlink: socket.socket) -> Iterator[tuple[int, bytes]]:
+    while True:
+        data = netlink.recv(65536)
+        position = 0
+        while position + _HEAD.size <= len(data):
+            length, kind, *_ = _HEAD.unpack_from(data, position)
+            if kind == _NLMSG_DONE or length < _HEAD.size:
+                return
+            if kind == _RTM_NEWADDR:
+                yield from _address(data[position + _HEAD.size : position + length])
+            position += (length + 3) & ~3
+
+
+def _address(message: bytes) -> Iterator[tuple[int, bytes]]:
+    index = _IFADDR.unpack_from(message)[4]
+    attributes = {}
+    position = _IFADDR.size
+    while position + _ATTRIBUTE.size <= len(message):
+        length, kind = _ATTRIBUTE.unpack_from(message, position)
+        if length < _ATTRIBUTE.size:
+            break
+        attributes[kind] = message[position + _ATTRIBUTE.size : position + length]
+        position += (length + 3) & ~3
+    # On a point-to-point link IFA_ADDRESS is the other end.
+    packed = attributes.get(_IFA_LOCAL, attributes.get(_IFA_ADDRESS, b""))
+    if len(packed) in (4, 16):
+        yield index, packed

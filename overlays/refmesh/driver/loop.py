@@ -1,0 +1,68 @@
+"""The event loop: one epoll, handlers by file descriptor, and the time of the engine's next deadline."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+MAX_WAIT_S = 60.0
+
+
+class HasFileno(Protocol):
+    """A socket, or anything like it."""
+
+    def fileno(self) -> int: ...
+
+
+class Loop:
+    """Runs until `stop` is called or SIGTERM or SIGINT comes."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._handlers: dict[int, Callable[[float], None]] = {}
+        self._running = True
+        reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self.stop())
+        self.add(reader, lambda _: self._drain(reader))
+
+    def add(self, source: HasFileno | int, handler: Callable[[float], None], events: int = select.EPOLLIN) -> None:
+        """Calls `handler(now)` whenever the descriptor is ready; it must read until there is nothing left, or be called
+        again."""
+        fd = source if isinstance(source, int) else source.fileno()
+        self._epoll.register(fd, events)
+        self._handlers[fd] = handler
+
+    def modify(self, source: HasFileno, events: int) -> None:
+        """Changes what is waited for."""
+        self._epoll.modify(source.fileno(), events)
+
+    def remove(self, source: HasFileno) -> None:
+        """Waits for this descriptor no longer."""
+        fd = source.fileno()
+        if self._handlers.pop(fd, None) is not None:
+            self._epoll.unregister(fd)
+
+    def stop(self) -> None:
+        """Ends `run` after the present round."""
+        self._running = False
+
+    def run(self, deadline: Callable[[], float], after: Callable[[float], None]) -> None:
+        """Waits for descriptors until `deadline()`, calls their handlers, then `after(now)`; over and over."""
+        poll, handlers, clock = self._epoll.poll, self._handlers, time.monotonic
+        while self._running:
+            wait_s = deadline() - clock()
+            for fd, _ in poll(0 if wait_s <= 0 else min(wait_s, MAX_WAIT_S)):
+                handler = handlers.get(fd)
+                if handler is not None:
+                    handler(clock())
+            after(clock())
+
+    @staticmethod
+    def _drain(fd: int) -> None:
+        os.read(fd, 512)

@@ -1,0 +1,221 @@
+"""`refmesh up`: a TUN device, UDP sockets and the node engine, tied together."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import logging
+import os
+import socket
+import sys
+import time
+from typing import Any
+
+from overlays.refmesh import credentials, keys
+from overlays.refmesh.config import Address, NodeConfig, ServerEntry
+from overlays.refmesh.core import offload, packets
+from overlays.refmesh.core.connectivity import HOST
+from overlays.refmesh.core.node import Node
+from overlays.refmesh.credentials import Certificate
+from overlays.refmesh.driver import addresses
+from overlays.refmesh.driver.loop import Loop
+from overlays.refmesh.driver.status import StatusSocket
+from overlays.refmesh.driver.tun import MAX_READ, VNET_HEADER_LEN, Tun
+from overlays.refmesh.driver.udp import UdpSocket
+from overlays.refmesh.errors import CredentialError, MachineError
+
+log = logging.getLogger("refmesh")
+READS_PER_ROUND = 16
+
+
+def resolve(address: Address) -> Address:
+    """The address with its host name looked up; MachineError when there is no such host."""
+    try:
+        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_DGRAM)
+    except OSError as error:
+        raise MachineError(f"cannot find host {address.host}: {error}") from None
+    return Address(str(found[0][4][0]), address.port)
+
+
+def _resolved(entry: ServerEntry) -> ServerEntry:
+    return dataclasses.replace(
+        entry,
+        endpoint=resolve(entry.endpoint),
+        stun=resolve(entry.stun) if entry.stun else None,
+        tls=resolve(entry.tls) if entry.tls else None,
+    )
+
+
+class NodeDriver:
+    """Runs one node until told to stop."""
+
+    def __init__(self, config: NodeConfig) -> None:
+        """Opens everything; MachineError or CredentialError when something is lacking."""
+        config = dataclasses.replace(config, servers=tuple(map(_resolved, config.servers)))
+        self.config = config
+        now, wall = time.monotonic(), time.time()
+        certificate = own_certificate(config, wall)
+        self.node = Node(config, certificate, os.urandom, wall - now)
+        if config.policy is not None:
+            self.node.set_policy(config.policy)
+        self.sockets = open_sockets("", config.listen_port)
+        self.tun = Tun(config.interface)
+        self.tun.configure(self.node.addresses, config.mtu)
+        self.loop = Loop()
+        self.status = StatusSocket(config.status_socket, self._answer) if config.status_socket else None
+        self._watch = addresses.watch()
+        self._said_ready = False
+        self._read_buffer = bytearray(MAX_READ)
+
+    def run(self) -> None:
+        """Works until SIGTERM or SIGINT."""
+        loop, node = self.loop, self.node
+        now = time.monotonic()
+        node.network_changed(self._local(), now)
+        node.start(now)
+        loop.add(self.tun.fd, self._on_tun)
+        for sock in self.sockets.values():
+            loop.add(sock, lambda now, sock=sock: self._on_udp(sock, now))  # type: ignore[misc]
+        loop.add(self._watch, self._on_change)
+        if self.status is not None:
+            loop.add(self.status, self.status.on_ready)
+        try:
+            self._after(now)
+            loop.run(lambda: node.deadline, self._after)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Gives everything back."""
+        if self.status is not None:
+            self.status.close()
+        self.tun.close()
+        for sock in self.sockets.values():
+            sock.close()
+
+    def _on_tun(self, now: float) -> None:
+        node, buffer = self.node, self._read_buffer
+        for _ in range(READS_PER_ROUND):
+            try:
+                length = os.readv(self.tun.fd, (buffer,))
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno == errno.EBADFD:
+                    return
+                raise
+            batch = offload.split(bytes(buffer[:VNET_HEADER_LEN]), bytes(buffer[VNET_HEADER_LEN:length]))
+            if not batch:
+                continue
+            peer = node.routes.find(packets.destination_bytes(batch[0]))
+            if peer is None:
+                continue
+            sealed = node.sealed(peer, batch, now)
+            if sealed is not None and peer.path is not None:
+                if peer.prefix:
+                    sealed = [peer.prefix + message for message in sealed]
+                self._send_run(sealed, peer.path.endpoint)
+
+    def _on_udp(self, sock: UdpSocket, now: float) -> None:
+        node = self.node
+        for _ in range(READS_PER_ROUND):
+            received = sock.receive()
+            if received is None:
+                break
+            view, size, source = received
+            if size >= len(view):
+                node.receive(bytes(view), source, now)
+            else:
+                node.receive_run([view[i : i + size] for i in range(0, len(view), size)], source, now)
+            if node.to_tun:
+                self._write_tun()
+        if node.out:
+            self._flush()
+
+    def _write_tun(self) -> None:
+        fd = self.tun.fd
+        for buffers in offload.merge(self.node.to_tun):
+            try:
+                os.writev(fd, buffers)
+            except OSError as error:
+                # EINVAL: a packet that the kernel does not like, as a network would drop it.
+                if error.errno not in (errno.EINVAL, errno.EIO, errno.EAGAIN, errno.ENOBUFS):
+                    raise
+        self.node.to_tun.clear()
+
+    def _flush(self) -> None:
+        out = self.node.out
+        for datagram, endpoint in out:
+            sock = self.sockets.get(socket.AF_INET6 if ":" in endpoint[0] else socket.AF_INET)
+            if sock is not None:
+                sock.send(datagram, endpoint)
+        out.clear()
+
+    def _send_run(self, datagrams: list[bytes], endpoint: tuple[str, int]) -> None:
+        sock = self.sockets.get(socket.AF_INET6 if ":" in endpoint[0] else socket.AF_INET)
+        if sock is not None:
+            sock.send_run(datagrams, endpoint)
+
+    def _on_change(self, now: float) -> None:
+        addresses.drain(self._watch)
+        local = self._local()
+        if local != self.node.local:
+            log.info("the network has changed: %s", ", ".join(host for _, host, _ in local) or "no address")
+            self.node.network_changed(local, now)
+
+    def _after(self, now: float) -> None:
+        node = self.node
+        if now >= node.deadline:
+            node.tick(now)
+        if node.out:
+            self._flush()
+        if node.to_tun:
+            self._write_tun()
+        if node.events:
+            for event in node.events:
+                log.info("%s", event)
+            node.events.clear()
+        if not self._said_ready and node.ready:
+            self._said_ready = True
+            own = ", ".join(node.addresses)
+            print(f"refmesh: ready {self.config.interface} {own} mode {self.config.mode}", file=sys.stderr, flush=True)
+
+    def _local(self) -> list[tuple[str, str, int]]:
+        return [
+            (HOST, host, sock.port)
+            for host in addresses.local_addresses(but=self.tun.name)
+            for sock in (self.sockets.get(socket.AF_INET6 if ":" in host else socket.AF_INET),)
+            if sock is not None and host not in {address.split("/")[0] for address in self.node.addresses}
+        ]
+
+    def _answer(self, _request: dict[str, Any]) -> Any:
+        return self.node.status(time.monotonic())
+
+
+def own_certificate(config: NodeConfig, unix_s: float) -> Certificate | None:
+    """Our own certificate, verified as others will verify it; None for a plain WireGuard node."""
+    public = keys.public(config.private_key)
+    text = config.certificate
+    if config.join_key is not None:
+        text = credentials.redeem(config.join_key, public)
+    if text is None or config.authority is None:
+        return None
+    certificate = credentials.verify(text, config.authority, unix_s)
+    if certificate.key != public:
+        raise CredentialError(f"{config.file}: the certificate is for another private key")
+    return certificate
+
+
+def open_sockets(host: str, port: int) -> dict[int, UdpSocket]:
+    """A socket for each address family that this machine has, on the same port where possible."""
+    sockets: dict[int, UdpSocket] = {}
+    if ":" not in host:
+        sockets[socket.AF_INET] = UdpSocket(socket.AF_INET, host, port)
+        port = sockets[socket.AF_INET].port
+    if not host or ":" in host:
+        try:
+            sockets[socket.AF_INET6] = UdpSocket(socket.AF_INET6, host, port)
+        except (MachineError, OSError):
+            if host:
+                raise
+    return sockets

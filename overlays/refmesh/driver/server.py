@@ -1,0 +1,241 @@
+"""`refmesh server`: UDP sockets for coordination, relay and STUN, and for a hub a TUN device."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from overlays.refmesh import credentials, keys
+from overlays.refmesh.config import ServerConfig
+from overlays.refmesh.core import offload
+from overlays.refmesh.credentials import Policy
+from overlays.refmesh.driver.loop import Loop
+from overlays.refmesh.driver.node import READS_PER_ROUND, open_sockets
+from overlays.refmesh.driver.status import StatusSocket
+from overlays.refmesh.driver.tun import MAX_READ, VNET_HEADER_LEN, Tun
+from overlays.refmesh.driver.udp import UdpSocket
+from overlays.refmesh.errors import CredentialError
+from overlays.refmesh.server.engine import Server
+from overlays.refmesh.wire import messages, stun
+from overlays.refmesh.wire.control import Endpoint
+
+log = logging.getLogger("refmesh")
+POLICY_CHECK_S = 2.0
+
+
+class ServerDriver:
+    """Runs one server until told to stop."""
+
+    def __init__(self, config: ServerConfig) -> None:
+        """Opens everything; MachineError or CredentialError when something is lacking."""
+        self.config = config
+        now, wall = time.monotonic(), time.time()
+        certificate = credentials.verify(config.certificate, config.authority, wall)
+        if certificate.key != keys.public(config.private_key):
+            raise CredentialError(f"{config.file}: the certificate is for another private key")
+        self.engine = Server(
+            config.private_key,
+            config.authority,
+            rng=os.urandom,
+            unix_offset_s=wall - now,
+            policy=self._policy(),
+            relay=config.relay,
+            hub=config.hub,
+            own_addresses=certificate.addresses,
+        )
+        self._joined_file = config.state_dir / "joined.json" if config.state_dir else None
+        if self._joined_file is not None and self._joined_file.exists():
+            stored = json.loads(self._joined_file.read_text())
+            self.engine.joined.update({serial: keys.decode(key) for serial, key in stored.items()})
+        self._joined = len(self.engine.joined)
+        self.sockets = open_sockets(config.listen.host, config.listen.port)
+        self.stun = open_sockets(config.listen.host, config.stun_port) if config.stun_port else {}
+        self.tun = Tun(config.interface) if config.hub and config.interface else None
+        if self.tun is not None:
+            self.tun.configure(certificate.addresses, config.mtu)
+        self.name = certificate.name
+        self.loop = Loop()
+        self.status = StatusSocket(config.status_socket, self._answer) if config.status_socket else None
+        self._policy_checked_s = now
+        self._policy_seen = self._policy_mtime()
+
+    def run(self) -> None:
+        """Works until SIGTERM or SIGINT."""
+        loop = self.loop
+        for sock in self.sockets.values():
+            loop.add(sock, lambda now, sock=sock: self._on_udp(sock, now))  # type: ignore[misc]
+        for sock in self.stun.values():
+            loop.add(sock, lambda _, sock=sock: self._on_stun(sock))  # type: ignore[misc]
+        if self.tun is not None:
+            loop.add(self.tun.fd, self._on_tun)
+        if self.status is not None:
+            loop.add(self.status, self.status.on_ready)
+        role = "hub" if self.config.hub else "relay" if self.config.relay else "coordination only"
+        print(f"refmesh: ready server {self.name} port {self.config.listen.port} {role}", file=sys.stderr, flush=True)
+        try:
+            loop.run(self._deadline, self._after)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Gives everything back."""
+        if self.status is not None:
+            self.status.close()
+        if self.tun is not None:
+            self.tun.close()
+        for sock in (*self.sockets.values(), *self.stun.values()):
+            sock.close()
+
+    def _on_udp(self, sock: UdpSocket, now: float) -> None:
+        engine = self.engine
+        for _ in range(READS_PER_ROUND):
+            received = sock.receive()
+            if received is None:
+                break
+            view, size, source = received
+            if messages.message_type(view) == messages.RELAY and self._relay(view, size, source):
+                continue
+            if size >= len(view):
+                engine.receive(bytes(view), source, now)
+            else:
+                engine.receive_run([view[i : i + size] for i in range(0, len(view), size)], source, now)
+            if engine.out:
+                self._flush()
+
+    def _relay(self, view: memoryview, size: int, source: Endpoint) -> bool:
+        """Passes on a whole read in place, when all of it is for one member; False when it is not."""
+        if len(view) < messages.RELAY_HEAD.size:
+            return False
+        head = bytes(view[: messages.RELAY_HEAD.size])
+        starts = range(0, len(view), size)
+        if any(view[start : start + messages.RELAY_HEAD.size] != head for start in starts):
+            return False
+        target = self.engine.relay_target(source, messages.RELAY_HEAD.unpack(head)[1])
+        if target is None:
+            return True
+        number, endpoint = target
+        if endpoint[0] == "tls":
+            return False
+        own = messages.RELAY_HEAD.pack(messages.RELAY, number)
+        for start in starts:
+            view[start : start + messages.RELAY_HEAD.size] = own
+        self.engine.count_relayed(source, len(view))
+        self._socket(endpoint).send_segmented(view, size, endpoint)
+        return True
+
+    def _on_stun(self, sock: UdpSocket) -> None:
+        for _ in range(READS_PER_ROUND):
+            received = sock.receive()
+            if received is None:
+                return
+            view, size, source = received
+            for start in range(0, len(view), size):
+                datagram = bytes(view[start : start + size])
+                if stun.is_stun(datagram):
+                    self.engine.answer_stun(datagram, source)
+            # From the port that was asked: a NAT lets nothing else in.
+            for answer, endpoint in self.engine.out:
+                sock.send(answer, endpoint)
+            self.engine.out.clear()
+
+    def _on_tun(self, now: float) -> None:
+        assert self.tun is not None
+        for _ in range(READS_PER_ROUND):
+            try:
+                data = os.read(self.tun.fd, MAX_READ)
+            except BlockingIOError:
+                break
+            for packet in offload.split(data[:VNET_HEADER_LEN], data[VNET_HEADER_LEN:]):
+                self.engine.from_tun(packet, now)
+        self._flush()
+
+    def _flush(self) -> None:
+        out = self.engine.out
+        first = 0
+        while first < len(out):
+            endpoint = out[first][1]
+            last = first + 1
+            while last < len(out) and out[last][1] == endpoint:
+                last += 1
+            self._socket(endpoint).send_run([datagram for datagram, _ in out[first:last]], endpoint)
+            first = last
+        out.clear()
+
+    def _socket(self, endpoint: Endpoint) -> UdpSocket:
+        return self.sockets[socket.AF_INET6 if ":" in endpoint[0] else socket.AF_INET]
+
+    def _after(self, now: float) -> None:
+        engine = self.engine
+        if now - self._policy_checked_s > POLICY_CHECK_S:
+            self._policy_checked_s = now
+            self._reload_policy(now)
+        if now >= engine.deadline:
+            engine.tick(now)
+        if engine.out:
+            self._flush()
+        if engine.to_tun:
+            self._write_tun()
+        if engine.events:
+            for event in engine.events:
+                log.info("%s", event)
+            engine.events.clear()
+        if len(engine.joined) != self._joined and self._joined_file is not None:
+            self._joined = len(engine.joined)
+            write_atomically(
+                self._joined_file, json.dumps({serial: keys.encode(key) for serial, key in engine.joined.items()})
+            )
+
+    def _write_tun(self) -> None:
+        if self.tun is not None:
+            for buffers in offload.merge(self.engine.to_tun):
+                try:
+                    os.writev(self.tun.fd, buffers)
+                except OSError as error:
+                    if error.errno not in (errno.EINVAL, errno.EIO, errno.EAGAIN, errno.ENOBUFS):
+                        raise
+        self.engine.to_tun.clear()
+
+    def _deadline(self) -> float:
+        watching = self._policy_checked_s + POLICY_CHECK_S if self.config.policy_file else float("inf")
+        return min(self.engine.deadline, watching + 0.001)
+
+    def _policy(self) -> Policy | None:
+        path = self.config.policy_file
+        text = path.read_text().strip() if path is not None and path.exists() else self.config.policy
+        return credentials.verify_policy(text, self.config.authority) if text else None
+
+    def _policy_mtime(self) -> int:
+        path = self.config.policy_file
+        return path.stat().st_mtime_ns if path is not None and path.exists() else 0
+
+    def _reload_policy(self, now: float) -> None:
+        seen = self._policy_mtime()
+        if seen == self._policy_seen:
+            return
+        self._policy_seen = seen
+        try:
+            policy = self._policy()
+        except CredentialError as error:
+            log.warning("%s: %s", self.config.policy_file, error)
+            return
+        if policy is not None and (self.engine.policy is None or policy.version > self.engine.policy.version):
+            log.info("network document version %d", policy.version)
+            self.engine.set_policy(policy, now)
+
+    def _answer(self, _request: dict[str, Any]) -> Any:
+        return {"name": self.name, "members": self.engine.status(time.monotonic())}
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replaces a file as a whole, so that a crash leaves the old one or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".new")
+    temporary.write_text(text)
+    temporary.replace(path)

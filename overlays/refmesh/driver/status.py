@@ -1,0 +1,80 @@
+"""The status socket: whoever may open it gets the state as JSON, and is gone."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from overlays.refmesh.errors import MachineError
+
+TIMEOUT_S = 5.0
+
+
+@contextlib.contextmanager
+def _short(path: Path) -> Iterator[str]:
+    # A socket's path may have 107 bytes; through the open folder's descriptor any path is short.
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
+
+
+class StatusSocket:
+    """The listening side."""
+
+    def __init__(self, path: Path, answer: Callable[[dict[str, Any]], Any]) -> None:
+        """`answer` gets the request (`{}` for the whole status) and returns JSON-ready data."""
+        self.path, self._answer = path, answer
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)
+            with _short(path) as name:
+                self.socket.bind(name)
+        except OSError as error:
+            raise MachineError(f"cannot make status socket {path}: {error.strerror}") from None
+        path.chmod(0o600)
+        self.socket.listen(4)
+        self.socket.setblocking(False)
+
+    def fileno(self) -> int:
+        """For epoll."""
+        return self.socket.fileno()
+
+    def on_ready(self, _now: float) -> None:
+        """Answers one client; one that is slow is not waited for."""
+        with contextlib.suppress(OSError):
+            client, _ = self.socket.accept()
+            with client:
+                client.settimeout(0.2)
+                try:
+                    request = json.loads(client.recv(4096) or b"{}")
+                except ValueError:
+                    return
+                client.sendall(json.dumps(self._answer(request if isinstance(request, dict) else {})).encode())
+
+    def close(self) -> None:
+        """Closes the socket and removes its file."""
+        self.socket.close()
+        self.path.unlink(missing_ok=True)
+
+
+def ask(path: Path, request: dict[str, Any]) -> Any:
+    """Asks a running refmesh; MachineError when none answers there."""
+    try:
+        with _short(path) as name, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.settimeout(TIMEOUT_S)
+            client.connect(name)
+            client.sendall(json.dumps(request).encode())
+            data = b""
+            while chunk := client.recv(65536):
+                data += chunk
+        return json.loads(data)
+    except (OSError, ValueError) as error:
+        raise MachineError(f"no refmesh answers at {path}: {error}; is it running?") from None

@@ -1,0 +1,136 @@
+"""UDP sockets that move up to 64 KB a system call (Linux udp(7): UDP_SEGMENT, UDP_GRO)."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import select
+import socket
+import struct
+from collections.abc import Sequence
+
+from overlays.refmesh.errors import MachineError
+from overlays.refmesh.wire.control import Endpoint
+
+SOL_UDP, UDP_SEGMENT, UDP_GRO = 17, 103, 104
+MAX_SEGMENTS = 60
+MAX_SEND = 65000
+BUFFER = 4 << 20
+_SIZE = struct.Struct("H")
+_GRO_SIZE = struct.Struct("i")
+_ANCILLARY = socket.CMSG_SPACE(_GRO_SIZE.size)
+_SO_RCVBUFFORCE, _SO_SNDBUFFORCE = 33, 32
+_SEND_WAIT_MS = 20
+
+
+class UdpSocket:
+    """One socket of one address family."""
+
+    def __init__(self, family: int, host: str, port: int) -> None:
+        """MachineError when the port is taken or the address is not ours."""
+        self.socket = sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        try:
+            sock.bind((host, port))
+        except OSError as error:
+            sock.close()
+            raise MachineError(f"cannot use UDP port {port} of {host or 'any address'}: {error.strerror}") from None
+        for force, plain in ((_SO_RCVBUFFORCE, socket.SO_RCVBUF), (_SO_SNDBUFFORCE, socket.SO_SNDBUF)):
+            try:
+                sock.setsockopt(socket.SOL_SOCKET, force, BUFFER)
+            except PermissionError:
+                sock.setsockopt(socket.SOL_SOCKET, plain, BUFFER)
+        sock.setsockopt(SOL_UDP, UDP_GRO, 1)
+        self.port: int = sock.getsockname()[1]
+        self._buffer = bytearray(65536)
+        self._view = memoryview(self._buffer)
+        self._writable = select.poll()
+        self._writable.register(sock, select.POLLOUT)
+
+    def fileno(self) -> int:
+        """For epoll."""
+        return self.socket.fileno()
+
+    def receive(self) -> tuple[memoryview, int, Endpoint] | None:
+        """What one system call gives: the octets, the size of each datagram in them, the source. None: nothing there.
+
+        The view is good until the next call.
+        """
+        while True:
+            try:
+                length, ancillary, _, source = self.socket.recvmsg_into((self._buffer,), _ANCILLARY)
+            except BlockingIOError:
+                return None
+            except OSError:
+                # A queued ICMP error of an earlier send; it says nothing that the protocol's timers do not notice.
+                continue
+            size = length
+            for level, kind, data in ancillary:
+                if level == SOL_UDP and kind == UDP_GRO:
+                    size = _GRO_SIZE.unpack(data)[0]
+            return self._view[:length], size, (source[0], source[1])
+
+    def send(self, datagram: bytes, endpoint: Endpoint) -> None:
+        """Sends one datagram; one that the kernel refuses (no route, no buffer) is lost, as on any network."""
+        self._send((datagram,), (), endpoint)
+
+    def send_run(self, datagrams: Sequence[bytes], endpoint: Endpoint) -> None:
+        """Sends datagrams to one endpoint, runs of equal size in one system call each."""
+        count, first = len(datagrams), 0
+        while first < count:
+            size = len(datagrams[first])
+            limit = min(count, first + MAX_SEGMENTS, first + max(1, MAX_SEND // size))
+            last = first + 1
+            while last < limit and len(datagrams[last]) == size:
+                last += 1
+            if last < limit and len(datagrams[last]) < size:
+                last += 1
+            if last - first == 1:
+                self._send((datagrams[first],), (), endpoint)
+            else:
+                self._send(datagrams[first:last], ((SOL_UDP, UDP_SEGMENT, _SIZE.pack(size)),), endpoint)
+            first = last
+
+    def send_segmented(self, data: bytes | memoryview, size: int, endpoint: Endpoint) -> None:
+        """Sends `data` as datagrams of `size` octets, the last one perhaps shorter; at most 60, as received by GRO."""
+        step = min(MAX_SEGMENTS, max(1, MAX_SEND // size)) * size
+        for start in range(0, len(data), step):
+            part = data[start : start + step]
+            ancillary = ((SOL_UDP, UDP_SEGMENT, _SIZE.pack(size)),) if len(part) > size else ()
+            self._send((part,), ancillary, endpoint)
+
+    def _send(
+        self,
+        buffers: Sequence[bytes | memoryview],
+        ancillary: Sequence[tuple[int, int, bytes]],
+        endpoint: Endpoint,
+    ) -> None:
+        for _ in range(2):
+            try:
+                self.socket.sendmsg(buffers, ancillary, 0, endpoint)
+                return
+            except BlockingIOError:
+                # Back pressure: waiting a little keeps the packets in the TUN queue, where TCP can feel it.
+                self._writable.poll(_SEND_WAIT_MS)
+            except OSError as error:
+                if error.errno == errno.EIO and ancillary:
+                    # The device cannot checksum, so the kernel will not segment: one by one, then.
+                    self._send_singly(buffers, ancillary, endpoint)
+                return
+
+    def _send_singly(
+        self,
+        buffers: Sequence[bytes | memoryview],
+        ancillary: Sequence[tuple[int, int, bytes]],
+        endpoint: Endpoint,
+    ) -> None:
+        size = _SIZE.unpack(ancillary[0][2])[0]
+        data = b"".join(buffers)
+        for start in range(0, len(data), size):
+            with contextlib.suppress(OSError):
+                self.socket.sendto(data[start : start + size], endpoint)
+
+    def close(self) -> None:
+        """Closes the socket."""
+        self.socket.close()

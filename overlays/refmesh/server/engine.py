@@ -1,0 +1,309 @@
+"""The server: admits members, tells them of each other, relays what it cannot read, and as a hub forwards packets.
+
+Datagrams, `now` and `rng` in; datagrams, packets for the TUN device, log lines and the next deadline out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from overlays.refmesh import credentials
+from overlays.refmesh.core import introduction, packets
+from overlays.refmesh.core.coordination import (
+    HELLO_INTERVAL_S,
+    MAX_CANDIDATES_TOLD,
+    OFFLINE_AFTER_S,
+    UPDATE_RETRY_S,
+    Log,
+    policy_entries,
+)
+from overlays.refmesh.core.tunnel import Input, Tunnel
+from overlays.refmesh.credentials import Certificate, Policy
+from overlays.refmesh.errors import CredentialError, MalformedMessage
+from overlays.refmesh.keys import Rng, short
+from overlays.refmesh.server.registry import Registration, Registry
+from overlays.refmesh.wire import control, messages, stun
+from overlays.refmesh.wire.control import Endpoint
+
+MAX_MEMBERS = 4096
+INTRODUCTIONS_PER_S = 500
+
+
+class Server:
+    """A coordination server with relay and, if `hub`, a forwarder of decrypted packets."""
+
+    def __init__(
+        self,
+        private: bytes,
+        authority: bytes,
+        *,
+        rng: Rng,
+        unix_offset_s: float,
+        policy: Policy | None = None,
+        relay: bool = True,
+        hub: bool = False,
+        own_addresses: Sequence[str] = (),
+    ) -> None:
+        """`own_addresses`: overlay addresses whose packets go to the TUN device."""
+        self.tunnel = Tunnel(private, rng, unix_offset_s)
+        self.registry = Registry()
+        self.out: list[tuple[bytes, Endpoint]] = []
+        self.to_tun: list[bytes] = []
+        self.events: list[str] = []
+        self.joined: dict[str, bytes] = {}
+        """The key that has used each invitation, by its serial; to be kept over restarts."""
+        self.deadline = 0.0
+        self.epoch = rng(8).hex()
+        self.policy = policy
+        self._authority, self._rng, self._unix_offset_s = authority, rng, unix_offset_s
+        self._relay, self._hub = relay, hub
+        self._own = {address.split("/")[0] for address in own_addresses}
+        self._log = Log()
+        self._second, self._introductions = -1.0, 0
+        if policy is not None:
+            self.set_policy(policy, 0.0)
+
+    def set_policy(self, policy: Policy, now: float) -> None:
+        """A new network document: told to all; members that it revokes are forgotten."""
+        self.policy = policy
+        for key, entry in policy_entries(policy.version, policy.text):
+            self._log.put(key, entry)
+        for registration in list(self.registry.by_key.values()):
+            if registration.certificate.serial in policy.revoked:
+                self.events.append(f"{registration.certificate.name} is revoked")
+                self._log.drop(registration.certificate.name)
+                self.registry.remove(registration)
+                self.tunnel.remove(registration.certificate.key)
+        self._tell_all(now)
+
+    def receive(self, datagram: bytes, source: Endpoint, now: float) -> None:
+        """Takes one datagram from a socket."""
+        kind = messages.message_type(datagram)
+        if kind == messages.RELAY:
+            self._on_relay(datagram, source)
+        elif kind == messages.INTRODUCTION:
+            self._on_introduction(datagram, now)
+        elif stun.is_stun(datagram):
+            self.answer_stun(datagram, source)
+        else:
+            result = self.tunnel.receive(datagram, control.pack_endpoint(source), now)
+            if isinstance(result, bytes):
+                self.out.append((result, source))
+            elif result is not None:
+                self._on_input(result, source, now)
+
+    def receive_run(self, datagrams: Sequence[bytes | memoryview], source: Endpoint, now: float) -> None:
+        """Takes datagrams of one size and source that came in one read: a relayed or tunnelled flow, nearly always."""
+        if messages.message_type(datagrams[0]) == messages.TRANSPORT:
+            result = self.tunnel.receive_run(datagrams, now)
+            if result is not None:
+                self._on_input(result, source, now)
+            return
+        for datagram in datagrams:
+            self.receive(bytes(datagram), source, now)
+
+    def answer_stun(self, datagram: bytes, source: Endpoint) -> None:
+        """Answers a Binding request, whoever asks: that is what STUN is for (RFC 8489, section 14)."""
+        transaction = stun.read_request(datagram) if source[0] != "tls" else None
+        if transaction is not None:
+            self.out.append((stun.response(transaction, source), source))
+
+    def relay_target(self, source: Endpoint, number: int) -> tuple[int, Endpoint] | None:
+        """For a relay header from `source`: the number to put in, and where to send it. None: not to be relayed."""
+        sender, target = self.registry.by_endpoint.get(source), self.registry.by_number.get(number)
+        if not self._relay or sender is None or target is None or target.endpoint is None:
+            return None
+        return sender.number, target.endpoint
+
+    def from_tun(self, packet: bytes, now: float) -> None:
+        """A packet of the server's own host for a member."""
+        self._forward([packet], now)
+
+    def tick(self, now: float) -> None:
+        """Does what is due: retries, keepalives, members that have gone silent."""
+        for registration in list(self.registry.by_key.values()):
+            initiation, keepalive = self.tunnel.tick(registration.session, now)
+            for message in (initiation, keepalive):
+                if message is not None and registration.endpoint is not None:
+                    self.out.append((message, registration.endpoint))
+            if registration.online and now - registration.seen_s > OFFLINE_AFTER_S:
+                registration.online = False
+                self.events.append(f"{registration.certificate.name} is gone")
+                self._publish(registration, now)
+            if now >= registration.retry_s:
+                registration.told = registration.known
+                self._tell(registration, now)
+        self.deadline = min(
+            (min(r.retry_s, r.session.deadline()) for r in self.registry.by_key.values()), default=now + 60.0
+        )
+        self.deadline = min(self.deadline, now + OFFLINE_AFTER_S / 4)
+
+    def status(self, now: float) -> list[dict[str, Any]]:
+        """The members, for the status socket."""
+        return [
+            {
+                "name": registration.certificate.name,
+                "addresses": list(registration.certificate.addresses),
+                "online": registration.online,
+                "endpoint": list(registration.endpoint) if registration.endpoint else None,
+                "relayed_bytes": registration.relayed_bytes,
+                "seen_s_ago": round(now - registration.seen_s, 3) if registration.greeted else None,
+            }
+            for registration in self.registry.by_key.values()
+        ]
+
+    def _on_introduction(self, datagram: bytes, now: float) -> None:
+        if now - self._second >= 1.0:
+            self._second, self._introductions = now, 0
+        self._introductions += 1
+        if self._introductions > INTRODUCTIONS_PER_S:
+            return
+        try:
+            text = introduction.read(datagram, self.tunnel.static)
+        except MalformedMessage:
+            return
+        revoked = self.policy.revoked if self.policy is not None else frozenset()
+        try:
+            certificate = credentials.verify(text, self._authority, self._unix_offset_s + now, revoked)
+            self._admit(certificate)
+        except CredentialError as error:
+            self.events.append(f"refused: {error}")
+
+    def _admit(self, certificate: Certificate) -> None:
+        known = self.registry.by_key.get(certificate.key)
+        if known is not None and known.certificate.text == certificate.text:
+            return
+        user = self.joined.setdefault(certificate.serial, certificate.key) if certificate.invited else certificate.key
+        if user != certificate.key:
+            raise CredentialError(f"the invitation of {certificate.name} has been used by another key")
+        if len(self.registry.by_key) >= MAX_MEMBERS:
+            raise CredentialError(f"no room for {certificate.name}: {MAX_MEMBERS} members are registered")
+        if known is not None:
+            self.registry.remove(known)
+        for other in [r for r in self.registry.by_key.values() if r.certificate.name == certificate.name]:
+            # The authority gave this member a new key; the old one's addresses are the new one's.
+            self.registry.remove(other)
+            self.tunnel.remove(other.certificate.key)
+        number = 0
+        while not number or number in self.registry.by_number:
+            number = int.from_bytes(self._rng(4), "little")
+        session = self.tunnel.add(certificate.key)
+        self.registry.add(Registration(certificate, session, number))
+        self.events.append(f"admitted {certificate.name} ({short(certificate.key)})")
+
+    def _on_input(self, result: Input, source: Endpoint, now: float) -> None:
+        registration = self.registry.by_key[result.session.remote]
+        if result.reply is not None:
+            self.out.append((result.reply, source))
+            if not result.established:
+                return
+        registration.seen_s = now
+        if registration.endpoint != source:
+            self.registry.moved(registration, source)
+            if registration.greeted:
+                self._publish(registration, now)
+        forward = []
+        for payload in result.payloads:
+            if payload[0] >> 4:
+                forward.append(payload)
+            else:
+                self._on_control(registration, payload, source, now)
+        if forward and self._hub:
+            self._forward([packet for packet in map(packets.trim, forward) if self._owns(registration, packet)], now)
+        self._wake(result.session.deadline())
+
+    def _on_control(self, registration: Registration, payload: bytes, source: Endpoint, now: float) -> None:
+        try:
+            kind, body = control.read(payload)
+            if kind == control.PING:
+                pong = body[: control.TRANSACTION_LEN] + control.pack_endpoint(source)
+                self._send(registration, control.frame(control.PONG, pong), now)
+            elif kind == control.HELLO:
+                self._on_hello(registration, control.read_json(body), now)
+        except (MalformedMessage, KeyError, TypeError, ValueError) as error:
+            self.events.append(f"{registration.certificate.name} sent nonsense: {error}")
+
+    def _on_hello(self, registration: Registration, hello: dict[str, Any], now: float) -> None:
+        candidates = []
+        for kind, host, port in hello["candidates"][:MAX_CANDIDATES_TOLD]:
+            candidates.append([str(kind)[:20], *control.valid_endpoint((host, port))])
+        registration.candidates, registration.hello = candidates, int(hello["seq"])
+        registration.direct, registration.hub = bool(hello["direct"]), bool(hello["hub"])
+        registration.known = int(hello["rev"]) if hello["epoch"] == self.epoch else 0
+        registration.told = registration.known
+        if not registration.greeted or not registration.online:
+            self.events.append(f"{registration.certificate.name} is here")
+        registration.greeted = registration.online = True
+        self._publish(registration, now, tell_itself=False)
+        self._tell(registration, now, answer=not hello.get("quiet"))
+
+    def _publish(self, registration: Registration, now: float, *, tell_itself: bool = True) -> None:
+        if self._log.put(registration.certificate.name, registration.entry()):
+            self._tell_all(now, but=None if tell_itself else registration)
+
+    def _tell_all(self, now: float, but: Registration | None = None) -> None:
+        for registration in self.registry.by_key.values():
+            if registration.online and registration is not but:
+                self._tell(registration, now)
+
+    def _tell(self, registration: Registration, now: float, *, answer: bool = False) -> None:
+        common = {
+            "seq": registration.hello,
+            "epoch": self.epoch,
+            "you": list(registration.endpoint) if registration.endpoint else None,
+            "relay": registration.number,
+            "hub": self._hub,
+        }
+        batches = list(self._log.batches(registration.told))
+        if not batches and answer:
+            batches = [(self._log.revision, self._log.revision, [])]
+        for start, end, entries in batches:
+            update = common | {"from": start, "to": end, "entries": entries}
+            self._send(registration, control.json_frame(control.UPDATE, update), now)
+        registration.told = self._log.revision
+        # The member says how far it is in its next HELLO, which it sends at once when it has learned something.
+        waiting = registration.online and registration.known < self._log.revision
+        lost = now - registration.seen_s > HELLO_INTERVAL_S * 2
+        registration.retry_s = now + UPDATE_RETRY_S if waiting and not lost else float("inf")
+        self._wake(registration.retry_s)
+
+    def _owns(self, registration: Registration, packet: bytes) -> bool:
+        source = packets.source(packet)
+        return source is not None and self.registry.by_address.get(source) is registration
+
+    def _forward(self, batch: list[bytes], now: float) -> None:
+        for target_address, group in packets.by_destination(batch):
+            if target_address in self._own:
+                self.to_tun.extend(group)
+                continue
+            target = self.registry.by_address.get(target_address)
+            if target is not None and target.endpoint is not None:
+                self._send_many(target, group, now)
+
+    def _send(self, registration: Registration, payload: bytes, now: float) -> None:
+        self._send_many(registration, [payload], now)
+
+    def _send_many(self, registration: Registration, payloads: list[bytes], now: float) -> None:
+        sealed = registration.session.sealed(payloads, now)
+        endpoint = registration.endpoint
+        if sealed is not None and endpoint is not None:
+            self.out.extend((message, endpoint) for message in sealed)
+        self._wake(registration.session.deadline())
+
+    def _on_relay(self, datagram: bytes, source: Endpoint) -> None:
+        if len(datagram) < messages.RELAY_HEAD.size:
+            return
+        target = self.relay_target(source, messages.RELAY_HEAD.unpack_from(datagram)[1])
+        if target is not None:
+            number, endpoint = target
+            self.count_relayed(source, len(datagram))
+            head = messages.RELAY_HEAD.pack(messages.RELAY, number)
+            self.out.append((head + datagram[messages.RELAY_HEAD.size :], endpoint))
+
+    def count_relayed(self, source: Endpoint, octets: int) -> None:
+        """Counts what a member had relayed, headers included."""
+        self.registry.by_endpoint[source].relayed_bytes += octets
+
+    def _wake(self, at: float) -> None:
+        self.deadline = min(self.deadline, at)
