@@ -10,6 +10,7 @@ import os
 import sys
 import time
 import traceback
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -58,6 +59,7 @@ class TrialRun:
         self.began = began
         self.measurements: list[Measurement] = []
         self.nat_observed: dict[str, str] = {}
+        self.claims: dict[str, str] = {}
         self.lab = Lab(job.trial.topology, seed=job.trial.seed, link_choice=job.trial.links, workdir=folder)
         self.overlay = RunningOverlay(self.lab, job.deployment, folder)
 
@@ -68,7 +70,7 @@ class TrialRun:
         self._build()
         with self._tapping() as tap:
             self._step("deploying")
-            with self._underlay_if(self.deployment.open_underlay):
+            with open_underlay(self.lab) if self.deployment.open_underlay else contextlib.nullcontext():
                 self._deploy()
                 if probes.path is not None:
                     self._step("finding the path")
@@ -87,18 +89,13 @@ class TrialRun:
         self._measured("lab", "fixed_overhead_s", "s", time.time() - self.began)
 
     @contextlib.contextmanager
-    def _tapping(self):  # type: ignore[no-untyped-def]
+    def _tapping(self) -> Iterator[Tap]:
         ports = sorted({self.lab.port_of(name) for name in self.trial.topology.members})
         tap = Tap(ports, self.folder / "members.pcap")
         try:
             yield tap
         finally:
             tap.close()
-
-    @contextlib.contextmanager
-    def _underlay_if(self, wanted: bool):  # type: ignore[no-untyped-def]
-        with open_underlay(self.lab) if wanted else contextlib.nullcontext():
-            yield
 
     def _deploy(self) -> None:
         started = time.monotonic()
@@ -132,6 +129,7 @@ class TrialRun:
         since = self.overlay.running_since()
         for target in self._targets():
             self.measurements += measure_path(target, probe, tap, since)
+        self.claims = self.overlay.claims()
         self.overlay.check_alive()
 
     def _measure_over_overlay(self) -> None:
@@ -189,10 +187,9 @@ def main() -> None:
     job = Job.model_validate_json((folder / "job.json").read_text())
     make_private(folder)
     run = TrialRun(job, folder, channel, began)
-    outcome, error, claims = "ok", None, {}
+    outcome, error = "ok", None
     try:
         run.run()
-        claims = run.overlay.claims()
     except OverlaybenchError as failure:
         outcome, error = failure.outcome, str(failure)
     except Exception as failure:  # the orchestrator must hear of it, whatever it is
@@ -205,7 +202,7 @@ def main() -> None:
             measurements=[asdict(_relative(one, folder)) for one in run.measurements],
             nat_observed=run.nat_observed,
             link_backend=run.lab.link_backend,
-            claims=claims,
+            claims=run.claims,
         )
     )
 

@@ -1,0 +1,214 @@
+"""Runs a plan's trials: side by side where they only wait, alone where they load the machine. Enters no namespace."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import TypeAdapter
+
+from harness.errors import OverlaybenchError
+from harness.lab.sandbox import sandbox_argv
+from harness.messages import Done, Job, Step, WantTurn
+from harness.model.trial import Trial
+from harness.outcome import Context, records_of, unmet
+from harness.overlay.contract import Overlay
+from harness.results.record import Record
+from harness.results.store import RunFolder
+from harness.turns import Turns
+
+# A worker that neither asks for a turn nor ends within its probes' own time plus this is taken for dead.
+PATIENCE_S = 120.0
+_MESSAGE = TypeAdapter(WantTurn | Step | Done)
+_LONGEST_LINE = 64 * 1024 * 1024
+
+
+class Progress(Protocol):
+    """Where the campaign says what it does."""
+
+    def began(self, trial: Trial) -> None:
+        """A trial has started."""
+
+    def step(self, trial: Trial, text: str) -> None:
+        """A trial does something else now."""
+
+    def ended(self, trial: Trial, records: Sequence[Record], complaints: Sequence[str]) -> None:
+        """A trial's records are on the disk."""
+
+
+@dataclass
+class Tally:
+    """What a campaign came to."""
+
+    outcomes: dict[str, int] = field(default_factory=dict)
+    complaints: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    interrupted: bool = False
+
+
+@dataclass
+class _Live:
+    process: asyncio.subprocess.Process
+    granted: asyncio.Event
+    began: float
+
+
+class Campaign:
+    """One run over one result folder."""
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        run: str,
+        overlays: Mapping[str, Overlay],
+        versions: Mapping[str, str | None],
+        jobs: int,
+        progress: Progress,
+    ) -> None:
+        self.folder = folder
+        self.run_id = run
+        self.overlays = overlays
+        self.versions = versions
+        self.progress = progress
+        self.turns = Turns(jobs)
+        self.tally = Tally()
+        self._live: dict[str, _Live] = {}
+        self._changed = asyncio.Event()
+
+    def run(self, trials: Sequence[Trial]) -> Tally:
+        """Run all trials. Ctrl-C or SIGTERM stops the workers and returns what was done, `interrupted` set."""
+        asyncio.run(self._run(trials))
+        return self.tally
+
+    async def _run(self, trials: Sequence[Trial]) -> None:
+        loop = asyncio.get_running_loop()
+        main = asyncio.current_task()
+        assert main is not None
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, main.cancel)
+        waiting = list(trials)
+        tasks: set[asyncio.Task[None]] = set()
+        try:
+            while waiting or tasks:
+                while waiting and self.turns.may_admit:
+                    trial = waiting.pop(0)
+                    self.turns.want(trial.id, "wait")
+                    tasks.add(asyncio.create_task(self._trial(trial)))
+                for name in self.turns.grant():
+                    if name in self._live:
+                        self._live[name].granted.set()
+                self._changed.clear()
+                change = asyncio.create_task(self._changed.wait())
+                done, _ = await asyncio.wait({*tasks, change}, return_when=asyncio.FIRST_COMPLETED)
+                change.cancel()
+                for task in done - {change}:
+                    tasks.discard(task)  # type: ignore[arg-type]
+                    task.result()
+        except asyncio.CancelledError:
+            self.tally.interrupted = True
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+
+    async def _trial(self, trial: Trial) -> None:
+        began, started_at = time.monotonic(), _now()
+        self.progress.began(trial)
+        overlay = self.overlays[trial.overlay]
+        if trial.mode not in overlay.modes:
+            done = Done(outcome="unsupported", error=f"{trial.overlay} has no mode {trial.mode}")
+        else:
+            done = await self._in_worker(trial, overlay)
+        self.turns.leave(trial.id)
+        context = Context(self.run_id, overlay, self.versions.get(trial.overlay), started_at)
+        records = records_of(trial, done, time.monotonic() - began, context)
+        self.folder.append(records)
+        complaints = unmet(trial, records)
+        self.tally.outcomes[done.outcome] = self.tally.outcomes.get(done.outcome, 0) + 1
+        self.tally.complaints += complaints
+        if done.outcome == "error":
+            self.tally.errors.append(f"{trial.id}: {done.error}")
+        self.progress.ended(trial, records, complaints)
+        self._changed.set()
+
+    async def _in_worker(self, trial: Trial, overlay: Overlay) -> Done:
+        folder = self.folder.path / "trials" / trial.id
+        if folder.exists():  # a trial that a killed run left half done
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
+        try:
+            job = Job(trial=trial, deployment=overlay.render(trial))
+        except OverlaybenchError as error:
+            return Done(outcome=error.outcome, error=str(error))  # type: ignore[arg-type]
+        except ValueError as error:
+            return Done(outcome="error", error=f"{trial.overlay} cannot render this trial: {error}")
+        (folder / "job.json").write_text(job.model_dump_json(indent=1))
+        with (folder / "worker.log").open("wb") as log:
+            process = await asyncio.create_subprocess_exec(
+                *sandbox_argv([sys.executable, "-m", "harness.worker", str(folder)]),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C in the terminal is for the orchestrator
+                limit=_LONGEST_LINE,
+            )
+        live = self._live[trial.id] = _Live(process, asyncio.Event(), time.monotonic())
+        self._changed.set()
+        try:
+            await live.granted.wait()
+            return await self._converse(trial, live)
+        except asyncio.TimeoutError:
+            return Done(outcome="error", error=f"the worker fell silent; see trials/{trial.id}/worker.log")
+        finally:
+            del self._live[trial.id]
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+    async def _converse(self, trial: Trial, live: _Live) -> Done:
+        assert live.process.stdout is not None and live.process.stdin is not None
+        patience = PATIENCE_S + _own_time_s(trial)
+        while True:
+            line = await asyncio.wait_for(live.process.stdout.readline(), patience)
+            if not line:
+                status = await live.process.wait()
+                log = self.folder.path / "trials" / trial.id / "worker.log"
+                tail = log.read_text(errors="replace").strip()[-1000:]
+                return Done(outcome="error", error=f"the worker ended with status {status}: {tail or '(it said nothing)'}")
+            message = _MESSAGE.validate_json(line)
+            if isinstance(message, Done):
+                return message
+            if isinstance(message, Step):
+                self.progress.step(trial, message.text)
+                continue
+            live.granted.clear()
+            self.turns.want(trial.id, message.turn)
+            self._changed.set()
+            await live.granted.wait()
+            live.process.stdin.write(b"granted\n")
+            await live.process.stdin.drain()
+
+
+def _own_time_s(trial: Trial) -> float:
+    """How long the trial's probes may rightly be silent."""
+    probes = trial.probes
+    pairs = len(trial.topology.members) * (len(trial.topology.members) - 1) // 2
+    path = probes.path.deadline_s if probes.path else 0.0
+    latency = probes.latency.duration_s if probes.latency else 0.0
+    throughput = 2.0 * (probes.throughput.duration_s + probes.throughput.omit_s) if probes.throughput else 0.0
+    return 2 * pairs * (path + latency + throughput)
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")

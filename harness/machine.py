@@ -1,0 +1,102 @@
+"""What a result depends on beside the scenario: the machine, the programs, the settings. Goes into the manifest."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.overlay.contract import Overlay, Requirement
+
+_SYSCTLS = (
+    "net/ipv4/tcp_congestion_control",
+    "net/core/rmem_max",
+    "net/core/wmem_max",
+    "net/ipv4/tcp_rmem",
+    "net/ipv4/tcp_wmem",
+    "kernel/unprivileged_userns_clone",
+)
+_TOOLS = {
+    "nft": (("nft", "--version"), r"v(\S+)"),
+    "iperf3": (("iperf3", "--version"), r"iperf (\S+)"),
+    "irtt": (("irtt", "version"), r"irtt version: (\S+)"),
+    "ping": (("ping", "-V"), r"iputils (\S+)"),
+    "iproute2": (("ip", "-V"), r"iproute2-(\S+?),"),
+}
+
+
+def describe_machine() -> dict[str, Any]:
+    """Kernel, CPU, load, memory, relevant sysctls."""
+    cpuinfo = Path("/proc/cpuinfo").read_text()
+    model = re.search(r"^model name\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
+    memory = re.search(r"^MemTotal:\s*(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
+    return {
+        "kernel": platform.release(),
+        "kernel_version": platform.version(),
+        "architecture": platform.machine(),
+        "distribution": _distribution(),
+        "python": platform.python_version(),
+        "cpu_model": model.group(1) if model else platform.processor(),
+        "cpus": os.cpu_count(),
+        "load_1min": os.getloadavg()[0],
+        "memory_mib": int(memory.group(1)) // 1024 if memory else None,
+        "sysctls": {
+            name.replace("/", "."): " ".join(path.read_text().split())
+            for name in _SYSCTLS
+            if (path := Path("/proc/sys", name)).exists()
+        },
+    }
+
+
+def tool_versions() -> dict[str, str | None]:
+    """The measuring tools' versions, asked of themselves."""
+    return {name: _version(argv, pattern) for name, (argv, pattern) in _TOOLS.items()}
+
+
+def overlay_version(overlay: Overlay) -> str | None:
+    """The version that the overlay's first program reports; the harness's own for overlays without programs."""
+    for requirement in overlay.requirements():
+        if requirement.version_argv:
+            return requirement_version(requirement)
+    own = getattr(overlay, "version", None)
+    return str(own) if own else None
+
+
+def requirement_version(requirement: Requirement) -> str | None:
+    """Run the program's version command; None when it cannot be run or says nothing of the kind."""
+    return _version(requirement.version_argv, requirement.version_pattern)
+
+
+def _version(argv: Sequence[str], pattern: str) -> str | None:
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=10, check=False)
+    except OSError:
+        return None
+    found = re.search(pattern, done.stdout + done.stderr)
+    return found.group(1) if found else None
+
+
+def git_commit(folder: Path) -> str | None:
+    """The commit of the checkout that runs, with `+changes` when its files differ from it."""
+    try:
+        head = subprocess.run(
+            ["git", "-C", str(folder), "describe", "--always", "--dirty=+changes", "--abbrev=12", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except OSError:
+        return None
+    return head.stdout.strip() or None
+
+
+def _distribution() -> str:
+    try:
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
+    except (OSError, KeyError):
+        return "unknown"

@@ -1,0 +1,144 @@
+"""A worker's report to records, and a trial's records against what was expected. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from harness.messages import Done
+from harness.model.trial import Trial
+from harness.overlay.contract import Overlay, ReportsPath
+from harness.results.record import Outcome, Record
+
+
+@dataclass(frozen=True)
+class Context:
+    """What all records of a trial share beside the trial itself."""
+
+    run: str
+    overlay: Overlay
+    overlay_version: str | None
+    started_at: str
+
+
+def records_of(trial: Trial, done: Done, duration_s: float, context: Context) -> list[Record]:
+    """All records of a trial, the terminating one (probe `trial`, metric `duration_s`) last.
+
+    A failed trial still counts in its success rates: planned connections that were never measured are zeros.
+    """
+    shared = _shared(trial, done, context)
+    records = [
+        Record(
+            **shared,
+            **{
+                **measurement,
+                "evidence": f"trials/{trial.id}/{measurement['evidence']}" if measurement.get("evidence") else None,
+                "path_claimed": _claim(context.overlay, measurement, done),
+            },
+        )
+        for measurement in done.measurements
+    ]
+    if done.outcome == "failed":
+        records += _never_measured(trial, done, shared, {(r.metric, r.src, r.dst) for r in records})
+    evidence = f"trials/{trial.id}"
+    records.append(
+        Record(
+            **shared,
+            probe="trial",
+            metric="duration_s",
+            unit="s",
+            value=duration_s,
+            outcome=cast(Outcome, done.outcome),
+            error=done.error,
+            evidence=evidence,
+        )
+    )
+    return records
+
+
+def _shared(trial: Trial, done: Done, context: Context) -> dict[str, Any]:
+    first, second = (*trial.topology.members, *(None, None))[:2]
+    return {
+        "run": context.run,
+        "scenario": trial.scenario,
+        "trial": trial.id,
+        "repeat": trial.repeat,
+        "seed": trial.seed,
+        "overlay": trial.overlay,
+        "overlay_version": context.overlay_version,
+        "mode": trial.mode,
+        "topology": trial.topology.name,
+        "nat_a": trial.nat_a,
+        "nat_b": trial.nat_b,
+        "link": trial.link,
+        "params": {**trial.params, **_probe_params(trial)},
+        "nat_a_observed": _observed(trial, done, first),
+        "nat_b_observed": _observed(trial, done, second),
+        "link_backend": done.link_backend,
+        "started_at": context.started_at,
+    }
+
+
+def _probe_params(trial: Trial) -> dict[str, Any]:
+    return {"deadline_s": trial.probes.path.deadline_s} if trial.probes.path else {}
+
+
+def _observed(trial: Trial, done: Done, member: str | None) -> str | None:
+    if member is None:
+        return None
+    labels = [done.nat_observed[name] for name in trial.topology.routers_of(member) if name in done.nat_observed]
+    return "+".join(labels) or None
+
+
+def _claim(overlay: Overlay, measurement: dict[str, Any], done: Done) -> str | None:
+    if measurement["probe"] != "path" or not isinstance(overlay, ReportsPath):
+        return None
+    return overlay.claimed_path(measurement["src"], measurement["dst"], done.claims)
+
+
+def _never_measured(
+    trial: Trial, done: Done, shared: dict[str, Any], measured: set[tuple[str, str | None, str | None]]
+) -> list[Record]:
+    if trial.probes.path is None:
+        return []
+    metrics = ["connect_success", *(["hole_punch_success"] if trial.mode in ("mesh", "direct") else [])]
+    members = trial.topology.members
+    return [
+        Record(
+            **shared,
+            probe="path",
+            metric=metric,
+            unit="1",
+            value=0.0,
+            outcome="failed",
+            path="none",
+            src=src,
+            dst=dst,
+            error=done.error,
+            evidence=f"trials/{trial.id}",
+        )
+        for metric in metrics
+        for i, src in enumerate(members)
+        for dst in members[i + 1 :]
+        if (metric, src, dst) not in measured
+    ]
+
+
+def unmet(trial: Trial, records: Sequence[Record]) -> list[str]:
+    """What the scenario expected of this trial and did not get, one sentence each."""
+    complaints = []
+    last = records[-1]
+    if trial.expected_outcome and last.outcome not in trial.expected_outcome:
+        why = f": {last.error}" if last.error else ""
+        complaints.append(f"{trial.id}: expected {' or '.join(trial.expected_outcome)}, came out {last.outcome}{why}")
+    if trial.expected_path:
+        seen = [record for record in records if record.metric == "connect_success"]
+        if not seen:
+            complaints.append(f"{trial.id}: expected path {' or '.join(trial.expected_path)}, it was never measured: {last.error}")
+        complaints += [
+            f"{trial.id}: {record.src} to {record.dst}: expected path {' or '.join(trial.expected_path)}, it was {record.path}"
+            for record in seen
+            if record.path not in trial.expected_path
+        ]
+    return complaints

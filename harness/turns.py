@@ -1,0 +1,59 @@
+"""Who may do what at the same time: waiting beside waiting, quiet beside quiet, load alone. Pure; no processes here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from harness.messages import Turn
+
+# When nobody holds a turn, load goes first: trials that only wait would otherwise hold up those that are nearly done.
+_PRIORITY: tuple[Turn, ...] = ("alone", "quiet", "wait")
+
+
+@dataclass
+class Turns:
+    """Gives turns to trials.
+
+    A trial is *live* from its first turn until `leave`; at most `jobs` are. Live trials hold one turn at a time or wait
+    for one. No turn of one kind is given while one of another kind is held.
+    """
+
+    jobs: int
+    _held: dict[str, Turn] = field(default_factory=dict)
+    _wanted: dict[str, Turn] = field(default_factory=dict)
+
+    def want(self, trial: str, turn: Turn) -> None:
+        """Give back whatever `trial` holds and queue it for `turn`."""
+        self._held.pop(trial, None)
+        self._wanted[trial] = turn
+
+    def leave(self, trial: str) -> None:
+        """The trial has ended."""
+        self._held.pop(trial, None)
+        self._wanted.pop(trial, None)
+
+    @property
+    def live(self) -> int:
+        """Trials that hold or want a turn."""
+        return len(self._held) + len(self._wanted)
+
+    @property
+    def may_admit(self) -> bool:
+        """Whether a new trial may come in now: a place is free, and nobody measures or waits to."""
+        measuring = {*self._held.values(), *self._wanted.values()} & {"quiet", "alone"}
+        return self.live < self.jobs and (not measuring or "wait" in self._held.values())
+
+    def grant(self) -> list[str]:
+        """The trials that get their turn now, in the order in which they asked."""
+        kinds = set(self._held.values())
+        if "alone" in kinds:
+            return []
+        kind = kinds.pop() if kinds else next((one for one in _PRIORITY if one in self._wanted.values()), None)
+        if kind is None:
+            return []
+        granted = [trial for trial, turn in self._wanted.items() if turn == kind]
+        if kind == "alone":
+            granted = granted[:1]
+        for trial in granted:
+            self._held[trial] = self._wanted.pop(trial)
+        return granted
