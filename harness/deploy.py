@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from collections.abc import Mapping
@@ -10,9 +11,10 @@ from pathlib import Path
 from harness.errors import CommandFailed, OverlayError
 from harness.lab.network import Lab
 from harness.lab.process import Daemon
-from harness.overlay.contract import CommandSays, Deployment, InterfaceAddress, LogLine, Readiness, Service
+from harness.overlay.contract import ClaimSource, CommandSays, Deployment, InterfaceAddress, LogLine, Readiness, Service
 
 _POLL_S = 0.02
+_CLAIM_S = 2.0
 
 
 class RunningOverlay:
@@ -50,6 +52,8 @@ class RunningOverlay:
                 self._spawn(service)
             for service in wave:
                 self._wait_ready(service)
+                for argv in service.configure:
+                    self._run(service.node, argv, service.env, service.deadline_s)
             pending = [service for service in pending if service not in wave]
         for command in self.deployment.setup:
             self._run(command.node, command.argv, command.env, command.timeout_s)
@@ -77,20 +81,29 @@ class RunningOverlay:
         """What the overlay says of itself, raw, by claim source; kept as evidence."""
         said: dict[str, str] = {}
         for source in self.deployment.claims:
+            output = self._ask(source) if source.argv else ""
             if source.service is not None:
-                said[source.name] = self.daemons[source.service].text
-            else:
-                done = subprocess.run(
-                    self.lab.nodes[source.node].enter(source.argv),
-                    capture_output=True,
-                    text=True,
-                    timeout=10,
-                    check=False,
-                    cwd=self.node_folder(source.node),
-                )
-                said[source.name] = done.stdout
-                (self.node_folder(source.node) / f"claim-{source.name}.txt").write_text(done.stdout + done.stderr)
+                daemon = self.daemons[source.service]
+                if source.until is not None:
+                    daemon.wait_for_line(source.until, _CLAIM_S)
+                output = daemon.text
+            said[source.name] = output
         return said
+
+    def _ask(self, source: ClaimSource) -> str:
+        """Run a claim's command; what it said on stderr is kept beside its answer."""
+        folder = self.node_folder(source.node)
+        done = subprocess.run(
+            self.lab.nodes[source.node].enter(source.argv),
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+            cwd=folder,
+            env={**os.environ, **source.env},
+        )
+        (folder / f"claim-{source.name}.txt").write_text(done.stdout + done.stderr)
+        return done.stdout
 
     def stop(self) -> None:
         """End all daemons, the last started first."""

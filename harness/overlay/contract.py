@@ -22,11 +22,27 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class GoBuild(_Strict):
+    """A program that comes as Go source: `package`, at the version that the module in folder `module` pins.
+
+    The folder holds a go.mod and go.sum of the adapter's own, one a system, so that nobody else's versions interfere.
+    """
+
+    module: str
+    package: str
+
+
 class Requirement(_Strict):
-    """A program that must be on the machine, and the command that gets it."""
+    """A program that must be on the machine, and the command that gets it.
+
+    `debian` names the package that carries it, `go` how it is built; `overlaybench install` acts on either. With
+    neither, all that it can do is to show `install`.
+    """
 
     program: str
     install: str
+    debian: str | None = None
+    go: GoBuild | None = None
     version_argv: tuple[str, ...] = ()
     version_pattern: str = r"(\d+(?:\.\d+)+)"
 
@@ -75,13 +91,18 @@ class Command(_Strict):
 
 
 class Service(_Strict):
-    """A daemon in the foreground. `after` names the services that must be ready before it starts."""
+    """A daemon in the foreground. `after` names the services that must be ready before it starts.
+
+    `configure` are commands for a daemon that is told by a client program what to do: run on its node, in its
+    environment, one after the other, once it is ready. Whoever comes `after` it waits for them.
+    """
 
     name: str
     node: str
     argv: tuple[str, ...]
     env: dict[str, str] = {}
     ready: tuple[Readiness, ...]
+    configure: tuple[tuple[str, ...], ...] = ()
     after: tuple[str, ...] = ()
     deadline_s: float = 15.0
 
@@ -94,12 +115,17 @@ class Endpoint(_Strict):
 
 
 class ClaimSource(_Strict):
-    """Evidence of what the overlay says of its own path: a command's output, or (`service`) what a daemon logged."""
+    """Evidence of what the overlay says of its own path: a command's output, or (`service`) what a daemon logged.
+
+    With both, the command asks the daemon to log it, and `until` is the pattern that ends the answer.
+    """
 
     name: str
     node: str
     argv: tuple[str, ...] = ()
+    env: dict[str, str] = {}
     service: str | None = None
+    until: str | None = None
 
 
 class Deployment(_Strict):
