@@ -2,32 +2,97 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from jinja2 import Environment, PackageLoader, select_autoescape
+import pandas as pd
 
-from harness.report.tables import overview, path_matrix
+from harness.report.evidence import Evidence
+from harness.report.facts import asked, machine, reproduce
+from harness.report.page import render
+from harness.report.plots.style import SCREEN, Style, looks
+from harness.report.quality import quality_of
+from harness.report.sections import MOST_DRAWN, Section, section_of
+from harness.report.tables import groups
+from harness.report.topology import Drawing, draw_topology
+from harness.report.verdict import verdict
+from harness.results.conditions import condition_labels
 from harness.results.files import write_atomically
-from harness.results.frame import records_frame
-from harness.results.store import RunFolder
-from harness.results.trials import trials_frame
+from harness.results.load import Results, load
 
 
-def write_report(run_dir: Path) -> Path:
-    """Writes DIR/report.html and returns its path. Raises ResultFolderError when DIR is no result folder."""
-    folder = RunFolder(run_dir)
-    manifest = folder.manifest()
-    lines = folder.read()
-    trials = trials_frame(records_frame(lines.records))
-    environment = Environment(
-        loader=PackageLoader("harness.report", "."), autoescape=select_autoescape(["html", "j2"]), trim_blocks=True
+def write_report(run_dir: Path, style: Style = SCREEN) -> Path:
+    """Writes DIR/report.html and DIR/plots/*; returns the page's path.
+
+    Needs no privileges and nothing but DIR. Raises ResultFolderError when DIR is no result folder.
+    """
+    results = load(run_dir)
+    page = render(
+        "report.html.j2",
+        results=results,
+        manifest=results.manifest,
+        asked=asked(results),
+        machine=machine(results.manifest),
+        reproduce=reproduce(results.manifest),
+        verdict=verdict(results.trials) if len(results.trials) else ["No trial has finished yet."],
+        sections=_sections(results, style),
+        topology=_topology(results),
+        trials=_trials(results),
+        quality=quality_of(results.records, results.trials),
+        most_drawn=MOST_DRAWN,
     )
-    page = environment.get_template("report.html.j2").render(
-        manifest=manifest,
-        tables=[overview(trials), path_matrix(trials)],
-        problems=lines.problems,
-        trials=trials.sort_values("trial").to_dict("records"),
-    )
-    path = folder.path / "report.html"
+    path = results.path / "report.html"
     write_atomically(path, page.encode())
     return path
+
+
+def _sections(results: Results, style: Style) -> list[Section]:
+    trials = results.trials
+    if trials.empty:
+        return []
+    look_of = looks([subject for subject, _ in groups(trials)])
+    labels = condition_labels(trials)
+    names = sorted(set(labels))
+    return [
+        section_of(
+            name,
+            trials[labels == name],
+            results.rtt_samples,
+            look_of,
+            folder=results.path / "plots" if number < MOST_DRAWN else None,
+            style=style,
+            suffix=f"-{number + 1}" if len(names) > 1 else "",
+        )
+        for number, name in enumerate(names)
+    ]
+
+
+def _topology(results: Results) -> Drawing | None:
+    trial = next((trial for trial in results.plan if isinstance(trial.get("topology"), dict)), None)
+    if trial is None:
+        return None
+    # The first trial's NATs are one case of many: the drawing names the parameter that each router takes instead.
+    routers = trial["topology"].get("routers") or {}
+    return draw_topology(trial["topology"], {name: _nat_note(name, trial, results) for name in routers})
+
+
+def _nat_note(router: str, trial: Mapping[str, Any], results: Results) -> str:
+    params = trial.get("params") or {}
+    name = {"ra": "nat_a", "rb": "nat_b", "rc": "nat_carrier"}.get(router, "nat")
+    if name not in params:
+        return ""
+    values = {str((other.get("params") or {}).get(name)) for other in results.plan}
+    return name if len(values) > 1 else values.pop()
+
+
+def _trials(results: Results) -> list[dict[str, Any]]:
+    """The trials, those that are not ok first: they are what one looks for."""
+    evidence = Evidence(results.path)
+    table = results.trials.assign(trouble=results.trials["outcome"] != "ok") if len(results.trials) else pd.DataFrame()
+    if table.empty:
+        return []
+    ordered = table.sort_values(["trouble", "trial"], ascending=[False, True])
+    return [
+        {**row, "files": evidence.of(str(row["trial"]), with_text=True)} for row in ordered.to_dict(orient="records")
+    ]

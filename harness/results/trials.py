@@ -7,7 +7,8 @@ import pandas as pd
 
 from harness.results.summary import CONDITION, cells, counted_values
 
-# A metric of a trial's both directions is shown as their mean.
+# A trial with several pairs of members succeeds when all of them do; other metrics are means over pairs and ways.
+SUCCESSES = ("connect_success", "hole_punch_success")
 MAIN = (
     *("connect_success", "hole_punch_success", "time_to_connect_s", "time_to_direct_s", "time_to_ready_s"),
     *("rtt_p50_ms", "rtt_p99_ms", "added_rtt_p50_ms", "loss_ratio", "underlay_rtt_p50_ms"),
@@ -26,15 +27,23 @@ def trials_frame(records: pd.DataFrame) -> pd.DataFrame:
     ends = frame[(frame["probe"] == "trial") & (frame["metric"] == "duration_s")]
     names = ["trial", *CONDITION, "repeat", "seed", "outcome", "error", "nat_a_observed", "nat_b_observed"]
     table = ends[names].set_index("trial").copy()
-    paths = frame[frame["metric"] == "connect_success"].drop_duplicates("trial").set_index("trial")
+    paths = frame[frame["metric"] == "connect_success"].groupby("trial", sort=False)
     for name in ("path", "path_claimed"):
-        table[name] = paths[name].astype(object).reindex(table.index)
+        table[name] = paths[name].agg(_one_path).reindex(table.index)
         table[name] = table[name].where(table[name].notna(), "")
     bounds = records.loc[frame["probe"] == "path", ["trial", "params"]].drop_duplicates("trial").set_index("trial")
     deadlines = bounds["params"].astype(str).str.extract(r'"deadline_s":([0-9.]+)')[0].astype(float)
     table["deadline_s"] = deadlines.reindex(table.index)
     kept = frame[frame["metric"].isin(MAIN) & frame["value"].notna()]
-    values = kept.groupby(["trial", "metric"], sort=False)["value"].mean().unstack("metric")
+    grouped = kept.groupby(["trial", "metric"], sort=False)["value"]
+    values, least = grouped.mean().unstack("metric"), grouped.min().unstack("metric")
+    for metric in values.columns.intersection(list(SUCCESSES)):
+        values[metric] = least[metric]
     for metric in MAIN:
         table[metric] = values[metric].reindex(table.index) if metric in values else np.nan
     return table.reset_index()
+
+
+def _one_path(paths: pd.Series) -> str:
+    seen = {path for path in paths if isinstance(path, str) and path}
+    return seen.pop() if len(seen) == 1 else "mixed" if seen else ""

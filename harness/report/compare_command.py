@@ -1,0 +1,74 @@
+"""`overlaybench compare BASELINE_DIR NEW_DIR`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from harness.errors import EXIT_EXPECTATION, EXIT_INPUT
+from harness.report.comparison import to_json, to_summary, verdict_line
+from harness.results.changes import Rule
+from harness.results.compare import compare
+from harness.results.load import Results, load
+from harness.results.store import ResultFolderError
+
+_EPILOG = """\b
+Examples:
+  overlaybench compare runs/main runs/branch
+  overlaybench compare runs/main runs/branch --html diff.html >> "$GITHUB_STEP_SUMMARY"
+  overlaybench compare runs/main runs/branch --min-effect 0.2 --json | jq .regressions
+
+Exit codes: 0 no regression found, 1 a regression, 2 wrong input (no result folder, nothing in common).
+"""
+
+
+@click.command("compare", epilog=_EPILOG)
+@click.argument("baseline_dir", type=click.Path(path_type=Path))
+@click.argument("new_dir", type=click.Path(path_type=Path))
+@click.option("--alpha", default=0.05, show_default=True, type=click.FloatRange(0, 1, min_open=True, max_open=True))
+@click.option(
+    "--min-effect",
+    type=click.FloatRange(min=0),
+    help="Smallest change that counts, a share of the baseline (of 1 for rates). Default: each metric's own.",
+)
+@click.option("--html", "html_path", type=click.Path(path_type=Path, dir_okay=False), help="Also writes a page there.")
+@click.option("--json", "as_json", is_flag=True, help="JSON on stdout instead of Markdown.")
+def compare_command(
+    *, baseline_dir: Path, new_dir: Path, alpha: float, min_effect: float | None, html_path: Path | None, as_json: bool
+) -> None:
+    """What changed between two runs, by how much, with what certainty.
+
+    Fails only for a regression that survives the correction for many tests and exceeds the minimum effect.
+    """
+    base, new = _load(baseline_dir), _load(new_dir)
+    comparison = compare(base.records, new.records, Rule(alpha, min_effect), same_machine=same_machine(base, new))
+    if not comparison.changes:
+        click.echo(f"{baseline_dir} and {new_dir} have no measurement of the same cell in common", err=True)
+        raise SystemExit(EXIT_INPUT)
+    if as_json:
+        click.echo(json.dumps(to_json(comparison), indent=1, allow_nan=False))
+    else:
+        click.echo(to_summary(comparison, str(baseline_dir), str(new_dir)), nl=False)
+    if html_path is not None:
+        write_comparison(comparison, base, new, html_path)
+        click.echo(f"page: {html_path}", err=True)
+    click.echo(verdict_line(comparison), err=True)
+    raise SystemExit(EXIT_EXPECTATION if comparison.regressions else 0)
+
+
+def _load(path: Path) -> Results:
+    try:
+        results = load(path)
+    except ResultFolderError as error:
+        click.echo(str(error), err=True)
+        raise SystemExit(EXIT_INPUT) from None
+    for problem in results.problems:
+        click.echo(f"{path}/{problem}", err=True)
+    return results
+
+
+def same_machine(base: Results, new: Results) -> bool:
+    """Whether both runs were made on machines of one kind, as far as their manifests tell."""
+    return all(base.manifest.get(key) == new.manifest.get(key) for key in ("cpu_model", "cpu_count", "machine"))

@@ -1,0 +1,74 @@
+"""What was asked, on what machine, and how to repeat it: from the manifest, whatever of it there is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from harness.report.order import nat_key, subject_name
+from harness.report.tables import groups
+from harness.report.verdict import listed
+from harness.results.load import Results
+
+_MACHINE = (
+    ("cpu_model", "CPU"),
+    ("cpus", "CPUs"),
+    ("memory_mib", "memory (MiB)"),
+    ("load_1min", "load when it began (1 min)"),
+    ("kernel", "kernel"),
+    ("distribution", "distribution"),
+    ("architecture", "architecture"),
+    ("python", "Python"),
+)
+
+
+def asked(results: Results) -> list[tuple[str, str]]:
+    """The question in pairs of (what, answer)."""
+    trials = results.trials
+    rows = []
+    if len(trials):
+        nats = sorted({*trials["nat_a"], *trials["nat_b"]} - {""}, key=nat_key)
+        rows = [
+            ("overlays", listed([subject_name(*subject) for subject, _ in groups(trials)])),
+            ("topology", listed(sorted(set(trials["topology"])))),
+            ("NATs", listed(nats) or "none"),
+            ("links", listed(sorted(set(trials["link"]) - {""})) or "ideal"),
+            ("repeats", str(trials["repeat"].nunique())),
+        ]
+    planned = len(results.plan)
+    done = f"{len(trials)} of {planned} planned" if planned else str(len(trials))
+    return [*rows, ("trials finished", done)]
+
+
+def machine(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The machine and the programs in pairs of (what, answer)."""
+    described = manifest.get("machine") or {}
+    rows = [(name, _text(described[key])) for key, name in _MACHINE if described.get(key) is not None]
+    rows += [(key, _text(value)) for key, value in (described.get("sysctls") or {}).items()]
+    for key in ("tools", "overlays", "overlay_versions", "tool_versions"):
+        versions = manifest.get(key)
+        if isinstance(versions, Mapping):
+            rows += [(str(name), _text(version)) for name, version in versions.items() if version is not None]
+    return rows
+
+
+def reproduce(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What repeats the run, in pairs of (what, answer)."""
+    names = (
+        ("command_line", "command"),
+        ("command", "command"),
+        ("seed", "seed"),
+        ("version", "overlaybench"),
+        ("commit", "commit"),
+        ("git_commit", "commit"),
+        ("scenario_sha256", "scenario's SHA-256"),
+        ("scenario_hash", "scenario's hash"),
+        ("started_at", "started"),
+    )
+    return [(name, _text(manifest[key])) for key, name in names if manifest.get(key) is not None]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    return f"{value:.2f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,80 @@
+"""A finished plot: its picture for the page, its files for papers."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from harness.report.plots.style import COLOURS, INK, LINE, PAPER, UNDERLAY, Style, applied
+
+_ID = re.compile(r'(\bid="|url\(#|href="#)')
+
+
+@dataclass(frozen=True)
+class Plot:
+    """One plot. `data` is what is drawn, `caption` says what to see and how it was made."""
+
+    name: str
+    title: str
+    caption: str
+    data: pd.DataFrame
+    height_in: float
+    draw: Callable[[Figure], None]
+    width_factor: float = 1.0
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A plot as saved; `svg` is for setting into the page."""
+
+    name: str
+    title: str
+    caption: str
+    svg: str
+    rows: int
+
+
+def save(plot: Plot, folder: Path, style: Style) -> Drawn:
+    """Writes NAME.svg, NAME.png and NAME.csv into the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with applied(style):
+        figure = Figure(
+            figsize=(style.width_in * plot.width_factor, plot.height_in * style.width_in / 5.0), layout="constrained"
+        )
+        FigureCanvasAgg(figure)
+        plot.draw(figure)
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Title": plot.title})
+        figure.savefig(folder / f"{plot.name}.png", dpi=style.dpi, metadata={"Software": "overlaybench"})
+    svg = buffer.getvalue()
+    (folder / f"{plot.name}.svg").write_text(svg, encoding="utf-8")
+    plot.data.to_csv(folder / f"{plot.name}.csv", index=False, float_format="%.6g")
+    return Drawn(plot.name, plot.title, plot.caption, for_page(svg, plot), len(plot.data))
+
+
+def for_page(svg: str, plot: Plot) -> str:
+    """The SVG without its prologue, as wide as its place, in the page's colours, with ids of its own."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<title>.*?</title>", "", svg, count=1, flags=re.DOTALL)
+    width = re.search(r'<svg[^>]*?\bviewBox="0 0 ([\d.]+)', svg)
+    assert width is not None
+    label = f'role="img" aria-labelledby="{plot.name}-title" style="max-width:{float(width[1]) * 4 / 3:.0f}px"'
+    svg = re.sub(r'<svg([^>]*?) width="[^"]*"', r"<svg\1", svg, count=1)
+    svg = re.sub(r'<svg([^>]*?) height="[^"]*"', r"<svg\1", svg, count=1)
+    svg = svg.replace("<svg", f"<svg {label}", 1)
+    svg = _ID.sub(lambda match: f"{match[1]}{plot.name}-", svg).replace(
+        f'aria-labelledby="{plot.name}-{plot.name}', f'aria-labelledby="{plot.name}'
+    )
+    for colour, variable in ((INK, "ink"), (LINE, "line"), (PAPER, "paper")):
+        svg = svg.replace(colour, f"var(--{variable})")
+    for number, colour in enumerate((*COLOURS, UNDERLAY)):
+        svg = svg.replace(colour, f"var(--series-{number})")
+    return re.sub(r"\n\s*", "\n", svg)

@@ -1,0 +1,104 @@
+"""Latency distributions: a line per subject and path, an envelope over its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from harness.report.order import subject_key, subject_name
+from harness.report.plots.figure import Plot
+from harness.report.plots.style import DASHES, Look
+from harness.results.statistics import as_floats
+
+# Even steps for the middle, finer ones for the tail that the CCDF shows.
+PROBABILITIES = np.unique(np.concatenate([np.linspace(0, 0.95, 96), 1 - np.logspace(-1.3, -4, 55), [1.0]]))
+
+
+def latency_plots(
+    samples: pd.DataFrame, trials: pd.DataFrame, look_of: Mapping[tuple[str, str], Look], suffix: str = ""
+) -> list[Plot]:
+    """CDF and CCDF of the round-trip times (`Results.rtt_samples`) of these trials; none without samples."""
+    data = distributions(samples, trials)
+    if data.empty:
+        return []
+    note = (
+        "Each line is the median over runs of the runs' own quantiles, the band their range. Dashed: not direct. "
+        "Lost packets count as never answered, so a line that loses packets ends below 1."
+    )
+
+    def cdf(figure: Figure) -> None:
+        axes = figure.subplots()
+        _lines(axes, data, look_of, tail=False)
+        axes.set(xlabel="round-trip time (ms)", ylabel="share of packets", ylim=(0, 1.01))
+        _legend(figure, axes)
+
+    def ccdf(figure: Figure) -> None:
+        axes = figure.subplots()
+        _lines(axes, data, look_of, tail=True)
+        least = max(1 / max(data["packets"].max(), 10), 1e-4)
+        axes.set(xlabel="round-trip time (ms)", ylabel="share of packets slower", yscale="log", ylim=(least / 1.5, 1))
+        _legend(figure, axes)
+
+    rows = data[["overlay", "mode", "path", "runs", "packets", "probability", "rtt_low_ms", "rtt_ms", "rtt_high_ms"]]
+    return [
+        Plot(f"latency-cdf{suffix}", "Latency: distribution", note, rows, 3.6, cdf),
+        Plot(f"latency-ccdf{suffix}", "Latency: tail (complementary distribution)", note, rows, 3.6, ccdf),
+    ]
+
+
+def distributions(samples: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
+    """Quantiles per subject and path: the median over runs (`rtt_ms`) and their range; inf: lost."""
+    groups: dict[tuple[str, str, str], list[np.ndarray]] = {}
+    packets: dict[tuple[str, str, str], int] = {}
+    known = trials.set_index("trial")
+    for trial, group in samples.groupby("trial", sort=False, observed=True):
+        if trial not in known.index:
+            continue
+        row = known.loc[trial]
+        key = (str(row["overlay"]), str(row["mode"]), str(row["path"]))
+        values = as_floats(group["rtt_ms"].to_numpy())
+        ordered = np.sort(np.where(np.isnan(values), np.inf, values))
+        ranks = np.minimum((PROBABILITIES * ordered.size).astype(int), ordered.size - 1)
+        groups.setdefault(key, []).append(ordered[ranks])
+        packets[key] = packets.get(key, 0) + ordered.size
+    parts = []
+    for key in sorted(groups, key=lambda key: (subject_key(key[:2]), key[2])):
+        runs = np.sort(np.stack(groups[key]), axis=0)
+        parts.append(
+            pd.DataFrame(
+                {
+                    "overlay": key[0],
+                    "mode": key[1],
+                    "path": key[2],
+                    "runs": len(runs),
+                    "packets": packets[key],
+                    "probability": PROBABILITIES,
+                    "rtt_low_ms": runs[0],
+                    "rtt_ms": runs[(len(runs) - 1) // 2],
+                    "rtt_high_ms": runs[-1],
+                }
+            )
+        )
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def _lines(axes: Axes, data: pd.DataFrame, look_of: Mapping[tuple[str, str], Look], *, tail: bool) -> None:
+    for key, rows in data.groupby(["overlay", "mode", "path"], sort=False):
+        overlay, mode, path = map(str, key)
+        look = look_of[overlay, mode]
+        y = as_floats(1 - rows["probability"] if tail else rows["probability"])
+        middle, low, high = (as_floats(rows[name]) for name in ("rtt_ms", "rtt_low_ms", "rtt_high_ms"))
+        seen = np.isfinite(middle) & (y > 0 if tail else y >= 0)
+        name = subject_name(overlay, mode)
+        label = name if overlay == "underlay" or not path else f"{name}, {path}"
+        axes.plot(middle[seen], y[seen], DASHES.get(path, "-"), color=look.colour, label=label)
+        band = seen & np.isfinite(high)
+        axes.fill_betweenx(y[band], low[band], high[band], color=look.colour, alpha=0.18, linewidth=0)
+
+
+def _legend(figure: Figure, axes: Axes) -> None:
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, handlelength=2.4)

@@ -1,0 +1,60 @@
+"""A dot per run and a bar at the median, a row per subject: throughput, cost, emulator lateness."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from harness.report.order import subject_name
+from harness.report.plots.figure import Plot
+from harness.report.plots.style import INK, Look
+from harness.report.tables import groups
+from harness.results.statistics import as_floats
+
+
+def strip_plot(
+    trials: pd.DataFrame,
+    metric: str,
+    look_of: Mapping[tuple[str, str], Look],
+    *,
+    title: str,
+    label: str,
+    caption: str = "",
+    suffix: str = "",
+) -> list[Plot]:
+    """One dot per trial; a filled dot had a direct path, a hollow one not. None without data."""
+    parts = []
+    for (overlay, _), group in groups(trials):
+        kept = group[np.isfinite(as_floats(group[metric]))]
+        columns = kept[["overlay", "mode", "nat_a", "nat_b", "repeat", "path", metric]]
+        if len(columns) and not (metric == "tcp_throughput_ratio" and overlay == "underlay"):
+            parts.append(columns)
+    if not parts:
+        return []
+    data = pd.concat(parts, ignore_index=True)
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        subjects = list(groups(data))
+        for place, ((overlay, mode), rows) in enumerate(subjects):
+            look = look_of[overlay, mode]
+            values = as_floats(rows[metric])
+            # Dots of equal values would hide each other; the spread means nothing.
+            spread = place + (np.arange(values.size) % 5 - 2) * 0.09
+            hollow = ~rows["path"].isin(["direct", ""]).to_numpy()
+            marker = "o" if look.marker == "|" else look.marker
+            for mask, face in ((~hollow, look.colour), (hollow, "none")):
+                axes.scatter(
+                    values[mask], spread[mask], s=16, marker=marker, facecolors=face, edgecolors=look.colour, zorder=3
+                )
+            axes.plot([np.median(values)] * 2, [place - 0.36, place + 0.36], color=INK, linewidth=1.6, zorder=4)
+        axes.set_yticks(range(len(subjects)), [subject_name(*subject) for subject, _ in subjects])
+        axes.set(xlabel=label, ylim=(len(subjects) - 0.5, -0.5), xlim=(0, None))
+        axes.grid(visible=False, axis="y")
+
+    height = 1.0 + 0.36 * data.groupby(["overlay", "mode"]).ngroups
+    note = f"A dot per run, hollow where the path was not direct; the bar is the median. {caption}".strip()
+    return [Plot(metric.replace("_", "-") + suffix, title, note, data, height, draw)]

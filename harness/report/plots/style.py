@@ -1,0 +1,89 @@
+"""How plots look: colours that colour-blind readers can tell apart, one per overlay; dashes tell the path."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+
+# Okabe and Ito's palette without its yellow, which vanishes on white; grey is kept for the underlay.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c564b")
+UNDERLAY = "#808080"
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+DASHES: dict[str, str] = {"direct": "-", "relayed": "--", "mixed": "-.", "none": ":", "": "-"}
+
+# Stand-ins for the page's own colours: in the page they follow its light or dark theme.
+INK, LINE, PAPER = "#101418", "#d0d4d8", "#ffffff"
+
+
+@dataclass(frozen=True)
+class Style:
+    """`width_in` is the width of a figure in inches; text is at its final size in points."""
+
+    name: str
+    width_in: float
+    font_pt: float
+    dpi: int
+
+
+SCREEN = Style("screen", 5.0, 10, 160)
+# One column of a two-column paper (IEEE: 3.5 in, ACM: 3.33 in), text as small as their captions.
+PAPER_STYLE = Style("paper", 3.33, 8, 300)
+STYLES = {style.name: style for style in (SCREEN, PAPER_STYLE)}
+
+
+@contextmanager
+def applied(style: Style) -> Iterator[None]:
+    """Matplotlib set up for the style, nothing left behind."""
+    settings: dict[Any, Any] = {
+        "font.size": style.font_pt,
+        "font.family": "serif" if style is PAPER_STYLE else "sans-serif",
+        "axes.titlesize": style.font_pt,
+        "legend.fontsize": style.font_pt - 1,
+        "legend.frameon": False,
+        "xtick.labelsize": style.font_pt - 1,
+        "ytick.labelsize": style.font_pt - 1,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "grid.color": LINE,
+        "grid.linewidth": 0.6,
+        **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
+        "figure.facecolor": PAPER,
+        "axes.facecolor": "none",
+        "lines.linewidth": 1.4,
+        "hatch.linewidth": 0.5,
+        # Text stays text: it can be searched, selected, and takes the reader's own font.
+        "svg.fonttype": "none",
+        # Embedded as TrueType: papers' submission checks refuse Type 3 fonts.
+        "pdf.fonttype": 42,
+        # The same data gives the same file.
+        "svg.hashsalt": "overlaybench",
+    }
+    with mpl.rc_context(settings):
+        yield
+
+
+@dataclass(frozen=True)
+class Look:
+    """A subject's colour and marker."""
+
+    colour: str
+    marker: str
+
+
+def looks(subjects: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Look]:
+    """A look for every (overlay, mode), in the order given; the underlay is grey."""
+    found: dict[tuple[str, str], Look] = {}
+    number = 0
+    for subject in subjects:
+        if subject[0] == "underlay":
+            found[subject] = Look(UNDERLAY, "|")
+        else:
+            found[subject] = Look(COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)])
+            number += 1
+    return found

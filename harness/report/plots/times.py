@@ -1,0 +1,51 @@
+"""How soon: ECDF of times that are censored at a deadline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from harness.report.order import subject_name
+from harness.report.plots.figure import Plot
+from harness.report.plots.style import Look
+from harness.report.tables import groups
+from harness.results.statistics import as_floats
+
+
+def time_plot(
+    trials: pd.DataFrame, metric: str, look_of: Mapping[tuple[str, str], Look], *, title: str, suffix: str = ""
+) -> list[Plot]:
+    """The share of trials that got there by each moment; who never did keeps the line below 1. None without data."""
+    rows = []
+    for (overlay, mode), group in groups(trials):
+        times = np.sort(as_floats(group[metric].dropna()))
+        if overlay == "underlay" or not times.size:
+            continue
+        bound = as_floats(group["deadline_s"].dropna())
+        end = float(bound.min()) if bound.size else float(np.max(times[np.isfinite(times)], initial=1.0))
+        for rank, time in enumerate(times, 1):
+            rows.append((overlay, mode, min(time, end), bool(np.isinf(time)), rank / times.size, times.size))
+    if not rows:
+        return []
+    data = pd.DataFrame(rows, columns=["overlay", "mode", "time_s", "censored", "share", "trials"])
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        latest = data["time_s"].max()
+        for (overlay, mode), part in groups(data):
+            look = look_of[overlay, mode]
+            reached = part[~part["censored"]]
+            x = [0.0, *reached["time_s"], latest]
+            y = [0.0, *reached["share"], reached["share"].max() if len(reached) else 0.0]
+            count = f"{len(reached)}/{len(part)}"
+            axes.step(x, y, where="post", color=look.colour, label=f"{subject_name(overlay, mode)}, {count}")
+            if len(reached) < len(part):
+                axes.plot([latest], [y[-1]], marker="x", color=look.colour, clip_on=False, markersize=7)
+        axes.set(xlabel="seconds since both daemons run", ylabel="share of trials", ylim=(0, 1.03), xlim=(0, None))
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+
+    caption = "A cross marks trials that had not got there by the deadline: they are censored, not left out."
+    return [Plot(metric.removesuffix("_s").replace("_", "-") + suffix, title, caption, data, 3.4, draw)]

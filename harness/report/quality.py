@@ -1,0 +1,68 @@
+"""Whether the instrument can be trusted: what was observed of NATs and links, and what did not count."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from harness.report.tables import TextTable
+from harness.results.statistics import as_floats
+
+_FIGURES = (
+    ("link_lateness_p99_us", "link emulator later than due, p99", "us", 0),
+    ("lab_start_s", "lab start", "s", 2),
+    ("fixed_overhead_s", "fixed overhead of a trial", "s", 2),
+    ("duration_s", "duration of a trial", "s", 1),
+)
+
+
+@dataclass(frozen=True)
+class Quality:
+    """The appendix. `nats` tells per declared label what was observed."""
+
+    figures: TextTable
+    nats: TextTable
+    backends: list[str]
+    claims_checked: int
+    claims_wrong: list[str]
+
+
+def quality_of(records: pd.DataFrame, trials: pd.DataFrame) -> Quality:
+    """The instrument's own figures from a run's records and trials."""
+    rows = []
+    for metric, name, unit, digits in _FIGURES:
+        values = as_floats(records.loc[records["metric"] == metric, "value"].dropna())
+        if values.size:
+            low, middle, high = np.quantile(values, [0, 0.5, 1])
+            rows.append((name, *(f"{value:.{digits}f}" for value in (low, middle, high)), unit, str(values.size)))
+    figures = TextTable(
+        "The instrument's own figures",
+        ("figure", "smallest", "median", "largest", "unit", "trials"),
+        tuple(rows),
+        frozenset({1, 2, 3, 5}),
+    )
+    backends = sorted({str(name) for name in records["link_backend"].dropna().unique()})
+    claimed = trials[(trials["path"] != "") & (trials["path_claimed"] != "")]
+    wrong = claimed[claimed["path"] != claimed["path_claimed"]]
+    sentences = [
+        f"{row.trial}: it says {row.path_claimed}, the counters saw {row.path}" for row in wrong.itertuples(index=False)
+    ]
+    return Quality(figures, _nats(trials), backends, len(claimed), sentences)
+
+
+def _nats(trials: pd.DataFrame) -> TextTable:
+    sides = [
+        trials[["trial", f"nat_{side}", f"nat_{side}_observed"]].set_axis(["trial", "declared", "observed"], axis=1)
+        for side in "ab"
+    ]
+    both = pd.concat(sides)
+    both["observed"] = both["observed"].astype(object).where(both["observed"].notna(), "not measured")
+    both = both[both["declared"] != ""]
+    counts = Counter(zip(both["declared"].astype(str), both["observed"].astype(str), strict=True))
+    rows = [(declared, observed, str(count)) for (declared, observed), count in sorted(counts.items())]
+    note = "Observed by probes that know nothing of the ruleset; a trial whose NAT differs is invalid."
+    header = ("declared", "observed", "times")
+    return TextTable("NATs: declared and observed", header, tuple(rows), frozenset({2}), note)
