@@ -9,6 +9,7 @@ import click
 
 from harness.errors import EXIT_EXPECTATION, EXIT_INPUT
 from harness.report.comparison import to_json, to_summary, verdict_line
+from harness.report.comparison_page import write_comparison
 from harness.results.changes import Rule
 from harness.results.compare import compare
 from harness.results.load import Results, load
@@ -71,4 +72,5 @@ def _load(path: Path) -> Results:
 
 def same_machine(base: Results, new: Results) -> bool:
     """Whether both runs were made on machines of one kind, as far as their manifests tell."""
-    return all(base.manifest.get(key) == new.manifest.get(key) for key in ("cpu_model", "cpu_count", "machine"))
+    machines = [results.manifest.get("machine") or {} for results in (base, new)]
+    return all(machines[0].get(key) == machines[1].get(key) for key in ("cpu_model", "cpus", "architecture"))

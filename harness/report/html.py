@@ -94,5 +94,6 @@ def _trials(results: Results) -> list[dict[str, Any]]:
         return []
     ordered = table.sort_values(["trouble", "trial"], ascending=[False, True])
     return [
-        {**row, "files": evidence.of(str(row["trial"]), with_text=True)} for row in ordered.to_dict(orient="records")
+        {str(key): value for key, value in row.items()} | {"files": evidence.of(str(row["trial"]), with_text=True)}
+        for row in ordered.to_dict(orient="records")
     ]
