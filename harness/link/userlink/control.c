@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "clock.h"
 #include "settings.h"
@@ -79,10 +79,16 @@ static void account(struct daemon *daemon, const char *words, char *answer, size
 
 static void usage(const struct daemon *daemon, char *answer, size_t room)
 {
-    struct rusage used;
-    getrusage(RUSAGE_SELF, &used);
+    /* Not ru_maxrss: that one remembers the process that started us. */
+    long total_pages = 0, resident_pages = 0;
+    FILE *memory = fopen("/proc/self/statm", "r");
+    if (memory) {
+        if (fscanf(memory, "%ld %ld", &total_pages, &resident_pages) != 2)
+            resident_pages = 0;
+        fclose(memory);
+    }
     snprintf(answer, room, "ok cpu_ns=%" PRId64 " wall_ns=%" PRId64 " realtime=%d resident_kb=%ld pool_bytes=%zu",
-             clock_ns(CLOCK_PROCESS_CPUTIME_ID), now_ns() - daemon->started, daemon->realtime, used.ru_maxrss,
+             clock_ns(CLOCK_PROCESS_CPUTIME_ID), now_ns() - daemon->started, daemon->realtime, resident_pages * sysconf(_SC_PAGESIZE) / 1024,
              frame_pool_bytes());
 }
 

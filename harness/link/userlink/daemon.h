@@ -9,6 +9,9 @@
 #include "port.h"
 #include "way.h"
 
+/* Above every ordinary process, which is all it takes. */
+#define REALTIME_PRIORITY 2
+
 struct carrier {
     struct way way;
     struct port *out;
@@ -28,8 +31,9 @@ struct daemon {
     size_t link_count;
     int epoll, timer, control;
     int64_t started, armed;
-    int64_t spin_ns, wake_ns;
-    bool realtime, carrying;
+    int64_t spin_ns, wake_ns, spin_budget, budget_at;
+    int64_t load_at, load_used;
+    bool realtime, stepped_down, carrying;
 };
 
 /* Serves the control socket and carries frames until the socket closes; the exit status. */

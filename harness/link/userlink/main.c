@@ -29,8 +29,7 @@ static int serve(int control, long parent, long spin_us)
         setrlimit(RLIMIT_NOFILE, &files);
     }
     prctl(PR_SET_TIMERSLACK, 1UL);
-    /* A low real-time priority is above every ordinary process, which is all it takes. */
-    struct sched_param priority = {.sched_priority = 2};
+    struct sched_param priority = {.sched_priority = REALTIME_PRIORITY};
     bool realtime = !getenv("OVERLAYBENCH_NO_REALTIME") && sched_setscheduler(0, SCHED_FIFO, &priority) == 0;
     return daemon_run(control, spin_us * 1000, realtime);
 }

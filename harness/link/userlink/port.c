@@ -20,8 +20,8 @@
 #define VIRTIO_NET_HDR_GSO_UDP_L4 5
 #endif
 
-/* Room for the frames of a few ms at full speed while we are not running; the kernel halves it for bookkeeping. */
-#define RECEIVE_BUFFER (8 << 20)
+/* Room for the frames of a burst at full speed while we are busy; an unprivileged process gets less (rmem_max). */
+#define RECEIVE_BUFFER (32 << 20)
 
 static int set_offload(int socket, const char *name, uint32_t command)
 {
