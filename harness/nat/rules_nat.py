@@ -104,7 +104,7 @@ def _maps(b: NatBehaviour, ports: RouterPorts) -> Iterator[str]:
         homes = ", ".join(f"{block.subscriber} : {block.address}" for block in blocks)
         yield f"\tmap home {{ type ipv4_addr : ipv4_addr; elements = {{ {homes} }}; }}"
     for n, block in enumerate(blocks):
-        port = f"numgen random mod {block.size} offset {block.first}"
+        port = f"numgen random mod {block.size} offset {block.first} << 16"  # as in _port
         yield from _chain(
             f"block_{n}",
             "",
@@ -128,12 +128,14 @@ def _address(b: NatBehaviour, ports: RouterPorts, seed: int) -> str:
 
 
 def _port(b: NatBehaviour, protocol: str, seed: int) -> str:
+    # nft 1.0.6 puts all 32 bits of a generated number into network order and stores the first 16: without the shift
+    # every port would be 0 (`nft --debug=netlink` shows `hton(reg 1, 4, 4)`).
     if b.port_allocation is not PortAllocation.SEQUENTIAL:
-        return f"{protocol} sport set numgen random mod {PORT_COUNT} offset {FIRST_PORT}"
+        return f"{protocol} sport set numgen random mod {PORT_COUNT} offset {FIRST_PORT} << 16"
     count = SEQUENCE_LENGTH // b.port_step
     first = 10000 + seed % 16384
     if b.port_step == 1:
-        return f"{protocol} sport set numgen inc mod {count} offset {first}"
+        return f"{protocol} sport set numgen inc mod {count} offset {first} << 16"
     sequence = ", ".join(f"{n} : {first + n * b.port_step}" for n in range(count))
     return f"{protocol} sport set numgen inc mod {count} map {{ {sequence} }}"
 

@@ -29,7 +29,7 @@ def measure_path(target: Target, probe: PathProbe, tap: Tap, running_since: floa
     evidence = target.evidence("ping.log")
     deadline = running_since + probe.deadline_s
     front, other = front_of(target.lab.topology, target.src), front_of(target.lab.topology, target.dst)
-    pinger = _pinger(target, probe, deadline - time.time())
+    pinger = _pinger(target, probe)
     connected_at = direct_at = None
     try:
         while time.time() < deadline and (connected_at is None or (target.mode in _PUNCHES and direct_at is None)):
@@ -91,10 +91,11 @@ def judge_burst(target: Target, probe: PathProbe) -> Verdict:
     return path_of_burst(grown, front_of(topology, target.src), front_of(topology, target.dst), inner)
 
 
-def _pinger(target: Target, probe: PathProbe, seconds: float) -> Daemon:
+def _pinger(target: Target, probe: PathProbe) -> Daemon:
+    # No -w: with it ping ends at the first ICMP error, and an overlay that is not up yet may well answer with one.
     argv = [
         *("ping", "-n", "-D", "-O", "-i", f"{probe.interval_ms / 1000:g}", "-s", str(probe.payload_bytes)),
-        *("-w", str(max(1, round(seconds + 0.5))), str(target.dst_address)),
+        str(target.dst_address),
     ]
     node = target.lab.nodes[target.src]
     return Daemon(node, argv, log=target.evidence("ping.log"), cwd=target.folder, env={})
