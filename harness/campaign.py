@@ -55,13 +55,6 @@ class Tally:
     interrupted: bool = False
 
 
-@dataclass
-class _Live:
-    process: asyncio.subprocess.Process
-    granted: asyncio.Event
-    began: float
-
-
 class Campaign:
     """One run over one result folder."""
 
@@ -81,7 +74,7 @@ class Campaign:
         self.progress = progress
         self.turns = Turns(jobs)
         self.tally = Tally()
-        self._live: dict[str, _Live] = {}
+        self._granted: dict[str, asyncio.Event] = {}
         self._changed = asyncio.Event()
 
     def run(self, trials: Sequence[Trial]) -> Tally:
@@ -101,11 +94,11 @@ class Campaign:
             while waiting or tasks:
                 while waiting and self.turns.may_admit:
                     trial = waiting.pop(0)
+                    self._granted[trial.id] = asyncio.Event()
                     self.turns.want(trial.id, "wait")
                     tasks.add(asyncio.create_task(self._trial(trial)))
                 for name in self.turns.grant():
-                    if name in self._live:
-                        self._live[name].granted.set()
+                    self._granted[name].set()
                 self._changed.clear()
                 change = asyncio.create_task(self._changed.wait())
                 done, _ = await asyncio.wait({*tasks, change}, return_when=asyncio.FIRST_COMPLETED)
@@ -123,6 +116,7 @@ class Campaign:
                 loop.remove_signal_handler(number)
 
     async def _trial(self, trial: Trial) -> None:
+        await self._granted[trial.id].wait()
         began, started_at = time.monotonic(), _now()
         self.progress.began(trial)
         overlay = self.overlays[trial.overlay]
@@ -163,26 +157,23 @@ class Campaign:
                 start_new_session=True,  # Ctrl-C in the terminal is for the orchestrator
                 limit=_LONGEST_LINE,
             )
-        live = self._live[trial.id] = _Live(process, asyncio.Event(), time.monotonic())
-        self._changed.set()
         try:
-            await live.granted.wait()
-            return await self._converse(trial, live)
+            return await self._converse(trial, process)
         except asyncio.TimeoutError:
             return Done(outcome="error", error=f"the worker fell silent; see trials/{trial.id}/worker.log")
         finally:
-            del self._live[trial.id]
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
 
-    async def _converse(self, trial: Trial, live: _Live) -> Done:
-        assert live.process.stdout is not None and live.process.stdin is not None
+    async def _converse(self, trial: Trial, process: asyncio.subprocess.Process) -> Done:
+        assert process.stdout is not None and process.stdin is not None
+        granted = self._granted[trial.id]
         patience = PATIENCE_S + _own_time_s(trial)
         while True:
-            line = await asyncio.wait_for(live.process.stdout.readline(), patience)
+            line = await asyncio.wait_for(process.stdout.readline(), patience)
             if not line:
-                status = await live.process.wait()
+                status = await process.wait()
                 log = self.folder.path / "trials" / trial.id / "worker.log"
                 tail = log.read_text(errors="replace").strip()[-1000:]
                 return Done(outcome="error", error=f"the worker ended with status {status}: {tail or '(it said nothing)'}")
@@ -192,12 +183,12 @@ class Campaign:
             if isinstance(message, Step):
                 self.progress.step(trial, message.text)
                 continue
-            live.granted.clear()
+            granted.clear()
             self.turns.want(trial.id, message.turn)
             self._changed.set()
-            await live.granted.wait()
-            live.process.stdin.write(b"granted\n")
-            await live.process.stdin.drain()
+            await granted.wait()
+            process.stdin.write(b"granted\n")
+            await process.stdin.drain()
 
 
 def _own_time_s(trial: Trial) -> float:

@@ -1,5 +1,94 @@
-"""The command line: `overlaybench ...`."""
+"""The command line: names and arguments only; what a command does is in the module that it loads.
+
+Commands are loaded when they are called, so that `--help` is instant and `report` never imports Mininet.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from harness.errors import EXIT_HARNESS, OverlaybenchError, ScenarioError
+
+_COMMANDS = {
+    "doctor": "harness.commands.doctor:doctor_command",
+    "list": "harness.commands.listing:list_command",
+    "check": "harness.commands.check:check_command",
+    "plan": "harness.commands.plan:plan_command",
+    "run": "harness.commands.run:run_command",
+    "report": "harness.report.command:report_command",
+    "compare": "harness.report.compare_command:compare_command",
+    "calibrate": "harness.commands.calibrate:calibrate_group",
+    "shell": "harness.commands.shell:shell_command",
+    "install": "harness.overlay.install_command:install_command",
+}
+_HELP = {
+    "doctor": "What this machine can do, what is missing, how to get it.",
+    "list": "Scenarios, topologies, overlays, nats, links, probes.",
+    "check": "Check scenario and topology files.",
+    "plan": "The trials of a scenario; needs no privileges.",
+    "run": "Run a scenario.",
+    "report": "Tables, plots and report.html from a result folder.",
+    "compare": "What changed between two runs, with statistics.",
+    "calibrate": "Prove every NAT behaviour or link backend on this machine.",
+    "shell": "Mininet's CLI in a running lab.",
+    "install": "Get an overlay's software.",
+}
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, attribute = _COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_HELP.items()))
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="overlaybench")
+def cli() -> None:
+    """Emulate networks with NATs on this machine and measure overlay networks on them.
+
+    \b
+    overlaybench run demo                 the comparison that comes with the program
+    overlaybench check my-scenario.yaml   is the file right?
+    overlaybench doctor                   is the machine?
+
+    Exit codes: 0 done and every expectation met, 1 an expectation failed or a regression, 2 the input is wrong,
+    3 the machine lacks something, 4 the harness failed.
+    """
 
 
 def main() -> None:
-    raise SystemExit(4)
+    """Entry point: every error of ours becomes its line on stderr and its exit code."""
+    try:
+        cli.main(standalone_mode=False)
+    except ScenarioError as error:
+        for problem in error.problems:
+            click.echo(str(problem), err=True)
+        sys.exit(error.exit_code)
+    except OverlaybenchError as error:
+        click.echo(f"overlaybench: {error}", err=True)
+        sys.exit(error.exit_code)
+    except click.exceptions.Exit as ended:
+        sys.exit(ended.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("overlaybench: stopped", err=True)
+        sys.exit(EXIT_HARNESS)
+
+
+if __name__ == "__main__":
+    main()

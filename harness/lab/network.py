@@ -17,7 +17,8 @@ from harness.link.backend import RunningLinks
 from harness.mininet_class import import_topo
 from harness.model.link import LinkProfile, parse_link
 from harness.model.topology import Attachment, Router, Topology
-from harness.nat.ruleset import RouterPorts, render_ruleset, router_sysctls
+from harness.nat.ruleset import render_ruleset, router_sysctls
+from harness.wiring import interface_name, router_ports
 
 # bridge-nf would send bridged frames through the sandbox's own IP rules and its connection tracking.
 _BRIDGE_NETFILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
@@ -57,7 +58,7 @@ class _PlannedTopo(Topo):  # type: ignore[misc]
             # Addresses are ours to give, several an interface; Mininet's default would be 10.0.0.n.
             self.addHost(name, ip=None)
             for number, plug in enumerate(attachments):
-                options: dict[str, Any] = {"intfName1": f"{name}-eth{number}"}
+                options: dict[str, Any] = {"intfName1": interface_name(name, number)}
                 if plug.link.impaired:
                     options |= {"cls": EmulatedLink, "space": space, "profile": plug.link}
                 self.addLink(name, plug.on, **options)
@@ -127,7 +128,7 @@ class Lab:
         plugs = self.topology.plugs()[name]
         for number, plug in enumerate(plugs):
             for address in plug.addresses:
-                node.intf(f"{name}-eth{number}").setIP(str(self.topology.interface(plug, address)))
+                node.intf(interface_name(name, number)).setIP(str(self.topology.interface(plug, address)))
         router = self.topology.routers.get(name)
         host = self.topology.hosts.get(name)
         via = router.outside.via if router else host.via if host else None
@@ -151,14 +152,7 @@ class Lab:
 
     def apply_nat(self, name: str, router: Router) -> None:
         """Load a router's ruleset; the text is kept as evidence in `rulesets`."""
-        inside = [f"{name}-eth{number}" for number in range(1, 1 + len(router.inside))]
-        ports = RouterPorts(
-            wan=f"{name}-eth0",
-            wan_addresses=tuple(str(address) for address in router.outside.addresses),
-            lans=tuple(inside),
-            lan_networks=tuple(str(self.topology.segments[plug.on].subnet) for plug in router.inside),
-        )
-        ruleset = render_ruleset(router.nat, ports, seed=self.seed)
+        ruleset = render_ruleset(router.nat, router_ports(self.topology, name), seed=self.seed)
         self.rulesets[name] = ruleset
         self.nodes[name].check_output(["nft", "-f", "-"], stdin=ruleset)
         self.set_sysctls(name, router_sysctls(router.nat))

@@ -15,6 +15,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from harness.errors import EnvironmentError_, LabError
 from harness.lab.node import LabNode, QuietNode
 from harness.link.backend import Cable, LinkBackend, RunningLinks
+from harness.link.choose import choose_backend
 from harness.model.link import LinkProfile
 
 
@@ -117,7 +118,6 @@ class LinkSpace:
     """The private namespace in which a lab's impaired links meet their backend: no addresses, no IPv6, no node."""
 
     def __init__(self, choice: str) -> None:
-        from harness.link.choose import choose_backend
 
         self.backend: LinkBackend = choose_backend(choice)
         self.cables: list[Cable] = []

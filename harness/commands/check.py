@@ -1,0 +1,51 @@
+"""`overlaybench check FILE...`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from harness.errors import Problem, ScenarioError
+from harness.load import load_topology
+from harness.model.document import parse
+from harness.model.template import render
+from harness.run import plan_trials
+
+
+@click.command("check")
+@click.argument("files", nargs=-1, required=True)
+def check_command(files: tuple[str, ...]) -> None:
+    """Check scenario and topology FILEs; prints FILE:LINE: field: what is wrong, one line each."""
+    problems: list[Problem] = []
+    for name in files:
+        try:
+            click.echo(f"{name}: {_check(name)}")
+        except ScenarioError as error:
+            problems += error.problems
+    if problems:
+        raise ScenarioError(problems)
+
+
+def _check(name: str) -> str:
+    if _is_topology(name):
+        source = load_topology(name)
+        required = [key for key, parameter in source.parameters.items() if parameter.required]
+        if required:
+            return f"a topology; its body is checked when a scenario gives {', '.join(required)}"
+        topology = render(source.template, {})
+        return f"a topology of {len(topology.hosts)} hosts and {len(topology.routers)} routers"
+    _, trials, _ = plan_trials(name, {})
+    return f"a scenario of {len(trials)} trials"
+
+
+def _is_topology(name: str) -> bool:
+    """A topology's header is a YAML document of its own and has no `overlays`."""
+    path = Path(name)
+    if not path.is_file():
+        return False
+    head, separator, _ = path.read_text(encoding="utf-8", errors="replace").partition("\n---\n")
+    if not separator:
+        return False
+    data = parse(head, name).data
+    return isinstance(data, dict) and "overlays" not in data

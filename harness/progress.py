@@ -1,0 +1,111 @@
+"""The campaign on the terminal: a live line for each running trial there, one plain line a finished trial elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+
+from harness.model.trial import Trial
+from harness.results.record import Record
+
+_STYLES = {"ok": "green", "failed": "red", "unsupported": "dim", "invalid": "yellow", "error": "bold red"}
+
+
+def one_line(trial: Trial, records: Sequence[Record]) -> str:
+    """A finished trial in a line: outcome, path, the figure that people look for first."""
+    last = records[-1]
+    words = [f"{trial.id}: {last.outcome}"]
+    by_metric = {record.metric: record for record in reversed(records)}
+    if (connect := by_metric.get("connect_success")) is not None and connect.path:
+        words.append(connect.path)
+    for metric, form in (
+        ("time_to_connect_s", "connect {:.2f} s"),
+        ("time_to_direct_s", "direct {:.2f} s"),
+        ("rtt_p50_ms", "RTT {:.2f} ms"),
+        ("tcp_throughput_mbit", "{:.0f} Mbit/s"),
+    ):
+        record = by_metric.get(metric)
+        if record is not None and record.value is not None:
+            words.append(form.format(record.value))
+    if last.error:
+        words.append(last.error.strip().splitlines()[0][:160])
+    return ", ".join(words)
+
+
+class PlainProgress:
+    """For pipes and logs."""
+
+    def __init__(self, console: Console, total: int) -> None:
+        self._console, self._total, self._done = console, total, 0
+
+    def __enter__(self) -> PlainProgress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def began(self, trial: Trial) -> None:
+        """Says nothing: the end is what a log wants."""
+
+    def step(self, trial: Trial, text: str) -> None:
+        """Says nothing."""
+
+    def ended(self, trial: Trial, records: Sequence[Record], complaints: Sequence[str]) -> None:
+        """One line, and one for each expectation that was not met."""
+        self._done += 1
+        self._console.print(f"[{self._done}/{self._total}] {one_line(trial, records)}", markup=False, soft_wrap=True)
+        for complaint in complaints:
+            self._console.print(f"    not as expected: {complaint}", markup=False, soft_wrap=True)
+
+
+class LiveProgress:
+    """For a terminal: a bar with the time left, and what each running trial does."""
+
+    def __init__(self, console: Console, total: int) -> None:
+        self._console = console
+        self._bars = RichProgress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+        )
+        self._all = self._bars.add_task("trials", total=total)
+        self._running: dict[str, TaskID] = {}
+
+    def __enter__(self) -> LiveProgress:
+        self._bars.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._bars.stop()
+
+    def began(self, trial: Trial) -> None:
+        """A line for the trial."""
+        self._running[trial.id] = self._bars.add_task(f"  {trial.id}: starting", total=None)
+
+    def step(self, trial: Trial, text: str) -> None:
+        """What it does now."""
+        if trial.id in self._running:
+            self._bars.update(self._running[trial.id], description=f"  {trial.id}: {text}")
+
+    def ended(self, trial: Trial, records: Sequence[Record], complaints: Sequence[str]) -> None:
+        """The trial's line goes above the bars for good."""
+        if trial.id in self._running:
+            self._bars.remove_task(self._running.pop(trial.id))
+        self._bars.advance(self._all)
+        style = _STYLES.get(records[-1].outcome, "")
+        self._bars.console.print(one_line(trial, records), style=style, markup=False, highlight=False)
+        for complaint in complaints:
+            self._bars.console.print(f"    not as expected: {complaint}", style="red", markup=False, highlight=False)
+
+
+def progress_for(console: Console, total: int) -> PlainProgress | LiveProgress:
+    """Live in a terminal, plain lines elsewhere."""
+    return LiveProgress(console, total) if console.is_terminal else PlainProgress(console, total)

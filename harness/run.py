@@ -1,0 +1,233 @@
+"""`overlaybench run`: from a scenario's name to a finished result folder."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import os
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+import harness
+from harness.campaign import Campaign, Tally
+from harness.errors import (
+    EXIT_EXPECTATION,
+    EXIT_HARNESS,
+    EXIT_OK,
+    EnvironmentError_,
+    OverlaybenchError,
+    Problem,
+    ScenarioError,
+)
+from harness.lab.sandbox import is_privileged, why_no_user_namespaces
+from harness.load import load_scenario
+from harness.machine import describe_machine, git_commit, overlay_version, tool_versions
+from harness.model.trial import Trial
+from harness.oracle import expected_verdicts
+from harness.overlay.contract import Overlay
+from harness.overlay.registry import load_overlay, overlay_names
+from harness.plan import LoadedScenario, expand, select
+from harness.progress import progress_for
+from harness.results.record import SCHEMA_VERSION
+from harness.results.store import RunFolder
+
+VERSION = "0.1.0"
+MEASURING_TOOLS = {
+    "nft": "nftables",
+    "ip": "iproute2",
+    "ping": "iputils-ping",
+    "iperf3": "iperf3",
+    "irtt": "irtt",
+    "mnexec": "mininet",
+}
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What the command line says beside the scenario."""
+
+    scenario: str
+    out: Path | None = None
+    jobs: int | None = None
+    repeat: int | None = None
+    seed: int | None = None
+    only: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    resume: bool = False
+
+
+def plan_trials(
+    name: str, only: Mapping[str, Sequence[str]], repeat: int | None = None, seed: int | None = None
+) -> tuple[LoadedScenario, list[Trial], dict[str, Overlay]]:
+    """Load, check and expand a scenario; the overlays that it names come with it.
+
+    Raises:
+        ScenarioError: everything that is wrong with it.
+    """
+    loaded = load_scenario(name, overlay_names())
+    changes: dict[str, Any] = {}
+    if repeat is not None:
+        changes["repeats"] = repeat
+    if seed is not None:
+        changes["seed"] = seed
+    if changes:
+        scenario = loaded.scenario.model_copy(update=changes)
+        loaded = LoadedScenario(loaded.name, scenario, loaded.document, loaded.text, loaded.topology)
+    overlays = {name: load_overlay(name) for name in loaded.scenario.overlays}
+    trials = expand(loaded, lambda trial: expected_verdicts(trial, overlays[trial.overlay]))
+    problems = [
+        loaded.document.problem(("overlays", overlay), f"{overlay} needs a server, and topology {loaded.topology.name} has none")
+        for overlay, adapter in overlays.items()
+        if adapter.needs_server and trials[0].topology.server is None
+    ]
+    if problems:
+        raise ScenarioError(problems)
+    return loaded, select(trials, only, loaded.document.file) if only else trials, overlays
+
+
+def run_scenario(options: RunOptions, console: Console) -> int:
+    """Run and report; returns the exit code.
+
+    Raises:
+        OverlaybenchError: nothing was run: wrong input, or the machine lacks something.
+    """
+    loaded, trials, overlays = plan_trials(options.scenario, options.only, options.repeat, options.seed)
+    wanted = {trial.overlay for trial in trials}
+    overlays = {name: overlay for name, overlay in overlays.items() if name in wanted}
+    require_machine(overlays)
+    out = options.out or Path("runs") / f"{loaded.name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    folder = RunFolder(out)
+    versions = {name: overlay_version(overlay) for name, overlay in overlays.items()}
+    plan = [trial.model_dump(mode="json", exclude={"topology"}) for trial in trials]
+    if options.resume and folder.manifest_path.exists():
+        finished = _finished(folder, loaded, trials)
+        manifest = folder.manifest()
+    else:
+        finished = set()
+        manifest = _manifest(loaded, versions, options)
+        folder.create(manifest, plan)
+    left = [trial for trial in trials if trial.id not in finished]
+    jobs = options.jobs or 4 * (os.cpu_count() or 1)
+    if finished:
+        console.print(f"{len(finished)} of {len(trials)} trials are there already", highlight=False)
+    with progress_for(console, len(left)) as progress:
+        tally = Campaign(folder, str(manifest["run"]), overlays, versions, jobs, progress).run(left)
+    manifest["ended_at"] = _now()
+    folder.write_manifest(manifest)
+    folder.close()
+    return _conclude(folder, tally, len(trials) - len(left), len(trials), console)
+
+
+def _conclude(folder: RunFolder, tally: Tally, before: int, planned: int, console: Console) -> int:
+    done = before + sum(tally.outcomes.values())
+    lines = folder.finish()
+    for problem in lines.problems:
+        console.print(f"records.jsonl, line {problem.line}: {problem.text}", style="yellow", markup=False)
+    if done:
+        from harness.report.html import write_report  # noqa: PLC0415  # matplotlib is slow to load
+        from harness.report.terminal import print_results  # noqa: PLC0415
+        from harness.results.load import load  # noqa: PLC0415
+
+        print_results(load(folder.path).records, Console())
+        report = write_report(folder.path)
+        console.print(f"report: {report}", highlight=False, soft_wrap=True)
+    if tally.interrupted:
+        console.print(
+            f"stopped: the results of {done} of {planned} trials are kept in {folder.path}; go on with --resume",
+            highlight=False,
+            soft_wrap=True,
+        )
+        return EXIT_HARNESS
+    for complaint in tally.complaints:
+        console.print(f"not as expected: {complaint}", style="red", markup=False, soft_wrap=True)
+    for error in tally.errors:
+        console.print(f"error of the harness: {error}", style="bold red", markup=False, soft_wrap=True)
+    if tally.errors:
+        return EXIT_HARNESS
+    return EXIT_EXPECTATION if tally.complaints else EXIT_OK
+
+
+def require_machine(overlays: Mapping[str, Overlay]) -> None:
+    """Check that this machine can run these overlays at all, before anything is started.
+
+    Raises:
+        EnvironmentError_: names all that is missing and one command that gets it.
+    """
+    forbidden = why_no_user_namespaces()
+    if forbidden is not None:
+        raise forbidden
+    missing: dict[str, str] = {
+        f"the program `{program}`": f"apt-get install -y {package}"
+        for program, package in MEASURING_TOOLS.items()
+        if shutil.which(program) is None
+    }
+    for name, overlay in overlays.items():
+        missing |= {
+            f"the program `{requirement.program}` (overlay {name})": requirement.install
+            for requirement in overlay.requirements()
+            if shutil.which(requirement.program) is None
+        }
+    needs_tun = [name for name, overlay in overlays.items() if overlay.layer in ("L2", "L3") and name != "underlay"]
+    if needs_tun and not os.access("/dev/net/tun", os.R_OK | os.W_OK):
+        how = "sudo chmod 0666 /dev/net/tun" if Path("/dev/net/tun").exists() else "sudo modprobe tun"
+        missing["access to /dev/net/tun"] = how
+    if missing:
+        raise EnvironmentError_(", ".join(missing), " && ".join(dict.fromkeys(missing.values())))
+
+
+def _finished(folder: RunFolder, loaded: LoadedScenario, trials: Sequence[Trial]) -> set[str]:
+    """The trials that need not run again.
+
+    Raises:
+        ScenarioError: the folder belongs to another scenario or plan.
+    """
+    if folder.manifest().get("scenario_sha256") != _hash(loaded.text):
+        text = f"{folder.path} was made from another text of this scenario; use another --out"
+        raise ScenarioError([Problem(loaded.document.file, 0, "--resume", text)])
+    planned = {entry["id"]: entry["seed"] for entry in folder.plan()}
+    if {trial.id: trial.seed for trial in trials} != planned:
+        text = f"{folder.path} has another plan: give the same --only, --repeat and --seed as before"
+        raise ScenarioError([Problem(loaded.document.file, 0, "--resume", text)])
+    return folder.finished_trials()
+
+
+def _manifest(loaded: LoadedScenario, versions: Mapping[str, str | None], options: RunOptions) -> dict[str, Any]:
+    started = _now()
+    return {
+        "schema": SCHEMA_VERSION,
+        "run": hashlib.sha256(f"{started}{os.getpid()}".encode()).hexdigest()[:12],
+        "scenario": loaded.name,
+        "scenario_file": loaded.document.file,
+        "scenario_text": loaded.text,
+        "scenario_sha256": _hash(loaded.text),
+        "description": loaded.scenario.description,
+        "topology": loaded.topology.name,
+        "seed": loaded.scenario.seed,
+        "repeats": loaded.scenario.repeats,
+        "only": {key: list(values) for key, values in options.only.items()},
+        "command": ["overlaybench", *sys.argv[1:]],
+        "started_at": started,
+        "overlaybench_version": VERSION,
+        "overlaybench_commit": git_commit(Path(harness.__file__).parent),
+        "overlay_versions": dict(versions),
+        "tool_versions": tool_versions(),
+        "link_backend_wanted": loaded.scenario.links,
+        "privileged": is_privileged(),
+        "machine": describe_machine(),
+    }
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+__all__ = ["OverlaybenchError", "RunOptions", "plan_trials", "require_machine", "run_scenario"]
