@@ -1,0 +1,207 @@
+"""refmesh against the VPNs of Debian: TCP throughput, added round trip and CPU per gigabyte, in one lab and one run.
+
+    python bench/refmesh.py [--json] [--seconds 3] [--rounds 3] [--only NAME]...
+
+Two hosts (network namespaces) joined by one veth; the subjects take turns, round by round; the median counts. Ratios
+are the result, the absolute figures are this machine's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from refmesh_subjects import SUBJECTS, A, B, Subject
+
+from harness.lab.namespace import hold_namespace, release_namespaces
+from harness.lab.sandbox import sandbox_argv
+
+PINGS = 300
+START_DEADLINE_S = 15.0
+_TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+
+
+def _enter(pid: int, argv: Sequence[str]) -> list[str]:
+    return ["nsenter", "-t", str(pid), "-n", "-m", "--", *argv]
+
+
+def _must(pid: int, *argv: str) -> str:
+    done = subprocess.run(_enter(pid, argv), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"`{' '.join(argv)}` ended with {done.returncode}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) * _TICK_S
+
+
+@contextlib.contextmanager
+def _running(subject: Subject, hosts: dict[str, int], folder: Path) -> Iterator[list[int]]:
+    daemons = []
+    try:
+        for number, (host, argv) in enumerate(subject.prepare(folder)):
+            log = (folder / f"{number}.log").open("wb")
+            daemons.append(subprocess.Popen(_enter(hosts[host], argv), stdout=log, stderr=log, cwd=folder))
+        end = time.monotonic() + START_DEADLINE_S
+        while subprocess.run(
+            _enter(hosts["a"], ("ping", "-c1", "-W1", subject.target)), capture_output=True, check=False
+        ).returncode:
+            if time.monotonic() > end:
+                logs = "\n".join(path.read_text(errors="replace")[-600:] for path in sorted(folder.glob("*.log")))
+                raise SystemExit(f"{subject.name} does not come up:\n{logs}")
+            time.sleep(0.1)
+        yield [daemon.pid for daemon in daemons if daemon.poll() is None]
+    finally:
+        for daemon in daemons:
+            with contextlib.suppress(ProcessLookupError):
+                daemon.send_signal(signal.SIGKILL)
+            daemon.wait()
+        end = time.monotonic() + 5
+        while (
+            b"vpn0"
+            in subprocess.run(_enter(hosts["b"], ("ip", "-br", "link")), capture_output=True, check=False).stdout
+            and time.monotonic() < end
+        ):
+            time.sleep(0.02)
+
+
+def _throughput(hosts: dict[str, int], target: str, seconds: float, pids: Sequence[int]) -> tuple[float, float]:
+    """(Mbit/s of TCP payload, CPU seconds of the daemons per gigabyte)."""
+    server = subprocess.Popen(
+        _enter(hosts["b"], ("iperf3", "-s", "-1", "--forceflush", "-B", target)), stdout=subprocess.PIPE, text=True
+    )
+    assert server.stdout is not None
+    for line in server.stdout:
+        if "listening" in line:
+            break
+    before = sum(map(_cpu_s, pids))
+    result = json.loads(_must(hosts["a"], "iperf3", "-c", target, "-t", str(seconds), "-J"))
+    used_s = sum(map(_cpu_s, pids)) - before
+    server.communicate()
+    received = result["end"]["sum_received"]
+    return received["bits_per_second"] / 1e6, used_s / (received["bytes"] / 1e9)
+
+
+def _round_trips(hosts: dict[str, int], target: str) -> list[float]:
+    text = _must(hosts["a"], "ping", "-c", str(PINGS), "-i", "0.01", target)
+    return [float(value) for value in re.findall(r"time=([\d.]+) ms", text)]
+
+
+def _inside(options: argparse.Namespace) -> dict[str, Any]:
+    hosts = {name: hold_namespace(name) for name in ("a", "b")}
+    try:
+        netns = {name: str(pid) for name, pid in hosts.items()}
+        subprocess.run(
+            [
+                "ip",
+                "link",
+                "add",
+                "eth0",
+                "netns",
+                netns["a"],
+                "type",
+                "veth",
+                "peer",
+                "name",
+                "eth0",
+                "netns",
+                netns["b"],
+            ],
+            check=True,
+        )
+        for name, address in (("a", A), ("b", B)):
+            _must(hosts[name], "ip", "addr", "add", f"{address}/24", "dev", "eth0")
+            _must(hosts[name], "ip", "link", "set", "eth0", "up")
+            _must(hosts[name], "ip", "link", "set", "lo", "up")
+        return _measure(options, hosts)
+    finally:
+        release_namespaces(list(hosts.values()))
+
+
+def _measure(options: argparse.Namespace, hosts: dict[str, int]) -> dict[str, Any]:
+    subjects = [s for s in SUBJECTS if not options.only or s.name in options.only]
+    missing = [s.name for s in subjects if shutil.which(s.program) is None]
+    figures: dict[str, dict[str, list[float]]] = {
+        name: {"tcp_mbit": [], "rtt_ms": [], "cpu_s_per_gb": []}
+        for name in ("underlay", *(s.name for s in subjects if s.name not in missing))
+    }
+    for _ in range(options.rounds):
+        figures["underlay"]["tcp_mbit"].append(_throughput(hosts, B, options.seconds, ())[0])
+        figures["underlay"]["rtt_ms"] += _round_trips(hosts, B)
+        for subject in subjects:
+            if subject.name in missing:
+                continue
+            with (
+                tempfile.TemporaryDirectory(prefix="bench-") as folder,
+                _running(subject, hosts, Path(folder)) as pids,
+            ):
+                # nsenter becomes the program, so its pid is the daemon's.
+                time.sleep(1.0)
+                figures[subject.name]["rtt_ms"] += _round_trips(hosts, subject.target)
+                mbit, cpu = _throughput(hosts, subject.target, options.seconds, pids)
+                figures[subject.name]["tcp_mbit"].append(mbit)
+                figures[subject.name]["cpu_s_per_gb"].append(cpu)
+    table = {
+        name: {what: round(statistics.median(values), 4) for what, values in row.items() if values}
+        for name, row in figures.items()
+    }
+    return {"machine": os.uname().release, "cpus": os.cpu_count(), "missing": missing, "figures": table} | _ratios(
+        table
+    )
+
+
+def _ratios(table: dict[str, dict[str, float]]) -> dict[str, Any]:
+    others = [name for name in table if not name.startswith("refmesh") and name != "underlay"]
+    own = [name for name in table if name.startswith("refmesh")]
+    if not others or not own:
+        return {}
+    best = max(table[name]["tcp_mbit"] for name in others)
+    base = table["underlay"]["rtt_ms"]
+    lowest = min(table[name]["rtt_ms"] - base for name in others)
+    return {
+        "throughput_to_best_other": {name: round(table[name]["tcp_mbit"] / best, 2) for name in own},
+        "added_rtt_to_lowest_other": {name: round((table[name]["rtt_ms"] - base) / lowest, 2) for name in own},
+    }
+
+
+def main() -> None:
+    """Goes into a sandbox of its own, measures there, prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--seconds", type=float, default=3)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", action="append", choices=[s.name for s in SUBJECTS])
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if not options.inside:
+        command = [sys.executable, str(Path(__file__).resolve()), *sys.argv[1:], "--inside"]
+        raise SystemExit(subprocess.run(sandbox_argv(command), check=False).returncode)
+    result = _inside(options)
+    if options.json:
+        print(json.dumps(result, indent=2))
+        return
+    for name, row in result["figures"].items():
+        print(f"{name:<20}", *(f"{what} {value:>10.3f}" for what, value in row.items()))
+    for what in ("throughput_to_best_other", "added_rtt_to_lowest_other"):
+        print(what, result.get(what))
+
+
+if __name__ == "__main__":
+    main()
