@@ -1,4 +1,7 @@
-"""OpenVPN 2: the real client/server VPN, a hub that terminates every tunnel (openvpn(8), UDP, TUN)."""
+"""OpenVPN 2: the real client/server VPN, a hub that terminates every tunnel (openvpn(8)).
+
+Four overlays: IP packets (TUN) or Ethernet frames (TAP), over UDP or TCP.
+"""
 
 from __future__ import annotations
 
@@ -17,15 +20,16 @@ from harness.overlay.contract import (
     Requirement,
     Service,
 )
+from overlays.addressing import addresses_of, check_options, server_of
 from overlays.pki import Authority
 
 NETWORK = IPv4Network("10.8.0.0/24")
 PORT = 1194
 
 _COMMON = """\
-dev tun-{node}
-dev-type tun
-proto udp4
+dev {device}
+dev-type {kind}
+proto {protocol}
 ca ca.crt
 cert node.crt
 key node.key
@@ -43,8 +47,9 @@ client-config-dir clients
 ccd-exclusive
 dh none
 keepalive 2 10
-explicit-exit-notify 0
 """
+_TCP = "tcp-nodelay\n"
+_UDP = "explicit-exit-notify 0\n"
 _CLIENT = """\
 client
 nobind
@@ -63,28 +68,36 @@ class OpenVpn:
     modes: frozenset[Mode] = frozenset({"hub"})
     layer: Layer = "L3"
     needs_server = True
+    kind = "tun"
+    transport = "udp"
 
     def requirements(self) -> Sequence[Requirement]:
         """One Debian package."""
         return (
-            Requirement(program="openvpn", install="apt-get install -y openvpn", version_argv=("openvpn", "--version")),
+            Requirement(
+                program="openvpn",
+                install="apt-get install -y openvpn",
+                debian="openvpn",
+                version_argv=("openvpn", "--version"),
+            ),
         )
 
     def render(self, trial: Trial) -> Deployment:
         """Certificates, a configuration a node; addresses are fixed by the server's client folder."""
-        server = trial.topology.server
-        assert server is not None  # needs_server
-        addresses = dict(zip(trial.topology.members, list(NETWORK.hosts())[1:], strict=False))
+        check_options(trial)
+        server, addresses = server_of(trial), addresses_of(trial, NETWORK)
         authority = Authority("overlaybench trial CA")
-        server_text = _COMMON.format(node=server) + _SERVER.format(
+        server_text = self._common(server, "server") + _SERVER.format(
             address=trial.topology.address(server), port=PORT, network=NETWORK.network_address, netmask=NETWORK.netmask
         )
+        server_text += _UDP if self.transport == "udp" else _TCP
         client_text = _CLIENT.format(server=trial.topology.address(server), port=PORT)
         files = [File(node=server, path="openvpn.conf", text=server_text), *_identity(authority, server, True)]
-        for member, address in addresses.items():
+        members = {node: address for node, address in addresses.items() if node != server}
+        for member, address in members.items():
             files += [
                 File(node=server, path=f"clients/{member}", text=f"ifconfig-push {address} {NETWORK.netmask}\n"),
-                File(node=member, path="openvpn.conf", text=_COMMON.format(node=member) + client_text),
+                File(node=member, path="openvpn.conf", text=self._common(member, "client") + client_text),
                 *_identity(authority, member, False),
             ]
         argv = ("openvpn", "--config", "openvpn.conf", "--suppress-timestamps")
@@ -101,11 +114,12 @@ class OpenVpn:
                         ready=(up, InterfaceAddress(address=address)),
                         after=(f"openvpn-{server}",),
                     )
-                    for member, address in addresses.items()
+                    for member, address in members.items()
                 ),
             ),
             endpoints={
-                member: Endpoint(address=address, interface=f"tun-{member}") for member, address in addresses.items()
+                member: Endpoint(address=address, interface=f"{self.kind}-{member}")
+                for member, address in members.items()
             },
         )
 
@@ -113,6 +127,32 @@ class OpenVpn:
         """A client knows nobody but its server."""
         del src, dst, evidence
         return "relayed"
+
+    def _common(self, node: str, role: str) -> str:
+        protocol = "udp4" if self.transport == "udp" else f"tcp4-{role}"
+        return _COMMON.format(device=f"{self.kind}-{node}", kind=self.kind, protocol=protocol)
+
+
+class OpenVpnTcp(OpenVpn):
+    """TUN over TCP: what is left where UDP is blocked, at the price of TCP inside TCP."""
+
+    name = "openvpn-tcp"
+    transport = "tcp"
+
+
+class OpenVpnTap(OpenVpn):
+    """TAP over UDP: one Ethernet segment, bridged by the server."""
+
+    name = "openvpn-tap"
+    layer: Layer = "L2"
+    kind = "tap"
+
+
+class OpenVpnTapTcp(OpenVpnTap):
+    """TAP over TCP."""
+
+    name = "openvpn-tap-tcp"
+    transport = "tcp"
 
 
 def _identity(authority: Authority, node: str, server: bool) -> list[File]:

@@ -1,0 +1,151 @@
+"""tinc 1.0: a mesh VPN whose nodes forward for each other (tinc.conf(5)).
+
+`mesh` is its default. `relay` is `IndirectData`: no data by UDP between members, all through the server. There is no
+`direct`: `DirectOnly` still sends through the server while UDP is unprobed, and a server that forwards nothing
+(`Forwarding = off`) stops the punching too, because a member probes only peers whose packets have reached it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Address, IPv4Network
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from harness.model.scenario import Mode, Verdict
+from harness.model.trial import Trial
+from harness.overlay.contract import (
+    ClaimSource,
+    Deployment,
+    Endpoint,
+    File,
+    InterfaceAddress,
+    Layer,
+    LogLine,
+    Requirement,
+    Service,
+)
+from overlays.addressing import addresses_of, check_options, server_of
+
+NETWORK = IPv4Network("10.12.0.0/24")
+PORT = 655
+_KEY_BITS = 2048
+
+_UP = """\
+#!/bin/sh
+ip address add {address}/{prefix} dev "$INTERFACE"
+ip link set "$INTERFACE" mtu 1400 up
+"""
+
+
+class Tinc:
+    """Every node knows the server; the server makes the members known to each other."""
+
+    name = "tinc"
+    modes: frozenset[Mode] = frozenset({"mesh", "relay"})
+    layer: Layer = "L3"
+    needs_server = True
+
+    def requirements(self) -> Sequence[Requirement]:
+        """One Debian package."""
+        return (
+            Requirement(
+                program="tincd",
+                install="apt-get install -y tinc",
+                debian="tinc",
+                version_argv=("tincd", "--version"),
+            ),
+        )
+
+    def render(self, trial: Trial) -> Deployment:
+        """Keys and a configuration folder a node.
+
+        Raises:
+            ValueError: an option; tinc takes none.
+        """
+        check_options(trial)
+        server, addresses = server_of(trial), addresses_of(trial, NETWORK)
+        keys = {node: rsa.generate_private_key(65537, _KEY_BITS) for node in addresses}
+        hosts = {node: _host(trial, node, addresses[node], keys[node]) for node in addresses}
+        files: list[File] = []
+        for node, address in addresses.items():
+            files += [
+                File(node=node, path="tinc.conf", text=_config(trial, node)),
+                File(node=node, path="rsa_key.priv", text=_private(keys[node])),
+                File(node=node, path="tinc-up", text=_UP.format(address=address, prefix=NETWORK.prefixlen), mode=0o700),
+                File(node=node, path=f"hosts/{node}", text=hosts[node]),
+            ]
+            for other in addresses if node == server else (server,):
+                if other != node:
+                    files.append(File(node=node, path=f"hosts/{other}", text=hosts[other]))
+        return Deployment(
+            files=tuple(files),
+            services=tuple(_service(node, address, server) for node, address in addresses.items()),
+            endpoints={m: Endpoint(address=addresses[m], interface=_device(m)) for m in trial.topology.members},
+            claims=tuple(
+                ClaimSource(
+                    name=f"tinc-{m}",
+                    node=m,
+                    argv=("tincd", "-c", ".", "--pidfile=tinc.pid", "-kUSR2"),
+                    service=f"tinc-{m}",
+                    until=r"End of edges",
+                )
+                for m in trial.topology.members
+            ),
+        )
+
+    def technique(self, mode: Mode) -> str | None:
+        """UDP probes to the address that the server saw, answered to where they came from."""
+        return "peer-reflexive" if mode == "mesh" else None
+
+    def claimed_path(self, src: str, dst: str, evidence: Mapping[str, str]) -> Verdict | None:
+        """The source's last node list: direct when the route to `dst` is `dst` itself and UDP has been probed.
+
+        A minimum path MTU of 0 means that no UDP probe was answered, so data goes by the meta connections.
+        """
+        lines = re.findall(rf" {dst} at .* via (\S+) pmtu \d+ \(min (\d+)", evidence.get(f"tinc-{src}", ""))
+        if not lines:
+            return None
+        via, least = lines[-1]
+        return "direct" if via == dst and int(least) > 0 else "relayed"
+
+
+def _device(node: str) -> str:
+    return f"tinc-{node}"
+
+
+def _config(trial: Trial, node: str) -> str:
+    server = server_of(trial)
+    lines = [f"Name = {node}", "DeviceType = tun", f"Interface = {_device(node)}", "Mode = router"]
+    lines += ["AddressFamily = ipv4", "PingInterval = 10", "PingTimeout = 3", "MaxTimeout = 1"]
+    if node != server:
+        lines.append(f"ConnectTo = {server}")
+    return "\n".join(lines) + "\n"
+
+
+def _host(trial: Trial, node: str, address: IPv4Address, key: rsa.RSAPrivateKey) -> str:
+    server = server_of(trial)
+    lines = [f"Subnet = {address}/32", f"Port = {PORT}"]
+    if node == server:
+        lines.append(f"Address = {trial.topology.address(node)} {PORT}")
+    elif trial.mode == "relay":
+        lines.append("IndirectData = yes")
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.PKCS1).decode()
+    return "\n".join(lines) + "\n" + public
+
+
+def _private(key: rsa.RSAPrivateKey) -> str:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode()
+
+
+def _service(node: str, address: IPv4Address, server: str) -> Service:
+    ready = LogLine(pattern="Ready" if node == server else rf"Connection with {server} .* activated")
+    return Service(
+        name=f"tinc-{node}",
+        node=node,
+        argv=("tincd", "-D", "-d", "3", "-c", ".", "--pidfile=tinc.pid"),
+        ready=(ready, InterfaceAddress(address=address)),
+        after=() if node == server else (f"tinc-{server}",),
+    )
