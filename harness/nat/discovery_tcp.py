@@ -1,0 +1,229 @@
+"""The TCP twins of the UDP tests (RFC 5382), and ICMP (RFC 5508)."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from dataclasses import dataclass
+
+from harness.errors import LabError
+from harness.model.nat import Filtering, Hairpinning, Mapping, Unsolicited
+from harness.nat import stun
+from harness.nat.discovery import UNUSED_PORT, classify_mapping
+from harness.nat.field import GRACE_S, Field
+from harness.nat.simulated import Endpoint
+from harness.nat.wire import Vantage, port_of
+
+_ECHO_REQUEST, _ECHO_REPLY = 8, 0
+
+
+@dataclass
+class Call:
+    """A TCP connection attempt: `state` is waiting, open or refused."""
+
+    bound: socket.socket
+    state: str = "waiting"
+    mapped: Endpoint | None = None
+
+
+def call(field: Field, place: Vantage, to: Endpoint, port: int = 0) -> Call:
+    """Begin a TCP connection from `place` (`port` 0: any port); its state changes while the wire is pumped."""
+    made = Call(place.bound(socket.SOCK_STREAM, port))
+
+    def done(error: OSError | None) -> None:
+        made.state = "refused" if error else "open"
+
+    field.wire.connect(made.bound, to, done)
+    return made
+
+
+def ask(field: Field, made: Call) -> None:
+    """Send a Binding request over an open connection; the answer sets `mapped`."""
+
+    def read(data: bytes, _: Endpoint) -> None:
+        if data:
+            message = stun.decode(data)
+            if isinstance(message, stun.Response):
+                made.mapped = message.mapped
+
+    field.wire.listen(made.bound, read)
+    made.bound.send(stun.Request(field.transaction()).encode())
+
+
+def connected(field: Field, place: Vantage, to: Endpoint, port: int = 0) -> Call:
+    """An open connection that knows its mapping.
+
+    Raises:
+        LabError: it did not come about.
+    """
+    made = call(field, place, to, port)
+    if not field.until(lambda: made.state != "waiting") or made.state != "open":
+        raise LabError(f"TCP to {to.address}:{to.port} through the router: {made.state}")
+    ask(field, made)
+    if not field.until(lambda: made.mapped is not None):
+        raise LabError(f"TCP to {to.address}:{to.port} through the router: connected, but no answer")
+    return made
+
+
+def hang_up(field: Field, *calls: Call) -> None:
+    """Close by reset, so that neither end keeps TIME-WAIT state on a port that the next test may use."""
+    for made in calls:
+        made.bound.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        field.wire.forget(made.bound)
+
+
+def tcp_mapping_test(field: Field) -> Mapping:
+    """How the TCP mapping depends on the destination: one inside port, four destinations (RFC 5382 REQ-1).
+
+    Raises:
+        LabError: a connection failed, or the mappings fit no behaviour.
+    """
+    place = field.inside[0]
+    first = connected(field, place, field.primary)
+    port = port_of(first.bound)
+    others = [e for row in field.responder.endpoints for e in row][1:]
+    calls = [first, *(connected(field, place, to, port) for to in others)]
+    seen = [made.mapped for made in calls if made.mapped is not None]
+    hang_up(field, *calls)
+    return classify_mapping(Endpoint(place.address, port), seen)
+
+
+def tcp_filtering_test(field: Field) -> tuple[Filtering, Unsolicited | None]:
+    """Whose SYNs come in to a mapping that has contacted the primary endpoint (RFC 5382 REQ-3), and what others get.
+
+    Raises:
+        LabError: the first connection failed.
+    """
+    place = field.inside[0]
+    first = connected(field, place, field.primary)
+    assert first.mapped is not None
+    door = listener(field, place, port_of(first.bound))
+    primary = Vantage(field.strangers[0].pid, field.primary.address)
+    other_port = call(field, primary, first.mapped)
+    anybody = call(field, field.strangers[0], first.mapped)
+    _fence(field)
+    hang_up(field, first, other_port, anybody)
+    field.wire.forget(door)
+    states = (anybody.state, other_port.state)
+    reaction = Unsolicited.REJECT if "refused" in states else Unsolicited.DROP if "waiting" in states else None
+    if anybody.state == "open":
+        return Filtering.EIF, reaction
+    return (Filtering.ADF if other_port.state == "open" else Filtering.APDF), reaction
+
+
+def tcp_hairpinning_test(field: Field) -> Hairpinning:
+    """Whether an inside host can call another by its external endpoint, under the strictest filter: both call at once.
+
+    Only where the mapping is endpoint-independent can both know whom to call (RFC 5382 section 7.2).
+
+    Raises:
+        LabError: the first connections failed.
+    """
+    first, second = field.inside[0], field.inside[-1]
+    seen = [connected(field, place, field.primary) for place in (first, second)]
+    ports = [port_of(made.bound) for made in seen]
+    assert seen[0].mapped is not None and seen[1].mapped is not None
+    # A lax filter lets the first SYN in, so both sides listen as well; a strict one makes it a simultaneous open.
+    doors = [listener(field, place, port) for place, port in zip((first, second), ports, strict=True)]
+    calls = [call(field, first, seen[1].mapped, ports[0]), call(field, second, seen[0].mapped, ports[1])]
+    field.wire.pump(lambda: "open" in (made.state for made in calls), GRACE_S * 3)
+    hang_up(field, *seen, *calls)
+    for door in doors:
+        field.wire.forget(door)
+    return Hairpinning.EXTERNAL_SOURCE if "open" in (made.state for made in calls) else Hairpinning.OFF
+
+
+def listener(field: Field, place: Vantage, port: int = 0) -> socket.socket:
+    """A TCP listener that reads and ignores what its connections get."""
+    made = place.bound(socket.SOCK_STREAM, port)
+    made.listen(8)
+    field.wire.accept(made, lambda connection: field.wire.listen(connection, lambda *_: None))
+    return made
+
+
+def tcp_unsolicited_test(field: Field, *, translates: bool) -> Unsolicited:
+    """What a stranger's SYN gets, to a port that nothing inside uses (RFC 5382 REQ-4).
+
+    Raises:
+        LabError: the server cannot be reached.
+    """
+    first = connected(field, field.inside[0], field.primary)
+    assert first.mapped is not None
+    address = first.mapped.address if translates else field.inside[0].address
+    attempt = call(field, field.strangers[0], Endpoint(address, UNUSED_PORT))
+    _fence(field)
+    hang_up(field, first, attempt)
+    return Unsolicited.REJECT if attempt.state == "refused" else Unsolicited.DROP
+
+
+def icmp_echo_test(field: Field, identifier: int) -> bool:
+    """Whether two inside hosts that use one echo identifier at once both get their own answers (RFC 5508 REQ-1)."""
+    answers: dict[int, list[bytes]] = {}
+    sockets = []
+    for number, place in enumerate(field.inside[:2]):
+        raw = icmp_socket(place)
+        answers[number] = []
+        field.wire.listen(raw, lambda data, _, number=number: answers[number].append(data))  # type: ignore[misc]
+        raw.sendto(_echo(identifier, number), (field.primary.address, 0))
+        sockets.append(raw)
+    complete = field.wire.pump(lambda: all(map(len, answers.values())), 0.1)
+    for raw in sockets:
+        field.wire.forget(raw)
+    return complete and all(_is_answer(data, identifier, number) for number, found in answers.items() for data in found)
+
+
+def icmp_error_test(field: Field) -> bool:
+    """Whether an ICMP error about an outbound packet reaches the inside socket that sent it (RFC 5508 REQ-3)."""
+    bound = field.open()
+    bound.connect((field.primary.address, UNUSED_PORT))
+    bound.send(b"to a closed port")
+    came = field.wire.pump(lambda: bound in field.wire.refused, 0.1)
+    field.close(bound)
+    return came
+
+
+def icmp_socket(place: Vantage) -> socket.socket:
+    """A raw ICMP socket that hears echo replies only."""
+    raw = socket_in(place, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+    # linux/icmp.h: option ICMP_FILTER (1) at level SOL_RAW (255) takes a mask of the types to drop.
+    raw.setsockopt(255, 1, struct.pack("=I", ~(1 << _ECHO_REPLY) & 0xFFFFFFFF))
+    return raw
+
+
+def socket_in(place: Vantage, kind: socket.SocketKind, protocol: int) -> socket.socket:
+    """A non-blocking socket of any protocol, bound to the place's address."""
+    made = place.raw(kind, protocol)
+    made.setblocking(False)
+    made.bind((place.address, 0))
+    return made
+
+
+def _echo(identifier: int, number: int) -> bytes:
+    body = struct.pack("!HH", identifier, number)
+    total = (_ECHO_REQUEST << 8) + identifier + number
+    return struct.pack("!BBH", _ECHO_REQUEST, 0, ~(total + (total >> 16)) & 0xFFFF) + body
+
+
+def _is_answer(data: bytes, identifier: int, number: int) -> bool:
+    header = (data[0] & 0x0F) * 4
+    return data[header] == _ECHO_REPLY and struct.unpack_from("!HH", data, header + 4) == (identifier, number)
+
+
+def _fence(field: Field) -> None:
+    """Wait until SYNs sent before must have been answered if they ever will; by UDP, or by TCP where UDP is blocked."""
+    last = call(field, field.inside[0], field.primary)
+    if not field.until(lambda: last.state != "waiting"):
+        raise LabError("the primary server does not answer to TCP through the router")
+    field.wire.wait(GRACE_S)
+    hang_up(field, last)
+
+
+def unused_port_answers(field: Field) -> bool:
+    """Whether a stranger reaches a listening inside port that never sent anything: there is no filter at all."""
+    place = field.inside[0]
+    door = listener(field, place)
+    attempt = call(field, field.strangers[0], Endpoint(place.address, port_of(door)))
+    _fence(field)
+    hang_up(field, attempt)
+    field.wire.forget(door)
+    return attempt.state == "open"

@@ -1,0 +1,111 @@
+"""What may happen to a running router: reboot, new address, other behaviour, UDP blocked. Scenarios use them as faults.
+
+A router that is told to behave otherwise forgets everything: a changed rule alone would leave existing flows as they
+were, which no equipment does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from pyroute2 import NFCTSocket
+
+from harness.lab.namespace import inside_network_of
+from harness.model.nat import NatBehaviour
+from harness.nat.ports import RouterPorts
+from harness.nat.ruleset import render_ruleset, router_sysctls
+
+_UDP_BLOCK = "inet filter_udp_block"
+
+
+class RouterNode(Protocol):
+    """What is needed of a lab's node; Mininet's `LabNode` has it."""
+
+    pid: int
+
+    def check_output(self, argv: Sequence[str], *, stdin: str = "", timeout_s: float = 20.0) -> str:
+        """Run a program in the node and return what it prints; raises CommandFailed."""
+
+    def write_sysctls(self, settings: dict[str, str]) -> None:
+        """Set sysctls in the node; raises LabError."""
+
+
+@dataclass
+class RunningRouter:
+    """A router of a running lab and what it is at the moment. `ruleset` is the script that was loaded last."""
+
+    node: RouterNode
+    behaviour: NatBehaviour
+    ports: RouterPorts
+    seed: int
+    ruleset: str = ""
+
+    def load(self) -> None:
+        """Make the router behave as declared, with empty tables.
+
+        Raises:
+            CommandFailed: nft refused the ruleset.
+            LabError: the kernel refused a sysctl.
+            ValueError: the router has too few addresses for its behaviour.
+        """
+        self.ruleset = render_ruleset(self.behaviour, self.ports, seed=self.seed)
+        self.node.check_output(["nft", "-f", "-"], stdin=self.ruleset)
+        self.node.write_sysctls(router_sysctls(self.behaviour))
+        flush_connections(self.node.pid)
+
+    def reboot(self) -> None:
+        """Lose all mappings and sessions. Raises as `load` does."""
+        self.load()
+
+    def change_behaviour(self, behaviour: NatBehaviour) -> None:
+        """Behave otherwise from now on; all mappings are lost. Raises as `load` does."""
+        self.behaviour = behaviour
+        self.load()
+
+    def change_address(self, addresses: tuple[str, ...], prefix_length: int, gateway: str | None = None) -> None:
+        """Get other external addresses, as after a reconnection; all mappings are lost.
+
+        Args:
+            addresses: the new ones, the router's own first.
+            prefix_length: of all of them.
+            gateway: the default route's, which goes when the last old address does.
+
+        Raises:
+            CommandFailed: an address or the route was refused.
+        """
+        wan = self.ports.wan
+        commands = [f"address add {address}/{prefix_length} dev {wan}" for address in addresses]
+        commands += [f"address del {address}/{prefix_length} dev {wan}" for address in self.ports.wan_addresses]
+        # Deleting a primary address may take its secondaries along (promote_secondaries is off by default).
+        commands += [f"address replace {address}/{prefix_length} dev {wan}" for address in addresses]
+        if gateway is not None:
+            commands.append(f"route replace default via {gateway} dev {wan}")
+        self.node.check_output(["sysctl", "-qw", f"net.ipv4.conf.{wan}.promote_secondaries=1"])
+        self.node.check_output(["ip", "-batch", "-"], stdin="\n".join(commands) + "\n")
+        self.ports = replace(self.ports, wan_addresses=addresses)
+        self.load()
+
+    def block_udp(self) -> None:
+        """Let no UDP through from now on; what TCP has stays. Raises CommandFailed."""
+        self.node.check_output(
+            ["nft", "-f", "-"],
+            stdin=f"table {_UDP_BLOCK} {{\n\tchain forward {{\n"
+            "\t\ttype filter hook forward priority filter - 2; policy accept;\n"
+            "\t\tct state untracked accept\n\t\tmeta l4proto udp drop\n\t}\n}\n",
+        )
+
+    def unblock_udp(self) -> None:
+        """Let UDP through again; mappings that lived all the time still do. Raises CommandFailed."""
+        self.node.check_output(["nft", "-f", "-"], stdin=f"table {_UDP_BLOCK}\ndelete table {_UDP_BLOCK}\n")
+
+
+def flush_connections(pid: int) -> None:
+    """Make the connection tracking of a process's network namespace forget everything."""
+    with inside_network_of(pid):
+        tracking = NFCTSocket()
+    try:
+        tracking.flush()
+    finally:
+        tracking.close()

@@ -1,0 +1,160 @@
+"""The ground of a discovery: who stands where, and the questions that all tests ask."""
+
+from __future__ import annotations
+
+import itertools
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from harness.errors import LabError
+from harness.nat import stun
+from harness.nat.responder import Responder
+from harness.nat.simulated import Endpoint
+from harness.nat.wire import Vantage, Wire
+
+# Packets of one process on one path keep their order, so a later answer proves an earlier one missing; this is for the
+# machine's own threads, which may still hold a packet when the later one is through.
+GRACE_S = 0.004
+
+
+@dataclass
+class Ask:
+    """A Binding request in flight from one inside socket, and its answer."""
+
+    bound: socket.socket
+    to: Endpoint
+    request: stun.Request
+    answer: stun.Response | None = None
+    source: Endpoint | None = None
+
+    @property
+    def mapped(self) -> Endpoint:
+        """Where the server saw the request come from.
+
+        Raises:
+            LabError: there was no answer.
+        """
+        if self.answer is None:
+            raise LabError(f"no answer from {self.to.address}:{self.to.port} through the NAT")
+        return self.answer.mapped
+
+
+class Field:
+    """A Responder outside, vantages inside, one wire.
+
+    `inside` are hosts behind the same router (two where there are two); `strangers` are outside addresses that the
+    inside never contacts by itself.
+    """
+
+    def __init__(
+        self,
+        wire: Wire,
+        *,
+        inside: Sequence[Vantage],
+        servers: Sequence[Vantage],
+        strangers: Sequence[Vantage],
+        ports: tuple[int, int] = (3478, 3479),
+        patience_s: float = 1.0,
+        retransmit_s: float = 0.25,
+    ) -> None:
+        """Open the servers.
+
+        Args:
+            patience_s: how long a positive answer may take, with retransmissions.
+            retransmit_s: after how long a request without answer is sent again; above the path's round trip.
+        """
+        self.wire = wire
+        self.inside = inside
+        self.strangers = strangers
+        self.responder = Responder(wire, servers, ports)
+        self.patience_s, self.retransmit_s = patience_s, retransmit_s
+        self._numbers = itertools.count(1)
+        self._pending: dict[bytes, Ask] = {}
+        self.inbox: dict[socket.socket, list[tuple[bytes, Endpoint]]] = {}
+
+    @property
+    def primary(self) -> Endpoint:
+        """The server's primary address and port."""
+        return self.responder.endpoints[0][0]
+
+    def open(self, host: int = 0, port: int = 0) -> socket.socket:
+        """A UDP socket of an inside host, whose answers and other datagrams are noted."""
+        bound = self.inside[host].udp(port)
+        self.inbox[bound] = []
+        self.wire.listen(bound, lambda data, source: self._note(bound, data, source))
+        return bound
+
+    def close(self, bound: socket.socket) -> None:
+        """Close an inside socket."""
+        self.inbox.pop(bound, None)
+        self.wire.forget(bound)
+
+    def transaction(self) -> bytes:
+        """A transaction id that is not used twice on this field."""
+        return next(self._numbers).to_bytes(12, "big")
+
+    def send(
+        self, bound: socket.socket, to: Endpoint | None = None, *, change_ip: bool = False, change_port: bool = False
+    ) -> Ask:
+        """Send a Binding request; the answer comes while the wire is pumped."""
+        ask = Ask(bound, to or self.primary, stun.Request(self.transaction(), change_ip, change_port))
+        self._pending[ask.request.transaction] = ask
+        self._transmit(ask)
+        return ask
+
+    def wait_for(self, asks: Sequence[Ask]) -> bool:
+        """Wait for all answers, sending again what has none; False if some do not come within the patience."""
+        attempts = max(1, round(self.patience_s / self.retransmit_s))
+        for attempt in range(attempts):
+            for ask in asks:
+                if attempt and ask.answer is None:
+                    self._transmit(ask)
+            if self.wire.pump(lambda: all(ask.answer for ask in asks), self.retransmit_s):
+                return True
+        return False
+
+    def fence(self, bound: socket.socket) -> None:
+        """Wait until everything sent before, from or to `bound`, must have arrived if it ever will.
+
+        Raises:
+            LabError: the server cannot be reached at all.
+        """
+        if not self.wait_for([self.send(bound)]):
+            raise LabError(f"{self.primary.address}:{self.primary.port} does not answer through the router")
+        self.wire.wait(GRACE_S)
+
+    def mapped(self, bound: socket.socket, to: Endpoint | None = None) -> Endpoint:
+        """The mapping of `bound` towards a server.
+
+        Raises:
+            LabError: no answer.
+        """
+        ask = self.send(bound, to)
+        self.wait_for([ask])
+        return ask.mapped
+
+    def until(self, condition: Callable[[], bool]) -> bool:
+        """Pump until a condition holds; False if it does not within the patience."""
+        return self.wire.pump(condition, self.patience_s)
+
+    def _transmit(self, ask: Ask) -> None:
+        try:
+            ask.bound.sendto(ask.request.encode(), (ask.to.address, ask.to.port))
+        except (ConnectionRefusedError, PermissionError):  # an earlier ICMP error; a filter of the host itself
+            pass
+        except OSError as error:
+            raise LabError(f"cannot send to {ask.to.address}:{ask.to.port}: {error.strerror}") from error
+
+    def _note(self, bound: socket.socket, data: bytes, source: Endpoint) -> None:
+        try:
+            message = stun.decode(data)
+        except ValueError:
+            self.inbox[bound].append((data, source))
+            return
+        if isinstance(message, stun.Response):
+            ask = self._pending.pop(message.transaction, None)
+            if ask is not None:
+                ask.answer, ask.source = message, source
+        else:
+            self.inbox[bound].append((data, source))

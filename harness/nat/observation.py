@@ -1,0 +1,126 @@
+"""What a discovery saw, and where it differs from what a router was declared to be. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+
+from harness.model.nat import (
+    Egress,
+    Filtering,
+    Hairpinning,
+    Mapping,
+    NatBehaviour,
+    Pooling,
+    PortAllocation,
+    Refresh,
+    Unsolicited,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observation:
+    """Every axis that was looked at; None where a test was not made or could not tell.
+
+    A lifetime is a pair in seconds: alive at the first, dead at the second.
+    """
+
+    mapping: Mapping | None = None
+    filtering: Filtering | None = None
+    port_allocation: PortAllocation | None = None
+    port_step: int | None = None
+    port_span: int | None = None  # distance of the lowest and highest port of one subscriber's flows
+    hairpinning: Hairpinning | None = None
+    pooling: Pooling | None = None
+    unsolicited: Unsolicited | None = None
+    tcp_unsolicited: Unsolicited | None = None
+    tcp_mapping: Mapping | None = None
+    tcp_filtering: Filtering | None = None
+    tcp_hairpinning: Hairpinning | None = None
+    udp_lifetime_s: tuple[float, float] | None = None
+    udp_refresh: Refresh | None = None
+    tcp_established_lifetime_s: tuple[float, float] | None = None
+    tcp_transitory_lifetime_s: tuple[float, float] | None = None
+    icmp_echo: bool | None = None
+    icmp_error: bool | None = None
+    session_cap: int | None = None
+    egress: Egress | None = None
+    ipv4: bool | None = None
+    ipv6_filtering: Filtering | None = None
+    early_packet_ms: float | None = None  # how long a peer's first packet came before (late: negative) the inside's
+
+    @property
+    def label(self) -> str:
+        """The observed behaviour in the form of `NatBehaviour.axes_label`: mapping/filtering/allocation."""
+        words = [
+            value.short if isinstance(value, Mapping | Filtering) else value.value
+            for value in (self.mapping, self.filtering, self.port_allocation)
+            if value is not None
+        ]
+        if self.egress not in (None, Egress.ANY):
+            words.append(f"egress={self.egress}")
+        return "/".join(words)
+
+    def as_dict(self) -> dict[str, object]:
+        """What was seen, without what was not looked at; ready for JSON."""
+        found = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {
+            name: value.short if isinstance(value, Mapping | Filtering) else value
+            for name, value in found.items()
+            if value is not None
+        }
+
+
+def differences(declared: NatBehaviour, seen: Observation) -> tuple[str, ...]:
+    """Each axis on which a router is not what it was declared to be, as `axis: declared X, observed Y`."""
+    return tuple(
+        f"{axis}: declared {_word(wanted)}, observed {_word(found)}"
+        for axis, wanted, found in _compared(declared, seen)
+        if found is not None and not _agree(wanted, found)
+    )
+
+
+def _compared(b: NatBehaviour, seen: Observation) -> Iterator[tuple[str, object, object]]:
+    same = (
+        *("mapping", "filtering", "hairpinning", "pooling", "unsolicited", "port_allocation", "udp_refresh"),
+        *(
+            "udp_lifetime_s",
+            "tcp_established_lifetime_s",
+            "tcp_transitory_lifetime_s",
+            "egress",
+            "ipv4",
+            "ipv6_filtering",
+        ),
+    )
+    for axis in same:
+        yield axis, getattr(b, axis), getattr(seen, axis)
+    yield "session_cap", b.session_cap, seen.session_cap
+    yield "tcp_mapping", b.mapping, seen.tcp_mapping
+    yield "tcp_filtering", b.filtering, seen.tcp_filtering
+    # A TCP call whose source stays internal is answered past the router, so it cannot succeed.
+    tcp_hairpin = Hairpinning.OFF if b.hairpinning is Hairpinning.INTERNAL_SOURCE else b.hairpinning
+    yield "tcp_hairpinning", tcp_hairpin, seen.tcp_hairpinning
+    # Poisoning shows in UDP; to an unsolicited SYN the router itself answers with a reset.
+    tcp_reaction = Unsolicited.REJECT if b.unsolicited is Unsolicited.POISONS else b.unsolicited
+    yield "tcp_unsolicited", tcp_reaction, seen.tcp_unsolicited
+    if b.port_allocation is PortAllocation.SEQUENTIAL:
+        yield "port_step", b.port_step, seen.port_step
+    if b.port_allocation is PortAllocation.BLOCK and seen.port_span is not None:
+        yield "port_span", True, seen.port_span < b.port_block_size
+    yield "icmp_echo", b.egress is not Egress.TCP_443, seen.icmp_echo
+    yield "icmp_error", b.egress is Egress.ANY, seen.icmp_error
+
+
+def _agree(wanted: object, found: object) -> bool:
+    if isinstance(found, tuple):
+        alive_s, dead_s = found
+        return isinstance(wanted, int) and alive_s <= wanted <= dead_s
+    return wanted == found
+
+
+def _word(value: object) -> str:
+    if isinstance(value, Mapping | Filtering):
+        return value.short
+    if isinstance(value, tuple):
+        return f"between {value[0]:.2f} and {value[1]:.2f}"
+    return str(value)

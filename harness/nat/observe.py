@@ -1,0 +1,166 @@
+"""Which tests to make of a router, in which order, and what they say together."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+
+from harness.errors import LabError
+from harness.model.nat import Egress, Filtering, Mapping, NatBehaviour, Unsolicited
+from harness.nat import discovery, discovery_tcp
+from harness.nat.field import Field
+from harness.nat.lifetimes import lifetime_tests
+from harness.nat.observation import Observation
+from harness.nat.simulated import Endpoint
+
+TLS_PORT = 443
+
+
+def observe_behaviour(field: Field, rng: random.Random, *, early_limit_ms: float = 200.0) -> Observation:
+    """All axes that need no waiting, and a peer's first packet up to `early_limit_ms` early or late.
+
+    Raises:
+        LabError: something that must pass did not, or the answers contradict each other.
+    """
+    egress = egress_test(field)
+    if egress is Egress.TCP_443:
+        return Observation(egress=egress)
+    if egress is Egress.NO_UDP:
+        return Observation(egress=egress, **_tcp(field))  # type: ignore[arg-type]
+    mapping = discovery.mapping_test(field)
+    translates = mapping is not Mapping.NONE
+    filtering = discovery.filtering_test(field)
+    early_ms = rng.uniform(-early_limit_ms, early_limit_ms)
+    meeting = discovery.meeting_test(field, early_ms)
+    if not meeting.answered:
+        raise LabError(f"a peer whose first packet came {early_ms:.0f} ms early was not heard")
+    unsolicited = None
+    if filtering is not Filtering.NONE:
+        unsolicited = discovery.unsolicited_test(field, translates=translates)
+        if mapping is Mapping.EIM:
+            # Late packets harm nobody, so poisoning is looked for with an early one in any case.
+            early = meeting if early_ms >= 0 else discovery.meeting_test(field, 0.0)
+            if early_ms < 0 and not meeting.kept_mapping:
+                raise LabError("the mapping changed although no packet came early")
+            if not early.kept_mapping:
+                unsolicited = Unsolicited.POISONS
+    hairpinning = allocation = None
+    if translates:
+        hairpinning = discovery.hairpinning_test(field)
+        allocation = discovery.allocation_test(field)
+        discovery.overloading_test(field)
+    return Observation(
+        mapping=mapping,
+        filtering=filtering,
+        port_allocation=allocation.kind if allocation else None,
+        port_step=allocation.step if allocation else None,
+        port_span=allocation.span if allocation else None,
+        pooling=allocation.pooling if allocation else None,
+        hairpinning=hairpinning,
+        unsolicited=unsolicited,
+        egress=egress,
+        early_packet_ms=round(early_ms, 1),
+        icmp_error=discovery_tcp.icmp_error_test(field),
+        **_tcp(field),  # type: ignore[arg-type]
+    )
+
+
+def _tcp(field: Field) -> dict[str, object]:
+    mapping = discovery_tcp.tcp_mapping_test(field)
+    filtering, reaction = discovery_tcp.tcp_filtering_test(field)
+    translates = mapping is not Mapping.NONE
+    if not translates and filtering is Filtering.EIF and discovery_tcp.unused_port_answers(field):
+        filtering, reaction = Filtering.NONE, None
+    elif reaction is None:
+        reaction = discovery_tcp.tcp_unsolicited_test(field, translates=translates)
+    hairpinning = None
+    if translates and (mapping is Mapping.EIM or filtering is Filtering.EIF):
+        hairpinning = discovery_tcp.tcp_hairpinning_test(field)
+    return {
+        "tcp_mapping": mapping,
+        "tcp_filtering": filtering,
+        "tcp_unsolicited": reaction,
+        "tcp_hairpinning": hairpinning,
+        "icmp_echo": discovery_tcp.icmp_echo_test(field, identifier=field.transaction()[-1] + 1000),
+    }
+
+
+def observe_lifetimes(field: Field, behaviour: NatBehaviour) -> Observation:
+    """The lifetimes, of which the declared one says only where to look; takes 1.6 times the longest of them.
+
+    Raises:
+        LabError: the declared lifetimes differ, so that one pass cannot do; or the answers contradict each other.
+    """
+    expected = {behaviour.udp_lifetime_s, behaviour.tcp_established_lifetime_s, behaviour.tcp_transitory_lifetime_s}
+    if len(expected) != 1:
+        raise LabError("one pass looks at one lifetime: make the UDP and TCP lifetimes equal")
+    udp, refresh, established, transitory = lifetime_tests(
+        field,
+        expected.pop(),
+        tcp_established=True,
+        tcp_transitory=behaviour.translates and behaviour.filtering is Filtering.EIF,
+    )
+    return Observation(
+        udp_lifetime_s=udp,
+        udp_refresh=refresh if behaviour.translates else None,
+        tcp_established_lifetime_s=established,
+        tcp_transitory_lifetime_s=transitory,
+    )
+
+
+def observe_limits(field: Field) -> Observation:
+    """The session cap: how many of many flows are answered.
+
+    Raises:
+        LabError: none is.
+    """
+    allocation = discovery.allocation_test(field)
+    return Observation(session_cap=allocation.answered if allocation.capped else None)
+
+
+def observe_families(ipv4: Field, ipv6: Field) -> Observation:
+    """Whether IPv4 passes at all, and how IPv6 is filtered (None: not forwarded).
+
+    Raises:
+        LabError: a test of a family that passes failed.
+    """
+    filtering = None
+    if answers(ipv6):
+        filtering = discovery.filtering_test(ipv6)
+        if filtering is not Filtering.NONE:
+            discovery.unsolicited_test(ipv6, translates=False)
+    return Observation(ipv4=answers(ipv4), ipv6_filtering=filtering)
+
+
+def answers(field: Field) -> bool:
+    """Whether the primary server answers over UDP, within a tenth of a second."""
+    bound = field.open()
+    ask = field.send(bound)
+    came = field.wire.pump(lambda: ask.answer is not None, 0.1)
+    field.close(bound)
+    return came
+
+
+def egress_test(field: Field) -> Egress:
+    """What may leave: UDP, TCP to any port, TCP to port 443.
+
+    Raises:
+        LabError: nothing does.
+    """
+    if answers(field):
+        return Egress.ANY
+    stranger = field.strangers[0]
+    door = discovery_tcp.listener(field, stranger, TLS_PORT)
+    calls = [
+        discovery_tcp.call(field, field.inside[0], to) for to in (field.primary, Endpoint(stranger.address, TLS_PORT))
+    ]
+    field.wire.pump(lambda: all(made.state == "open" for made in calls), 0.1)
+    any_port, tls = (made.state == "open" for made in calls)
+    with contextlib.suppress(OSError):
+        discovery_tcp.hang_up(field, *calls)
+    field.wire.forget(door)
+    if any_port:
+        return Egress.NO_UDP
+    if tls:
+        return Egress.TCP_443
+    raise LabError("neither UDP nor TCP leaves the router")
