@@ -1,4 +1,5 @@
-"""The TCP and IP settings of a lab's nodes: set, never inherited from the machine, and read back for the record (pure).
+"""The TCP and IP settings of a lab's nodes: set, never inherited from the machine, and read back for the record
+(pure).
 
 A namespace starts with the machine's congestion control and buffer sizes, so the same scenario would measure another
 TCP on the next machine (one distribution's default is cubic, another's bbr).

@@ -119,8 +119,10 @@ class Helper:
                 if following is not None:
                     heapq.heappush(agenda, (following, next(ticket), carrier))
                 now = time.monotonic_ns()
-            timeout = max(agenda[0][0] - now, 0) / 1e9 if agenda else -1
-            for fd, _ in self._epoll.poll(timeout):
+            timeout = max(agenda[0][0] - now, 0) / 1e9 if agenda else None
+            # epoll_wait counts in milliseconds; select, which watches the epoll here, in microseconds.
+            select.select([self._epoll], [], [], timeout)
+            for fd, _ in self._epoll.poll(0):
                 if fd == self._control.fileno():
                     message = self._control.recv(65536)
                     if not message:

@@ -1,0 +1,69 @@
+"""`overlaybench calibrate link`."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from harness.errors import EXIT_EXPECTATION, EXIT_INPUT
+from harness.link.calibrate import available_backends, calibrate
+from harness.link.cases import CASES, cases_matching
+from harness.link.choose import netem_missing
+from harness.link.judge import Finding
+
+
+@click.command("link")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON on stdout.")
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Cases side by side.")
+@click.option("--only", multiple=True, metavar="TEXT", help="Only cases whose name contains TEXT; may be repeated.")
+@click.option("--backend", "backends", multiple=True, metavar="NAME", help="Only this backend; may be repeated.")
+@click.pass_context
+def calibrate_link_command(
+    context: click.Context, *, as_json: bool, jobs: int, only: tuple[str, ...], backends: tuple[str, ...]
+) -> None:
+    """Prove every link backend of this machine: declared against observed.
+
+    Exit code 1 where a link is not what it says. More than one job makes the cases disturb each other's timing.
+    """
+    cases = cases_matching(only)
+    if not cases:
+        click.echo(f"no case contains {' or '.join(only)}; cases: {', '.join(case.name for case in CASES)}", err=True)
+        context.exit(EXIT_INPUT)
+    there = available_backends()
+    absent = [name for name in backends if name not in {*there, "userlink-python"}]
+    if absent:
+        click.echo(f"no backend {', '.join(absent)} on this machine; there are {', '.join(there)}", err=True)
+        context.exit(EXIT_INPUT)
+    missing = netem_missing()
+    if missing is not None and not backends:
+        click.echo(f"netem is not calibrated: {missing}", err=True)
+    findings = calibrate(cases, backends or there, jobs=jobs, report=_say)
+    wrong = [finding for finding in findings if not finding.ok]
+    if as_json:
+        click.echo(json.dumps(_document(findings, list(backends or there)), indent=1))
+    click.echo(f"{len(findings) - len(wrong)} of {len(findings)} findings within tolerance", err=True)
+    context.exit(EXIT_EXPECTATION if wrong else 0)
+
+
+def _say(findings: Sequence[Finding]) -> None:
+    for f in findings:
+        verdict = "ok   " if f.ok else "WRONG"
+        declared = "" if f.declared is None else f" declared {f.declared:g}"
+        click.echo(
+            f"{verdict} {f.backend:16} {f.case:22} {f.metric:20} {f.observed:10.4g} {f.unit:8}{declared} "
+            f"[{f.low:.4g}, {f.high:.4g}] n={f.n}{f' attempt {f.attempts}' if f.attempts > 1 else ''}",
+            err=True,
+        )
+
+
+def _document(findings: Sequence[Finding], backends: list[str]) -> dict[str, Any]:
+    return {
+        "kernel": platform.release(),
+        "backends": backends,
+        "ok": all(finding.ok for finding in findings),
+        "findings": [finding.as_dict() for finding in findings],
+    }

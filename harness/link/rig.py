@@ -1,0 +1,159 @@
+"""The smallest lab that has a link: two network namespaces and one impaired cable between them.
+
+For measuring links themselves (`calibrate link`, benchmarks, tests), so that no node, NAT or overlay is in the way.
+Runs inside a sandbox of its own; the sandbox's network namespace is where the cable's middle ends lie.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from harness.errors import CommandFailed
+from harness.link.backend import Cable, LinkBackend, RunningLinks
+from harness.link.hoststack import ALLOWED_CONGESTION_CONTROL, node_sysctls, path_of, pick_congestion_control
+from harness.link.offload import carries_bundles, outer_offloads, set_offloads
+from harness.model.link import LinkProfile
+
+A_ADDRESS: Final = "10.255.0.1"
+B_ADDRESS: Final = "10.255.0.2"
+_A_MAC: Final = "02:00:00:00:00:0a"
+_B_MAC: Final = "02:00:00:00:00:0b"
+_CLONE_NEWNET: Final = 0x40000000
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def sandboxed(command: Sequence[str]) -> list[str]:
+    """The argv that runs `command` in fresh namespaces, all of which die with it and with whoever started it."""
+    user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    spaces = ["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    return ["setpriv", "--pdeathsig", "KILL", "--", "unshare", *user, *spaces, "--", *command]
+
+
+@contextlib.contextmanager
+def inside_network_of(pid: int) -> Iterator[None]:
+    """Let the calling thread stand in the network namespace of `pid`: sockets made there stay there."""
+    with (
+        Path("/proc/thread-self/ns/net").open("rb") as home,
+        Path(f"/proc/{pid}/ns/net").open("rb") as there,
+    ):
+        _setns(there.fileno())
+        try:
+            yield
+        finally:
+            _setns(home.fileno())
+
+
+def _setns(fd: int) -> None:
+    if _libc.setns(fd, _CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "setns")
+
+
+class Rig:
+    """Hosts a and b, `10.255.0.1` and `.2`, and one cable: *up* is from a to b. A context manager.
+
+    Neighbour entries are fixed and IPv6 is off: nothing travels but what the user of the rig sends.
+    """
+
+    def __init__(self, backend: LinkBackend, profile: LinkProfile, *, seed: int, workdir: Path) -> None:
+        self._holders = [_hold_namespace() for _ in "ab"]
+        self.a, self.b = (holder.pid for holder in self._holders)
+        self.links: RunningLinks | None = None
+        bundles = carries_bundles(backend.name, profile)
+        try:
+            # Without impairment nothing stands between the two: that is what an ideal link costs.
+            if profile.impaired:
+                self._plug(self.a, "near")
+                self._plug(self.b, "far")
+                for port in ("near", "far"):
+                    run("ip", "link", "set", port, "up")
+            else:
+                run(*f"ip link add name eth0 netns {self.a} type veth peer name eth0 netns {self.b}".split())
+            for pid, own, other in (
+                (self.a, (A_ADDRESS, _A_MAC), (B_ADDRESS, _B_MAC)),
+                (self.b, (B_ADDRESS, _B_MAC), (A_ADDRESS, _A_MAC)),
+            ):
+                self._configure(pid, own, other)
+                if profile.impaired:
+                    with inside_network_of(pid):
+                        for name, on in outer_offloads(backend.name, profile).items():
+                            set_offloads("eth0", (name,), on=on)
+            if profile.impaired:
+                cable = Cable("a-b", profile, "near", "far", bundles=bundles)
+                self.links = backend.start([cable], netns_pid=os.getpid(), seed=seed, workdir=workdir)
+        except BaseException:
+            self.close()
+            raise
+
+    @staticmethod
+    def _plug(pid: int, port: str) -> None:
+        Path("/proc/sys/net/ipv6/conf/default/disable_ipv6").write_text("1")
+        run(*f"ip link add name {port} type veth peer name eth0 netns {pid}".split())
+
+    @staticmethod
+    def _configure(pid: int, own: tuple[str, str], other: tuple[str, str]) -> None:
+        with inside_network_of(pid):
+            allowed = Path(path_of(ALLOWED_CONGESTION_CONTROL)).read_text()
+            for name, value in node_sysctls(pick_congestion_control(allowed)).items():
+                Path(path_of(name)).write_text(value)
+            Path("/proc/sys/net/ipv6/conf/all/disable_ipv6").write_text("1")
+            run(*f"ip link set eth0 address {own[1]} up".split())
+            run(*f"ip address add {own[0]}/24 dev eth0".split())
+            run(*f"ip neighbour add {other[0]} lladdr {other[1]} dev eth0 nud permanent".split())
+
+    def udp_socket(self, pid: int, address: str, port: int = 0) -> socket.socket:
+        """A bound UDP socket in the namespace of `pid`."""
+        with inside_network_of(pid):
+            made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            made.bind((address, port))
+        return made
+
+    def close(self) -> None:
+        """End the links and the hosts; safe to call twice."""
+        if self.links is not None:
+            self.links.close()
+        for port in ("near", "far"):
+            # The kernel takes interfaces of a dead namespace away only by and by; the next rig wants the names now.
+            subprocess.run(["ip", "link", "delete", port], capture_output=True, check=False)
+        for holder in self._holders:
+            holder.kill()
+            holder.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def run(*argv: str) -> str:
+    """Run a program to its end; CommandFailed where it says no."""
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise CommandFailed(argv, done.returncode, done.stderr)
+    return done.stdout
+
+
+def _hold_namespace() -> subprocess.Popen[bytes]:
+    argv = ["unshare", "--net", "--", "sh", "-c", "ip link set lo up; echo; exec sleep infinity"]
+    holder = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert holder.stdout is not None
+    assert holder.stderr is not None
+    if not holder.stdout.readline():
+        raise CommandFailed(argv, holder.wait(), holder.stderr.read().decode(errors="replace"))
+    return holder
+
+
+def python(module: str, *words: str) -> list[str]:
+    """The argv that runs a module of this package with this interpreter."""
+    return [sys.executable, "-m", module, *words]
