@@ -6,11 +6,51 @@ from pathlib import Path
 
 import click
 
+from harness.errors import EXIT_INPUT
 from harness.report.html import write_report
+from harness.report.markup import to_latex, to_markdown
+from harness.report.plots.style import STYLES
+from harness.report.tables import overview, path_matrix
+from harness.results.flent import export
+from harness.results.load import load
+from harness.results.store import ResultFolderError
+
+_EPILOG = """\b
+Examples:
+  overlaybench report runs/demo                        DIR/report.html and DIR/plots
+  overlaybench report runs/demo --style paper          plots as wide as a column, 8 pt
+  overlaybench report runs/demo --format latex         the tables on stdout
+  overlaybench report runs/demo --flent /tmp/flent     a .flent.gz per trial
+
+Exit codes: 0 done, 2 DIR is no result folder.
+"""
 
 
-@click.command("report")
+@click.command("report", epilog=_EPILOG)
 @click.argument("run_dir", metavar="DIR", type=click.Path(path_type=Path))
-def report_command(run_dir: Path) -> None:
-    """Tables, plots and report.html, from the files in DIR alone."""
-    click.echo(str(write_report(run_dir)))
+@click.option("--style", type=click.Choice(sorted(STYLES)), default="screen", show_default=True, help="Plots' looks.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["html", "md", "latex"]),
+    default="html",
+    show_default=True,
+    help="md and latex print the tables on stdout and write nothing.",
+)
+@click.option("--flent", "flent_dir", type=click.Path(path_type=Path, file_okay=False), help="Also exports for Flent.")
+def report_command(*, run_dir: Path, style: str, form: str, flent_dir: Path | None) -> None:
+    """Tables, plots and report.html from the files in DIR alone."""
+    try:
+        results = load(run_dir)
+        for problem in results.problems:
+            click.echo(f"{run_dir}/{problem}", err=True)
+        if form == "html":
+            click.echo(str(write_report(run_dir, STYLES[style])))
+        elif len(results.trials):
+            write = to_markdown if form == "md" else to_latex
+            click.echo("\n".join(write(table) for table in (overview(results.trials), path_matrix(results.trials))))
+        if flent_dir is not None:
+            click.echo(f"{len(export(results, flent_dir))} files for Flent in {flent_dir}", err=True)
+    except ResultFolderError as error:
+        click.echo(str(error), err=True)
+        raise SystemExit(EXIT_INPUT) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -45,7 +46,7 @@ def machine(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     described = manifest.get("machine") or {}
     rows = [(name, _text(described[key])) for key, name in _MACHINE if described.get(key) is not None]
     rows += [(key, _text(value)) for key, value in (described.get("sysctls") or {}).items()]
-    for key in ("tools", "overlays", "overlay_versions", "tool_versions"):
+    for key in ("overlay_versions", "tool_versions"):
         versions = manifest.get(key)
         if isinstance(versions, Mapping):
             rows += [(str(name), _text(version)) for name, version in versions.items() if version is not None]
@@ -55,20 +56,19 @@ def machine(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
 def reproduce(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What repeats the run, in pairs of (what, answer)."""
     names = (
-        ("command_line", "command"),
         ("command", "command"),
         ("seed", "seed"),
-        ("version", "overlaybench"),
-        ("commit", "commit"),
-        ("git_commit", "commit"),
-        ("scenario_sha256", "scenario's SHA-256"),
-        ("scenario_hash", "scenario's hash"),
+        ("overlaybench_version", "overlaybench"),
+        ("overlaybench_commit", "commit"),
+        ("scenario_file", "scenario"),
+        ("scenario_sha256", "its SHA-256"),
         ("started_at", "started"),
+        ("ended_at", "ended"),
     )
     return [(name, _text(manifest[key])) for key, name in names if manifest.get(key) is not None]
 
 
 def _text(value: Any) -> str:
     if isinstance(value, list):
-        return " ".join(map(str, value))
+        return shlex.join(map(str, value))
     return f"{value:.2f}" if isinstance(value, float) else str(value)

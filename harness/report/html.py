@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ from harness.report.sections import MOST_DRAWN, Section, section_of
 from harness.report.tables import groups
 from harness.report.topology import Drawing, draw_topology
 from harness.report.verdict import verdict
-from harness.results.conditions import condition_labels
+from harness.results.conditions import canonical_value, condition_labels
 from harness.results.files import write_atomically
 from harness.results.load import Results, load
+from harness.results.samples import inside
 
 
 def write_report(run_dir: Path, style: Style = SCREEN) -> Path:
@@ -69,20 +71,30 @@ def _sections(results: Results, style: Style) -> list[Section]:
 
 
 def _topology(results: Results) -> Drawing | None:
-    trial = next((trial for trial in results.plan if isinstance(trial.get("topology"), dict)), None)
-    if trial is None:
+    """The drawing of the first trial's topology, which its job (or the plan) holds."""
+    for trial in results.plan:
+        topology = trial.get("topology") or _job_topology(results.path, str(trial.get("id")))
+        if isinstance(topology, dict):
+            names = {name: _nat_note(name, trial, results) for name in topology.get("routers") or {}}
+            return draw_topology(topology, names)
+    return None
+
+
+def _job_topology(run_dir: Path, trial: str) -> Any:
+    path = inside(run_dir, f"trials/{trial}/job.json")
+    try:
+        return None if path is None else json.loads(path.read_bytes())["trial"]["topology"]
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    # The first trial's NATs are one case of many: the drawing names the parameter that each router takes instead.
-    routers = trial["topology"].get("routers") or {}
-    return draw_topology(trial["topology"], {name: _nat_note(name, trial, results) for name in routers})
 
 
 def _nat_note(router: str, trial: Mapping[str, Any], results: Results) -> str:
+    """The router's NAT; where it was varied, the parameter's name: one trial's NAT is one case of many."""
     params = trial.get("params") or {}
     name = {"ra": "nat_a", "rb": "nat_b", "rc": "nat_carrier"}.get(router, "nat")
     if name not in params:
         return ""
-    values = {str((other.get("params") or {}).get(name)) for other in results.plan}
+    values = {canonical_value((other.get("params") or {}).get(name)) for other in results.plan}
     return name if len(values) > 1 else values.pop()
 
 

@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 
 from harness.report.order import nat_key, subject_name
 from harness.report.plots.figure import Plot
-from harness.report.plots.style import INK, LINE
+from harness.report.plots.style import INK, LINE, PAPER
 from harness.results.statistics import as_floats, proportion
 
 # Below this an interval is wider than 28 points even when all runs agree (10 of 10: [72 %, 100 %]).
@@ -89,6 +89,7 @@ def heatmap_plot(matrix: Matrix, suffix: str = "") -> Plot:
                     linewidth=0,
                 )
             )
+            axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, edgecolor=PAPER, linewidth=2))
             box = {"facecolor": shade(share), "edgecolor": "none", "pad": 1.5}
             text = f"{cell.k}/{cell.n}" if cell.n else "-"
             axes.text(x, y - 0.12, text, ha="center", va="center", color="#101010", bbox=box)

@@ -39,8 +39,8 @@ def latency_plots(
     def ccdf(figure: Figure) -> None:
         axes = figure.subplots()
         _lines(axes, data, look_of, tail=True)
-        least = max(1 / max(data["packets"].max(), 10), 1e-4)
-        axes.set(xlabel="round-trip time (ms)", ylabel="share of packets slower", yscale="log", ylim=(least / 1.5, 1))
+        least = max(1 / max((data["packets"] / data["runs"]).max(), 10), 1e-4)
+        axes.set(xlabel="round-trip time (ms)", ylabel="share of packets slower", yscale="log", ylim=(least, 1))
         _legend(figure, axes)
 
     rows = data[["overlay", "mode", "path", "runs", "packets", "probability", "rtt_low_ms", "rtt_ms", "rtt_high_ms"]]

@@ -14,6 +14,8 @@ from harness.report.plots.style import INK, Look
 from harness.report.tables import groups
 from harness.results.statistics import as_floats
 
+AGAINST_UNDERLAY = frozenset({"tcp_throughput_ratio", "added_rtt_p50_ms"})
+
 
 def strip_plot(
     trials: pd.DataFrame,
@@ -30,7 +32,7 @@ def strip_plot(
     for (overlay, _), group in groups(trials):
         kept = group[np.isfinite(as_floats(group[metric]))]
         columns = kept[["overlay", "mode", "nat_a", "nat_b", "repeat", "path", metric]]
-        if len(columns) and not (metric == "tcp_throughput_ratio" and overlay == "underlay"):
+        if len(columns) and not (metric in AGAINST_UNDERLAY and overlay == "underlay"):
             parts.append(columns)
     if not parts:
         return []

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from harness.report.order import subject_name
 from harness.report.plots.figure import Plot
@@ -34,17 +35,20 @@ def time_plot(
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        latest = data["time_s"].max()
+        latest, start = data["time_s"].max(), max(data["time_s"].min() / 1.5, 1e-3)
         for (overlay, mode), part in groups(data):
             look = look_of[overlay, mode]
             reached = part[~part["censored"]]
-            x = [0.0, *reached["time_s"], latest]
+            x = [start, *reached["time_s"], latest]
             y = [0.0, *reached["share"], reached["share"].max() if len(reached) else 0.0]
             count = f"{len(reached)}/{len(part)}"
             axes.step(x, y, where="post", color=look.colour, label=f"{subject_name(overlay, mode)}, {count}")
             if len(reached) < len(part):
                 axes.plot([latest], [y[-1]], marker="x", color=look.colour, clip_on=False, markersize=7)
-        axes.set(xlabel="seconds since both daemons run", ylabel="share of trials", ylim=(0, 1.03), xlim=(0, None))
+        axes.set(xlabel="seconds since both daemons run", ylabel="share of trials", ylim=(0, 1.03), xscale="log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter("")
         figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
 
     caption = "A cross marks trials that had not got there by the deadline: they are censored, not left out."
