@@ -8,7 +8,8 @@ setup:
 demo: setup
 	$(PY)/overlaybench run demo --out runs/demo-$$(date +%Y%m%d-%H%M%S)
 
-test: setup
+test:
+	@./setup.sh test
 	$(PY)/python -m pytest
 
 test-pure: setup

@@ -8,8 +8,12 @@ cd "$(dirname "$0")"
 required="nftables iproute2 iputils-ping iperf3 irtt mininet util-linux ethtool python3 python3-venv gcc libc6-dev make"
 # The subjects of the bundled scenarios; a distribution without one of them still gets the rest.
 subjects="openvpn nebula"
+# What `setup.sh test` gets besides: programs that only tests use.
+testing="chromium"
 
 stamp=".venv/.setup-$(cat setup.sh pyproject.toml constraints.txt setup.py harness/link/userlink/*.[ch] 2>/dev/null | sha256sum | cut -c1-16)"
+plain="$stamp"
+if [ "${1:-}" = test ]; then subjects="$subjects $testing"; stamp="$plain-test"; fi
 [ -e "$stamp" ] && [ -x .venv/bin/overlaybench ] && exit 0
 
 say() { printf 'setup: %s\n' "$*" >&2; }
@@ -67,5 +71,5 @@ say "making .venv with $python and installing the Python packages"
 [ -x .venv/bin/python ] && .venv/bin/python -c '' 2>/dev/null || { rm -rf .venv; "$python" -m venv .venv; }
 rm -f .venv/.setup-*
 .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-touch "$stamp"
+touch "$plain" "$stamp"
 say "ready: .venv/bin/overlaybench"
