@@ -46,9 +46,7 @@ class World:
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         sites = [Site(f"s{i}", f"9.9.{i}.9") for i in range(servers)]
-        self.network = network or make_network(
-            list(nats), sites, rng=self.rng.randbytes, not_after=int(UNIX_S) + 10**6
-        )
+        self.network = network or make_network(list(nats), sites, rng=self.rng.randbytes, not_after=int(UNIX_S) + 10**6)
         self.authority = keys.decode(self.network.authority)
         self.policy = policy or self.network.policy
         self.options = dict(options or {})
@@ -63,8 +61,8 @@ class World:
         self._ticks: dict[str, float] = {}
         self._node_at: dict[Endpoint, str] = {}
         self._nat_at: dict[str, str] = {}
-        self.cut: set[str] = set()
-        """Addresses that nothing reaches any more."""
+        self.cut_between: set[str] = set()
+        """Public addresses that do not reach each other any more."""
         for site in self.network.sites:
             self.start_server(site.name)
         for i, (name, nat) in enumerate(nats.items()):
@@ -233,7 +231,7 @@ class World:
         self._at(self.now + delay_s, lambda: self._arrive(datagram, source, destination))
 
     def _arrive(self, datagram: bytes, source: Endpoint, destination: Endpoint) -> None:
-        if destination[0] in self.cut or source[0] in self.cut:
+        if {source[0], destination[0]} <= self.cut_between:
             return
         site = next((site for site in self.network.sites if site.host == destination[0]), None)
         if site is not None:
