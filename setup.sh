@@ -9,7 +9,7 @@ required="nftables iproute2 iputils-ping iperf3 irtt mininet util-linux ethtool 
 # The subjects of the bundled scenarios; a distribution without one of them still gets the rest.
 subjects="openvpn nebula"
 # What `setup.sh test` gets besides: programs that only tests use.
-testing="chromium"
+testing="chromium wireguard-go wireguard-tools"
 
 stamp=".venv/.setup-$(cat setup.sh pyproject.toml constraints.txt setup.py harness/link/userlink/*.[ch] 2>/dev/null | sha256sum | cut -c1-16)"
 plain="$stamp"
