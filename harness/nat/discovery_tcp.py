@@ -166,7 +166,7 @@ def icmp_echo_test(field: Field, identifier: int) -> bool:
         field.wire.listen(raw, lambda data, _, number=number: answers[number].append(data))  # type: ignore[misc]
         raw.sendto(_echo(identifier, number), (field.primary.address, 0))
         sockets.append(raw)
-    complete = field.wire.pump(lambda: all(map(len, answers.values())), 0.1)
+    complete = field.until(lambda: all(map(len, answers.values())))
     for raw in sockets:
         field.wire.forget(raw)
     return complete and all(_is_answer(data, identifier, number) for number, found in answers.items() for data in found)
@@ -177,7 +177,7 @@ def icmp_error_test(field: Field) -> bool:
     bound = field.open()
     bound.connect((field.primary.address, UNUSED_PORT))
     bound.send(b"to a closed port")
-    came = field.wire.pump(lambda: bound in field.wire.refused, 0.1)
+    came = field.until(lambda: bound in field.wire.refused)
     field.close(bound)
     return came
 

@@ -6,12 +6,14 @@ were, which no equipment does.
 
 from __future__ import annotations
 
+import os
+import socket
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from pyroute2 import NFCTSocket
-
+from harness.errors import LabError
 from harness.lab.namespace import inside_network_of
 from harness.model.nat import NatBehaviour
 from harness.nat.ports import RouterPorts
@@ -101,11 +103,27 @@ class RunningRouter:
         self.node.check_output(["nft", "-f", "-"], stdin=f"table {_UDP_BLOCK}\ndelete table {_UDP_BLOCK}\n")
 
 
+# linux/netlink.h, linux/netfilter/nfnetlink.h and nfnetlink_conntrack.h: a delete request without a tuple deletes all.
+_NETLINK_NETFILTER = 12
+_CONNTRACK_DELETE = 1 << 8 | 2
+_REQUEST_AND_ACK = 0x01 | 0x04
+_HEADER = struct.Struct("=IHHII")
+_ERROR = struct.Struct("=i")
+
+
 def flush_connections(pid: int) -> None:
-    """Make the connection tracking of a process's network namespace forget everything."""
+    """Make the connection tracking of a process's network namespace forget everything.
+
+    By hand, because pyroute2's `NFCTSocket.flush` leaves the entries where they are.
+
+    Raises:
+        LabError: the kernel refused.
+    """
+    request = _HEADER.pack(_HEADER.size + 4, _CONNTRACK_DELETE, _REQUEST_AND_ACK, 1, 0) + bytes(4)
     with inside_network_of(pid):
-        tracking = NFCTSocket()
-    try:
-        tracking.flush()
-    finally:
-        tracking.close()
+        netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
+    with netlink:
+        netlink.send(request)
+        (number,) = _ERROR.unpack_from(netlink.recv(4096), _HEADER.size)
+    if number:
+        raise LabError(f"cannot flush connection tracking: {os.strerror(-number)}")

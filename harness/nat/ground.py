@@ -67,6 +67,10 @@ class Ground:
             # Linux limits ICMP errors to one a second and peer; a test counts on each.
             node.write_sysctls({"net.ipv4.icmp_ratelimit": "0", "net.ipv6.icmp.ratelimit": "0"})
 
+    def stop(self) -> None:
+        """Take the lab down."""
+        self.lab.stop()
+
     def _node(self, name: str) -> LabNode:
         return self.lab.nodes[name]
 

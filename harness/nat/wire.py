@@ -106,8 +106,13 @@ class Wire:
             number = unconnected.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             done(OSError(number, os.strerror(number)) if number else None)
 
-        with contextlib.suppress(BlockingIOError):
+        try:
             unconnected.connect((to.address, to.port))
+        except BlockingIOError:
+            pass
+        except OSError as error:  # the other side was quicker: the pair of ports is connected already
+            done(error)
+            return
         self._selector.register(unconnected, selectors.EVENT_WRITE, finish)
 
     def forget(self, bound: socket.socket) -> None:

@@ -1,0 +1,74 @@
+"""A calibration's worker: one lab in one sandbox, in which case after case is tried; JSON lines in and out."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from harness.errors import OverlaybenchError
+from harness.lab.mounts import make_private
+from harness.lab.sandbox import run_as_init_check
+from harness.model.nat import NatBehaviour
+from harness.nat.cases import Case
+from harness.nat.ground import Ground
+from harness.nat.observation import Observation, differences
+from harness.nat.observe import observe_behaviour, observe_families, observe_lifetimes, observe_limits
+from harness.nat.wire import Wire
+
+
+def try_case(ground: Ground, case: Case, seed: int) -> dict[str, object]:
+    """Make the router behave as the case says, look, compare. An error is a result as well."""
+    began = time.monotonic()
+    seen = Observation()
+    wrong: tuple[str, ...] = ()
+    error = None
+    try:
+        ground.router(case.behaviour, seed)
+        with Wire() as wire:
+            seen = _look(ground, wire, case, random.Random(seed))  # offsets, no secrets
+        wrong = differences(case.behaviour, seen)
+    except (OverlaybenchError, ValueError) as failure:
+        error = str(failure)
+    return {
+        "observed": seen.as_dict(),
+        "differences": list(wrong),
+        "error": error,
+        "duration_s": round(time.monotonic() - began, 3),
+    }
+
+
+def _look(ground: Ground, wire: Wire, case: Case, rng: random.Random) -> Observation:
+    match case.kind:
+        case "behaviour":
+            return observe_behaviour(ground.field(wire), rng)
+        case "lifetimes":
+            return observe_lifetimes(ground.field(wire), case.behaviour)
+        case "limits":
+            return observe_limits(ground.field(wire))
+        case "families":
+            return observe_families(ground.field(wire), ground.field6(wire))
+    raise ValueError(f"no test of kind {case.kind}")
+
+
+def main() -> None:
+    """Serve cases until stdin ends."""
+    run_as_init_check()
+    # All packets of one processor keep their order, on which the tests' conclusions rest.
+    os.sched_setaffinity(0, {random.Random(int(sys.argv[1])).choice(sorted(os.sched_getaffinity(0)))})
+    with tempfile.TemporaryDirectory(prefix="overlaybench-") as folder:
+        make_private(Path(folder))
+        ground = Ground(Path(folder))
+        for line in sys.stdin:
+            order = json.loads(line)
+            case = Case(order["name"], order["kind"], NatBehaviour.model_validate(order["behaviour"]))
+            print(json.dumps(try_case(ground, case, order["seed"])), flush=True)
+        ground.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""What `calibrate nat` proves: every combination of axes that one pass can see, and those that take waiting. Pure."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from harness.model.nat import (
+    ALIASES,
+    Egress,
+    Filtering,
+    Hairpinning,
+    Mapping,
+    NatBehaviour,
+    Pooling,
+    PortAllocation,
+    Refresh,
+    Unsolicited,
+)
+
+Kind = Literal["behaviour", "lifetimes", "limits", "families", "port-mapping"]
+
+# Short, or a calibration would take as long as they are; that a rule's number counts is shown by two of them.
+LIFETIMES_S = (1, 2)
+SESSION_CAP = 10
+
+_MAPPINGS = (Mapping.EIM, Mapping.ADM, Mapping.APDM)
+_FILTERS = (Filtering.EIF, Filtering.ADF, Filtering.APDF)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One behaviour and the kind of test that it gets."""
+
+    name: str
+    kind: Kind
+    behaviour: NatBehaviour
+
+
+def all_cases() -> tuple[Case, ...]:
+    """Every case; names are unique."""
+    found: dict[str, Case] = {}
+    for case in itertools.chain(_aliases(), _grid(), _parameters(), _firewalls(), _lifetimes(), _limits(), _families()):
+        found.setdefault(case.name, case)
+    return tuple(found.values())
+
+
+def _case(kind: Kind, **axes: object) -> Case | None:
+    """A case, or None where the model refuses the combination."""
+    try:
+        behaviour = NatBehaviour.model_validate(axes)
+    except ValueError:
+        return None
+    return Case(f"{kind}:{behaviour.axes_label}", kind, behaviour)
+
+
+def _possible(cases: Iterator[Case | None]) -> Iterator[Case]:
+    return (case for case in cases if case is not None)
+
+
+def _aliases() -> Iterator[Case]:
+    for alias in ALIASES.values():
+        behaviour = alias.behaviour
+        if behaviour.ipv4:
+            yield Case(alias.name, "behaviour", behaviour)
+        if behaviour.ipv6_filtering is not None:
+            yield Case(f"{alias.name}:families", "families", behaviour)
+        if behaviour.port_mapping:
+            yield Case(f"{alias.name}:port-mapping", "port-mapping", behaviour)
+
+
+def _grid() -> Iterator[Case]:
+    axes = itertools.product(_MAPPINGS, _FILTERS, PortAllocation, Hairpinning, Pooling, Unsolicited)
+    return _possible(
+        _case(
+            "behaviour",
+            mapping=mapping,
+            filtering=filtering,
+            port_allocation=allocation,
+            hairpinning=hairpinning,
+            pooling=pooling,
+            pool_size=pool_size,
+            unsolicited=unsolicited,
+        )
+        for mapping, filtering, allocation, hairpinning, pooling, unsolicited in axes
+        for pool_size in ((1, 2) if pooling is Pooling.PAIRED else (2,))
+    )
+
+
+def _parameters() -> Iterator[Case]:
+    """The numbers of an axis, and what may be blocked, with every mapping."""
+    yield from _possible(
+        _case("behaviour", mapping=m, port_allocation=PortAllocation.SEQUENTIAL, port_step=step)
+        for m in _MAPPINGS
+        for step in (2, 5)
+    )
+    yield from _possible(
+        _case("behaviour", mapping=m, port_allocation=PortAllocation.BLOCK, port_block_size=size)
+        for m in _MAPPINGS
+        for size in (64, 4096)
+    )
+    yield from _possible(
+        _case("behaviour", mapping=m, filtering=f, egress=egress)
+        for m in _MAPPINGS
+        for f in _FILTERS
+        for egress in (Egress.NO_UDP, Egress.TCP_443)
+    )
+
+
+def _firewalls() -> Iterator[Case]:
+    for filtering in (Filtering.NONE, *_FILTERS):
+        for unsolicited in (Unsolicited.DROP, Unsolicited.REJECT):
+            for egress in Egress:
+                plain = {"mapping": Mapping.NONE, "filtering": filtering, "unsolicited": unsolicited, "egress": egress}
+                yield from _possible(iter([_case("behaviour", **plain)]))
+
+
+def _lifetimes() -> Iterator[Case]:
+    for lifetime_s in LIFETIMES_S:
+        lives = dict.fromkeys(("udp_lifetime_s", "tcp_established_lifetime_s", "tcp_transitory_lifetime_s"), lifetime_s)
+        yield from _possible(
+            _case("lifetimes", mapping=m, filtering=f, udp_refresh=refresh, **lives)
+            for m in (Mapping.NONE, *_MAPPINGS)
+            for f in _FILTERS
+            for refresh in Refresh
+            if lifetime_s == LIFETIMES_S[0] or m is Mapping.EIM
+        )
+
+
+def _limits() -> Iterator[Case]:
+    return _possible(
+        _case("limits", mapping=m, filtering=f, session_cap=SESSION_CAP)
+        for m in (Mapping.NONE, *_MAPPINGS)
+        for f in (Filtering.NONE, *_FILTERS)
+    )
+
+
+def _families() -> Iterator[Case]:
+    return _possible(
+        _case("families", mapping=m, filtering=f, ipv4=ipv4, ipv6_filtering=six)
+        for m, f, ipv4 in (
+            (Mapping.NONE, Filtering.NONE, False),
+            (Mapping.NONE, Filtering.NONE, True),
+            (Mapping.EIM, Filtering.APDF, True),
+            (Mapping.APDM, Filtering.APDF, True),
+        )
+        for six in (None, *Filtering)
+    )

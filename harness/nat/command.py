@@ -1,0 +1,50 @@
+"""`overlaybench calibrate nat`."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+import time
+
+import click
+
+from harness.errors import EXIT_EXPECTATION
+from harness.nat.calibrate import calibrate_nat, select_cases
+
+
+@click.command("nat")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document to stdout instead of a table.")
+@click.option("--jobs", type=click.IntRange(1, 64), default=2 * (os.cpu_count() or 1), show_default=True)
+@click.option("--only", multiple=True, metavar="PATTERN", help="Aliases or case names, `*` stands for anything.")
+@click.option("--seed", type=int, default=None, help="How early first packets come, where sequences start.")
+def calibrate_nat_command(as_json: bool, jobs: int, only: tuple[str, ...], seed: int | None) -> None:
+    """Prove every NAT behaviour on this machine: declared against observed. Exit 1 on any difference."""
+    seed = random.SystemRandom().randrange(2**31) if seed is None else seed
+    total = len(select_cases(only))
+    began = time.monotonic()
+    results = []
+    for result in calibrate_nat(jobs=jobs, only=only, seed=seed):
+        results.append(result)
+        if not result.passed:
+            said = "; ".join(result.differences) or result.error
+            click.echo(f"{result.name}: {said} (declared {result.declared}, seed {result.seed})", err=True)
+        elif not as_json:
+            click.echo(f"{result.name}: as declared, {result.duration_s:.2f} s")
+        if sys.stderr.isatty():
+            click.echo(f"\r{len(results)}/{total}", err=True, nl=False)
+    passed = sum(result.passed for result in results)
+    duration_s = time.monotonic() - began
+    if as_json:
+        document = {
+            "seed": seed,
+            "cases": len(results),
+            "passed": passed,
+            "duration_s": round(duration_s, 1),
+            "results": [result.as_dict() for result in sorted(results, key=lambda result: result.name)],
+        }
+        click.echo(json.dumps(document, indent=1))
+    click.echo(f"{passed} of {len(results)} behaviours are what they say; {duration_s:.0f} s, seed {seed}", err=True)
+    if passed != len(results):
+        sys.exit(EXIT_EXPECTATION)
