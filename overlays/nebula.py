@@ -6,8 +6,10 @@ send to each other through the lighthouse alone, by never learning each other's 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
 
 import yaml
 
@@ -19,12 +21,14 @@ from harness.overlay.contract import (
     Deployment,
     Endpoint,
     File,
+    GoBuild,
     InterfaceAddress,
     Layer,
     LogLine,
     Requirement,
     Service,
 )
+from overlays.addressing import addresses_of, check_options, server_of
 
 NETWORK = IPv4Network("10.10.0.0/24")
 PORT = 4242
@@ -37,36 +41,33 @@ class Nebula:
     modes: frozenset[Mode] = frozenset({"mesh", "direct", "relay"})
     layer: Layer = "L3"
     needs_server = True
+    program = "nebula"
+    address_flag = "-ip"
 
     def requirements(self) -> Sequence[Requirement]:
         """One Debian package holds both programs."""
         install = "apt-get install -y nebula"
         return (
-            Requirement(program="nebula", install=install, version_argv=("nebula", "-version")),
-            Requirement(program="nebula-cert", install=install),
+            Requirement(program="nebula", install=install, debian="nebula", version_argv=("nebula", "-version")),
+            Requirement(program="nebula-cert", install=install, debian="nebula"),
         )
 
     def render(self, trial: Trial) -> Deployment:
         """Configurations as text; nebula-cert makes keys and certificates on the server's node before the start."""
-        server = trial.topology.server
-        assert server is not None  # needs_server
-        nodes = (server, *trial.topology.members)
-        addresses = dict(zip(nodes, NETWORK.hosts(), strict=False))
-        certify = [
-            Command(
-                node=server, argv=("nebula-cert", "ca", "-name", "trial", "-out-crt", "ca.crt", "-out-key", "ca.key")
-            )
-        ]
+        check_options(trial)
+        server, addresses = server_of(trial), addresses_of(trial, NETWORK)
+        cert = f"{self.program}-cert"
+        argv = (cert, "ca", "-name", "trial", "-duration", "48h", "-out-crt", "ca.crt", "-out-key", "ca.key")
+        certify = [Command(node=server, argv=argv)]
         for node, address in addresses.items():
             cidr = f"{address}/{NETWORK.prefixlen}"
             out = ("-out-crt", f"../{node}/node.crt", "-out-key", f"../{node}/node.key")
-            certify += [
-                Command(node=server, argv=("nebula-cert", "sign", "-name", node, "-ip", cidr, *out)),
-            ]
-        certify += [Command(node=member, argv=("cp", f"../{server}/ca.crt", ".")) for member in trial.topology.members]
+            certify.append(Command(node=server, argv=(cert, "sign", "-name", node, self.address_flag, cidr, *out)))
+            if node != server:
+                certify.append(Command(node=node, argv=("cp", f"../{server}/ca.crt", ".")))
         files = [
             File(node=node, path="config.yml", text=yaml.safe_dump(_config(trial, node, addresses), sort_keys=False))
-            for node in nodes
+            for node in addresses
         ]
         return Deployment(
             files=tuple(files),
@@ -75,11 +76,11 @@ class Nebula:
                 Service(
                     name=f"nebula-{node}",
                     node=node,
-                    argv=("nebula", "-config", "config.yml"),
+                    argv=(self.program, "-config", "config.yml"),
                     ready=(LogLine(pattern="Nebula interface is active"), InterfaceAddress(address=addresses[node])),
                     after=() if node == server else (f"nebula-{server}",),
                 )
-                for node in nodes
+                for node in addresses
             ),
             endpoints={
                 member: Endpoint(address=addresses[member], interface=f"neb-{member}")
@@ -96,22 +97,42 @@ class Nebula:
         return "peer-reflexive" if mode in ("mesh", "direct") else None
 
     def claimed_path(self, src: str, dst: str, evidence: Mapping[str, str]) -> Verdict | None:
-        """What `src` last logged of a completed handshake: a UDP address of the peer, or a relay."""
-        del dst
-        claim: Verdict | None = None
-        for line in evidence.get(f"nebula-{src}", "").splitlines():
-            if "Handshake message received" not in line and "Handshake completed" not in line:
-                continue
-            if "relay" in line:
-                claim = "relayed"
-            elif f'certName="{src}"' not in line and "udpAddr" in line:
-                claim = "direct"
-        return claim
+        """What `src` last logged of a handshake with `dst`: a UDP address, or none because it came through a relay."""
+        said = re.findall(
+            rf'msg="Handshake message received".* certName="?{dst}"? .*$',
+            evidence.get(f"nebula-{src}", ""),
+            re.MULTILINE,
+        )
+        if not said:
+            return None
+        return "relayed" if 'udpAddr="<nil>"' in said[-1] or "(relayed)" in said[-1] else "direct"
+
+
+class NebulaGo(Nebula):
+    """The current release, built from source; Debian's is some years older."""
+
+    name = "nebula-go"
+    program = "nebula-go"
+    address_flag = "-networks"
+
+    def requirements(self) -> Sequence[Requirement]:
+        """Two programs of one Go module, named apart from Debian's."""
+        return tuple(
+            Requirement(
+                program=program,
+                install="overlaybench install nebula-go",
+                go=GoBuild(module=str(Path(__file__).parent / "go" / "nebula"), package=package),
+                version_argv=(program, "-version"),
+            )
+            for program, package in (
+                ("nebula-go", "github.com/slackhq/nebula/cmd/nebula"),
+                ("nebula-go-cert", "github.com/slackhq/nebula/cmd/nebula-cert"),
+            )
+        )
 
 
 def _config(trial: Trial, node: str, addresses: Mapping[str, IPv4Address]) -> dict[str, object]:
-    server = trial.topology.server
-    assert server is not None
+    server = server_of(trial)
     is_server, punches = node == server, trial.mode != "relay"
     relays = trial.mode in ("mesh", "relay")
     lighthouse: dict[str, object] = {"am_lighthouse": is_server, "interval": 10}
