@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import json
+import os
 import shutil
 import signal
 import sys
@@ -20,7 +22,7 @@ from harness.errors import OverlaybenchError
 from harness.lab.sandbox import sandbox_argv
 from harness.messages import Done, Job, Step, WantTurn
 from harness.model.trial import Trial
-from harness.outcome import Context, records_of, unmet
+from harness.outcome import Context, Throughputs, against_cell, records_of, throughputs, unmet
 from harness.overlay.contract import Overlay
 from harness.results.record import Record
 from harness.results.store import RunFolder
@@ -73,6 +75,7 @@ class Campaign:
         self.versions = versions
         self.progress = progress
         self.turns = Turns(jobs)
+        self.baselines: dict[tuple[str, int], Throughputs] = {}
         self.tally = Tally()
         self._granted: dict[str, asyncio.Event] = {}
         self._changed = asyncio.Event()
@@ -126,7 +129,7 @@ class Campaign:
             done = await self._in_worker(trial, overlay)
         self.turns.leave(trial.id)
         context = Context(self.run_id, overlay, self.versions.get(trial.overlay), started_at)
-        records = records_of(trial, done, time.monotonic() - began, context)
+        records = self._with_baseline(trial, records_of(trial, done, time.monotonic() - began, context))
         self.folder.append(records)
         complaints = unmet(trial, records)
         self.tally.outcomes[done.outcome] = self.tally.outcomes.get(done.outcome, 0) + 1
@@ -135,6 +138,16 @@ class Campaign:
             self.tally.errors.append(f"{trial.id}: {done.error}")
         self.progress.ended(trial, records, complaints)
         self._changed.set()
+
+    def _with_baseline(self, trial: Trial, records: list[Record]) -> list[Record]:
+        probe = trial.probes.throughput
+        if probe is None or probe.baseline != "cell":
+            return records
+        cell = (json.dumps(trial.params, sort_keys=True, default=str), trial.repeat)
+        if trial.mode == "underlay":
+            self.baselines[cell] = throughputs(records)
+            return records
+        return against_cell(records, self.baselines.get(cell, {}))
 
     async def _in_worker(self, trial: Trial, overlay: Overlay) -> Done:
         folder = self.folder.path / "trials" / trial.id
@@ -154,6 +167,7 @@ class Campaign:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
+                env={**os.environ, "OVERLAYBENCH_SPAWNED": repr(time.time())},
                 start_new_session=True,  # Ctrl-C in the terminal is for the orchestrator
                 limit=_LONGEST_LINE,
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from harness.messages import Done
@@ -123,6 +123,26 @@ def _never_measured(
         for dst in members[i + 1 :]
         if (metric, src, dst) not in measured
     ]
+
+
+Throughputs = dict[tuple[str | None, str | None], float]
+
+
+def throughputs(records: Sequence[Record]) -> Throughputs:
+    """A trial's TCP throughput in Mbit/s by direction."""
+    return {(r.src, r.dst): r.value for r in records if r.metric == "tcp_throughput_mbit" and r.value is not None}
+
+
+def against_cell(records: Sequence[Record], underlay: Throughputs) -> list[Record]:
+    """The records, and behind each throughput the underlay's of the same cell and the ratio of the two."""
+    completed: list[Record] = []
+    for record in records:
+        completed.append(record)
+        below = underlay.get((record.src, record.dst), 0.0)
+        if record.metric == "tcp_throughput_mbit" and record.value is not None and below > 0:
+            completed.append(replace(record, metric="underlay_tcp_throughput_mbit", value=below))
+            completed.append(replace(record, metric="tcp_throughput_ratio", unit="1", value=record.value / below))
+    return completed
 
 
 def unmet(trial: Trial, records: Sequence[Record]) -> list[str]:

@@ -72,6 +72,8 @@ def expand(loaded: LoadedScenario, oracle: Callable[[Trial], tuple[str, ...]] | 
             for (cell, topology), overlay in itertools.product(zip(cells, topologies, strict=True), overlays)
         ]
         random.Random(f"{scenario.seed}/{repeat}").shuffle(block)  # noqa: S311  # order, not secrecy
+        if scenario.probes.throughput is not None and scenario.probes.throughput.baseline == "cell":
+            block.sort(key=lambda trial: trial.mode != "underlay")  # the others need its figures
         trials += block
     if not trials:
         raise ScenarioError([loaded.document.problem((), "the matrix expands to nothing")])
@@ -122,6 +124,9 @@ def _check(loaded: LoadedScenario) -> Iterator[Problem]:
             if text is not None and (document.line_of(location), text) not in seen:
                 seen.add((document.line_of(location), text))
                 yield document.problem(location, text)
+    throughput = scenario.probes.throughput
+    if throughput is not None and throughput.baseline == "cell" and "underlay" not in scenario.overlays:
+        yield document.problem(("probes", "throughput", "baseline"), "`cell` needs `underlay` among the overlays")
     for name, text in topology.check(first_of_each).items():
         if name not in given:
             yield document.problem(("topology",), text)

@@ -6,6 +6,7 @@ Started by the campaign as `python -m harness.worker FOLDER` inside a sandbox; F
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sys
 import time
@@ -14,8 +15,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from harness.checks import check_links
 from harness.deploy import RunningOverlay
-from harness.errors import OverlaybenchError, OverlayError
+from harness.errors import LabNotAsDeclared, OverlaybenchError, OverlayError
 from harness.lab import counters
 from harness.lab.baseline import open_underlay
 from harness.lab.mounts import make_private
@@ -51,15 +53,16 @@ class Channel:
 class TrialRun:
     """The state of one trial while it runs."""
 
-    def __init__(self, job: Job, folder: Path, channel: Channel, began: float) -> None:
+    def __init__(self, job: Job, folder: Path, channel: Channel, spawned: float) -> None:
         self.trial: Trial = job.trial
         self.deployment = job.deployment
         self.folder = folder
         self.channel = channel
-        self.began = began
+        self.spawned = spawned
         self.measurements: list[Measurement] = []
         self.nat_observed: dict[str, str] = {}
         self.claims: dict[str, str] = {}
+        self.turn: Turn = "wait"
         self.lab = Lab(job.trial.topology, seed=job.trial.seed, link_choice=job.trial.links, workdir=folder)
         self.overlay = RunningOverlay(self.lab, job.deployment, folder)
 
@@ -78,6 +81,24 @@ class TrialRun:
                 tap.close()
                 self._measure_over_overlay()
         self.overlay.stop()
+        self._account_for_links()
+
+    def _account_for_links(self) -> None:
+        """What the link backend says of its own punctuality; a lab that was late is no lab.
+
+        Raises:
+            LabNotAsDeclared: the backend broke its bound.
+        """
+        if self.lab.links is None:
+            return
+        account = self.lab.links.accounting()
+        (self.folder / "links.json").write_text(json.dumps(account.as_dict(), indent=1))
+        lateness_us = account.lateness_us(0.99)
+        if lateness_us is not None:
+            self._measured("lab", "link_lateness_p99_us", "us", lateness_us)
+        violation = account.violation()
+        if violation is not None:
+            raise LabNotAsDeclared(violation)
 
     def _build(self) -> None:
         started = time.monotonic()
@@ -86,7 +107,8 @@ class TrialRun:
         for name, ruleset in self.lab.rulesets.items():
             (self.folder / f"{name}.nft").write_text(ruleset)
         counters.install(self.lab.watched_ports())
-        self._measured("lab", "fixed_overhead_s", "s", time.time() - self.began)
+        self._step("checking the lab")
+        check_links(self.lab)
 
     @contextlib.contextmanager
     def _tapping(self) -> Iterator[Tap]:
@@ -102,6 +124,7 @@ class TrialRun:
         self.overlay.start()
         if self.deployment.services:
             self._measured("deploy", "time_to_ready_s", "s", time.monotonic() - started)
+        self._measured("lab", "fixed_overhead_s", "s", time.time() - self.spawned - (time.monotonic() - started))
 
     def _targets(self, label: str = "overlay") -> list[Target]:
         members = self.trial.topology.members
@@ -133,42 +156,41 @@ class TrialRun:
         self.overlay.check_alive()
 
     def _measure_over_overlay(self) -> None:
-        """Latency beside other quiet trials, then everything that loads the machine, alone."""
-        probes = self.trial.probes
+        """Latency beside other quiet trials, load alone, and both again without the overlay."""
+        latency, throughput = self.trial.probes.latency, self.trial.probes.throughput
         unconnected = [m.error for m in self.measurements if m.metric == "connect_success" and m.value == 0.0]
         if unconnected:
             raise OverlayError(str(unconnected[0]))
-        samples = {}
-        if probes.latency is not None:
-            self.channel.want("quiet")
-            self._step("measuring latency")
-            samples = {(t.src, t.dst): sample_rtt(t, probes.latency) for t in self._targets()}
-        if probes.latency is None and probes.throughput is None:
-            return
-        baseline = not self.deployment.open_underlay
-        if probes.throughput is not None or baseline:
-            self.channel.want("alone")
-        over = {}
-        if probes.throughput is not None:
-            self._step("measuring throughput")
-            over = {(t.src, t.dst): measure_throughput(t, probes.throughput) for t in self._targets()}
+        pairs = {(target.src, target.dst): target for target in self._targets()}
+        samples, over, samples_under, under = {}, {}, {}, {}
+        if latency is not None:
+            self._turn("quiet", "measuring latency")
+            samples = {pair: sample_rtt(target, latency) for pair, target in pairs.items()}
+        if throughput is not None:
+            self._turn("alone", "measuring throughput")
+            over = {pair: measure_throughput(target, throughput) for pair, target in pairs.items()}
         self.overlay.check_alive()
         self.overlay.stop()
-        under_samples, under = {}, {}
-        if baseline:
-            self._step("measuring the underlay")
+        if not self.deployment.open_underlay:
+            bare = {(target.src, target.dst): target for target in self._targets("underlay")}
             with open_underlay(self.lab):
-                for t in self._targets("underlay"):
-                    if probes.latency is not None:
-                        under_samples[t.src, t.dst] = sample_rtt(t, probes.latency)
-                    if probes.throughput is not None:
-                        under[t.src, t.dst] = measure_throughput(t, probes.throughput)
-        for t in self._targets():
-            pair = (t.src, t.dst)
+                if throughput is not None and throughput.baseline == "lab":
+                    self._step("measuring the underlay's throughput")
+                    under = {pair: measure_throughput(target, throughput) for pair, target in bare.items()}
+                if latency is not None:
+                    self._turn("quiet", "measuring the underlay's latency")
+                    samples_under = {pair: sample_rtt(target, latency) for pair, target in bare.items()}
+        for pair, target in pairs.items():
             if pair in samples:
-                self.measurements += summarise_rtt(t, samples[pair], under_samples.get(pair))
+                self.measurements += summarise_rtt(target, samples[pair], samples_under.get(pair))
             if pair in over:
-                self.measurements += summarise_throughput(t, over[pair], under.get(pair))
+                self.measurements += summarise_throughput(target, over[pair], under.get(pair))
+
+    def _turn(self, turn: Turn, text: str) -> None:
+        if self.turn != turn:
+            self.channel.want(turn)
+            self.turn = turn
+        self._step(text)
 
     def _measured(self, probe: str, metric: str, unit: str, value: float) -> None:
         self.measurements.append(Measurement(probe=probe, metric=metric, unit=unit, value=value))
@@ -179,14 +201,14 @@ class TrialRun:
 
 def main() -> None:
     """The worker's entry: run the job in FOLDER and report."""
-    began = time.time()
+    spawned = float(os.environ.get("OVERLAYBENCH_SPAWNED", time.time()))
     run_as_init_check()
     channel = Channel()
     folder = Path(sys.argv[1]).resolve()
     os.chdir(folder)
     job = Job.model_validate_json((folder / "job.json").read_text())
     make_private(folder)
-    run = TrialRun(job, folder, channel, began)
+    run = TrialRun(job, folder, channel, spawned)
     outcome, error = "ok", None
     try:
         run.run()
@@ -203,6 +225,7 @@ def main() -> None:
             nat_observed=run.nat_observed,
             link_backend=run.lab.link_backend,
             claims=run.claims,
+            sysctls=run.lab.sysctls,
         )
     )
 

@@ -14,6 +14,7 @@ from harness.lab.namespace import release_namespaces
 from harness.lab.node import LabNode
 from harness.lab.wires import EmulatedLink, LabBridge, LabLink, LinkSpace
 from harness.link.backend import RunningLinks
+from harness.link.hoststack import ALLOWED_CONGESTION_CONTROL, RECORDED, node_sysctls, pick_congestion_control
 from harness.mininet_class import import_topo
 from harness.model.link import LinkProfile, parse_link
 from harness.model.topology import Attachment, Router, Topology
@@ -79,6 +80,7 @@ class Lab:
         self.links: RunningLinks | None = None
         self.link_backend: str = "none"
         self.rulesets: dict[str, str] = {}
+        self.sysctls: dict[str, str] = {}
         self._space: LinkSpace | None = None
 
     @property
@@ -105,6 +107,7 @@ class Lab:
         self.net = LabNet(_PlannedTopo(topology=self.topology, space=self._space))
         for name in self.topology.plugs():
             self._configure(name)
+        self._settle_hosts()
         if self._space is not None:
             self.links = self._space.start(seed=self.seed, workdir=self.workdir)
             self.link_backend = self._space.backend.name
@@ -119,9 +122,19 @@ class Lab:
         _translate_links(topo, self._space)
         self.net = LabNet(topo)
         self.net.start()
+        self._settle_hosts()
         if self._space.cables:
             self.links = self._space.start(seed=self.seed, workdir=self.workdir)
             self.link_backend = self._space.backend.name
+
+    def _settle_hosts(self) -> None:
+        """Give every host the same TCP, whatever the machine's own is; `sysctls` keeps what was set, as read back."""
+        nodes = [node for node in self.nodes.values() if isinstance(node, LabNode)]
+        allowed = nodes[0].read_sysctls([ALLOWED_CONGESTION_CONTROL])[ALLOWED_CONGESTION_CONTROL]
+        settings = node_sysctls(pick_congestion_control(allowed))
+        for node in nodes:
+            node.write_sysctls(settings)
+        self.sysctls = nodes[0].read_sysctls([*settings, *RECORDED])
 
     def _configure(self, name: str) -> None:
         node = self.nodes[name]

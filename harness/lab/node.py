@@ -160,6 +160,12 @@ class LabNode(QuietNode):
                 except OSError as error:
                     raise LabError(f"node {self.name}: sysctl {key}={value}: {error.strerror}") from error
 
+    def read_sysctls(self, names: Sequence[str]) -> dict[str, str]:
+        """The node's own values, without those that this kernel or namespace does not have."""
+        with inside_network_of(self.pid):
+            paths = {name: Path("/proc/sys", *name.split(".")) for name in names}
+            return {name: " ".join(path.read_text().split()) for name, path in paths.items() if path.exists()}
+
     def _netlink_call(self, kind: str, verb: str, **arguments: Any) -> None:
         try:
             getattr(self.netlink, kind)(verb, **arguments)

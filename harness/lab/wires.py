@@ -13,9 +13,11 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from harness.errors import EnvironmentError_, LabError
+from harness.lab.namespace import inside_network_of
 from harness.lab.node import LabNode, QuietNode
 from harness.link.backend import Cable, LinkBackend, RunningLinks
 from harness.link.choose import choose_backend
+from harness.link.offload import carries_bundles, outer_offloads, set_offloads
 from harness.model.link import LinkProfile
 
 
@@ -133,7 +135,8 @@ class LinkSpace:
         refusals = self.backend.refusals(profile)
         if refusals:
             raise EnvironmentError_(f"link {name} ({profile.label}): {'; '.join(refusals)}", "another `links:` backend")
-        self.cables.append(Cable(name=name, profile=profile, near=near, far=far))
+        bundles = carries_bundles(self.backend.name, profile)
+        self.cables.append(Cable(name=name, profile=profile, near=near, far=far, bundles=bundles))
 
     def start(self, *, seed: int, workdir: Path) -> RunningLinks:
         """Start the backend on all cables noted so far."""
@@ -150,6 +153,10 @@ class EmulatedLink(LabLink):
     def __init__(self, node1: Any, node2: Any, space: LinkSpace, profile: LinkProfile, **params: Any) -> None:
         self._space, self._profile = space, profile
         super().__init__(node1, node2, **params)
+        off = tuple(outer_offloads(space.backend.name, profile))
+        for interface in (self.intf1, self.intf2):
+            with inside_network_of(interface.node.pid):
+                set_offloads(interface.name, off, on=False)
 
     def makeIntfPair(  # type: ignore[override]  # noqa: N802  # an instance knows its space, a class does not
         self,
