@@ -10,22 +10,24 @@ from harness.lab import syscalls
 PRIVATE_DIRS = ("/run", "/dev/shm")
 
 
-def make_private(writable: Path) -> None:
+def make_private(writable: Path | None) -> None:
     """Make the caller's mount namespace safe to run unknown daemons in.
 
     An overlay that edits /etc/resolv.conf or writes to /var must fail loudly instead of changing the machine.
 
     Args:
-        writable: the one folder of the machine that stays writable; must exist.
+        writable: the one folder of the machine that stays writable, if any; must exist.
 
     Raises:
         LabError: the kernel refused.
     """
     try:
         syscalls.mount("none", "/", flags=syscalls.MS_REC | syscalls.MS_PRIVATE)
-        syscalls.mount(str(writable), writable, flags=syscalls.MS_BIND)
+        if writable is not None:
+            syscalls.mount(str(writable), writable, flags=syscalls.MS_BIND)
         syscalls.set_read_only("/", True, recursive=True)
-        syscalls.set_read_only(writable, False)
+        if writable is not None:
+            syscalls.set_read_only(writable, False)
         syscalls.set_read_only("/proc", False)  # /proc/sys/net is per network namespace and ours to set
         syscalls.mount("sysfs", "/sys", "sysfs", syscalls.MS_NOSUID | syscalls.MS_NODEV)
         for directory in PRIVATE_DIRS:

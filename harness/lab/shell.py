@@ -1,0 +1,40 @@
+"""Runs inside a sandbox: a lab and Mininet's CLI on it, for `overlaybench shell`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import mininet.log
+from mininet.cli import CLI
+
+from harness.errors import OverlaybenchError
+from harness.lab.mounts import make_private
+from harness.lab.network import Lab
+from harness.lab.sandbox import run_as_init_check
+from harness.model.topology import Topology
+
+
+def main() -> None:
+    """`python -m harness.lab.shell TOPOLOGY_JSON [COMMANDS_FILE]`."""
+    run_as_init_check()
+    topology = Topology.model_validate_json(sys.argv[1])
+    commands = sys.argv[2] if len(sys.argv) > 2 else None
+    # Mininet logs to stderr, the output of commands included; data belongs on stdout.
+    for handler in mininet.log.lg.handlers:
+        handler.setStream(sys.stdout)
+    make_private(None)
+    workdir = Path("/run/overlaybench")
+    workdir.mkdir()
+    lab = Lab(topology, seed=0, link_choice="auto", workdir=workdir)
+    try:
+        lab.start()
+    except OverlaybenchError as error:
+        print(f"overlaybench: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from error
+    CLI(lab.net, script=commands)
+    lab.stop()
+
+
+if __name__ == "__main__":
+    main()
