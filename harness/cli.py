@@ -6,11 +6,13 @@ Commands are loaded when they are called, so that `--help` is instant and `repor
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 import click
 
 from harness.errors import EXIT_HARNESS, OverlaybenchError, ScenarioError
+from harness.overlay.search_path import search_path
 
 _COMMANDS = {
     "doctor": "harness.commands.doctor:doctor_command",
@@ -71,6 +73,7 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point: every error of ours becomes its line on stderr and its exit code."""
+    os.environ["PATH"] = search_path()
     try:
         cli.main(standalone_mode=False)
     except ScenarioError as error:

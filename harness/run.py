@@ -31,6 +31,7 @@ from harness.machine import describe_machine, git_commit, overlay_version, tool_
 from harness.model.trial import Trial
 from harness.oracle import expected_verdicts
 from harness.overlay.contract import Overlay
+from harness.overlay.install import missing as missing_requirements
 from harness.overlay.registry import load_overlay, overlay_names
 from harness.plan import LoadedScenario, expand, select
 from harness.progress import progress_for
@@ -169,8 +170,7 @@ def require_machine(overlays: Mapping[str, Overlay]) -> None:
     for name, overlay in overlays.items():
         missing |= {
             f"the program `{requirement.program}` (overlay {name})": requirement.install
-            for requirement in overlay.requirements()
-            if shutil.which(requirement.program) is None
+            for requirement in missing_requirements(overlay.requirements())
         }
     needs_tun = [name for name, overlay in overlays.items() if overlay.layer in ("L2", "L3") and name != "underlay"]
     if needs_tun and not os.access("/dev/net/tun", os.R_OK | os.W_OK):

@@ -26,6 +26,7 @@ from harness.lab.sandbox import run_as_init_check
 from harness.lab.tap import Tap
 from harness.messages import Done, Job, Step, Turn, WantTurn
 from harness.model.trial import Trial
+from harness.overlay.search_path import search_path
 from harness.probes.latency import sample_rtt, summarise_rtt
 from harness.probes.measurement import Measurement, Target
 from harness.probes.path import measure_path
@@ -203,6 +204,7 @@ def main() -> None:
     """The worker's entry: run the job in FOLDER and report."""
     spawned = float(os.environ.get("OVERLAYBENCH_SPAWNED", time.time()))
     run_as_init_check()
+    os.environ["PATH"] = search_path()
     channel = Channel()
     folder = Path(sys.argv[1]).resolve()
     os.chdir(folder)
