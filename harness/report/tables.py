@@ -114,7 +114,10 @@ def middle(values: pd.Series, deadlines: pd.Series | None = None, digits: int = 
 def percent(values: pd.Series) -> str:
     """The median of ratios as a percentage."""
     counted = as_floats(values.dropna())
-    return f"{100 * statistics.middle(counted):.0f} %" if counted.size else NOTHING
+    if not counted.size:
+        return NOTHING
+    share = 100 * statistics.middle(counted)
+    return f"{share:.0f} %" if share >= 10 else f"{share:.1f} %"
 
 
 def left_out(outcomes: pd.Series | Sequence[str]) -> str:
