@@ -1,0 +1,282 @@
+"""How well links are emulated: accuracy, throughput, rate, loss, memory; beside a bare cable and vde2's wirefilter.
+
+    python -m bench.link [--json] [--only SECTION]...
+
+Every section runs in a sandbox of its own, and what is compared is measured in the same one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from harness.link.backend import Cable
+from harness.link.choose import choose_backend
+from harness.link.offload import WHOLE_FRAMES, set_offloads
+from harness.link.rig import A_ADDRESS, B_ADDRESS, Rig, inside_network_of, python, run, sandboxed
+from harness.link.traffic import Seen, Stream, run_stream
+from harness.link.userlink_backend import UserlinkLinks
+from harness.model.link import parse_link
+
+DELAY_MS = 10.0
+PROBE = Stream(6000, 1000, 200)
+
+
+@contextlib.contextmanager
+def rig(spec: Any, backend: str = "userlink") -> Iterator[Rig]:
+    """A rig with its own scratch folder."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Rig(choose_backend(backend), parse_link(spec), seed=1, workdir=Path(folder)) as made,
+    ):
+        yield made
+
+
+@contextlib.contextmanager
+def hogs(count: int) -> Iterator[None]:
+    """Processes that take all the processor time they can get."""
+    running = [subprocess.Popen(["sh", "-c", "while :; do :; done"]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+
+
+def stream_through(made: Rig, stream: Stream = PROBE) -> Seen:
+    """The stream from a to b."""
+    ends = made.udp_socket(made.a, A_ADDRESS), made.udp_socket(made.b, B_ADDRESS)
+    return run_stream(stream, *ends, patience_s=0.3)
+
+
+def errors_us(seen: Seen, delay_ms: float) -> dict[str, float]:
+    """Percentiles of (one-way delay - declared delay)."""
+    errors = (np.array(seen.delays_ms) - delay_ms) * 1000
+    names = {"p1": 1, "p50": 50, "p95": 95, "p99": 99, "p99.9": 99.9}
+    return {name: round(float(np.percentile(errors, q)), 1) for name, q in names.items()}
+
+
+def accuracy() -> dict[str, Any]:
+    """One-way delay error of a 10 ms link at 1,000 packets a second."""
+    # The sender must not be what is late beside the hogs; they do not inherit its priority.
+    with contextlib.suppress(PermissionError):
+        os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+    found: dict[str, Any] = {}
+    with rig("ideal") as made:
+        found["bare cable"] = errors_us(stream_through(made), 0)
+    for name, count in (("idle", 0), ("two hogs", 2)):
+        with rig({"delay_ms": DELAY_MS}) as made, hogs(count):
+            found[name] = errors_us(stream_through(made), DELAY_MS)
+            assert made.links is not None
+            account = made.links.accounting()
+            found[name]["helper_lateness_p99"] = round(account.lateness_us(0.99) or 0, 1)
+            found[name]["helper_realtime"] = account.realtime
+    with wirefilter() as made_or_text:
+        if isinstance(made_or_text, str):
+            found["wirefilter"] = made_or_text
+        else:
+            found["wirefilter"] = errors_us(stream_through(made_or_text), DELAY_MS)
+            ours, theirs = (abs(found[name]["p99"]) for name in ("idle", "wirefilter"))
+            found["p99 of wirefilter over ours"] = round(theirs / ours, 1)
+    found["targets"] = {"idle": {"p50": 60, "p99": 200}, "two hogs": {"p50": 20, "p99": 60}}
+    return found
+
+
+def tcp_mbit(made: Rig, seconds: int = 6) -> float:
+    """Goodput in Mbit/s of one TCP stream from a to b, without its first two seconds."""
+    server = subprocess.Popen(
+        ["nsenter", "--target", str(made.b), "--net", "iperf3", "-s", "-1", "--forceflush"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert server.stdout is not None
+    while "listening" not in server.stdout.readline():
+        pass
+    # By socket: a kernel with another default keeps cubic from namespaces.
+    client = ["iperf3", "-c", B_ADDRESS, "-J", "-Z", "-C", "cubic", "-O", "2", "-t", str(seconds)]
+    said = json.loads(run("nsenter", "--target", str(made.a), "--net", *client))
+    server.wait()
+    return round(said["end"]["sum_received"]["bits_per_second"] / 1e6, 1)
+
+
+def throughput() -> dict[str, Any]:
+    """One TCP stream over a 10 ms link, in single frames and in bundles of segments, and over a bare cable."""
+    found: dict[str, Any] = {}
+    with rig("ideal") as made:
+        found["bare cable, offloads on, Mbit/s"] = tcp_mbit(made)
+        for pid in (made.a, made.b):
+            with inside_network_of(pid):
+                set_offloads("eth0", WHOLE_FRAMES, on=False)
+        found["bare cable, offloads off, Mbit/s"] = tcp_mbit(made)
+    # Whatever treats single frames keeps the link from carrying bundles; a flipped bit in 10^9 frames does no more.
+    for name, spec in (
+        ("single frames", {"delay_ms": DELAY_MS, "corrupt_percent": 1e-7}),
+        ("bundles", {"delay_ms": DELAY_MS}),
+    ):
+        with rig(spec) as made:
+            assert made.links is not None
+            mbit = tcp_mbit(made)
+            account = made.links.accounting()
+            assert account.cpu_s is not None
+            assert account.wall_s is not None
+            found[f"{name}, Mbit/s"] = mbit
+            found[f"{name}, helper's share of a processor"] = round(account.cpu_s / account.wall_s, 2)
+            found[f"{name}, what accounting says"] = account.violation()
+    # Accuracy of the link that carries bundles is the one of section `accuracy`; here it is under load.
+    with wirefilter() as made_or_text:
+        found["wirefilter, Mbit/s"] = made_or_text if isinstance(made_or_text, str) else tcp_mbit(made_or_text)
+    found["targets"] = {"single frames, Mbit/s": 1500, "bundles, Mbit/s": 4000}
+    return found
+
+
+def rates() -> dict[str, Any]:
+    """Error of the rate in percent, from 1 to 500 Mbit/s, by UDP at a tenth more than it."""
+    found: dict[str, Any] = {}
+    for rate in (1, 5, 20, 100, 250, 500):
+        size = 1472
+        gap_us = (size + 14) * 8 / rate / 1.1
+        with rig({"delay_ms": 1, "rate_mbit": rate, "queue_ms": 50}) as made:
+            seen = stream_through(made, Stream(int(4e6 / gap_us) if rate < 10 else int(2e6 / gap_us), gap_us, size))
+        # Behind a queue every packet follows the one before it; a sender that was late left a gap, which is no rate.
+        gaps = np.diff([at for _, at in seen.arrived])
+        nominal = (size + 14) * 8000 / rate
+        queued = gaps[gaps < max(2e6, 10 * nominal)]
+        found[f"{rate} Mbit/s"] = round(100 * (nominal / float(np.mean(queued)) - 1), 3)
+    found["target, percent"] = 1
+    return found
+
+
+def losses() -> dict[str, Any]:
+    """Loss over 100,000 packets against its 99 % binomial interval."""
+    found: dict[str, Any] = {}
+    for percent in (0.1, 1.0, 10.0):
+        stream = Stream(100_000, 40, 100)
+        with rig({"delay_ms": 1, "loss_percent": percent}) as made:
+            seen = stream_through(made, stream)
+        low, high = stats.binom.interval(0.99, stream.count, percent / 100)
+        found[f"{percent:g} %"] = {"lost": seen.lost, "interval": [int(low), int(high)], "ok": low <= seen.lost <= high}
+    return found
+
+
+def many_links() -> dict[str, Any]:
+    """200 links in one process: its memory, and the time to start it."""
+    count = 200
+    for number in range(count):
+        run(*f"ip link add n{number} type veth peer name x{number}".split())
+        run(*f"ip link add f{number} type veth peer name y{number}".split())
+        for side in "nf":
+            run(*f"ip link set {side}{number} up".split())
+    profile = parse_link("lte")
+    cables = [Cable(str(number), profile, f"n{number}", f"f{number}") for number in range(count)]
+    with tempfile.TemporaryDirectory() as folder:
+        begin = time.monotonic()
+        links = choose_backend("userlink").start(cables, netns_pid=os.getpid(), seed=1, workdir=Path(folder))
+        started_s = time.monotonic() - begin
+        assert isinstance(links, UserlinkLinks)
+        usage = links.usage()
+        links.close()
+    return {
+        "resident_mb": round(usage["resident_kb"] / 1024, 2),
+        "start_s": round(started_s, 3),
+        "target": {"resident_mb": 10},
+    }
+
+
+def ideal() -> dict[str, Any]:
+    """What an unimpaired link costs beside a bare veth pair: nothing is in its path, so the ratio is one."""
+    found: dict[str, Any] = {}
+    with rig("ideal") as made:
+        found["ideal link, one-way us"] = errors_us(stream_through(made), 0)
+        found["helper"] = None if made.links is None else "present"
+    return found
+
+
+@contextlib.contextmanager
+def wirefilter() -> Iterator[Rig | str]:
+    """a and b joined by vde2's wirefilter with the same delay; a text where it is not installed."""
+    missing = [name for name in ("wirefilter", "vde_switch") if shutil.which(name) is None]
+    if missing:
+        yield "not installed: apt-get install -y vde2"
+        return
+    with tempfile.TemporaryDirectory() as folder, rig("ideal") as made, contextlib.ExitStack() as stack:
+        for side, pid, own, other in (("a", made.a, A_ADDRESS, "b"), ("b", made.b, B_ADDRESS, "a")):
+            enter = ["nsenter", "--target", str(pid), "--net"]
+            run(*enter, *["ip", "link", "delete", "eth0"]) if side == "a" else None
+            switch = ["vde_switch", "-s", f"{folder}/{side}", "-tap", "eth0"]
+            _background(stack, [*enter, *switch])
+            mac = {"a": "02:00:00:00:00:0a", "b": "02:00:00:00:00:0b"}
+            address = {"a": A_ADDRESS, "b": B_ADDRESS}
+            _until(
+                lambda enter=enter: subprocess.run(
+                    [*enter, "ip", "link", "show", "eth0"], capture_output=True, check=False
+                )
+            )
+            run(*enter, *f"ip link set eth0 address {mac[side]} up".split())
+            run(*enter, *f"ip address add {own}/24 dev eth0".split())
+            run(*enter, *f"ip neighbour add {address[other]} lladdr {mac[other]} dev eth0".split())
+        _background(stack, ["wirefilter", "-v", f"{folder}/a:{folder}/b", "-d", f"{DELAY_MS:g}"])
+        enter_a = ["nsenter", "--target", str(made.a), "--net"]
+        _until(lambda: subprocess.run([*enter_a, "ping", "-c1", "-W1", B_ADDRESS], capture_output=True, check=False))
+        yield made
+
+
+def _background(stack: contextlib.ExitStack, argv: list[str]) -> None:
+    process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    stack.callback(process.wait)
+    stack.callback(process.kill)
+
+
+def _until(attempt: Callable[[], subprocess.CompletedProcess[bytes]]) -> None:
+    deadline = time.monotonic() + 10
+    while attempt().returncode:
+        if time.monotonic() > deadline:
+            raise TimeoutError("wirefilter did not come up")
+        time.sleep(0.05)
+
+
+SECTIONS: dict[str, Callable[[], dict[str, Any]]] = {
+    "accuracy": accuracy,
+    "throughput": throughput,
+    "rates": rates,
+    "losses": losses,
+    "many_links": many_links,
+    "ideal": ideal,
+}
+
+
+def main() -> None:
+    """Run the sections asked for, each in a sandbox."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="print everything as JSON at the end")
+    parser.add_argument("--only", action="append", choices=SECTIONS, help="only this section; may be repeated")
+    parser.add_argument("--inside", choices=SECTIONS, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.inside:
+        print(json.dumps(SECTIONS[options.inside]()))
+        return
+    results: dict[str, Any] = {}
+    for name in options.only or SECTIONS:
+        argv = sandboxed(python("bench.link", "--inside", name))
+        done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True)
+        results[name] = json.loads(done.stdout)
+        print(f"{name}: {json.dumps(results[name], indent=1)}", file=sys.stderr)
+    if options.json:
+        print(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    main()

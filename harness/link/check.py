@@ -1,0 +1,186 @@
+"""The short check of a trial's links: do round trips take what the declared profiles add up to?
+
+One echo after another through every path at once, so that the whole takes little more than the longest round trip. It
+catches the link that silently runs unimpaired, is impaired twice or in one direction only; `calibrate link` does the
+rest.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import statistics
+import struct
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from harness.errors import LabNotAsDeclared
+from harness.link.rig import inside_network_of
+from harness.model.link import Direction, LinkProfile
+
+ECHOES: Final = 8
+GAP_S: Final = 0.01
+# What hosts, bridges and a waking process add: the bound of lateness in both directions.
+SLACK_MS: Final = 2.0
+_ECHO: Final = struct.Struct("!BBHHHQ")
+_ECHO_FRAME_BYTES: Final = 14 + 20 + _ECHO.size
+
+
+@dataclass(frozen=True)
+class PathToCheck:
+    """From a node (a process in its namespace) to an IPv4 address, over `links`: those of both ends, in any order.
+
+    The round trip passes each link up and down once, so that directions need not be told apart.
+    """
+
+    name: str
+    from_pid: int
+    to_address: str
+    links: tuple[LinkProfile, ...]
+
+
+@dataclass(frozen=True)
+class PathObserved:
+    """What was declared for a path and what was seen, in ms; `rtt_ms` is the median, None without any answer."""
+
+    name: str
+    declared_rtt_ms: float
+    low_ms: float
+    high_ms: float
+    rtt_ms: float | None
+    sent: int
+    answered: int
+
+    @property
+    def problem(self) -> str | None:
+        """Why the path is not as declared, in words; None where it is."""
+        if self.rtt_ms is None:
+            return f"path {self.name}: none of {self.sent} echoes was answered"
+        if self.low_ms <= self.rtt_ms <= self.high_ms:
+            return None
+        return (
+            f"path {self.name}: round trips take {self.rtt_ms:.2f} ms, the declared links add up to "
+            f"{self.declared_rtt_ms:.2f} ms ({self.low_ms:.2f} to {self.high_ms:.2f})"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {**asdict(self), "problem": self.problem}
+
+
+def rtt_bounds_ms(links: Sequence[LinkProfile]) -> tuple[float, float, float]:
+    """Declared round-trip time of an echo over empty links, and the bounds of the median of a few, in ms (pure)."""
+    ways = [way for link in links for way in (link.up, link.down)]
+    declared = sum(way.delay_ms + _serialisation_ms(way) for way in ways)
+    # Jitter has mean 0, but order is kept: echoes a few ms apart push each other back, never forth.
+    spread = sum(_widest_jitter_ms(way) for way in ways)
+    slack = max(SLACK_MS, 0.05 * declared)
+    # A frame that reorders skips its delay; the median of eight then stays where it was below a quarter of such frames.
+    return declared, max(0.0, declared - spread - 0.05 * declared - 0.2), declared + spread + slack
+
+
+def check_paths(paths: Sequence[PathToCheck]) -> list[PathObserved]:
+    """Send echoes over all paths at once; returns what was seen, in the order of `paths`.
+
+    Needs CAP_NET_RAW in the nodes' namespaces. Lost echoes are no problem as long as some come back.
+    """
+    bounds = [rtt_bounds_ms(path.links) for path in paths]
+    sockets: list[socket.socket] = []
+    rtts: list[list[float]] = [[] for _ in paths]
+    # Late answers to an earlier check must not count as answers to this one.
+    identifiers = [int.from_bytes(os.urandom(2), "big") for _ in paths]
+    try:
+        for path in paths:
+            with inside_network_of(path.from_pid):
+                sockets.append(socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP))
+            sockets[-1].setblocking(False)
+        # The first echo of a path also waits for address resolution: it goes ahead and does not count.
+        deadline = 0.0
+        for round_ in range(ECHOES + 1):
+            for number, path in enumerate(paths):
+                _send_echo(sockets[number], path.to_address, identifiers[number], round_)
+            longest_s = max((high for _, _, high in bounds), default=0.0) / 1000
+            deadline = time.monotonic() + longest_s + 0.05
+            if round_ == 0:
+                _collect(
+                    sockets, identifiers, rtts, until=min(deadline, time.monotonic() + longest_s / 2 + 0.02), enough=0
+                )
+            else:
+                _collect(sockets, identifiers, rtts, until=time.monotonic() + GAP_S, enough=ECHOES)
+        _collect(sockets, identifiers, rtts, until=deadline, enough=ECHOES)
+    finally:
+        for sock in sockets:
+            sock.close()
+    return [
+        PathObserved(path.name, *bound, statistics.median(seen) if seen else None, ECHOES, len(seen))
+        for path, bound, seen in zip(paths, bounds, rtts, strict=True)
+    ]
+
+
+def require_paths(paths: Sequence[PathToCheck]) -> list[PathObserved]:
+    """As `check_paths`, once more for those that seemed wrong; LabNotAsDeclared where they still are."""
+    seen = check_paths(paths)
+    for index, observed in enumerate(seen):
+        if observed.problem is not None:
+            seen[index] = check_paths([paths[index]])[0]
+    problems = [observed.problem for observed in seen if observed.problem is not None]
+    if problems:
+        raise LabNotAsDeclared("; ".join(problems))
+    return seen
+
+
+def _serialisation_ms(way: Direction) -> float:
+    return 0.0 if way.rate_mbit is None else _ECHO_FRAME_BYTES * 8 / way.rate_mbit / 1000
+
+
+def _widest_jitter_ms(way: Direction) -> float:
+    jitter = way.jitter
+    if way.rate_file is not None:
+        # An echo may have to wait for the trace's next opportunity, however long that is; a second is generous.
+        return 1000.0
+    if jitter is None:
+        return 0.0
+    if jitter.kind == "trace":
+        return way.delay_ms
+    # Medians of eight: two deviations are exceeded once in some ten thousand, more so where draws are correlated.
+    return jitter.jitter_ms * (1 if jitter.kind == "uniform" else 2 if not jitter.correlation else 3)
+
+
+def _send_echo(sock: socket.socket, address: str, identifier: int, round_: int) -> None:
+    stamp = time.monotonic_ns()
+    bare = _ECHO.pack(8, 0, 0, identifier, round_, stamp)
+    sock.sendto(_ECHO.pack(8, 0, _checksum(bare), identifier, round_, stamp), (address, 0))
+
+
+def _collect(
+    sockets: Sequence[socket.socket],
+    identifiers: Sequence[int],
+    rtts: list[list[float]],
+    *,
+    until: float,
+    enough: int,
+) -> None:
+    while (left := until - time.monotonic()) > 0:
+        if enough and all(len(seen) >= enough for seen in rtts):
+            return
+        for sock in select.select(sockets, [], [], left)[0]:
+            packet = sock.recv(2048)
+            now = time.monotonic_ns()
+            path = sockets.index(sock)
+            header = (packet[0] & 15) * 4
+            if len(packet) < header + _ECHO.size:
+                continue
+            kind, _, _, identifier, round_, stamp = _ECHO.unpack_from(packet, header)
+            if kind == 0 and identifier == identifiers[path] and round_ > 0:
+                rtts[path].append((now - stamp) / 1e6)
+
+
+def _checksum(data: bytes) -> int:
+    """RFC 1071, for an even number of bytes."""
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF

@@ -1,0 +1,281 @@
+"""Links in real namespaces: the backends of this machine, the in-trial check, their lives and deaths."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.link.choose import netem_missing
+from harness.link.rig import sandboxed
+
+pytestmark = pytest.mark.lab
+
+
+def in_sandbox(code: str, *words: str, timeout_s: float = 100) -> Any:
+    """Run Python `code` in fresh namespaces, with `sys.argv[1:]` = words; returns the JSON that it prints last."""
+    done = subprocess.run(
+        sandboxed([sys.executable, "-c", code, *words]),
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+PREAMBLE = """
+import json, os, sys, time
+from pathlib import Path
+from harness.link.backend import Cable
+from harness.link.check import PathToCheck, check_paths, require_paths
+from harness.link.choose import choose_backend
+from harness.link.rig import A_ADDRESS, B_ADDRESS, Rig, inside_network_of, run
+from harness.link.traffic import Stream, run_stream
+from harness.model.link import parse_link
+
+def rig(spec, backend="userlink", seed=1):
+    folder = Path(os.environ["SCRATCH"])
+    return Rig(choose_backend(backend), parse_link(spec), seed=seed, workdir=folder)
+
+def stream(made, stream):
+    return run_stream(stream, made.udp_socket(made.a, A_ADDRESS), made.udp_socket(made.b, B_ADDRESS), patience_s=0.3)
+
+def out(value):
+    print(json.dumps(value))
+"""
+
+
+@pytest.fixture(autouse=True)
+def _scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCRATCH", str(tmp_path))
+
+
+@pytest.mark.parametrize("backend", ["userlink", "userlink-python"])
+def test_the_same_seed_loses_the_same_packets_on_a_real_link(backend: str) -> None:
+    code = """
+lost = []
+for seed in (5, 5, 6):
+    with rig({"delay_ms": 2, "loss_percent": 20}, sys.argv[1], seed) as made:
+        seen = stream(made, Stream(400, 500, 200))
+        lost.append(sorted(set(range(400)) - {number for number, _ in seen.arrived}))
+out(lost)
+"""
+    first, second, other = in_sandbox(PREAMBLE + code, backend)
+    assert first == second != other
+    # 400 draws at 20 %: 80, and 48 is four deviations away.
+    assert 48 < len(first) < 112
+
+
+def test_a_link_changes_while_it_runs_and_counts_what_it_did() -> None:
+    code = """
+with rig({"delay_ms": 5, "up": {"loss_percent": 1}}) as made:
+    def rtt():
+        return check_paths([PathToCheck("x", made.a, B_ADDRESS, (parse_link("ideal"),))])[0]
+    before = rtt()
+    account = made.links.accounting()
+    made.links.change("a-b", parse_link({"delay_ms": 40}))
+    after = rtt()
+    made.links.change("a-b", parse_link({"delay_ms": 5, "up": {"loss_percent": 100}}))
+    cut = rtt()
+    change = made.links.accounting().since(account)
+    out([before.rtt_ms, after.rtt_ms, cut.answered, change.counts["a-b"]["up"].lost, change.violation()])
+"""
+    before_ms, after_ms, answered, lost, violation = in_sandbox(PREAMBLE + code)
+    assert 10 <= before_ms < 13
+    assert 80 <= after_ms < 84
+    assert answered == 0
+    assert lost == 9, "one echo to wake the path and eight that count"
+    assert violation is None or "late" in violation
+
+
+def test_the_check_finds_links_that_are_not_what_they_say() -> None:
+    code = """
+told = {"delay_ms": 20}
+answers = {}
+real = {"as told": told, "not impaired": "ideal", "twice": {"delay_ms": 40}, "one way": {"up": told}}
+for name, spec in real.items():
+    with rig(spec) as made:
+        begin = time.monotonic()
+        seen = check_paths([PathToCheck("a to b", made.a, B_ADDRESS, (parse_link(told),))])[0]
+        answers[name] = [seen.problem, time.monotonic() - begin]
+out(answers)
+"""
+    answers = in_sandbox(PREAMBLE + code)
+    assert answers["as told"][0] is None
+    for name in ("not impaired", "twice", "one way"):
+        assert "declared links add up to 40.01 ms" in answers[name][0] or "40.00 ms" in answers[name][0], name
+    assert all(seconds < 0.5 for _, seconds in answers.values())
+
+
+def test_require_paths_makes_a_trial_invalid() -> None:
+    code = """
+from harness.errors import LabNotAsDeclared
+with rig("ideal") as made:
+    try:
+        require_paths([PathToCheck("a to b", made.a, B_ADDRESS, (parse_link("dsl"),))])
+        out("no error")
+    except LabNotAsDeclared as error:
+        out([error.outcome, str(error)])
+"""
+    outcome, text = in_sandbox(PREAMBLE + code)
+    assert outcome == "invalid"
+    assert text.startswith("path a to b: round trips take")
+
+
+def test_a_busy_helper_that_is_late_says_so() -> None:
+    # The Python helper under a load that it cannot carry: the account must call the trial invalid, with the figure.
+    code = """
+with rig({"delay_ms": 1}, "userlink-python") as made:
+    stream(made, Stream(30_000, 10, 100))
+    out(made.links.accounting().violation())
+"""
+    violation = in_sandbox(PREAMBLE + code)
+    assert violation is not None
+    assert "late" in violation or "dropped" in violation
+
+
+def test_a_link_that_carries_bundles_is_as_punctual_and_refuses_what_it_cannot_do() -> None:
+    code = """
+with rig({"delay_ms": 10}) as made:
+    assert made.links.applied["a-b"]["bundles"]
+    delays = sorted(stream(made, Stream(500, 1000, 1000)).delays_ms)
+    try:
+        made.links.change("a-b", parse_link({"delay_ms": 10, "loss_percent": 1}))
+        error = None
+    except ValueError as caught:
+        error = str(caught)
+    server = __import__("subprocess").Popen(
+        ["nsenter", "-t", str(made.b), "-n", "iperf3", "-s", "-1", "--forceflush"], stdout=-1, text=True
+    )
+    while "listening" not in server.stdout.readline():
+        pass
+    said = run("nsenter", "-t", str(made.a), "-n", "iperf3", "-c", B_ADDRESS, "-t", "1", "-J")
+    up = made.links.accounting().counts["a-b"]["up"]
+    sent_bytes = json.loads(said)["end"]["sum_sent"]["bytes"]
+    out([delays[len(delays) // 2], error, sent_bytes / up.sent])
+"""
+    median_ms, error, bytes_a_frame = in_sandbox(PREAMBLE + code)
+    assert 10 <= median_ms < 11
+    assert "bundles" in error
+    assert bytes_a_frame > 3000, "segments travelled one by one"
+
+
+def test_mtu_drops_what_is_longer_and_counts_it() -> None:
+    code = """
+with rig({"mtu_bytes": 1000, "delay_ms": 1}) as made:
+    seen = [stream(made, Stream(50, 500, size)) for size in (1000, 1001)]
+    out([*(len(s.arrived) for s in seen), made.links.accounting().counts["a-b"]["up"].oversize_drops])
+"""
+    assert in_sandbox(PREAMBLE + code) == [50, 0, 50]
+
+
+def test_the_helper_dies_with_its_lab_even_after_sigkill(tmp_path: Path) -> None:
+    code = """
+made = rig({"delay_ms": 10})
+Path(os.environ["SCRATCH"], "alive").touch()
+out("up")
+sys.stdout.flush()
+time.sleep(100)
+"""
+    process = subprocess.Popen(
+        sandboxed([sys.executable, "-c", PREAMBLE + code]), stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().strip() == '"up"'
+    # Seen from outside, the helper's log is open in it: found by that rather than by name.
+    log = tmp_path / "userlink.log"
+    helpers = _having_open(log)
+    assert helpers, "no helper runs"
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    for pid in helpers:
+        _wait_for_end(pid)
+
+
+def _having_open(path: Path) -> list[int]:
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if any(link.readlink() == path for link in (process / "fd").iterdir()):
+                found.append(int(process.name))
+        except OSError:
+            continue
+    return found
+
+
+def _wait_for_end(pid: int) -> None:
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    ended, _, _ = select.select([descriptor], [], [], 10)
+    os.close(descriptor)
+    assert ended, f"process {pid} outlived its lab"
+
+
+def test_a_helper_that_dies_is_reported_with_its_log() -> None:
+    code = """
+from harness.errors import CommandFailed
+with rig({"delay_ms": 10}) as made:
+    os.kill(made.links.helper_pid, 9)
+    try:
+        made.links.accounting()
+        out("no error")
+    except CommandFailed as error:
+        out(error.status)
+"""
+    assert in_sandbox(PREAMBLE + code) == -9
+
+
+def test_an_unprivileged_user_has_links_too() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("the other tests are unprivileged then")
+    code = (
+        PREAMBLE.replace('Path(os.environ["SCRATCH"])', "Path('/tmp')")
+        + """
+with rig({"delay_ms": 5, "loss_percent": 5}) as made:
+    seen = stream(made, Stream(400, 500, 500))
+    out([os.geteuid(), open("/proc/self/uid_map").read().split()[1], len(seen.arrived), min(seen.delays_ms)])
+"""
+    )
+    user = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--"]
+    spaces = ["unshare", "--user", "--map-root-user", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--"]
+    project = Path(__file__).parents[2]
+    done = subprocess.run(
+        [*user, *spaces, sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=project,
+        env={**os.environ, "TMPDIR": "/tmp"},
+    )
+    assert done.returncode == 0, done.stderr
+    inside, outside, arrived, fastest_ms = json.loads(done.stdout)
+    assert (inside, outside) == (0, "65534")
+    assert 340 < arrived < 400
+    assert fastest_ms >= 5
+
+
+def test_calibrate_proves_the_cases_asked_for_and_refuses_what_it_does_not_know() -> None:
+    def calibrate(*words: str) -> subprocess.CompletedProcess[str]:
+        code = "from harness.link.command import calibrate_link_command as c; c()"
+        argv = [sys.executable, "-c", code, "--json", "--backend", "userlink", *words]
+        return subprocess.run(argv, capture_output=True, text=True, check=False)
+
+    good = calibrate("--only", "loss-10%", "--only", "duplicate")
+    assert good.returncode == 0, good.stderr
+    document = json.loads(good.stdout)
+    assert document["ok"]
+    assert {finding["case"] for finding in document["findings"]} == {"loss-10%", "duplicate-5%"}
+    assert calibrate("--only", "no such case").returncode == 2
+    if netem_missing() is not None:
+        assert calibrate("--backend", "netem").returncode == 2

@@ -1,0 +1,152 @@
+"""The netem half of the link tests: runs in a guest with Debian's kernel, see tests/netem/boot.sh.
+
+Software emulation makes timers late by milliseconds, so delays are long, packets few and far between, and shares, not
+microseconds, are what is judged closely.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.errors import CommandFailed
+from harness.link.backend import Cable
+from harness.link.calibrate import available_backends
+from harness.link.cases import CASES, Case
+from harness.link.choose import choose_backend, netem_missing
+from harness.link.judge import compare, judge
+from harness.link.netem_backend import NetemBackend
+from harness.link.rig import python, run, sandboxed
+from harness.link.traffic import Seen, Stream
+from harness.model.link import PRESETS, parse_link
+
+PROFILES = {
+    **{f"preset {name}": preset.profile for name, preset in PRESETS.items() if preset.profile.impaired},
+    **{f"case {case.name}": case.profile for case in CASES},
+}
+POSSIBLE = {name: profile for name, profile in PROFILES.items() if not NetemBackend().refusals(profile)}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _kernel_has_netem() -> None:
+    why_not = netem_missing()
+    assert why_not is None, why_not
+
+
+@pytest.fixture(scope="module")
+def middle() -> Any:
+    """Two interfaces in this namespace to put qdiscs on."""
+    for name in ("near", "far"):
+        run(*f"ip link add name {name} type veth peer name {name}-outer".split())
+        run(*f"ip link set {name} up".split())
+    yield "near", "far"
+    for name in ("near", "far"):
+        run("ip", "link", "delete", name)
+
+
+def test_auto_is_netem_where_the_kernel_has_it() -> None:
+    assert available_backends()[0] == "netem"
+    assert choose_backend("auto").name == "netem"
+    assert choose_backend("auto", [parse_link("lte")]).name == "userlink", (
+        "lte has correlated jitter, which netem narrows"
+    )
+
+
+def test_what_netem_refuses_is_named() -> None:
+    (reason,) = NetemBackend().refusals(parse_link({"rate_file": "x", "queue_packets": 5}))[:1]
+    assert "up.rate_file" in reason
+
+
+def test_the_kernel_takes_and_reports_every_profile_that_is_not_refused(middle: Any, tmp_path: Path) -> None:
+    near, far = middle
+    first, *others = POSSIBLE
+    links = NetemBackend().start(
+        [Cable("x", POSSIBLE[first], near, far)], netns_pid=os.getpid(), seed=1, workdir=tmp_path
+    )
+    for name in others:
+        links.change("x", POSSIBLE[name])
+        kinds = [qdisc["kind"] for qdisc in links.applied["x"]["up"]]
+        assert ("netem" in kinds) == POSSIBLE[name].up.impaired, name
+        assert ("tbf" in kinds) == (POSSIBLE[name].up.rate_mbit is not None), name
+
+
+def test_a_kernel_that_does_otherwise_is_found_out(
+    middle: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    near, far = middle
+    real = subprocess.run
+
+    def meddling(argv: list[str], **options: Any) -> Any:
+        # Somebody's tc that rounds 30 ms down to 3 ms and says nothing.
+        return real(["3000.000us" if word == "30000.000us" else word for word in argv], **options)
+
+    monkeypatch.setattr("harness.link.netem_backend.subprocess.run", meddling)
+    run("tc", "qdisc", "del", "dev", near, "clsact")
+    run("tc", "qdisc", "del", "dev", far, "clsact")
+    with pytest.raises(Exception, match=r"did not take what tc was told.*delay"):
+        NetemBackend().start(
+            [Cable("x", parse_link({"delay_ms": 30}), near, far)], netns_pid=os.getpid(), seed=1, workdir=tmp_path
+        )
+
+
+def test_an_error_of_tc_is_raised_with_its_words(tmp_path: Path) -> None:
+    with pytest.raises(CommandFailed, match="nowhere"):
+        NetemBackend().start(
+            [Cable("x", parse_link({"delay_ms": 1}), "nowhere", "far")], netns_pid=os.getpid(), seed=1, workdir=tmp_path
+        )
+
+
+SLOW = Stream(300, 10_000, 400)
+MANY = Stream(4000, 1500, 200)
+GENTLE = [
+    Case("delay", {"delay_ms": 60}, SLOW, ("distribution",)),
+    Case("jitter", {"delay_ms": 80, "jitter_ms": 15}, Stream(300, 20_000, 200), ("distribution",)),
+    Case("jitter-pareto", {"delay_ms": 80, "jitter": {"kind": "pareto", "jitter_ms": 10}}, SLOW, ("distribution",)),
+    Case("loss", {"loss_percent": 10}, MANY, ("loss",)),
+    Case(
+        "gilbert",
+        {"loss": {"kind": "gilbert-elliott", "good_to_bad_percent": 5, "bad_to_good_percent": 30}},
+        MANY,
+        ("loss",),
+    ),
+    Case("duplicate", {"delay_ms": 5, "duplicate_percent": 10}, MANY, ("duplicate",)),
+    Case("corrupt", {"corrupt_percent": 10}, MANY, ("loss",)),
+    Case("reorder", {"delay_ms": 40, "reorder_percent": 15}, MANY, ("reorder",)),
+    Case("rate", {"delay_ms": 5, "rate_mbit": 1, "queue_ms": 100}, Stream(600, 6000, 1000), ("rate", "queue")),
+    Case("mtu", {"delay_ms": 1, "mtu_bytes": 1000}, Stream(50, 2000, 1200), ("oversize",)),
+]
+
+
+def observe(backend: str, case: Case, folder: Path) -> Seen:
+    """The case in a sandbox of its own, by a small worker."""
+    argv = sandboxed([*python("tests.netem.guest.worker"), backend, json.dumps([case.spec, case.stream.__dict__])])
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=Path.cwd())
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+    (folder / f"{backend}-{case.name}.json").write_text(done.stdout)
+    return Seen(tuple(seen["sent_ns"]), tuple((number, at) for number, at in seen["arrived"]))
+
+
+@pytest.mark.parametrize("case", GENTLE, ids=lambda case: case.name)
+def test_netem_does_what_the_profile_says_and_what_userlink_does(case: Case, tmp_path: Path) -> None:
+    seen = {backend: observe(backend, case, tmp_path) for backend in ("netem", "userlink")}
+    for backend, what in seen.items():
+        findings = judge(case, backend, what, seed=1, seeded=backend == "userlink")
+        wrong = [finding for finding in findings if not finding.ok and not _only_slow(finding, case)]
+        assert findings
+        assert not wrong
+    if "distribution" in case.checks and case.profile.up.jitter is not None:
+        (finding,) = compare(case.name, {backend: what.delays_ms for backend, what in seen.items()})
+        assert finding.observed < 0.25, finding
+
+
+def _only_slow(finding: Any, case: Case) -> bool:
+    """Whether a delay is off by less than what software emulation costs."""
+    if finding.metric == "ks_distance_to_model":
+        return case.profile.up.jitter is None or finding.observed < 0.3
+    return finding.unit == "ms" and abs(finding.observed - finding.declared) < 6
