@@ -27,6 +27,7 @@ from harness.lab.tap import Tap
 from harness.messages import Done, Job, Step, Turn, WantTurn
 from harness.model.trial import Trial
 from harness.overlay.search_path import search_path
+from harness.probes.cost import moved_bytes, summarise_cost, usage_by_node
 from harness.probes.latency import sample_rtt, summarise_rtt
 from harness.probes.measurement import Measurement, Target
 from harness.probes.path import measure_path
@@ -169,7 +170,10 @@ class TrialRun:
             samples = {pair: sample_rtt(target, latency) for pair, target in pairs.items()}
         if throughput is not None:
             self._turn("alone", "measuring throughput")
+            before = usage_by_node(self.overlay.daemons.values())
             over = {pair: measure_throughput(target, throughput) for pair, target in pairs.items()}
+            after = usage_by_node(self.overlay.daemons.values())
+            self.measurements += summarise_cost(before, after, moved_bytes(over.values(), throughput))
         self.overlay.check_alive()
         self.overlay.stop()
         if not self.deployment.open_underlay:

@@ -21,7 +21,7 @@ TAIL_CHARACTERS = 2000
 
 @dataclass(frozen=True)
 class Usage:
-    """What a daemon has used: CPU seconds (user and system) and resident memory in MiB."""
+    """What a daemon has used: CPU seconds (user and system) and the most memory that was resident, in MiB."""
 
     cpu_s: float
     rss_mib: float
@@ -137,12 +137,12 @@ class Daemon:
 def _usage(pid: int) -> Usage | None:
     try:
         stat = Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        peak = re.search(r"^VmHWM:\s*(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except (FileNotFoundError, ProcessLookupError):
         return None
     # Fields 14 to 17 of proc_pid_stat(5): utime, stime, and those of waited-for children, in clock ticks.
     ticks = sum(int(field) for field in stat[11:15])
-    own = Usage(ticks / os.sysconf("SC_CLK_TCK"), pages * os.sysconf("SC_PAGE_SIZE") / 2**20)
+    own = Usage(ticks / os.sysconf("SC_CLK_TCK"), int(peak.group(1)) / 1024 if peak else 0.0)
     others = [usage for child in children if (usage := _usage(int(child))) is not None]
     return Usage(own.cpu_s + sum(u.cpu_s for u in others), own.rss_mib + sum(u.rss_mib for u in others))
