@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
 from pydantic import TypeAdapter
@@ -62,6 +61,7 @@ class Campaign:
 
     def __init__(
         self,
+        *,
         folder: RunFolder,
         run: str,
         overlays: Mapping[str, Overlay],
@@ -107,7 +107,7 @@ class Campaign:
                 done, _ = await asyncio.wait({*tasks, change}, return_when=asyncio.FIRST_COMPLETED)
                 change.cancel()
                 for task in done - {change}:
-                    tasks.discard(task)  # type: ignore[arg-type]
+                    tasks.discard(task)
                     task.result()
         except asyncio.CancelledError:
             self.tally.interrupted = True
@@ -173,7 +173,7 @@ class Campaign:
             )
         try:
             return await self._converse(trial, process)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             return Done(outcome="error", error=f"the worker fell silent; see trials/{trial.id}/worker.log")
         finally:
             with contextlib.suppress(ProcessLookupError):
@@ -190,7 +190,9 @@ class Campaign:
                 status = await process.wait()
                 log = self.folder.path / "trials" / trial.id / "worker.log"
                 tail = log.read_text(errors="replace").strip()[-1000:]
-                return Done(outcome="error", error=f"the worker ended with status {status}: {tail or '(it said nothing)'}")
+                return Done(
+                    outcome="error", error=f"the worker ended with status {status}: {tail or '(it said nothing)'}"
+                )
             message = _MESSAGE.validate_json(line)
             if isinstance(message, Done):
                 return message

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 import harness
 from harness.errors import Problem, ScenarioError
@@ -14,7 +17,7 @@ from harness.model.document import Document, did_you_mean, parse, validate
 from harness.model.scenario import Scenario
 from harness.model.template import TopologyTemplate, check_parameters, read_template, render, with_defaults
 from harness.model.topology import Parameter, Topology
-from harness.plan import LoadedScenario, TopologySource
+from harness.plan import LoadedScenario, TopologySource, check
 
 _ROOT = Path(harness.__file__).resolve().parent.parent
 SCENARIOS = _ROOT / "scenarios"
@@ -93,14 +96,30 @@ def load_scenario(name: str, overlays: Iterable[str]) -> LoadedScenario:
     except ScenarioError as error:
         problems += error.problems
     problems += _unknown_overlays(document, list(overlays))
+    readable = scenario or _what_is_right(document)
     source: TopologySource | None = None
     try:
-        source = _topology_of(document, scenario, path.parent)
+        source = _topology_of(document, readable, path.parent)
     except ScenarioError as error:
         problems += error.problems
+    if scenario is None and readable is not None and source is not None:
+        problems += check(LoadedScenario(path.stem, readable, document, text, source))
     if problems or scenario is None or source is None:
         raise ScenarioError(sorted(problems, key=lambda problem: (problem.file, problem.line)))
     return LoadedScenario(path.stem, scenario, document, text, source)
+
+
+def _what_is_right(document: Document) -> Scenario | None:
+    """A wrong scenario with its wrong parts left out, so that the rest is checked in the same go."""
+    if not isinstance(document.data, dict):
+        return None
+    kept: dict[str, Any] = {"description": "", "overlays": {"underlay": None}, "probes": ["path"]}
+    for key in ("topology", "params", "matrix", "pairs"):
+        if key in document.data:
+            with contextlib.suppress(ValidationError):
+                Scenario.model_validate({"topology": "", **kept, key: document.data[key]})
+                kept[key] = document.data[key]
+    return Scenario.model_validate(kept) if "topology" in kept else None
 
 
 def _unknown_overlays(document: Document, known: list[str]) -> Iterable[Problem]:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from ipaddress import IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Any
 
 from mininet.topo import Topo
@@ -109,7 +109,9 @@ class MininetSource:
         names = list(topo.hosts())
         if not names:
             raise _wrong(self.name, "the class has no hosts")
-        hosts = {name: Host(on=SEGMENT, address=_address(topo, name, place)) for place, name in enumerate(names, 1)}
+        hosts = {
+            name: Host(on=SEGMENT, addresses=(_address(topo, name, place),)) for place, name in enumerate(names, 1)
+        }
         server = self.server or ("s" if "s" in hosts else None)
         return Topology(
             name=self.name,
@@ -121,10 +123,10 @@ class MininetSource:
         )
 
 
-def _address(topo: Topo, name: str, place: int) -> str:
+def _address(topo: Topo, name: str, place: int) -> IPv4Address:
     """A host's address as Mininet gives it: its own `ip`, else the next one of `ipBase`."""
     own = topo.nodeInfo(name).get("ip")
-    return str(IPv4Interface(own).ip) if own else str(IP_BASE[place])
+    return IPv4Interface(own).ip if own else IP_BASE[place]
 
 
 def _shown(default: Any) -> Any:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 from harness.messages import Done
 from harness.model.trial import Trial
 from harness.overlay.contract import Overlay, ReportsPath
-from harness.results.record import Outcome, Record
+from harness.results.record import Record
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def records_of(trial: Trial, done: Done, duration_s: float, context: Context) ->
             metric="duration_s",
             unit="s",
             value=duration_s,
-            outcome=cast(Outcome, done.outcome),
+            outcome=done.outcome,
             error=done.error,
             evidence=evidence,
         )
@@ -153,11 +153,12 @@ def unmet(trial: Trial, records: Sequence[Record]) -> list[str]:
         why = f": {last.error}" if last.error else ""
         complaints.append(f"{trial.id}: expected {' or '.join(trial.expected_outcome)}, came out {last.outcome}{why}")
     if trial.expected_path:
+        wanted = " or ".join(trial.expected_path)
         seen = [record for record in records if record.metric == "connect_success"]
         if not seen:
-            complaints.append(f"{trial.id}: expected path {' or '.join(trial.expected_path)}, it was never measured: {last.error}")
+            complaints.append(f"{trial.id}: expected path {wanted}, it was never measured: {last.error}")
         complaints += [
-            f"{trial.id}: {record.src} to {record.dst}: expected path {' or '.join(trial.expected_path)}, it was {record.path}"
+            f"{trial.id}: {record.src} to {record.dst}: expected path {wanted}, it was {record.path}"
             for record in seen
             if record.path not in trial.expected_path
         ]

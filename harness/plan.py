@@ -23,7 +23,9 @@ from harness.model.trial import Trial
 class TopologySource(Protocol):
     """Where topologies come from: a template file, or a Mininet class."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What it is called in tables."""
 
     @property
     def parameters(self) -> Mapping[str, Parameter]:
@@ -59,7 +61,7 @@ def expand(loaded: LoadedScenario, oracle: Callable[[Trial], tuple[str, ...]] | 
         ScenarioError: parameters do not fit the topology, or the matrix expands to nothing.
     """
     scenario = loaded.scenario
-    problems = list(_check(loaded))
+    problems = list(check(loaded))
     if problems:
         raise ScenarioError(problems)
     cells = list(_cells(scenario))
@@ -71,7 +73,7 @@ def expand(loaded: LoadedScenario, oracle: Callable[[Trial], tuple[str, ...]] | 
             _trial(loaded, cell, topology, overlay, repeat, oracle)
             for (cell, topology), overlay in itertools.product(zip(cells, topologies, strict=True), overlays)
         ]
-        random.Random(f"{scenario.seed}/{repeat}").shuffle(block)  # noqa: S311  # order, not secrecy
+        random.Random(f"{scenario.seed}/{repeat}").shuffle(block)
         if scenario.probes.throughput is not None and scenario.probes.throughput.baseline == "cell":
             block.sort(key=lambda trial: trial.mode != "underlay")  # the others need its figures
         trials += block
@@ -102,7 +104,8 @@ def _cells(scenario: Scenario) -> Iterator[dict[str, Any]]:
         yield {name: value for part in choice for name, value in part.items()}
 
 
-def _check(loaded: LoadedScenario) -> Iterator[Problem]:
+def check(loaded: LoadedScenario) -> Iterator[Problem]:
+    """Everything about a scenario's parameters that does not fit its topology."""
     scenario, document, topology = loaded.scenario, loaded.document, loaded.topology
     given: dict[str, list[tuple[Location, Any]]] = {
         name: [(("params", name), value)] for name, value in scenario.params.items()
@@ -118,8 +121,8 @@ def _check(loaded: LoadedScenario) -> Iterator[Problem]:
             given.setdefault(name, []).extend((("pairs", "values", i), v) for i, v in enumerate(scenario.pairs.values))
     first_of_each = {name: values[0][1] for name, values in given.items() if values}
     seen: set[tuple[int, str]] = set()
-    for name, values in given.items():
-        for location, value in values:
+    for name, places in given.items():
+        for location, value in places:
             text = topology.check({**first_of_each, name: value}).get(name)
             if text is not None and (document.line_of(location), text) not in seen:
                 seen.add((document.line_of(location), text))
@@ -132,7 +135,7 @@ def _check(loaded: LoadedScenario) -> Iterator[Problem]:
             yield document.problem(("topology",), text)
 
 
-def _trial(
+def _trial(  # noqa: PLR0917
     loaded: LoadedScenario,
     cell: Mapping[str, Any],
     topology: Topology,
@@ -157,7 +160,9 @@ def _trial(
         params=params,
         probes=scenario.probes,
         links=scenario.links,
-        **labels,
+        nat_a=labels["nat_a"],
+        nat_b=labels["nat_b"],
+        link=labels["link"],
     )
     matching = [rule for rule in scenario.expect if matches(rule.when, trial)]
     return trial.model_copy(

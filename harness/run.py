@@ -82,7 +82,9 @@ def plan_trials(
     overlays = {name: load_overlay(name) for name in loaded.scenario.overlays}
     trials = expand(loaded, lambda trial: expected_verdicts(trial, overlays[trial.overlay]))
     problems = [
-        loaded.document.problem(("overlays", overlay), f"{overlay} needs a server, and topology {loaded.topology.name} has none")
+        loaded.document.problem(
+            ("overlays", overlay), f"{overlay} needs a server, and topology {loaded.topology.name} has none"
+        )
         for overlay, adapter in overlays.items()
         if adapter.needs_server and trials[0].topology.server is None
     ]
@@ -117,7 +119,14 @@ def run_scenario(options: RunOptions, console: Console) -> int:
     if finished:
         console.print(f"{len(finished)} of {len(trials)} trials are there already", highlight=False)
     with progress_for(console, len(left)) as progress:
-        tally = Campaign(folder, str(manifest["run"]), overlays, versions, jobs, progress).run(left)
+        tally = Campaign(
+            folder=folder,
+            run=str(manifest["run"]),
+            overlays=overlays,
+            versions=versions,
+            jobs=jobs,
+            progress=progress,
+        ).run(left)
     manifest["ended_at"] = _now()
     folder.write_manifest(manifest)
     folder.close()

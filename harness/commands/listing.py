@@ -36,7 +36,9 @@ def _topologies() -> Rows:
             f"{key} ({p.type}{', required' if p.required else f', default {p.default}'})"
             for key, p in source.parameters.items()
         ]
-        rows.append({"name": name, "description": source.template.header.description, "parameters": ", ".join(parameters)})
+        rows.append(
+            {"name": name, "description": source.template.header.description, "parameters": ", ".join(parameters)}
+        )
     return rows
 
 
@@ -45,9 +47,7 @@ def _overlays() -> Rows:
     for name in overlay_names():
         overlay = load_overlay(name)
         programs = [requirement.program for requirement in overlay.requirements()]
-        rows.append(
-            {"name": name, "layer": overlay.layer, "modes": sorted(overlay.modes), "programs": programs}
-        )
+        rows.append({"name": name, "layer": overlay.layer, "modes": sorted(overlay.modes), "programs": programs})
     return rows
 
 
@@ -75,7 +75,9 @@ def _probes() -> Rows:
     for name, field in Probes.model_fields.items():
         model = next(kind for kind in field.annotation.__args__ if kind is not type(None))  # type: ignore[union-attr]
         settings = [f"{key}={value.default}" for key, value in model.model_fields.items()]
-        rows.append({"name": name, "settings": ", ".join(settings), "description": (model.__doc__ or "").splitlines()[0]})
+        rows.append(
+            {"name": name, "settings": ", ".join(settings), "description": (model.__doc__ or "").splitlines()[0]}
+        )
     return rows
 
 

@@ -36,7 +36,15 @@ def plan_command(scenario: str, trial_id: str | None, only: tuple[str, ...], as_
         for name in ("trial", "overlay", "mode", "nat_a", "nat_b", "link", "expected path"):
             table.add_column(name, overflow="fold")
         for trial in trials:
-            row = [trial.id, trial.overlay, trial.mode, trial.nat_a, trial.nat_b, trial.link, " or ".join(trial.expected_path)]
+            row = [
+                trial.id,
+                trial.overlay,
+                trial.mode,
+                trial.nat_a,
+                trial.nat_b,
+                trial.link,
+                " or ".join(trial.expected_path),
+            ]
             table.add_row(*(text or "-" for text in row))
         console = Console()
         if not console.is_terminal:
@@ -82,7 +90,9 @@ def _show_trial(trial: Trial, overlays: dict[str, Overlay], as_json: bool) -> No
     for service in job.deployment.services:
         after = f" (after {', '.join(service.after)})" if service.after else ""
         conditions = " and ".join(str(condition) for condition in service.ready)
-        click.echo(f"## on {service.node}, service {service.name}{after}: {' '.join(service.argv)}\n   ready: {conditions}")
+        click.echo(
+            f"## on {service.node}, service {service.name}{after}: {' '.join(service.argv)}\n   ready: {conditions}"
+        )
     for command in job.deployment.setup:
         click.echo(f"## on {command.node}, when all is ready: {' '.join(command.argv)}")
     for member, endpoint in job.deployment.endpoints.items():

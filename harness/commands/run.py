@@ -20,7 +20,7 @@ from harness.run import RunOptions, run_scenario
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Another seed than the scenario's.")
 @click.option("--resume", is_flag=True, help="Go on with the folder given by --out.")
 @click.pass_context
-def run_command(
+def run_command(  # noqa: PLR0917  # click passes them by name
     ctx: click.Context,
     scenario: str,
     out: Path | None,

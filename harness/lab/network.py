@@ -41,7 +41,7 @@ class LabNet(Mininet):  # type: ignore[misc]  # Mininet has no types
                 if node.shell is not None:
                     node.shell.kill()
                     node.cleanup()
-                node.pid = None
+                node.pid = 0
             else:
                 node.terminate()
         release_namespaces(holders)

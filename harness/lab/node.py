@@ -23,6 +23,8 @@ from harness.lab.namespace import hold_namespace, inside_network_of, netlink_ins
 class QuietNode(Node):  # type: ignore[misc]  # Mininet has no types
     """A Mininet node whose shell starts on the first `cmd`, not at birth."""
 
+    inNamespace: bool  # noqa: N815  # Mininet's name
+    pid: int  # 0 once the node has ended
     _netlink: IPRoute | None = None
 
     @classmethod
@@ -180,4 +182,4 @@ class LabNode(QuietNode):
             self.cleanup()
         if self.inNamespace and self.pid:
             release_namespaces([self.pid])
-        self.pid = None
+        self.pid = 0

@@ -48,7 +48,7 @@ def sandbox_argv(command: Sequence[str]) -> list[str]:
 
 
 def why_no_user_namespaces() -> EnvironmentError_ | None:
-    """What forbids unprivileged user namespaces on this machine, as an error with its remedy; None when nothing does."""
+    """What forbids unprivileged user namespaces here, as an error with its remedy; None when nothing does."""
     if is_privileged():
         return None
     knobs = {

@@ -24,6 +24,8 @@ from harness.model.link import LinkProfile
 class LabInterface(Intf):  # type: ignore[misc]
     """An interface that is configured over netlink."""
 
+    ip: str | None
+
     def config(self, mac: str | None = None, ip: str | None = None, up: bool = True, **_params: Any) -> dict[str, Any]:
         """Set MAC and address where given; the link made the interface up already."""
         if mac is not None and mac != self.mac:
@@ -90,7 +92,7 @@ class LabLink(Link):  # type: ignore[misc]
                 node.netlink.link("set", index=index, state="up")
 
     @classmethod
-    def makeIntfPair(  # noqa: N802
+    def makeIntfPair(  # noqa: N802, PLR0917  # Mininet's signature
         cls,
         intfname1: str,
         intfname2: str,
@@ -158,7 +160,7 @@ class EmulatedLink(LabLink):
             with inside_network_of(interface.node.pid):
                 set_offloads(interface.name, off, on=False)
 
-    def makeIntfPair(  # type: ignore[override]  # noqa: N802  # an instance knows its space, a class does not
+    def makeIntfPair(  # type: ignore[override]  # noqa: N802, PLR0917  # an instance knows its space, a class does not
         self,
         intfname1: str,
         intfname2: str,

@@ -97,7 +97,7 @@ def parse(text: str, file: str, first_line: int = 1) -> Document:
             loader.flatten_mapping(node)
             made: dict[Any, Any] = {}
             for key_node, value_node in node.value:
-                key = loader.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+                key = loader.construct_object(key_node, deep=True)
                 if not isinstance(key, str):
                     key = str(key_node.value)
                 here = (*location, key)
@@ -108,7 +108,7 @@ def parse(text: str, file: str, first_line: int = 1) -> Document:
             return made
         if isinstance(node, yaml.SequenceNode):
             return [build(item, (*location, number)) for number, item in enumerate(node.value)]
-        return loader.construct_object(node, deep=True)  # type: ignore[no-untyped-call]
+        return loader.construct_object(node, deep=True)
 
     data = build(root, ()) if root is not None else None
     if problems:
@@ -134,12 +134,20 @@ def problems_of(error: ValidationError, model: type[BaseModel], document: Docume
     """pydantic's complaints in our form: line, field, and a suggestion for a mistyped key."""
     known = set(_field_names(model))
     seen: set[tuple[int, str]] = set()
-    for detail in error.errors():
+    details = error.errors()
+    for detail in details:
+        if detail["type"] == "too_short" and any(_is_inside(other["loc"], detail["loc"]) for other in details):
+            continue  # it is short because its items were refused
         location = _in_document(detail["loc"], document)
         text = _text_of(detail, known)
         if (document.line_of(location), text) not in seen:
             seen.add((document.line_of(location), text))
             yield document.problem(location, text)
+
+
+def _is_inside(inner: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bool:
+    """Whether a location lies inside another; a validator's own part of a location may stand in one of them only."""
+    return len(inner) > len(outer[:-1]) and inner[: len(outer) - 1] == outer[:-1] and inner != outer
 
 
 def _text_of(detail: ErrorDetails, known: Iterable[str]) -> str:
@@ -149,8 +157,14 @@ def _text_of(detail: ErrorDetails, known: Iterable[str]) -> str:
             return f"unknown key{did_you_mean(name, known)}"
         case "missing":
             return "missing"
+        case "too_short":
+            return "needs at least one value: with none the matrix expands to nothing"
         case "value_error":
             return str(detail["ctx"]["error"])
+        case "literal_error":
+            expected = detail["ctx"]["expected"]
+            hint = did_you_mean(str(detail["input"]), re.findall(r"'([^']+)'", expected))
+            return f"expected {expected}, got {detail['input']!r}{hint}"
         case _:
             return f"{detail['msg'][0].lower()}{detail['msg'][1:]}, got {detail['input']!r}"
 

@@ -129,9 +129,9 @@ class Topology(_Strict):
 
     def plugs(self) -> dict[str, list[Attachment]]:
         """Every node's attachments, in the order of its interfaces: a router's outside is the first."""
-        return {name: [host] for name, host in self.hosts.items()} | {
-            name: [router.outside, *router.inside] for name, router in self.routers.items()
-        }
+        plugs: dict[str, list[Attachment]] = {name: [host] for name, host in self.hosts.items()}
+        plugs |= {name: [router.outside, *router.inside] for name, router in self.routers.items()}
+        return plugs
 
     def address(self, node: str) -> IPv4Address:
         """A node's first underlay address; of a router the outside one."""

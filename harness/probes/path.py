@@ -46,24 +46,27 @@ def measure_path(target: Target, probe: PathProbe, tap: Tap, running_since: floa
     verdict: Verdict = judge_burst(target, probe) if connected_at is not None else "none"
     punched = direct_at is not None and verdict == "direct"
     failed = connected_at is None
-    common = {
-        "probe": "path",
-        "src": target.src,
-        "dst": target.dst,
-        "path": verdict,
-        "evidence": str(evidence),
-        "outcome": "failed" if failed else "ok",
-        "error": f"no overlay packet was answered within {probe.deadline_s:g} s" if failed else None,
-    }
-    yield Measurement(metric="connect_success", unit="1", value=0.0 if failed else 1.0, **common)  # type: ignore[arg-type]
-    yield Measurement(  # type: ignore[arg-type]
-        metric="time_to_connect_s", unit="s", value=_after(connected_at, running_since), **common
-    )
-    if target.mode in _PUNCHES:
-        yield Measurement(metric="hole_punch_success", unit="1", value=float(punched), **common)  # type: ignore[arg-type]
-        yield Measurement(  # type: ignore[arg-type]
-            metric="time_to_direct_s", unit="s", value=_after(direct_at if punched else None, running_since), **common
+    error = f"no overlay packet was answered within {probe.deadline_s:g} s" if failed else None
+
+    def figure(metric: str, unit: str, value: float | None) -> Measurement:
+        return Measurement(
+            probe="path",
+            metric=metric,
+            unit=unit,
+            value=value,
+            src=target.src,
+            dst=target.dst,
+            outcome="failed" if failed else "ok",
+            path=verdict,
+            evidence=str(evidence),
+            error=error,
         )
+
+    yield figure("connect_success", "1", 0.0 if failed else 1.0)
+    yield figure("time_to_connect_s", "s", _after(connected_at, running_since))
+    if target.mode in _PUNCHES:
+        yield figure("hole_punch_success", "1", float(punched))
+        yield figure("time_to_direct_s", "s", _after(direct_at if punched else None, running_since))
 
 
 def judge_burst(target: Target, probe: PathProbe) -> Verdict:

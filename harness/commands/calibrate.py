@@ -1,0 +1,17 @@
+"""`overlaybench calibrate nat|link`: the instruments prove themselves."""
+
+from __future__ import annotations
+
+import click
+
+from harness.link.command import calibrate_link_command
+from harness.nat.command import calibrate_nat_command
+
+
+@click.group("calibrate")
+def calibrate_group() -> None:
+    """Prove every NAT behaviour or link backend on this machine; exit 1 on any difference."""
+
+
+calibrate_group.add_command(calibrate_nat_command)
+calibrate_group.add_command(calibrate_link_command)

@@ -1,0 +1,31 @@
+"""`overlaybench doctor`."""
+
+from __future__ import annotations
+
+import json
+
+import click
+from rich.console import Console
+
+from harness.doctor import examine
+from harness.errors import EXIT_MACHINE
+
+
+@click.command("doctor")
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@click.pass_context
+def doctor_command(ctx: click.Context, as_json: bool) -> None:
+    """What this machine can do, what is missing, and the command that gets it. Exit 3 if nothing can run at all."""
+    findings = list(examine())
+    able = all(finding.ok for finding in findings if finding.needed)
+    if as_json:
+        click.echo(json.dumps({"able": able, "findings": [finding.as_dict() for finding in findings]}, indent=1))
+    else:
+        console = Console(soft_wrap=True, highlight=False)
+        for finding in findings:
+            mark = "[green]ok     [/]" if finding.ok else "[red]MISSING[/]" if finding.needed else "[yellow]absent [/]"
+            console.print(f"{mark} {finding.what}: ", end="")
+            console.print(finding.detail, markup=False)
+            if not finding.ok and finding.remedy:
+                console.print(f"        to get it: {finding.remedy}", markup=False)
+    ctx.exit(0 if able else EXIT_MACHINE)

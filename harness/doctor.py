@@ -1,0 +1,147 @@
+"""What this machine can do, what is missing, and the command that gets it. Everything is tried, not guessed."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.errors import EnvironmentError_
+from harness.lab.sandbox import is_privileged, sandbox_argv, why_no_user_namespaces
+from harness.link.choose import netem_missing
+from harness.link.helper import helper_argv
+from harness.overlay.install import is_met
+from harness.overlay.registry import load_overlay, overlay_names
+from harness.run import MEASURING_TOOLS
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at. `needed` says whether nothing runs without it."""
+
+    what: str
+    ok: bool
+    detail: str
+    remedy: str = ""
+    needed: bool = True
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return asdict(self)
+
+
+def examine() -> Iterator[Finding]:
+    """All findings, the most basic first."""
+    yield Finding("kernel", True, f"{platform.release()} on {platform.machine()}, {os.cpu_count()} processors")
+    yield _sandbox()
+    for program, package in MEASURING_TOOLS.items():
+        where = shutil.which(program)
+        yield Finding(f"program {program}", where is not None, where or "missing", f"apt-get install -y {package}")
+    yield from _inside()
+    yield _tun()
+    yield _netem()
+    yield _helper()
+    for name in overlay_names():
+        yield _overlay(name)
+
+
+def _sandbox() -> Finding:
+    forbidden = why_no_user_namespaces()
+    how = "as root" if is_privileged() else "in an unprivileged user namespace"
+    if forbidden is not None:
+        return Finding("sandbox", False, forbidden.missing, forbidden.remedy)
+    try:
+        error = _try_in_sandbox("import os; assert os.getpid() == 1")
+    except EnvironmentError_ as missing:
+        return Finding("sandbox", False, missing.missing, missing.remedy)
+    return Finding("sandbox", not error, error or f"works {how}", "see the message; containers need --privileged")
+
+
+# A probe a line: what it shows, a Python program that fails where it does not work, and what a user can do then.
+_INSIDE = (
+    (
+        "private mounts",
+        "from harness.lab.mounts import make_private; make_private(None)",
+        "Linux 5.12 or later (mount_setattr)",
+    ),
+    (
+        "veth and bridge",
+        "from pyroute2 import IPRoute; ip = IPRoute(); ip.link('add', ifname='v0', kind='veth', peer='v1'); "
+        "ip.link('add', ifname='br', kind='bridge')",
+        "sudo modprobe veth bridge",
+    ),
+    (
+        "nftables NAT",
+        "import subprocess; subprocess.run(['nft', 'add table ip t; "
+        "add chain ip t c { type nat hook postrouting priority 100; }; add rule ip t c masquerade'], check=True)",
+        "sudo modprobe nft_masq nft_chain_nat",
+    ),
+    (
+        "nftables counters on bridges",
+        "import subprocess; from pyroute2 import IPRoute; IPRoute().link('add', ifname='v0', kind='veth', peer='v1');"
+        " subprocess.run(['nft', 'add table netdev t; "
+        "add chain netdev t c { type filter hook ingress device v0 priority 0; }'], check=True)",
+        "a kernel with CONFIG_NF_TABLES_NETDEV and CONFIG_NETFILTER_INGRESS",
+    ),
+)
+
+
+def _inside() -> Iterator[Finding]:
+    for what, program, remedy in _INSIDE:
+        try:
+            error = _try_in_sandbox(program)
+        except EnvironmentError_ as missing:
+            yield Finding(what, False, missing.missing, missing.remedy)
+        else:
+            yield Finding(what, not error, error or "works", remedy)
+
+
+def _try_in_sandbox(program: str) -> str:
+    """The last line of what a Python program in a sandbox complains of; empty when it runs through."""
+    done = subprocess.run(
+        sandbox_argv([sys.executable, "-c", program]), capture_output=True, text=True, timeout=30, check=False
+    )
+    if done.returncode == 0:
+        return ""
+    lines = [line for line in done.stderr.strip().splitlines() if line.strip()]
+    return lines[-1].strip() if lines else f"status {done.returncode}"
+
+
+def _tun() -> Finding:
+    device = Path("/dev/net/tun")
+    if not device.exists():
+        return Finding("/dev/net/tun", False, "missing", "sudo modprobe tun")
+    usable = os.access(device, os.R_OK | os.W_OK)
+    detail = "usable" if usable else "not yours to open; udev's own rule would make it 0666"
+    return Finding("/dev/net/tun", usable, detail, "sudo chmod 0666 /dev/net/tun")
+
+
+def _netem() -> Finding:
+    missing = netem_missing()
+    if missing is None:
+        return Finding("link backend netem", True, "works", needed=False)
+    return Finding("link backend netem", False, missing.missing, missing.remedy, needed=False)
+
+
+def _helper() -> Finding:
+    built = helper_argv() is not None
+    detail = "built" if built else "not built: links fall back to pure Python"
+    return Finding(
+        "link backend userlink", built, detail, "apt-get install -y gcc libc6-dev && make setup", needed=False
+    )
+
+
+def _overlay(name: str) -> Finding:
+    try:
+        overlay = load_overlay(name)
+    except EnvironmentError_ as error:
+        return Finding(f"overlay {name}", False, error.missing, error.remedy, needed=False)
+    absent = [requirement.program for requirement in overlay.requirements() if not is_met(requirement)]
+    detail = f"missing: {', '.join(absent)}" if absent else f"ready: {', '.join(sorted(overlay.modes))}"
+    return Finding(f"overlay {name}", not absent, detail, f"overlaybench install {name}", needed=False)
