@@ -27,7 +27,9 @@ class Call:
 
 
 def call(field: Field, place: Vantage, to: Endpoint, port: int = 0) -> Call:
-    """Begin a TCP connection from `place` (`port` 0: any port); its state changes while the wire is pumped."""
+    """Begin a TCP connection from `place` (`port` 0: a fresh one); its state changes while the wire is pumped."""
+    if place in field.inside:
+        port = port or field.fresh_port()
     made = Call(place.bound(socket.SOCK_STREAM, port))
 
     def done(error: OSError | None) -> None:
@@ -135,7 +137,7 @@ def tcp_hairpinning_test(field: Field) -> Hairpinning:
 
 def listener(field: Field, place: Vantage, port: int = 0) -> socket.socket:
     """A TCP listener that reads and ignores what its connections get."""
-    made = place.bound(socket.SOCK_STREAM, port)
+    made = place.bound(socket.SOCK_STREAM, port or field.fresh_port())
     made.listen(8)
     field.wire.accept(made, lambda connection: field.wire.listen(connection, lambda *_: None))
     return made

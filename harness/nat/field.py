@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.errors import LabError
@@ -16,6 +16,9 @@ from harness.nat.wire import Vantage, Wire
 # Packets of one process on one path keep their order, so a later answer proves an earlier one missing; this is for the
 # machine's own threads, which may still hold a packet when the later one is through.
 GRACE_S = 0.004
+
+# Below what Linux gives out by itself (net.ipv4.ip_local_port_range).
+INSIDE_PORTS = range(20000, 32768)
 
 
 @dataclass
@@ -55,12 +58,14 @@ class Field:
         servers: Sequence[Vantage],
         strangers: Sequence[Vantage],
         ports: tuple[int, int] = (3478, 3479),
+        inside_ports: Iterator[int] | None = None,
         patience_s: float = 1.0,
         retransmit_s: float = 0.25,
     ) -> None:
         """Open the servers.
 
         Args:
+            inside_ports: the inside's source ports, each used once: a port that comes again finds its old mapping.
             patience_s: how long a positive answer may take, with retransmissions.
             retransmit_s: after how long a request without answer is sent again; above the path's round trip.
         """
@@ -70,6 +75,7 @@ class Field:
         self.responder = Responder(wire, servers, ports)
         self.patience_s, self.retransmit_s = patience_s, retransmit_s
         self._numbers = itertools.count(1)
+        self._inside_ports = inside_ports or itertools.cycle(INSIDE_PORTS)
         self._pending: dict[bytes, Ask] = {}
         self.inbox: dict[socket.socket, list[tuple[bytes, Endpoint]]] = {}
 
@@ -80,10 +86,14 @@ class Field:
 
     def open(self, host: int = 0, port: int = 0) -> socket.socket:
         """A UDP socket of an inside host, whose answers and other datagrams are noted."""
-        bound = self.inside[host].udp(port)
+        bound = self.inside[host].udp(port or self.fresh_port())
         self.inbox[bound] = []
         self.wire.listen(bound, lambda data, source: self._note(bound, data, source))
         return bound
+
+    def fresh_port(self) -> int:
+        """A source port that the inside has not used before."""
+        return next(self._inside_ports)
 
     def close(self, bound: socket.socket) -> None:
         """Close an inside socket."""

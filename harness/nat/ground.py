@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 from harness.lab.network import Lab
@@ -9,7 +10,7 @@ from harness.lab.node import LabNode
 from harness.model.nat import NatBehaviour
 from harness.model.topology import Topology
 from harness.nat.events import RunningRouter
-from harness.nat.field import Field
+from harness.nat.field import INSIDE_PORTS, Field
 from harness.nat.ports import RouterPorts
 from harness.nat.wire import Vantage, Wire
 
@@ -56,6 +57,7 @@ class Ground:
         """
         self.lab = Lab(TOPOLOGY, seed=0, link_choice="auto", workdir=workdir)
         self.lab.start()
+        self._inside_ports = itertools.cycle(INSIDE_PORTS)
         self.inside = tuple(
             Vantage(self._node(name).pid, address) for name, address in zip(("h1", "h2"), _INSIDE, strict=True)
         )
@@ -83,7 +85,13 @@ class Ground:
 
     def field(self, wire: Wire) -> Field:
         """The ground for IPv4 tests."""
-        return Field(wire, inside=self.inside, servers=self.public[:2], strangers=self.public[2:])
+        return Field(
+            wire,
+            inside=self.inside,
+            servers=self.public[:2],
+            strangers=self.public[2:],
+            inside_ports=self._inside_ports,
+        )
 
     def field6(self, wire: Wire) -> Field:
         """The ground for IPv6 tests."""

@@ -53,8 +53,7 @@ class Responder:
         x, y = i ^ request.change_ip, j ^ request.change_port
         reply = stun.Response(request.transaction, source, self.endpoints[x][y], self.endpoints[1 - i][1 - j])
         port = request.response_port or source.port
-        with contextlib.suppress(OSError):  # an ICMP error of an earlier datagram is not this one's
-            self._udp[x][y].sendto(reply.encode(), (source.address, port))
+        self._udp[x][y].sendto(reply.encode(), (source.address, port))
 
     def _serve(self, connection: socket.socket) -> None:
         peer = Endpoint(*connection.getpeername()[:2])
@@ -85,8 +84,11 @@ class Stranger:
         wire.listen(self.socket, lambda _, source: self.heard.append(source))
 
     def send(self, to: Endpoint, data: bytes = b"unsolicited") -> None:
-        """Send a datagram."""
-        with contextlib.suppress(ConnectionRefusedError):  # of the one before; `was_refused` tells
+        """Send a datagram; an ICMP error about an earlier one is noted and does not keep this one back."""
+        try:
+            self.socket.sendto(data, (to.address, to.port))
+        except ConnectionRefusedError:
+            self._wire.refused.add(self.socket)
             self.socket.sendto(data, (to.address, to.port))
 
     @property
