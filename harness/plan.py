@@ -124,9 +124,11 @@ def check(loaded: LoadedScenario) -> Iterator[Problem]:
     for name, places in given.items():
         for location, value in places:
             text = topology.check({**first_of_each, name: value}).get(name)
-            if text is not None and (document.line_of(location), text) not in seen:
-                seen.add((document.line_of(location), text))
-                yield document.problem(location, text)
+            # A parameter that the topology lacks is wrong once, not once a value.
+            where = location if name in topology.parameters else location[:2]
+            if text is not None and (document.line_of(where), text) not in seen:
+                seen.add((document.line_of(where), text))
+                yield document.problem(where, text)
     throughput = scenario.probes.throughput
     if throughput is not None and throughput.baseline == "cell" and "underlay" not in scenario.overlays:
         yield document.problem(("probes", "throughput", "baseline"), "`cell` needs `underlay` among the overlays")

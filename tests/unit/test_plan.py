@@ -1,0 +1,123 @@
+"""Planning is pure and repeatable, pairs what is compared, and renders every bundled file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.errors import ScenarioError
+from harness.load import SCENARIOS, TOPOLOGIES, bundled, load_scenario, load_topology
+from harness.model.trial import Trial
+from harness.overlay.registry import load_overlay, overlay_names
+from harness.plan import expand, select
+
+
+def plan(tmp_path: Path, text: str) -> list[Trial]:
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    return expand(load_scenario(str(file), overlay_names()))
+
+
+SWEEP = """\
+description: sweep
+topology: two-sites
+pairs: {parameters: [nat_a, nat_b], values: [full-cone, port-restricted, symmetric]}
+overlays: {underlay: , openvpn: hub, nebula: [mesh, relay]}
+probes: [path]
+repeats: 2
+expect:
+  - when: {mode: [hub, relay]}
+    path: relayed
+  - when: {overlay: nebula, mode: mesh}
+    path: direct
+  - when: {mode: mesh, nat_a: symmetric, nat_b: symmetric}
+    path: relayed
+"""
+
+
+def test_unordered_pairs_times_overlays_times_repeats(tmp_path: Path) -> None:
+    trials = plan(tmp_path, SWEEP)
+    assert len(trials) == 6 * 4 * 2
+    assert len({trial.id for trial in trials}) == len(trials)
+    assert {(trial.nat_a, trial.nat_b) for trial in trials} == {
+        ("full-cone", "full-cone"),
+        ("full-cone", "port-restricted"),
+        ("full-cone", "symmetric"),
+        ("port-restricted", "port-restricted"),
+        ("port-restricted", "symmetric"),
+        ("symmetric", "symmetric"),
+    }
+
+
+def test_the_same_scenario_gives_the_same_plan_and_another_seed_another_order(tmp_path: Path) -> None:
+    first, again = plan(tmp_path, SWEEP), plan(tmp_path, SWEEP)
+    assert first == again
+    other = plan(tmp_path, SWEEP + "seed: 2\n")
+    assert [trial.id for trial in other] != [trial.id for trial in first]
+    assert {trial.id for trial in other} == {trial.id for trial in first}
+
+
+def test_trials_of_one_cell_and_repeat_share_a_seed_and_others_do_not(tmp_path: Path) -> None:
+    seeds: dict[tuple[str | None, str | None, int], set[int]] = {}
+    for trial in plan(tmp_path, SWEEP):
+        seeds.setdefault((trial.nat_a, trial.nat_b, trial.repeat), set()).add(trial.seed)
+    assert all(len(found) == 1 for found in seeds.values())
+    assert len({next(iter(found)) for found in seeds.values()}) == len(seeds)
+
+
+def test_repeats_do_not_interleave_but_overlays_do(tmp_path: Path) -> None:
+    trials = plan(tmp_path, SWEEP)
+    assert [trial.repeat for trial in trials] == [1] * 24 + [2] * 24
+    assert len({trial.overlay for trial in trials[:8]}) > 1
+
+
+def test_the_last_matching_expectation_wins(tmp_path: Path) -> None:
+    expected = {(t.overlay, t.mode, t.nat_a, t.nat_b): t.expected_path for t in plan(tmp_path, SWEEP)}
+    assert expected["nebula", "mesh", "full-cone", "symmetric"] == ("direct",)
+    assert expected["nebula", "mesh", "symmetric", "symmetric"] == ("relayed",)
+    assert expected["openvpn", "hub", "symmetric", "symmetric"] == ("relayed",)
+    assert expected["underlay", "underlay", "symmetric", "symmetric"] == ()
+
+
+def test_only_selects_and_refuses_what_is_not_there(tmp_path: Path) -> None:
+    trials = plan(tmp_path, SWEEP)
+    chosen = select(trials, {"overlay": ["nebula"], "nat_a": ["symmetric", "full-cone"], "repeat": ["1"]}, "f")
+    assert {trial.overlay for trial in chosen} == {"nebula"}
+    assert len(chosen) == 2 * 4
+    with pytest.raises(ScenarioError, match=r"no such key overlai \(did you mean overlay\?\)"):
+        select(trials, {"overlai": ["x"]}, "f")
+    with pytest.raises(ScenarioError, match="no trial has"):
+        select(trials, {"overlay": ["tinc"]}, "f")
+
+
+@pytest.mark.parametrize("name", bundled(SCENARIOS))
+def test_every_bundled_scenario_plans_and_renders(name: str) -> None:
+    trials = expand(load_scenario(name, overlay_names()), lambda trial: ("direct",))
+    for overlay in {trial.overlay for trial in trials}:
+        adapter = load_overlay(overlay)
+        trial = next(t for t in trials if t.overlay == overlay)
+        if trial.mode in adapter.modes:
+            assert set(adapter.render(trial).endpoints) == set(trial.topology.members)
+
+
+@pytest.mark.parametrize("name", bundled(TOPOLOGIES))
+def test_every_bundled_topology_holds_together(name: str) -> None:
+    topology = load_topology(name).resolve({})
+    assert topology.server == "s"
+    assert all(topology.routers_of(member) for member in topology.members)
+    assert topology.address("s").is_global
+
+
+def test_names_that_scripts_use() -> None:
+    two = load_topology("two-sites")
+    assert set(two.parameters) == {"nat_a", "nat_b", "link_a", "link_b", "link_s"}
+    assert set(two.resolve({}).plugs()) == {"a", "b", "s", "ra", "rb"}
+    same = load_topology("same-site")
+    assert "nat" in same.parameters
+    assert set(same.resolve({}).plugs()) == {"a", "b", "s", "r"}
+    carrier = load_topology("cgnat")
+    assert {"nat_a", "nat_b", "nat_carrier"} <= set(carrier.parameters)
+    assert carrier.resolve({}).routers_of("a") == ["ra", "rc"]
+    parties = load_topology("parties").resolve({"n": 12, "nat": "symmetric"})
+    assert set(parties.plugs()) == {"s", *(f"{kind}{i}" for kind in "pr" for i in range(1, 13))}

@@ -1,0 +1,41 @@
+"""The tools' own output, as they print it, to figures."""
+
+from __future__ import annotations
+
+import json
+
+from harness.probes.latency import parse_irtt, percentile
+from harness.probes.throughput import parse_iperf3
+
+
+def trip(seq: int, rtt_ns: int | None) -> dict[str, object]:
+    delay = {} if rtt_ns is None else {"rtt": rtt_ns}
+    return {
+        "seqno": seq,
+        "lost": "false" if rtt_ns is not None else "true",
+        "timestamps": {"client": {"send": {"wall": 1_700_000_000_000_000_000 + seq, "monotonic": 1}}},
+        "delay": delay,
+    }
+
+
+def test_irtt_losses_are_samples_without_rtt() -> None:
+    samples = parse_irtt({"round_trips": [trip(0, 1_500_000), trip(1, None)]})
+    assert [(sample.seq, sample.rtt_ms) for sample in samples] == [(0, 1.5), (1, None)]
+    assert samples[0].sent_s == 1_700_000_000.0
+
+
+def test_irtt_without_any_trip_is_no_sample() -> None:
+    assert parse_irtt(json.loads('{"round_trips": null}')) == []
+
+
+def test_nearest_rank_percentiles() -> None:
+    ordered = [float(value) for value in range(1, 101)]
+    assert percentile(ordered, 50) == 50
+    assert percentile(ordered, 95) == 95
+    assert percentile(ordered, 99) == 99
+    assert percentile([7.0], 99) == 7.0
+
+
+def test_iperf3_reads_what_the_receiver_got() -> None:
+    end = {"sum_sent": {"bits_per_second": 2e9}, "sum_received": {"bits_per_second": 1.25e9}}
+    assert parse_iperf3({"end": end}) == 1250.0

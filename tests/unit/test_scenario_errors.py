@@ -1,0 +1,125 @@
+"""Bad input: every complaint names file, line and field, all of them come in one go, and the exit code is 2."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from harness.cli import cli
+from harness.errors import ScenarioError
+from harness.load import load_scenario, load_topology
+from harness.overlay.registry import overlay_names
+from harness.plan import expand
+
+GOOD = """\
+description: fine
+topology: two-sites
+matrix:
+  nat_a: [full-cone, symmetric]
+overlays:
+  underlay:
+probes: [path]
+"""
+
+
+def problems_of(tmp_path: Path, text: str) -> list[str]:
+    file = tmp_path / "scenario.yaml"
+    file.write_text(text)
+    with pytest.raises(ScenarioError) as caught:
+        expand(load_scenario(str(file), overlay_names()))
+    return [str(problem).removeprefix(f"{file}:") for problem in caught.value.problems]
+
+
+def test_a_good_scenario_expands(tmp_path: Path) -> None:
+    file = tmp_path / "scenario.yaml"
+    file.write_text(GOOD)
+    assert len(expand(load_scenario(str(file), overlay_names()))) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (
+            ("nat_a: [full", "nat_c: [full"),
+            "4: matrix.nat_c: topology two-sites has no parameter nat_c (did you mean nat_b?)",
+        ),
+        (("symmetric", "symetric"), "4: matrix.nat_a[1]: unknown NAT 'symetric'; did you mean 'symmetric'?"),
+        (("probes: [path]", "probes: [pathh]"), "7: probes.pathh: unknown key (did you mean path?)"),
+        (
+            ("probes: [path]", "probes: {path: {deadline_s: soon}}"),
+            "7: probes.path.deadline_s: input should be a valid number",
+        ),
+        (
+            ("[full-cone, symmetric]", "[]"),
+            "4: matrix.nat_a: needs at least one value: with none the matrix expands to nothing",
+        ),
+        (("  underlay:", "  underlai:"), "6: overlays.underlai: unknown overlay (did you mean underlay?)"),
+        (
+            ("two-sites", "two-site"),
+            "2: topology: no such file, and no bundled topology of that name (did you mean two-sites?)",
+        ),
+        (("description: fine", "description: fine\ndescription: twice"), "2: description: this key stands twice"),
+        (("[full-cone, symmetric]", "[full-cone"), "5: (syntax): this is not YAML"),
+        (("description: fine\n", ""), "1: description: missing"),
+    ],
+)
+def test_complaint(tmp_path: Path, change: tuple[str, str], complaint: str) -> None:
+    text = GOOD.replace(*change)
+    assert text != GOOD
+    found = problems_of(tmp_path, text)
+    assert len(found) == 1
+    assert found[0].startswith(complaint)
+
+
+def test_all_complaints_come_in_one_go(tmp_path: Path) -> None:
+    text = GOOD.replace("symmetric", "symetric").replace("probes: [path]", "probes: [path]\nrepeats: 0\nsedd: 2")
+    assert [found.split(":")[1].strip() for found in problems_of(tmp_path, text)] == [
+        "matrix.nat_a[1]",
+        "repeats",
+        "sedd",
+    ]
+
+
+def test_a_cell_baseline_needs_the_underlay(tmp_path: Path) -> None:
+    text = GOOD.replace("  underlay:", "  openvpn: hub").replace("[path]", "{throughput: {baseline: cell}}")
+    assert problems_of(tmp_path, text) == ["7: probes.throughput.baseline: `cell` needs `underlay` among the overlays"]
+
+
+def test_a_missing_required_parameter_is_named(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(
+        "description: needs n\nparameters:\n  n: {type: int, required: true, help: how many}\n---\n"
+        "segments: {net: {subnet: 10.0.0.0/24}}\nhosts:\n  {% for i in range(n) %}\n"
+        "  h{{ i }}: {on: net, address: 10.0.0.{{ i + 1 }}}\n  {% endfor %}\nmembers: [h0]\n"
+    )
+    text = "description: x\ntopology: mine.yaml\noverlays: {underlay: }\nprobes: [path]\n"
+    assert problems_of(tmp_path, text) == ["2: topology: topology mine needs the parameter n (int): how many"]
+
+
+def test_template_errors_carry_the_templates_line(tmp_path: Path) -> None:
+    file = tmp_path / "broken.yaml"
+    file.write_text(
+        "description: broken\nparameters:\n  n: {type: int, default: 3}\n---\nsegments: {net: {subnet: 10.0.0.0/24}}\nhosts:\n"
+        "  {% for i in range(n) %}\n  h{{ i }}: {on: net, address: 10.0.0.{{ i + 1 }}}\n  {% endfor %}\n"
+        "  z: {on: nett, address: 10.0.0.9, vai: x}\nmembers: [h0]\n"
+    )
+    with pytest.raises(ScenarioError) as caught:
+        load_topology(str(file)).resolve({})
+    assert [str(problem) for problem in caught.value.problems] == [
+        f"{file}:10: hosts.z.vai: unknown key (did you mean via?)"
+    ]
+
+
+def test_an_undeclared_template_variable_is_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "undeclared.yaml"
+    file.write_text("description: x\nparameters: {}\n---\nsegments: {net: {subnet: {{ subnett }}}}\nmembers: []\n")
+    with pytest.raises(ScenarioError, match=r"undeclared.yaml:4: \(template\): the header has no parameter subnett"):
+        load_topology(str(file))
+
+
+@pytest.mark.parametrize(
+    "arguments", [["run", "x", "--only", "nonsense"], ["run", "demo", "--resume"], ["list", "nets"]]
+)
+def test_usage_errors_exit_2(arguments: list[str]) -> None:
+    assert CliRunner().invoke(cli, arguments).exit_code == 2

@@ -1,0 +1,116 @@
+"""The path verdict from counters and taps: direct, relayed, mixed, none; LAN, hairpin, carrier NAT."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+
+import pytest
+
+from harness.lab.counters import Flow, parse, since
+from harness.lab.tap import Passing
+from harness.load import load_topology
+from harness.model.topology import Topology
+from harness.probes.verdict import first_direct_s, front_of, path_of_burst
+
+BURST = 20_000
+
+
+def flows(topology: Topology, *crossings: tuple[str, str, str, int]) -> dict[Flow, int]:
+    del topology
+    return {Flow(segment, IPv4Address(src), IPv4Address(dst)): size for segment, src, dst, size in crossings}
+
+
+def judge(name: str, *crossings: tuple[str, str, str, int]) -> str:
+    topology = load_topology(name).resolve({})
+    return path_of_burst(flows(topology, *crossings), front_of(topology, "a"), front_of(topology, "b"), BURST)
+
+
+A, B, RA, RB, S = "192.168.1.2", "192.168.2.2", "45.45.1.1", "45.45.2.1", "45.45.0.10"
+DIRECT = [("lan_a", A, RB, 30_000), ("lan_a", RB, A, 30_000), ("lan_b", RA, B, 30_000), ("lan_b", B, RA, 30_000)]
+RELAYED = [("lan_a", A, S, 30_000), ("lan_a", S, A, 30_000), ("lan_b", S, B, 30_000), ("lan_b", B, S, 30_000)]
+
+
+def test_direct_and_relayed() -> None:
+    assert judge("two-sites", *DIRECT) == "direct"
+    assert judge("two-sites", *RELAYED) == "relayed"
+
+
+def test_keepalives_to_the_server_do_not_make_a_direct_path_mixed() -> None:
+    assert judge("two-sites", *DIRECT, ("lan_a", A, S, 900), ("lan_b", B, S, 900)) == "direct"
+
+
+def test_one_way_direct_is_mixed() -> None:
+    one_way = [("lan_a", A, RB, 30_000), ("lan_b", RA, B, 30_000), ("lan_b", B, S, 30_000), ("lan_a", S, A, 30_000)]
+    assert judge("two-sites", *one_way) == "mixed"
+
+
+def test_too_little_traffic_is_none() -> None:
+    assert judge("two-sites", *((segment, src, dst, 1000) for segment, src, dst, _ in DIRECT)) == "none"
+
+
+def test_a_third_member_that_relays_is_no_direct_path() -> None:
+    topology = load_topology("parties").resolve({"n": 3})
+    front, other = front_of(topology, "p1"), front_of(topology, "p2")
+    via = flows(
+        topology,
+        ("lan1", "192.168.1.2", "45.45.3.1", 30_000),
+        ("lan1", "45.45.3.1", "192.168.1.2", 30_000),
+        ("lan2", "192.168.2.2", "45.45.3.1", 30_000),
+        ("lan2", "45.45.3.1", "192.168.2.2", 30_000),
+    )
+    assert path_of_burst(via, front, other, BURST) == "relayed"
+
+
+@pytest.mark.parametrize(
+    ("to_b", "from_a"), [("192.168.1.3", "192.168.1.2"), ("45.45.1.1", "45.45.1.1")], ids=["LAN", "hairpin"]
+)
+def test_same_site(to_b: str, from_a: str) -> None:
+    a, b = "192.168.1.2", "192.168.1.3"
+    crossings = [("lan", a, to_b, 30_000), ("lan", b, from_a if from_a != a else a, 30_000)]
+    crossings += [("lan", from_a, b, 30_000), ("lan", to_b, a, 30_000)]
+    assert judge("same-site", *dict.fromkeys(crossings)) == "direct"
+
+
+def test_same_site_relayed_by_the_server() -> None:
+    a, b = "192.168.1.2", "192.168.1.3"
+    assert judge(
+        "same-site", *((("lan", x, S, 30_000)) for x in (a, b)), *((("lan", S, x, 30_000)) for x in (a, b))
+    ) == ("relayed")
+
+
+def test_behind_a_carrier_both_the_cpe_and_the_carrier_stand_for_a_member() -> None:
+    for stand_in_b, stand_in_a in (("10.128.2.1", "10.128.1.1"), ("45.45.3.1", "45.45.3.1")):
+        crossings = [
+            ("lan_a", A, stand_in_b, 30_000),
+            ("lan_a", stand_in_b, A, 30_000),
+            ("lan_b", B, stand_in_a, 30_000),
+            ("lan_b", stand_in_a, B, 30_000),
+        ]
+        assert judge("cgnat", *crossings) == "direct"
+
+
+def test_first_direct_wants_a_packet_of_the_pings_size_out_and_back() -> None:
+    topology = load_topology("two-sites").resolve({})
+    a, b = front_of(topology, "a"), front_of(topology, "b")
+    here, there, server = IPv4Address(A), IPv4Address(RB), IPv4Address(S)
+    seen = [
+        Passing(1.0, here, there, 120),  # a handshake: too small
+        Passing(1.1, there, here, 120),
+        Passing(1.2, here, server, 1000),  # the ping by the relay
+        Passing(1.3, server, here, 1000),
+        Passing(1.4, there, here, 1000),  # a direct packet that answers nothing
+        Passing(1.5, here, there, 1000),
+    ]
+    assert first_direct_s(seen, a, b, 900) is None
+    assert first_direct_s([*seen, Passing(1.6, there, here, 1000)], a, b, 900) == 1.6
+
+
+def test_counters_read_nfts_json_and_subtract() -> None:
+    text = (
+        '{"nftables": [{"metainfo": {}}, {"set": {"name": "internet", "elem": [{"elem": {"val": {"concat": '
+        '["45.45.1.1", "45.45.2.1"]}, "counter": {"packets": 3, "bytes": 300}}}]}}]}'
+    )
+    flow = Flow("internet", IPv4Address(RA), IPv4Address(RB))
+    assert parse(text) == {flow: 300}
+    assert since({flow: 100}, parse(text)) == {flow: 200}
+    assert since(parse(text), parse(text)) == {}
