@@ -1,6 +1,6 @@
 # `make demo` and `make test` set up whatever they need first; a second call starts at once.
 PY := .venv/bin
-.PHONY: setup demo test test-pure lint bench
+.PHONY: netem-test setup demo test test-pure lint bench
 
 setup:
 	@./setup.sh
@@ -23,3 +23,7 @@ lint: setup
 
 bench: setup
 	$(PY)/python -m bench
+
+# The netem half of the link tests, in Debian's kernel under QEMU; fetches kernel and emulator on first use.
+netem-test: setup
+	tests/netem/boot.sh

@@ -7,6 +7,7 @@ rest.
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import socket
@@ -75,11 +76,10 @@ def rtt_bounds_ms(links: Sequence[LinkProfile]) -> tuple[float, float, float]:
     """Declared round-trip time of an echo over empty links, and the bounds of the median of a few, in ms (pure)."""
     ways = [way for link in links for way in (link.up, link.down)]
     declared = sum(way.delay_ms + _serialisation_ms(way) for way in ways)
-    # Jitter has mean 0, but order is kept: echoes a few ms apart push each other back, never forth.
-    spread = sum(_widest_jitter_ms(way) for way in ways)
-    slack = max(SLACK_MS, 0.05 * declared)
-    # A frame that reorders skips its delay; the median of eight then stays where it was below a quarter of such frames.
-    return declared, max(0.0, declared - spread - 0.05 * declared - 0.2), declared + spread + slack
+    below, above = (math.hypot(*parts) for parts in zip((0.0, 0.0), *map(_jitter_reach_ms, ways), strict=True))
+    # An echo may have to wait for a rate trace's next opportunity, however long that is; a second is generous.
+    above += 1000.0 * sum(way.rate_file is not None for way in ways)
+    return declared, max(0.0, 0.95 * declared - below - 0.1), declared + above + max(SLACK_MS, 0.05 * declared)
 
 
 def check_paths(paths: Sequence[PathToCheck]) -> list[PathObserved]:
@@ -97,20 +97,14 @@ def check_paths(paths: Sequence[PathToCheck]) -> list[PathObserved]:
             with inside_network_of(path.from_pid):
                 sockets.append(socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP))
             sockets[-1].setblocking(False)
-        # The first echo of a path also waits for address resolution: it goes ahead and does not count.
-        deadline = 0.0
+        longest_s = max((high for _, _, high in bounds), default=0.0) / 1000
         for round_ in range(ECHOES + 1):
             for number, path in enumerate(paths):
                 _send_echo(sockets[number], path.to_address, identifiers[number], round_)
-            longest_s = max((high for _, _, high in bounds), default=0.0) / 1000
-            deadline = time.monotonic() + longest_s + 0.05
-            if round_ == 0:
-                _collect(
-                    sockets, identifiers, rtts, until=min(deadline, time.monotonic() + longest_s / 2 + 0.02), enough=0
-                )
-            else:
-                _collect(sockets, identifiers, rtts, until=time.monotonic() + GAP_S, enough=ECHOES)
-        _collect(sockets, identifiers, rtts, until=deadline, enough=ECHOES)
+            # The first echo of a path also waits for address resolution: it goes ahead and does not count.
+            pause_s = GAP_S if round_ else longest_s / 2 + 0.02
+            _collect(sockets, identifiers, rtts, until=time.monotonic() + pause_s, enough=ECHOES)
+        _collect(sockets, identifiers, rtts, until=time.monotonic() + longest_s + 0.05, enough=ECHOES)
     finally:
         for sock in sockets:
             sock.close()
@@ -136,17 +130,18 @@ def _serialisation_ms(way: Direction) -> float:
     return 0.0 if way.rate_mbit is None else _ECHO_FRAME_BYTES * 8 / way.rate_mbit / 1000
 
 
-def _widest_jitter_ms(way: Direction) -> float:
+def _jitter_reach_ms(way: Direction) -> tuple[float, float]:
+    """How far below and above its delay the median of a few frames of a direction may lie."""
     jitter = way.jitter
-    if way.rate_file is not None:
-        # An echo may have to wait for the trace's next opportunity, however long that is; a second is generous.
-        return 1000.0
     if jitter is None:
-        return 0.0
+        return 0.0, 0.0
     if jitter.kind == "trace":
-        return way.delay_ms
-    # Medians of eight: two deviations are exceeded once in some ten thousand, more so where draws are correlated.
-    return jitter.jitter_ms * (1 if jitter.kind == "uniform" else 2 if not jitter.correlation else 3)
+        return way.delay_ms, way.delay_ms
+    # The median of eight draws lies within two deviations; of draws that repeat each other it is hardly more than one
+    # draw. Order is kept, so that frames a few ms apart push each other back, never forth.
+    deviations = 3.3 if jitter.correlation else 2.0
+    below = {"uniform": 1.0, "normal": deviations, "pareto": 0.6}[jitter.kind]
+    return below * jitter.jitter_ms, (deviations + 1) * jitter.jitter_ms
 
 
 def _send_echo(sock: socket.socket, address: str, identifier: int, round_: int) -> None:
@@ -164,7 +159,7 @@ def _collect(
     enough: int,
 ) -> None:
     while (left := until - time.monotonic()) > 0:
-        if enough and all(len(seen) >= enough for seen in rtts):
+        if all(len(seen) >= enough for seen in rtts):
             return
         for sock in select.select(sockets, [], [], left)[0]:
             packet = sock.recv(2048)

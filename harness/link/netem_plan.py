@@ -127,7 +127,7 @@ def _share(percent: float) -> str:
 def read_back_problems(plan: Sequence[Qdisc], reported: Sequence[Mapping[str, Any]], interface: str) -> list[str]:
     """Where `tc -j qdisc show` of the interface differs from the plan; empty where the kernel does as told.
 
-    Numbers may differ by 0.1 %: tc and the kernel keep rates, times and shares in units of their own.
+    Numbers may differ by 0.1 %, times by 2 us: tc and the kernel keep them in units of their own.
     """
     found: list[str] = []
     by_handle = {str(qdisc.get("handle")): qdisc for qdisc in reported}
@@ -159,9 +159,13 @@ def _differences(wanted: Mapping[str, Any], seen: Any, path: str = "") -> list[s
         there = seen.get(key) if isinstance(seen, Mapping) else None
         if isinstance(value, Mapping):
             found += _differences(value, there, f"{path}{key}.")
-        elif there is None or abs(_number(there) - value) > 0.001 * abs(value) + 1e-9:
+        elif there is None or abs(_number(there) - value) > 0.001 * abs(value) + _rounding(path):
             found.append(f"{path}{key} is {there!r}, not {value!r}")
     return found
+
+
+def _rounding(path: str) -> float:
+    return 2e-6 if path.startswith("delay.") else 1e-9
 
 
 def _number(value: Any) -> float:

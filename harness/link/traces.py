@@ -22,11 +22,8 @@ def load_trace(path: Path, kind: TraceKind, field: str = "file") -> tuple[int, .
     Raises ScenarioError with the line where the file is missing or malformed.
     """
     try:
-        size = path.stat().st_size
-        if not path.is_file() or size > MAX_BYTES:
-            raise _wrong(
-                path, 0, field, f"not a trace: {'a file of ' + str(size) + ' bytes' if size else 'no plain file'}"
-            )
+        if (not path.is_file() and path.exists()) or path.stat().st_size > MAX_BYTES:
+            raise _wrong(path, 0, field, f"a trace is a plain file of at most {MAX_BYTES} bytes")
         text = path.read_text(encoding="ascii")
     except OSError as error:
         raise _wrong(path, 0, field, f"no {kind} trace there: {error.strerror}") from error

@@ -90,19 +90,18 @@ _ALL: Final = (
     ),
     _preset(
         "leo-satellite",
-        "round-trip time, median 50 ms and quartiles 40 and 60 ms (normal, 10.5 ms a direction), from the Starlink "
-        "measurements of UCLouvain and others, blog.apnic.net 2022-11-28 (Michel et al., IMC 2022); "
-        f"rates, queue and the bursts of loss at handovers {_OWN}",
+        "round-trip time of 50 ms, the median of the Starlink measurements of UCLouvain and others, blog.apnic.net "
+        f"2022-11-28 (Michel et al., IMC 2022); jitter, rates, queue and the bursts of loss at handovers {_OWN}",
         up={
             "delay_ms": 25,
-            "jitter": {"kind": "normal", "jitter_ms": 10.5, "correlation": 0.9},
+            "jitter": {"kind": "normal", "jitter_ms": 5, "correlation": 0.8},
             "loss": {"kind": "gilbert-elliott", "good_to_bad_percent": 0.05, "bad_to_good_percent": 10},
             "rate_mbit": 20,
             "queue_ms": 150,
         },
         down={
             "delay_ms": 25,
-            "jitter": {"kind": "normal", "jitter_ms": 10.5, "correlation": 0.9},
+            "jitter": {"kind": "normal", "jitter_ms": 5, "correlation": 0.8},
             "loss": {"kind": "gilbert-elliott", "good_to_bad_percent": 0.05, "bad_to_good_percent": 10},
             "rate_mbit": 150,
             "queue_ms": 100,
