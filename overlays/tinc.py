@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network
+from typing import Literal
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
@@ -47,6 +48,8 @@ class Tinc:
     modes: frozenset[Mode] = frozenset({"mesh", "relay"})
     layer: Layer = "L3"
     needs_server = True
+    # Routes follow the meta connections, and members behind NATs have one to the server alone.
+    depends_on_server: Literal[True] = True
 
     def requirements(self) -> Sequence[Requirement]:
         """One Debian package."""

@@ -174,3 +174,10 @@ class Traverses(Protocol):
 
     def technique(self, mode: Mode) -> str | None:
         """The technique's name; None where no path is ever direct."""
+
+
+@runtime_checkable
+class DependsOnServer(Protocol):
+    """Optional: a direct session of this overlay ends when its server does. The contract test checks that it is so."""
+
+    depends_on_server: Literal[True]

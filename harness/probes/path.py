@@ -31,19 +31,27 @@ def measure_path(target: Target, probe: PathProbe, tap: Tap, running_since: floa
     front, other = front_of(target.lab.topology, target.src), front_of(target.lab.topology, target.dst)
     pinger = _pinger(target, probe)
     connected_at = direct_at = None
+    verdict: Verdict = "none"
+    judged_at = 0.0
     try:
-        while time.time() < deadline and (connected_at is None or (target.mode in _PUNCHES and direct_at is None)):
+        while time.time() < deadline and (connected_at is None or (target.mode in _PUNCHES and verdict != "direct")):
             time.sleep(_CHECK_EVERY_S)  # both sources are logs that grow; nobody announces "direct"
             if connected_at is None and (reply := _REPLY.search(pinger.text)):
                 connected_at = float(reply.group(1))
             if connected_at is not None and target.mode in _PUNCHES:
-                seen = tap.seen(target.lab.port_of(target.src))
+                seen = [one for one in tap.seen(target.lab.port_of(target.src)) if one.t > judged_at]
                 direct_at = first_direct_s(seen, front, other, probe.payload_bytes)
+                if direct_at is not None:
+                    # An overlay's own probes may be of the ping's size; only a burst proves that traffic has moved.
+                    verdict, judged_at = judge_burst(target, probe), time.time()
     finally:
         pinger.stop()
     if connected_at is not None and connected_at > deadline:
         connected_at = None
-    verdict: Verdict = judge_burst(target, probe) if connected_at is not None else "none"
+    if connected_at is None:
+        verdict = "none"
+    elif verdict != "direct":
+        verdict = judge_burst(target, probe)
     punched = direct_at is not None and verdict == "direct"
     failed = connected_at is None
     error = f"no overlay packet was answered within {probe.deadline_s:g} s" if failed else None

@@ -1,0 +1,202 @@
+"""The overlay contract, checked inside a sandbox; run by test_overlay_contract.py, once for every adapter and mode.
+
+`contract_worker.py FOLDER` makes the sandbox (as whoever calls), and in it checks the deployment in FOLDER/job.json.
+It prints one JSON object: what was seen, check by check. Judging is the test's business.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import signal
+import socket
+import struct
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from harness.deploy import RunningOverlay
+from harness.errors import OverlaybenchError
+from harness.lab import counters
+from harness.lab.mounts import make_private
+from harness.lab.network import Lab
+from harness.lab.process import Daemon
+from harness.lab.sandbox import sandbox_argv
+from harness.lab.tap import Tap
+from harness.messages import Job
+from harness.overlay.search_path import search_path
+from harness.probes.measurement import Target
+from harness.probes.path import judge_burst, measure_path
+
+BULK_BYTES = 10_000_000
+PORT = 7001
+GROUP = "239.66.0.1"
+PATTERN = hashlib.sha256(b"overlay contract").digest() * 2048
+
+
+def bulk() -> bytes:
+    """10 MB that no shift or loss leaves unchanged."""
+    return b"".join(struct.pack("!I", n) + PATTERN[:996] for n in range(BULK_BYTES // 1000))
+
+
+def check(job: Job, folder: Path) -> dict[str, Any]:
+    """Deploy on a lab and look at everything that the contract promises."""
+    trial, deployment = job.trial, job.deployment
+    probe = trial.probes.path
+    assert probe is not None
+    lab = Lab(trial.topology, seed=trial.seed, link_choice="auto", workdir=folder)
+    seen: dict[str, Any] = {}
+    lab.start()
+    counters.install(lab.watched_ports())
+    a, b = trial.topology.members[:2]
+    overlay = RunningOverlay(lab, deployment, folder)
+    tap = Tap(sorted(lab.port_of(name) for name in (a, b)), folder / "members.pcap")
+    began = time.monotonic()
+    overlay.start()
+    seen["ready_s"] = time.monotonic() - began
+    there = _target(job, lab, folder, a, b)
+    for one in measure_path(there, probe, tap, overlay.running_since()):
+        seen[one.metric] = one.value
+        seen["path"] = one.path
+    tap.close()
+    seen["claims"] = overlay.claims()
+    seen["answered_back"] = _answered(lab, folder, b, deployment.endpoints[a].address, count=20)
+    seen["bulk_intact"] = _bulk(lab, folder, b, a, deployment.endpoints[b].address)
+    seen["path_after_bulk"] = judge_burst(there, probe)
+    seen["neighbours"] = _neighbours(lab, a, deployment.endpoints[a].interface)
+    seen["multicast"] = _multicast(lab, folder, a, b, job)
+    overlay.check_alive()
+    if trial.mode in ("mesh", "direct"):
+        _kill_server(overlay, trial.topology.server)
+        seen["answered_without_server"] = _answered(lab, folder, a, deployment.endpoints[b].address, count=60)
+        seen["path_without_server"] = judge_burst(there, probe)
+    overlay.stop()
+    seen["statuses"] = {name: daemon.status for name, daemon in overlay.daemons.items()}
+    lab.stop()
+    return seen
+
+
+def _target(job: Job, lab: Lab, folder: Path, src: str, dst: str) -> Target:
+    ends = [job.deployment.endpoints[name].address for name in (src, dst)]
+    mode = job.trial.mode
+    return Target(lab=lab, src=src, dst=dst, src_address=ends[0], dst_address=ends[1], mode=mode, folder=folder)
+
+
+def _answered(lab: Lab, folder: Path, src: str, address: object, count: int) -> float:
+    argv = ["ping", "-n", "-q", "-i", "0.05", "-c", str(count), "-W", "2", str(address)]
+    pinger = Daemon(lab.nodes[src], argv, log=folder / f"back-{src}.log", cwd=folder, env={})
+    pinger.wait(count * 0.05 + 10)
+    pinger.stop()
+    found = re.search(r"(\d+) received", pinger.text)
+    return int(found.group(1)) / count if found else 0.0
+
+
+def _helper(lab: Lab, folder: Path, node: str, *arguments: object) -> Daemon:
+    argv = [sys.executable, __file__, *map(str, arguments)]
+    return Daemon(lab.nodes[node], argv, log=folder / f"{arguments[0]}.log", cwd=folder, env={})
+
+
+def _bulk(lab: Lab, folder: Path, receiver: str, sender: str, address: object) -> bool:
+    sink = _helper(lab, folder, receiver, "--receive", address)
+    assert sink.wait_for_line("listening", 10), sink.tail
+    source = _helper(lab, folder, sender, "--send", address)
+    sent = source.wait(60)
+    source.stop()
+    digest = hashlib.sha256(bulk()).hexdigest()
+    intact = sink.wait_for_line(f"{BULK_BYTES} {digest}", 30)
+    sink.stop()
+    return sent == 0 and intact
+
+
+def _neighbours(lab: Lab, node: str, interface: str | None) -> int:
+    """How many hardware addresses the node has learned on the overlay's interface: what ARP brought."""
+    said = lab.nodes[node].check_output(["ip", "-j", "neighbour", "show", "dev", str(interface)])
+    return sum("lladdr" in entry for entry in json.loads(said or "[]"))
+
+
+def _multicast(lab: Lab, folder: Path, sender: str, receiver: str, job: Job) -> bool:
+    ends = job.deployment.endpoints
+    ear = _helper(lab, folder, receiver, "--hear", ends[receiver].address)
+    assert ear.wait_for_line("listening", 10), ear.tail
+    mouth = _helper(lab, folder, sender, "--call", ends[sender].address)
+    heard = ear.wait_for_line("heard", 2.0)
+    for helper in (mouth, ear):
+        helper.stop()
+    return heard
+
+
+def _kill_server(overlay: RunningOverlay, server: str | None) -> None:
+    for daemon in overlay.daemons.values():
+        if daemon.where == server:
+            daemon.send(signal.SIGKILL)
+            daemon.wait(5)
+
+
+def receive(address: str) -> None:
+    """Take one stream and tell its length and digest."""
+    with socket.create_server((address, PORT)) as listener:
+        print("listening", flush=True)
+        connection, _ = listener.accept()
+        digest, length = hashlib.sha256(), 0
+        while part := connection.recv(65536):
+            digest.update(part)
+            length += len(part)
+    print(length, digest.hexdigest(), flush=True)
+
+
+def send(address: str) -> None:
+    """Send the stream."""
+    with socket.create_connection((address, PORT), timeout=20) as connection:
+        connection.sendall(bulk())
+
+
+def hear(address: str) -> None:
+    """Wait for a multicast packet on the interface that has `address`."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ear:
+        ear.bind((GROUP, PORT))
+        ear.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton(GROUP) + socket.inet_aton(address))
+        print("listening", flush=True)
+        ear.recv(100)
+        print("heard", flush=True)
+
+
+def call(address: str) -> None:
+    """Send multicast packets from the interface that has `address` until stopped."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mouth:
+        mouth.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(address))
+        mouth.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 4)
+        while True:
+            mouth.sendto(b"anybody there?", (GROUP, PORT))
+            time.sleep(0.1)
+
+
+def main() -> None:
+    """Enter the sandbox, check, report; or be one of the helpers inside."""
+    verb, *rest = sys.argv[1:]
+    helpers = {"--receive": receive, "--send": send, "--hear": hear, "--call": call}
+    if verb in helpers:
+        helpers[verb](rest[0])
+        return
+    folder = Path(verb).resolve()
+    if not rest:
+        argv = sandbox_argv([sys.executable, __file__, str(folder), "inside"])
+        os.execvp(argv[0], argv)
+    os.environ["PATH"] = search_path()
+    report = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    os.chdir(folder)
+    job = Job.model_validate_json((folder / "job.json").read_text())
+    make_private(folder)
+    try:
+        seen = check(job, folder)
+    except OverlaybenchError as error:
+        seen = {"error": str(error)}
+    json.dump(seen, report)
+    report.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""One contract for all: every adapter in every mode that it has, twice at once, once of them as nobody.
+
+Run one adapter's part with `pytest tests/lab/test_overlay_contract.py -k NAME`; an adapter outside this repository is
+found by its entry point like all others.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.load import load_topology
+from harness.messages import Job
+from harness.model.scenario import PathProbe, Probes
+from harness.model.trial import Trial
+from harness.overlay.contract import DependsOnServer, Overlay, ReportsPath
+from harness.overlay.install import missing
+from harness.overlay.registry import load_overlay, overlay_names
+from harness.overlay.search_path import programs_folder
+
+WORKER = Path(__file__).with_name("contract_worker.py")
+NOBODY = 65534
+DEADLINE_S = 15.0
+PROMISED = {"hub": {"relayed"}, "relay": {"relayed"}, "direct": {"direct"}, "mesh": {"direct"}}
+
+CASES = [
+    (name, mode) for name in overlay_names() if name != "underlay" for mode in sorted(load_overlay(name).modes)
+]
+
+
+@pytest.fixture(scope="session")
+def public_cache() -> Iterator[Path]:
+    """The built programs where nobody can read them: the user's own cache folder may be below /root."""
+    with tempfile.TemporaryDirectory(prefix="overlaybench-cache-") as folder:
+        Path(folder).chmod(0o755)
+        if programs_folder().is_dir():
+            shutil.copytree(programs_folder(), Path(folder) / "overlaybench" / "programs")
+        yield Path(folder)
+
+
+@pytest.fixture
+def folders() -> Iterator[list[Path]]:
+    """Two result folders below a path that everybody may enter."""
+    with tempfile.TemporaryDirectory(prefix="overlaybench-contract-") as parent:
+        Path(parent).chmod(0o755)
+        made = [Path(parent) / name for name in ("mine", "nobodys")]
+        for folder in made:
+            folder.mkdir()
+            if os.geteuid() == 0 and folder.name == "nobodys":
+                os.chown(folder, NOBODY, NOBODY)
+        yield made
+
+
+def trial_of(name: str, mode: str) -> Trial:
+    """Two sites whose NATs any traversal of UDP passes."""
+    source = load_topology("two-sites")
+    params = source.complete({"nat_a": "port-restricted", "nat_b": "port-restricted"})
+    probes = Probes(path=PathProbe(deadline_s=DEADLINE_S))
+    topology = source.resolve(params)
+    return Trial(
+        id="contract", scenario="contract", repeat=1, seed=7, overlay=name, mode=mode, topology=topology, probes=probes
+    )
+
+
+def run(trial: Trial, overlay: Overlay, folder: Path, cache: Path) -> dict[str, Any]:
+    """Deploy in a sandbox of its own; as nobody where we can become nobody."""
+    (folder / "job.json").write_text(Job(trial=trial, deployment=overlay.render(trial)).model_dump_json())
+    argv = [sys.executable, str(WORKER), str(folder)]
+    if os.geteuid() == 0 and folder.name == "nobodys":
+        argv = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--", *argv]
+    environment = {**os.environ, "XDG_CACHE_HOME": str(cache), "HOME": str(folder)}
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=110, env=environment, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    seen: dict[str, Any] = json.loads(done.stdout)
+    return seen
+
+
+def traces(folders: list[Path]) -> dict[str, object]:
+    """What a lab could leave behind on the machine."""
+    held = [str(path) for path in Path("/proc").glob("[0-9]*") if _stands_in(path, folders)]
+    return {
+        "processes": held,
+        "interfaces": sorted(os.listdir("/sys/class/net")),
+        "resolv.conf": os.stat("/etc/resolv.conf").st_mtime_ns,
+        "control sockets": sorted(map(str, Path("/run").glob("wireguard/*"))),
+    }
+
+
+def _stands_in(process: Path, folders: list[Path]) -> bool:
+    try:
+        return any(Path(os.readlink(process / "cwd")).is_relative_to(folder) for folder in folders)
+    except OSError:
+        return False
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize(("name", "mode"), CASES, ids=[f"{name}-{mode}" for name, mode in CASES])
+def test_contract(name: str, mode: str, folders: list[Path], public_cache: Path) -> None:
+    """Everything that the contract says, on two instances side by side."""
+    overlay = load_overlay(name)
+    lacking = missing(overlay.requirements())
+    if lacking and any(one.go for one in lacking) and shutil.which("go") is None:
+        pytest.skip(f"{name} is built with Go, which this machine lacks")
+    assert not lacking, f"{name} needs {lacking[0].program}: {lacking[0].install}"
+    before = traces(folders)
+    trial = trial_of(name, mode)
+    with ThreadPoolExecutor(2) as pool:
+        jobs = [pool.submit(run, trial, overlay, folder, public_cache) for folder in folders]
+        instances = [job.result() for job in jobs]
+    for seen in instances:
+        judge(seen, overlay, mode)
+    assert traces(folders) == before
+
+
+def judge(seen: dict[str, Any], overlay: Overlay, mode: str) -> None:
+    """One instance against the contract."""
+    assert "error" not in seen, seen["error"]
+    assert seen["connect_success"] == 1.0
+    assert seen["answered_back"] == 1.0
+    assert seen["bulk_intact"]
+    assert seen["path"] in PROMISED[mode]
+    assert seen["path_after_bulk"] in PROMISED[mode]
+    killed = {name: status for name, status in seen["statuses"].items() if status == -9}
+    if overlay.layer == "L2":
+        assert seen["neighbours"] >= 1, "an L2 overlay carries ARP"
+        assert seen["multicast"], "an L2 overlay carries multicast"
+    else:
+        assert seen["neighbours"] == 0, "an overlay that carries ARP should say that it is L2"
+    if isinstance(overlay, ReportsPath):
+        assert overlay.claimed_path("a", "b", seen["claims"]) in ("direct", "relayed", "mixed")
+    if mode in ("mesh", "direct"):
+        if isinstance(overlay, DependsOnServer):
+            assert seen["answered_without_server"] < 0.5, "says that it depends on its server, and does not"
+        else:
+            assert seen["answered_without_server"] >= 0.9
+            assert seen["path_without_server"] == "direct"
+        killed = {name: status for name, status in killed.items() if not _on_server(name)}
+    assert not killed, f"did not end when asked to: {killed}"
+
+
+def _on_server(name: str) -> bool:
+    return name.endswith("-s") or name in ("coordinator", "supernode", "derper", "headscale", "server")
