@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from hashlib import blake2s
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
 from overlays.refmesh.core.noise import TransportKeys
 from overlays.refmesh.core.replay import ReplayWindow
@@ -17,16 +18,19 @@ REKEY_AFTER_S = 120.0
 REJECT_AFTER_S = 180.0
 _PADS = [bytes(length) for length in range(16)]
 _FOUR_ZEROS = bytes(4)
+_Cipher = Callable[[bytes, bytes | memoryview, None], bytes]
 
 
 class Keypair:
     """Keys, send counter and replay window of one handshake; useless after 180 s."""
 
     __slots__ = (
+        "_bulk",
         "_decrypt",
         "_encrypt",
         "born_s",
         "counter",
+        "fresh_until_s",
         "initiator",
         "keys",
         "local_index",
@@ -44,6 +48,27 @@ class Keypair:
         self.initiator = keys.initiator
         self.local_index = keys.local_index
         self.remote_index = keys.remote_index
+        self.fresh_until_s = now + (REKEY_AFTER_S if keys.initiator else REJECT_AFTER_S)
+        """Until then it can be used without asking for new keys."""
+        self._bulk: tuple[_Cipher, _Cipher] | None = None
+
+    @property
+    def bulk_encrypt(self) -> _Cipher:
+        """Seals chunks of the bulk framing."""
+        return self._bulk_ciphers()[0]
+
+    @property
+    def bulk_decrypt(self) -> _Cipher:
+        """Opens chunks of the bulk framing."""
+        return self._bulk_ciphers()[1]
+
+    def _bulk_ciphers(self) -> tuple[_Cipher, _Cipher]:
+        if self._bulk is None:
+            send, receive = (
+                AESGCM(blake2s(b"refmesh bulk", key=key).digest()) for key in (self.keys.send, self.keys.receive)
+            )
+            self._bulk = send.encrypt, receive.decrypt
+        return self._bulk
 
     def usable(self, now: float) -> bool:
         """Whether it may still be used, for sending or receiving."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from overlays.refmesh import credentials
 from overlays.refmesh.config import NodeConfig
-from overlays.refmesh.core import packets
+from overlays.refmesh.core import access, bulk, packets
 from overlays.refmesh.core.connectivity import PEER_REFLEXIVE, SERVER_REFLEXIVE, SILENCE_S, Path, PathFinder
 from overlays.refmesh.core.peer import RETRY_S, Peer
 from overlays.refmesh.core.routes import Routes
@@ -23,6 +23,7 @@ from overlays.refmesh.wire.control import Endpoint
 DEFER_S = 0.3
 """The side with the higher key leaves the first handshake to the other for so long, when a relay carries it."""
 MAX_PEERS = 4096
+LOOK_S = 5.0
 
 
 class Node:
@@ -33,6 +34,8 @@ class Node:
         self.tunnel = Tunnel(config.private_key, rng, unix_offset_s)
         self.out: list[tuple[bytes, Endpoint]] = []
         self.to_tun: list[bytes] = []
+        self.large: list[list[bytes]] = []
+        """Large packets for the TUN device, each as buffers that begin with their virtio_net_hdr."""
         self.events: list[str] = []
         self.deadline = 0.0
         self.policy: Policy | None = None
@@ -43,6 +46,8 @@ class Node:
         self._rng, self._unix_offset_s = rng, unix_offset_s
         self._direct = config.mode in ("mesh", "direct")
         self._joined: dict[str, bytes] = {}
+        self._rules: tuple[access.Rule, ...] = ()
+        self._flags = control.READS_BULK if config.framing == "auto" and config.layer == "l3" else 0
         self._own = frozenset(packets.packed_host(address) for address in self.addresses)
         self.links = [
             ServerLink(i, entry, self.tunnel, certificate.text, rng)
@@ -93,6 +98,9 @@ class Node:
         elif stun.is_stun(datagram):
             self._on_stun(datagram, now)
             return
+        if messages.message_type(datagram) == messages.BULK:
+            self._on_bulk((datagram,), path, now)
+            return
         result = self.tunnel.receive(datagram, control.pack_endpoint(source), now)
         if isinstance(result, bytes):
             self._send_on(path, result)
@@ -109,13 +117,34 @@ class Node:
                 path = Path(source, messages.RELAY_HEAD.unpack(head)[1])
                 datagrams = [datagram[messages.RELAY_HEAD.size :] for datagram in datagrams]
                 kind = messages.message_type(datagrams[0])
-        if kind != messages.TRANSPORT or (path.relay == 0 and messages.message_type(datagrams[0]) != kind):
+        if kind == messages.BULK:
+            self._on_bulk(datagrams, path, now)
+            return
+        if kind != messages.TRANSPORT:
             for datagram in datagrams:
                 self.receive(bytes(datagram), source, now)
             return
         result = self.tunnel.receive_run(datagrams, now)
         if result is not None:
             self._on_input(result, path, now)
+
+    def _on_bulk(self, datagrams: Sequence[bytes | memoryview], path: Path, now: float) -> None:
+        found = self.tunnel.keypair_of(datagrams[0])
+        if found is None or not self._flags or not found[1].usable(now):
+            return
+        session, keypair = found
+        index = datagrams[0][4:8]
+        plains = bulk.unseal(keypair, [datagram for datagram in datagrams if datagram[4:8] == index])
+        peer = self.peers.get(session.remote)
+        if not plains or peer is None:
+            return
+        if session.received(keypair, True, now):
+            self._on_established(peer, None, path, now)
+        self._heard(peer, None, path, now)
+        for rebuilt in bulk.rebuild(plains):
+            if self._admits(peer, rebuilt.header, now):
+                peer.rx_bytes += rebuilt.length
+                self.large.append(rebuilt.buffers)
 
     def _on_input(self, result: Input, path: Path, now: float) -> None:
         link = self._link_of.get(result.session.remote)
@@ -130,7 +159,7 @@ class Node:
         for payload in result.payloads:
             if payload[0] >> 4:
                 packet = packets.trim(payload)
-                if packet and peer.owns(packets.source_bytes(packet)):
+                if packet and self._admits(peer, packet, now):
                     peer.rx_bytes += len(packet)
                     tun.append(packet)
             else:
@@ -138,6 +167,13 @@ class Node:
         if tun:
             self.to_tun.extend(tun)
         self._due(peer, result.session.deadline())
+
+    def _admits(self, peer: Peer, packet: bytes, now: float) -> bool:
+        if not peer.any_source:
+            return peer.admits(packet, now)
+        # Through a hub: the packet is from the member whose address it bears, so far as the hub can be believed.
+        owner = self.routes.owner(packets.source_bytes(packet))
+        return self.config.mode != "hub" if owner is None else owner.admits(packet, now)
 
     def _heard(self, peer: Peer, link: ServerLink | None, path: Path, now: float) -> None:
         if link is not None:
@@ -166,9 +202,12 @@ class Node:
     def _on_control(self, peer: Peer, link: ServerLink | None, payload: bytes, path: Path, now: float) -> None:
         try:
             kind, body = control.read(payload)
+            if kind in (control.PING, control.PONG):
+                peer.bulk = bool(payload[1] & self._flags & control.READS_BULK)
             if kind == control.PING:
                 seen = control.pack_endpoint(path.endpoint if path.direct else None)
-                self._send_sealed(peer, control.frame(control.PONG, body[: control.TRANSACTION_LEN] + seen), path, now)
+                pong = control.frame(control.PONG, body[: control.TRANSACTION_LEN] + seen, self._flags)
+                self._send_sealed(peer, pong, path, now)
                 if peer.finder is not None:
                     peer.finder.on_ping(path, now)
                     self._due(peer, now)
@@ -222,11 +261,19 @@ class Node:
         policy = credentials.verify_policy(text, self.config.authority)
         if self.policy is not None and policy.version <= self.policy.version:
             return
+        self._rules = access.parse_rules(policy.rules)
         self.policy = policy
         for peer in list(self.peers.values()):
             if peer.certificate is not None and peer.certificate.serial in policy.revoked:
                 self.events.append(f"{peer.name} is revoked")
                 self._remove(peer)
+            else:
+                self._set_access(peer)
+
+    def _set_access(self, peer: Peer) -> None:
+        own, other = self.certificate, peer.certificate
+        if own is not None and other is not None:
+            peer.access = access.Access(self._rules, (own.name, *own.groups), (other.name, *other.groups))
 
     def _on_entry(self, link: ServerLink, entry: dict[str, Any], now: float) -> None:
         text = str(entry["certificate"])
@@ -277,6 +324,7 @@ class Node:
         finder = PathFinder(self._rng, direct=self._direct, relayed=self.config.mode in ("mesh", "relay"))
         session = self.tunnel.add(certificate.key, retry_s=RETRY_S)
         peer = Peer(certificate.name, session, hosts, finder=finder, certificate=certificate)
+        self._set_access(peer)
         self.peers[certificate.key] = peer
         self.routes.assign(peer, peer)
         self.events.append(f"knows {certificate.name} ({short(certificate.key)}) at {', '.join(certificate.addresses)}")
@@ -317,7 +365,9 @@ class Node:
             )
 
     def sealed(self, peer: Peer, batch: Sequence[bytes], now: float) -> list[bytes] | None:
-        """Packets for a peer, sealed; None while there are no keys or no path. Notes what the timers need."""
+        """Packets for a peer, sealed; None while there are no keys or no path, or when the access rules forbid them."""
+        if not self._may_go(peer, batch[0], now):
+            return None
         if peer.path is None:
             peer.session.staged.extend(batch)
             peer.session.want(now)
@@ -329,6 +379,29 @@ class Node:
         if sealed is None or now - peer.session.last_received_s > SILENCE_S:
             self._due(peer, now)
         return sealed
+
+    def _may_go(self, peer: Peer, packet: bytes, now: float) -> bool:
+        # All packets of a batch were one packet, so one answer holds for all.
+        access = peer.access
+        if peer.any_source:
+            owner = self.routes.owner(packets.destination_bytes(packet))
+            access = owner.access if owner is not None else None
+        return access is None or access.open or access.outbound(packet, now)
+
+    def seal_large(self, peer: Peer, packet: memoryview, start: int, size: int, now: float) -> list[bytes] | None:
+        """A large TCP packet as chunks, when the peer reads them and the keys are fresh; None: do it the plain way."""
+        keypair = peer.session.current
+        if not peer.bulk or keypair is None or now >= keypair.fresh_until_s or peer.path is None:
+            return None
+        if not self._may_go(peer, bytes(packet[:60]), now):
+            return []
+        data = start + (packet[start + 12] >> 4) * 4
+        peer.session.note_sent(now)
+        peer.tx_bytes += len(packet)
+        peer.data_sent_s = now
+        if now - peer.session.last_received_s > SILENCE_S:
+            self._due(peer, now)
+        return bulk.seal(keypair, packet, start, data, size)
 
     def _send_sealed(self, peer: Peer, payload: bytes, path: Path, now: float) -> None:
         if peer.session.usable(now):
@@ -391,10 +464,11 @@ class Node:
                 if best is None or not best.unanswered:
                     finder.suspect(now)
             for path, transaction in finder.due(now):
-                self._send_sealed(peer, control.frame(control.PING, transaction), path, now)
+                self._send_sealed(peer, control.frame(control.PING, transaction, self._flags), path, now)
             self._use(peer, finder.best, now)
             due_s = min(session.deadline(), finder.deadline())
-        peer.due_s = due_s
+        # Traffic moves deadlines without telling; looking every few seconds is cheaper than telling each time.
+        peer.due_s = min(due_s, now + LOOK_S) if session.current is not None else due_s
 
     def _handshake_ways(self, peer: Peer) -> list[Path]:
         if peer.finder is None:

@@ -7,6 +7,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from overlays.refmesh.core import packets
+from overlays.refmesh.core.access import Access
 from overlays.refmesh.core.connectivity import Path, PathFinder
 from overlays.refmesh.core.session import Session
 from overlays.refmesh.credentials import Certificate
@@ -41,11 +43,15 @@ class Peer:
         """The relay header of the path in use; empty on a direct one."""
         self.numbers: dict[int, int] = {}
         """Its relay number at each server, by the server's index."""
+        self.access: Access | None = None
+        """The access rules between us; None: all may pass (a static peer, or a server)."""
         self.online: dict[int, bool] = {}
         self.hub_servers: set[int] = set()
         """The servers that reach it as their client in hub mode."""
         self.data_sent_s = -math.inf
         self.due_s = 0.0
+        self.bulk = False
+        """Whether it reads the bulk framing."""
         self.tx_bytes = self.rx_bytes = 0
         self.direct_s: float | None = None
         """When a direct path was first in use."""
@@ -68,6 +74,13 @@ class Peer:
         if packed in self.sources or self.any_source:
             return bool(packed)
         return bool(packed) and any(ipaddress.ip_address(packed) in network for network in self._wide)
+
+    def admits(self, packet: bytes, now: float) -> bool:
+        """Whether an inner packet that came from this peer may go to the TUN device."""
+        if not self.owns(packets.source_bytes(packet)):
+            return False
+        access = self.access
+        return access is None or access.open or access.inbound(packet, now)
 
     def status(self, now: float) -> dict[str, Any]:
         """The peer for the status socket: `path` is direct, relayed or none; `rtt_ms` the path's own checks'."""

@@ -30,6 +30,10 @@ class Routes:
             del self._hosts[packed], self._owners[packed]
         self._wide = [(network, peer) for network, peer in self._wide if peer is not owner]
 
+    def owner(self, packed: bytes) -> Peer | None:
+        """The member that has an address, however it is reached."""
+        return self._owners.get(packed)
+
     def find(self, packed: bytes) -> Peer | None:
         """The peer for a packed destination address; None when nobody has it."""
         peer = self._hosts.get(packed)

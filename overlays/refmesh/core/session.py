@@ -62,10 +62,10 @@ class Session:
         self.freed: list[int] = []
         """Indices of keypairs that have been dropped; whoever demultiplexes by index takes them."""
         self.staged: deque[bytes] = deque(maxlen=STAGED_PACKETS)
-        self.last_sent_s = self.last_received_s = -math.inf
+        self.spoke_s = self.asked_s = self.unanswered_s = -math.inf
+        """Last message of ours; last one with data; the first with data since the peer was last heard."""
+        self.last_received_s = self.last_data_s = -math.inf
         self.established_s = -math.inf
-        self.keepalive_due_s = NEVER
-        self.answer_due_s = NEVER
         self.attempt_due_s = NEVER
         self.persistent_s = 0.0
         self._static, self._rng, self._retry_s = static, rng, retry_s
@@ -103,6 +103,7 @@ class Session:
         self.attempt_due_s = now + wait_s * (1 + self._rng(1)[0] / 255 / 15)
         if now - self._attempts_since_s > REKEY_ATTEMPT_S:
             self.attempt_due_s = NEVER
+            self.asked_s = self.last_received_s
             self.staged.clear()
         return self.macs.protect(handshake.message, now)
 
@@ -134,9 +135,8 @@ class Session:
     def received(self, keypair: Keypair, has_payload: bool, now: float) -> bool:
         """Notes an authentic message; True when it is the first one that confirms new keys to the responder."""
         self.last_received_s = now
-        self.answer_due_s = NEVER
-        if has_payload and self.keepalive_due_s == NEVER:
-            self.keepalive_due_s = now + KEEPALIVE_TIMEOUT_S
+        if has_payload and self.last_data_s <= self.spoke_s:
+            self.last_data_s = now
         if keypair is not self.next:
             if keypair.initiator and now - keypair.born_s > REJECT_AFTER_S - KEEPALIVE_TIMEOUT_S - REKEY_TIMEOUT_S:
                 self.want(now)
@@ -160,25 +160,30 @@ class Session:
 
     def note_sent(self, now: float) -> None:
         """Notes that data went out: no keepalive is due, but an answer is expected within 15 s."""
-        self.last_sent_s = now
-        self.keepalive_due_s = NEVER
-        if self.answer_due_s == NEVER:
-            self.answer_due_s = now + KEEPALIVE_TIMEOUT_S + REKEY_TIMEOUT_S
+        if self.asked_s <= self.last_received_s:
+            self.unanswered_s = now
+        self.spoke_s = self.asked_s = now
 
     def keepalive(self, now: float) -> bytes | None:
         """An empty message when one is due."""
-        due = min(self.keepalive_due_s, self.last_sent_s + self.persistent_s if self.persistent_s else NEVER)
-        if now < due or self.current is None or not self.current.usable(now):
+        if now < self._keepalive_due_s() or self.current is None or not self.current.usable(now):
             return None
-        self.keepalive_due_s = NEVER
-        self.last_sent_s = now
+        self.spoke_s = now
         return self.current.seal(b"")
 
     def check_answer(self, now: float) -> None:
         """The peer has been silent for 15 s though it was spoken to: asks for a handshake."""
-        if now >= self.answer_due_s:
-            self.answer_due_s = NEVER
+        if now >= self._answer_due_s():
             self.want(now)
+
+    def _keepalive_due_s(self) -> float:
+        due_s = self.last_data_s + KEEPALIVE_TIMEOUT_S if self.last_data_s > self.spoke_s else NEVER
+        return min(due_s, self.spoke_s + self.persistent_s) if self.persistent_s else due_s
+
+    def _answer_due_s(self) -> float:
+        if self.asked_s <= self.last_received_s or self.attempt_due_s != NEVER:
+            return NEVER
+        return self.unanswered_s + KEEPALIVE_TIMEOUT_S + REKEY_TIMEOUT_S
 
     def forget_old_keys(self, now: float) -> None:
         """Drops keys that may no longer be used."""
@@ -195,18 +200,16 @@ class Session:
         self.current = self.previous = self.next = None
 
     def deadline(self) -> float:
-        """When `tick`-like work is due next."""
-        due = min(self.attempt_due_s, self.keepalive_due_s, self.answer_due_s)
+        """When work is due next. Traffic moves it, so ask again every few seconds while there is some."""
+        due = min(self.attempt_due_s, self._answer_due_s())
         if self.current is not None:
-            due = min(due, self.current.born_s + REJECT_AFTER_S)
-            if self.persistent_s:
-                due = min(due, self.last_sent_s + self.persistent_s)
+            due = min(due, self.current.born_s + REJECT_AFTER_S, self._keepalive_due_s())
         return due
 
     def _established(self, now: float) -> None:
         self.established_s = now
         self.attempt_due_s = NEVER
-        self.answer_due_s = NEVER
+        self.asked_s = self.last_received_s
         self._attempts = 0
 
     def _drop(self, keypair: Keypair | None) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from overlays.refmesh import credentials, keys
 from overlays.refmesh.config import Address, NodeConfig, ServerEntry
-from overlays.refmesh.core import offload, packets
+from overlays.refmesh.core import bulk, offload, packets
 from overlays.refmesh.core.connectivity import HOST
 from overlays.refmesh.core.node import Node
 from overlays.refmesh.credentials import Certificate
@@ -26,6 +26,8 @@ from overlays.refmesh.errors import CredentialError, MachineError
 
 log = logging.getLogger("refmesh")
 READS_PER_ROUND = 16
+SMALL = 2000
+"""Octets: a read of less is no part of a bulk transfer."""
 
 
 def resolve(address: Address) -> Address:
@@ -66,6 +68,7 @@ class NodeDriver:
         self._watch = addresses.watch()
         self._said_ready = False
         self._read_buffer = bytearray(MAX_READ)
+        self._read_view = memoryview(self._read_buffer)
 
     def run(self) -> None:
         """Works until SIGTERM or SIGINT."""
@@ -94,27 +97,43 @@ class NodeDriver:
             sock.close()
 
     def _on_tun(self, now: float) -> None:
-        node, buffer = self.node, self._read_buffer
         for _ in range(READS_PER_ROUND):
             try:
-                length = os.readv(self.tun.fd, (buffer,))
+                length = os.readv(self.tun.fd, (self._read_buffer,))
             except BlockingIOError:
                 return
             except OSError as error:
                 if error.errno == errno.EBADFD:
                     return
                 raise
-            batch = offload.split(bytes(buffer[:VNET_HEADER_LEN]), bytes(buffer[VNET_HEADER_LEN:length]))
-            if not batch:
-                continue
-            peer = node.routes.find(packets.destination_bytes(batch[0]))
-            if peer is None:
-                continue
-            sealed = node.sealed(peer, batch, now)
-            if sealed is not None and peer.path is not None:
-                if peer.prefix:
-                    sealed = [peer.prefix + message for message in sealed]
-                self._send_run(sealed, peer.path.endpoint)
+            self._outbound(self._read_view[:length], now)
+            if length < SMALL:
+                # Nothing waits behind a small packet, nearly always; asking costs more than epoll's saying so.
+                return
+
+    def _outbound(self, data: memoryview, now: float) -> None:
+        node, packet = self.node, data[VNET_HEADER_LEN:]
+        peer = node.routes.find(packets.destination_bytes(bytes(packet[:40])))
+        if peer is None:
+            return
+        flags, gso_type, _, size, start, _ = offload.HEADER.unpack_from(data)
+        sealed = None
+        if gso_type:
+            if bulk.sealable(gso_type, start, packet) and size:
+                sealed = node.seal_large(peer, packet, start, size, now)
+            if sealed is None:
+                sealed = node.sealed(peer, offload.split(bytes(data[:VNET_HEADER_LEN]), bytes(packet)), now)
+        elif flags:
+            sealed = node.sealed(peer, (offload.complete(bytes(data[:VNET_HEADER_LEN]), bytes(packet)),), now)
+        else:
+            sealed = node.sealed(peer, (bytes(packet),), now)
+        if sealed is not None and peer.path is not None:
+            if peer.prefix:
+                sealed = [peer.prefix + message for message in sealed]
+            endpoint = peer.path.endpoint
+            sock = self.sockets.get(socket.AF_INET6 if ":" in endpoint[0] else socket.AF_INET)
+            if sock is not None:
+                sock.send_run(sealed, endpoint)
 
     def _on_udp(self, sock: UdpSocket, now: float) -> None:
         node = self.node
@@ -123,24 +142,24 @@ class NodeDriver:
             if received is None:
                 break
             view, size, source = received
-            if size >= len(view):
+            length = len(view)
+            if size >= length:
                 node.receive(bytes(view), source, now)
             else:
-                node.receive_run([view[i : i + size] for i in range(0, len(view), size)], source, now)
-            if node.to_tun:
+                node.receive_run([view[i : i + size] for i in range(0, length, size)], source, now)
+            if node.to_tun or node.large:
                 self._write_tun()
+            if length < SMALL:
+                break
         if node.out:
             self._flush()
 
     def _write_tun(self) -> None:
-        fd = self.tun.fd
+        for buffers in self.node.large:
+            self.tun.write(buffers)
+        self.node.large.clear()
         for buffers in offload.merge(self.node.to_tun):
-            try:
-                os.writev(fd, buffers)
-            except OSError as error:
-                # EINVAL: a packet that the kernel does not like, as a network would drop it.
-                if error.errno not in (errno.EINVAL, errno.EIO, errno.EAGAIN, errno.ENOBUFS):
-                    raise
+            self.tun.write(buffers)
         self.node.to_tun.clear()
 
     def _flush(self) -> None:
@@ -150,11 +169,6 @@ class NodeDriver:
             if sock is not None:
                 sock.send(datagram, endpoint)
         out.clear()
-
-    def _send_run(self, datagrams: list[bytes], endpoint: tuple[str, int]) -> None:
-        sock = self.sockets.get(socket.AF_INET6 if ":" in endpoint[0] else socket.AF_INET)
-        if sock is not None:
-            sock.send_run(datagrams, endpoint)
 
     def _on_change(self, now: float) -> None:
         addresses.drain(self._watch)
@@ -169,7 +183,7 @@ class NodeDriver:
             node.tick(now)
         if node.out:
             self._flush()
-        if node.to_tun:
+        if node.to_tun or node.large:
             self._write_tun()
         if node.events:
             for event in node.events:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import os
@@ -195,11 +194,7 @@ class ServerDriver:
     def _write_tun(self) -> None:
         if self.tun is not None:
             for buffers in offload.merge(self.engine.to_tun):
-                try:
-                    os.writev(self.tun.fd, buffers)
-                except OSError as error:
-                    if error.errno not in (errno.EINVAL, errno.EIO, errno.EAGAIN, errno.ENOBUFS):
-                        raise
+                self.tun.write(buffers)
         self.engine.to_tun.clear()
 
     def _deadline(self) -> float:

@@ -74,6 +74,14 @@ class Tun:
                 request = struct.pack("16sIi", interface.ip.packed, interface.network.prefixlen, index)
                 fcntl.ioctl(control, _SIOCSIFADDR, request)
 
+    def write(self, buffers: Sequence[bytes]) -> None:
+        """Gives the kernel one packet, its virtio_net_hdr first; one that the kernel does not like is lost."""
+        try:
+            os.writev(self.fd, buffers)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EIO, errno.EAGAIN, errno.ENOBUFS):
+                raise
+
     def hardware_address(self) -> bytes:
         """The MAC address of a TAP device, 6 bytes."""
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:

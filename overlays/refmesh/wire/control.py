@@ -23,6 +23,8 @@ from typing import Any
 from overlays.refmesh.errors import MalformedMessage
 
 PING, PONG, HELLO, UPDATE, PUNCH, ETHERNET = 1, 2, 3, 4, 5, 8
+READS_BULK = 0x01
+"""Flag of PING and PONG: the sender reads the bulk framing."""
 TRANSACTION_LEN = 8
 MAX_BODY = 1200
 """Octets of a JSON body that fit into one datagram on every path."""
@@ -33,9 +35,9 @@ Endpoint = tuple[str, int]
 """Underlay address: literal IP address and port. `("tls", n)` stands for stream number n to or from a server."""
 
 
-def frame(kind: int, body: bytes) -> bytes:
+def frame(kind: int, body: bytes, flags: int = 0) -> bytes:
     """A control frame."""
-    return _HEAD.pack(kind, 0, len(body)) + body
+    return _HEAD.pack(kind, flags, len(body)) + body
 
 
 def json_frame(kind: int, body: Any) -> bytes:
