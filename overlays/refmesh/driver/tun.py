@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import ipaddress
@@ -49,7 +50,9 @@ class Tun:
         try:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
                 fcntl.ioctl(control, _SIOCSIFMTU, struct.pack("16si20x", name, mtu))
-                fcntl.ioctl(control, _SIOCSIFTXQLEN, struct.pack("16si20x", name, _QUEUE_LEN))
+                # The kernel wants the real root for this one, whatever the namespace: then its default has to do.
+                with contextlib.suppress(PermissionError):
+                    fcntl.ioctl(control, _SIOCSIFTXQLEN, struct.pack("16si20x", name, _QUEUE_LEN))
                 for address in addresses:
                     interface = ipaddress.ip_interface(address)
                     if interface.version == 4:
