@@ -33,18 +33,21 @@ def path_table(records: pd.DataFrame) -> Table:
 
 def print_results(records: pd.DataFrame, console: Console) -> None:
     """Prints both tables; into a pipe they are as wide as they need to be, without colours."""
-    for table in (result_table(records), path_table(records)):
+    trials = trials_frame(records)
+    for text in (overview(trials), path_matrix(trials)):
+        # Other programs that read a pipe expect plain spaces.
+        table = rich_table(text, bound=console.is_terminal)
         if not console.is_terminal:
             # A pipe has no width; 80 columns would break every cell.
             console.width = console.measure(table, options=console.options.update(max_width=1000)).maximum
         console.print(table)
 
 
-def rich_table(table: TextTable) -> Table:
-    """A text table for the terminal."""
+def rich_table(table: TextTable, *, bound: bool = True) -> Table:
+    """A text table for the terminal; `bound` keeps short names on one line by spaces that do not break."""
     shown = Table(title=table.title, caption=table.note, title_justify="left", caption_justify="left", box=SIMPLE_HEAD)
     shown.pad_edge = False
-    rows = [[_bound(cell) for cell in row] for row in table.rows]
+    rows = [[_bound(cell) if bound else cell for cell in row] for row in table.rows]
     for index, name in enumerate(table.header):
         words = [word for cell in (name, *(row[index] for row in rows)) for word in cell.split(" ")]
         flush: Literal["left", "right"] = "right" if index in table.numeric else "left"

@@ -29,7 +29,7 @@ def trials_frame(records: pd.DataFrame) -> pd.DataFrame:
     table = ends[names].set_index("trial").copy()
     paths = frame[frame["metric"] == "connect_success"].groupby("trial", sort=False)
     for name in ("path", "path_claimed"):
-        table[name] = paths[name].agg(_one_path).reindex(table.index)
+        table[name] = paths[name].agg(_one_path).astype(object).reindex(table.index)
         table[name] = table[name].where(table[name].notna(), "")
     bounds = records.loc[frame["probe"] == "path", ["trial", "params"]].drop_duplicates("trial").set_index("trial")
     deadlines = bounds["params"].astype(str).str.extract(r'"deadline_s":([0-9.]+)')[0].astype(float)

@@ -1,0 +1,233 @@
+"""Tables for terminal, pipe, Markdown and LaTeX; verdict sentences; plots' data; Flent export."""
+
+import gzip
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from click.testing import CliRunner
+from result_samples import Maker
+from rich.console import Console
+
+from harness.report.command import report_command
+from harness.report.compare_command import compare_command
+from harness.report.markup import latex_text, to_latex, to_markdown
+from harness.report.plots.heatmap import matrix_of, shade
+from harness.report.plots.latency import distributions
+from harness.report.tables import TextTable, overview, path_matrix
+from harness.report.terminal import print_results
+from harness.report.topology import draw_topology
+from harness.report.verdict import verdict
+from harness.results.frame import records_frame
+from harness.results.store import RunFolder
+from harness.results.trials import trials_frame
+
+PAIR = {"overlay": "nebula", "mode": "mesh", "nat_a": "symmetric", "nat_b": "symmetric"}
+
+
+def frame_of(maker: Maker | None = None, repeats: int = 1) -> pd.DataFrame:
+    trials = (maker or Maker()).campaign(repeats)
+    return records_frame([record.as_dict() for trial in trials for record in trial])
+
+
+def folder_of(path: Path, repeats: int = 2, **settings: float) -> RunFolder:
+    folder = RunFolder(path)
+    folder.create({"schema": 1, "scenario": "demo", "started_at": "2026-11-23T12:00:00+00:00"}, [])
+    for trial in Maker(**settings).campaign(repeats):  # type: ignore[arg-type]
+        folder.append(trial)
+    folder.close()
+    return folder
+
+
+def test_overview_has_a_row_per_subject_with_the_underlay_first() -> None:
+    table = overview(trials_frame(frame_of()))
+    assert [row[0] for row in table.rows][:2] == ["underlay", "nebula mesh"]
+    rows = {row[0]: row for row in table.rows}
+    assert rows["refmesh mesh"][1:3] == ("5/6", "5 direct, 1 relayed")
+    assert rows["openvpn hub"][1:3] == ("-", "6 relayed")
+    assert "not counted" not in table.header
+
+
+def test_what_did_not_count_is_a_column_when_there_is_any() -> None:
+    maker = Maker()
+    rows = [record.as_dict() for trial in maker.campaign(1) for record in trial]
+    rows += [record.as_dict() for record in maker.ended("bad", "invalid", **PAIR)]
+    table = overview(trials_frame(records_frame(rows)))
+    nebula = next(row for row in table.rows if row[0] == "nebula mesh")
+    assert nebula[-1] == "1 invalid"
+    assert nebula[1] == "5/6"
+
+
+def test_a_median_beyond_the_deadline_is_said_as_such() -> None:
+    records = frame_of()
+    late = records["metric"].astype(str).eq("time_to_direct_s")
+    records.loc[late, "value"] = np.nan
+    nebula = next(row for row in overview(trials_frame(records)).rows if row[0] == "nebula mesh")
+    assert nebula[4] == ">15"
+
+
+def test_path_matrix_counts_when_runs_disagree() -> None:
+    records = frame_of(repeats=2)
+    first = records["trial"].astype(str).eq("refmesh-mesh-full-cone-full-cone-0")
+    records["path"] = records["path"].astype(object)
+    records.loc[first & records["path"].notna(), "path"] = "relayed"
+    table = path_matrix(trials_frame(records))
+    row = next(row for row in table.rows if row[0] == "full-cone x full-cone")
+    assert sorted(row[table.header.index("refmesh mesh")].split(", ")) == ["direct 1/2", "relayed 1/2"]
+
+
+def test_a_pipe_gets_whole_lines_without_colours() -> None:
+    out = io.StringIO()
+    print_results(frame_of(), Console(file=out))
+    text = out.getvalue()
+    assert "\x1b" not in text
+    assert any("refmesh mesh" in line and "5 direct, 1 relayed" in line for line in text.splitlines())
+
+
+def test_an_80_column_terminal_cuts_nothing() -> None:
+    out = io.StringIO()
+    print_results(frame_of(), Console(file=out, width=80, force_terminal=True, color_system=None))
+    text = out.getvalue().replace("\u00a0", " ")
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
+    assert "…" not in text
+    assert "refmesh relay" in text
+
+
+def test_markdown_and_latex_escape() -> None:
+    table = TextTable("A & B", ("x|y", "n"), (("50 %", "1"), ("a_b", "22")), frozenset({1}), ">15")
+    markdown = to_markdown(table).splitlines()
+    assert markdown[0] == "| x\\|y |   n |"
+    assert markdown[1] == "| ---- | --: |"
+    latex = to_latex(table)
+    assert r"A \& B. $>$15" in latex
+    assert r"50 \% & 1 \\" in latex
+    assert r"a\_b & 22 \\" in latex
+    assert latex_text("\\{~^") == r"\textbackslash{}\{\textasciitilde{}\textasciicircum{}"
+
+
+def test_verdict_is_three_sentences_with_numbers() -> None:
+    sentences = verdict(trials_frame(frame_of(repeats=3)))
+    assert len(sentences) == 3
+    assert "All 108 trials ran" in sentences[0]
+    assert "refmesh mesh in 15 of 18 trials (95 % interval 61 to 94 %; never for symmetric x symmetric)" in sentences[1]
+    assert "over a relay or hub +2" in sentences[2]
+
+
+def test_matrix_holds_k_n_and_few() -> None:
+    trials = trials_frame(frame_of(repeats=10))
+    group = trials[(trials["overlay"] == "refmesh") & (trials["mode"] == "mesh")]
+    matrix = matrix_of(group, "refmesh", "mesh")
+    assert matrix is not None
+    assert matrix.nats_a == ("full-cone", "port-restricted", "symmetric")
+    cell = matrix.cells["symmetric", "symmetric"]
+    assert (cell.k, cell.n, cell.few, cell.paths) == (0, 10, False, ("relayed",))
+    hub = trials[trials["mode"] == "hub"]
+    assert matrix_of(hub, "openvpn", "hub") is None
+    assert shade(0) != shade(0.5) != shade(1)
+
+
+def test_lost_packets_keep_the_distribution_below_one() -> None:
+    trials = trials_frame(frame_of())
+    name = trials["trial"].iloc[0]
+    rtt = [10.0] * 90 + [np.nan] * 10
+    samples = pd.DataFrame({"trial": name, "src": "a", "dst": "b", "seq": range(100), "sent_s": 0.0, "rtt_ms": rtt})
+    data = distributions(samples, trials)
+    assert data[np.isfinite(data["rtt_ms"])]["probability"].max() < 0.91
+    assert data["packets"].iloc[0] == 100
+
+
+def test_topology_is_drawn_and_told() -> None:
+    topology = {
+        "hosts": {
+            "a": {"on": "lan", "addresses": ["192.168.1.2"], "via": "ra"},
+            "b": {"on": "carrier", "addresses": ["10.0.0.2"], "via": "rc"},
+            "s": {"on": "internet", "addresses": ["45.45.0.10"]},
+        },
+        "routers": {
+            "ra": {"outside": {"addresses": ["10.0.0.1"], "via": "rc"}},
+            "rc": {"outside": {"addresses": ["45.45.0.1"]}},
+        },
+    }
+    drawing = draw_topology(topology, {"ra": "symmetric", "rc": "<cgnat>"})
+    assert drawing is not None
+    assert drawing.text.startswith("a is behind ra (symmetric), then rc (<cgnat>)")
+    assert "&lt;cgnat&gt;" in drawing.svg and "<cgnat>" not in drawing.svg
+    assert draw_topology({"hosts": {}}, {}) is None
+
+
+def test_report_command_writes_the_page_or_prints_tables(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "run")
+    done = CliRunner().invoke(report_command, [str(folder.path)])
+    assert (done.exit_code, done.stdout.strip()) == (0, str(folder.path / "report.html"))
+    wide = (folder.path / "plots" / "time-to-direct.svg").read_text()
+    assert CliRunner().invoke(report_command, [str(folder.path), "--style", "paper"]).exit_code == 0
+    assert 'width="239.7' in (folder.path / "plots" / "time-to-direct.svg").read_text()  # 3.33 in = 239.76 pt
+    assert 'width="360pt"' in wide
+    done = CliRunner().invoke(report_command, [str(folder.path), "--format", "md"])
+    assert done.stdout.startswith("| overlay ")
+    assert CliRunner().invoke(report_command, [str(tmp_path)]).exit_code == 2
+
+
+def test_the_same_records_give_the_same_files(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "run", repeats=6)
+    pages = []
+    for _ in range(2):
+        assert CliRunner().invoke(report_command, [str(folder.path)]).exit_code == 0
+        folder.finish()
+        names = ("report.html", "plots/time-to-direct.svg", "plots/time-to-direct.png", "summary.csv")
+        pages.append([(folder.path / name).read_bytes() for name in names])
+    assert pages[0] == pages[1]
+
+
+def test_compare_command_exit_codes_and_forms(tmp_path: Path) -> None:
+    base, same = folder_of(tmp_path / "a", seed=1), folder_of(tmp_path / "b", seed=2)
+    slow = folder_of(tmp_path / "c", seed=3, slower_ms=9.0)
+    run = CliRunner().invoke
+    equal = run(compare_command, [str(base.path), str(same.path)])
+    assert equal.exit_code == 0
+    assert "No regression found" in equal.stdout
+    worse = run(compare_command, [str(base.path), str(slow.path), "--html", str(tmp_path / "diff.html")])
+    assert worse.exit_code == 1
+    assert "| refmesh mesh" in worse.stdout
+    assert '<h2 id="verdict">' in (tmp_path / "diff.html").read_text()
+    data = json.loads(run(compare_command, [str(base.path), str(slow.path), "--json"]).stdout)
+    assert data["regressions"] > 5
+    assert run(compare_command, [str(base.path), str(slow.path), "--min-effect", "20"]).exit_code == 0
+    assert run(compare_command, [str(base.path), str(tmp_path / "nowhere")]).exit_code == 2
+
+
+def test_flent_itself_reads_the_export(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "run", repeats=1)
+    records = folder.records_path.read_text().splitlines()
+    evidence = folder.path / "trials" / "x.csv"
+    evidence.write_text("seq,sent_s,rtt_ms\n" + "".join(f"{i},{i / 20},{i % 5 + 10}\n" for i in range(1, 100)))
+    changed = [line.replace('"evidence": null', '"evidence": "trials/x.csv"') for line in records]
+    folder.records_path.write_text("\n".join(changed) + "\n")
+    done = CliRunner().invoke(report_command, [str(folder.path), "--format", "md", "--flent", str(tmp_path / "flent")])
+    assert done.exit_code == 0, done.output
+    files = sorted((tmp_path / "flent").iterdir())
+    assert len(files) == 36
+    with gzip.open(files[0], "rt") as file:
+        data = json.load(file)
+    assert len(data["x_values"]) == len(data["results"]["Ping (ms) ICMP"])
+    flent = Path(sys.executable).with_name("flent")
+    stats = subprocess.run(
+        [flent, "-i", files[0], "-f", "stats"], capture_output=True, text=True, check=True, cwd=tmp_path, timeout=60
+    )
+    assert "Median:      12.000000 ms" in stats.stdout
+
+
+def test_report_and_compare_import_nothing_of_the_lab() -> None:
+    code = """
+import sys
+import harness.report.command, harness.report.compare_command, harness.results.load
+lab = ["mininet", "pyroute2", "scapy", "overlays"]
+lab += ["harness." + part for part in ("lab", "model", "nat", "link", "probes")]
+bad = [name for name in sys.modules if any(name == one or name.startswith(one + ".") for one in lab)]
+assert not bad, bad
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
