@@ -139,7 +139,7 @@ def listener(field: Field, place: Vantage, port: int = 0) -> socket.socket:
     """A TCP listener that reads and ignores what its connections get."""
     made = place.bound(socket.SOCK_STREAM, port or field.fresh_port())
     made.listen(8)
-    field.wire.accept(made, lambda connection: field.wire.listen(connection, lambda *_: None))
+    field.wire.accept(made, lambda connection, _: field.wire.listen(connection, lambda *_: None))
     return made
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 from collections.abc import Sequence
 
@@ -53,10 +54,10 @@ class Responder:
         x, y = i ^ request.change_ip, j ^ request.change_port
         reply = stun.Response(request.transaction, source, self.endpoints[x][y], self.endpoints[1 - i][1 - j])
         port = request.response_port or source.port
-        self._udp[x][y].sendto(reply.encode(), (source.address, port))
+        with contextlib.suppress(OSError):  # the source may be an inside address, to which there is no way back
+            self._udp[x][y].sendto(reply.encode(), (source.address, port))
 
-    def _serve(self, connection: socket.socket) -> None:
-        peer = Endpoint(*connection.getpeername()[:2])
+    def _serve(self, connection: socket.socket, peer: Endpoint) -> None:
         here = Endpoint(*connection.getsockname()[:2])
         self.tcp[peer] = connection
 
@@ -85,11 +86,16 @@ class Stranger:
 
     def send(self, to: Endpoint, data: bytes = b"unsolicited") -> None:
         """Send a datagram; an ICMP error about an earlier one is noted and does not keep this one back."""
-        try:
-            self.socket.sendto(data, (to.address, to.port))
-        except ConnectionRefusedError:
-            self._wire.refused.add(self.socket)
-            self.socket.sendto(data, (to.address, to.port))
+        for _ in range(2):
+            try:
+                self.socket.sendto(data, (to.address, to.port))
+            except ConnectionRefusedError:
+                self._wire.refused.add(self.socket)
+            except OSError as error:
+                if error.errno not in (errno.ENETUNREACH, errno.EHOSTUNREACH):  # an inside address: no way there
+                    raise
+            else:
+                return
 
     @property
     def was_refused(self) -> bool:

@@ -154,7 +154,8 @@ def _candidates(b: NatBehaviour, ports: RouterPorts, seed: int) -> Iterator[str]
             "ct original ip saddr . ct original proto-src }",
         )
         if b.port_allocation is PortAllocation.BLOCK:
-            attempts = ["ct original ip saddr vmap @block", is_free] * CANDIDATES
+            attempts = ['ct original ip saddr != @home counter drop comment "no block"']
+            attempts += ["ct original ip saddr vmap @block", is_free] * CANDIDATES
         else:
             attempts = [] if b.pooling is Pooling.ARBITRARY else [address]
             again = [address] if b.pooling is Pooling.ARBITRARY else []

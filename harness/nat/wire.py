@@ -88,13 +88,13 @@ class Wire:
         """Give what arrives at `bound` to another reader."""
         self._selector.modify(bound, selectors.EVENT_READ, lambda: self._read(bound, reader))
 
-    def accept(self, listener: socket.socket, on_connection: Callable[[socket.socket], None]) -> None:
-        """Call `on_connection` with every connection that `listener` gets; it does not block."""
+    def accept(self, listener: socket.socket, on_connection: Callable[[socket.socket, Endpoint], None]) -> None:
+        """Call `on_connection` with every connection that `listener` gets, which does not block, and its peer."""
 
         def take() -> None:
-            connection, _ = listener.accept()
+            connection, peer = listener.accept()
             connection.setblocking(False)
-            on_connection(connection)
+            on_connection(connection, Endpoint(*peer[:2]))
 
         self._selector.register(listener, selectors.EVENT_READ, take)
 
