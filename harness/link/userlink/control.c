@@ -7,11 +7,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "agenda.h"
 #include "clock.h"
 #include "settings.h"
 
-/* table N PATH | link NEAR FAR BUNDLES | seeds LINK WAY five numbers | set LINK WAY key=value... | go | account LINK | usage
- * Answers begin with `ok` or `error`. Links count from 0 in the order of their `link` commands; WAY is up or down. */
+/* table N PATH | link NEAR FAR BUNDLES | seeds LINK WAY five numbers | set LINK WAY key=value... | go | account LINK
+ * | usage. Answers begin with `ok` or `error`. Links count from 0 in the order of their `link` commands; WAY is up or down. */
 
 static struct carrier *find(struct daemon *daemon, char *words, char **rest, struct port **in)
 {
@@ -40,10 +41,11 @@ static const char *change(struct daemon *daemon, char *words)
     const char *error = settings_parse(rest, &set);
     if (error)
         return error;
-    if (in->bundles && (set.loss_kind || set.duplicate || set.corrupt || set.reorder || set.jitter_table || set.rate_table))
+    bool single_frames = set.loss_kind || set.duplicate || set.corrupt || set.reorder || set.jitter_table || set.rate_table;
+    if (in->bundles && single_frames)
         return "this link carries bundles of segments: fixed delay and rate only";
     way_change(&carrier->way, &set, now_ns());
-    daemon_changed(daemon, carrier);
+    agenda_update(carrier);
     return NULL;
 }
 
@@ -88,8 +90,8 @@ static void usage(const struct daemon *daemon, char *answer, size_t room)
         fclose(memory);
     }
     snprintf(answer, room, "ok cpu_ns=%" PRId64 " wall_ns=%" PRId64 " realtime=%d resident_kb=%ld pool_bytes=%zu",
-             clock_ns(CLOCK_PROCESS_CPUTIME_ID), now_ns() - daemon->started, daemon->realtime, resident_pages * sysconf(_SC_PAGESIZE) / 1024,
-             frame_pool_bytes());
+             clock_ns(CLOCK_PROCESS_CPUTIME_ID), now_ns() - daemon->started, daemon->realtime,
+             resident_pages * sysconf(_SC_PAGESIZE) / 1024, frame_pool_bytes());
 }
 
 static const char *add_link(struct daemon *daemon, const char *words)
@@ -112,7 +114,8 @@ static const char *obey(struct daemon *daemon, char *command)
     if (!strncmp(command, "link ", 5))
         return add_link(daemon, command + 5);
     if (!strncmp(command, "seeds ", 6))
-        return (carrier = find(daemon, command + 6, &rest, NULL)) ? settings_seeds(rest, &carrier->way) : "no such link";
+        return (carrier = find(daemon, command + 6, &rest, NULL)) ? settings_seeds(rest, &carrier->way)
+                                                                  : "no such link";
     if (!strncmp(command, "set ", 4))
         return change(daemon, command + 4);
     if (!strcmp(command, "go"))

@@ -30,7 +30,9 @@ const char *daemon_add_link(struct daemon *daemon, const char *near, const char 
         daemon->links = links;
     if (!link || !links)
         return "out of memory";
-    const char *failed = port_open(&link->near, near, bundles) < 0 ? near : port_open(&link->far, far, bundles) < 0 ? far : NULL;
+    const char *failed = port_open(&link->near, near, bundles) < 0 ? near
+                         : port_open(&link->far, far, bundles) < 0 ? far
+                                                                   : NULL;
     if (failed) {
         snprintf(problem, sizeof problem, "interface %s: %s", failed, strerror(errno));
         return problem;
@@ -66,13 +68,10 @@ const char *daemon_go(struct daemon *daemon)
     return NULL;
 }
 
-void daemon_changed(struct daemon *daemon, struct carrier *carrier)
+static struct carrier *carrier_of(struct way *way)
 {
-    (void)daemon;
-    agenda_update(carrier);
+    return (struct carrier *)((char *)way - offsetof(struct carrier, way));
 }
-
-static struct carrier *carrier_of(struct way *way) { return (struct carrier *)((char *)way - offsetof(struct carrier, way)); }
 
 static void receive(struct port *port)
 {
@@ -137,8 +136,8 @@ static void arm(struct daemon *daemon, int64_t at)
     daemon->armed = at;
 }
 
-/* A timer wakes us later than asked, by an amount that depends on the machine: aim earlier by what was seen lately, at most
- * by spin_ns, and spin the rest. */
+/* A timer wakes us later than asked, by an amount that depends on the machine: aim earlier by what was seen lately, at
+ * most by spin_ns, and spin the rest. */
 static void learn_wake(struct daemon *daemon, int64_t asked, int64_t woken)
 {
     int64_t late = woken - asked;
@@ -180,7 +179,8 @@ static void watch_load(struct daemon *daemon, int64_t now)
 
 int daemon_run(int control, int64_t spin_ns, bool realtime)
 {
-    struct daemon daemon = {.control = control, .spin_ns = spin_ns, .realtime = realtime, .armed = NEVER, .wake_ns = spin_ns};
+    struct daemon daemon = {
+        .control = control, .spin_ns = spin_ns, .wake_ns = spin_ns, .realtime = realtime, .armed = NEVER};
     struct epoll_event events[EVENTS], event = {.events = EPOLLIN, .data.ptr = &daemon.control};
     daemon.epoll = epoll_create1(EPOLL_CLOEXEC);
     daemon.timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);

@@ -42,6 +42,5 @@ int daemon_run(int control, int64_t spin_ns, bool realtime);
 /* For control.c. Each returns an error text or NULL. */
 const char *daemon_add_link(struct daemon *daemon, const char *near, const char *far, bool bundles);
 const char *daemon_go(struct daemon *daemon);
-void daemon_changed(struct daemon *daemon, struct carrier *carrier);
 
 #endif

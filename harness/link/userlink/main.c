@@ -1,7 +1,7 @@
 /* userlink: carries the frames of a lab's impaired links.
  *
- *   userlink serve FD PARENT SPIN_US   FD: a connected SOCK_SEQPACKET socket; dies when it closes, or with process PARENT
- *                                      (0: do not watch it)
+ *   userlink serve FD PARENT SPIN_US   FD: a connected SOCK_SEQPACKET socket; dies when it closes, or with process
+ *                                      PARENT (0: do not watch it)
  *   userlink replay                    the model alone, for tests (replay.c) */
 #include <sched.h>
 #include <signal.h>

@@ -1,4 +1,4 @@
-/* Numbers too many for a control message: quantiles of a distribution, traces. A file of int64 in the machine's order. */
+/* Numbers too many for a control message: quantiles of a distribution, traces. A file of int64, machine's order. */
 #ifndef USERLINK_TABLE_H
 #define USERLINK_TABLE_H
 

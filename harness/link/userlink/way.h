@@ -34,7 +34,8 @@ struct settings {
 };
 
 struct counts {
-    uint64_t received, sent, lost, queue_drops, oversize_drops, duplicated, corrupted, reordered, ingress_drops, send_errors;
+    uint64_t received, sent, lost, queue_drops, oversize_drops, duplicated, corrupted, reordered;
+    uint64_t ingress_drops, send_errors;
 };
 
 struct served {
