@@ -75,7 +75,9 @@ def main() -> None:
     """Entry point: every error of ours becomes its line on stderr and its exit code."""
     os.environ["PATH"] = search_path()
     try:
-        cli.main(standalone_mode=False)
+        status = cli.main(standalone_mode=False)
+        # click hands `ctx.exit(n)` back as a value in this mode, and a command's own return value as well.
+        sys.exit(status if isinstance(status, int) else 0)
     except ScenarioError as error:
         for problem in error.problems:
             click.echo(str(problem), err=True)
@@ -83,8 +85,6 @@ def main() -> None:
     except OverlaybenchError as error:
         click.echo(f"overlaybench: {error}", err=True)
         sys.exit(error.exit_code)
-    except click.exceptions.Exit as ended:
-        sys.exit(ended.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

@@ -1,0 +1,198 @@
+"""The main job through the real command line: files as promised, failures as promised, nothing left behind."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from harness.results.record import Record
+from tests.lab.running import (
+    OVERLAYBENCH,
+    machine_state,
+    overlaybench,
+    processes_naming,
+    records,
+    without_privileges,
+)
+
+pytestmark = pytest.mark.lab
+
+PATH_ONLY = """\
+description: paths only
+topology: two-sites
+params: {nat_a: full-cone, nat_b: port-restricted}
+overlays:
+  underlay:
+  refmesh: [mesh, relay]
+probes: {path: {deadline_s: 6}}
+expect:
+  - when: {mode: [underlay, mesh]}
+    path: direct
+  - when: {mode: relay}
+    path: relayed
+"""
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("smoke") / "run"
+    before = machine_state()
+    done = overlaybench("run", "smoke", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    assert machine_state() == before
+    assert processes_naming(str(out)) == []
+    return out
+
+
+def test_smoke_writes_what_the_result_folder_promises(smoke: Path) -> None:
+    names = {path.name for path in smoke.iterdir()}
+    assert {
+        "manifest.json",
+        "plan.json",
+        "records.jsonl",
+        "records.parquet",
+        "summary.csv",
+        "report.html",
+        "trials",
+    } <= names
+    fields = list(Record.__dataclass_fields__)
+    lines = records(smoke)
+    assert all(list(line) == fields for line in lines)
+    frame = pd.read_parquet(smoke / "records.parquet")
+    assert list(frame.columns)[: len(fields)] == fields
+    assert len(frame) == len(lines)
+    with (smoke / "summary.csv").open() as file:
+        columns = set(next(csv.reader(file)))
+    assert {"metric", "n", "estimate", "ci_low", "ci_high", "unit", "method"} <= columns
+    manifest = json.loads((smoke / "manifest.json").read_text())
+    assert {
+        "schema",
+        "scenario_text",
+        "seed",
+        "overlay_versions",
+        "tool_versions",
+        "machine",
+        "command",
+    } <= manifest.keys()
+    assert manifest["machine"]["cpus"] == os.cpu_count()
+
+
+def test_smoke_measured_what_it_says(smoke: Path) -> None:
+    by_metric: dict[str, list[dict[str, object]]] = {}
+    for line in records(smoke):
+        by_metric.setdefault(f"{line['overlay']} {line['metric']}", []).append(line)
+    assert [line["path"] for line in by_metric["refmesh connect_success"]] == ["direct"]
+    assert [line["value"] for line in by_metric["refmesh hole_punch_success"]] == [1.0]
+    assert {(line["src"], line["dst"]) for line in by_metric["refmesh tcp_throughput_mbit"]} == {("a", "b"), ("b", "a")}
+    assert "refmesh added_rtt_p50_ms" in by_metric
+    for line in records(smoke):
+        if line["evidence"] is not None:
+            assert (smoke / str(line["evidence"])).exists(), line
+    underlay, refmesh = by_metric["underlay duration_s"][0], by_metric["refmesh duration_s"][0]
+    assert underlay["seed"] == refmesh["seed"]
+    rules = (smoke / "trials" / str(refmesh["trial"]) / "ra.nft").read_text()
+    assert "ra-eth0" in rules
+
+
+def test_side_by_side_without_privileges(tmp_path: Path) -> None:
+    """Three trials at once, as an ordinary user; what was expected is met."""
+    tmp_path.chmod(0o777)
+    for parent in list(tmp_path.parents)[:3]:
+        if os.geteuid() == 0 and parent != Path("/tmp"):
+            parent.chmod(0o755)
+    scenario = tmp_path / "paths.yaml"
+    scenario.write_text(PATH_ONLY)
+    scenario.chmod(0o644)
+    out = tmp_path / "run"
+    done = overlaybench(
+        "run", str(scenario), "--out", str(out), "--jobs", "3", prefix=without_privileges(), cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads((out / "manifest.json").read_text())["privileged"] is False
+    assert {line["outcome"] for line in records(out) if line["probe"] == "trial"} == {"ok"}
+    assert processes_naming(str(out)) == []
+
+
+def test_an_expectation_that_fails_is_exit_1(tmp_path: Path) -> None:
+    scenario = tmp_path / "wrong.yaml"
+    scenario.write_text(PATH_ONLY.replace("path: direct", "path: relayed"))
+    done = overlaybench("run", str(scenario), "--out", str(tmp_path / "run"), "--only", "mode=mesh")
+    assert done.returncode == 1
+    assert "refmesh_mesh_r1: a to b: expected path relayed, it was direct" in done.stderr
+
+
+def test_a_daemon_that_dies_fails_its_trial_alone(tmp_path: Path) -> None:
+    """An option that the daemon itself refuses: evidence is the end of its log, the campaign goes on."""
+    scenario = tmp_path / "dies.yaml"
+    text = PATH_ONLY.replace("refmesh: [mesh, relay]", "refmesh: {modes: mesh, options: {mtu: 20}}").partition(
+        "expect:"
+    )[0]
+    scenario.write_text(text)
+    out = tmp_path / "run"
+    done = overlaybench("run", str(scenario), "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    by_overlay = {line["overlay"]: line for line in records(out) if line["probe"] == "trial"}
+    assert by_overlay["underlay"]["outcome"] == "ok"
+    assert by_overlay["refmesh"]["outcome"] == "failed"
+    assert "mtu" in by_overlay["refmesh"]["error"]
+    punched = [line for line in records(out) if line["metric"] == "hole_punch_success"]
+    assert [(line["value"], line["outcome"]) for line in punched] == [(0.0, "failed")]
+
+
+def test_a_mode_that_a_product_lacks_is_unsupported(tmp_path: Path) -> None:
+    scenario = tmp_path / "lacks.yaml"
+    scenario.write_text(PATH_ONLY.partition("overlays:")[0] + "overlays: {openvpn: mesh}\nprobes: [path]\n")
+    out = tmp_path / "run"
+    assert overlaybench("run", str(scenario), "--out", str(out)).returncode == 0
+    assert [(line["probe"], line["outcome"]) for line in records(out)] == [("trial", "unsupported")]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["SIGKILL", "SIGINT"])
+def test_killed_leaves_nothing_and_resumes(tmp_path: Path, number: signal.Signals) -> None:
+    scenario = tmp_path / "paths.yaml"
+    scenario.write_text(PATH_ONLY)
+    out = tmp_path / "run"
+    before = machine_state()
+    argv = [*OVERLAYBENCH, "run", str(scenario), "--out", str(out), "--jobs", "1"]
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    # The event: the second trial's daemons are there, so a lab stands and a result is on the disk.
+    while time.monotonic() < deadline and not (
+        (out / "records.jsonl").exists() and records(out) and len(list((out / "trials").glob("*/nodes/*"))) >= 3
+    ):
+        time.sleep(0.02)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=30)
+    if number == signal.SIGINT:
+        assert "are kept in" in said
+        assert process.returncode == 4
+    while processes_naming(str(out)) and time.monotonic() < deadline:
+        time.sleep(0.02)  # the kernel reaps the namespaces
+    assert processes_naming(str(out)) == []
+    assert machine_state() == before
+    kept = {line["trial"] for line in records(out)}
+    assert kept
+    done = overlaybench("run", str(scenario), "--out", str(out), "--resume")
+    assert done.returncode == 0, done.stderr
+    ends = [line["trial"] for line in records(out) if line["probe"] == "trial"]
+    assert sorted(ends) == ["refmesh_mesh_r1", "refmesh_relay_r1", "underlay_r1"]
+
+
+def test_resume_refuses_another_scenario(tmp_path: Path) -> None:
+    scenario = tmp_path / "paths.yaml"
+    scenario.write_text(PATH_ONLY)
+    out = tmp_path / "run"
+    assert overlaybench("run", str(scenario), "--out", str(out), "--only", "mode=underlay").returncode == 0
+    again = overlaybench("run", str(scenario), "--out", str(out), "--resume")
+    assert again.returncode == 2
+    assert "has another plan" in again.stderr
+    scenario.write_text(PATH_ONLY.replace("paths only", "other"))
+    assert overlaybench("run", str(scenario), "--out", str(out), "--resume").returncode == 2
