@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from harness.report.order import subject_key, subject_name
 from harness.report.plots.figure import Plot
+from harness.report.plots.scales import fit_x
 from harness.report.plots.style import DASHES, Look
 from harness.results.statistics import as_floats
 
@@ -33,14 +34,16 @@ def latency_plots(
     def cdf(figure: Figure) -> None:
         axes = figure.subplots()
         _lines(axes, data, look_of, tail=False)
-        axes.set(xlabel="round-trip time (ms)", ylabel="share of packets", ylim=(0, 1.01))
+        axes.set(ylabel="share of packets", ylim=(0, 1.01))
+        fit_x(axes, as_floats(data["rtt_ms"]), "round-trip time (ms)")
         _legend(figure, axes)
 
     def ccdf(figure: Figure) -> None:
         axes = figure.subplots()
         _lines(axes, data, look_of, tail=True)
         least = max(1 / max((data["packets"] / data["runs"]).max(), 10), 1e-4)
-        axes.set(xlabel="round-trip time (ms)", ylabel="share of packets slower", yscale="log", ylim=(least, 1))
+        axes.set(ylabel="share of packets slower", yscale="log", ylim=(least, 1))
+        fit_x(axes, as_floats(data["rtt_ms"]), "round-trip time (ms)")
         _legend(figure, axes)
 
     rows = data[["overlay", "mode", "path", "runs", "packets", "probability", "rtt_low_ms", "rtt_ms", "rtt_high_ms"]]

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from harness.report.order import subject_name
 from harness.report.plots.figure import Plot
+from harness.report.plots.scales import fit_x
 from harness.report.plots.style import INK, Look
 from harness.report.tables import groups
 from harness.results.statistics import as_floats
@@ -54,7 +55,8 @@ def strip_plot(
                 )
             axes.plot([np.median(values)] * 2, [place - 0.36, place + 0.36], color=INK, linewidth=1.6, zorder=4)
         axes.set_yticks(range(len(subjects)), [subject_name(*subject) for subject, _ in subjects])
-        axes.set(xlabel=label, ylim=(len(subjects) - 0.5, -0.5), xlim=(0, None))
+        axes.set(ylim=(len(subjects) - 0.5, -0.5), xlim=(0, None))
+        fit_x(axes, as_floats(data[metric]), label)
         axes.grid(visible=False, axis="y")
 
     height = 1.0 + 0.36 * data.groupby(["overlay", "mode"]).ngroups

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator
 
 from harness.report.order import subject_name
 from harness.report.plots.figure import Plot
+from harness.report.plots.scales import logarithmic
 from harness.report.plots.style import Look
 from harness.report.tables import groups
 from harness.results.statistics import as_floats
@@ -45,10 +45,8 @@ def time_plot(
             axes.step(x, y, where="post", color=look.colour, label=f"{subject_name(overlay, mode)}, {count}")
             if len(reached) < len(part):
                 axes.plot([latest], [y[-1]], marker="x", color=look.colour, clip_on=False, markersize=7)
-        axes.set(xlabel="seconds since both daemons run", ylabel="share of trials", ylim=(0, 1.03), xscale="log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_formatter("")
+        logarithmic(axes, start, latest * 1.05)
+        axes.set(xlabel="seconds since both daemons run, logarithmic", ylabel="share of trials", ylim=(0, 1.03))
         figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
 
     caption = "A cross marks trials that had not got there by the deadline: they are censored, not left out."
