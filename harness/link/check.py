@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from harness.errors import LabNotAsDeclared
 from harness.link.rig import inside_network_of
+from harness.link.traffic import SO_TIMESTAMPNS
 from harness.model.link import Direction, LinkProfile
 
 ECHOES: Final = 8
@@ -97,6 +98,7 @@ def check_paths(paths: Sequence[PathToCheck]) -> list[PathObserved]:
             with inside_network_of(path.from_pid):
                 sockets.append(socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP))
             sockets[-1].setblocking(False)
+            sockets[-1].setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         longest_s = max((high for _, _, high in bounds), default=0.0) / 1000
         for round_ in range(ECHOES + 1):
             for number, path in enumerate(paths):
@@ -145,7 +147,7 @@ def _jitter_reach_ms(way: Direction) -> tuple[float, float]:
 
 
 def _send_echo(sock: socket.socket, address: str, identifier: int, round_: int) -> None:
-    stamp = time.monotonic_ns()
+    stamp = time.time_ns()
     bare = _ECHO.pack(8, 0, 0, identifier, round_, stamp)
     sock.sendto(_ECHO.pack(8, 0, _checksum(bare), identifier, round_, stamp), (address, 0))
 
@@ -162,8 +164,10 @@ def _collect(
         if all(len(seen) >= enough for seen in rtts):
             return
         for sock in select.select(sockets, [], [], left)[0]:
-            packet = sock.recv(2048)
-            now = time.monotonic_ns()
+            packet, ancillary, _, _ = sock.recvmsg(2048, socket.CMSG_SPACE(16))
+            # The kernel's stamp: on a busy machine we may come to read the answer much later.
+            seconds, nanoseconds = struct.unpack("qq", ancillary[0][2][:16])
+            now = seconds * 1_000_000_000 + nanoseconds
             path = sockets.index(sock)
             header = (packet[0] & 15) * 4
             if len(packet) < header + _ECHO.size:

@@ -12,7 +12,8 @@
 #include "settings.h"
 
 /* table N PATH | link NEAR FAR BUNDLES | seeds LINK WAY five numbers | set LINK WAY key=value... | go | account LINK
- * | usage. Answers begin with `ok` or `error`. Links count from 0 in the order of their `link` commands; WAY is up or down. */
+ * | usage. Answers begin with `ok` or `error`. Links count from 0 in the order of their `link` commands; WAY is up or
+ * down. */
 
 static struct carrier *find(struct daemon *daemon, char *words, char **rest, struct port **in)
 {
@@ -41,7 +42,8 @@ static const char *change(struct daemon *daemon, char *words)
     const char *error = settings_parse(rest, &set);
     if (error)
         return error;
-    bool single_frames = set.loss_kind || set.duplicate || set.corrupt || set.reorder || set.jitter_table || set.rate_table;
+    bool single_frames = set.loss_kind || set.duplicate || set.corrupt || set.reorder || set.jitter_table ||
+                         set.rate_table;
     if (in->bundles && single_frames)
         return "this link carries bundles of segments: fixed delay and rate only";
     way_change(&carrier->way, &set, now_ns());

@@ -26,9 +26,11 @@ from harness.link.rig import python, run, sandboxed
 from harness.link.traffic import Seen, Stream
 from harness.model.link import PRESETS, parse_link
 
+# Every preset, and of the calibration's cases those that use a word of tc's that no preset uses; tc is slow here.
+WORDS = ("jitter-uniform", "duplicate", "corrupt", "reorder", "packets", "codel", "mtu", "loss-2%")
 PROFILES = {
     **{f"preset {name}": preset.profile for name, preset in PRESETS.items() if preset.profile.impaired},
-    **{f"case {case.name}": case.profile for case in CASES},
+    **{f"case {case.name}": case.profile for case in CASES if any(word in case.name for word in WORDS)},
 }
 POSSIBLE = {name: profile for name, profile in PROFILES.items() if not NetemBackend().refusals(profile)}
 
