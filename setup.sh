@@ -7,7 +7,8 @@ cd "$(dirname "$0")"
 # What the harness itself needs. gcc builds the link helper; mininet brings mnexec.
 required="nftables iproute2 iputils-ping iperf3 irtt mininet util-linux ethtool python3 python3-venv gcc libc6-dev make"
 # The subjects of the bundled scenarios; a distribution without one of them still gets the rest.
-subjects="openvpn nebula"
+subjects="openvpn wireguard-go wireguard-tools strongswan-charon strongswan-swanctl \
+libstrongswan-standard-plugins libcharon-extra-plugins tinc n2n nebula"
 # What `setup.sh test` gets besides: programs that only tests use.
 testing="chromium wireguard-go wireguard-tools"
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from harness.model.scenario import Mode
 from harness.model.trial import Trial
 from harness.overlay.contract import Deployment, Endpoint, Layer, Requirement
+from overlays.addressing import check_options
 
 
 class Underlay:
@@ -22,7 +23,12 @@ class Underlay:
         return ()
 
     def render(self, trial: Trial) -> Deployment:
-        """Only endpoints: the members' own addresses."""
+        """Only endpoints: the members' own addresses.
+
+        Raises:
+            ValueError: an option; the baseline takes none.
+        """
+        check_options(trial)
         return Deployment(
             endpoints={name: Endpoint(address=trial.topology.address(name)) for name in trial.topology.members},
             open_underlay=True,

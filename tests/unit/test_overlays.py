@@ -1,0 +1,218 @@
+"""What holds of every adapter's rendering, and the pure parts of single adapters. Nothing is started here."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from ipaddress import IPv4Network
+from pathlib import Path
+
+import pytest
+
+from harness.load import load_topology
+from harness.model.scenario import Mode, Probes
+from harness.model.trial import Trial
+from harness.overlay.contract import Deployment, Overlay
+from harness.overlay.registry import load_overlay, overlay_names
+from overlays.addressing import addresses_of, check_options
+from overlays.nebula import Nebula
+from overlays.tailscale import Tailscale
+from overlays.tinc import Tinc
+from overlays.wireguard.adapter import WireGuard
+from overlays.wireguard.coordinator import SILENT_S, Peer, Seen, outer_addresses, parse_dump
+
+CASES = [(name, mode) for name in overlay_names() for mode in sorted(load_overlay(name).modes)]
+
+
+def trial_of(name: str, mode: Mode, topology: str = "two-sites", **more: object) -> Trial:
+    source = load_topology(topology)
+    params = source.complete({})
+    fields = {"id": "t", "scenario": "s", "repeat": 1, "seed": 1, "probes": Probes.model_validate({"path": {}})}
+    return Trial.model_validate(
+        {**fields, "overlay": name, "mode": mode, "topology": source.resolve(params), "params": params, **more}
+    )
+
+
+@pytest.fixture(scope="module", params=CASES, ids=[f"{name}-{mode}" for name, mode in CASES])
+def rendered(request: pytest.FixtureRequest) -> tuple[Overlay, Trial, Deployment]:
+    name, mode = request.param
+    overlay, trial = load_overlay(name), trial_of(name, mode, "parties")
+    return overlay, trial, overlay.render(trial)
+
+
+def test_every_member_has_an_endpoint_of_its_own(rendered: tuple[Overlay, Trial, Deployment]) -> None:
+    _, trial, deployment = rendered
+    assert list(deployment.endpoints) == list(trial.topology.members)
+    assert len({end.address for end in deployment.endpoints.values()}) == len(trial.topology.members)
+
+
+def test_interface_names_fit_the_kernel(rendered: tuple[Overlay, Trial, Deployment]) -> None:
+    _, _, deployment = rendered
+    assert all(len(end.interface or "") <= 15 for end in deployment.endpoints.values())
+
+
+def test_files_stay_in_their_nodes_folders(rendered: tuple[Overlay, Trial, Deployment]) -> None:
+    _, trial, deployment = rendered
+    places = [(file.node, file.path) for file in deployment.files]
+    assert len(set(places)) == len(places)
+    for file in deployment.files:
+        assert file.node in trial.topology.hosts
+        assert not file.path.startswith("/") and ".." not in file.path.split("/")
+        assert "PRIVATE KEY" not in file.text or file.mode & 0o077 == 0
+
+
+def test_services_wait_only_for_services_there_are(rendered: tuple[Overlay, Trial, Deployment]) -> None:
+    _, _, deployment = rendered
+    names = [service.name for service in deployment.services]
+    assert len(set(names)) == len(names)
+    started: set[str] = set()
+    while len(started) < len(names):
+        wave = {s.name for s in deployment.services if s.name not in started and set(s.after) <= started}
+        assert wave, f"these wait for each other: {set(names) - started}"
+        started |= wave
+    for service in deployment.services:
+        assert service.ready, f"{service.name} is ready by nothing"
+    for claim in deployment.claims:
+        assert claim.service is None or claim.service in names
+
+
+def test_an_unknown_option_is_refused(rendered: tuple[Overlay, Trial, Deployment]) -> None:
+    overlay, trial, _ = rendered
+    with pytest.raises(ValueError, match="no_such_option"):
+        overlay.render(trial.model_copy(update={"options": {"no_such_option": 1}}))
+
+
+@pytest.mark.parametrize("name", [name for name in overlay_names() if load_overlay(name).requirements()])
+def test_requirements_say_how_to_get_them(name: str) -> None:
+    requirements = load_overlay(name).requirements()
+    assert requirements[0].version_argv, "the first program's version is the overlay's"
+    for requirement in requirements:
+        assert requirement.debian or requirement.go
+        assert (requirement.debian or name) in requirement.install
+
+
+@pytest.mark.parametrize("name", ["openvpn", "wireguard", "tinc", "ipsec", "n2n"])
+def test_keys_are_fresh_for_every_trial(name: str) -> None:
+    overlay = load_overlay(name)
+    trial = trial_of(name, min(overlay.modes))
+    assert overlay.render(trial) != overlay.render(trial)
+
+
+def test_an_adapter_is_loaded_without_the_lab() -> None:
+    """A plan needs no privileges and no Mininet: adapters must not pull it in."""
+    code = (
+        "import sys, harness.overlay.registry as r; [r.load_overlay(n) for n in r.overlay_names()]; print(*sys.modules)"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "mininet" not in loaded
+
+
+def test_too_many_members_are_refused() -> None:
+    with pytest.raises(ValueError, match="do not fit"):
+        addresses_of(trial_of("wireguard", "hub", "parties"), IPv4Network("10.0.0.0/30"))
+
+
+def test_options_that_exist_are_named() -> None:
+    trial = trial_of("wireguard", "hub", options={"implementaton": "kernel"})
+    with pytest.raises(ValueError, match=r"takes the options implementation, not implementaton"):
+        check_options(trial, ("implementation",))
+
+
+def test_wireguard_forwards_in_the_hub_unless_asked_for_direct() -> None:
+    forwarding = {
+        mode: any(
+            "net.ipv4.ip_forward=1" in argv
+            for s in WireGuard().render(trial_of("wireguard", mode)).services
+            for argv in s.configure
+        )
+        for mode in ("hub", "mesh", "direct")
+    }
+    assert forwarding == {"hub": True, "mesh": True, "direct": False}
+
+
+class TestCoordinator:
+    """The state machine that moves a peer's traffic between hub and direct session."""
+
+    def peer(self) -> Peer:
+        return Peer("b", "KEY", "10.11.0.3")
+
+    def test_an_announced_peer_is_punched_without_taking_its_traffic(self) -> None:
+        change = self.peer().step(0.0, None, "45.45.2.1:1000")
+        assert change == ["peer", "KEY", "endpoint", "45.45.2.1:1000", "persistent-keepalive", "1"]
+
+    def test_the_same_announcement_is_not_told_twice(self) -> None:
+        peer = self.peer()
+        peer.step(0.0, None, "45.45.2.1:1000")
+        assert peer.step(0.1, Seen("45.45.2.1:1000", 0, 0), "45.45.2.1:1000") is None
+
+    def test_traffic_moves_with_the_handshake(self) -> None:
+        peer = self.peer()
+        peer.step(0.0, None, "45.45.2.1:1000")
+        change = peer.step(0.2, Seen("45.45.2.1:2000", 1, 92), "45.45.2.1:1000")
+        assert change == ["peer", "KEY", "allowed-ips", "10.11.0.3/32"]
+        assert str(peer) == "b: direct at 45.45.2.1:2000"
+
+    def test_a_silent_peer_goes_back_to_the_hub_and_is_tried_again(self) -> None:
+        peer = self.peer()
+        peer.step(0.0, None, "45.45.2.1:1000")
+        seen = Seen("45.45.2.1:1000", 1, 92)
+        peer.step(0.2, seen, None)
+        assert peer.step(0.2 + SILENT_S, seen, None) is None
+        assert peer.step(0.3 + SILENT_S, seen, None) == ["peer", "KEY", "remove"]
+        assert str(peer) == "b: through the hub"
+        assert peer.step(0.4 + SILENT_S, None, "45.45.2.1:1000") is not None
+
+    def test_a_dump_is_read(self) -> None:
+        dump = "priv\tpub\t51820\toff\nA\t(none)\t45.45.1.1:9\t10.11.0.2/32\t1700000000\t148\t92\toff\n"
+        dump += "B\t(none)\t(none)\t10.11.0.3/32\t0\t0\t0\t15\n"
+        peers = parse_dump(dump)
+        assert peers == {"A": Seen("45.45.1.1:9", 1700000000, 148), "B": Seen(None, 0, 0)}
+        assert outer_addresses(peers) == {"A": "45.45.1.1:9"}
+
+
+def test_tinc_claims_direct_only_where_udp_was_probed() -> None:
+    line = " b at 45.45.2.1 port 655 cipher 427 digest 672 maclength 4 compression 0 options c status 001a nexthop s"
+    for tail, claim in (
+        (" via b pmtu 1518 (min 0 max 1518)", "relayed"),
+        (" via b pmtu 1451 (min 1451 max 1451)", "direct"),
+    ):
+        assert Tinc().claimed_path("a", "b", {"tinc-a": line + tail}) == claim
+    assert Tinc().claimed_path("a", "b", {}) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "claim"),
+    [
+        ('msg="Handshake message received" certName=b udpAddr="45.45.2.1:4242" vpnIp=10.10.0.3', "direct"),
+        ('msg="Handshake message received" certName=b udpAddr="<nil>" vpnIp=10.10.0.3', "relayed"),
+        (
+            'msg="Handshake message received" vpnAddrs=[10.10.0.3] from="45.45.0.10:4242 (relayed)" certName=b x=1',
+            "relayed",
+        ),
+        ('msg="Handshake message received" vpnAddrs=[10.10.0.3] from=45.45.2.1:52449 certName=b x=1', "direct"),
+        ('msg="Handshake message received" certName=s udpAddr="45.45.0.10:4242" vpnIp=10.10.0.1', None),
+    ],
+)
+def test_nebula_claims_what_its_last_handshake_used(line: str, claim: str | None) -> None:
+    assert Nebula().claimed_path("a", "b", {"nebula-a": line + "\n"}) == claim
+
+
+def test_tailscale_claims_what_its_status_says() -> None:
+    def status(**peer: str) -> dict[str, str]:
+        return {"status-a": json.dumps({"Peer": {"nodekey:1": {"HostName": "b", **peer}}})}
+
+    assert Tailscale().claimed_path("a", "b", status(CurAddr="45.45.2.1:1", Relay="lab")) == "direct"
+    assert Tailscale().claimed_path("a", "b", status(CurAddr="", Relay="lab")) == "relayed"
+    assert Tailscale().claimed_path("a", "b", status(CurAddr="", Relay="")) == "none"
+    assert Tailscale().claimed_path("a", "b", {"status-a": ""}) is None
+
+
+def test_setup_installs_every_subject_that_debian_carries() -> None:
+    """`make test` runs the contract test, which fails where a program of Debian's is missing."""
+    root = Path(__file__).resolve().parents[2]
+    subjects = re.search(r'^subjects="([^"]*)"', (root / "setup.sh").read_text(), re.MULTILINE)
+    assert subjects is not None
+    needed = {one.debian for name in overlay_names() for one in load_overlay(name).requirements() if one.debian}
+    assert set(subjects.group(1).replace("\\\n", "").split()) == needed

@@ -1,0 +1,131 @@
+"""Getting an overlay's programs: what counts as there, what is run, what the user is told."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from harness.errors import CommandFailed, EnvironmentError_
+from harness.overlay import install
+from harness.overlay.contract import GoBuild, Requirement
+from harness.overlay.install_command import install_command
+from harness.overlay.search_path import programs_folder, search_path
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine with nothing but a folder `bin`, in which a test puts the programs that it wants there to be."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.setattr("harness.overlay.search_path._ADMIN_PATHS", ())
+    return folder
+
+
+def script(folder: Path, name: str, body: str) -> None:
+    (folder / name).write_text(f"#!/bin/sh\n{body}\n")
+    (folder / name).chmod(0o755)
+
+
+def module(tmp_path: Path, text: str = "module m\n") -> GoBuild:
+    folder = tmp_path / "module"
+    folder.mkdir(exist_ok=True)
+    (folder / "go.mod").write_text(text)
+    (folder / "go.sum").write_text("")
+    return GoBuild(module=str(folder), package="example.invalid/tool")
+
+
+def tool(build: GoBuild) -> Requirement:
+    return Requirement(program="tool", install="overlaybench install x", go=build)
+
+
+# Stands for the compiler: writes what `-o` names, and says how often it was called.
+GO = 'while [ $# -gt 1 ]; do [ "$1" = -o ] && out=$2; shift; done; echo "$1"; echo built >"$out"; echo >>"$0.calls"'
+
+
+def test_built_programs_and_administrators_folders_are_in_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
+    monkeypatch.setenv("PATH", "/mine")
+    assert search_path().split(os.pathsep)[:2] == ["/mine", "/cache/overlaybench/programs"]
+    assert "/usr/sbin" in search_path().split(os.pathsep)
+
+
+def test_a_relative_cache_folder_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the XDG specification asks."""
+    monkeypatch.setenv("XDG_CACHE_HOME", "here")
+    monkeypatch.setenv("HOME", "/home/u")
+    assert programs_folder() == Path("/home/u/.cache/overlaybench/programs")
+
+
+def test_a_library_counts_by_its_path(tmp_path: Path) -> None:
+    path = tmp_path / "plugin.so"
+    requirement = Requirement(program=str(path), install="x", debian="p")
+    assert not install.is_met(requirement)
+    path.touch(0o644)
+    assert install.is_met(requirement)
+
+
+def test_a_build_happens_once(machine: Path, tmp_path: Path) -> None:
+    script(machine, "go", GO)
+    said: list[str] = []
+    os.environ["PATH"] += ":/usr/bin:/bin"
+    for _ in range(2):
+        install.install([tool(module(tmp_path))], said.append)
+    assert (programs_folder() / "tool").read_text() == "built\n"
+    assert (machine / "go.calls").read_text().count("\n") == 1
+    assert "example.invalid/tool" in said
+
+
+def test_other_pins_make_it_missing_again(machine: Path, tmp_path: Path) -> None:
+    script(machine, "go", GO)
+    os.environ["PATH"] += ":/usr/bin:/bin"
+    install.install([tool(module(tmp_path))], lambda _: None)
+    assert install.missing([tool(module(tmp_path, "module m\n\ngo 1.26\n"))])
+
+
+def test_a_failed_build_leaves_nothing_that_looks_built(machine: Path, tmp_path: Path) -> None:
+    script(machine, "go", "echo 'undefined: x' >&2; exit 1")
+    requirement = tool(module(tmp_path))
+    with pytest.raises(CommandFailed, match="undefined: x"):
+        install.install([requirement], lambda _: None)
+    assert install.missing([requirement])
+
+
+@pytest.mark.usefixtures("machine")
+def test_without_a_compiler_the_error_names_it(tmp_path: Path) -> None:
+    with pytest.raises(EnvironmentError_, match="Go compiler") as raised:
+        install.install([tool(module(tmp_path))], lambda _: None)
+    assert raised.value.exit_code == 3
+
+
+def test_apt_get_is_run_by_root_alone(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    requirement = Requirement(program="tool", install="apt-get install -y p", debian="p")
+    script(
+        machine,
+        "apt-get",
+        f'[ "$1" = install ] && printf "#!/bin/sh\\n" >{machine}/tool && /bin/chmod +x {machine}/tool; exit 0',
+    )
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(EnvironmentError_, match=r"sudo apt-get install -y --no-install-recommends p"):
+        install.install([requirement], lambda _: None)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    install.install([requirement], lambda _: None)
+    assert install.is_met(requirement)
+
+
+def test_what_nobody_carries_ends_with_its_own_remedy() -> None:
+    requirement = Requirement(program="no-such-program", install="ask its vendor")
+    with pytest.raises(EnvironmentError_, match="ask its vendor"):
+        install.install([requirement], lambda _: None)
+
+
+def test_the_command_says_what_is_there_and_what_is_unknown() -> None:
+    runner = CliRunner()
+    there = runner.invoke(install_command, ["underlay"])
+    assert (there.exit_code, "everything is here" in there.output) == (0, True)
+    unknown = runner.invoke(install_command, ["openvpm"])
+    assert (unknown.exit_code, "openvpn" in unknown.output) == (2, True)
