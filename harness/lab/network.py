@@ -203,8 +203,8 @@ def _translate_links(topo: Topo, space: LinkSpace) -> None:
     """
     for first, second, options in topo.links(withInfo=True):
         options.pop("cls", None)
-        if any(options.get(f"params{end}") for end in (1, 2)):
-            raise LabError(f"link {first} <-> {second}: parameters for one end (params1, params2) are not supported")
+        if any(_TC_KEYS & (options.get(f"params{end}") or {}).keys() for end in (1, 2)):
+            raise LabError(f"link {first} <-> {second}: an impairment at one end alone is not supported")
         asked = {key: options.pop(key) for key in list(options) if key in _TC_KEYS}
         ignored = options.keys() - _LINK_KEYS
         if ignored:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from harness.errors import EnvironmentError_, LabError
-from harness.lab.namespace import inside_network_of
+from harness.lab.namespace import inside_network_of, netlink_inside
 from harness.lab.node import LabNode, QuietNode
 from harness.link.backend import Cable, LinkBackend, RunningLinks
 from harness.link.choose import choose_backend
@@ -37,7 +38,8 @@ class LabInterface(Intf):  # type: ignore[misc]
         return {}
 
     def _set(self, **attributes: Any) -> None:
-        self.node.netlink.link("set", index=self.node.interface_index(self.name), **attributes)
+        with netlink_of(self.node) as netlink:
+            netlink.link("set", index=_index(netlink, self.name), **attributes)
 
     def setIP(self, ipstr: str, prefixLen: int | None = None) -> None:  # noqa: N802, N803
         """Give the interface one more address, CIDR or with `prefixLen`; the first one is what `IP()` returns."""
@@ -45,13 +47,10 @@ class LabInterface(Intf):  # type: ignore[misc]
         if self.ip is None:
             self.ip, self.prefixLen = str(address.ip), address.network.prefixlen
         try:
-            self.node.netlink.addr(
-                "replace",
-                index=self.node.interface_index(self.name),
-                address=str(address.ip),
-                prefixlen=address.network.prefixlen,
-            )
-            self._set(state="up")
+            with netlink_of(self.node) as netlink:
+                index = _index(netlink, self.name)
+                netlink.addr("replace", index=index, address=str(address.ip), prefixlen=address.network.prefixlen)
+                netlink.link("set", index=index, state="up")
         except NetlinkError as error:
             raise LabError(f"node {self.node.name}: address {address} on {self.name}: {error}") from error
 
@@ -65,14 +64,15 @@ class LabInterface(Intf):  # type: ignore[misc]
         if setUp:
             self._set(state="up")
             return True
-        (link,) = self.node.netlink.get_links(self.node.interface_index(self.name))
+        with netlink_of(self.node) as netlink:
+            (link,) = netlink.get_links(_index(netlink, self.name))
         return bool(link.get_attr("IFLA_OPERSTATE") == "UP")
 
     def delete(self) -> None:
         """Delete the interface and, with it, its veth peer."""
-        found = self.node.netlink.link_lookup(ifname=self.name)
-        if found:
-            self.node.netlink.link("del", index=found[0])
+        with netlink_of(self.node) as netlink:
+            for index in netlink.link_lookup(ifname=self.name):
+                netlink.link("del", index=index)
         self.node.delIntf(self)
         self.link = None
 
@@ -84,12 +84,9 @@ class LabLink(Link):  # type: ignore[misc]
         params["intf"] = LabInterface
         super().__init__(node1, node2, **params)
         for interface in (self.intf1, self.intf2):
-            node = interface.node
-            index = node.interface_index(interface.name)
-            if isinstance(node, LabBridge):
-                node.netlink.link("set", index=index, master=node.bridge_index, state="up")
-            else:
-                node.netlink.link("set", index=index, state="up")
+            master = {"master": interface.node.bridge_index} if isinstance(interface.node, LabBridge) else {}
+            with netlink_of(interface.node) as netlink:
+                netlink.link("set", index=_index(netlink, interface.name), state="up", **master)
 
     @classmethod
     def makeIntfPair(  # noqa: N802, PLR0917  # Mininet's signature
@@ -207,6 +204,26 @@ class LabBridge(QuietNode, Switch):  # type: ignore[misc]
     def stop(self, deleteIntfs: bool = True) -> None:  # noqa: ARG002, N803  # Mininet's signature
         """Same as `terminate`; Mininet calls both."""
         self.terminate()
+
+
+@contextlib.contextmanager
+def netlink_of(node: Node) -> Iterator[IPRoute]:
+    """A netlink socket inside a node: our nodes keep one, a node of a user's own class gets one for the moment."""
+    if isinstance(node, QuietNode):
+        yield node.netlink
+        return
+    netlink = netlink_inside(node.pid)
+    try:
+        yield netlink
+    finally:
+        netlink.close()
+
+
+def _index(netlink: IPRoute, name: str) -> int:
+    found = netlink.link_lookup(ifname=name)
+    if not found:
+        raise LabError(f"there is no interface {name} where it should be")
+    return int(found[0])
 
 
 _opened: list[IPRoute] = []

@@ -54,7 +54,7 @@ def machine_state() -> dict[str, object]:
         return subprocess.run(argv, capture_output=True, text=True, check=False).stdout
 
     return {
-        "links": sorted(os.listdir("/sys/class/net")),
+        "links": sorted(entry.name for entry in Path("/sys/class/net").iterdir()),
         "rules": said("nft", "list", "ruleset") if os.geteuid() == 0 else "",
         "mounts": Path("/proc/self/mountinfo").read_text().count("\n"),
         "named": said("ip", "netns", "list"),

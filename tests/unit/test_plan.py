@@ -93,7 +93,7 @@ def test_only_selects_and_refuses_what_is_not_there(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", bundled(SCENARIOS))
 def test_every_bundled_scenario_plans_and_renders(name: str) -> None:
-    trials = expand(load_scenario(name, overlay_names()), lambda trial: ("direct",))
+    trials = expand(load_scenario(name, overlay_names()), lambda _trial: ("direct",))
     for overlay in {trial.overlay for trial in trials}:
         adapter = load_overlay(overlay)
         trial = next(t for t in trials if t.overlay == overlay)

@@ -100,7 +100,8 @@ def test_a_missing_required_parameter_is_named(tmp_path: Path) -> None:
 def test_template_errors_carry_the_templates_line(tmp_path: Path) -> None:
     file = tmp_path / "broken.yaml"
     file.write_text(
-        "description: broken\nparameters:\n  n: {type: int, default: 3}\n---\nsegments: {net: {subnet: 10.0.0.0/24}}\nhosts:\n"
+        "description: broken\nparameters:\n  n: {type: int, default: 3}\n---\n"
+        "segments: {net: {subnet: 10.0.0.0/24}}\nhosts:\n"
         "  {% for i in range(n) %}\n  h{{ i }}: {on: net, address: 10.0.0.{{ i + 1 }}}\n  {% endfor %}\n"
         "  z: {on: nett, address: 10.0.0.9, vai: x}\nmembers: [h0]\n"
     )
