@@ -60,6 +60,7 @@ class World:
         self.events: list[str] = []
         self._ticks: dict[str, float] = {}
         self._node_at: dict[Endpoint, str] = {}
+        self._local_of: dict[Endpoint, int] = {}
         self._nat_at: dict[str, str] = {}
         self.cut_between: set[str] = set()
         """Public addresses that do not reach each other any more."""
@@ -182,7 +183,10 @@ class World:
         node.to_tun.clear()
         out, node.out = node.out, []
         for datagram, endpoint in out:
-            self._from_node(name, datagram, endpoint)
+            self._from_node(name, datagram, endpoint, 0)
+        fresh, node.out_fresh = node.out_fresh, []
+        for local, datagram, endpoint in fresh:
+            self._from_node(name, datagram, endpoint, local)
         self._schedule(name, node.deadline, lambda: self._tick_node(name, node))
 
     def _tick_node(self, name: str, node: Node) -> None:
@@ -212,8 +216,10 @@ class World:
             self._ticks[name] = at
             self._at(at, action)
 
-    def _from_node(self, name: str, datagram: bytes, endpoint: Endpoint) -> None:
-        source = (self.address[name], NODE_PORT)
+    def _from_node(self, name: str, datagram: bytes, endpoint: Endpoint, local: int) -> None:
+        # Scattered, as the kernel's ephemeral ports are: ports in a row would look like a NAT's sequence.
+        source = (self.address[name], 20000 + local * 7919 % 19991 if local else NODE_PORT)
+        self._local_of[source] = local
         nat = self.nats[name]
         if nat is None:
             self._travel(datagram, source, endpoint)
@@ -250,9 +256,9 @@ class World:
             if translated is None:
                 return
             destination = tuple(translated.destination)
-        name = self._node_at.get(destination)
-        if name is not None:
-            self.nodes[name].receive(datagram, source, self.now)
+        name = self._node_at.get((destination[0], NODE_PORT))
+        if name is not None and destination in self._local_of:
+            self.nodes[name].receive(datagram, source, self.now, self._local_of[destination])
             self._settle_node(name)
 
 

@@ -7,8 +7,10 @@ import itertools
 import pytest
 from refmesh_world import World
 
+from harness.model.nat import Mapping, NatBehaviour, PortAllocation
+
 NATS = ("none", "full-cone", "address-restricted", "port-restricted", "symmetric")
-RELAYED = {frozenset({"port-restricted", "symmetric"}), frozenset({"symmetric"})}
+RELAYED = {frozenset({"symmetric"})}
 SEEDS = 10
 
 
@@ -25,8 +27,60 @@ def test_mesh_is_direct_where_the_nats_let_it_and_relayed_elsewhere(nat_a: str, 
         world.start("a")
         world.run(world.rng.random() * 2)
         world.start("b")
-        world.run(8.0, lambda world=world: set(world.paths()) == {"direct"})  # type: ignore[misc]
+        world.run(15.0, lambda world=world: set(world.paths()) == {"direct"})  # type: ignore[misc]
         assert world.paths() == [expected, expected], f"seed {seed}"
+
+
+SEQUENTIAL, RANDOM = PortAllocation.SEQUENTIAL, PortAllocation.RANDOM
+PRESERVING_EIM = NatBehaviour()
+HARD = {
+    "prediction": (PRESERVING_EIM, NatBehaviour(mapping=Mapping.APDM, port_allocation=SEQUENTIAL)),
+    "prediction at both ends": (
+        NatBehaviour(mapping=Mapping.APDM, port_allocation=SEQUENTIAL, port_step=2),
+        NatBehaviour(mapping=Mapping.APDM, port_allocation=SEQUENTIAL),
+    ),
+    "birthday": (NatBehaviour(mapping=Mapping.APDM, port_allocation=RANDOM), PRESERVING_EIM),
+    "prediction, the mapping looks independent": (
+        PRESERVING_EIM,
+        NatBehaviour(mapping=Mapping.ADM, port_allocation=SEQUENTIAL),
+    ),
+    "birthday, the mapping looks independent": (
+        NatBehaviour(mapping=Mapping.ADM, port_allocation=RANDOM),
+        NatBehaviour(port_allocation=RANDOM),
+    ),
+}
+
+
+@pytest.mark.parametrize("technique", HARD)
+@pytest.mark.parametrize("mode", ["mesh", "direct"])
+def test_what_plain_checks_do_not_reach_is_reached_by_prediction_or_birthday(technique: str, mode: str) -> None:
+    nat_a, nat_b = HARD[technique]
+    for seed in range(4):
+        world = World({"a": nat_a, "b": nat_b}, mode=mode, seed=seed, delay_s=0.02)
+        world.start_all(apart_s=0.5)
+        assert world.run(15.0, lambda world=world: set(world.paths()) == {"direct"}), f"seed {seed}"  # type: ignore[misc]
+        world.run(20.0)
+        for src, dst in (("a", "b"), ("b", "a")):
+            world.send(src, dst, b"through the hole")
+            world.run(0.2)
+            assert world.received[dst][-1].endswith(b"through the hole")
+        # All sockets but the one in use are closed again.
+        for node in world.nodes.values():
+            assert len(node.puncher._open) <= 1
+
+
+def test_no_more_than_a_thousand_tries_a_second() -> None:
+    world = World({"a": HARD["birthday"][0], "b": HARD["birthday"][1]}, seed=1)
+    world.start_all()
+    nat = world.nats["a"]
+    assert nat is not None
+    arrivals: list[float] = []
+    inbound = nat.inbound
+    nat.inbound = lambda packet, now: (arrivals.append(now), inbound(packet, now))[1]  # type: ignore[method-assign]
+    world.run(10.0)
+    assert len(arrivals) > 100
+    busiest = max(sum(start <= at < start + 1.0 for at in arrivals) for start in arrivals[::20])
+    assert busiest <= 1100
 
 
 @pytest.mark.parametrize("mode", ["mesh", "direct", "relay"])
