@@ -198,26 +198,25 @@ _FIRST_IN = Expectation(
 def _punch(a: _Side, b: _Side, how: Technique, tried_ports: int, opened_ports: int) -> Expectation:
     if how is Technique.PLAIN:
         if _is_eim(a) and _is_eim(b):
-            return _poisoned(a, b) or Expectation("direct", 1.0, "both mappings are the ones that the server saw")
-        if any(
-            _is_eim(one) and not _is_eim(other) and other.filtering is Filtering.EIF for one, other in ((a, b), (b, a))
-        ):
+            return _poisoned(a, b, how) or Expectation("direct", 1.0, "both mappings are the ones that the server saw")
+        ways = ((a, b), (b, a))
+        if any(_is_eim(one) and not _is_eim(two) and two.filtering is Filtering.EIF for one, two in ways):
             return _FIRST_IN
         return Expectation("relayed", 0.0, "a mapping towards the peer is not the one that the server saw")
     open_ways = [pair for pair in ((a, b), (b, a)) if _gets_in(*pair)]
     if open_ways:
         if all(_answer_is_lost(*pair) for pair in open_ways):
             return _FIRST_IN
-        return _poisoned(a, b) or Expectation(
+        return _poisoned(a, b, how) or Expectation(
             "direct", 1.0, "a packet gets in on one side, and the answer follows it back"
         )
     return _luck(a, b, how, tried_ports, opened_ports)
 
 
-def _poisoned(a: _Side, b: _Side) -> Expectation | None:
+def _poisoned(a: _Side, b: _Side, how: Technique) -> Expectation | None:
     """A router that lets early packets take the port away from its own side's flow (`Unsolicited.POISONS`)."""
     for victim, other in ((a, b), (b, a)):
-        if victim.poisons and other.filtering is Filtering.APDF:
+        if victim.poisons and (how is Technique.PLAIN or other.filtering is Filtering.APDF):
             return Expectation(
                 "either",
                 0.5,
