@@ -231,7 +231,7 @@ def _luck(a: _Side, b: _Side, how: Technique, tried_ports: int, opened_ports: in
 
     Prediction: a sequence is known up to other flows, so without any the next port is certain. Birthday: one side opens
     m mappings, the other sends to k of N ports; none coincides with probability (1 - m/N)^k or so, exactly
-    C(N-m, k)/C(N, k). With two unknown mappings the filters must match as well: each of the m x k pairs hits with 1/(N M).
+    C(N-m, k)/C(N, k). With two unknown mappings both ports must match: each of the m x k pairs hits with 1/(N M).
     """
     guessable = a.ports == 1 and b.ports == 1
     if how in (Technique.PORT_PREDICTION, Technique.BIRTHDAY) and guessable:
