@@ -90,8 +90,9 @@ def _answered(lab: Lab, folder: Path, src: str, address: object, count: int) -> 
     pinger = Daemon(lab.nodes[src], argv, log=folder / f"back-{src}.log", cwd=folder, env={})
     pinger.wait(count * 0.05 + 10)
     pinger.stop()
-    found = re.search(r"(\d+) received", pinger.text)
-    return int(found.group(1)) / count if found else 0.0
+    # ping counts a hub's ICMP redirects as if they were answers and stops early: what it sent is the measure.
+    found = re.search(r"(\d+) packets transmitted, (\d+) received", pinger.text)
+    return int(found.group(2)) / max(1, int(found.group(1))) if found else 0.0
 
 
 def _helper(lab: Lab, folder: Path, node: str, *arguments: object) -> Daemon:

@@ -124,7 +124,7 @@ def judge(seen: dict[str, Any], overlay: Overlay, mode: str) -> None:
     """One instance against the contract."""
     assert "error" not in seen, seen["error"]
     assert seen["connect_success"] == 1.0
-    assert seen["answered_back"] >= 0.8
+    assert seen["answered_back"] >= 0.9
     assert seen["bulk_intact"]
     assert seen["path"] in PROMISED[mode]
     assert seen["path_after_bulk"] in PROMISED[mode]
