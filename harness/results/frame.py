@@ -21,6 +21,11 @@ ARROW_SCHEMA = pa.schema(
 )
 
 
+# The parquet file says which records.jsonl it was made from, so that a reader knows when it is out of date.
+PARQUET_SOURCE_SIZE = b"overlaybench.records_jsonl_bytes"
+PARQUET_PROBLEMS = b"overlaybench.problems"
+
+
 def canonical_json(params: Mapping[str, Any]) -> str:
     """Parameters as text that is equal when they are equal."""
     return json.dumps(params, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

@@ -11,13 +11,10 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet as pq
 
-from harness.results.frame import ARROW_SCHEMA, records_frame, table_frame
+from harness.results.frame import ARROW_SCHEMA, PARQUET_PROBLEMS, PARQUET_SOURCE_SIZE, records_frame, table_frame
 from harness.results.lines import LineProblem
 from harness.results.samples import latency_samples
 from harness.results.store import ResultFolderError, RunFolder
-from harness.results.summary import summarise
-from harness.results.tabulate import PARQUET_PROBLEMS, PARQUET_SOURCE_SIZE
-from harness.results.trials import trials_frame
 
 
 @dataclass(frozen=True)
@@ -37,11 +34,15 @@ class Results:
     @cached_property
     def summary(self) -> pd.DataFrame:
         """One row per cell and metric with n, estimate and interval (`harness.results.summary.COLUMNS`)."""
+        from harness.results.summary import summarise  # noqa: PLC0415  # scipy takes longer than the loading
+
         return summarise(self.records)
 
     @cached_property
     def trials(self) -> pd.DataFrame:
         """One row per trial, its main metrics as columns (`harness.results.trials.MAIN`)."""
+        from harness.results.trials import trials_frame  # noqa: PLC0415
+
         return trials_frame(self.records)
 
     @cached_property

@@ -26,6 +26,7 @@ class Metric:
 
 _LIST = (
     Metric("duration_s", "s", "Wall time of the trial, sandbox included; ends the trial.", "this project"),
+    Metric("nat_check_s", "s", "Time that the check of all routers against their labels took.", "this project"),
     Metric("lab_start_s", "s", "From the worker's start until nodes, routers and links stand.", "this project"),
     Metric("fixed_overhead_s", "s", "Worker start to first probe, without the overlay's own start.", "this project"),
     Metric(

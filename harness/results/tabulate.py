@@ -8,13 +8,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from harness.results.files import write_atomically
-from harness.results.frame import records_table, table_frame
+from harness.results.frame import PARQUET_PROBLEMS, PARQUET_SOURCE_SIZE, records_table, table_frame
 from harness.results.lines import Lines
 from harness.results.summary import summarise
-
-# The parquet file says which records.jsonl it was made from, so that a reader knows when it is out of date.
-PARQUET_SOURCE_SIZE = b"overlaybench.records_jsonl_bytes"
-PARQUET_PROBLEMS = b"overlaybench.problems"
 
 
 def write_tables(lines: Lines, records_path: Path, parquet_path: Path, summary_path: Path) -> None:

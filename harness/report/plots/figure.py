@@ -52,6 +52,8 @@ def save(plot: Plot, folder: Path, style: Style) -> Drawn:
         plot.draw(figure)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Title": plot.title})
+        # The layout stands; the second file need not find it again.
+        figure.set_layout_engine("none")
         figure.savefig(folder / f"{plot.name}.png", dpi=style.dpi, metadata={"Software": "overlaybench"})
     svg = buffer.getvalue()
     (folder / f"{plot.name}.svg").write_text(svg, encoding="utf-8")
