@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +68,150 @@ def status(config: Path, as_json: bool) -> None:
         return
     for line in _table(state):
         click.echo(line)
+
+
+@cli.command()
+@_config_option
+@click.argument("name")
+@click.option("--count", default=4, show_default=True, help="How many checks.")
+def ping(config: Path, name: str, count: int) -> None:
+    """Check the path to peer NAME, inside the tunnel's own protocol."""
+    from overlays.refmesh.driver.status import ask
+
+    path = _status_socket(config)
+    answered = 0
+    for number in range(count):
+        before = ask(path, {"ping": name})
+        if before is None:
+            raise click.ClickException(f"nobody of that name is known: {name}")
+        deadline = time.monotonic() + 1.0
+        now = before
+        while time.monotonic() < deadline and now["answered"] == before["answered"]:
+            time.sleep(0.02)
+            now = next(peer for peer in ask(path, {})["peers"] if peer["name"] == name)
+            now["answered"] = sum(candidate["answered"] for candidate in now["candidates"])
+        if now["answered"] > before["answered"]:
+            answered += 1
+            click.echo(f"{name}: {now['path']} by {now['endpoint']} rtt {now['rtt_ms']} ms")
+        else:
+            click.echo(f"{name}: no answer ({now['path']})")
+        if number + 1 < count:
+            time.sleep(0.3)
+    if not answered:
+        sys.exit(1)
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--member", "members", multiple=True, required=True, help="Name of a node; may be repeated.")
+@click.option("--server", "servers", multiple=True, required=True, help="NAME=HOST or NAME=HOST:PORT; repeatable.")
+@click.option("--prefix", default="10.77.0.0/16", show_default=True, help="Overlay addresses.")
+@click.option("--mode", default="mesh", show_default=True, help="mesh, direct, relay or hub.")
+def init(folder: Path, members: tuple[str, ...], servers: tuple[str, ...], prefix: str, mode: str) -> None:
+    """Make a network: an authority, and a configuration for every member and server, in FOLDER."""
+    from overlays.refmesh import keys
+    from overlays.refmesh.network import Site, make_network, to_yaml
+
+    sites = []
+    for text in servers:
+        name, _, host = text.partition("=")
+        host, _, port = host.partition(":")
+        if not name or not host or not (port or "1").isdigit():
+            raise click.BadParameter(f"{text!r} is not NAME=HOST or NAME=HOST:PORT", param_hint="--server")
+        sites.append(Site(name, host, int(port)) if port else Site(name, host))
+    network = make_network(members, sites, prefix=prefix)
+    folder.mkdir(parents=True, exist_ok=True)
+    hub = {"hub": True, "interface": "refmesh0"} if mode == "hub" else {}
+    _secret(folder / "authority.key", keys.encode(network.authority_private) + "\n")
+    for name in members:
+        options = {"mode": mode, "status_socket": f"{name}.sock", "state_dir": f"{name}.state"}
+        _secret(folder / f"{name}.yaml", to_yaml(network.node_config(name, **options)))
+    for site in sites:
+        options = {"status_socket": f"{site.name}.sock", "state_dir": f"{site.name}.state", "policy_file": "policy"}
+        _secret(folder / f"{site.name}.yaml", to_yaml(network.server_config(site.name, **options, **hub)))
+    (folder / "policy").write_text(network.policy + "\n")
+    click.echo(
+        f"{folder}: authority.key (keep it offline), policy, {', '.join(f'{n}.yaml' for n in members)}", err=True
+    )
+
+
+_authority_option = click.option(
+    "--authority", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The authority's key file."
+)
+
+
+@cli.command()
+@_authority_option
+@click.argument("name")
+@click.argument("address")
+@click.option("--group", "groups", multiple=True)
+@click.option("--days", default=7, show_default=True)
+def invite(authority: Path, name: str, address: str, groups: tuple[str, ...], days: int) -> None:
+    """Print a one-time join key for member NAME with overlay ADDRESS (with prefix length)."""
+    import ipaddress
+
+    from overlays.refmesh import credentials
+
+    try:
+        ipaddress.ip_interface(address)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="ADDRESS") from None
+    until = int(time.time()) + days * 86400
+    click.echo(credentials.invite(_key_of(authority), name, [address], groups=groups, not_after=until, rng=os.urandom))
+
+
+@cli.command()
+@_authority_option
+@click.option("--version", required=True, type=int, help="Higher than the one in force.")
+@click.option(
+    "--rules", type=click.Path(dir_okay=False, path_type=Path), help="YAML list of rules; all allowed if absent."
+)
+@click.option("--revoke", "revoked", multiple=True, help="Serial of a certificate; `refmesh show` tells it.")
+def policy(authority: Path, version: int, rules: Path | None, revoked: tuple[str, ...]) -> None:
+    """Print a signed network document: access rules and revocations. Servers read it from their `policy_file`."""
+    import yaml
+
+    from overlays.refmesh import credentials
+    from overlays.refmesh.core.access import parse_rules
+    from overlays.refmesh.errors import ConfigError
+    from overlays.refmesh.network import ALLOW_ALL
+
+    try:
+        wanted = list(ALLOW_ALL) if rules is None else yaml.safe_load(rules.read_text()) or []
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError([f"{rules}:0: file: {error}"]) from None
+    parse_rules(wanted)
+    click.echo(credentials.sign_policy(_key_of(authority), version, wanted, revoked))
+
+
+@cli.command()
+@_config_option
+def show(config: Path) -> None:
+    """Print what the certificate of a configuration says."""
+    from overlays.refmesh.config_file import load_node
+    from overlays.refmesh.driver.node import own_certificate
+    from overlays.refmesh.errors import CredentialError
+
+    certificate = own_certificate(load_node(config), time.time())
+    if certificate is None:
+        raise CredentialError(f"{config}: has no certificate")
+    click.echo(f"name {certificate.name}\nserial {certificate.serial}\naddresses {', '.join(certificate.addresses)}")
+    click.echo(f"groups {', '.join(certificate.groups) or '-'}\nvalid until {time.ctime(certificate.not_after)}")
+
+
+def _secret(path: Path, text: str) -> None:
+    path.touch(mode=0o600)
+    path.write_text(text)
+
+
+def _key_of(path: Path) -> bytes:
+    from overlays.refmesh import keys
+    from overlays.refmesh.errors import ConfigError
+
+    try:
+        return keys.decode(path.read_text().strip())
+    except (OSError, ValueError) as error:
+        raise ConfigError([f"{path}:1: authority: {error}"]) from None
 
 
 def _table(state: dict[str, Any]) -> list[str]:

@@ -31,6 +31,7 @@ HOST, SERVER_REFLEXIVE, PEER_REFLEXIVE, PORT_MAPPED, PREDICTED, RELAYED = (
     "relayed",
 )
 MAX_CANDIDATES = 24
+MAX_BURSTS = 128
 LOST_AFTER = 3
 RETRY_MIN_S = 0.25
 KEEPALIVE_S = 15.0
@@ -42,10 +43,14 @@ _PACE = ((0.5, 0.05), (3.0, 0.1), (10.0, 0.5), (60.0, 2.0), (math.inf, 30.0))
 
 
 class Path(NamedTuple):
-    """A way to a peer: straight to `endpoint`, or, with a relay number, through the server that lives there."""
+    """A way to a peer: straight to `endpoint`, or, with a relay number, through the server that lives there.
+
+    `local` is the number of the socket that it leaves from: 0 the main one, others were opened to punch a hole.
+    """
 
     endpoint: Endpoint
     relay: int = 0
+    local: int = 0
 
     @property
     def direct(self) -> bool:
@@ -64,6 +69,7 @@ class Check:
     valid: bool = False
     rtt_s: float = math.inf
     unanswered: int = 0
+    answered: int = 0
     transactions: dict[bytes, float] = field(default_factory=dict)
     seen_s: float = -math.inf
 
@@ -78,6 +84,7 @@ class PathFinder:
         self.keepalive_s = KEEPALIVE_S
         self._rng = rng
         self._direct, self._relayed = direct, relayed
+        self._bursts: dict[bytes, float] = {}
         self._relays: tuple[Path, ...] = ()
 
     def set_relays(self, relays: Iterable[Path], now: float) -> None:
@@ -92,9 +99,9 @@ class PathFinder:
                 self.checks[path] = Check(path, RELAYED, now, math.inf)
         self._choose()
 
-    def add(self, endpoint: Endpoint, kind: str, now: float) -> Check | None:
+    def add(self, endpoint: Endpoint, kind: str, now: float, local: int = 0) -> Check | None:
         """A candidate of the peer; None when it is not wanted. A known one stays as it is."""
-        path = Path(endpoint)
+        path = Path(endpoint, 0, local)
         if not self._direct:
             return None
         check = self.checks.get(path)
@@ -116,7 +123,7 @@ class PathFinder:
         """The peer has checked this path: a candidate, if it was none, and one to be checked at once."""
         check = self.checks.get(path)
         if check is None and path.direct:
-            check = self.add(path.endpoint, PEER_REFLEXIVE, now)
+            check = self.add(path.endpoint, PEER_REFLEXIVE, now, path.local)
         if check is None:
             return
         check.seen_s = now
@@ -125,8 +132,20 @@ class PathFinder:
         if not check.valid:
             check.due_s = min(check.due_s, now)
 
-    def on_pong(self, transaction: bytes, now: float) -> Path | None:
+    def burst(self, now: float) -> bytes:
+        """A transaction for many PINGs at once, on paths that are no candidates; the one answered becomes one."""
+        transaction = self._rng(TRANSACTION_LEN)
+        while len(self._bursts) >= MAX_BURSTS:
+            del self._bursts[next(iter(self._bursts))]
+        self._bursts[transaction] = now
+        return transaction
+
+    def on_pong(self, transaction: bytes, path: Path, now: float) -> Path | None:
         """A check was answered; returns its path, None when nobody asked (or too long ago)."""
+        if transaction in self._bursts and path.direct:
+            hit = self.add(path.endpoint, PREDICTED, now, path.local)
+            if hit is not None:
+                hit.transactions.setdefault(transaction, self._bursts[transaction])
         for check in self.checks.values():
             sent_s = check.transactions.get(transaction)
             if sent_s is None:
@@ -135,6 +154,7 @@ class PathFinder:
             # A smoothed value, as TCP's (RFC 6298); the first sample as it is.
             check.rtt_s = rtt_s if not check.valid or check.rtt_s == math.inf else 0.875 * check.rtt_s + 0.125 * rtt_s
             check.valid, check.unanswered, check.seen_s = True, 0, now
+            check.answered += 1
             check.transactions.clear()
             check.due_s = now + self._pause(check)
             self._choose()
@@ -150,8 +170,12 @@ class PathFinder:
     def due(self, now: float) -> list[tuple[Path, bytes]]:
         """The PINGs to send now, as path and transaction."""
         pings = []
-        for check in self.checks.values():
+        for check in list(self.checks.values()):
             if now < check.due_s:
+                continue
+            if check.path.local and not check.valid and check.unanswered >= LOST_AFTER:
+                # Its socket was opened for one try and is closed, or about to be.
+                del self.checks[check.path]
                 continue
             if check.unanswered >= LOST_AFTER and check.valid:
                 check.valid, check.rtt_s, check.since_s = False, math.inf, now

@@ -11,6 +11,7 @@ from overlays.refmesh.config import NodeConfig
 from overlays.refmesh.core import access, bulk, packets
 from overlays.refmesh.core.connectivity import PEER_REFLEXIVE, SERVER_REFLEXIVE, SILENCE_S, Path, PathFinder
 from overlays.refmesh.core.peer import RETRY_S, Peer
+from overlays.refmesh.core.puncher import Puncher, check_path, frame
 from overlays.refmesh.core.routes import Routes
 from overlays.refmesh.core.server_link import ServerLink
 from overlays.refmesh.core.tunnel import Input, Tunnel
@@ -36,6 +37,8 @@ class Node:
         self.to_tun: list[bytes] = []
         self.large: list[list[bytes]] = []
         """Large packets for the TUN device, each as buffers that begin with their virtio_net_hdr."""
+        self.out_fresh: list[tuple[int, bytes, Endpoint]] = []
+        """Like `out`, for sockets other than the main one, by number; the driver opens them as they come up."""
         self.events: list[str] = []
         self.deadline = 0.0
         self.policy: Policy | None = None
@@ -48,6 +51,7 @@ class Node:
         self._joined: dict[str, bytes] = {}
         self._rules: tuple[access.Rule, ...] = ()
         self._flags = control.READS_BULK if config.framing == "auto" and config.layer == "l3" else 0
+        self.puncher = Puncher(rng, self._send_fresh, lambda peer: self.tunnel.static.public < peer.session.remote)
         self._own = frozenset(packets.packed_host(address) for address in self.addresses)
         self.links = [
             ServerLink(i, entry, self.tunnel, certificate.text, rng)
@@ -77,6 +81,7 @@ class Node:
     def network_changed(self, local: Sequence[tuple[str, str, int]], now: float) -> None:
         """This machine's addresses, now: tells the servers and checks all paths again."""
         self.local = list(local)
+        self.puncher.reset()
         for link in self.links:
             link.greet(now)
         for peer in self.peers.values():
@@ -87,9 +92,9 @@ class Node:
 
     # --- from the network
 
-    def receive(self, datagram: bytes, source: Endpoint, now: float) -> None:
-        """Takes one datagram from a socket or a stream."""
-        path = Path(source)
+    def receive(self, datagram: bytes, source: Endpoint, now: float, local: int = 0) -> None:
+        """Takes one datagram from a socket, by its number, or from a stream."""
+        path = Path(source, 0, local)
         if messages.message_type(datagram) == messages.RELAY:
             if len(datagram) <= messages.RELAY_HEAD.size or self._link_at(source) is None:
                 return
@@ -107,10 +112,12 @@ class Node:
         elif result is not None:
             self._on_input(result, path, now)
 
-    def receive_run(self, datagrams: Sequence[bytes | memoryview], source: Endpoint, now: float) -> None:
+    def receive_run(
+        self, datagrams: Sequence[bytes | memoryview], source: Endpoint, now: float, local: int = 0
+    ) -> None:
         """Takes datagrams of one size and source that came in one read."""
         kind = messages.message_type(datagrams[0])
-        path = Path(source)
+        path = Path(source, 0, local)
         if kind == messages.RELAY and self._link_at(source) is not None:
             head = bytes(datagrams[0][: messages.RELAY_HEAD.size])
             if all(datagram[: messages.RELAY_HEAD.size] == head for datagram in datagrams):
@@ -122,7 +129,7 @@ class Node:
             return
         if kind != messages.TRANSPORT:
             for datagram in datagrams:
-                self.receive(bytes(datagram), source, now)
+                self.receive(bytes(datagram), source, now, local)
             return
         result = self.tunnel.receive_run(datagrams, now)
         if result is not None:
@@ -183,7 +190,7 @@ class Node:
         elif peer.path is None and (path.direct or self.config.mode != "direct"):
             # Better the way that the peer came than none; the checks will say more.
             if path.direct:
-                peer.finder.add(path.endpoint, PEER_REFLEXIVE, now)
+                peer.finder.add(path.endpoint, PEER_REFLEXIVE, now, path.local)
             self._use(peer, peer.finder.best or path, now)
 
     def _on_established(self, peer: Peer, link: ServerLink | None, path: Path, now: float) -> None:
@@ -212,8 +219,10 @@ class Node:
                     peer.finder.on_ping(path, now)
                     self._due(peer, now)
             elif kind == control.PONG and peer.finder is not None:
-                peer.finder.on_pong(body[: control.TRANSACTION_LEN], now)
+                peer.finder.on_pong(body[: control.TRANSACTION_LEN], path, now)
                 self._use(peer, peer.finder.best, now)
+            elif kind == control.PUNCH and link is not None:
+                self._on_punch(link, control.read_json(body), now)
             elif kind == control.UPDATE and link is not None:
                 self._on_update(link, control.read_json(body), now)
         except (MalformedMessage, KeyError, TypeError, ValueError, IndexError) as error:
@@ -224,12 +233,56 @@ class Node:
             transaction, mapped = stun.read_response(datagram)
         except MalformedMessage:
             return
+        probed = self.puncher.on_stun(transaction, mapped, now)
+        if probed is not None:
+            self._due(probed, now)
         for link in self.links:
             before = link.mapped
             if link.on_stun(transaction, mapped, now) and link.mapped != before:
                 for other in self.links:
                     other.greet(now)
                     self._wake(now)
+
+    # --- punching
+
+    @property
+    def dependent(self) -> bool:
+        """Whether our mapping is known to depend on the destination: servers' ports see different ports of ours."""
+        seen = {endpoint for link in self.links for endpoint in (link.seen_as, link.mapped) if endpoint is not None}
+        return len({endpoint for endpoint in seen if ":" not in endpoint[0]}) > 1
+
+    def _send_fresh(self, local: int, datagram: bytes, endpoint: Endpoint) -> None:
+        self.out_fresh.append((local, datagram, endpoint))
+
+    def _on_punch(self, link: ServerLink, body: dict[str, Any], now: float) -> None:
+        number = int(body["from"])
+        for peer in self.peers.values():
+            if peer.numbers.get(link.index) == number and peer.finder is not None and self._direct:
+                self.puncher.on_punch(peer, link, body, dependent=self.dependent, now=now)
+                self._due(peer, now)
+
+    def _punch(self, peer: Peer, finder: PathFinder, now: float) -> None:
+        if peer.path is not None and peer.path.direct and peer.session.usable(now):
+            self.puncher.done(peer)
+            return
+        link = next((link for link in self.links if link.up and peer.online.get(link.index)), None)
+        if link is None or not self._direct or not peer.wanted:
+            return
+        self.puncher.watch(peer, now)
+        told = self.puncher.tick(peer, link, dependent=self.dependent, now=now)
+        if told is not None:
+            self._send_sealed(link.peer, frame(peer.numbers[link.index], told), Path(link.endpoint), now)
+        shots = self.puncher.shots(peer, now)
+        if not shots:
+            return
+        if peer.session.usable(now):
+            ping = control.frame(control.PING, finder.burst(now), self._flags)
+            for local, endpoint in shots:
+                self._send_sealed(peer, ping, check_path(local, endpoint), now)
+        else:
+            initiation = self.tunnel.initiate(peer.session, now)
+            for local, endpoint in shots:
+                self._send_on(check_path(local, endpoint), initiation)
 
     # --- the directory
 
@@ -307,6 +360,56 @@ class Node:
         peer.due_s = now
         self._wake(now)
 
+    def known(self) -> dict[str, Any]:
+        """What lets this node find its peers without any server: to be kept over restarts, and given to `restore`."""
+        members = [
+            {
+                "certificate": peer.certificate.text,
+                "candidates": [
+                    [check.kind, *check.path.endpoint]
+                    for check in peer.finder.checks.values()
+                    if check.path.direct and not check.path.local
+                ],
+            }
+            for peer in self.peers.values()
+            if peer.certificate is not None and peer.finder is not None
+        ]
+        return {"policy": self.policy.text if self.policy is not None else None, "members": members}
+
+    def restore(self, known: dict[str, Any], now: float) -> None:
+        """Takes what `known` gave; whatever of it is not to be believed any more is left out."""
+        self._now = now
+        try:
+            if known["policy"] is not None:
+                self.set_policy(str(known["policy"]))
+            for entry in known["members"]:
+                self._restore(entry, now)
+        except (CredentialError, MalformedMessage, KeyError, TypeError, ValueError) as error:
+            self.events.append(f"the stored state is of no use: {error}")
+
+    def _restore(self, entry: dict[str, Any], now: float) -> None:
+        try:
+            peer = self.admit(str(entry["certificate"]))
+        except CredentialError as error:
+            self.events.append(f"not taken from the stored state: {error}")
+            return
+        if peer is not None and peer.finder is not None:
+            for kind, host, port in entry["candidates"]:
+                peer.finder.add(control.valid_endpoint((host, port)), str(kind), now)
+            peer.due_s = now
+            self._wake(now)
+
+    def ping(self, name: str, now: float) -> dict[str, Any] | None:
+        """Checks the path to a peer now; returns its status with the number of answered checks so far."""
+        peer = next((peer for peer in self.peers.values() if peer.name == name), None)
+        if peer is None or peer.finder is None:
+            return None
+        check = peer.finder.checks.get(peer.path) if peer.path is not None else None
+        if check is not None:
+            check.due_s = now
+        self._due(peer, now)
+        return peer.status(now) | {"answered": sum(c.answered for c in peer.finder.checks.values())}
+
     def admit(self, text: str) -> Peer | None:
         """A peer by its certificate; None for ourselves. CredentialError when the certificate is not to be believed."""
         assert self.config.authority is not None
@@ -334,6 +437,7 @@ class Node:
 
     def _remove(self, peer: Peer) -> None:
         self.routes.remove(peer)
+        self.puncher.forget(peer)
         self.tunnel.remove(peer.session.remote)
         self.peers.pop(peer.session.remote, None)
 
@@ -359,6 +463,9 @@ class Node:
     def _send(self, peer: Peer, batch: Sequence[bytes], now: float) -> None:
         sealed = self.sealed(peer, batch, now)
         if sealed is not None and peer.path is not None:
+            if peer.path.local:
+                self.out_fresh.extend((peer.path.local, message, peer.path.endpoint) for message in sealed)
+                return
             endpoint, prefix = peer.path.endpoint, peer.prefix
             self.out.extend(
                 [(prefix + message, endpoint) for message in sealed] if prefix else [(m, endpoint) for m in sealed]
@@ -410,7 +517,10 @@ class Node:
 
     def _send_on(self, path: Path, message: bytes) -> None:
         head = messages.RELAY_HEAD.pack(messages.RELAY, path.relay) if path.relay else b""
-        self.out.append((head + message, path.endpoint))
+        if path.local:
+            self.out_fresh.append((path.local, message, path.endpoint))
+        else:
+            self.out.append((head + message, path.endpoint))
 
     # --- time
 
@@ -467,6 +577,9 @@ class Node:
                 self._send_sealed(peer, control.frame(control.PING, transaction, self._flags), path, now)
             self._use(peer, finder.best, now)
             due_s = min(session.deadline(), finder.deadline())
+        if finder is not None and not peer.hub_servers:
+            self._punch(peer, finder, now)
+            due_s = min(due_s, self.puncher.deadline(peer))
         # Traffic moves deadlines without telling; looking every few seconds is cheaper than telling each time.
         peer.due_s = min(due_s, now + LOOK_S) if session.current is not None else due_s
 

@@ -101,6 +101,7 @@ class Peer:
                     "kind": check.kind,
                     "endpoint": "{}:{}".format(*check.path.endpoint),
                     "valid": check.valid,
+                    "answered": check.answered,
                     "rtt_ms": round(check.rtt_s * 1000, 3) if math.isfinite(check.rtt_s) else None,
                 }
                 for check in (self.finder.checks.values() if self.finder is not None else ())

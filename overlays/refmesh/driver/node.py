@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import json
 import logging
 import os
 import socket
@@ -18,14 +19,18 @@ from overlays.refmesh.core.connectivity import HOST
 from overlays.refmesh.core.node import Node
 from overlays.refmesh.credentials import Certificate
 from overlays.refmesh.driver import addresses
+from overlays.refmesh.driver.files import write_atomically
 from overlays.refmesh.driver.loop import Loop
 from overlays.refmesh.driver.status import StatusSocket
 from overlays.refmesh.driver.tun import MAX_READ, VNET_HEADER_LEN, Tun
 from overlays.refmesh.driver.udp import UdpSocket
 from overlays.refmesh.errors import CredentialError, MachineError
+from overlays.refmesh.wire.control import Endpoint
 
 log = logging.getLogger("refmesh")
 READS_PER_ROUND = 16
+SAVE_EVERY_S = 5.0
+FRESH_BUFFER = 1 << 18
 SMALL = 2000
 """Octets: a read of less is no part of a bulk transfer."""
 
@@ -61,12 +66,17 @@ class NodeDriver:
         if config.policy is not None:
             self.node.set_policy(config.policy)
         self.sockets = open_sockets("", config.listen_port)
+        self.fresh: dict[int, UdpSocket] = {}
+        """Sockets opened to punch holes, by number."""
         self.tun = Tun(config.interface)
         self.tun.configure(self.node.addresses, config.mtu)
         self.loop = Loop()
         self.status = StatusSocket(config.status_socket, self._answer) if config.status_socket else None
         self._watch = addresses.watch()
         self._said_ready = False
+        self._state_file = config.state_dir / "known.json" if config.state_dir else None
+        self._saved, self._saved_s = "", now
+        self._restore(now)
         self._read_buffer = bytearray(MAX_READ)
         self._read_view = memoryview(self._read_buffer)
 
@@ -78,7 +88,7 @@ class NodeDriver:
         node.start(now)
         loop.add(self.tun.fd, self._on_tun)
         for sock in self.sockets.values():
-            loop.add(sock, lambda now, sock=sock: self._on_udp(sock, now))  # type: ignore[misc]
+            self._listen(sock, 0)
         loop.add(self._watch, self._on_change)
         if self.status is not None:
             loop.add(self.status, self.status.on_ready)
@@ -90,6 +100,7 @@ class NodeDriver:
 
     def close(self) -> None:
         """Gives everything back."""
+        self._save(time.monotonic())
         if self.status is not None:
             self.status.close()
         self.tun.close()
@@ -131,11 +142,16 @@ class NodeDriver:
             if peer.prefix:
                 sealed = [peer.prefix + message for message in sealed]
             endpoint = peer.path.endpoint
-            sock = self.sockets.get(socket.AF_INET6 if ":" in endpoint[0] else socket.AF_INET)
+            sock = self._socket(endpoint, peer.path.local)
             if sock is not None:
                 sock.send_run(sealed, endpoint)
 
-    def _on_udp(self, sock: UdpSocket, now: float) -> None:
+    def _socket(self, endpoint: Endpoint, local: int) -> UdpSocket | None:
+        if local:
+            return self.fresh.get(local)
+        return self.sockets.get(socket.AF_INET6 if ":" in endpoint[0] else socket.AF_INET)
+
+    def _on_udp(self, sock: UdpSocket, local: int, now: float) -> None:
         node = self.node
         for _ in range(READS_PER_ROUND):
             received = sock.receive()
@@ -144,14 +160,14 @@ class NodeDriver:
             view, size, source = received
             length = len(view)
             if size >= length:
-                node.receive(bytes(view), source, now)
+                node.receive(bytes(view), source, now, local)
             else:
-                node.receive_run([view[i : i + size] for i in range(0, length, size)], source, now)
+                node.receive_run([view[i : i + size] for i in range(0, length, size)], source, now, local)
             if node.to_tun or node.large:
                 self._write_tun()
             if length < SMALL:
                 break
-        if node.out:
+        if node.out or node.out_fresh:
             self._flush()
 
     def _write_tun(self) -> None:
@@ -165,10 +181,37 @@ class NodeDriver:
     def _flush(self) -> None:
         out = self.node.out
         for datagram, endpoint in out:
-            sock = self.sockets.get(socket.AF_INET6 if ":" in endpoint[0] else socket.AF_INET)
+            sock = self._socket(endpoint, 0)
             if sock is not None:
                 sock.send(datagram, endpoint)
         out.clear()
+        if self.node.out_fresh:
+            self._flush_fresh()
+
+    def _flush_fresh(self) -> None:
+        for local, datagram, endpoint in self.node.out_fresh:
+            if local not in self.fresh:
+                try:
+                    self.fresh[local] = UdpSocket(
+                        socket.AF_INET6 if ":" in endpoint[0] else socket.AF_INET, "", 0, buffer=FRESH_BUFFER
+                    )
+                except (MachineError, OSError) as error:
+                    log.warning("cannot open one more socket: %s", error)
+                    continue
+                self._listen(self.fresh[local], local)
+            self.fresh[local].send(datagram, endpoint)
+        self.node.out_fresh.clear()
+
+    def _listen(self, sock: UdpSocket, local: int) -> None:
+        self.loop.add(sock, lambda now: self._on_udp(sock, local, now))
+
+    def _close_fresh(self) -> None:
+        for local in self.node.puncher.closed:
+            sock = self.fresh.pop(local, None)
+            if sock is not None:
+                self.loop.remove(sock)
+                sock.close()
+        self.node.puncher.closed.clear()
 
     def _on_change(self, now: float) -> None:
         addresses.drain(self._watch)
@@ -181,14 +224,18 @@ class NodeDriver:
         node = self.node
         if now >= node.deadline:
             node.tick(now)
-        if node.out:
+        if node.out or node.out_fresh:
             self._flush()
+        if node.puncher.closed:
+            self._close_fresh()
         if node.to_tun or node.large:
             self._write_tun()
         if node.events:
             for event in node.events:
                 log.info("%s", event)
             node.events.clear()
+        if self._state_file is not None and now - self._saved_s > SAVE_EVERY_S:
+            self._save(now)
         if not self._said_ready and node.ready:
             self._said_ready = True
             own = ", ".join(node.addresses)
@@ -202,8 +249,26 @@ class NodeDriver:
             if sock is not None and host not in {address.split("/")[0] for address in self.node.addresses}
         ]
 
-    def _answer(self, _request: dict[str, Any]) -> Any:
-        return self.node.status(time.monotonic())
+    def _answer(self, request: dict[str, Any]) -> Any:
+        now = time.monotonic()
+        return self.node.ping(str(request["ping"]), now) if "ping" in request else self.node.status(now)
+
+    def _save(self, now: float) -> None:
+        """Writes down who is known and where, when that has changed."""
+        self._saved_s = now
+        known = json.dumps(self.node.known())
+        if self._state_file is not None and known != self._saved:
+            self._saved = known
+            write_atomically(self._state_file, known)
+
+    def _restore(self, now: float) -> None:
+        if self._state_file is not None and self._state_file.exists():
+            try:
+                known = json.loads(self._state_file.read_text())
+            except ValueError as error:
+                log.warning("%s: not read: %s", self._state_file, error)
+                return
+            self.node.restore(known, now)
 
 
 def own_certificate(config: NodeConfig, unix_s: float) -> Certificate | None:

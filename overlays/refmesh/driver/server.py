@@ -8,13 +8,13 @@ import os
 import socket
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 from overlays.refmesh import credentials, keys
 from overlays.refmesh.config import ServerConfig
 from overlays.refmesh.core import offload
 from overlays.refmesh.credentials import Policy
+from overlays.refmesh.driver.files import write_atomically
 from overlays.refmesh.driver.loop import Loop
 from overlays.refmesh.driver.node import READS_PER_ROUND, open_sockets
 from overlays.refmesh.driver.status import StatusSocket
@@ -226,11 +226,3 @@ class ServerDriver:
 
     def _answer(self, _request: dict[str, Any]) -> Any:
         return {"name": self.name, "members": self.engine.status(time.monotonic())}
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replaces a file as a whole, so that a crash leaves the old one or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".new")
-    temporary.write_text(text)
-    temporary.replace(path)

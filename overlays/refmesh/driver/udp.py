@@ -21,12 +21,14 @@ _GRO_SIZE = struct.Struct("i")
 _ANCILLARY = socket.CMSG_SPACE(_GRO_SIZE.size)
 _SO_RCVBUFFORCE, _SO_SNDBUFFORCE = 33, 32
 _SEND_WAIT_MS = 20
+_BUFFER = bytearray(65536)
+_VIEW = memoryview(_BUFFER)
 
 
 class UdpSocket:
     """One socket of one address family."""
 
-    def __init__(self, family: int, host: str, port: int) -> None:
+    def __init__(self, family: int, host: str, port: int, *, buffer: int = BUFFER) -> None:
         """MachineError when the port is taken or the address is not ours."""
         self.socket = sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         if family == socket.AF_INET6:
@@ -38,13 +40,11 @@ class UdpSocket:
             raise MachineError(f"cannot use UDP port {port} of {host or 'any address'}: {error.strerror}") from None
         for force, plain in ((_SO_RCVBUFFORCE, socket.SO_RCVBUF), (_SO_SNDBUFFORCE, socket.SO_SNDBUF)):
             try:
-                sock.setsockopt(socket.SOL_SOCKET, force, BUFFER)
+                sock.setsockopt(socket.SOL_SOCKET, force, buffer)
             except PermissionError:
-                sock.setsockopt(socket.SOL_SOCKET, plain, BUFFER)
+                sock.setsockopt(socket.SOL_SOCKET, plain, buffer)
         sock.setsockopt(SOL_UDP, UDP_GRO, 1)
         self.port: int = sock.getsockname()[1]
-        self._buffer = bytearray(65536)
-        self._view = memoryview(self._buffer)
         self._writable = select.poll()
         self._writable.register(sock, select.POLLOUT)
 
@@ -55,11 +55,11 @@ class UdpSocket:
     def receive(self) -> tuple[memoryview, int, Endpoint] | None:
         """What one system call gives: the octets, the size of each datagram in them, the source. None: nothing there.
 
-        The view is good until the next call.
+        The view is good until the next call, on any socket: one process has one thread and needs one buffer.
         """
         while True:
             try:
-                length, ancillary, _, source = self.socket.recvmsg_into((self._buffer,), _ANCILLARY)
+                length, ancillary, _, source = self.socket.recvmsg_into((_BUFFER,), _ANCILLARY)
             except BlockingIOError:
                 return None
             except OSError:
@@ -69,7 +69,7 @@ class UdpSocket:
             for level, kind, data in ancillary:
                 if level == SOL_UDP and kind == UDP_GRO:
                     size = _GRO_SIZE.unpack(data)[0]
-            return self._view[:length], size, (source[0], source[1])
+            return _VIEW[:length], size, (source[0], source[1])
 
     def send(self, datagram: bytes, endpoint: Endpoint) -> None:
         """Sends one datagram; one that the kernel refuses (no route, no buffer) is lost, as on any network."""

@@ -219,10 +219,17 @@ class Server:
             if kind == control.PING:
                 pong = body[: control.TRANSACTION_LEN] + control.pack_endpoint(source)
                 self._send(registration, control.frame(control.PONG, pong), now)
+            elif kind == control.PUNCH:
+                self._pass_on(registration, control.read_json(body), now)
             elif kind == control.HELLO:
                 self._on_hello(registration, control.read_json(body), now)
         except (MalformedMessage, KeyError, TypeError, ValueError) as error:
             self.events.append(f"{registration.certificate.name} sent nonsense: {error}")
+
+    def _pass_on(self, registration: Registration, body: dict[str, Any], now: float) -> None:
+        target = self.registry.by_number.get(int(body.pop("to")))
+        if target is not None and target.online:
+            self._send(target, control.json_frame(control.PUNCH, body | {"from": registration.number}), now)
 
     def _on_hello(self, registration: Registration, hello: dict[str, Any], now: float) -> None:
         candidates = []

@@ -1,0 +1,203 @@
+"""Carries out `punching` for a node: measures, agrees with the peer through a server, fires."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from overlays.refmesh.core import punching
+from overlays.refmesh.core.connectivity import SERVER_REFLEXIVE, Path
+from overlays.refmesh.core.peer import Peer
+from overlays.refmesh.core.punching import FIRING, IDLE, MEASURING, WAITING, Round
+from overlays.refmesh.keys import Rng
+from overlays.refmesh.wire import control, stun
+from overlays.refmesh.wire.control import Endpoint
+
+if TYPE_CHECKING:
+    from overlays.refmesh.core.server_link import ServerLink
+
+MAX_LOCALS = 1200
+"""Fresh sockets of all peers together; more would eat a host's descriptors."""
+
+
+class Puncher:
+    """Rounds of punching, one for each peer. `send(local, datagram, endpoint)` sends from a socket by its number."""
+
+    def __init__(self, rng: Rng, send: Callable[[int, bytes, Endpoint], None], lower: Callable[[Peer], bool]) -> None:
+        """`lower` says whether our key is the lower one, which makes us the one that asks."""
+        self._rng, self._send, self._lower = rng, send, lower
+        self._rounds: dict[Peer, Round] = {}
+        self._next_local = 1
+        self._open: set[int] = set()
+        self.closed: list[int] = []
+        """Numbers of sockets that are not needed any more; the driver closes them."""
+
+    def round_of(self, peer: Peer) -> Round:
+        """The state for one peer."""
+        return self._rounds.setdefault(peer, Round())
+
+    def watch(self, peer: Peer, now: float) -> None:
+        """Starts the clock when a peer could be reached but is not reached directly."""
+        state = self.round_of(peer)
+        if state.state == IDLE and state.due_s == math.inf:
+            state.due_s = now + punching.START_AFTER_S
+
+    def forget(self, peer: Peer) -> None:
+        """The peer is gone."""
+        state = self._rounds.pop(peer, None)
+        if state is not None:
+            self._release(state, keep=0)
+
+    def reset(self) -> None:
+        """The network has changed: all that was tried may be tried again."""
+        for state in self._rounds.values():
+            state.number, state.due_s = 0, math.inf
+
+    def done(self, peer: Peer) -> None:
+        """A direct path is in use: keeps its socket, closes the others."""
+        state = self._rounds.get(peer)
+        if state is not None and (state.state != IDLE or state.locals or state.due_s != math.inf):
+            self._finish(state, math.inf, keep=peer.path.local if peer.path is not None else 0)
+            state.number = 0
+
+    def tick(self, peer: Peer, link: ServerLink | None, *, dependent: bool, now: float) -> dict[str, Any] | None:
+        """Does what is due; returns a PUNCH to be sent to the peer through `link`'s server."""
+        state = self.round_of(peer)
+        if now >= state.until_s:
+            self._finish(state, now + (0.0 if state.number < punching.ROUNDS else punching.PAUSE_S))
+        if now < state.due_s or link is None or link.entry.stun is None:
+            return None
+        if state.state == IDLE:
+            if self._lower(peer):
+                self._measure(state, link, asked=True, now=now)
+            else:
+                state.due_s = math.inf
+        elif state.state == MEASURING:
+            return self._told(peer, state, dependent=dependent, now=now)
+        elif state.state == FIRING:
+            self._arm(state)
+        return None
+
+    def on_stun(self, transaction: bytes, mapped: Endpoint, now: float) -> Peer | None:
+        """A probe was answered; returns the peer that it was for, None when it was none of ours."""
+        for peer, state in self._rounds.items():
+            position = state.probes.pop(transaction, None)
+            if position is not None:
+                state.host, state.ports[position] = mapped
+                if not state.probes:
+                    state.due_s = min(state.due_s, now)
+                return peer
+        return None
+
+    def on_punch(self, peer: Peer, link: ServerLink, body: dict[str, Any], *, dependent: bool, now: float) -> None:
+        """The peer's PUNCH came. Raises what `punching.read_message` raises."""
+        theirs = punching.read_message(body)
+        state = self.round_of(peer)
+        if peer.path is not None and peer.path.direct:
+            return
+        if theirs["ask"]:
+            self._release(state, keep=0)
+            state.theirs, state.number = theirs, theirs["n"] - 1
+            self._measure(state, link, asked=False, now=now)
+        elif state.state == WAITING:
+            state.theirs = theirs
+            self._fire(peer, state, dependent=dependent, now=now)
+
+    def shots(self, peer: Peer, now: float) -> list[tuple[int, Endpoint]]:
+        """The checks to send now, as (local socket, where to)."""
+        state = self._rounds.get(peer)
+        if state is None or state.state != FIRING:
+            return []
+        count = next((i for i, shot in enumerate(state.shots) if shot[0] > now), len(state.shots))
+        ready, state.shots = state.shots[:count], state.shots[count:]
+        self._arm(state)
+        return [(local, endpoint) for _, local, endpoint in ready]
+
+    def deadline(self, peer: Peer) -> float:
+        """When something is due for this peer."""
+        state = self._rounds.get(peer)
+        return math.inf if state is None else min(state.due_s, state.until_s)
+
+    # --- one round
+
+    def _measure(self, state: Round, link: ServerLink, *, asked: bool, now: float) -> None:
+        assert link.entry.stun is not None
+        state.state, state.asked, state.server = MEASURING, asked, link.index
+        state.number += 1
+        state.due_s, state.until_s = now + punching.MEASURE_S, now + punching.ROUND_S
+        state.probes, state.ports, state.host, state.shots = {}, {}, "", []
+        for position, local in enumerate(self._fresh(state, punching.PROBES)):
+            transaction = self._rng(stun.TRANSACTION_LEN)
+            state.probes[transaction] = position
+            self._send(local, stun.request(transaction), (link.entry.stun.host, link.entry.stun.port))
+
+    def _told(self, peer: Peer, state: Round, *, dependent: bool, now: float) -> dict[str, Any]:
+        message = state.message(dependent=dependent)
+        if state.asked:
+            state.state, state.due_s = WAITING, math.inf
+        else:
+            self._fire(peer, state, dependent=dependent, now=now)
+        return message
+
+    def _fire(self, peer: Peer, state: Round, *, dependent: bool, now: float) -> None:
+        assert peer.finder is not None
+        reflexive = [
+            check.path.endpoint
+            for check in peer.finder.checks.values()
+            if check.path.direct and check.kind == SERVER_REFLEXIVE
+        ]
+        planned = punching.plan(state, dependent=dependent, reflexive=reflexive)
+        fresh = self._fresh(state, planned.fresh_sockets)
+        state.state = FIRING
+        state.shots = punching.volleys(planned, fresh, self._random_ports(), now)
+        # The other side of a birthday needs as long as all its tries take.
+        tries_s = punching.BIRTHDAY_TRIES / punching.TRIES_PER_BURST * punching.BURST_S
+        birthday = planned.birthday_host or planned.fresh_sockets > 1
+        shooting_s = tries_s if birthday else punching.REPEATS * punching.REPEAT_S
+        state.until_s = now + shooting_s + punching.SETTLE_S
+        self._arm(state)
+
+    def _arm(self, state: Round) -> None:
+        state.due_s = state.shots[0][0] if state.shots else math.inf
+
+    def _finish(self, state: Round, again_s: float, keep: int = 0) -> None:
+        self._release(state, keep)
+        state.state, state.due_s, state.until_s, state.shots = IDLE, again_s, math.inf, []
+        if state.number >= punching.ROUNDS:
+            state.number = 0
+
+    def _fresh(self, state: Round, count: int) -> list[int]:
+        count = min(count, MAX_LOCALS - len(self._open))
+        fresh = list(range(self._next_local, self._next_local + max(0, count)))
+        self._next_local += len(fresh)
+        self._open.update(fresh)
+        state.locals += fresh
+        return fresh
+
+    def _release(self, state: Round, keep: int) -> None:
+        closing = [local for local in state.locals if local != keep]
+        state.locals = [local for local in state.locals if local == keep]
+        self._open.difference_update(closing)
+        self.closed += closing
+
+    def _random_ports(self) -> Iterator[int]:
+        # Without repetition, as a tried port is a lost try; a linear walk of odd stride visits each port once.
+        span = 65536 - punching.LOWEST_PORT
+        start = int.from_bytes(self._rng(4), "big") % span
+        stride = int.from_bytes(self._rng(4), "big") % span
+        while math.gcd(stride, span) != 1:
+            stride = (stride + 1) % span
+        while True:
+            yield punching.LOWEST_PORT + start
+            start = (start + stride) % span
+
+
+def check_path(local: int, endpoint: Endpoint) -> Path:
+    """The direct path of a shot."""
+    return Path(endpoint, 0, local)
+
+
+def frame(number: int, body: dict[str, Any]) -> bytes:
+    """A PUNCH for the server to pass on to the member with this relay number."""
+    return control.json_frame(control.PUNCH, {"to": number} | body)
