@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from harness.errors import LabNotAsDeclared
 from harness.lab.network import Lab
 from harness.link.check import PathObserved, PathToCheck, require_paths
 from harness.model.link import LinkProfile
 from harness.model.topology import Topology
+from harness.nat.check import Segment, check_router, require_as_declared
 
 
 def check_links(lab: Lab) -> list[PathObserved]:
@@ -34,3 +36,51 @@ def links_between(topology: Topology, member: str, server: str) -> tuple[LinkPro
     """The links that a packet between a member and the public server crosses."""
     outsides = [topology.routers[name].outside.link for name in topology.routers_of(member)]
     return (topology.hosts[member].link, *outsides, topology.hosts[server].link)
+
+
+def check_nats(lab: Lab) -> dict[str, str]:
+    """Is every router what its label says? Asked by discovery (RFC 5780) from observers of our own.
+
+    A difference is looked at twice: on a loaded machine a packet may come later than the test has patience for.
+
+    Returns:
+        What was observed, by router, in the form mapping/filtering/allocation.
+
+    Raises:
+        LabNotAsDeclared: a router is not; names it and each axis that differs.
+    """
+    observed: dict[str, str] = {}
+    for name, running in lab.routers.items():
+        router = lab.topology.routers[name]
+        inside, outside = router.inside[0], router.outside
+        links = (inside.link, outside.link)
+        for attempt in (1, 2):
+            if attempt == 2:  # the first observers are gone, and the router still knows where they were
+                lab.nodes[name].check_output(["ip", "neigh", "flush", "all"])
+            seen = check_router(
+                running,
+                inside=_segment(lab.topology, inside.on),
+                inside_gateway=str(inside.addresses[0]),
+                outside=_segment(lab.topology, outside.on),
+                rtt_ms=sum(link.base_rtt_ms for link in links),
+                lossy=any(way.loss is not None for link in links for way in (link.up, link.down)),
+            )
+            try:
+                require_as_declared(name, running, seen)
+                break
+            except LabNotAsDeclared:
+                if attempt == 2:
+                    raise
+        observed[name] = seen.label
+    return observed
+
+
+def _segment(topology: Topology, name: str) -> Segment:
+    taken = [
+        str(address)
+        for plugs in topology.plugs().values()
+        for plug in plugs
+        if plug.on == name
+        for address in plug.addresses
+    ]
+    return Segment(bridge=name, subnet=str(topology.segments[name].subnet), taken=tuple(taken))

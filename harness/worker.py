@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from harness.checks import check_links
+from harness.checks import check_links, check_nats
 from harness.deploy import RunningOverlay
 from harness.errors import LabNotAsDeclared, OverlaybenchError, OverlayError
 from harness.lab import counters
@@ -106,11 +106,15 @@ class TrialRun:
         started = time.monotonic()
         self.lab.start()
         self._measured("lab", "lab_start_s", "s", time.monotonic() - started)
-        for name, ruleset in self.lab.rulesets.items():
-            (self.folder / f"{name}.nft").write_text(ruleset)
+        for name, router in self.lab.routers.items():
+            (self.folder / f"{name}.nft").write_text(router.ruleset)
         counters.install(self.lab.watched_ports())
         self._step("checking the lab")
         check_links(self.lab)
+        started = time.monotonic()
+        self.nat_observed = check_nats(self.lab)
+        if self.nat_observed:
+            self._measured("lab", "nat_check_s", "s", time.monotonic() - started)
 
     @contextlib.contextmanager
     def _tapping(self) -> Iterator[Tap]:

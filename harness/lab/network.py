@@ -18,7 +18,7 @@ from harness.link.hoststack import ALLOWED_CONGESTION_CONTROL, RECORDED, node_sy
 from harness.mininet_class import import_topo
 from harness.model.link import LinkProfile, parse_link
 from harness.model.topology import Attachment, Router, Topology
-from harness.nat.ruleset import render_ruleset, router_sysctls
+from harness.nat.events import RunningRouter
 from harness.wiring import interface_name, router_ports
 
 # bridge-nf would send bridged frames through the sandbox's own IP rules and its connection tracking.
@@ -68,7 +68,8 @@ class _PlannedTopo(Topo):  # type: ignore[misc]
 class Lab:
     """A running topology. Made and used inside one sandbox only; `stop` is a courtesy, the sandbox's end does it too.
 
-    `nodes` are Mininet's; `links` is None where no link is impaired.
+    `nodes` are Mininet's; `routers` can be rebooted and changed while the lab runs; `links` is None where no link is
+    impaired.
     """
 
     def __init__(self, topology: Topology, *, seed: int, link_choice: str, workdir: Path) -> None:
@@ -79,7 +80,7 @@ class Lab:
         self.net: LabNet | None = None
         self.links: RunningLinks | None = None
         self.link_backend: str = "none"
-        self.rulesets: dict[str, str] = {}
+        self.routers: dict[str, RunningRouter] = {}
         self.sysctls: dict[str, str] = {}
         self._space: LinkSpace | None = None
 
@@ -112,7 +113,7 @@ class Lab:
             self.links = self._space.start(seed=self.seed, workdir=self.workdir)
             self.link_backend = self._space.backend.name
         for name, router in self.topology.routers.items():
-            self.apply_nat(name, router)
+            self._apply_nat(name, router)
 
     def _start_mininet_class(self) -> None:
         use = self.topology.mininet
@@ -163,12 +164,10 @@ class Lab:
         if settings:
             self.nodes[name].write_sysctls(settings)
 
-    def apply_nat(self, name: str, router: Router) -> None:
-        """Load a router's ruleset; the text is kept as evidence in `rulesets`."""
-        ruleset = render_ruleset(router.nat, router_ports(self.topology, name), seed=self.seed)
-        self.rulesets[name] = ruleset
-        self.nodes[name].check_output(["nft", "-f", "-"], stdin=ruleset)
-        self.set_sysctls(name, router_sysctls(router.nat))
+    def _apply_nat(self, name: str, router: Router) -> None:
+        running = RunningRouter(self.nodes[name], router.nat, router_ports(self.topology, name), self.seed)
+        running.load()
+        self.routers[name] = running
 
     def port_of(self, node: str) -> str:
         """The interface of the sandbox that faces a node's first interface: where to watch it from outside."""
