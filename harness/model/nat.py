@@ -314,6 +314,8 @@ def parse_nat(spec: str | Dict[str, object] | NatBehaviour) -> NatBehaviour:
         return spec
     if isinstance(spec, str):
         return _alias_named(spec).behaviour
+    if not isinstance(spec, Dict):
+        raise ValueError(f"a NAT is an alias or a mapping of axes, not {spec!r}")
     axes = dict(spec)
     base: dict[str, object] = {}
     if "alias" in axes:

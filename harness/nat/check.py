@@ -179,16 +179,20 @@ def _observers(
     [host_address] = inside.free(1)
     public_addresses = outside.free(3)
     pids = [hold_namespace("observer") for _ in range(2)]
-    try:
-        with IPRoute() as here:
-            _plug(here, pids[0], inside, [host_address], ("default", inside_gateway))
+    plugs: list[int] = []
+    with IPRoute() as here:
+        try:
+            plugs.append(_plug(here, pids[0], inside, [host_address], ("default", inside_gateway)))
             way_back = None if router.behaviour.translates else (inside.subnet, router.ports.wan_addresses[0])
-            _plug(here, pids[1], outside, public_addresses, way_back)
-        yield Vantage(pids[0], host_address), [Vantage(pids[1], address) for address in public_addresses]
-    except NetlinkError as error:
-        raise LabError(f"cannot place an observer: {error}") from error
-    finally:
-        release_namespaces(pids)
+            plugs.append(_plug(here, pids[1], outside, public_addresses, way_back))
+            yield Vantage(pids[0], host_address), [Vantage(pids[1], address) for address in public_addresses]
+        except NetlinkError as error:
+            raise LabError(f"cannot place an observer: {error}") from error
+        finally:
+            # A namespace that is on its way out still answers ARP, to the next observer's harm.
+            for index in plugs:
+                here.link("del", index=index)
+            release_namespaces(pids)
 
 
 _numbers = itertools.count()
@@ -209,3 +213,4 @@ def _plug(here: IPRoute, pid: int, segment: Segment, addresses: Sequence[str], r
             there.addr("add", index=interface, address=address, prefixlen=prefix)
         if route is not None:
             there.route("add", dst=route[0], gateway=route[1])
+    return int(index)
