@@ -198,7 +198,7 @@ def _observers(
 _numbers = itertools.count()
 
 
-def _plug(here: IPRoute, pid: int, segment: Segment, addresses: Sequence[str], route: tuple[str, str] | None) -> None:
+def _plug(here: IPRoute, pid: int, segment: Segment, addresses: Sequence[str], route: tuple[str, str] | None) -> int:
     """Connect a namespace to a bridge."""
     port = f"obs{next(_numbers)}"
     here.link("add", kind="veth", ifname=port, peer={"ifname": "eth0", "net_ns_pid": pid})
