@@ -25,6 +25,8 @@ DEFER_S = 0.3
 """The side with the higher key leaves the first handshake to the other for so long, when a relay carries it."""
 MAX_PEERS = 4096
 LOOK_S = 5.0
+UDP_PROBE_S = 30.0
+"""How often a node that had to take TLS sees whether UDP works again."""
 
 
 class Node:
@@ -545,10 +547,14 @@ class Node:
         was_up = link.up
         initiation, keepalive = self.tunnel.tick(link.peer.session, now)
         if initiation is not None:
-            for endpoint in {link.udp, link.endpoint} if not link.up else {link.endpoint}:
+            for endpoint in link.ways():
                 self.out += [(link.introduction(), endpoint), (initiation, endpoint)]
         if keepalive is not None:
             self.out.append((keepalive, link.endpoint))
+        if now >= link.udp_probe_s:
+            link.udp_probe_s = now + UDP_PROBE_S
+            ping = control.frame(control.PING, self._rng(control.TRANSACTION_LEN))
+            self._send_sealed(link.peer, ping, Path(link.udp), now)
         if now >= link.hello_due_s:
             hello = link.hello(self._candidates(link), direct=self._direct, hub=self.config.mode == "hub", now=now)
             if hello is not None:
@@ -599,9 +605,28 @@ class Node:
         way = "directly at" if path.direct else "by relay"
         self.events.append(f"{peer.name} is reached {way} {path.endpoint[0]}:{path.endpoint[1]}")
 
+    def stream_opened(self, index: int, now: float) -> None:
+        """The driver has a TLS connection to server `index`: tries it beside UDP."""
+        link = self.links[index]
+        link.tls_open = True
+        link.peer.session.hurry(now)
+        self._wake(now)
+
+    def stream_closed(self, index: int, now: float) -> None:
+        """That connection is over."""
+        link = self.links[index]
+        link.tls_open = False
+        if link.endpoint == link.tls:
+            link.lost(now)
+            self._use_endpoint(link, link.udp, now)
+            self._relays_changed(now)
+        self._wake(now)
+
     def _use_endpoint(self, link: ServerLink, endpoint: Endpoint, now: float) -> None:
         if endpoint != link.endpoint and endpoint in (link.udp, link.tls):
             link.endpoint = endpoint
+            link.udp_probe_s = now + UDP_PROBE_S if endpoint == link.tls else math.inf
+            link.greet(now)
             link.peer.take(Path(endpoint))
             self._relays_changed(now)
 

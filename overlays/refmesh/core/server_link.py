@@ -27,6 +27,7 @@ STUN_INTERVAL_S = 25.0
 STUN_RETRY_S = 0.25
 STUN_TRIES = 8
 ACKNOWLEDGE_AFTER_S = 0.01
+TLS_RETRY_S = 5.0
 TLS_AFTER_S = 1.0
 """So long UDP may be silent before TLS is tried; a lost datagram or two should not lead to a stream."""
 
@@ -42,6 +43,9 @@ class ServerLink:
         self.peer = Peer(entry.name, tunnel.add(entry.public_key, retry_s=RETRY_S), (), any_source=True)
         self.peer.take(Path(self.udp))
         self.up = False
+        self.tls_open = False
+        self.udp_probe_s = math.inf
+        """When to see whether UDP works again."""
         self.hub = False
         self.seen_as: Endpoint | None = None
         """Our address as the server sees it on the tunnel's port."""
@@ -50,7 +54,7 @@ class ServerLink:
         self.epoch, self.rev = "", 0
         self.policy_parts = PolicyParts()
         self.hello_due_s = math.inf
-        self.down_since_s = 0.0
+        self.tls_due_s = 0.0
         self._tunnel, self._certificate, self._rng = tunnel, certificate, rng
         self._seq = 0
         self._unanswered = 0
@@ -60,7 +64,7 @@ class ServerLink:
 
     def start(self, now: float) -> None:
         """Begins to connect."""
-        self.down_since_s = now
+        self.tls_due_s = now + TLS_AFTER_S
         self.peer.session.want(now)
 
     def on_established(self, now: float) -> None:
@@ -121,7 +125,7 @@ class ServerLink:
     def lost(self, now: float) -> None:
         """The server does not answer: connects anew."""
         if self.up:
-            self.down_since_s = now
+            self.tls_due_s = now + TLS_AFTER_S
         self.up, self._unanswered, self.hello_due_s = False, 0, math.inf
         self.peer.session.forget_all()
         self.peer.session.hurry(now)
@@ -131,8 +135,17 @@ class ServerLink:
         return introduction.write(self._certificate, self.entry.public_key, self._rng)
 
     def wants_tls(self, now: float) -> bool:
-        """Whether a TLS stream should be tried: UDP is silent, and the server offers one."""
-        return not self.up and self.entry.tls is not None and now - self.down_since_s >= TLS_AFTER_S
+        """Whether a TLS stream should be tried now: UDP is silent, and the server offers one. Asking counts as a try."""
+        if self.up or self.entry.tls is None or self.tls_open or now < self.tls_due_s:
+            return False
+        self.tls_due_s = now + TLS_RETRY_S
+        return True
+
+    def ways(self) -> list[Endpoint]:
+        """Where a handshake goes: all ways while the server is down, else the one in use."""
+        if self.up:
+            return [self.endpoint]
+        return [self.udp, self.tls] if self.tls_open else [self.udp]
 
     def stun_request(self, now: float) -> tuple[bytes, Endpoint] | None:
         """The Binding request that is due, and where it goes."""
@@ -155,7 +168,9 @@ class ServerLink:
     def deadline(self) -> float:
         """When something is due here."""
         stun_due_s = self._stun_due_s if self.entry.stun is not None else math.inf
-        return min(self.hello_due_s, stun_due_s, self.peer.session.deadline())
+        tls_due_s = self.tls_due_s if self.entry.tls is not None and not self.tls_open else math.inf
+        look_s = self.udp_probe_s if self.up else tls_due_s
+        return min(self.hello_due_s, stun_due_s, look_s, self.peer.session.deadline())
 
     def status(self, now: float) -> dict[str, Any]:
         """The server for the status socket."""

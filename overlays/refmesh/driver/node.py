@@ -22,6 +22,8 @@ from overlays.refmesh.driver import addresses
 from overlays.refmesh.driver.files import write_atomically
 from overlays.refmesh.driver.loop import Loop
 from overlays.refmesh.driver.status import StatusSocket
+from overlays.refmesh.driver.stream import Stream
+from overlays.refmesh.driver.streams import NodeStreams
 from overlays.refmesh.driver.tun import MAX_READ, VNET_HEADER_LEN, Tun
 from overlays.refmesh.driver.udp import UdpSocket
 from overlays.refmesh.errors import CredentialError, MachineError
@@ -72,6 +74,7 @@ class NodeDriver:
         self.tun.configure(self.node.addresses, config.mtu)
         self.loop = Loop()
         self.status = StatusSocket(config.status_socket, self._answer) if config.status_socket else None
+        self.streams = NodeStreams(self.node, self.loop)
         self._watch = addresses.watch()
         self._said_ready = False
         self._state_file = config.state_dir / "known.json" if config.state_dir else None
@@ -104,6 +107,7 @@ class NodeDriver:
         if self.status is not None:
             self.status.close()
         self.tun.close()
+        self.streams.close()
         for sock in self.sockets.values():
             sock.close()
 
@@ -145,10 +149,14 @@ class NodeDriver:
             sock = self._socket(endpoint, peer.path.local)
             if sock is not None:
                 sock.send_run(sealed, endpoint)
+                if endpoint[0] == "tls":
+                    self.streams.used(endpoint[1], now)
 
-    def _socket(self, endpoint: Endpoint, local: int) -> UdpSocket | None:
+    def _socket(self, endpoint: Endpoint, local: int) -> UdpSocket | Stream | None:
         if local:
             return self.fresh.get(local)
+        if endpoint[0] == "tls":
+            return self.streams.get(endpoint[1])
         return self.sockets.get(socket.AF_INET6 if ":" in endpoint[0] else socket.AF_INET)
 
     def _on_udp(self, sock: UdpSocket, local: int, now: float) -> None:
@@ -179,12 +187,13 @@ class NodeDriver:
         self.node.to_tun.clear()
 
     def _flush(self) -> None:
-        out = self.node.out
+        out, self.node.out = self.node.out, []
         for datagram, endpoint in out:
             sock = self._socket(endpoint, 0)
             if sock is not None:
                 sock.send(datagram, endpoint)
-        out.clear()
+                if endpoint[0] == "tls":
+                    self.streams.used(endpoint[1], time.monotonic())
         if self.node.out_fresh:
             self._flush_fresh()
 
@@ -224,6 +233,7 @@ class NodeDriver:
         node = self.node
         if now >= node.deadline:
             node.tick(now)
+            self.streams.look(now)
         if node.out or node.out_fresh:
             self._flush()
         if node.puncher.closed:

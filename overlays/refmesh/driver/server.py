@@ -18,6 +18,7 @@ from overlays.refmesh.driver.files import write_atomically
 from overlays.refmesh.driver.loop import Loop
 from overlays.refmesh.driver.node import READS_PER_ROUND, open_sockets
 from overlays.refmesh.driver.status import StatusSocket
+from overlays.refmesh.driver.streams import StreamListener
 from overlays.refmesh.driver.tun import MAX_READ, VNET_HEADER_LEN, Tun
 from overlays.refmesh.driver.udp import UdpSocket
 from overlays.refmesh.errors import CredentialError
@@ -61,13 +62,16 @@ class ServerDriver:
             self.tun.configure(certificate.addresses, config.mtu)
         self.name = certificate.name
         self.loop = Loop()
+        self.streams: StreamListener | None = None
         self.status = StatusSocket(config.status_socket, self._answer) if config.status_socket else None
         self._policy_checked_s = now
         self._policy_seen = self._policy_mtime()
 
     def run(self) -> None:
         """Works until SIGTERM or SIGINT."""
-        loop = self.loop
+        loop, config = self.loop, self.config
+        if config.tls_port:
+            self.streams = StreamListener(config.listen.host, config.tls_port, loop, self._on_stream)
         for sock in self.sockets.values():
             loop.add(sock, lambda now, sock=sock: self._on_udp(sock, now))  # type: ignore[misc]
         for sock in self.stun.values():
@@ -89,6 +93,8 @@ class ServerDriver:
             self.status.close()
         if self.tun is not None:
             self.tun.close()
+        if self.streams is not None:
+            self.streams.close()
         for sock in (*self.sockets.values(), *self.stun.values()):
             sock.close()
 
@@ -107,6 +113,11 @@ class ServerDriver:
                 engine.receive_run([view[i : i + size] for i in range(0, len(view), size)], source, now)
             if engine.out:
                 self._flush()
+
+    def _on_stream(self, datagram: bytes, source: Endpoint, now: float) -> None:
+        self.engine.receive(datagram, source, now)
+        if self.engine.out:
+            self._flush()
 
     def _relay(self, view: memoryview, size: int, source: Endpoint) -> bool:
         """Passes on a whole read in place, when all of it is for one member; False when it is not."""
@@ -156,16 +167,19 @@ class ServerDriver:
         self._flush()
 
     def _flush(self) -> None:
-        out = self.engine.out
+        out, self.engine.out = self.engine.out, []
         first = 0
         while first < len(out):
             endpoint = out[first][1]
             last = first + 1
             while last < len(out) and out[last][1] == endpoint:
                 last += 1
-            self._socket(endpoint).send_run([datagram for datagram, _ in out[first:last]], endpoint)
+            datagrams = [datagram for datagram, _ in out[first:last]]
+            if endpoint[0] != "tls":
+                self._socket(endpoint).send_run(datagrams, endpoint)
+            elif self.streams is not None:
+                self.streams.send_run(datagrams, endpoint, time.monotonic())
             first = last
-        out.clear()
 
     def _socket(self, endpoint: Endpoint) -> UdpSocket:
         return self.sockets[socket.AF_INET6 if ":" in endpoint[0] else socket.AF_INET]
