@@ -26,8 +26,8 @@ class Metric:
 
 _LIST = (
     Metric("duration_s", "s", "Wall time of the trial, sandbox included; ends the trial.", "this project"),
-    Metric("nat_check_s", "s", "Time that the check of all routers against their labels took.", "this project"),
     Metric("lab_start_s", "s", "From the worker's start until nodes, routers and links stand.", "this project"),
+    Metric("nat_check_s", "s", "Checking every router's NAT before the overlay starts.", "this project"),
     Metric("fixed_overhead_s", "s", "Worker start to first probe, without the overlay's own start.", "this project"),
     Metric(
         "link_lateness_p99_us",
@@ -98,7 +98,7 @@ _LIST = (
         "loss_ratio",
         "1",
         "Share of probes that got no answer.",
-        "RFC 2680, RFC 6673",
+        "RFC 6673",
         better="lower",
         min_absolute=0.005,
     ),
@@ -107,7 +107,7 @@ _LIST = (
         "added_rtt_p50_ms",
         "ms",
         "Median overlay round-trip time minus the underlay's of the same lab.",
-        "RFC 8219 section 7.2 (by analogy)",
+        "RFC 8219 (latency), by analogy",
         better="lower",
         min_absolute=0.2,
     ),
@@ -149,3 +149,18 @@ METRICS = {metric.name: metric for metric in _LIST}
 def metric_of(name: str, unit: str = "") -> Metric:
     """The metric's entry; a metric of somebody else's probe is a plain median of unknown direction."""
     return METRICS.get(name) or Metric(name, unit, "", "")
+
+
+def reference_table() -> str:
+    """All metrics as the Markdown table of results/README.md."""
+    rows = ["| Metric | Unit | Definition | Source | Better | Minimum effect |", "|---|---|---|---|---|---|"]
+    for metric in METRICS.values():
+        unit = "ratio, 0 to 1" if metric.unit == "1" else metric.unit
+        effect = "-"
+        if metric.better != "neither":
+            effect = f"{100 * metric.min_effect:.0f} {'points' if metric.estimator == 'proportion' else '%'}"
+            if metric.min_absolute:
+                effect += f", at least {metric.min_absolute:g}{'' if metric.unit == '1' else ' ' + metric.unit}"
+        cells = (f"`{metric.name}`", unit, metric.definition, metric.source, metric.better, effect)
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"

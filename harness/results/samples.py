@@ -25,6 +25,7 @@ def latency_samples(run_dir: Path, records: pd.DataFrame) -> pd.DataFrame:
             samples = pd.read_csv(path, usecols=["seq", "sent_s", "rtt_ms"], dtype={"rtt_ms": "float64"})
         except (OSError, ValueError):
             continue
+        samples["sent_s"] -= samples["sent_s"].min()
         parts.append(samples.assign(trial=trial, src=src, dst=dst)[list(COLUMNS)])
     if not parts:
         return pd.DataFrame(columns=list(COLUMNS))

@@ -1,0 +1,50 @@
+"""What the documents say is what the program does."""
+
+import re
+from pathlib import Path
+
+import matplotlib as mpl
+import pytest
+from result_samples import Maker
+
+from harness.results.frame import ARROW_SCHEMA
+from harness.results.metrics import reference_table
+from harness.results.store import RunFolder
+from harness.results.summary import COLUMNS
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_readme_lists_every_metric_as_it_is() -> None:
+    text = (ROOT / "results" / "README.md").read_text()
+    table = text[text.index("<!-- metrics -->\n") + 17 : text.index("<!-- end of metrics -->")]
+    assert table == reference_table()
+
+
+def test_the_readme_names_every_field_and_column() -> None:
+    text = (ROOT / "results" / "README.md").read_text()
+    named = set(re.findall(r"`(\w+)`", text))
+    assert set(ARROW_SCHEMA.names) <= named
+    assert set(COLUMNS) - {"estimate"} <= named
+
+
+def test_the_programs_of_the_analysis_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mpl.use("agg")
+    folder = RunFolder(tmp_path / "runs" / "demo")
+    folder.create({"schema": 1, "scenario": "demo"}, [])
+    (folder.path / "rtt.csv").write_text("seq,sent_s,rtt_ms\n0,1000.5,10.5\n1,1000.6,\n2,1000.7,11\n")
+    for trial in Maker().campaign(2):
+        where = {"evidence": "rtt.csv"}
+        folder.append([type(r)(**{**r.as_dict(), **where}) if r.metric == "rtt_p50_ms" else r for r in trial])
+    folder.finish()
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "analysis.md").read_text()
+    programs = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    assert len(programs) == 5
+    names: dict[str, object] = {}
+    for program in programs:
+        exec(program, names)  # noqa: S102  # our own document
+    assert {path.name for path in tmp_path.glob("*.png")} == {"direct.png", "cost.png", "latency.png"}
+    samples = names["run"].rtt_samples  # type: ignore[attr-defined]
+    assert samples["sent_s"].min() == 0
+    assert samples["rtt_ms"].isna().sum() == 72
