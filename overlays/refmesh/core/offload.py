@@ -85,6 +85,8 @@ def split(header: bytes, packet: bytes) -> list[bytes]:
         return []
     tcp_length = (packet[start + 12] >> 4) * 4
     data = start + tcp_length
+    if tcp_length < 20 or data > len(packet):
+        return []
     if gso_type & 0x7F == GSO_TCPV4:
         return _split_v4(packet, data, size) if start == 20 else []
     return _split_v6(packet, data, size) if start == 40 else []

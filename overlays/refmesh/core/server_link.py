@@ -135,7 +135,7 @@ class ServerLink:
         return introduction.write(self._certificate, self.entry.public_key, self._rng)
 
     def wants_tls(self, now: float) -> bool:
-        """Whether a TLS stream should be tried now: UDP is silent, and the server offers one. Asking counts as a try."""
+        """Whether a TLS stream should be tried now: UDP is silent, and the server offers one. Asking counts."""
         if self.up or self.entry.tls is None or self.tls_open or now < self.tls_due_s:
             return False
         self.tls_due_s = now + TLS_RETRY_S
