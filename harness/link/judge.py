@@ -112,7 +112,8 @@ def _random(direction: Direction) -> bool:
 
 def _delay(case: Case, seen: Seen, seed: int) -> list[_Found]:
     due = predicted(case, seen, seed)
-    errors_us = [(at - due[number][0]) / 1000 for number, at in seen.arrived if number in due]
+    known = due.keys() - seen.doubtful
+    errors_us = [(at - due[number][0]) / 1000 for number, at in seen.arrived if number in known]
     if not errors_us:
         return [("arrived", "packets", float(len(due)), 0.0, 1.0, math.inf)]
     declared_us = 1000 * case.profile.up.delay_ms
@@ -172,28 +173,42 @@ def _share(name: str, percent: float, count: int, seen: Seen, *, correlation: fl
     return (name, "%", percent, 100 * count / len(seen.sent_ns), float(low), float(high))
 
 
+def queued_rate_mbit(
+    seen: Seen, *, packet_bytes: int, nominal_mbit: float, delay_ms: float = 0, uneven: float = 1.5
+) -> tuple[float, int]:
+    """Rate in Mbit/s over the time in which the queue was not empty, and on how many packets that rests.
+
+    There the link works without a pause. A packet that takes hardly more than `delay_ms` and `uneven` times its own
+    transmission found the queue empty. Before one whose sending is doubtful the queue may have run empty too.
+    """
+    # 0.3 ms: what a late timer or receiver adds to a packet that waited for nobody.
+    alone_ms = delay_ms + uneven * packet_bytes * 8 / nominal_mbit / 1000 + 0.3
+    packets, busy_ns = 0, 0
+    run: list[int] = []
+    for number, at in (*seen.arrived, (0, 0)):
+        if (at - seen.sent_ns[number]) / 1e6 > alone_ms and number not in seen.doubtful:
+            run.append(at)
+            continue
+        # Short runs are mostly edges.
+        if len(run) > 20:
+            packets += len(run) - 1
+            busy_ns += run[-1] - run[0]
+        run = []
+    return packets * packet_bytes * 8000 / busy_ns if busy_ns else math.nan, packets
+
+
 def _rate(case: Case, seen: Seen) -> list[_Found]:
-    """Rate over the time in which the queue was not empty: there every packet leaves right behind the one before it."""
     direction = case.profile.up
-    declared = direction.rate_mbit
-    per_packet = case.stream.frame_bytes
+    declared, uneven, packet_bytes = direction.rate_mbit, 1.5, case.stream.frame_bytes
     if declared is None:
+        # A trace's opportunities come unevenly, and count packets without their Ethernet header.
         times = parse_trace(case.trace or "", "rate", case.name)
-        declared, per_packet = rate_of_trace_mbit(times), case.stream.size_bytes
-    # Who waits longer than for its own transmission waited for another's; a trace's own gaps are longer.
-    own = 1.5 if direction.rate_mbit is not None else 4
-    alone_ns = direction.delay_ms * 1e6 + own * per_packet * 8000 / declared
-    gaps = [
-        later - earlier
-        for (_, earlier), (number, later) in pairwise(seen.arrived)
-        if later - seen.sent_ns[number] > alone_ns
-    ]
-    # A stall of milliseconds is the sender's, between its stamp and its packet; a link's shows in the overload delay.
-    stall_ns = max(2e6, 10 * per_packet * 8000 / declared)
-    gaps = [gap for gap in gaps if gap < stall_ns]
-    if len(gaps) < 100:
-        return [("arrived_queued", "packets", None, float(len(gaps)), 100.0, math.inf)]
-    observed = len(gaps) * per_packet * 8000 / sum(gaps)
+        declared, uneven, packet_bytes = rate_of_trace_mbit(times), 4.0, case.stream.size_bytes
+    observed, count = queued_rate_mbit(
+        seen, packet_bytes=packet_bytes, nominal_mbit=declared, delay_ms=direction.delay_ms, uneven=uneven
+    )
+    if count < 100:
+        return [("arrived_queued", "packets", None, float(count), 100.0, math.inf)]
     return [("rate", "Mbit/s", declared, observed, 0.99 * declared, 1.01 * declared)]
 
 

@@ -19,6 +19,8 @@ SO_TIMESTAMPNS: Final = 35
 _SO_RCVBUFFORCE: Final = 33
 _SO_SNDBUFFORCE: Final = 32
 _BUFFER_BYTES: Final = 64 << 20
+# Sending takes 5 to 20 us, the receiver's part of the kernel included.
+_DOUBT_NS: Final = 200_000
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,14 @@ class Stream:
 
 @dataclass(frozen=True)
 class Seen:
-    """What became of a stream: send times by number, and (number, arrival time) in order of arrival; ns, one clock."""
+    """What became of a stream: send times by number, and (number, arrival time) in order of arrival; ns, one clock.
+
+    `doubtful` packets took so long to send that the sender was interrupted between stamp and packet, or after it.
+    """
 
     sent_ns: tuple[int, ...]
     arrived: tuple[tuple[int, int], ...]
+    doubtful: frozenset[int] = frozenset()
 
     @property
     def delays_ms(self) -> list[float]:
@@ -79,6 +85,7 @@ def run_stream(stream: Stream, sender: socket.socket, sink: socket.socket, *, pa
     sender.connect(sink.getsockname())
     filling = bytes(stream.size_bytes - 28 - _PAYLOAD.size)
     sent: list[int] = []
+    doubtful: list[int] = []
     arrived: list[tuple[int, int]] = []
     gap_ns = round(stream.gap_us * 1000)
     begin = time.monotonic_ns()
@@ -95,6 +102,8 @@ def run_stream(stream: Stream, sender: socket.socket, sink: socket.socket, *, pa
         stamp = time.time_ns()
         sender.send(_PAYLOAD.pack(number, stamp) + filling)
         sent.append(stamp)
+        if time.time_ns() - stamp > _DOUBT_NS:
+            doubtful.append(number)
     last = time.monotonic()
     while time.monotonic() - last < patience_s:
         sink.settimeout(max(patience_s - (time.monotonic() - last), 0.001))
@@ -105,7 +114,7 @@ def run_stream(stream: Stream, sender: socket.socket, sink: socket.socket, *, pa
         sink.setblocking(False)
         collect(sink, arrived)
         last = time.monotonic()
-    return Seen(tuple(sent), tuple(arrived))
+    return Seen(tuple(sent), tuple(arrived), frozenset(doubtful))
 
 
 def collect(sink: socket.socket, into: list[tuple[int, int]]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 
 from harness.link.choose import choose_backend
@@ -24,7 +23,7 @@ def main(words: str) -> None:
         ):
             ends = rig.udp_socket(rig.a, A_ADDRESS), rig.udp_socket(rig.b, B_ADDRESS, 7)
             seen = run_stream(Stream(**stream), *ends, patience_s=profile.up.delay_ms / 1000 + 0.5)
-        print(json.dumps(asdict(seen)), flush=True)
+        print(json.dumps({"sent_ns": seen.sent_ns, "arrived": seen.arrived}), flush=True)
 
 
 if __name__ == "__main__":
