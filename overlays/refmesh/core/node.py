@@ -14,6 +14,7 @@ from overlays.refmesh.core.peer import RETRY_S, Peer
 from overlays.refmesh.core.puncher import Puncher, check_path, frame
 from overlays.refmesh.core.routes import Routes
 from overlays.refmesh.core.server_link import ServerLink
+from overlays.refmesh.core.switch import HEADER_LEN, Switch
 from overlays.refmesh.core.tunnel import Input, Tunnel
 from overlays.refmesh.credentials import Certificate, Policy
 from overlays.refmesh.errors import CredentialError, MalformedMessage
@@ -52,6 +53,7 @@ class Node:
         self._direct = config.mode in ("mesh", "direct")
         self._joined: dict[str, bytes] = {}
         self._rules: tuple[access.Rule, ...] = ()
+        self.switch = Switch()
         self._flags = control.READS_BULK if config.framing == "auto" and config.layer == "l3" else 0
         self.puncher = Puncher(rng, self._send_fresh, lambda peer: self.tunnel.static.public < peer.session.remote)
         self._own = frozenset(packets.packed_host(address) for address in self.addresses)
@@ -223,6 +225,8 @@ class Node:
             elif kind == control.PONG and peer.finder is not None:
                 peer.finder.on_pong(body[: control.TRANSACTION_LEN], path, now)
                 self._use(peer, peer.finder.best, now)
+            elif kind == control.ETHERNET and self.config.layer == "l2":
+                self._on_frame(peer, body, now)
             elif kind == control.PUNCH and link is not None:
                 self._on_punch(link, control.read_json(body), now)
             elif kind == control.UPDATE and link is not None:
@@ -440,6 +444,7 @@ class Node:
     def _remove(self, peer: Peer) -> None:
         self.routes.remove(peer)
         self.puncher.forget(peer)
+        self.switch.forget(peer)
         self.tunnel.remove(peer.session.remote)
         self.peers.pop(peer.session.remote, None)
 
@@ -473,9 +478,29 @@ class Node:
                 [(prefix + message, endpoint) for message in sealed] if prefix else [(m, endpoint) for m in sealed]
             )
 
+    def frame_from_tap(self, frame_: bytes, now: float) -> None:
+        """An Ethernet frame of our host: to the peer that has its destination, or to all."""
+        if len(frame_) < HEADER_LEN:
+            return
+        payload = [control.frame(control.ETHERNET, frame_)]
+        known = self.switch.find(frame_, now)
+        if self.config.mode == "hub":
+            targets = [link.peer for link in self.links if link.up and link.hub][:1]
+        else:
+            targets = [known] if known is not None else list(self.peers.values())
+        for peer in targets:
+            # Rules speak of IP; a frame may be anything, so only members between whom all is allowed exchange frames.
+            if peer.access is None or peer.access.open:
+                self._send(peer, payload, now)
+
+    def _on_frame(self, peer: Peer, frame_: bytes, now: float) -> None:
+        if (peer.access is None or peer.access.open) and self.switch.learn(frame_, peer, now):
+            peer.rx_bytes += len(frame_)
+            self.to_tun.append(frame_)
+
     def sealed(self, peer: Peer, batch: Sequence[bytes], now: float) -> list[bytes] | None:
         """Packets for a peer, sealed; None while there are no keys or no path, or when the access rules forbid them."""
-        if not self._may_go(peer, batch[0], now):
+        if batch[0][0] >> 4 and not self._may_go(peer, batch[0], now):
             return None
         if peer.path is None:
             peer.session.staged.extend(batch)

@@ -70,8 +70,9 @@ class NodeDriver:
         self.sockets = open_sockets("", config.listen_port)
         self.fresh: dict[int, UdpSocket] = {}
         """Sockets opened to punch holes, by number."""
-        self.tun = Tun(config.interface)
-        self.tun.configure(self.node.addresses, config.mtu)
+        self.tun = Tun(config.interface, tap=config.layer == "l2")
+        # A frame has a header of its own, and the control frame around it another.
+        self.tun.configure(self.node.addresses, config.mtu - (18 if config.layer == "l2" else 0))
         self.loop = Loop()
         self.status = StatusSocket(config.status_socket, self._answer) if config.status_socket else None
         self.streams = NodeStreams(self.node, self.loop)
@@ -122,12 +123,18 @@ class NodeDriver:
                     return
                 raise
             self._outbound(self._read_view[:length], now)
+            if self.node.out:
+                self._flush()
             if length < SMALL:
                 # Nothing waits behind a small packet, nearly always; asking costs more than epoll's saying so.
                 return
 
     def _outbound(self, data: memoryview, now: float) -> None:
         node, packet = self.node, data[VNET_HEADER_LEN:]
+        if self.config.layer == "l2":
+            # A TAP device does not segment for us: the kernel hands over frames, checksums perhaps still to be made.
+            node.frame_from_tap(offload.complete(bytes(data[:VNET_HEADER_LEN]), bytes(packet)), now)
+            return
         peer = node.routes.find(packets.destination_bytes(bytes(packet[:40])))
         if peer is None:
             return
@@ -182,8 +189,12 @@ class NodeDriver:
         for buffers in self.node.large:
             self.tun.write(buffers)
         self.node.large.clear()
-        for buffers in offload.merge(self.node.to_tun):
-            self.tun.write(buffers)
+        if self.config.layer == "l2":
+            for frame in self.node.to_tun:
+                self.tun.write((offload.PLAIN_HEADER, frame))
+        else:
+            for buffers in offload.merge(self.node.to_tun):
+                self.tun.write(buffers)
         self.node.to_tun.clear()
 
     def _flush(self) -> None:

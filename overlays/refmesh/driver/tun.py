@@ -19,7 +19,7 @@ _TUNSETIFF, _TUNSETOFFLOAD, _TUNSETVNETHDRSZ = 0x400454CA, 0x400454D0, 0x400454D
 _IFF_TUN, _IFF_TAP, _IFF_NO_PI, _IFF_VNET_HDR = 0x0001, 0x0002, 0x1000, 0x4000
 _TUN_F_CSUM, _TUN_F_TSO4, _TUN_F_TSO6 = 0x01, 0x02, 0x04
 _SIOCSIFADDR, _SIOCSIFNETMASK, _SIOCGIFFLAGS, _SIOCSIFFLAGS = 0x8916, 0x891C, 0x8913, 0x8914
-_SIOCSIFMTU, _SIOCGIFINDEX, _SIOCGIFHWADDR, _SIOCSIFTXQLEN = 0x8922, 0x8933, 0x8927, 0x8943
+_SIOCSIFMTU, _SIOCGIFINDEX, _SIOCSIFTXQLEN = 0x8922, 0x8933, 0x8943
 _IFF_UP, _IFF_RUNNING = 0x1, 0x40
 _QUEUE_LEN = 1000
 
@@ -37,7 +37,8 @@ class Tun:
         try:
             fcntl.ioctl(self.fd, _TUNSETIFF, struct.pack("16sH22x", name.encode(), flags))
             fcntl.ioctl(self.fd, _TUNSETVNETHDRSZ, struct.pack("i", VNET_HEADER_LEN))
-            fcntl.ioctl(self.fd, _TUNSETOFFLOAD, _TUN_F_CSUM | _TUN_F_TSO4 | _TUN_F_TSO6)
+            offload = _TUN_F_CSUM if tap else _TUN_F_CSUM | _TUN_F_TSO4 | _TUN_F_TSO6
+            fcntl.ioctl(self.fd, _TUNSETOFFLOAD, offload)
         except OSError as error:
             os.close(self.fd)
             hint = "the name is in use" if error.errno == errno.EBUSY else "run as root, or give it CAP_NET_ADMIN"
@@ -84,12 +85,6 @@ class Tun:
         except OSError as error:
             if error.errno not in (errno.EINVAL, errno.EIO, errno.EAGAIN, errno.ENOBUFS):
                 raise
-
-    def hardware_address(self) -> bytes:
-        """The MAC address of a TAP device, 6 bytes."""
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
-            raw = fcntl.ioctl(control, _SIOCGIFHWADDR, struct.pack("16s24x", self.name.encode()))
-        return raw[18:24]
 
     def close(self) -> None:
         """Removes the device."""

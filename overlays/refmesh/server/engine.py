@@ -28,6 +28,7 @@ from overlays.refmesh.wire.control import Endpoint
 
 MAX_MEMBERS = 4096
 INTRODUCTIONS_PER_S = 500
+MAX_MACS = 8192
 
 
 class Server:
@@ -61,6 +62,7 @@ class Server:
         self._own = {address.split("/")[0] for address in own_addresses}
         self._log = Log()
         self._second, self._introductions = -1.0, 0
+        self._macs: dict[bytes, Registration] = {}
         if policy is not None:
             self.set_policy(policy, 0.0)
 
@@ -219,12 +221,26 @@ class Server:
             if kind == control.PING:
                 pong = body[: control.TRANSACTION_LEN] + control.pack_endpoint(source)
                 self._send(registration, control.frame(control.PONG, pong), now)
+            elif kind == control.ETHERNET:
+                self._switch(registration, body, payload, now)
             elif kind == control.PUNCH:
                 self._pass_on(registration, control.read_json(body), now)
             elif kind == control.HELLO:
                 self._on_hello(registration, control.read_json(body), now)
         except (MalformedMessage, KeyError, TypeError, ValueError) as error:
             self.events.append(f"{registration.certificate.name} sent nonsense: {error}")
+
+    def _switch(self, registration: Registration, frame: bytes, payload: bytes, now: float) -> None:
+        """A hub of a layer 2 network is a learning switch between its members."""
+        if not self._hub or len(frame) < 14 or frame[6] & 1:
+            return
+        if frame[6:12] in self._macs or len(self._macs) < MAX_MACS:
+            self._macs[frame[6:12]] = registration
+        known = None if frame[0] & 1 else self._macs.get(frame[:6])
+        targets = [known] if known is not None else list(self.registry.by_key.values())
+        for target in targets:
+            if target is not registration and target.hub and target.online:
+                self._send(target, payload, now)
 
     def _pass_on(self, registration: Registration, body: dict[str, Any], now: float) -> None:
         target = self.registry.by_number.get(int(body.pop("to")))
