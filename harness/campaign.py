@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import datetime
 import json
-import os
 import shutil
 import signal
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +15,6 @@ from typing import Protocol
 from pydantic import TypeAdapter
 
 from harness.errors import OverlaybenchError
-from harness.lab.sandbox import sandbox_argv
 from harness.messages import Done, Job, Step, WantTurn
 from harness.model.trial import Trial
 from harness.outcome import Context, Throughputs, against_cell, records_of, throughputs, unmet
@@ -26,11 +22,11 @@ from harness.overlay.contract import Overlay
 from harness.results.record import Record
 from harness.results.store import RunFolder
 from harness.turns import Turns
+from harness.workers import Worker, Workers
 
 # A worker that neither asks for a turn nor ends within its probes' own time plus this is taken for dead.
 PATIENCE_S = 120.0
 _MESSAGE = TypeAdapter(WantTurn | Step | Done)
-_LONGEST_LINE = 64 * 1024 * 1024
 
 
 class Progress(Protocol):
@@ -75,6 +71,7 @@ class Campaign:
         self.versions = versions
         self.progress = progress
         self.turns = Turns(jobs)
+        self.workers = Workers(str(folder.path))
         self.baselines: dict[tuple[str, int], Throughputs] = {}
         self.tally = Tally()
         self._granted: dict[str, asyncio.Event] = {}
@@ -115,6 +112,7 @@ class Campaign:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await self.workers.close()
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.remove_signal_handler(number)
 
@@ -161,33 +159,21 @@ class Campaign:
         except ValueError as error:
             return Done(outcome="error", error=f"{trial.overlay} cannot render this trial: {error}")
         (folder / "job.json").write_text(job.model_dump_json(indent=1))
-        with (folder / "worker.log").open("wb") as log:
-            process = await asyncio.create_subprocess_exec(
-                *sandbox_argv([sys.executable, "-m", "harness.worker", str(folder)]),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=log,
-                env={**os.environ, "OVERLAYBENCH_SPAWNED": repr(time.time())},
-                start_new_session=True,  # Ctrl-C in the terminal is for the orchestrator
-                limit=_LONGEST_LINE,
-            )
+        worker = await self.workers.start(trial.id, folder)
         try:
-            return await self._converse(trial, process)
+            return await self._converse(trial, worker)
         except TimeoutError:
             return Done(outcome="error", error=f"the worker fell silent; see trials/{trial.id}/worker.log")
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
+            await worker.end()
 
-    async def _converse(self, trial: Trial, process: asyncio.subprocess.Process) -> Done:
-        assert process.stdout is not None and process.stdin is not None
+    async def _converse(self, trial: Trial, worker: Worker) -> Done:
         granted = self._granted[trial.id]
         patience = PATIENCE_S + _own_time_s(trial)
         while True:
-            line = await asyncio.wait_for(process.stdout.readline(), patience)
+            line = await asyncio.wait_for(worker.line(), patience)
             if not line:
-                status = await process.wait()
+                status = await worker.ended
                 log = self.folder.path / "trials" / trial.id / "worker.log"
                 tail = log.read_text(errors="replace").strip()[-1000:]
                 return Done(
@@ -203,8 +189,7 @@ class Campaign:
             self.turns.want(trial.id, message.turn)
             self._changed.set()
             await granted.wait()
-            process.stdin.write(b"granted\n")
-            await process.stdin.drain()
+            worker.grant()
 
 
 def _own_time_s(trial: Trial) -> float:

@@ -1,6 +1,6 @@
 """One trial in one sandbox, from start to end: the only file that orders its steps.
 
-Started by the campaign as `python -m harness.worker FOLDER` inside a sandbox; FOLDER holds job.json and takes evidence.
+Forked by the nursery into a sandbox of its own; the trial's folder holds job.json and takes the evidence.
 """
 
 from __future__ import annotations
@@ -208,13 +208,11 @@ class TrialRun:
         self.channel.say(Step(text=text))
 
 
-def main() -> None:
-    """The worker's entry: run the job in FOLDER and report."""
-    spawned = float(os.environ.get("OVERLAYBENCH_SPAWNED", time.time()))
+def work(folder: Path, spawned: float) -> None:
+    """Run the job in `folder` and report; called as PID 1 of a sandbox, `spawned` is Unix time."""
     run_as_init_check()
     os.environ["PATH"] = search_path()
     channel = Channel()
-    folder = Path(sys.argv[1]).resolve()
     os.chdir(folder)
     job = Job.model_validate_json((folder / "job.json").read_text())
     make_private(folder)
@@ -244,7 +242,3 @@ def _relative(measurement: Measurement, folder: Path) -> Measurement:
     if measurement.evidence is None:
         return measurement
     return replace(measurement, evidence=str(Path(measurement.evidence).relative_to(folder)))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,92 @@
+"""Starts workers without loading the program anew: one process that has everything imported and forks on request.
+
+It talks over its stdin, a Unix socket of datagrams that keep their borders: `{"start": ID, "folder": F}` with three
+file descriptors, answered by nothing; `{"kill": ID}`; and it says `{"ended": ID, "status": N}` when a worker is gone.
+It ends, and the kernel ends all workers, when the orchestrator closes the socket or dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+from harness.lab import syscalls
+from harness.lab.birth import fork_into_sandbox
+from harness.lab.sandbox import is_privileged
+from harness.worker import work
+
+_LARGEST = 65536
+
+
+class Nursery:
+    """The forking side. Single-threaded: a child of a thread would inherit locks that nobody opens again."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        self._privileged = is_privileged()
+        self._workers: dict[int, str] = {}
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_write, False)
+        signal.set_wakeup_fd(self._wake_write)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+
+    def run(self) -> None:
+        """Serve until the orchestrator is gone."""
+        poller = select.poll()
+        poller.register(self._channel, select.POLLIN)
+        poller.register(self._wake_read, select.POLLIN)
+        while True:
+            ready = {fd for fd, _ in poller.poll()}
+            if self._wake_read in ready:
+                os.read(self._wake_read, 512)
+                self._reap()
+            if self._channel.fileno() in ready and not self._obey():
+                return
+
+    def _obey(self) -> bool:
+        data, fds, _, _ = socket.recv_fds(self._channel, _LARGEST, 3)
+        if not data:
+            return False
+        message = json.loads(data)
+        if "kill" in message:
+            for pid, name in self._workers.items():
+                if name == message["kill"]:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+            return True
+        folder, spawned = Path(message["folder"]), time.time()
+        pid = fork_into_sandbox(lambda: work(folder, spawned), (fds[0], fds[1], fds[2]), self._privileged)
+        self._workers[pid] = message["start"]
+        for fd in fds:
+            os.close(fd)
+        return True
+
+    def _reap(self) -> None:
+        while self._workers:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            name = self._workers.pop(pid, None)
+            if name is not None:
+                ended = {"ended": name, "status": os.waitstatus_to_exitcode(status)}
+                self._channel.send(json.dumps(ended).encode())
+
+
+def main() -> None:
+    """`python -m harness.nursery`, with the socket as stdin."""
+    syscalls.die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.freeze()  # the children share these objects' pages for as long as nobody counts them
+    Nursery(socket.socket(fileno=sys.stdin.fileno())).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""The orchestrator's side of workers: starts them through the nursery, talks to them, ends them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+
+# A worker's report holds whole logs of daemons.
+_LONGEST_LINE = 64 * 1024 * 1024
+_GRANTED = b"granted\n"
+
+
+class Worker:
+    """One worker: lines from it, turns for it, and its end as a future of its exit status."""
+
+    def __init__(self, nursery: Workers, name: str, lines: asyncio.StreamReader, stdin: int) -> None:
+        self._nursery = nursery
+        self._name = name
+        self._lines = lines
+        self._stdin = stdin
+        self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    async def line(self) -> bytes:
+        """The next line; empty when the worker has closed its stdout."""
+        return await self._lines.readline()
+
+    def grant(self) -> None:
+        """Let it go on with the turn that it asked for."""
+        os.write(self._stdin, _GRANTED)
+
+    async def end(self) -> None:
+        """Kill it if it still runs, and wait until it is gone."""
+        if not self.ended.done():
+            self._nursery.kill(self._name)
+        await self.ended
+        os.close(self._stdin)
+
+
+class Workers:
+    """Workers of one campaign. Their processes carry `label` on their command lines, for whoever looks at `ps`."""
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self._socket: socket.socket | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self._alive: dict[str, Worker] = {}
+
+    async def start(self, name: str, folder: Path) -> Worker:
+        """Start a worker on `folder`; its stderr goes to worker.log there."""
+        if self._socket is None:
+            await self._start_nursery()
+        assert self._socket is not None
+        stdin_read, stdin_write = os.pipe()
+        stdout_read, stdout_write = os.pipe()
+        loop = asyncio.get_running_loop()
+        lines = asyncio.StreamReader(limit=_LONGEST_LINE)
+        await loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(lines), os.fdopen(stdout_read, "rb", buffering=0)
+        )
+        log = os.open(folder / "worker.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        worker = self._alive[name] = Worker(self, name, lines, stdin_write)
+        request = json.dumps({"start": name, "folder": str(folder.resolve())}).encode()
+        try:
+            socket.send_fds(self._socket, [request], [stdin_read, stdout_write, log])
+        except OSError:
+            self._all_gone()
+        for fd in (stdin_read, stdout_write, log):
+            os.close(fd)
+        return worker
+
+    def kill(self, name: str) -> None:
+        """Have the nursery kill a worker: only its parent can do so without mistaking it for another process."""
+        if self._socket is not None:
+            self._socket.send(json.dumps({"kill": name}).encode())
+
+    async def close(self) -> None:
+        """End the nursery and with it all workers that are left."""
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket.fileno())
+            self._socket.close()
+            self._socket = None
+        if self._process is not None:
+            await self._process.wait()
+            self._process = None
+
+    async def _start_nursery(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        environment = dict(os.environ)
+        if sys.version_info < (3, 12):
+            # Mininet wants distutils; setuptools would replace Python's own by a copy that takes longer to load.
+            environment["SETUPTOOLS_USE_DISTUTILS"] = "stdlib"
+        self._process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "harness.nursery", self._label),
+            stdin=theirs.fileno(),
+            stdout=asyncio.subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C in the terminal is for the orchestrator
+            env=environment,
+        )
+        theirs.close()
+        ours.setblocking(False)
+        self._socket = ours
+        asyncio.get_running_loop().add_reader(ours.fileno(), self._heard)
+
+    def _heard(self) -> None:
+        assert self._socket is not None
+        try:
+            data = self._socket.recv(4096)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._all_gone()
+            return
+        message = json.loads(data)
+        worker = self._alive.pop(message["ended"], None)
+        if worker is not None:
+            worker.ended.set_result(message["status"])
+
+    def _all_gone(self) -> None:
+        """The nursery died, and its workers with it; the next start makes another one."""
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket.fileno())
+            self._socket.close()
+            self._socket = None
+        for worker in self._alive.values():
+            worker.ended.set_result(-9)
+        self._alive.clear()
