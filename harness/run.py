@@ -28,6 +28,7 @@ from harness.errors import (
 from harness.lab.sandbox import is_privileged, why_no_user_namespaces
 from harness.load import load_scenario
 from harness.machine import describe_machine, git_commit, overlay_version, tool_versions
+from harness.model.document import did_you_mean
 from harness.model.trial import Trial
 from harness.oracle import expected_verdicts
 from harness.overlay.contract import Overlay
@@ -35,6 +36,7 @@ from harness.overlay.install import missing as missing_requirements
 from harness.overlay.registry import load_overlay, overlay_names
 from harness.plan import LoadedScenario, expand, select
 from harness.progress import progress_for
+from harness.results.metrics import METRICS
 from harness.results.record import SCHEMA_VERSION
 from harness.results.store import RunFolder
 
@@ -88,6 +90,10 @@ def plan_trials(
         for overlay, adapter in overlays.items()
         if adapter.needs_server and trials[0].topology.server is None
     ]
+    until = loaded.scenario.until
+    if until is not None and until.metric not in METRICS:
+        text = f"unknown metric{did_you_mean(until.metric, METRICS)}"
+        problems.append(loaded.document.problem(("until", "metric"), text))
     if problems:
         raise ScenarioError(problems)
     return loaded, select(trials, only, loaded.document.file) if only else trials, overlays
@@ -118,15 +124,26 @@ def run_scenario(options: RunOptions, console: Console) -> int:
     jobs = options.jobs or 4 * (os.cpu_count() or 1)
     if finished:
         console.print(f"{len(finished)} of {len(trials)} trials are there already", highlight=False)
-    with progress_for(console, len(left)) as progress:
-        tally = Campaign(
-            folder=folder,
-            run=str(manifest["run"]),
-            overlays=overlays,
-            versions=versions,
-            jobs=jobs,
-            progress=progress,
-        ).run(left)
+
+    def run(part: Sequence[Trial]) -> Tally:
+        with progress_for(console, len(part)) as progress:
+            return Campaign(
+                folder=folder,
+                run=str(manifest["run"]),
+                overlays=overlays,
+                versions=versions,
+                jobs=jobs,
+                progress=progress,
+            ).run(part)
+
+    if loaded.scenario.until is None:
+        tally = run(left)
+    else:
+        from harness.rounds import run_in_rounds  # noqa: PLC0415  # scipy is slow to load
+
+        tally, manifest["until"] = run_in_rounds(
+            trials, left, loaded.scenario.until, read=lambda: folder.read().records, run=run
+        )
     manifest["ended_at"] = _now()
     folder.write_manifest(manifest)
     folder.close()

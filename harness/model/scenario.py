@@ -132,6 +132,18 @@ class Expectation(_Strict):
         return self
 
 
+class Until(_Strict):
+    """Repeat a cell until its interval is narrow enough; `repeats` is the cap.
+
+    `half_width` is half of the 95 % interval of `metric`: a share of the estimate for medians (0.05: within 5 %), an
+    absolute share for success rates. No cell stops before `at_least` runs.
+    """
+
+    metric: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    half_width: float = Field(gt=0, le=1)
+    at_least: int = Field(default=6, ge=1)
+
+
 def _as_expectations(value: Any) -> Any:
     return [{"oracle": True}] if value == "oracle" else value
 
@@ -147,6 +159,7 @@ class Scenario(_Strict):
     overlays: dict[str, Annotated[OverlayUse, BeforeValidator(_as_overlay_use)]] = Field(min_length=1)
     probes: Annotated[Probes, BeforeValidator(_as_probes)]
     repeats: int = Field(default=1, ge=1, le=10_000)
+    until: Until | None = None
     seed: int = Field(default=1, ge=0, lt=2**63)
     links: Literal["auto", "netem", "userlink"] = "auto"
     expect: Annotated[tuple[Expectation, ...], BeforeValidator(_as_expectations)] = ()

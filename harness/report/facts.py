@@ -36,6 +36,12 @@ def asked(results: Results) -> list[tuple[str, str]]:
             ("links", listed(sorted(set(trials["link"]) - {""})) or "ideal"),
             ("repeats", str(trials["repeat"].nunique())),
         ]
+    reached = results.manifest.get("until")
+    if isinstance(reached, list) and reached:
+        narrow = sum(cell.get("reason") == "narrow enough" for cell in reached)
+        rows.append(
+            ("repeated until narrow", f"{narrow} of {len(reached)} cells; the others reached the cap of repeats")
+        )
     planned = len(results.plan)
     done = f"{len(trials)} of {planned} planned" if planned else str(len(trials))
     return [*rows, ("trials finished", done)]

@@ -1,0 +1,54 @@
+"""Runs repeats in rounds, and leaves out of the next one the cells whose interval is narrow enough already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from harness.campaign import Tally
+from harness.model.scenario import Until
+from harness.model.trial import Trial
+from harness.results.stopping import CellKey, Stopping, StopRule, cell_key
+
+Records = Sequence[Mapping[str, Any]]
+
+
+def run_in_rounds(
+    planned: Sequence[Trial],
+    left: Sequence[Trial],
+    until: Until,
+    *,
+    read: Callable[[], Records],
+    run: Callable[[Sequence[Trial]], Tally],
+) -> tuple[Tally, list[dict[str, Any]]]:
+    """Runs the trials that are left; returns what came of them, and how far each planned cell got and why it stopped.
+
+    The first `until.at_least` repeats are one round, every later repeat is one of its own. `read` gives all records so
+    far (those of a resumed run included), `run` runs some trials.
+    """
+    stopping = Stopping(StopRule(until.metric, until.half_width, until.at_least))
+    stopping.update(read())
+    tally = Tally()
+    rounds: dict[int, list[Trial]] = {}
+    for trial in left:
+        rounds.setdefault(max(trial.repeat, until.at_least), []).append(trial)
+    for number in sorted(rounds):
+        part = [trial for trial in rounds[number] if not stopping.enough(cell_of(trial))]
+        if not part:
+            continue
+        one = run(part)
+        for outcome, count in one.outcomes.items():
+            tally.outcomes[outcome] = tally.outcomes.get(outcome, 0) + count
+        tally.complaints += one.complaints
+        tally.errors += one.errors
+        stopping.update(read())
+        if one.interrupted:
+            tally.interrupted = True
+            break
+    return tally, stopping.reached(cell_of(trial) for trial in planned)
+
+
+def cell_of(trial: Trial) -> CellKey:
+    """The cell that a trial repeats."""
+    fields = trial.model_dump(mode="json", include={"overlay", "mode", "nat_a", "nat_b", "link", "params"})
+    return cell_key({**fields, "topology": trial.topology.name})
