@@ -244,3 +244,25 @@ def test_a_cut_direct_path_falls_back_to_the_relay_at_once() -> None:
     assert world.received["b"][-1].endswith(b"by relay")
     world.cut_between = set()
     assert world.run(60.0, lambda: set(world.paths()) == {"direct"})
+
+
+def test_keepalives_adapt_to_a_nat_that_forgets_soon() -> None:
+    nat = NatBehaviour(udp_lifetime_s=12)
+    world = World({"a": nat, "b": nat})
+    world.start_all()
+    world.run(600.0)
+    # One side is enough: its checks keep both NATs' mappings.
+    assert min(node.lifetime.interval_s for node in world.nodes.values()) < 12
+    world.events.clear()
+    world.run(600.0)
+    assert not [event for event in world.events if "is reached" in event]
+    assert world.paths() == ["direct", "direct"]
+
+
+def test_keepalives_get_rarer_with_a_patient_nat() -> None:
+    world = pair("full-cone", "full-cone")
+    world.start_all()
+    world.run(1200.0)
+    assert max(node.lifetime.interval_s for node in world.nodes.values()) > 50
+    assert min(node.lifetime.interval_s for node in world.nodes.values()) > 15
+    assert world.paths() == ["direct", "direct"]

@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from overlays.refmesh.core.lifetime import Lifetime
 from overlays.refmesh.keys import Rng
 from overlays.refmesh.wire.control import TRANSACTION_LEN, Endpoint
 
@@ -34,7 +35,6 @@ MAX_CANDIDATES = 24
 MAX_BURSTS = 128
 LOST_AFTER = 3
 RETRY_MIN_S = 0.25
-KEEPALIVE_S = 15.0
 SILENCE_S = 1.0
 BETTER_BY = 0.8
 """A path replaces one of its kind when its round trip is this fraction of the other's, or less."""
@@ -70,6 +70,9 @@ class Check:
     rtt_s: float = math.inf
     unanswered: int = 0
     answered: int = 0
+    pong_s: float = -math.inf
+    paused: bool = False
+    """Whether the path was idle for a whole keepalive interval before the PING that is out."""
     transactions: dict[bytes, float] = field(default_factory=dict)
     seen_s: float = -math.inf
 
@@ -77,11 +80,11 @@ class Check:
 class PathFinder:
     """The paths to one peer."""
 
-    def __init__(self, rng: Rng, *, direct: bool, relayed: bool) -> None:
+    def __init__(self, rng: Rng, *, direct: bool, relayed: bool, lifetime: Lifetime | None = None) -> None:
         """`direct` and `relayed` say which kinds of path may be used at all."""
         self.checks: dict[Path, Check] = {}
         self.best: Path | None = None
-        self.keepalive_s = KEEPALIVE_S
+        self._lifetime = lifetime or Lifetime()
         self._rng = rng
         self._direct, self._relayed = direct, relayed
         self._bursts: dict[bytes, float] = {}
@@ -153,6 +156,9 @@ class PathFinder:
             rtt_s = now - sent_s
             # A smoothed value, as TCP's (RFC 6298); the first sample as it is.
             check.rtt_s = rtt_s if not check.valid or check.rtt_s == math.inf else 0.875 * check.rtt_s + 0.125 * rtt_s
+            if check.paused and check.path == self.best and check.path.direct:
+                (self._lifetime.lived if check.unanswered == 1 else self._lifetime.stumbled)()
+            check.paused, check.pong_s = False, now
             check.valid, check.unanswered, check.seen_s = True, 0, now
             check.answered += 1
             check.transactions.clear()
@@ -178,12 +184,16 @@ class PathFinder:
                 del self.checks[check.path]
                 continue
             if check.unanswered >= LOST_AFTER and check.valid:
+                if check.path == self.best and check.paused and check.path.direct:
+                    self._lifetime.died()
                 check.valid, check.rtt_s, check.since_s = False, math.inf, now
                 self._choose()
             transaction = self._rng(TRANSACTION_LEN)
             if len(check.transactions) >= 16:
                 del check.transactions[next(iter(check.transactions))]
             check.transactions[transaction] = now
+            if not check.unanswered:
+                check.paused = now - check.pong_s >= 0.9 * self._lifetime.interval_s
             check.unanswered += 1
             check.due_s = now + self._pace(check, now)
             pings.append((check.path, transaction))
@@ -209,9 +219,8 @@ class PathFinder:
         return max(pace_s, 2.0) if self.best is not None and self.best.direct and age_s > 1.0 else pace_s
 
     def _pause(self, check: Check) -> float:
-        if check.path == self.best or self.best is None:
-            return self.keepalive_s
-        return self.keepalive_s if check.path.direct else 4 * self.keepalive_s
+        interval_s = self._lifetime.interval_s
+        return interval_s if check.path.direct or check.path == self.best or self.best is None else 4 * interval_s
 
     def _choose(self) -> None:
         usable = [check for check in self.checks.values() if check.valid or not check.path.direct]

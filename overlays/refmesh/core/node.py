@@ -10,6 +10,7 @@ from overlays.refmesh import credentials
 from overlays.refmesh.config import NodeConfig
 from overlays.refmesh.core import access, bulk, packets
 from overlays.refmesh.core.connectivity import PEER_REFLEXIVE, SERVER_REFLEXIVE, SILENCE_S, Path, PathFinder
+from overlays.refmesh.core.lifetime import Lifetime
 from overlays.refmesh.core.peer import RETRY_S, Peer
 from overlays.refmesh.core.puncher import Puncher, check_path, frame
 from overlays.refmesh.core.routes import Routes
@@ -54,11 +55,12 @@ class Node:
         self._joined: dict[str, bytes] = {}
         self._rules: tuple[access.Rule, ...] = ()
         self.switch = Switch()
+        self.lifetime = Lifetime()
         self._flags = control.READS_BULK if config.framing == "auto" and config.layer == "l3" else 0
         self.puncher = Puncher(rng, self._send_fresh, lambda peer: self.tunnel.static.public < peer.session.remote)
         self._own = frozenset(packets.packed_host(address) for address in self.addresses)
         self.links = [
-            ServerLink(i, entry, self.tunnel, certificate.text, rng)
+            ServerLink(i, entry, self.tunnel, certificate=certificate.text, rng=rng, lifetime=self.lifetime)
             for i, entry in enumerate(config.servers)
             if certificate is not None
         ]
@@ -203,7 +205,10 @@ class Node:
             self._wake(now)
         if peer.finder is not None:
             self._use(peer, peer.finder.best or peer.path or path, now)
-            peer.finder.restart(now)
+            if peer.session.previous is None or peer.path is None or not peer.path.direct:
+                peer.finder.restart(now)
+            else:
+                peer.finder.suspect(now)  # the peer may have started anew, elsewhere
             self._due(peer, now)
         staged = list(peer.session.staged)
         peer.session.staged.clear()
@@ -430,7 +435,9 @@ class Node:
         if len(self.peers) >= MAX_PEERS:
             raise CredentialError(f"no room for {certificate.name}")
         hosts = [packets.host_network(address) for address in certificate.addresses]
-        finder = PathFinder(self._rng, direct=self._direct, relayed=self.config.mode in ("mesh", "relay"))
+        finder = PathFinder(
+            self._rng, direct=self._direct, relayed=self.config.mode in ("mesh", "relay"), lifetime=self.lifetime
+        )
         session = self.tunnel.add(certificate.key, retry_s=RETRY_S)
         peer = Peer(certificate.name, session, hosts, finder=finder, certificate=certificate)
         self._set_access(peer)

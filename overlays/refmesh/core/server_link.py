@@ -17,6 +17,7 @@ from overlays.refmesh.config import ServerEntry
 from overlays.refmesh.core import introduction
 from overlays.refmesh.core.connectivity import Path
 from overlays.refmesh.core.coordination import HELLO_INTERVAL_S, HELLO_LOST_AFTER, HELLO_RETRY_S, PolicyParts
+from overlays.refmesh.core.lifetime import Lifetime
 from overlays.refmesh.core.peer import RETRY_S, Peer
 from overlays.refmesh.core.tunnel import Tunnel
 from overlays.refmesh.keys import Rng
@@ -35,7 +36,9 @@ TLS_AFTER_S = 1.0
 class ServerLink:
     """The link to server number `index` of the configuration."""
 
-    def __init__(self, index: int, entry: ServerEntry, tunnel: Tunnel, certificate: str, rng: Rng) -> None:
+    def __init__(
+        self, index: int, entry: ServerEntry, tunnel: Tunnel, *, certificate: str, rng: Rng, lifetime: Lifetime
+    ) -> None:
         self.index, self.entry = index, entry
         self.udp: Endpoint = (entry.endpoint.host, entry.endpoint.port)
         self.tls: Endpoint = ("tls", index)
@@ -55,7 +58,7 @@ class ServerLink:
         self.policy_parts = PolicyParts()
         self.hello_due_s = math.inf
         self.tls_due_s = 0.0
-        self._tunnel, self._certificate, self._rng = tunnel, certificate, rng
+        self._certificate, self._rng, self._lifetime = certificate, rng, lifetime
         self._seq = 0
         self._unanswered = 0
         self._acknowledge = False
@@ -76,7 +79,7 @@ class ServerLink:
         """Takes an UPDATE; returns the entries that are news. KeyError, TypeError, ValueError: nonsense."""
         if int(update["seq"]) == self._seq:
             self._unanswered = 0
-            self.hello_due_s = max(self.hello_due_s, now + HELLO_INTERVAL_S)
+            self.hello_due_s = max(self.hello_due_s, now + min(HELLO_INTERVAL_S, self._lifetime.interval_s))
             self.up = True
         self.hub = bool(update["hub"])
         if update["you"] is not None and update["you"][0] != "tls":
@@ -106,7 +109,7 @@ class ServerLink:
             self.lost(now)
             return None
         if quiet:
-            self.hello_due_s = now + HELLO_INTERVAL_S
+            self.hello_due_s = now + min(HELLO_INTERVAL_S, self._lifetime.interval_s)
         else:
             self._seq += 1
             self.hello_due_s = now + HELLO_RETRY_S[min(self._unanswered, len(HELLO_RETRY_S) - 1)]

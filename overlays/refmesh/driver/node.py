@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import itertools
 import json
 import logging
 import os
@@ -117,17 +118,17 @@ class NodeDriver:
             try:
                 length = os.readv(self.tun.fd, (self._read_buffer,))
             except BlockingIOError:
-                return
+                break
             except OSError as error:
                 if error.errno == errno.EBADFD:
                     return
                 raise
             self._outbound(self._read_view[:length], now)
-            if self.node.out:
-                self._flush()
-            if length < SMALL:
+            if length < SMALL and self.config.layer == "l3":
                 # Nothing waits behind a small packet, nearly always; asking costs more than epoll's saying so.
-                return
+                break
+        if self.node.out:
+            self._flush()
 
     def _outbound(self, data: memoryview, now: float) -> None:
         node, packet = self.node, data[VNET_HEADER_LEN:]
@@ -199,10 +200,10 @@ class NodeDriver:
 
     def _flush(self) -> None:
         out, self.node.out = self.node.out, []
-        for datagram, endpoint in out:
+        for endpoint, group in itertools.groupby(out, key=lambda item: item[1]):
             sock = self._socket(endpoint, 0)
             if sock is not None:
-                sock.send(datagram, endpoint)
+                sock.send_run([datagram for datagram, _ in group], endpoint)
                 if endpoint[0] == "tls":
                     self.streams.used(endpoint[1], time.monotonic())
         if self.node.out_fresh:
