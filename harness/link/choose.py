@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from harness.errors import EnvironmentError_
 from harness.link.backend import LinkBackend
 from harness.link.helper import helper_argv
 from harness.link.netem_backend import NetemBackend
+from harness.link.rig import user_namespace
 from harness.link.userlink_backend import UserlinkBackend
 from harness.model.link import LinkProfile
 
@@ -64,13 +64,12 @@ def netem_missing() -> EnvironmentError_ | None:
     for program in ("tc", "unshare"):
         if shutil.which(program) is None:
             return EnvironmentError_(f"the program `{program}`", "apt-get install -y iproute2 util-linux")
-    user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
     script = (
         "ip link add name va type veth peer name vb && tc qdisc add dev va root handle 1: netem delay 1ms && "
         "tc qdisc add dev va parent 1:1 tbf rate 1mbit burst 4000b limit 9000b && tc qdisc add dev va clsact && "
         "tc filter add dev va ingress matchall action mirred egress redirect dev vb"
     )
-    argv = ["unshare", *user, "--net", "--", "sh", "-c", script]
+    argv = ["unshare", *user_namespace(), "--net", "--", "sh", "-c", script]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     if done.returncode == 0:
         return None

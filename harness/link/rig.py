@@ -28,14 +28,21 @@ B_ADDRESS: Final = "10.255.0.2"
 _A_MAC: Final = "02:00:00:00:00:0a"
 _B_MAC: Final = "02:00:00:00:00:0b"
 _CLONE_NEWNET: Final = 0x40000000
+_CAP_SYS_ADMIN: Final = 21
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def sandboxed(command: Sequence[str]) -> list[str]:
     """The argv that runs `command` in fresh namespaces, all of which die with it and with whoever started it."""
-    user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
     spaces = ["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
-    return ["setpriv", "--pdeathsig", "KILL", "--", "unshare", *user, *spaces, "--", *command]
+    return ["setpriv", "--pdeathsig", "KILL", "--", "unshare", *user_namespace(), *spaces, "--", *command]
+
+
+def user_namespace() -> list[str]:
+    """What `unshare` needs in addition where this process may not make namespaces itself, as root in a container."""
+    status = Path("/proc/self/status").read_text()
+    capabilities = int(next(line for line in status.splitlines() if line.startswith("CapEff:")).split()[1], 16)
+    return [] if capabilities >> _CAP_SYS_ADMIN & 1 else ["--user", "--map-root-user"]
 
 
 @contextlib.contextmanager

@@ -1,18 +1,17 @@
 #include "daemon.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "agenda.h"
 #include "clock.h"
 #include "control.h"
+#include "priority.h"
 
 #define EVENTS 64
 /* One part in so many of the time may be spun away, and so much may be saved up for a busy moment. */
@@ -170,11 +169,9 @@ static void watch_load(struct daemon *daemon, int64_t now)
     bool busy = percent > (daemon->stepped_down ? 70 : 90);
     if (busy == daemon->stepped_down)
         return;
-    struct sched_param priority = {.sched_priority = busy ? 0 : REALTIME_PRIORITY};
-    if (sched_setscheduler(0, busy ? SCHED_OTHER : SCHED_FIFO, &priority) == 0) {
-        daemon->stepped_down = busy;
-        setpriority(PRIO_PROCESS, 0, busy ? -20 : 0);
-    }
+    if (busy)
+        priority_lower();
+    daemon->stepped_down = busy || !priority_raise();
 }
 
 int daemon_run(int control, int64_t spin_ns, bool realtime)

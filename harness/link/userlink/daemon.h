@@ -9,9 +9,6 @@
 #include "port.h"
 #include "way.h"
 
-/* Above every ordinary process, which is all it takes. */
-#define REALTIME_PRIORITY 2
-
 struct carrier {
     struct way way;
     struct port *out;

@@ -3,7 +3,6 @@
  *   userlink serve FD PARENT SPIN_US   FD: a connected SOCK_SEQPACKET socket; dies when it closes, or with process
  *                                      PARENT (0: do not watch it)
  *   userlink replay                    the model alone, for tests (replay.c) */
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +12,7 @@
 #include <unistd.h>
 
 #include "daemon.h"
+#include "priority.h"
 #include "replay.h"
 
 static int serve(int control, long parent, long spin_us)
@@ -29,8 +29,9 @@ static int serve(int control, long parent, long spin_us)
         setrlimit(RLIMIT_NOFILE, &files);
     }
     prctl(PR_SET_TIMERSLACK, 1UL);
-    struct sched_param priority = {.sched_priority = REALTIME_PRIORITY};
-    bool realtime = !getenv("OVERLAYBENCH_NO_REALTIME") && sched_setscheduler(0, SCHED_FIFO, &priority) == 0;
+    bool realtime = !getenv("OVERLAYBENCH_NO_REALTIME") && priority_raise();
+    if (!realtime)
+        priority_lower();
     return daemon_run(control, spin_us * 1000, realtime);
 }
 

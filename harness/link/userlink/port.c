@@ -59,6 +59,9 @@ int port_open(struct port *port, const char *name, bool bundles)
         return -1;
     if (setsockopt(socket_, SOL_SOCKET, SO_RCVBUFFORCE, &buffer, sizeof buffer) < 0)
         setsockopt(socket_, SOL_SOCKET, SO_RCVBUF, &buffer, sizeof buffer);
+    /* Frames count as ours until whoever is behind the link has taken them, which may be another link's helper. */
+    if (setsockopt(socket_, SOL_SOCKET, SO_SNDBUFFORCE, &buffer, sizeof buffer) < 0)
+        setsockopt(socket_, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof buffer);
     if (setsockopt(socket_, SOL_PACKET, PACKET_IGNORE_OUTGOING, &one, sizeof one) < 0 ||
         setsockopt(socket_, SOL_SOCKET, SO_TIMESTAMPNS, &one, sizeof one) < 0 ||
         (bundles && setsockopt(socket_, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof one) < 0) ||
