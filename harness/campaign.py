@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-import json
 import shutil
 import signal
 import time
@@ -50,6 +49,8 @@ class Tally:
     complaints: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     interrupted: bool = False
+    instruments: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Link backends that were used, each with the sysctls of a lab's nodes as read back."""
 
 
 class Campaign:
@@ -72,7 +73,11 @@ class Campaign:
         self.progress = progress
         self.turns = Turns(jobs)
         self.workers = Workers(str(folder.path))
-        self.baselines: dict[tuple[str, int], Throughputs] = {}
+        # By seed: trials of one cell and repeat share it. A resumed run finds its baselines on the disk.
+        self.baselines: dict[int, Throughputs] = {}
+        for line in folder.read().records:
+            if line["mode"] == "underlay" and line["metric"] == "tcp_throughput_mbit" and line["value"] is not None:
+                self.baselines.setdefault(line["seed"], {})[line["src"], line["dst"]] = line["value"]
         self.tally = Tally()
         self._granted: dict[str, asyncio.Event] = {}
         self._changed = asyncio.Event()
@@ -132,6 +137,7 @@ class Campaign:
         complaints = unmet(trial, records)
         self.tally.outcomes[done.outcome] = self.tally.outcomes.get(done.outcome, 0) + 1
         self.tally.complaints += complaints
+        self.tally.instruments[done.link_backend] = done.sysctls
         if done.outcome == "error":
             self.tally.errors.append(f"{trial.id}: {done.error}")
         self.progress.ended(trial, records, complaints)
@@ -141,11 +147,10 @@ class Campaign:
         probe = trial.probes.throughput
         if probe is None or probe.baseline != "cell":
             return records
-        cell = (json.dumps(trial.params, sort_keys=True, default=str), trial.repeat)
         if trial.mode == "underlay":
-            self.baselines[cell] = throughputs(records)
+            self.baselines[trial.seed] = throughputs(records)
             return records
-        return against_cell(records, self.baselines.get(cell, {}))
+        return against_cell(records, self.baselines.get(trial.seed, {}))
 
     async def _in_worker(self, trial: Trial, overlay: Overlay) -> Done:
         folder = self.folder.path / "trials" / trial.id

@@ -41,6 +41,7 @@ def run_in_rounds(
             tally.outcomes[outcome] = tally.outcomes.get(outcome, 0) + count
         tally.complaints += one.complaints
         tally.errors += one.errors
+        tally.instruments |= one.instruments
         stopping.update(read())
         if one.interrupted:
             tally.interrupted = True

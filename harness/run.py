@@ -145,6 +145,11 @@ def run_scenario(options: RunOptions, console: Console) -> int:
             trials, left, loaded.scenario.until, read=lambda: folder.read().records, run=run
         )
     manifest["ended_at"] = _now()
+    # "none" is a lab without impaired links; a trial that never had a lab has no sysctls.
+    manifest["link_backends"] = sorted(tally.instruments)
+    manifest["lab_sysctls"] = next(
+        (found for found in tally.instruments.values() if found), manifest.get("lab_sysctls", {})
+    )
     folder.write_manifest(manifest)
     folder.close()
     return _conclude(folder, tally, len(trials) - len(left), len(trials), console)
