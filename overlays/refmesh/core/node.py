@@ -546,7 +546,7 @@ class Node:
 
     def _send_sealed(self, peer: Peer, payload: bytes, path: Path, now: float) -> None:
         if peer.session.usable(now):
-            for message in peer.session.sealed([payload], now) or ():
+            for message in peer.session.sealed([payload], now, hopeful=path == peer.path) or ():
                 self._send_on(path, message)
 
     def _send_on(self, path: Path, message: bytes) -> None:

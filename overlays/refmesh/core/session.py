@@ -146,8 +146,11 @@ class Session:
         self._established(now)
         return True
 
-    def sealed(self, payloads: Sequence[bytes], now: float) -> list[bytes] | None:
-        """The messages to send; None, and the packets staged, when there are no keys yet. Asks for new keys in time."""
+    def sealed(self, payloads: Sequence[bytes], now: float, *, hopeful: bool = True) -> list[bytes] | None:
+        """The messages to send; None, and the packets staged, when there are no keys yet. Asks for new keys in time.
+
+        Not `hopeful`: they may well not arrive, so silence after them says nothing about the peer.
+        """
         keypair = self.current
         if keypair is None or not keypair.usable(now):
             self.staged.extend(payloads)
@@ -155,7 +158,8 @@ class Session:
             return None
         if keypair.stale(now) and keypair.initiator:
             self.want(now)
-        self.note_sent(now)
+        if hopeful:
+            self.note_sent(now)
         return keypair.seal_many(payloads)
 
     def note_sent(self, now: float) -> None:
