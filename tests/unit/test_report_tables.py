@@ -3,18 +3,23 @@
 import gzip
 import io
 import json
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 from click.testing import CliRunner
 from result_samples import Maker
 from rich.console import Console
 
+from bench.publish import publish
 from harness.report.command import report_command
 from harness.report.compare_command import compare_command
+from harness.report.html import write_report
 from harness.report.markup import latex_text, to_latex, to_markdown
 from harness.report.plots.heatmap import matrix_of, shade
 from harness.report.plots.latency import distributions
@@ -23,6 +28,7 @@ from harness.report.terminal import print_results
 from harness.report.topology import draw_topology
 from harness.report.verdict import verdict
 from harness.results.frame import records_frame
+from harness.results.load import load
 from harness.results.store import RunFolder
 from harness.results.trials import trials_frame
 
@@ -231,3 +237,41 @@ bad = [name for name in sys.modules if any(name == one or name.startswith(one + 
 assert not bad, bad
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_a_published_copy_is_small_and_can_be_loaded_and_compared(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "run", repeats=2, seed=1)
+    (tmp_path / "out" / "old").mkdir(parents=True)
+    readme = publish(folder.path, tmp_path / "out")
+    assert not (tmp_path / "out" / "old").exists()
+    assert "| refmesh mesh " in readme.read_text()
+    assert all((tmp_path / "out" / name).is_file() for name in re.findall(r"\((plots/\S+)\)", readme.read_text()))
+    assert len(load(tmp_path / "out").records) == len(folder.read().records)
+    assert sum(path.stat().st_size for path in (tmp_path / "out").rglob("*") if path.is_file()) < 700_000
+    other = folder_of(tmp_path / "b", seed=2)
+    assert CliRunner().invoke(compare_command, [str(tmp_path / "out"), str(other.path)]).exit_code == 0
+
+
+@pytest.mark.parametrize("drop", [{"path"}, {"latency", "throughput"}, {"lab", "deploy"}])
+def test_a_run_that_lacks_probes_has_a_page_all_the_same(tmp_path: Path, drop: set[str]) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.create({"schema": 1, "scenario": "demo"}, [])
+    for trial in Maker().campaign(1):
+        folder.append([record for record in trial if record.probe not in drop])
+    folder.finish()
+    text = write_report(folder.path).read_text()
+    assert ("Not measured." in text) == bool(drop & {"latency", "throughput"})
+
+
+def test_conditions_get_sections_of_their_own(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.create({"schema": 1, "scenario": "sweep"}, [])
+    for mtu in (1280, 1400, 1500):
+        for trial in Maker(params={"mtu": mtu, "nat_a": "x"}).campaign(1):
+            name = f"{trial[0].trial}-{mtu}"
+            folder.append([replace(record, trial=name, nat_a=None, nat_b=None) for record in trial])
+    folder.finish()
+    text = write_report(folder.path).read_text()
+    assert text.count("<h3>mtu=1280</h3>") == 4
+    assert (folder.path / "plots" / "tcp-throughput-mbit-3.svg").is_file()
+    assert "no NAT x no NAT" in text

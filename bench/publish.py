@@ -1,0 +1,74 @@
+"""Makes a small copy of a run for the repository: tables, plots and numbers, without evidence.
+
+    python -m bench.publish RUN_DIR OUT_DIR
+
+The copy has the manifest, records.parquet, summary.csv, the plots as SVG with their CSV, and a README.md with verdict,
+tables, machine and the command that repeats the run. `harness.results.load` and `overlaybench compare` read it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+
+from harness.report.facts import asked, machine, reproduce
+from harness.report.html import write_report
+from harness.report.markup import to_markdown
+from harness.report.tables import overview, path_matrix
+from harness.report.verdict import verdict
+from harness.results.load import Results, load
+from harness.results.store import RunFolder
+
+
+def publish(run_dir: Path, out_dir: Path) -> Path:
+    """Writes the copy and returns the path of its README.md; what was there before of that kind is replaced."""
+    RunFolder(run_dir).finish()
+    write_report(run_dir)
+    results = load(run_dir)
+    if out_dir.exists():
+        shutil.rmtree(out_dir)
+    (out_dir / "plots").mkdir(parents=True)
+    for name in ("manifest.json", "plan.json", "records.parquet", "summary.csv"):
+        shutil.copyfile(run_dir / name, out_dir / name)
+    for path in sorted((run_dir / "plots").iterdir()):
+        if path.suffix in {".svg", ".csv"}:
+            shutil.copyfile(path, out_dir / "plots" / path.name)
+    readme = out_dir / "README.md"
+    readme.write_text(_readme(results), encoding="utf-8")
+    return readme
+
+
+def _readme(results: Results) -> str:
+    tables = (overview(results.trials), path_matrix(results.trials))
+    plots = [path.stem for path in sorted((results.path / "plots").glob("*.svg"))]
+    parts = [
+        f"# {results.manifest.get('scenario', 'A run')}",
+        "Written by `python -m bench.publish`; the files are described in [../README.md](../README.md).",
+        *verdict(results.trials),
+        *(f"{to_markdown(table)}\n{table.note}" for table in tables),
+        "## Plots",
+        "\n".join(f"![{name}](plots/{name}.svg)" for name in plots),
+        "## What was asked, on what machine, and how to repeat it",
+        "\n".join(
+            ["| | |", "|---|---|"]
+            + [
+                f"| {name} | {value} |"
+                for name, value in (*asked(results), *reproduce(results.manifest), *machine(results.manifest))
+            ]
+        ),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run_dir", type=Path)
+    parser.add_argument("out_dir", type=Path)
+    options = parser.parse_args()
+    print(publish(options.run_dir, options.out_dir))
+
+
+if __name__ == "__main__":
+    main()
