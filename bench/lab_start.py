@@ -89,7 +89,10 @@ def _ours(hosts: int) -> tuple[Callable[[], None], Callable[[], None]]:
         nets.append(LabNet(_topo(hosts)))
         nets[0].start()
 
-    return up, lambda: nets[0].stop()
+    def down() -> None:
+        nets[0].stop()
+
+    return up, down
 
 
 def _plain(hosts: int) -> tuple[Callable[[], None], Callable[[], None]]:
@@ -104,7 +107,10 @@ def _plain(hosts: int) -> tuple[Callable[[], None], Callable[[], None]]:
         nets.append(Mininet(_topo(hosts), switch=LinuxBridge, controller=None))
         nets[0].start()
 
-    return up, lambda: nets[0].stop()
+    def down() -> None:
+        nets[0].stop()
+
+    return up, down
 
 
 WAYS = {"bare": _bare, "ours": _ours, "plain": _plain}
