@@ -97,8 +97,8 @@ class RefmeshAdapter:
         )
 
     def technique(self, mode: Mode) -> str | None:
-        """Connectivity checks that learn peer-reflexive candidates (RFC 8445 section 7.3.1.3)."""
-        return "peer-reflexive" if mode in ("mesh", "direct") else None
+        """Checks that learn peer-reflexive candidates (RFC 8445 section 7.3.1.3), prediction, then birthday probing."""
+        return "birthday" if mode in ("mesh", "direct") else None
 
     def claimed_path(self, src: str, dst: str, evidence: Mapping[str, str]) -> Verdict | None:
         """What `refmesh status` of the source says of its peer; a hub's clients know only the hub."""

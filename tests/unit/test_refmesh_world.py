@@ -247,12 +247,12 @@ def test_a_cut_direct_path_falls_back_to_the_relay_at_once() -> None:
 
 
 def test_keepalives_adapt_to_a_nat_that_forgets_soon() -> None:
-    nat = NatBehaviour(udp_lifetime_s=12)
+    nat = NatBehaviour(udp_lifetime_s=8)
     world = World({"a": nat, "b": nat})
     world.start_all()
     world.run(600.0)
     # One side is enough: its checks keep both NATs' mappings.
-    assert min(node.lifetime.interval_s for node in world.nodes.values()) < 12
+    assert min(node.lifetime.interval_s for node in world.nodes.values()) < 8
     world.events.clear()
     world.run(600.0)
     assert not [event for event in world.events if "is reached" in event]
