@@ -37,10 +37,11 @@ _DESTINATION = {
     Mapping.APDM: " . ct original ip daddr . ct original proto-dst",
 }
 _DESTINATION_TYPE = {Mapping.EIM: "", Mapping.ADM: " . ipv4_addr", Mapping.APDM: " . ipv4_addr . inet_service"}
+# The peer of a flow that began outside; of a hairpin, as the far end sees it.
 _PEER = {
     Mapping.EIM: "",
-    Mapping.ADM: " . ct original ip saddr",
-    Mapping.APDM: " . ct original ip saddr . ct original proto-src",
+    Mapping.ADM: " . ct reply ip daddr",
+    Mapping.APDM: " . ct reply ip daddr . ct reply proto-dst",
 }
 
 
@@ -227,7 +228,7 @@ def _lifetimes(b: NatBehaviour, ports: RouterPorts) -> Iterator[str]:
         peer = (
             "ct original ip daddr . ct original proto-dst"
             if name == "own"
-            else ("ct original ip saddr . ct original proto-src")
+            else "ct reply ip daddr . ct reply proto-dst"
         )
         peer_address = peer.split(" . ", maxsplit=1)[0]
         for protocol, state, lifetime_s in (
@@ -320,19 +321,33 @@ def _one_session_per_pair(b: NatBehaviour, ports: RouterPorts, seed: int) -> Ite
         if b.pooling is Pooling.ARBITRARY:
             remember.append(f"{flow} update @session_address {{ meta mark . {peer} {life} : {address} }}")
     yield from _chain("pairs", "filter hook postrouting priority 300", *remember, "meta mark set 0")
-    guard = "meta l4proto . ip daddr . udp dport . ip saddr @contacted " if b.filtering is Filtering.ADF else ""
     known = "meta mark != 0 meta l4proto udp"
-    steer = [
-        f'iifname "{ports.wan}" meta l4proto udp {guard}meta mark set meta l4proto . ip daddr . udp dport map @owner',
-        f"{known} udp dport set meta mark . ip saddr . udp sport map @session_port",
-        f"{known} ip daddr set meta mark . ip saddr . udp sport map @session_address"
-        if b.pooling is Pooling.ARBITRARY
-        else "",
-        "meta mark set 0",
-    ]
+    steer = []
+    for where in _where_sessions_clash(b, ports):
+        steer += [
+            f"{where} meta mark set meta l4proto . ip daddr . udp dport map @owner",
+            f"{known} udp dport set meta mark . ip saddr . udp sport map @session_port",
+        ]
+        if b.pooling is Pooling.ARBITRARY:
+            steer.append(f"{known} ip daddr set meta mark . ip saddr . udp sport map @session_address")
+        steer.append("meta mark set 0")
     yield from _chain("same_session", "filter hook prerouting priority raw", *steer)
 
 
 def _sessions_may_clash(b: NatBehaviour) -> bool:
-    """Whether a peer may reach one internal endpoint through two of its mappings."""
-    return b.mapping in (Mapping.ADM, Mapping.APDM) and b.filtering in (Filtering.EIF, Filtering.ADF)
+    """Whether a peer may reach one internal endpoint through two of its mappings, from one source."""
+    if b.mapping is Mapping.EIM:
+        return False
+    return b.filtering is not Filtering.APDF or b.hairpinning is Hairpinning.INTERNAL_SOURCE
+
+
+def _where_sessions_clash(b: NatBehaviour, ports: RouterPorts) -> Iterator[str]:
+    """Matches of the packets that may have to be steered, on their way in."""
+    if b.filtering is not Filtering.APDF:
+        guard = " meta l4proto . ip daddr . udp dport . ip saddr @contacted" if b.filtering is Filtering.ADF else ""
+        yield f'iifname "{ports.wan}" meta l4proto udp{guard}'
+    # With APDM a hairpin's external source is another for each mapping that it goes to, so nothing clashes.
+    if b.hairpinning is Hairpinning.INTERNAL_SOURCE or (
+        b.hairpinning is Hairpinning.EXTERNAL_SOURCE and b.mapping is Mapping.ADM
+    ):
+        yield f"iifname {quoted(ports.lans)} ip daddr {{ {', '.join(ports.pool(b))} }} meta l4proto udp"

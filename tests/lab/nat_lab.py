@@ -1,0 +1,281 @@
+"""What the NAT lab tests do inside a sandbox; `in_sandbox("name", ...)` runs one of these functions there.
+
+Each takes the calibration's lab (two inside hosts, a router, a public node) and returns something JSON can carry.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from harness.lab.mounts import make_private
+from harness.lab.namespace import inside_network_of
+from harness.lab.sandbox import sandbox_argv
+from harness.model.nat import Hairpinning, parse_nat
+from harness.nat import discovery
+from harness.nat.calibrate_worker import SCRATCH
+from harness.nat.field import Field
+from harness.nat.ground import WAN_ADDRESSES, Ground
+from harness.nat.observation import differences
+from harness.nat.observe import answers, observe_behaviour
+from harness.nat.ports import RouterPorts, port_blocks
+from harness.nat.simulated import Endpoint, Packet, SimulatedNat
+from harness.nat.wire import Wire
+
+
+def in_sandbox(name: str, *arguments: Any, timeout_s: float = 100.0) -> Any:
+    """Run a function of this file in a sandbox of its own and return what it returns."""
+    argv = [sys.executable, "-m", "tests.lab.nat_lab", name, json.dumps(arguments)]
+    done = subprocess.run(sandbox_argv(argv), capture_output=True, text=True, timeout=timeout_s, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def mislabelled(ground: Ground, actual: str, declared: str) -> list[str]:
+    """The differences that discovery finds where a router is one thing and is said to be another."""
+    ground.router(parse_nat(actual), 1)
+    with Wire() as wire:
+        return list(differences(parse_nat(declared), observe_behaviour(ground.field(wire), random.Random(1))))
+
+
+def events(ground: Ground) -> dict[str, Any]:
+    """What a flow and its mapping see of a router's reboot, UDP block, new address and new behaviour."""
+    router = ground.router(parse_nat("full-cone"), 1)
+    seen: dict[str, Any] = {}
+    with Wire() as wire:
+        field = ground.field(wire)
+
+        def reaches(to: Endpoint) -> bool:
+            """Whether the alternate server's datagram comes in to a mapping."""
+            before = len(field.inbox[bound])
+            field.responder.send(1, 1, b"anybody there?", to)
+            wire.wait(0.05)
+            return len(field.inbox[bound]) > before
+
+        bound = field.open()
+        first = field.mapped(bound)
+        seen["before"] = reaches(first)
+        router.reboot()
+        seen["after reboot, from outside"] = reaches(first)
+        seen["after reboot, once the inside has sent"] = reaches(field.mapped(bound))
+        router.block_udp()
+        seen["blocked"] = answers(field, 0.1)
+        seen["blocked, from outside"] = reaches(first)
+        router.unblock_udp()
+        seen["unblocked, mapping as before"] = reaches(first)
+        seen["unblocked"] = answers(field, 1.0)
+        router.change_address(("45.45.1.9",), 16)
+        moved = field.mapped(bound)
+        seen["new address"] = moved.address
+        seen["old address"] = reaches(Endpoint(WAN_ADDRESSES[0], moved.port))
+        seen["addresses"] = sorted(
+            re.findall(r"inet (\S+)/", router.node.check_output(["ip", "-4", "addr", "show", "r-eth0"]))
+        )
+        router.change_behaviour(parse_nat("symmetric"))
+        seen["new behaviour"] = discovery.mapping_test(field).short
+        seen["new behaviour, old flow"] = field.mapped(bound) != moved
+    return seen
+
+
+Step = tuple[str, int, int]  # what ("out" or "in" or "hairpin"), which inside socket, which remote or mapping
+
+
+def same_answers(ground: Ground, axes: dict[str, Any], steps: list[Step]) -> list[str]:
+    """Send one sequence through the nftables router and through the simulated NAT; the steps at which they differ.
+
+    External ports are drawn by different generators, so endpoints are compared by the order in which they first show.
+    """
+    behaviour = parse_nat(axes)
+    ground.router(behaviour, 1)
+    ports = RouterPorts("r-eth0", WAN_ADDRESSES, ("r-eth1",), ("10.45.0.0/24",))
+    table = SimulatedNat(behaviour, addresses=WAN_ADDRESSES, rng=random.Random(3), blocks=port_blocks(behaviour, ports))
+    wrong = []
+    with Wire() as wire:
+        field = ground.field(wire)
+        real, simulated = _Real(field), _Simulated(table, field)
+        for number, (what, inside, other) in enumerate(steps):
+            if what == "hairpin" and simulated.would_be_martian(inside, other):
+                continue
+            got, wanted = (side.step(what, inside, other) for side in (real, simulated))
+            if got != wanted:
+                wrong.append(f"step {number} {what} {inside} {other}: router {got}, simulated {wanted}")
+    return wrong
+
+
+class _Names:
+    """External endpoints by the order in which they first appear."""
+
+    def __init__(self) -> None:
+        self.known: list[Endpoint] = []
+
+    def name(self, endpoint: Endpoint) -> str:
+        if endpoint.address not in WAN_ADDRESSES:
+            return f"{endpoint.address}:{endpoint.port}"
+        if endpoint not in self.known:
+            self.known.append(endpoint)
+        return f"external {self.known.index(endpoint)}"
+
+
+class _Real:
+    """The nftables router, by real datagrams."""
+
+    def __init__(self, field: Field) -> None:
+        self.field = field
+        self.names = _Names()
+        self.remotes = [(0, 0), (0, 1), (1, 0), (1, 1)]
+        self.inside = [field.open(host) for host in (0, 0, 1, 1)]
+
+    def step(self, what: str, inside: int, other: int) -> str | None:
+        bound = self.inside[inside]
+        if what == "out":
+            i, j = self.remotes[other]
+            ask = self.field.send(bound, self.field.responder.endpoints[i][j])
+            self.field.wait_for([ask])
+            return self.names.name(ask.mapped)
+        if not self.names.known:
+            return None
+        target = self.names.known[other % len(self.names.known)]
+        for each in self.inside:
+            self.field.inbox[each].clear()
+        if what == "in":
+            self.field.responder.send(*self.remotes[inside], b"in", target)
+        else:
+            bound.sendto(b"hairpin", target)
+        self.field.wire.pump(lambda: any(self.field.inbox[each] for each in self.inside), 0.03)
+        for index, each in enumerate(self.inside):
+            for _, source in self.field.inbox[each]:
+                return f"socket {index} from {self.names.name(self._place(source))}"
+        return None
+
+    def _place(self, source: Endpoint) -> Endpoint:
+        """Inside sources by their socket's number: its port differs from run to run."""
+        for index, each in enumerate(self.inside):
+            if source == Endpoint(*each.getsockname()[:2]):
+                return Endpoint("inside", index)
+        return source
+
+
+class _Simulated:
+    """The same steps through the table."""
+
+    def __init__(self, table: SimulatedNat, field: Field) -> None:
+        self.table = table
+        self.names = _Names()
+        self.remotes = [endpoint for row in field.responder.endpoints for endpoint in row]
+        self.inside = [Endpoint(field.inside[n // 2].address, 5000 + n) for n in range(4)]
+        self.now = 0.0
+        self.owner: dict[Endpoint, int] = {}
+
+    def would_be_martian(self, inside: int, other: int) -> bool:
+        """Whether a host would get a packet from its own address, which Linux drops whatever the NAT did."""
+        if self.table.behaviour.hairpinning is not Hairpinning.INTERNAL_SOURCE or not self.names.known:
+            return False
+        return self.owner[self.names.known[other % len(self.names.known)]] // 2 == inside // 2
+
+    def step(self, what: str, inside: int, other: int) -> str | None:
+        self.now += 0.01
+        if what == "out":
+            left = self.table.outbound(Packet(self.inside[inside], self.remotes[other]), self.now)
+            assert left is not None
+            back = self.table.inbound(Packet(self.remotes[other], left.source), self.now)
+            assert back is not None
+            self.owner[left.source] = inside
+            return self.names.name(left.source)
+        if not self.names.known:
+            return None
+        target = self.names.known[other % len(self.names.known)]
+        if what == "in":
+            came = self.table.inbound(Packet(self.remotes[inside], target), self.now)
+        else:
+            came = self.table.outbound(Packet(self.inside[inside], target), self.now)
+        if came is None:
+            return None
+        source = came.source
+        if source in self.inside:
+            source = Endpoint("inside", self.inside.index(source))
+        return f"socket {self.inside.index(came.destination)} from {self.names.name(source)}"
+
+
+def all_same_answers(ground: Ground, cases: list[tuple[dict[str, Any], list[Step]]]) -> list[list[str]]:
+    """`same_answers` for many routers, one after the other."""
+    return [same_answers(ground, axes, steps) for axes, steps in cases]
+
+
+def independent_client(ground: Ground, routers: list[dict[str, Any]]) -> list[str]:
+    """What coturn's turnutils_natdiscovery, against coturn itself on two addresses, says of each router."""
+    said = []
+    with _turnserver(ground, SCRATCH):
+        for axes in routers:
+            ground.router(parse_nat(axes), 1)
+            # A fresh source port for each test, or the filtering test would use a mapping that knows all addresses.
+            tests = [["-m"], ["-f"]]
+            done = [
+                _in_network(
+                    ground.inside[0].pid, ["turnutils_natdiscovery", *test, ground.public[0].address], timeout=20
+                )
+                for test in tests
+            ]
+            said.append("".join(each.stdout for each in done))
+    return said
+
+
+@contextlib.contextmanager
+def _turnserver(ground: Ground, folder: Path) -> Iterator[None]:
+    log = folder / "turn.log"
+    argv = [
+        *("turnserver", "-n", "--no-auth", "--no-tls", "--no-dtls", "--no-cli", "--stun-only"),
+        *("-L", ground.public[0].address, "-L", ground.public[1].address),
+        *("--pidfile", str(folder / "pid"), "--log-file", str(log), "--simple-log", "--userdb", str(folder / "db")),
+    ]
+    server = subprocess.Popen(
+        ["nsenter", "-t", str(ground.public[0].pid), "-n", *argv],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd=folder,
+    )
+    try:
+        deadline = time.monotonic() + 10
+        while not _listens_on_both(ground):
+            assert server.poll() is None and time.monotonic() < deadline, "coturn does not start"
+            time.sleep(0.05)
+        yield
+    finally:
+        server.send_signal(signal.SIGKILL)
+        server.wait()
+
+
+def _listens_on_both(ground: Ground) -> bool:
+    with inside_network_of(ground.public[0].pid):
+        table = Path("/proc/thread-self/net/udp").read_text()
+    return table.count(":0D96 ") >= 2 and table.count(":0D97 ") >= 2  # 3478 and 3479
+
+
+def _in_network(pid: int, argv: list[str], timeout: float) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["nsenter", "-t", str(pid), "-n", *argv], capture_output=True, text=True, timeout=timeout, check=False
+    )
+
+
+def main() -> None:
+    """Run the function named on the command line."""
+    name, arguments = sys.argv[1], json.loads(sys.argv[2])
+    function: Callable[..., Any] = globals()[name]
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    make_private(SCRATCH)
+    ground = Ground(SCRATCH)
+    print(json.dumps(function(ground, *arguments)))
+    ground.stop()
+
+
+if __name__ == "__main__":
+    main()

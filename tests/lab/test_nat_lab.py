@@ -1,0 +1,106 @@
+"""Real routers: nftables against its labels, against the simulated NAT and against an independent client."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import shutil
+from typing import Any
+
+import pytest
+
+from harness.model.nat import ALIASES, Filtering, Hairpinning, Mapping, parse_nat
+from harness.nat.calibrate import calibrate_nat
+from tests.lab.nat_lab import in_sandbox
+
+pytestmark = pytest.mark.lab
+
+
+def test_every_alias_is_what_it_says() -> None:
+    results = list(calibrate_nat(jobs=3, only=[*ALIASES], seed=11))
+    assert {result.name for result in results} >= {name for name, alias in ALIASES.items() if alias.behaviour.ipv4}
+    assert [(result.name, result.differences, result.error) for result in results if not result.passed] == []
+
+
+@pytest.mark.parametrize(
+    ("actual", "declared", "axis"),
+    [
+        ("port-restricted", "symmetric", "mapping"),
+        ("symmetric", "address-symmetric", "mapping"),
+        ("full-cone", "address-restricted", "filtering"),
+        ("port-restricted", "address-restricted", "filtering"),
+        ("symmetric-sequential", "symmetric", "port_allocation"),
+        ("port-restricted", "home-router", "hairpinning"),
+        ("poisoning-router", "port-restricted", "unsolicited"),
+        ("rejecting-router", "port-restricted", "unsolicited"),
+        ("udp-blocked", "port-restricted", "egress"),
+        ("none", "firewall", "filtering"),
+    ],
+)
+def test_a_wrong_label_is_found_out(actual: str, declared: str, axis: str) -> None:
+    assert axis in " ".join(in_sandbox("mislabelled", actual, declared))
+
+
+def test_events_do_what_they_say() -> None:
+    seen = in_sandbox("events")
+    assert seen == {
+        "before": True,
+        "after reboot, from outside": False,
+        "after reboot, once the inside has sent": True,
+        "blocked": False,
+        "blocked, from outside": False,
+        "unblocked, mapping as before": True,
+        "unblocked": True,
+        "new address": "45.45.1.9",
+        "old address": False,
+        "addresses": ["45.45.1.9"],
+        "new behaviour": "APDM",
+        "new behaviour, old flow": True,
+    }
+
+
+def _sequence(seed: int, length: int = 40) -> list[tuple[str, int, int]]:
+    rng = random.Random(seed)
+    kinds = ["out"] * 3 + ["in"] * 4 + ["hairpin"] * 2
+    return [(rng.choice(kinds), rng.randrange(4), rng.randrange(4)) for _ in range(length)]
+
+
+AXES: list[dict[str, Any]] = [
+    {"mapping": m.value, "filtering": f.value, "hairpinning": h.value, "port_allocation": allocation}
+    for (m, f, h), allocation in zip(
+        (
+            (m, f, h)
+            for m, f, h in itertools.product(list(Mapping)[1:], list(Filtering)[1:], Hairpinning)
+            if not (h is Hairpinning.EXTERNAL_SOURCE and m is not Mapping.EIM and f is not Filtering.EIF)
+        ),
+        # Not preserving: which port is free depends on the sockets of the test machine.
+        itertools.cycle(["random", "block", "sequential"]),
+        strict=False,
+    )
+]
+
+
+def test_router_and_simulated_nat_give_the_same_answers() -> None:
+    cases = [(axes, _sequence(seed)) for axes in AXES for seed in (1, 2, 3)]
+    found = in_sandbox("all_same_answers", cases)
+    assert len(found) == len(cases) == 69
+    assert {parse_nat(axes).axes_label: wrong for (axes, _), wrong in zip(cases, found, strict=True) if wrong} == {}
+
+
+WORDS = {
+    "EIM": "NAT with Endpoint Independent Mapping",
+    "ADM": "NAT with Address Dependent Mapping",
+    "APDM": "NAT with Address and Port Dependent Mapping",
+    "EIF": "NAT with Endpoint Independent Filtering",
+    "ADF": "NAT with Address Dependent Filtering",
+    "APDF": "NAT with Address and Port Dependent Filtering",
+}
+
+
+@pytest.mark.skipif(shutil.which("turnutils_natdiscovery") is None, reason="needs coturn: apt-get install -y coturn")
+def test_an_independent_client_names_the_same_behaviour() -> None:
+    pairs = list(itertools.product(("EIM", "ADM", "APDM"), ("EIF", "ADF", "APDF")))
+    routers = [{"mapping": m, "filtering": f, "port_allocation": "random"} for m, f in pairs]
+    said = dict(zip(pairs, in_sandbox("independent_client", routers), strict=True))
+    wrong = {pair: text for pair, text in said.items() if not all(WORDS[word] in text for word in pair)}
+    assert wrong == {}
