@@ -26,6 +26,8 @@ from harness.errors import (
     ScenarioError,
 )
 from harness.lab.sandbox import is_privileged, why_no_user_namespaces
+from harness.link.choose import require_backend
+from harness.link.traces import trace_problems
 from harness.load import load_scenario
 from harness.machine import describe_machine, git_commit, overlay_version, tool_versions
 from harness.model.document import did_you_mean
@@ -94,6 +96,8 @@ def plan_trials(
     if until is not None and until.metric not in METRICS:
         text = f"unknown metric{did_you_mean(until.metric, METRICS)}"
         problems.append(loaded.document.problem(("until", "metric"), text))
+    links = {link for trial in trials for link in trial.topology.impaired_links()}
+    problems += [problem for link in links for problem in trace_problems(link, Path())]
     if problems:
         raise ScenarioError(problems)
     return loaded, select(trials, only, loaded.document.file) if only else trials, overlays
@@ -109,6 +113,10 @@ def run_scenario(options: RunOptions, console: Console) -> int:
     wanted = {trial.overlay for trial in trials}
     overlays = {name: overlay for name, overlay in overlays.items() if name in wanted}
     require_machine(overlays)
+    for choice in {trial.links for trial in trials}:
+        links = {link for trial in trials if trial.links == choice for link in trial.topology.impaired_links()}
+        if links:
+            require_backend(choice, list(links))
     out = options.out or Path("runs") / f"{loaded.name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
     folder = RunFolder(out)
     versions = {name: overlay_version(overlay) for name, overlay in overlays.items()}

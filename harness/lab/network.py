@@ -103,8 +103,9 @@ class Lab:
         if self.topology.mininet is not None:
             self._start_mininet_class()
             return
-        if any(plug.link.impaired for plugs in self.topology.plugs().values() for plug in plugs):
-            self._space = LinkSpace(self.link_choice)
+        impaired = self.topology.impaired_links()
+        if impaired:
+            self._space = LinkSpace(self.link_choice, impaired)
         self.net = LabNet(_PlannedTopo(topology=self.topology, space=self._space))
         for name in self.topology.plugs():
             self._configure(name)

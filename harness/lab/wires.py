@@ -118,9 +118,8 @@ class LabLink(Link):  # type: ignore[misc]
 class LinkSpace:
     """The private namespace in which a lab's impaired links meet their backend: no addresses, no IPv6, no node."""
 
-    def __init__(self, choice: str) -> None:
-
-        self.backend: LinkBackend = choose_backend(choice)
+    def __init__(self, choice: str, profiles: Sequence[LinkProfile] = ()) -> None:
+        self.backend: LinkBackend = choose_backend(choice, profiles)
         self.cables: list[Cable] = []
         self.node = LabNode("links")
         self.node.write_sysctls({"net.ipv6.conf.all.disable_ipv6": "1", "net.ipv6.conf.default.disable_ipv6": "1"})

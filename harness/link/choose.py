@@ -58,6 +58,19 @@ def choose_backend(
     raise ValueError(f"no link backend {wanted!r}: auto, netem, userlink or userlink-python")
 
 
+def require_backend(wanted: str, profiles: Sequence[LinkProfile]) -> LinkBackend:
+    """As `choose_backend`, and it can do every one of the profiles; to be asked before a run starts.
+
+    Raises EnvironmentError_ that names each profile and why not.
+    """
+    backend = choose_backend(wanted, profiles)
+    refused = [f"{profile.label}: {reason}" for profile in profiles for reason in backend.refusals(profile)]
+    if refused:
+        what = f"a link backend {wanted!r} for {'; '.join(dict.fromkeys(refused))}"
+        raise EnvironmentError_(what, "write `links: auto` or `links: userlink` in the scenario")
+    return backend
+
+
 @cache
 def netem_missing() -> EnvironmentError_ | None:
     """What netem lacks on this machine, None where it works; tried in a namespace that is gone afterwards."""

@@ -133,6 +133,10 @@ class Topology(_Strict):
         plugs |= {name: [router.outside, *router.inside] for name, router in self.routers.items()}
         return plugs
 
+    def impaired_links(self) -> list[LinkProfile]:
+        """The links that need a backend."""
+        return [plug.link for plugs in self.plugs().values() for plug in plugs if plug.link.impaired]
+
     def address(self, node: str) -> IPv4Address:
         """A node's first underlay address; of a router the outside one."""
         return self.plugs()[node][0].addresses[0]
