@@ -35,14 +35,15 @@ class GoBuild(_Strict):
 class Requirement(_Strict):
     """A program that must be on the machine, and the command that gets it.
 
-    `debian` names the package that carries it, `go` how it is built; `overlaybench install` acts on either. With
-    neither, all that it can do is to show `install`.
+    `debian` names the package that carries it, `go` how it is built, `pip` the Python package (`program` is then the
+    module's name); `overlaybench install` acts on any of them. With none, all that it can do is to show `install`.
     """
 
     program: str
     install: str
     debian: str | None = None
     go: GoBuild | None = None
+    pip: str | None = None
     version_argv: tuple[str, ...] = ()
     version_pattern: str = r"(\d+(?:\.\d+)+)"
 

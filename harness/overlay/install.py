@@ -8,9 +8,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import importlib
+import importlib.util
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -27,6 +30,9 @@ def is_met(requirement: Requirement) -> bool:
     """Whether the program is there; a path counts as it is, a built program only if it is of the pinned version."""
     if requirement.go is not None and (programs_folder() / requirement.program).exists():
         return _stamp(requirement.program).exists() and _stamp(requirement.program).read_text() == _pins(requirement.go)
+    if requirement.pip is not None:
+        importlib.invalidate_caches()
+        return importlib.util.find_spec(requirement.program) is not None
     if "/" in requirement.program:
         return Path(requirement.program).exists()
     return shutil.which(requirement.program, path=search_path()) is not None
@@ -52,6 +58,10 @@ def install(requirements: Sequence[Requirement], say: Say) -> None:
     if packages:
         _install_packages(packages, say)
     for one in wanted:
+        if one.pip is not None:
+            argv = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", one.pip]
+            say(" ".join(argv))
+            _run(argv, dict(os.environ), None, say)
         if one.go is not None:
             _build(one.program, one.go, say)
     left = missing(requirements)

@@ -1,0 +1,1 @@
+"""EasyTier, a mesh VPN in Rust, through its Python binding."""

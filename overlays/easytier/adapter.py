@@ -1,0 +1,170 @@
+"""EasyTier: a mesh VPN that punches by UDP and TCP and relays through its other nodes (easytier-core's TOML).
+
+It learns what NAT it is behind from STUN servers, so coturn runs beside the public node, on two addresses as RFC 5780
+asks. `relay` is its flag `disable_p2p`. It has no flag against relaying inside its own network, so no `direct`.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import sys
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Address, IPv4Network
+
+from harness.model.scenario import Mode, Verdict
+from harness.model.trial import Trial
+from harness.overlay.contract import (
+    ClaimSource,
+    Command,
+    Deployment,
+    Endpoint,
+    File,
+    InterfaceAddress,
+    Layer,
+    LogLine,
+    Requirement,
+    Service,
+)
+from overlays.addressing import addresses_of, check_options, server_of
+
+NETWORK = IPv4Network("10.15.0.0/24")
+PORT = 11010
+STUN_PORT = 3478
+PACKAGE = "easytier-pyo3==0.1.3"
+
+_CONFIG = """\
+instance_name = "{node}"
+hostname = "{node}"
+ipv4 = "{address}/{prefix}"
+dhcp = false
+listeners = {listeners}
+stun_servers = {stun}
+stun_servers_v6 = []
+rpc_portal = "0.0.0.0:0"
+{peer}
+[network_identity]
+network_name = "trial"
+network_secret = "{secret}"
+
+[flags]
+dev_name = "et-{node}"
+enable_ipv6 = false
+bind_device = false
+disable_p2p = {relay}
+"""
+
+
+class EasyTier:
+    """A node with a listener on the public node, nodes that connect to it on the members."""
+
+    name = "easytier"
+    modes: frozenset[Mode] = frozenset({"mesh", "relay"})
+    layer: Layer = "L3"
+    needs_server = True
+
+    def requirements(self) -> Sequence[Requirement]:
+        """A Python package that holds all of EasyTier, and coturn as STUN server."""
+        version = "import easytier_pyo3; print(easytier_pyo3.version())"
+        return (
+            Requirement(
+                program="easytier_pyo3",
+                install=f"pip install {PACKAGE}",
+                pip=PACKAGE,
+                version_argv=(sys.executable, "-c", version),
+            ),
+            Requirement(program="turnserver", install="apt-get install -y coturn", debian="coturn"),
+        )
+
+    def render(self, trial: Trial) -> Deployment:
+        """A TOML file a node, and a second address for the STUN server.
+
+        Raises:
+            ValueError: an option, or a segment without a free address.
+        """
+        check_options(trial)
+        server, addresses = server_of(trial), addresses_of(trial, NETWORK)
+        stun = (trial.topology.address(server), _free_address(trial))
+        secret = secrets.token_hex(16)
+        subnet = trial.topology.segments[trial.topology.hosts[server].on].subnet
+        second = ("ip", "address", "add", f"{stun[1]}/{subnet.prefixlen}", "dev", f"{server}-eth0")
+        return Deployment(
+            files=tuple(
+                File(node=node, path="easytier.toml", text=_config(trial, node, addresses, stun, secret))
+                for node in addresses
+            ),
+            prepare=(Command(node=server, argv=second),),
+            services=(
+                _stun_server(server, stun),
+                *(_node(node, address, server) for node, address in addresses.items()),
+            ),
+            endpoints={m: Endpoint(address=addresses[m], interface=f"et-{m}") for m in trial.topology.members},
+            claims=tuple(
+                ClaimSource(name=f"easytier-{m}", node=m, service=f"easytier-{m}") for m in trial.topology.members
+            ),
+        )
+
+    def technique(self, mode: Mode) -> str | None:
+        """Both sides send to the server-reflexive address that STUN told."""
+        return "peer-reflexive" if mode == "mesh" else None
+
+    def claimed_path(self, src: str, dst: str, evidence: Mapping[str, str]) -> Verdict | None:
+        """The last cost of the route to `dst`: one hop, or more."""
+        costs = re.findall(
+            rf"^easytier: route to {dst} costs (\d+)$", evidence.get(f"easytier-{src}", ""), re.MULTILINE
+        )
+        if not costs:
+            return None
+        return "direct" if costs[-1] == "1" else "relayed"
+
+
+def _free_address(trial: Trial) -> IPv4Address:
+    server = server_of(trial)
+    segment = trial.topology.hosts[server].on
+    plugs = [plug for attachments in trial.topology.plugs().values() for plug in attachments]
+    taken = {address for plug in plugs if plug.on == segment for address in plug.addresses}
+    free = (address for address in trial.topology.segments[segment].subnet.hosts() if address not in taken)
+    found = next(free, None)
+    if found is None:
+        raise ValueError(f"easytier needs a second address for {server}, and {segment} has none left")
+    return found
+
+
+def _config(
+    trial: Trial, node: str, addresses: Mapping[str, IPv4Address], stun: Sequence[IPv4Address], secret: str
+) -> str:
+    server = server_of(trial)
+    outer = f"{trial.topology.address(server)}:{PORT}"
+    is_server = node == server
+    return _CONFIG.format(
+        node=node,
+        address=addresses[node],
+        prefix=NETWORK.prefixlen,
+        listeners=f'["udp://{outer}", "tcp://{outer}"]' if is_server else "[]",
+        stun=[f"{address}:{STUN_PORT}" for address in stun],
+        peer="" if is_server else f'[[peer]]\nuri = "udp://{outer}"',
+        secret=secret,
+        relay="true" if trial.mode == "relay" else "false",
+    )
+
+
+def _stun_server(server: str, addresses: Sequence[IPv4Address]) -> Service:
+    listen = [word for address in addresses for word in ("-L", str(address))]
+    argv = ("turnserver", "-v", "-n", "--stun-only", "--no-cli", "--log-file", "stdout", "--pidfile", "/run/turn.pid")
+    return Service(
+        name="stun",
+        node=server,
+        argv=(*argv, "--db", "/run/turn.db", "-p", str(STUN_PORT), *listen),
+        ready=(LogLine(pattern=rf"IPv4\. UDP listener opened on\s*:\s*{re.escape(str(addresses[-1]))}:{STUN_PORT}"),),
+    )
+
+
+def _node(node: str, address: IPv4Address, server: str) -> Service:
+    ready = LogLine(pattern="easytier: running" if node == server else f"easytier: route to {server} costs 1")
+    return Service(
+        name=f"easytier-{node}",
+        node=node,
+        argv=(sys.executable, "-m", "overlays.easytier.node", "easytier.toml"),
+        ready=(ready, InterfaceAddress(address=address)),
+        after=("stun",) if node == server else (f"easytier-{server}",),
+    )
