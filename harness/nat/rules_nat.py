@@ -295,12 +295,13 @@ def _one_session_per_pair(b: NatBehaviour, ports: RouterPorts, seed: int) -> Ite
     if not _sessions_may_clash(b):
         return
     remember = []
+    # The peer is noted as it comes to the router: of a hairpin by its inside endpoint.
     for status, internal, external, peer in (
         (
             "snat",
             "ct original",
             "ct reply ip daddr . ct reply proto-dst",
-            "ct original ip daddr . ct original proto-dst",
+            "ct reply ip saddr . ct reply proto-src",
         ),
         (
             "dnat",
