@@ -10,11 +10,12 @@ from mininet.net import Mininet
 from mininet.topo import Topo
 
 from harness.errors import LabError
-from harness.lab.namespace import release_namespaces
+from harness.lab.namespace import inside_network_of, release_namespaces
 from harness.lab.node import LabNode
 from harness.lab.wires import EmulatedLink, LabBridge, LabLink, LinkSpace
 from harness.link.backend import RunningLinks
 from harness.link.hoststack import ALLOWED_CONGESTION_CONTROL, RECORDED, node_sysctls, pick_congestion_control
+from harness.link.offload import get_offloads
 from harness.mininet_class import import_topo
 from harness.model.link import LinkProfile, parse_link
 from harness.model.topology import Attachment, Router, Topology
@@ -155,6 +156,16 @@ class Lab:
     @staticmethod
     def _gateway(plug: Attachment, router: Router) -> object:
         return next(inside.addresses[0] for inside in router.inside if inside.on == plug.on)
+
+    def read_offloads(self) -> dict[str, dict[str, dict[str, bool]]]:
+        """The offloads of every node's interfaces as the kernel has them: node -> interface -> offload -> on."""
+        found: dict[str, dict[str, dict[str, bool]]] = {}
+        for name, node in self.nodes.items():
+            with inside_network_of(node.pid):
+                found[name] = {
+                    interface: get_offloads(interface) for interface in node.intfNames() if interface != "lo"
+                }
+        return found
 
     def set_sysctls(self, name: str, settings: Mapping[str, str]) -> None:
         """Set per-namespace sysctls of a node.
