@@ -23,11 +23,12 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from harness.lab.namespace import inside_network_of
 from harness.link.backend import Cable
 from harness.link.choose import choose_backend
 from harness.link.judge import queued_rate_mbit
 from harness.link.offload import WHOLE_FRAMES, set_offloads
-from harness.link.rig import A_ADDRESS, B_ADDRESS, Rig, inside_network_of, python, run, sandboxed
+from harness.link.rig import A_ADDRESS, B_ADDRESS, Rig, python, run, sandboxed
 from harness.link.traffic import Seen, Stream, run_stream
 from harness.link.userlink_backend import UserlinkLinks
 from harness.model.link import parse_link

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from harness.errors import LabNotAsDeclared
-from harness.link.rig import inside_network_of
+from harness.lab.namespace import inside_network_of
 from harness.link.traffic import SO_TIMESTAMPNS
 from harness.model.link import Direction, LinkProfile
 

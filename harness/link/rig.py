@@ -6,18 +6,18 @@ Runs inside a sandbox of its own; the sandbox's network namespace is where the c
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from harness.errors import CommandFailed
+from harness.lab.namespace import inside_network_of
+from harness.lab.sandbox import is_privileged
 from harness.link.backend import Cable, LinkBackend, RunningLinks
 from harness.link.hoststack import ALLOWED_CONGESTION_CONTROL, node_sysctls, path_of, pick_congestion_control
 from harness.link.offload import carries_bundles, outer_offloads, set_offloads
@@ -27,9 +27,6 @@ A_ADDRESS: Final = "10.255.0.1"
 B_ADDRESS: Final = "10.255.0.2"
 _A_MAC: Final = "02:00:00:00:00:0a"
 _B_MAC: Final = "02:00:00:00:00:0b"
-_CLONE_NEWNET: Final = 0x40000000
-_CAP_SYS_ADMIN: Final = 21
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def sandboxed(command: Sequence[str]) -> list[str]:
@@ -39,29 +36,8 @@ def sandboxed(command: Sequence[str]) -> list[str]:
 
 
 def user_namespace() -> list[str]:
-    """What `unshare` needs in addition where this process may not make namespaces itself, as root in a container."""
-    status = Path("/proc/self/status").read_text()
-    capabilities = int(next(line for line in status.splitlines() if line.startswith("CapEff:")).split()[1], 16)
-    return [] if capabilities >> _CAP_SYS_ADMIN & 1 else ["--user", "--map-root-user"]
-
-
-@contextlib.contextmanager
-def inside_network_of(pid: int) -> Iterator[None]:
-    """Let the calling thread stand in the network namespace of `pid`: sockets made there stay there."""
-    with (
-        Path("/proc/thread-self/ns/net").open("rb") as home,
-        Path(f"/proc/{pid}/ns/net").open("rb") as there,
-    ):
-        _setns(there.fileno())
-        try:
-            yield
-        finally:
-            _setns(home.fileno())
-
-
-def _setns(fd: int) -> None:
-    if _libc.setns(fd, _CLONE_NEWNET):
-        raise OSError(ctypes.get_errno(), "setns")
+    """What `unshare` needs in addition where this process may not make namespaces itself."""
+    return [] if is_privileged() else ["--user", "--map-root-user"]
 
 
 class Rig:

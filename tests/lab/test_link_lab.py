@@ -38,7 +38,7 @@ from pathlib import Path
 from harness.link.backend import Cable
 from harness.link.check import PathToCheck, check_paths, require_paths
 from harness.link.choose import choose_backend
-from harness.link.rig import A_ADDRESS, B_ADDRESS, Rig, inside_network_of, run
+from harness.link.rig import A_ADDRESS, B_ADDRESS, Rig, run
 from harness.link.traffic import Stream, run_stream
 from harness.model.link import parse_link
 
