@@ -47,6 +47,12 @@ def remarks(comparison: Comparison) -> list[str]:
         if cells:
             more = f" and {len(cells) - 5} more" if len(cells) > 5 else ""
             lines.append(f"only in the {name}: {'; '.join(cells[:5])}{more}")
+    if comparison.shift.factor > 1.1:
+        moved = ", ".join(f"{name} x {ratio:.2f}" for name, ratio in comparison.shift.ratios.items())
+        lines.append(
+            f"the machine itself moved between the runs ({moved}): "
+            f"what changed by less than a factor of {comparison.shift.factor:.2f} is not called"
+        )
     if comparison.left_out:
         lines.append(f"the machines differ, so absolutes are left out: {', '.join(comparison.left_out)}")
     return lines

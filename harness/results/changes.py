@@ -12,7 +12,9 @@ from harness.results.metrics import Metric, metric_of
 from harness.results.pairing import Paired
 from harness.results.statistics import Estimate, Floats, median, middle, proportion
 
-Verdict = Literal["regression", "improvement", "no difference found", "too small to matter", "undecided"]
+Verdict = Literal[
+    "regression", "improvement", "machine moved", "too small to matter", "no difference found", "undecided"
+]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ gets half of alpha and is corrected by Holm over the tests that could become sig
 pairs (Tarone's first step). Where the test over all subjects shows a change, that metric's subjects are corrected among
 themselves alone (a gate: when nothing changed anywhere, it opens with a probability of at most half of alpha).
 
-A regression must survive the correction and exceed the minimum effect. What so few pairs could not have shown is
+A regression must survive the correction, exceed the minimum effect, and be more than the machine's own shift between
+the two sessions (`harness.results.session`). What so few pairs could not have shown is
 *undecided*; "no difference found" is never "equal".
 """
 
@@ -22,6 +23,7 @@ import pandas as pd
 from harness.results.changes import Change, Rule, Verdict, change_of, smallest_p
 from harness.results.metrics import METRICS
 from harness.results.pairing import Matching, Paired, match
+from harness.results.session import Shift, shift_between
 from harness.results.statistics import holm
 
 # What a user feels, each once, and the underlay's own values, which tell whether the lab itself changed.
@@ -42,6 +44,7 @@ class Comparison:
     changes: list[Change]
     matching: Matching
     rule: Rule
+    shift: Shift
     left_out: tuple[str, ...] = ()
 
     @property
@@ -66,7 +69,15 @@ def compare(
     wanted = [pair for pair in matching.pairs if not _empty_for_underlay(pair)]
     changes = [change_of(pair, rule) for pair in wanted]
     overall = [change_of(pair, rule) for pair in _pooled(wanted)]
-    return Comparison(sorted(decide(overall, changes, rule), key=_news), matching, rule, left_out)
+    shift = shift_between(base, new, links_changed=bool(matching.changed))
+    decided = [_unless_the_machine(change, shift) for change in decide(overall, changes, rule)]
+    return Comparison(sorted(decided, key=_news), matching, rule, shift, left_out)
+
+
+def _unless_the_machine(change: Change, shift: Shift) -> Change:
+    if change.verdict in {"regression", "improvement"} and shift.explains(change.metric, change.base, change.change):
+        return replace(change, verdict="machine moved")
+    return change
 
 
 def _pooled(pairs: Sequence[Paired]) -> list[Paired]:
@@ -137,7 +148,7 @@ def _corrected(change: Change) -> float:
 
 
 def _news(change: Change) -> tuple[int, str, int]:
-    order = ("regression", "improvement", "too small to matter", "no difference found", "undecided")
+    order = ("regression", "improvement", "machine moved", "too small to matter", "no difference found", "undecided")
     known = list(METRICS)
     return (
         order.index(change.verdict),

@@ -139,6 +139,39 @@ def test_false_alarms_are_rarer_than_alpha_without_the_minimum_effect() -> None:
     assert stats.binomtest(alarms, 60, 0.05, alternative="greater").pvalue > 0.001
 
 
+def _loaded(run: pd.DataFrame, factor: float, metrics: set[str]) -> pd.DataFrame:
+    slow = run["metric"].astype(str).isin(metrics)
+    return run.assign(value=run["value"].where(~slow, run["value"] * factor))
+
+
+def test_what_the_machine_itself_explains_is_not_called() -> None:
+    base, new = run_of(4, seed=1), run_of(4, seed=2)
+    ready = _loaded(new, 1.8, {"time_to_ready_s"})
+    assert verdict(compare(base, ready), "refmesh mesh", "time_to_ready_s") == "regression"
+    loaded = _loaded(new, 1.8, {"time_to_ready_s", "lab_start_s"})
+    comparison = compare(base, loaded)
+    assert comparison.regressions == []
+    assert verdict(comparison, "refmesh mesh", "time_to_ready_s") == "machine moved"
+    assert comparison.shift.ratios["lab_start_s"] == pytest.approx(1.8, rel=0.05)
+    assert comparison.shift.factor == pytest.approx(1.8**2, rel=0.1)
+
+
+def test_lost_connections_are_never_explained_by_the_machine() -> None:
+    new = _loaded(run_of(4, seed=2), 5.0, {"lab_start_s"})
+    failed = (new["overlay"] == "nebula") & (new["metric"].astype(str) == "connect_success")
+    new = new.assign(value=new["value"].where(~failed, 0.0))
+    assert verdict(compare(run_of(4, seed=1), new), "nebula mesh", "connect_success") == "regression"
+
+
+def test_slower_links_that_were_declared_are_no_shift_of_the_machine() -> None:
+    rtts = {"rtt_p50_ms", "underlay_rtt_p50_ms"}
+    slower = _loaded(run_of(4, seed=2), 3.0, rtts)
+    same_label = compare(run_of(4, seed=1), slower)
+    assert verdict(same_label, "refmesh mesh", "rtt_p50_ms") == "machine moved"
+    slower["link"] = "slow"
+    assert verdict(compare(run_of(4, seed=1), slower), "refmesh mesh", "rtt_p50_ms") == "regression"
+
+
 def test_holm_against_the_worked_example() -> None:
     # m = 4: 4 * 0.01, 3 * 0.013, 2 * 0.014 (kept at the larger before it), 1 * 0.19.
     assert holm([0.01, 0.013, 0.19, 0.014]) == pytest.approx([0.04, 0.04, 0.19, 0.04])
