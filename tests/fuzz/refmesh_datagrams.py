@@ -159,7 +159,7 @@ def attack(count: int, seed: int) -> str | None:  # noqa: PLR0911 - one `return`
         for said, to in (*node.out, *server.out):
             if not allowed_answer(said) or to != STRANGER:
                 return f"datagram {number} ({datagram.hex()}) was answered with {said.hex()} to {to}"
-        if node.to_tun or node.large or node.out_fresh or server.to_tun:
+        if node.plane.to_tun or node.plane.large or node.out_fresh or server.to_tun:
             return f"datagram {number} ({datagram.hex()}) got through"
         node.out.clear()
         server.out.clear()

@@ -13,6 +13,7 @@ from harness.nat.simulated import Endpoint as NatEndpoint
 from harness.nat.simulated import Packet, SimulatedNat
 from overlays.refmesh import credentials, keys
 from overlays.refmesh.config import Address, NodeConfig, ServerEntry
+from overlays.refmesh.core.known import status
 from overlays.refmesh.core.node import Node
 from overlays.refmesh.network import Network, Site, make_network
 from overlays.refmesh.server.engine import Server
@@ -147,7 +148,7 @@ class World:
 
     def path(self, src: str, dst: str) -> str:
         node = self.nodes[src]
-        peers = {peer["name"]: peer["path"] for peer in node.status(self.now)["peers"]}
+        peers = {peer["name"]: peer["path"] for peer in status(node, self.now)["peers"]}
         return str(peers.get(dst, "unknown"))
 
     def paths(self) -> list[str]:
@@ -179,8 +180,8 @@ class World:
             node.tick(self.now)
         self.events += [f"{self.now:.3f} {name}: {event}" for event in node.events]
         node.events.clear()
-        self.received[name] += node.to_tun
-        node.to_tun.clear()
+        self.received[name] += node.plane.to_tun
+        node.plane.to_tun.clear()
         out, node.out = node.out, []
         for datagram, endpoint in out:
             self._from_node(name, datagram, endpoint, 0)

@@ -113,5 +113,5 @@ def test_an_older_network_document_is_not_taken_back() -> None:
     node = world.nodes["a"]
     old = credentials.sign_policy(world.network.authority_private, 1, [])
     node.set_policy(old)
-    assert node.policy is not None
-    assert node.policy.version == 2
+    assert node.directory.policy is not None
+    assert node.directory.policy.version == 2

@@ -6,18 +6,17 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from overlays.refmesh import credentials
 from overlays.refmesh.config import NodeConfig
-from overlays.refmesh.core import access, bulk, packets
+from overlays.refmesh.core import bulk, packets
 from overlays.refmesh.core.connectivity import PEER_REFLEXIVE, SERVER_REFLEXIVE, SILENCE_S, Path, PathFinder
+from overlays.refmesh.core.dataplane import DataPlane
+from overlays.refmesh.core.directory import Directory
 from overlays.refmesh.core.lifetime import Lifetime
 from overlays.refmesh.core.peer import RETRY_S, Peer
 from overlays.refmesh.core.puncher import Puncher, check_path, frame
-from overlays.refmesh.core.routes import Routes
 from overlays.refmesh.core.server_link import ServerLink
-from overlays.refmesh.core.switch import HEADER_LEN, Switch
 from overlays.refmesh.core.tunnel import Input, Tunnel
-from overlays.refmesh.credentials import Certificate, Policy
+from overlays.refmesh.credentials import Certificate
 from overlays.refmesh.errors import CredentialError, MalformedMessage
 from overlays.refmesh.keys import Rng, short
 from overlays.refmesh.wire import control, messages, stun
@@ -38,23 +37,17 @@ class Node:
         self.config, self.certificate = config, certificate
         self.tunnel = Tunnel(config.private_key, rng, unix_offset_s)
         self.out: list[tuple[bytes, Endpoint]] = []
-        self.to_tun: list[bytes] = []
-        self.large: list[list[bytes]] = []
-        """Large packets for the TUN device, each as buffers that begin with their virtio_net_hdr."""
         self.out_fresh: list[tuple[int, bytes, Endpoint]] = []
         """Like `out`, for sockets other than the main one, by number; the driver opens them as they come up."""
         self.events: list[str] = []
         self.deadline = 0.0
-        self.policy: Policy | None = None
         self.peers: dict[bytes, Peer] = {}
-        self.routes = Routes()
+        self.plane = DataPlane(hub=config.mode == "hub")
+        self.directory = Directory(config.authority, certificate, unix_offset_s)
         self.local: list[tuple[str, str, int]] = []
         """Candidates of this machine as (kind, host, port); set them with `network_changed`."""
         self._rng, self._unix_offset_s = rng, unix_offset_s
         self._direct = config.mode in ("mesh", "direct")
-        self._joined: dict[str, bytes] = {}
-        self._rules: tuple[access.Rule, ...] = ()
-        self.switch = Switch()
         self.lifetime = Lifetime()
         self._flags = control.READS_BULK if config.framing == "auto" and config.layer == "l3" else 0
         self.puncher = Puncher(rng, self._send_fresh, lambda peer: self.tunnel.static.public < peer.session.remote)
@@ -154,10 +147,7 @@ class Node:
         if session.received(keypair, True, now):
             self._on_established(peer, None, path, now)
         self._heard(peer, None, path, now)
-        for rebuilt in bulk.rebuild(plains):
-            if self._admits(peer, rebuilt.header, now):
-                peer.rx_bytes += rebuilt.length
-                self.large.append(rebuilt.buffers)
+        self.plane.large_in(peer, plains, now)
 
     def _on_input(self, result: Input, path: Path, now: float) -> None:
         link = self._link_of.get(result.session.remote)
@@ -168,25 +158,14 @@ class Node:
             self._heard(peer, link, path, now)
         if result.established:
             self._on_established(peer, link, path, now)
-        tun = []
-        for payload in result.payloads:
-            if payload[0] >> 4:
-                packet = packets.trim(payload)
-                if packet and self._admits(peer, packet, now):
-                    peer.rx_bytes += len(packet)
-                    tun.append(packet)
-            else:
-                self._on_control(peer, link, payload, path, now)
-        if tun:
-            self.to_tun.extend(tun)
-        self._due(peer, result.session.deadline())
-
-    def _admits(self, peer: Peer, packet: bytes, now: float) -> bool:
-        if not peer.any_source:
-            return peer.admits(packet, now)
-        # Through a hub: the packet is from the member whose address it bears, so far as the hub can be believed.
-        owner = self.routes.owner(packets.source_bytes(packet))
-        return self.config.mode != "hub" if owner is None else owner.admits(packet, now)
+        inner = [payload for payload in result.payloads if payload[0] >> 4]
+        if inner:
+            self.plane.packets_in(peer, inner, now)
+        if len(inner) < len(result.payloads):
+            for payload in result.payloads:
+                if not payload[0] >> 4:
+                    self._on_control(peer, link, payload, path, now)
+        self.due(peer, result.session.deadline())
 
     def _heard(self, peer: Peer, link: ServerLink | None, path: Path, now: float) -> None:
         if link is not None:
@@ -209,7 +188,7 @@ class Node:
                 peer.finder.restart(now)
             else:
                 peer.finder.suspect(now)  # the peer may have started anew, elsewhere
-            self._due(peer, now)
+            self.due(peer, now)
         staged = list(peer.session.staged)
         peer.session.staged.clear()
         if staged:
@@ -226,12 +205,12 @@ class Node:
                 self._send_sealed(peer, pong, path, now)
                 if peer.finder is not None:
                     peer.finder.on_ping(path, now)
-                    self._due(peer, now)
+                    self.due(peer, now)
             elif kind == control.PONG and peer.finder is not None:
                 peer.finder.on_pong(body[: control.TRANSACTION_LEN], path, now)
                 self._use(peer, peer.finder.best, now)
             elif kind == control.ETHERNET and self.config.layer == "l2":
-                self._on_frame(peer, body, now)
+                self.plane.frame_in(peer, body, now)
             elif kind == control.PUNCH and link is not None:
                 self._on_punch(link, control.read_json(body), now)
             elif kind == control.UPDATE and link is not None:
@@ -246,7 +225,7 @@ class Node:
             return
         probed = self.puncher.on_stun(transaction, mapped, now)
         if probed is not None:
-            self._due(probed, now)
+            self.due(probed, now)
         for link in self.links:
             before = link.mapped
             if link.on_stun(transaction, mapped, now) and link.mapped != before:
@@ -270,7 +249,7 @@ class Node:
         for peer in self.peers.values():
             if peer.numbers.get(link.index) == number and peer.finder is not None and self._direct:
                 self.puncher.on_punch(peer, link, body, dependent=self.dependent, now=now)
-                self._due(peer, now)
+                self.due(peer, now)
 
     def _punch(self, peer: Peer, finder: PathFinder, now: float) -> None:
         if peer.path is not None and peer.path.direct and peer.session.usable(now):
@@ -321,41 +300,31 @@ class Node:
 
     def set_policy(self, text: str) -> None:
         """Takes a network document if it is the authority's and newer than ours; CredentialError when it is not."""
-        assert self.config.authority is not None
-        policy = credentials.verify_policy(text, self.config.authority)
-        if self.policy is not None and policy.version <= self.policy.version:
+        if not self.directory.take_policy(text):
             return
-        self._rules = access.parse_rules(policy.rules)
-        self.policy = policy
         for peer in list(self.peers.values()):
-            if peer.certificate is not None and peer.certificate.serial in policy.revoked:
+            if peer.certificate is not None and self.directory.revoked(peer.certificate):
                 self.events.append(f"{peer.name} is revoked")
                 self._remove(peer)
             else:
-                self._set_access(peer)
-
-    def _set_access(self, peer: Peer) -> None:
-        own, other = self.certificate, peer.certificate
-        if own is not None and other is not None:
-            peer.access = access.Access(self._rules, (own.name, *own.groups), (other.name, *other.groups))
+                peer.access = self.directory.access_to(peer.certificate)
 
     def _on_entry(self, link: ServerLink, entry: dict[str, Any], now: float) -> None:
         text = str(entry["certificate"])
         peer = next((p for p in self.peers.values() if p.certificate is not None and p.certificate.text == text), None)
         if peer is None:
-            peer = self.admit(text)
+            peer = self.admit(text, now)
             if peer is None:
                 return
         assert peer.finder is not None
         peer.numbers[link.index] = int(entry["relay"])
         came = bool(entry["online"]) and not peer.online.get(link.index)
         peer.online[link.index] = bool(entry["online"])
-        hub = bool(entry["hub"]) or self.config.mode == "hub"
-        (peer.hub_servers.add if hub else peer.hub_servers.discard)(link.index)
-        if hub:
-            self.routes.assign(peer, link.peer)
+        if self.config.mode == "hub":
+            # Only our own configuration may say so: a server that could would read what was meant for the peer.
+            peer.hub_servers.add(link.index)
+            self.plane.routes.assign(peer, link.peer)
             return
-        self.routes.assign(peer, peer)
         peer.finder.set_relays(self._relays_of(peer), now)
         for kind, host, port in entry["candidates"] if entry["direct"] else ():
             if not host.startswith("fe80"):
@@ -371,65 +340,11 @@ class Node:
         peer.due_s = now
         self._wake(now)
 
-    def known(self) -> dict[str, Any]:
-        """What lets this node find its peers without any server: to be kept over restarts, and given to `restore`."""
-        members = [
-            {
-                "certificate": peer.certificate.text,
-                "candidates": [
-                    [check.kind, *check.path.endpoint]
-                    for check in peer.finder.checks.values()
-                    if check.path.direct and not check.path.local
-                ],
-            }
-            for peer in self.peers.values()
-            if peer.certificate is not None and peer.finder is not None
-        ]
-        return {"policy": self.policy.text if self.policy is not None else None, "members": members}
-
-    def restore(self, known: dict[str, Any], now: float) -> None:
-        """Takes what `known` gave; whatever of it is not to be believed any more is left out."""
-        self._now = now
-        try:
-            if known["policy"] is not None:
-                self.set_policy(str(known["policy"]))
-            for entry in known["members"]:
-                self._restore(entry, now)
-        except (CredentialError, MalformedMessage, KeyError, TypeError, ValueError) as error:
-            self.events.append(f"the stored state is of no use: {error}")
-
-    def _restore(self, entry: dict[str, Any], now: float) -> None:
-        try:
-            peer = self.admit(str(entry["certificate"]))
-        except CredentialError as error:
-            self.events.append(f"not taken from the stored state: {error}")
-            return
-        if peer is not None and peer.finder is not None:
-            for kind, host, port in entry["candidates"]:
-                peer.finder.add(control.valid_endpoint((host, port)), str(kind), now)
-            peer.due_s = now
-            self._wake(now)
-
-    def ping(self, name: str, now: float) -> dict[str, Any] | None:
-        """Checks the path to a peer now; returns its status with the number of answered checks so far."""
-        peer = next((peer for peer in self.peers.values() if peer.name == name), None)
-        if peer is None or peer.finder is None:
-            return None
-        check = peer.finder.checks.get(peer.path) if peer.path is not None else None
-        if check is not None:
-            check.due_s = now
-        self._due(peer, now)
-        return peer.status(now) | {"answered": sum(c.answered for c in peer.finder.checks.values())}
-
-    def admit(self, text: str) -> Peer | None:
+    def admit(self, text: str, now: float) -> Peer | None:
         """A peer by its certificate; None for ourselves. CredentialError when the certificate is not to be believed."""
-        assert self.config.authority is not None
-        revoked = self.policy.revoked if self.policy is not None else frozenset()
-        certificate = credentials.verify(text, self.config.authority, self._unix_offset_s + self._now, revoked)
-        if certificate.key == self.tunnel.static.public or certificate.role != "node":
+        certificate = self.directory.certify(text, now)
+        if certificate is None:
             return None
-        if certificate.invited and self._joined.setdefault(certificate.serial, certificate.key) != certificate.key:
-            raise CredentialError(f"the invitation of {certificate.name} has been used by another key")
         for other in [p for p in self.peers.values() if p.name == certificate.name]:
             self._remove(other)
         if len(self.peers) >= MAX_PEERS:
@@ -440,18 +355,15 @@ class Node:
         )
         session = self.tunnel.add(certificate.key, retry_s=RETRY_S)
         peer = Peer(certificate.name, session, hosts, finder=finder, certificate=certificate)
-        self._set_access(peer)
+        peer.access = self.directory.access_to(certificate)
         self.peers[certificate.key] = peer
-        self.routes.assign(peer, peer)
+        self.plane.routes.assign(peer, peer)
         self.events.append(f"knows {certificate.name} ({short(certificate.key)}) at {', '.join(certificate.addresses)}")
         return peer
 
-    _now = 0.0
-
     def _remove(self, peer: Peer) -> None:
-        self.routes.remove(peer)
+        self.plane.forget(peer)
         self.puncher.forget(peer)
-        self.switch.forget(peer)
         self.tunnel.remove(peer.session.remote)
         self.peers.pop(peer.session.remote, None)
 
@@ -464,13 +376,13 @@ class Node:
             if entry.persistent_keepalive_s:
                 session.want(0.0)
         self.peers[entry.public_key] = peer
-        self.routes.assign(peer, peer)
+        self.plane.routes.assign(peer, peer)
 
     # --- to the network
 
     def from_tun(self, batch: Sequence[bytes], now: float) -> None:
         """Packets of one destination from the TUN device."""
-        peer = self.routes.find(packets.destination_bytes(batch[0]))
+        peer = self.plane.routes.find(packets.destination_bytes(batch[0]))
         if peer is not None:
             self._send(peer, batch, now)
 
@@ -486,62 +398,41 @@ class Node:
             )
 
     def frame_from_tap(self, frame_: bytes, now: float) -> None:
-        """An Ethernet frame of our host: to the peer that has its destination, or to all."""
-        if len(frame_) < HEADER_LEN:
-            return
+        """An Ethernet frame of our host."""
+        hub = next((link.peer for link in self.links if link.up and link.hub), None)
         payload = [control.frame(control.ETHERNET, frame_)]
-        known = self.switch.find(frame_, now)
-        if self.config.mode == "hub":
-            targets = [link.peer for link in self.links if link.up and link.hub][:1]
-        else:
-            targets = [known] if known is not None else list(self.peers.values())
-        for peer in targets:
-            # Rules speak of IP; a frame may be anything, so only members between whom all is allowed exchange frames.
-            if peer.access is None or peer.access.open:
-                self._send(peer, payload, now)
-
-    def _on_frame(self, peer: Peer, frame_: bytes, now: float) -> None:
-        if (peer.access is None or peer.access.open) and self.switch.learn(frame_, peer, now):
-            peer.rx_bytes += len(frame_)
-            self.to_tun.append(frame_)
+        for peer in self.plane.frame_targets(frame_, self.peers.values(), hub, now):
+            self._send(peer, payload, now)
 
     def sealed(self, peer: Peer, batch: Sequence[bytes], now: float) -> list[bytes] | None:
         """Packets for a peer, sealed; None while there are no keys or no path, or when the access rules forbid them."""
-        if batch[0][0] >> 4 and not self._may_go(peer, batch[0], now):
+        if batch[0][0] >> 4 and not self.plane.may_go(peer, batch[0], now):
             return None
         if peer.path is None:
             peer.session.staged.extend(batch)
             peer.session.want(now)
-            self._due(peer, now)
+            self.due(peer, now)
             return None
         sealed = peer.session.sealed(batch, now)
         peer.tx_bytes += sum(map(len, batch))
         peer.data_sent_s = now
         if sealed is None or now - peer.session.last_received_s > SILENCE_S:
-            self._due(peer, now)
+            self.due(peer, now)
         return sealed
-
-    def _may_go(self, peer: Peer, packet: bytes, now: float) -> bool:
-        # All packets of a batch were one packet, so one answer holds for all.
-        access = peer.access
-        if peer.any_source:
-            owner = self.routes.owner(packets.destination_bytes(packet))
-            access = owner.access if owner is not None else None
-        return access is None or access.open or access.outbound(packet, now)
 
     def seal_large(self, peer: Peer, packet: memoryview, start: int, size: int, now: float) -> list[bytes] | None:
         """A large TCP packet as chunks, when the peer reads them and the keys are fresh; None: do it the plain way."""
         keypair = peer.session.current
         if not peer.bulk or keypair is None or now >= keypair.fresh_until_s or peer.path is None:
             return None
-        if not self._may_go(peer, bytes(packet[:60]), now):
+        if not self.plane.may_go(peer, bytes(packet[:60]), now):
             return []
         data = start + (packet[start + 12] >> 4) * 4
         peer.session.note_sent(now)
         peer.tx_bytes += len(packet)
         peer.data_sent_s = now
         if now - peer.session.last_received_s > SILENCE_S:
-            self._due(peer, now)
+            self.due(peer, now)
         return bulk.seal(keypair, packet, start, data, size)
 
     def _send_sealed(self, peer: Peer, payload: bytes, path: Path, now: float) -> None:
@@ -560,7 +451,6 @@ class Node:
 
     def tick(self, now: float) -> None:
         """Does what is due and sets the next deadline."""
-        self._now = now
         for link in self.links:
             if link.deadline() <= now:
                 self._tick_link(link, now)
@@ -669,7 +559,7 @@ class Node:
                 self._use(peer, peer.finder.best, now)
                 if not peer.session.usable(now) and peer.wanted:
                     peer.session.want(now)
-                self._due(peer, now)
+                self.due(peer, now)
 
     def _relays_of(self, peer: Peer) -> list[Path]:
         return [
@@ -691,20 +581,10 @@ class Node:
     def _link_at(self, endpoint: Endpoint) -> ServerLink | None:
         return next((link for link in self.links if link.endpoint == endpoint), None)
 
-    def _due(self, peer: Peer, at: float) -> None:
+    def due(self, peer: Peer, at: float) -> None:
+        """The peer is to be looked at again at that time, or before."""
         peer.due_s = min(peer.due_s, at)
         self._wake(at)
 
     def _wake(self, at: float) -> None:
         self.deadline = min(self.deadline, at)
-
-    def status(self, now: float) -> dict[str, Any]:
-        """Everything that `refmesh status` shows."""
-        return {
-            "name": self.certificate.name if self.certificate is not None else short(self.tunnel.static.public),
-            "addresses": list(self.addresses),
-            "mode": self.config.mode,
-            "ready": self.ready,
-            "servers": [link.status(now) for link in self.links],
-            "peers": [peer.status(now) for peer in self.peers.values()],
-        }

@@ -17,6 +17,7 @@ from overlays.refmesh import credentials, keys
 from overlays.refmesh.config import Address, NodeConfig, ServerEntry
 from overlays.refmesh.core import bulk, offload, packets
 from overlays.refmesh.core.connectivity import HOST
+from overlays.refmesh.core.known import known, ping, restore, status
 from overlays.refmesh.core.node import Node
 from overlays.refmesh.credentials import Certificate
 from overlays.refmesh.driver import addresses
@@ -136,7 +137,7 @@ class NodeDriver:
             # A TAP device does not segment for us: the kernel hands over frames, checksums perhaps still to be made.
             node.frame_from_tap(offload.complete(bytes(data[:VNET_HEADER_LEN]), bytes(packet)), now)
             return
-        peer = node.routes.find(packets.destination_bytes(bytes(packet[:40])))
+        peer = node.plane.routes.find(packets.destination_bytes(bytes(packet[:40])))
         if peer is None:
             return
         flags, gso_type, _, size, start, _ = offload.HEADER.unpack_from(data)
@@ -179,7 +180,7 @@ class NodeDriver:
                 node.receive(bytes(view), source, now, local)
             else:
                 node.receive_run([view[i : i + size] for i in range(0, length, size)], source, now, local)
-            if node.to_tun or node.large:
+            if node.plane.to_tun or node.plane.large:
                 self._write_tun()
             if length < SMALL:
                 break
@@ -187,16 +188,16 @@ class NodeDriver:
             self._flush()
 
     def _write_tun(self) -> None:
-        for buffers in self.node.large:
+        for buffers in self.node.plane.large:
             self.tun.write(buffers)
-        self.node.large.clear()
+        self.node.plane.large.clear()
         if self.config.layer == "l2":
-            for frame in self.node.to_tun:
+            for frame in self.node.plane.to_tun:
                 self.tun.write((offload.PLAIN_HEADER, frame))
         else:
-            for buffers in offload.merge(self.node.to_tun):
+            for buffers in offload.merge(self.node.plane.to_tun):
                 self.tun.write(buffers)
-        self.node.to_tun.clear()
+        self.node.plane.to_tun.clear()
 
     def _flush(self) -> None:
         out, self.node.out = self.node.out, []
@@ -250,7 +251,7 @@ class NodeDriver:
             self._flush()
         if node.puncher.closed:
             self._close_fresh()
-        if node.to_tun or node.large:
+        if node.plane.to_tun or node.plane.large:
             self._write_tun()
         if node.events:
             for event in node.events:
@@ -273,24 +274,24 @@ class NodeDriver:
 
     def _answer(self, request: dict[str, Any]) -> Any:
         now = time.monotonic()
-        return self.node.ping(str(request["ping"]), now) if "ping" in request else self.node.status(now)
+        return ping(self.node, str(request["ping"]), now) if "ping" in request else status(self.node, now)
 
     def _save(self, now: float) -> None:
         """Writes down who is known and where, when that has changed."""
         self._saved_s = now
-        known = json.dumps(self.node.known())
-        if self._state_file is not None and known != self._saved:
-            self._saved = known
-            write_atomically(self._state_file, known)
+        text = json.dumps(known(self.node))
+        if self._state_file is not None and text != self._saved:
+            self._saved = text
+            write_atomically(self._state_file, text)
 
     def _restore(self, now: float) -> None:
         if self._state_file is not None and self._state_file.exists():
             try:
-                known = json.loads(self._state_file.read_text())
+                stored = json.loads(self._state_file.read_text())
             except ValueError as error:
                 log.warning("%s: not read: %s", self._state_file, error)
                 return
-            self.node.restore(known, now)
+            restore(self.node, stored, now)
 
 
 def own_certificate(config: NodeConfig, unix_s: float) -> Certificate | None:

@@ -1,0 +1,82 @@
+"""Between tunnels and the TUN or TAP device: who may send what to whom, and which peer gets it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from overlays.refmesh.core import bulk, packets
+from overlays.refmesh.core.peer import Peer
+from overlays.refmesh.core.routes import Routes
+from overlays.refmesh.core.switch import HEADER_LEN, Switch
+
+
+class DataPlane:
+    """Routes, rules and frames of one node. What arrives for the host is in `to_tun` and `large`."""
+
+    def __init__(self, *, hub: bool) -> None:
+        """`hub`: servers end our tunnels. Otherwise nothing that a server sends can reach the device."""
+        self.routes = Routes()
+        self.switch = Switch()
+        self.to_tun: list[bytes] = []
+        self.large: list[list[bytes]] = []
+        """Large packets, each as buffers that begin with their virtio_net_hdr."""
+        self._hub = hub
+
+    def packets_in(self, peer: Peer, payloads: Sequence[bytes], now: float) -> None:
+        """Decrypted IP packets of a peer, still padded."""
+        for payload in payloads:
+            packet = packets.trim(payload)
+            if packet and self._admits(peer, packet, now):
+                peer.rx_bytes += len(packet)
+                self.to_tun.append(packet)
+
+    def large_in(self, peer: Peer, plains: Sequence[bytes], now: float) -> None:
+        """Opened chunks of a peer."""
+        for rebuilt in bulk.rebuild(plains):
+            if self._admits(peer, rebuilt.header, now):
+                peer.rx_bytes += rebuilt.length
+                self.large.append(rebuilt.buffers)
+
+    def frame_in(self, peer: Peer, frame: bytes, now: float) -> None:
+        """An Ethernet frame of a peer."""
+        if peer.any_source and not self._hub:
+            return
+        if _open(peer) and self.switch.learn(frame, peer, now):
+            peer.rx_bytes += len(frame)
+            self.to_tun.append(frame)
+
+    def frame_targets(self, frame: bytes, peers: Iterable[Peer], hub: Peer | None, now: float) -> list[Peer]:
+        """Who gets a frame of ours: the hub, or the one who has its destination, or all."""
+        if len(frame) < HEADER_LEN:
+            return []
+        if self._hub:
+            return [hub] if hub is not None else []
+        known = self.switch.find(frame, now)
+        return [peer for peer in ([known] if known is not None else peers) if _open(peer)]
+
+    def may_go(self, peer: Peer, packet: bytes, now: float) -> bool:
+        """Whether a packet of ours may go to a peer, or through it when it is a hub."""
+        access = peer.access
+        if peer.any_source:
+            owner = self.routes.owner(packets.destination_bytes(packet))
+            access = owner.access if owner is not None else None
+        return access is None or access.open or access.outbound(packet, now)
+
+    def forget(self, peer: Peer) -> None:
+        """The peer is gone."""
+        self.routes.remove(peer)
+        self.switch.forget(peer)
+
+    def _admits(self, peer: Peer, packet: bytes, now: float) -> bool:
+        if not peer.any_source:
+            return peer.admits(packet, now)
+        if not self._hub:
+            return False  # a coordination server has no business with packets
+        # Through a hub: the packet is from the member whose address it bears, so far as the hub can be believed.
+        owner = self.routes.owner(packets.source_bytes(packet))
+        return owner is None or owner.admits(packet, now)
+
+
+def _open(peer: Peer) -> bool:
+    # Rules speak of IP and a frame may be anything, so only members between whom all is allowed exchange frames.
+    return peer.access is None or peer.access.open
