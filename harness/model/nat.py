@@ -192,7 +192,14 @@ def _address_families(b: NatBehaviour) -> str:
     return ""
 
 
+def _one_daemon(b: NatBehaviour) -> str:
+    if (PortMappingProtocol.NAT_PMP in b.port_mapping) != (PortMappingProtocol.PCP in b.port_mapping):
+        return "port_mapping nat-pmp and pcp share one port and one switch of miniupnpd: name both or neither"
+    return ""
+
+
 _RULES = (
+    _one_daemon,
     _allocation_parameters,
     _router_without_nat,
     _nat_filters,

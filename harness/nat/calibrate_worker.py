@@ -14,7 +14,8 @@ from harness.lab.mounts import make_private
 from harness.lab.sandbox import run_as_init_check
 from harness.model.nat import NatBehaviour
 from harness.nat.cases import Case
-from harness.nat.ground import Ground
+from harness.nat.discovery_portmap import port_mapping_test
+from harness.nat.ground import GATEWAY, Ground
 from harness.nat.observation import Observation, differences
 from harness.nat.observe import observe_behaviour, observe_families, observe_lifetimes, observe_limits
 from harness.nat.wire import Wire
@@ -30,9 +31,12 @@ def try_case(ground: Ground, case: Case, seed: int) -> dict[str, object]:
     wrong: tuple[str, ...] = ()
     error = None
     try:
-        ground.router(case.behaviour, seed)
-        with Wire() as wire:
-            seen = _look(ground, wire, case, random.Random(seed))  # offsets, no secrets
+        router = ground.router(case.behaviour, seed)
+        try:
+            with Wire() as wire:
+                seen = _look(ground, wire, case, random.Random(seed))
+        finally:
+            router.stop_daemon()
         wrong = differences(case.behaviour, seen)
     except (OverlaybenchError, ValueError) as failure:
         error = str(failure)
@@ -54,7 +58,8 @@ def _look(ground: Ground, wire: Wire, case: Case, rng: random.Random) -> Observa
             return observe_limits(ground.field(wire))
         case "families":
             return observe_families(ground.field(wire), ground.field6(wire))
-    raise ValueError(f"no test of kind {case.kind}")
+        case "port-mapping":
+            return Observation(port_mapping=port_mapping_test(ground.field(wire), GATEWAY))
 
 
 def main() -> None:

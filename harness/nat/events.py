@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -16,6 +17,7 @@ from typing import Protocol
 from harness.errors import LabError
 from harness.lab.namespace import inside_network_of
 from harness.model.nat import NatBehaviour
+from harness.nat.portmap import start_miniupnpd
 from harness.nat.ports import RouterPorts
 from harness.nat.ruleset import render_ruleset, router_sysctls
 
@@ -43,12 +45,14 @@ class RunningRouter:
     ports: RouterPorts
     seed: int
     ruleset: str = ""
+    _mapping_daemon: subprocess.Popen[bytes] | None = None
 
     def load(self) -> None:
         """Make the router behave as declared, with empty tables.
 
         Raises:
             CommandFailed: nft refused the ruleset.
+            EnvironmentError_: the machine has no port mapping daemon, and the behaviour asks for one.
             LabError: the kernel refused a sysctl.
             ValueError: the router has too few addresses for its behaviour.
         """
@@ -56,6 +60,16 @@ class RunningRouter:
         self.node.check_output(["nft", "-f", "-"], stdin=self.ruleset)
         self.node.write_sysctls(router_sysctls(self.behaviour))
         flush_connections(self.node.pid)
+        self.stop_daemon()
+        if self.behaviour.port_mapping:
+            self._mapping_daemon = start_miniupnpd(self.node.pid, self.behaviour, self.ports)
+
+    def stop_daemon(self) -> None:
+        """End the port mapping daemon, if there is one."""
+        if self._mapping_daemon is not None:
+            self._mapping_daemon.kill()
+            self._mapping_daemon.wait()
+            self._mapping_daemon = None
 
     def reboot(self) -> None:
         """Lose all mappings and sessions. Raises as `load` does."""

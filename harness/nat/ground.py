@@ -17,6 +17,7 @@ from harness.nat.wire import Vantage, Wire
 _INTERNET, _LAN = "45.45.0.0/16", "10.45.0.0/24"
 WAN_ADDRESSES = ("45.45.1.1", "45.45.1.2")
 _PUBLIC = ("45.45.0.1", "45.45.0.2", "45.45.0.3")
+GATEWAY = "10.45.0.1"
 _INSIDE = ("10.45.0.2", "10.45.0.3")
 _INTERNET6, _LAN6 = "2a0e:45:0:1::", "2a0e:45:0:2::"
 _SYSCTLS6 = {
@@ -38,7 +39,7 @@ TOPOLOGY = Topology.model_validate(
             "r": {
                 "nat": "none",
                 "outside": {"on": "inet", "addresses": list(WAN_ADDRESSES)},
-                "inside": {"on": "lan", "address": "10.45.0.1"},
+                "inside": {"on": "lan", "address": GATEWAY},
             }
         },
         "members": ["h1", "h2"],

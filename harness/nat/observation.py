@@ -13,6 +13,7 @@ from harness.model.nat import (
     NatBehaviour,
     Pooling,
     PortAllocation,
+    PortMappingProtocol,
     Refresh,
     Unsolicited,
 )
@@ -47,6 +48,7 @@ class Observation:
     egress: Egress | None = None
     ipv4: bool | None = None
     ipv6_filtering: Filtering | None = None
+    port_mapping: tuple[PortMappingProtocol, ...] | None = None
     early_packet_ms: float | None = None  # how long a peer's first packet came before (late: negative) the inside's
 
     @property
@@ -94,6 +96,8 @@ def _compared(b: NatBehaviour, seen: Observation) -> Iterator[tuple[str, object,
     )
     for axis in same:
         yield axis, getattr(b, axis), getattr(seen, axis)
+    if seen.port_mapping is not None:
+        yield "port_mapping", sorted(b.port_mapping), sorted(seen.port_mapping)
     yield "session_cap", b.session_cap, seen.session_cap
     yield "tcp_mapping", b.mapping, seen.tcp_mapping
     yield "tcp_filtering", b.filtering, seen.tcp_filtering

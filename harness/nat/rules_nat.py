@@ -29,6 +29,9 @@ MAP_SIZE = 262144
 
 SEQUENCE_LENGTH = 24576
 
+# The tracking mark of flows that came in by a mapping of the table.
+_BY_MAPPING = "0x1"
+
 _ENDPOINT = "inet_proto . ipv4_addr . inet_service"
 _INTERNAL = "ct original ip saddr . ct original proto-src"
 _DESTINATION = {
@@ -207,7 +210,7 @@ def _translation(b: NatBehaviour, ports: RouterPorts, seed: int) -> Iterator[str
     inbound = []
     if b.filtering is not Filtering.APDF:
         guard = "meta l4proto . ip daddr . {p} dport . ip saddr @contacted " if b.filtering is Filtering.ADF else ""
-        inbound += to_mapping(f'iifname "{ports.wan}" ip daddr {{ {pool} }}', guard)
+        inbound += to_mapping(f'iifname "{ports.wan}" ip daddr {{ {pool} }} ct mark set {_BY_MAPPING}', guard)
     if b.hairpinning is not Hairpinning.OFF:
         inbound += to_mapping(f"iifname {quoted(ports.lans)} ip daddr {{ {pool} }}", "")
     yield from _chain("inbound", "nat hook prerouting priority dstnat", *inbound)
@@ -281,8 +284,11 @@ def _lifetimes(b: NatBehaviour, ports: RouterPorts) -> Iterator[str]:
             "filter hook forward priority filter - 1",
             f"{wan} ct status snat ct direction reply "
             "meta l4proto . ct reply ip daddr . ct reply proto-dst != @back drop",
-            f"{wan} ct status dnat ct direction original "
-            "meta l4proto . ct original ip daddr . ct original proto-dst != @back drop",
+            # Not what a host has asked for by a port mapping protocol: that has a lifetime of its own.
+            f"{wan} ct status dnat ct direction original ct mark {_BY_MAPPING} "
+            "meta l4proto . ct original ip daddr . ct original proto-dst != @back drop"
+            if b.filtering is not Filtering.APDF
+            else "",
         )
 
 

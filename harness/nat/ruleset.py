@@ -7,13 +7,14 @@ script's to flush (`harness/nat/events.py` does both).
 from __future__ import annotations
 
 from harness.model.nat import NatBehaviour
+from harness.nat import portmap
 from harness.nat.ports import RouterPorts
 from harness.nat.rules_filter import filter_table
 from harness.nat.rules_nat import nat_table
 
 __all__ = ["RouterPorts", "render_ruleset", "router_sysctls"]
 
-TABLES = ("ip nat_v4", "inet filter_router")
+TABLES = ("ip nat_v4", portmap.TABLE, "inet filter_router")
 
 
 def render_ruleset(behaviour: NatBehaviour, ports: RouterPorts, *, seed: int) -> str:
@@ -32,6 +33,8 @@ def render_ruleset(behaviour: NatBehaviour, ports: RouterPorts, *, seed: int) ->
         lines += [f"table {table}", f"delete table {table}"]
     if behaviour.translates:
         lines += ["table ip nat_v4 {", *nat_table(behaviour, ports, seed), "}"]
+    if behaviour.port_mapping:
+        lines += [f"table {portmap.TABLE} {{", *portmap.port_mapping_table(ports), "}"]
     lines += ["table inet filter_router {", *filter_table(behaviour, ports), "}"]
     return "\n".join(lines) + "\n"
 
