@@ -6,12 +6,15 @@ send to each other through the lighthouse alone, by never learning each other's 
 
 from __future__ import annotations
 
-import re
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 import yaml
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from harness.model.scenario import Mode, Verdict
 from harness.model.trial import Trial
@@ -32,6 +35,12 @@ from overlays.addressing import addresses_of, check_options, server_of
 
 NETWORK = IPv4Network("10.10.0.0/24")
 PORT = 4242
+_CONSOLE_PORT = 2222
+_SSH = (
+    *("ssh", "-F", "none", "-i", "ssh_user", "-p", str(_CONSOLE_PORT), "-o", "BatchMode=yes"),
+    *("-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "trial@127.0.0.1"),
+)
+_SSH_CLIENT = Requirement(program="ssh", install="apt-get install -y openssh-client", debian="openssh-client")
 
 
 class Nebula:
@@ -50,6 +59,7 @@ class Nebula:
         return (
             Requirement(program="nebula", install=install, debian="nebula", version_argv=("nebula", "-version")),
             Requirement(program="nebula-cert", install=install, debian="nebula"),
+            _SSH_CLIENT,
         )
 
     def render(self, trial: Trial) -> Deployment:
@@ -65,10 +75,15 @@ class Nebula:
             certify.append(Command(node=server, argv=(cert, "sign", "-name", node, self.address_flag, cidr, *out)))
             if node != server:
                 certify.append(Command(node=node, argv=("cp", f"../{server}/ca.crt", ".")))
-        files = [
-            File(node=node, path="config.yml", text=yaml.safe_dump(_config(trial, node, addresses), sort_keys=False))
-            for node in addresses
-        ]
+        user, host = _ssh_key(), _ssh_key()
+        files = []
+        for node in addresses:
+            config = _config(trial, node, addresses) | {"sshd": _console(user.public)}
+            files += [
+                File(node=node, path="config.yml", text=yaml.safe_dump(config, sort_keys=False)),
+                File(node=node, path="ssh_host", text=host.private),
+                File(node=node, path="ssh_user", text=user.private),
+            ]
         return Deployment(
             files=tuple(files),
             prepare=tuple(certify),
@@ -87,7 +102,7 @@ class Nebula:
                 for member in trial.topology.members
             },
             claims=tuple(
-                ClaimSource(name=f"nebula-{member}", node=member, service=f"nebula-{member}")
+                ClaimSource(name=f"nebula-{member}", node=member, argv=(*_SSH, "list-hostmap", "-json"))
                 for member in trial.topology.members
             ),
         )
@@ -97,15 +112,18 @@ class Nebula:
         return "peer-reflexive" if mode in ("mesh", "direct") else None
 
     def claimed_path(self, src: str, dst: str, evidence: Mapping[str, str]) -> Verdict | None:
-        """What `src` last logged of a handshake with `dst`: a UDP address, or none because it came through a relay."""
-        said = re.findall(
-            rf'msg="Handshake message received".* certName="?{dst}"? .*$',
-            evidence.get(f"nebula-{src}", ""),
-            re.MULTILINE,
-        )
-        if not said:
+        """What `src`'s host map, asked on its debug console, says of `dst`.
+
+        An entry has the relays through which the other is reached, and its own address once packets came from there.
+        """
+        try:
+            entries = json.loads(evidence.get(f"nebula-{src}", ""))
+        except ValueError:
             return None
-        return "relayed" if 'udpAddr="<nil>"' in said[-1] or "(relayed)" in said[-1] else "direct"
+        for entry in entries:
+            if (entry.get("cert") or {}).get("details", {}).get("name") == dst:
+                return "direct" if entry.get("currentRemote") else "relayed"
+        return None
 
 
 class NebulaGo(Nebula):
@@ -117,18 +135,42 @@ class NebulaGo(Nebula):
 
     def requirements(self) -> Sequence[Requirement]:
         """Two programs of one Go module, named apart from Debian's."""
-        return tuple(
+        packages = {"nebula-go": "nebula", "nebula-go-cert": "nebula-cert"}
+        builds = tuple(
             Requirement(
                 program=program,
                 install="overlaybench install nebula-go",
-                go=GoBuild(module=str(Path(__file__).parent / "go" / "nebula"), package=package),
+                go=GoBuild(
+                    module=str(Path(__file__).parent / "go" / "nebula"),
+                    package=f"github.com/slackhq/nebula/cmd/{package}",
+                ),
                 version_argv=(program, "-version"),
             )
-            for program, package in (
-                ("nebula-go", "github.com/slackhq/nebula/cmd/nebula"),
-                ("nebula-go-cert", "github.com/slackhq/nebula/cmd/nebula-cert"),
-            )
+            for program, package in packages.items()
         )
+        return (*builds, _SSH_CLIENT)
+
+
+@dataclass(frozen=True)
+class _SshKey:
+    private: str
+    public: str
+
+
+def _ssh_key() -> _SshKey:
+    key = Ed25519PrivateKey.generate()
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
+    return _SshKey(private, key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode())
+
+
+def _console(public_key: str) -> dict[str, object]:
+    """The debug console, the only way to ask a running Nebula for its paths."""
+    return {
+        "enabled": True,
+        "listen": f"127.0.0.1:{_CONSOLE_PORT}",
+        "host_key": "ssh_host",
+        "authorized_users": [{"user": "trial", "keys": [public_key]}],
+    }
 
 
 def _config(trial: Trial, node: str, addresses: Mapping[str, IPv4Address]) -> dict[str, object]:

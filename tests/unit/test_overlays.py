@@ -183,20 +183,19 @@ def test_tinc_claims_direct_only_where_udp_was_probed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "claim"),
+    ("remote", "claim"),
     [
-        ('msg="Handshake message received" certName=b udpAddr="45.45.2.1:4242" vpnIp=10.10.0.3', "direct"),
-        ('msg="Handshake message received" certName=b udpAddr="<nil>" vpnIp=10.10.0.3', "relayed"),
-        (
-            'msg="Handshake message received" vpnAddrs=[10.10.0.3] from="45.45.0.10:4242 (relayed)" certName=b x=1',
-            "relayed",
-        ),
-        ('msg="Handshake message received" vpnAddrs=[10.10.0.3] from=45.45.2.1:52449 certName=b x=1', "direct"),
-        ('msg="Handshake message received" certName=s udpAddr="45.45.0.10:4242" vpnIp=10.10.0.1', None),
+        ({"ip": "45.45.2.1", "port": 4242}, "direct"),  # 1.6
+        (None, "relayed"),
+        ("45.45.2.1:4242", "direct"),  # 1.11
+        ("", "relayed"),
     ],
 )
-def test_nebula_claims_what_its_last_handshake_used(line: str, claim: str | None) -> None:
-    assert Nebula().claimed_path("a", "b", {"nebula-a": line + "\n"}) == claim
+def test_nebula_claims_what_its_host_map_says(remote: object, claim: str) -> None:
+    entry = {"cert": {"details": {"name": "b"}}, "currentRemote": remote, "currentRelaysToMe": ["10.10.0.1"]}
+    assert Nebula().claimed_path("a", "b", {"nebula-a": json.dumps([entry])}) == claim
+    assert Nebula().claimed_path("a", "c", {"nebula-a": json.dumps([entry])}) is None
+    assert Nebula().claimed_path("a", "b", {"nebula-a": ""}) is None
 
 
 def test_tailscale_claims_what_its_status_says() -> None:
