@@ -10,7 +10,7 @@ required="nftables iproute2 iputils-ping iperf3 irtt mininet util-linux ethtool 
 subjects="openvpn wireguard-go wireguard-tools strongswan-charon strongswan-swanctl \
 libstrongswan-standard-plugins libcharon-extra-plugins tinc n2n nebula openssh-client coturn"
 # What `setup.sh test` gets besides: programs that only tests use.
-testing="bridge-utils coturn miniupnpd-nftables chromium wireguard-go wireguard-tools"
+testing="bridge-utils chromium wireguard-go wireguard-tools"
 
 stamp=".venv/.setup-$(cat setup.sh pyproject.toml constraints.txt setup.py harness/link/userlink/*.[ch] 2>/dev/null | sha256sum | cut -c1-16)"
 plain="$stamp"
