@@ -8,7 +8,7 @@ cd "$(dirname "$0")"
 required="nftables iproute2 iputils-ping iperf3 irtt mininet util-linux ethtool python3 python3-venv gcc libc6-dev make"
 # The subjects of the bundled scenarios; a distribution without one of them still gets the rest.
 subjects="openvpn wireguard-go wireguard-tools strongswan-charon strongswan-swanctl \
-libstrongswan-standard-plugins libcharon-extra-plugins tinc n2n nebula openssh-client coturn"
+libstrongswan-standard-plugins libcharon-extra-plugins tinc n2n nebula openssh-client coturn miniupnpd-nftables"
 # What `setup.sh test` gets besides: programs that only tests use.
 testing="bridge-utils chromium wireguard-go wireguard-tools"
 
