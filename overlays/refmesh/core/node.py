@@ -8,11 +8,19 @@ from typing import Any
 
 from overlays.refmesh.config import NodeConfig
 from overlays.refmesh.core import bulk, packets
-from overlays.refmesh.core.connectivity import PEER_REFLEXIVE, SERVER_REFLEXIVE, SILENCE_S, Path, PathFinder
+from overlays.refmesh.core.connectivity import (
+    PEER_REFLEXIVE,
+    PORT_MAPPED,
+    SERVER_REFLEXIVE,
+    SILENCE_S,
+    Path,
+    PathFinder,
+)
 from overlays.refmesh.core.dataplane import DataPlane
 from overlays.refmesh.core.directory import Directory
 from overlays.refmesh.core.lifetime import Lifetime
 from overlays.refmesh.core.peer import RETRY_S, Peer
+from overlays.refmesh.core.portmap import ROUTER_PORT, PortMapper
 from overlays.refmesh.core.puncher import Puncher, check_path, frame
 from overlays.refmesh.core.server_link import ServerLink
 from overlays.refmesh.core.tunnel import Input, Tunnel
@@ -46,6 +54,7 @@ class Node:
         self.directory = Directory(config.authority, certificate, unix_offset_s)
         self.local: list[tuple[str, str, int]] = []
         """Candidates of this machine as (kind, host, port); set them with `network_changed`."""
+        self.mappers: list[PortMapper] = []
         self._rng, self._unix_offset_s = rng, unix_offset_s
         self._direct = config.mode in ("mesh", "direct")
         self.lifetime = Lifetime()
@@ -77,9 +86,16 @@ class Node:
             link.start(now)
         self._wake(now)
 
-    def network_changed(self, local: Sequence[tuple[str, str, int]], now: float) -> None:
-        """This machine's addresses, now: tells the servers and checks all paths again."""
+    def network_changed(
+        self, local: Sequence[tuple[str, str, int]], now: float, routers: Sequence[tuple[str, str]] = ()
+    ) -> None:
+        """This machine's addresses, now: tells the servers and checks all paths again.
+
+        `routers`: pairs of a router's IPv4 address and ours towards it, to be asked for port mappings.
+        """
         self.local = list(local)
+        ports = {host: port for _, host, port in self.local}
+        self.mappers = [PortMapper(router, own, ports[own], self._rng) for router, own in routers if own in ports]
         self.puncher.reset()
         for link in self.links:
             link.greet(now)
@@ -104,6 +120,9 @@ class Node:
             return
         if messages.message_type(datagram) == messages.BULK:
             self._on_bulk((datagram,), path, now)
+            return
+        if source[1] == ROUTER_PORT and any(mapper.router == source for mapper in self.mappers):
+            self._on_router(datagram, source, now)
             return
         result = self.tunnel.receive(datagram, control.pack_endpoint(source), now)
         if isinstance(result, bytes):
@@ -232,6 +251,14 @@ class Node:
                 for other in self.links:
                     other.greet(now)
                     self._wake(now)
+
+    def _on_router(self, datagram: bytes, source: Endpoint, now: float) -> None:
+        for mapper in self.mappers:
+            if mapper.receive(datagram, source, now):
+                self.events.append(f"router {source[0]} maps {mapper.external}" if mapper.external else "mapping lost")
+                for link in self.links:
+                    link.greet(now)
+            self._wake(now)
 
     # --- punching
 
@@ -451,6 +478,8 @@ class Node:
 
     def tick(self, now: float) -> None:
         """Does what is due and sets the next deadline."""
+        for mapper in self.mappers if self._direct else ():
+            self.out.extend((request, mapper.router) for request in mapper.requests(now))
         for link in self.links:
             if link.deadline() <= now:
                 self._tick_link(link, now)
@@ -459,6 +488,7 @@ class Node:
                 self._tick_peer(peer, now)
         self.deadline = min(
             min((link.deadline() for link in self.links), default=math.inf),
+            min((mapper.deadline() for mapper in self.mappers if self._direct), default=math.inf),
             min((peer.due_s for peer in self.peers.values()), default=math.inf),
         )
 
@@ -572,6 +602,7 @@ class Node:
         if not self._direct:
             return []
         found: list[list[Any]] = [list(candidate) for candidate in self.local]
+        found += [[PORT_MAPPED, *mapper.external] for mapper in self.mappers if mapper.external is not None]
         for other in self.links:
             for endpoint in (other.mapped, other.seen_as if other is not link else None):
                 if endpoint is not None and all((host, port) != endpoint for _, host, port in found):

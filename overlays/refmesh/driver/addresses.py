@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import socket
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 
 _RTM_NEWADDR, _RTM_GETADDR, _NLMSG_DONE = 20, 22, 3
 _REQUEST_DUMP = 0x301
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
 _RTMGRP_LINK, _RTMGRP_IPV4_IFADDR, _RTMGRP_IPV4_ROUTE, _RTMGRP_IPV6_IFADDR = 0x1, 0x10, 0x40, 0x100
+_RTF_GATEWAY = 2
 _HEAD = struct.Struct("=IHHII")
 _IFADDR = struct.Struct("=BBBBI")
 _ATTRIBUTE = struct.Struct("=HH")
@@ -31,6 +34,19 @@ def local_addresses(but: str = "") -> list[str]:
             except OSError:
                 continue
             found.append(str(address))
+    return found
+
+
+def routers() -> list[tuple[str, str]]:
+    """The IPv4 default routers, each with the address of ours that packets to it have (no packet is sent)."""
+    found = []
+    for line in Path("/proc/net/route").read_text().splitlines()[1:]:
+        fields = line.split()
+        if len(fields) > 3 and fields[1] == "00000000" and int(fields[3], 16) & _RTF_GATEWAY:
+            router = socket.inet_ntoa(struct.pack("=I", int(fields[2], 16)))
+            with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+                probe.connect((router, 9))
+                found.append((router, str(probe.getsockname()[0])))
     return found
 
 

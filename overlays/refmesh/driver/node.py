@@ -90,7 +90,7 @@ class NodeDriver:
         """Works until SIGTERM or SIGINT."""
         loop, node = self.loop, self.node
         now = time.monotonic()
-        node.network_changed(self._local(), now)
+        node.network_changed(self._local(), now, self._routers())
         node.start(now)
         loop.add(self.tun.fd, self._on_tun)
         for sock in self.sockets.values():
@@ -238,9 +238,9 @@ class NodeDriver:
     def _on_change(self, now: float) -> None:
         addresses.drain(self._watch)
         local = self._local()
-        if local != self.node.local:
+        if local != self.node.local or self._routers() != [(m.router[0], m.own) for m in self.node.mappers]:
             log.info("the network has changed: %s", ", ".join(host for _, host, _ in local) or "no address")
-            self.node.network_changed(local, now)
+            self.node.network_changed(local, now, self._routers())
 
     def _after(self, now: float) -> None:
         node = self.node
@@ -271,6 +271,11 @@ class NodeDriver:
             for sock in (self.sockets.get(socket.AF_INET6 if ":" in host else socket.AF_INET),)
             if sock is not None and host not in {address.split("/")[0] for address in self.node.addresses}
         ]
+
+    def _routers(self) -> list[tuple[str, str]]:
+        if not self.config.port_mapping or self.config.mode not in ("mesh", "direct") or not self.config.servers:
+            return []
+        return addresses.routers()
 
     def _answer(self, request: dict[str, Any]) -> Any:
         now = time.monotonic()
