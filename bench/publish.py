@@ -17,7 +17,7 @@ from harness.report.html import write_report
 from harness.report.markup import to_markdown
 from harness.report.tables import overview, path_matrix
 from harness.report.verdict import verdict
-from harness.results.load import Results, load
+from harness.results.loading import Results, load
 from harness.results.store import RunFolder
 
 

@@ -27,7 +27,7 @@ from harness.report.html import write_report
 from harness.results.changes import Rule
 from harness.results.compare import compare
 from harness.results.frame import records_frame
-from harness.results.load import load
+from harness.results.loading import load
 from harness.results.statistics import medians, proportion
 from harness.results.store import RunFolder
 

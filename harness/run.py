@@ -171,7 +171,7 @@ def _conclude(folder: RunFolder, tally: Tally, before: int, planned: int, consol
     if done:
         from harness.report.html import write_report  # noqa: PLC0415  # matplotlib is slow to load
         from harness.report.terminal import print_results  # noqa: PLC0415
-        from harness.results.load import load  # noqa: PLC0415
+        from harness.results.loading import load  # noqa: PLC0415
 
         print_results(load(folder.path).records, Console())
         report = write_report(folder.path)

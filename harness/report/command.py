@@ -12,7 +12,7 @@ from harness.report.markup import to_latex, to_markdown
 from harness.report.plots.style import STYLES
 from harness.report.tables import overview, path_matrix
 from harness.results.flent import export
-from harness.results.load import load
+from harness.results.loading import load
 from harness.results.store import ResultFolderError
 
 _EPILOG = """\b

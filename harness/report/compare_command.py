@@ -12,7 +12,7 @@ from harness.report.comparison import to_json, to_summary, verdict_line
 from harness.report.comparison_page import write_comparison
 from harness.results.changes import Rule
 from harness.results.compare import compare
-from harness.results.load import Results, load
+from harness.results.loading import Results, load
 from harness.results.store import ResultFolderError
 
 _EPILOG = """\b

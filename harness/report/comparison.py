@@ -15,10 +15,10 @@ from harness.results.compare import Comparison
 from harness.results.metrics import metric_of
 
 _HEADER = (
-    *("subject", "metric", "base", "new", "change", "95 % interval"),
-    *("Cliff's delta", "p (Holm)", "pairs", "verdict"),
+    *("subject", "metric", "verdict", "change", "95 % interval", "base", "new"),
+    *("Cliff's delta", "p (Holm)", "pairs"),
 )
-_NUMERIC = frozenset(range(2, 9))
+_NUMERIC = frozenset(range(3, 10))
 
 
 def verdict_line(comparison: Comparison) -> str:
@@ -64,14 +64,14 @@ def changes_table(changes: Sequence[Change], title: str) -> TextTable:
         (
             change.subject,
             change.metric,
+            change.verdict,
+            change_text(change),
+            interval_text(change),
             number(change.base, change),
             number(change.new, change),
-            change_text(change),
-            f"[{number(change.low, change, sign=True)}, {number(change.high, change, sign=True)}]",
             f"{change.delta + 0.0:+.2f}",
             f"{change.p_corrected:.2g}",
             str(change.pairs),
-            change.verdict,
         )
         for change in changes
     ]
@@ -84,6 +84,13 @@ def change_text(change: Change) -> str:
     if metric_of(change.metric).estimator == "proportion" or not (math.isfinite(change.base) and change.base):
         return text
     return f"{text} ({100 * change.change / change.base:+.0f} %)" if abs(change.change) < 1e8 else text
+
+
+def interval_text(change: Change) -> str:
+    """The change's interval; a dash for one pair, which has none."""
+    if math.isnan(change.low):
+        return "-"
+    return f"[{number(change.low, change, sign=True)}, {number(change.high, change, sign=True)}]"
 
 
 def number(value: float, change: Change, *, sign: bool = False) -> str:

@@ -13,7 +13,7 @@ from harness.report.page import render
 from harness.results.changes import Change
 from harness.results.compare import Comparison
 from harness.results.files import write_atomically
-from harness.results.load import Results
+from harness.results.loading import Results
 from harness.results.metrics import metric_of
 
 # Bars reach this share of the baseline to either side; longer ones are cut, their numbers are not.

@@ -9,7 +9,7 @@ from typing import Any
 from harness.report.order import nat_key, subject_name
 from harness.report.tables import groups
 from harness.report.verdict import listed
-from harness.results.load import Results
+from harness.results.loading import Results
 
 _MACHINE = (
     ("cpu_model", "CPU"),

@@ -20,7 +20,7 @@ from harness.report.topology import Drawing, draw_topology
 from harness.report.verdict import verdict
 from harness.results.conditions import canonical_value, condition_labels
 from harness.results.files import write_atomically
-from harness.results.load import Results, load
+from harness.results.loading import Results, load
 from harness.results.samples import inside
 
 

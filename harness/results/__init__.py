@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from harness.results.load import Results
+    from harness.results.loading import Results
 
 
 def load(run_dir: Path | str) -> Results:
-    """Loads a result folder as pandas frames; see `harness.results.load.load`."""
+    """Loads a result folder as pandas frames; see `harness.results.loading.load`."""
     # Workers import the record from this package and must not wait for pandas.
-    from harness.results.load import load as load_folder  # noqa: PLC0415
+    from harness.results.loading import load as load_folder  # noqa: PLC0415
 
     return load_folder(run_dir)

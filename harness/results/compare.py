@@ -66,7 +66,7 @@ def compare(
     rule = rule or Rule()
     left_out = () if same_machine else tuple(sorted(MACHINE_BOUND))
     matching = match(base, new, frozenset(COMPARED) - frozenset(left_out))
-    wanted = [pair for pair in matching.pairs if not _empty_for_underlay(pair)]
+    wanted = _shortly_named([pair for pair in matching.pairs if not _empty_for_underlay(pair)])
     changes = [change_of(pair, rule) for pair in wanted]
     overall = [change_of(pair, rule) for pair in _pooled(wanted)]
     shift = shift_between(base, new, links_changed=bool(matching.changed))
@@ -78,6 +78,15 @@ def _unless_the_machine(change: Change, shift: Shift) -> Change:
     if change.verdict in {"regression", "improvement"} and shift.explains(change.metric, change.base, change.change):
         return replace(change, verdict="machine moved")
     return change
+
+
+def _shortly_named(pairs: Sequence[Paired]) -> list[Paired]:
+    """The pairs with those conditions left out of the subject's name that all share; overlay and mode always stay."""
+    if not pairs:
+        return []
+    columns = list(zip(*(pair.subject for pair in pairs), strict=True))
+    telling = [index for index, values in enumerate(columns) if index < 2 or len(set(values)) > 1]
+    return [replace(pair, subject=tuple(pair.subject[index] for index in telling)) for pair in pairs]
 
 
 def _pooled(pairs: Sequence[Paired]) -> list[Paired]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.results.load import Results
+from harness.results.loading import Results
 
 FORMAT_VERSION = 4
 STEP_S = 0.05

@@ -28,7 +28,7 @@ from harness.report.terminal import print_results
 from harness.report.topology import draw_topology
 from harness.report.verdict import verdict
 from harness.results.frame import records_frame
-from harness.results.load import load
+from harness.results.loading import load
 from harness.results.store import RunFolder
 from harness.results.trials import trials_frame
 
@@ -230,7 +230,7 @@ def test_flent_itself_reads_the_export(tmp_path: Path) -> None:
 def test_report_and_compare_import_nothing_of_the_lab() -> None:
     code = """
 import sys
-import harness.report.command, harness.report.compare_command, harness.results.load
+import harness.report.command, harness.report.compare_command, harness.results.loading
 lab = ["mininet", "pyroute2", "scapy", "overlays"]
 lab += ["harness." + part for part in ("lab", "model", "nat", "link", "probes")]
 bad = [name for name in sys.modules if any(name == one or name.startswith(one + ".") for one in lab)]

@@ -1,6 +1,8 @@
 """What the documents say is what the program does."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import matplotlib as mpl
@@ -48,3 +50,13 @@ def test_the_programs_of_the_analysis_page_run(tmp_path: Path, monkeypatch: pyte
     samples = names["run"].rtt_samples  # type: ignore[attr-defined]
     assert samples["sent_s"].min() == 0
     assert samples["rtt_ms"].isna().sum() == 72
+
+
+def test_the_way_in_stays_a_function_whatever_was_imported_before() -> None:
+    code = (
+        "import pkgutil, importlib, harness.results as r\n"
+        "[importlib.import_module('harness.results.' + m.name) for m in pkgutil.iter_modules(r.__path__)]\n"
+        "from harness.results import load\n"
+        "assert callable(load)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
