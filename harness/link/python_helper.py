@@ -172,7 +172,8 @@ class Helper:
         for link in self._links:
             for carrier in link.values():
                 self._receivers[carrier.receiver.fileno()] = carrier
-                carrier.way.epoch = time.monotonic_ns()
+                # What came before we were asked to carry anything has not waited for us.
+                carrier.way.epoch = carrier.latest_arrival = time.monotonic_ns()
                 self._epoll.register(carrier.receiver.fileno(), select.EPOLLIN)
         self._started = time.monotonic_ns()
 

@@ -61,6 +61,8 @@ const char *daemon_go(struct daemon *daemon)
                 return strerror(errno);
         }
         link->up.way.epoch = link->down.way.epoch = now;
+        /* What came before we were asked to carry anything has not waited for us. */
+        link->up.latest_arrival = link->down.latest_arrival = now;
     }
     daemon->carrying = true;
     daemon->started = now;
