@@ -6,7 +6,7 @@ import csv
 import json
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +14,21 @@ from harness.errors import OverlayError
 from harness.lab.process import Daemon
 from harness.model.scenario import LatencyProbe
 from harness.probes.measurement import Measurement, Target
+from harness.probes.oneway import oneway_figures
+from harness.probes.ordered import percentile
 
 _PORT = 2112
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One probe packet; `rtt_ms` is None when it was lost."""
+    """One probe packet; `rtt_ms` is None when it was lost. `there_ms` and `back_ms` are its one-way delays."""
 
     seq: int
     sent_s: float
     rtt_ms: float | None
+    there_ms: float | None = None
+    back_ms: float | None = None
 
 
 def sample_rtt(target: Target, probe: LatencyProbe) -> list[Sample]:
@@ -82,9 +86,14 @@ def parse_irtt(result: dict[str, Any]) -> list[Sample]:
     samples = []
     for trip in result.get("round_trips") or ():
         sent_s = trip["timestamps"]["client"]["send"]["wall"] / 1e9
-        rtt = trip["delay"].get("rtt")
-        samples.append(Sample(trip["seqno"], sent_s, None if trip["lost"] != "false" or rtt is None else rtt / 1e6))
+        delay = {} if trip["lost"] != "false" else trip["delay"]
+        rtt, there, back = (_ms(delay.get(key)) for key in ("rtt", "send", "receive"))
+        samples.append(Sample(trip["seqno"], sent_s, rtt, there, back))
     return samples
+
+
+def _ms(nanoseconds: int | None) -> float | None:
+    return None if nanoseconds is None else nanoseconds / 1e6
 
 
 def summarise_rtt(target: Target, samples: Sequence[Sample], underlay: Sequence[Sample] | None) -> list[Measurement]:
@@ -109,6 +118,11 @@ def summarise_rtt(target: Target, samples: Sequence[Sample], underlay: Sequence[
             *([figure("rtt_p99_ms", percentile(rtts, 99))] if len(rtts) >= 100 else []),
             figure("rtt_max_ms", rtts[-1]),
         ]
+    for src, dst, delays in (
+        (target.src, target.dst, [sample.there_ms for sample in samples]),
+        (target.dst, target.src, [sample.back_ms for sample in samples]),
+    ):
+        figures += [replace(figure(metric, value), src=src, dst=dst) for metric, value in oneway_figures(delays)]
     below = sorted(sample.rtt_ms for sample in underlay or () if sample.rtt_ms is not None)
     if rtts and below:
         figures += [
@@ -118,16 +132,10 @@ def summarise_rtt(target: Target, samples: Sequence[Sample], underlay: Sequence[
     return figures
 
 
-def percentile(ordered: Sequence[float], share: float) -> float:
-    """Nearest-rank percentile of an ordered, non-empty sequence."""
-    rank = max(1, -(-len(ordered) * share // 100))
-    return ordered[int(rank) - 1]
-
-
 def _write_csv(path: Path, samples: Sequence[Sample]) -> None:
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["seq", "sent_s", "rtt_ms"])
-        writer.writerows(
-            [one.seq, f"{one.sent_s:.9f}", "" if one.rtt_ms is None else f"{one.rtt_ms:.6f}"] for one in samples
-        )
+        writer.writerow(["seq", "sent_s", "rtt_ms", "there_ms", "back_ms"])
+        for one in samples:
+            delays = ("" if value is None else f"{value:.6f}" for value in (one.rtt_ms, one.there_ms, one.back_ms))
+            writer.writerow([one.seq, f"{one.sent_s:.9f}", *delays])

@@ -95,6 +95,30 @@ _LIST = (
         )
     ),
     Metric(
+        "owd_p50_ms",
+        "ms",
+        "One-way delay through the overlay, src to dst: median of the trial's samples.",
+        "RFC 7679",
+        better="lower",
+        min_absolute=0.1,
+    ),
+    Metric(
+        "ipdv_p50_ms",
+        "ms",
+        "Size of the difference in one-way delay between packets sent one after the other: median.",
+        "RFC 3393",
+        better="lower",
+        min_absolute=0.1,
+    ),
+    Metric(
+        "pdv_p99_ms",
+        "ms",
+        "One-way delay above the smallest of the trial, 99th percentile; from 100 packets on.",
+        "RFC 5481, RFC 8219",
+        better="lower",
+        min_absolute=0.2,
+    ),
+    Metric(
         "loss_ratio",
         "1",
         "Share of probes that got no answer.",

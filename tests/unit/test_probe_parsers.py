@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 
-from harness.probes.latency import parse_irtt, percentile
+from harness.probes.latency import parse_irtt
+from harness.probes.oneway import oneway_figures
+from harness.probes.ordered import percentile
 from harness.probes.throughput import parse_iperf3
 
 
@@ -39,3 +41,23 @@ def test_nearest_rank_percentiles() -> None:
 def test_iperf3_reads_what_the_receiver_got() -> None:
     end = {"sum_sent": {"bits_per_second": 2e9}, "sum_received": {"bits_per_second": 1.25e9}}
     assert parse_iperf3({"end": end}) == 1250.0
+
+
+def test_one_way_delays_come_with_the_round_trip() -> None:
+    one = trip(0, 1_500_000)
+    one["delay"] = {"rtt": 1_500_000, "send": 1_000_000, "receive": 400_000}
+    sample = parse_irtt({"round_trips": [one]})[0]
+    assert (sample.there_ms, sample.back_ms) == (1.0, 0.4)
+
+
+def test_delay_variation_skips_pairs_with_a_loss() -> None:
+    figures = dict(oneway_figures([10.0, 12.0, None, 20.0, 21.0]))
+    assert figures == {"owd_p50_ms": 16.0, "ipdv_p50_ms": 1.5}
+    assert dict(oneway_figures([None, None])) == {}
+    assert dict(oneway_figures([5.0])) == {"owd_p50_ms": 5.0}
+
+
+def test_pdv_is_above_the_smallest_and_needs_a_hundred_packets() -> None:
+    delays = [float(value) for value in range(1, 101)]
+    assert dict(oneway_figures(delays))["pdv_p99_ms"] == 98.0
+    assert "pdv_p99_ms" not in dict(oneway_figures(delays[:99]))
