@@ -45,14 +45,16 @@ class Workers:
 
     def __init__(self, label: str) -> None:
         self._label = label
+        self._starting = asyncio.Lock()
         self._socket: socket.socket | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._alive: dict[str, Worker] = {}
 
     async def start(self, name: str, folder: Path) -> Worker:
         """Start a worker on `folder`; its stderr goes to worker.log there."""
-        if self._socket is None:
-            await self._start_nursery()
+        async with self._starting:  # the first trials come all at once, and one nursery is for all of them
+            if self._socket is None:
+                await self._start_nursery()
         assert self._socket is not None
         stdin_read, stdin_write = os.pipe()
         stdout_read, stdout_write = os.pipe()
