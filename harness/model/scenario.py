@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 Mode = Literal["underlay", "mesh", "direct", "relay", "hub"]
 Verdict = Literal["direct", "relayed", "mixed", "none"]
+Expected = Literal["ok", "failed", "unsupported"]
 
 
 class _Strict(BaseModel):
@@ -38,7 +39,9 @@ def _as_use(value: Any) -> Any:
 class OverlayUse(_Strict):
     """In which modes an overlay runs, and its own options (checked by its adapter)."""
 
-    modes: Annotated[tuple[Mode, ...], BeforeValidator(_as_list)] = Field(min_length=1)
+    modes: Annotated[tuple[Mode, ...], BeforeValidator(_as_list, json_schema_input_type=Mode | tuple[Mode, ...])] = (
+        Field(min_length=1)
+    )
     options: dict[str, Any] = {}
 
 
@@ -104,6 +107,9 @@ class Probes(_Strict):
         return self
 
 
+ProbeName = Literal["path", "latency", "throughput"]
+
+
 def _as_probes(value: Any) -> Any:
     if isinstance(value, list) and all(isinstance(name, str) for name in value):
         return {name: {} for name in value}
@@ -119,8 +125,12 @@ class Expectation(_Strict):
     """
 
     when: dict[str, Any] = {}
-    path: Annotated[tuple[Verdict, ...], BeforeValidator(_as_list)] = ()
-    outcome: Annotated[tuple[Literal["ok", "failed", "unsupported"], ...], BeforeValidator(_as_list)] = ()
+    path: Annotated[
+        tuple[Verdict, ...], BeforeValidator(_as_list, json_schema_input_type=Verdict | tuple[Verdict, ...])
+    ] = ()
+    outcome: Annotated[
+        tuple[Expected, ...], BeforeValidator(_as_list, json_schema_input_type=Expected | tuple[Expected, ...])
+    ] = ()
     oracle: bool = False
 
     @model_validator(mode="after")
@@ -152,14 +162,23 @@ class Scenario(_Strict):
     """A scenario file: a topology, what is swept, which overlays in which modes, which probes, how often."""
 
     description: str
-    topology: Annotated[TopologyUse, BeforeValidator(_as_use)]
+    topology: Annotated[TopologyUse, BeforeValidator(_as_use, json_schema_input_type=str | TopologyUse)]
     params: dict[str, Any] = {}
     matrix: dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]] = {}
     pairs: Pairs | None = None
-    overlays: dict[str, Annotated[OverlayUse, BeforeValidator(_as_overlay_use)]] = Field(min_length=1)
-    probes: Annotated[Probes, BeforeValidator(_as_probes)]
+    overlays: dict[
+        str,
+        Annotated[
+            OverlayUse,
+            BeforeValidator(_as_overlay_use, json_schema_input_type=Mode | tuple[Mode, ...] | OverlayUse | None),
+        ],
+    ] = Field(min_length=1)
+    probes: Annotated[Probes, BeforeValidator(_as_probes, json_schema_input_type=tuple[ProbeName, ...] | Probes)]
     repeats: int = Field(default=1, ge=1, le=10_000)
     until: Until | None = None
     seed: int = Field(default=1, ge=0, lt=2**63)
     links: Literal["auto", "netem", "userlink"] = "auto"
-    expect: Annotated[tuple[Expectation, ...], BeforeValidator(_as_expectations)] = ()
+    expect: Annotated[
+        tuple[Expectation, ...],
+        BeforeValidator(_as_expectations, json_schema_input_type=Literal["oracle"] | tuple[Expectation, ...]),
+    ] = ()

@@ -1,0 +1,119 @@
+"""The scenario format as a JSON Schema for editors and as a page for people, both made from the models.
+
+python -m harness.model.reference      writes docs/scenario.schema.json and docs/scenario.md
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from harness.model.scenario import (
+    Expectation,
+    LatencyProbe,
+    OverlayUse,
+    Pairs,
+    PathProbe,
+    Probes,
+    Scenario,
+    ThroughputProbe,
+    TopologyUse,
+    Until,
+)
+
+_PARTS: tuple[tuple[str, type[BaseModel]], ...] = (
+    ("The file", Scenario),
+    ("`topology`", TopologyUse),
+    ("`pairs`", Pairs),
+    ("A value of `overlays`", OverlayUse),
+    ("`probes`", Probes),
+    ("`probes: path`", PathProbe),
+    ("`probes: latency`", LatencyProbe),
+    ("`probes: throughput`", ThroughputProbe),
+    ("`until`", Until),
+    ("An item of `expect`", Expectation),
+)
+
+_TITLES = {model.__name__: title.lower() for title, model in _PARTS}
+_WORDS = {"string": "text", "integer": "a whole number", "number": "a number", "boolean": "true or false"}
+
+_INTRODUCTION = """# Scenario files
+
+This page is made from the models by `python -m harness.model.reference`; a test keeps it true. `overlaybench check`
+says what is wrong with a file, line by line; `overlaybench list overlays`, `list topologies`, `list nats` and
+`list links` have the names that a scenario may use, and `overlaybench plan` shows the trials that come of it.
+
+An editor with a YAML language server completes and checks while you type when the first line is
+
+```yaml
+# yaml-language-server: $schema=PATH/docs/scenario.schema.json
+```
+"""
+
+
+def scenario_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a scenario file, short forms included."""
+    schema = Scenario.model_json_schema(mode="validation")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "overlaybench scenario"}
+
+
+def scenario_reference() -> str:
+    """The page: a table of keys for each part."""
+    schema = scenario_schema()
+    parts = [_INTRODUCTION]
+    for title, model in _PARTS:
+        found = schema if model is Scenario else schema["$defs"][model.__name__]
+        parts.append(f"## {title}\n\n{inspect.getdoc(model)}\n\n{_table(found)}")
+    return "\n".join(parts)
+
+
+def _table(schema: dict[str, Any]) -> str:
+    rows = ["| Key | Value | Default |", "|---|---|---|"]
+    for key, field in schema["properties"].items():
+        default = "**required**" if key in schema.get("required", ()) else f"`{json.dumps(field.get('default'))}`"
+        rows.append(f"| `{key}` | {_type(field)} | {default} |")
+    return "\n".join(rows) + "\n"
+
+
+def _type(field: dict[str, Any]) -> str:
+    """What a value may be, in words."""
+    if "$ref" in field:
+        return f"a mapping, see {_TITLES[field['$ref'].rsplit('/', 1)[1]]}"
+    if "anyOf" in field:
+        words = [_type(choice) for choice in field["anyOf"] if choice.get("type") != "null"]
+        nothing = ["nothing"] if len(words) < len(field["anyOf"]) else []
+        return ", or ".join(dict.fromkeys([*words, *nothing]))
+    if "enum" in field or "const" in field:
+        return " ".join(f"`{value}`" for value in field.get("enum") or [field["const"]])
+    return _container(field) or _WORDS.get(str(field.get("type")), "any value") + _limits(field)
+
+
+def _container(field: dict[str, Any]) -> str:
+    if field.get("type") == "array":
+        items = field.get("items")
+        return f"a list of {_type(items)}" if items else "a list"
+    if field.get("type") == "object":
+        inner = field.get("additionalProperties")
+        return f"a mapping of names to {_type(inner)}" if isinstance(inner, dict) and inner else "a mapping"
+    return ""
+
+
+def _limits(field: dict[str, Any]) -> str:
+    signs = (("minimum", ">="), ("exclusiveMinimum", ">"), ("maximum", "<="), ("exclusiveMaximum", "<"))
+    limits = [f"{sign} {field[name]:g}" for name, sign in signs if name in field and field[name] < 2**53]
+    return f", {' and '.join(limits)}" if limits else ""
+
+
+def main() -> None:
+    """Writes both files."""
+    docs = Path(__file__).resolve().parents[2] / "docs"
+    (docs / "scenario.schema.json").write_text(json.dumps(scenario_schema(), indent=1) + "\n", encoding="utf-8")
+    (docs / "scenario.md").write_text(scenario_reference(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
