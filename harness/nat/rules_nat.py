@@ -175,10 +175,12 @@ def _candidates(b: NatBehaviour, ports: RouterPorts, seed: int) -> Iterator[str]
             *attempts,
             'counter drop comment "no free port"',
         )
-    first = "ct state new ct status & confirmed == 0"
-    rules = []
+    # Writing to a datagram without checksum would give it a wrong one (RFC 768 allows none), so none is put back.
+    rules = ["udp checksum 0 meta mark set 0x1"]
     for where in _outward(b, ports):
-        rules += [f"{first} {where} meta l4proto {protocol} jump new_{protocol}" for protocol in ("udp", "tcp")]
+        first = f"{where} ct state new ct status & (confirmed | snat) == 0"
+        rules += [f"{first} meta l4proto {protocol} jump new_{protocol}" for protocol in ("udp", "tcp")]
+    rules += ["meta mark 0x1 udp checksum set 0", "meta mark set 0"]
     yield from _chain("allocate", "filter hook postrouting priority srcnat - 1", *rules)
 
 

@@ -11,6 +11,7 @@ import os
 import random
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -31,6 +32,8 @@ from harness.nat.observe import answers, observe_behaviour
 from harness.nat.ports import RouterPorts, port_blocks
 from harness.nat.simulated import Endpoint, Packet, SimulatedNat
 from harness.nat.wire import Wire
+
+SO_NO_CHECK = 11  # asm-generic/socket.h
 
 
 def in_sandbox(name: str, *arguments: Any, timeout_s: float = 100.0) -> Any:
@@ -85,6 +88,21 @@ def events(ground: Ground) -> dict[str, Any]:
         seen["new behaviour"] = discovery.mapping_test(field).short
         seen["new behaviour, old flow"] = field.mapped(bound) != moved
     return seen
+
+
+def without_checksum(ground: Ground, alias: str) -> list[bool]:
+    """Whether datagrams without a UDP checksum, which RFC 768 allows, are answered: the first one and the next."""
+    ground.router(parse_nat(alias), 1)
+    with Wire() as wire:
+        field = ground.field(wire)
+        bound = field.open()
+        bound.setsockopt(socket.SOL_SOCKET, SO_NO_CHECK, 1)
+        answered = []
+        for _ in range(2):
+            ask = field.send(bound)
+            wire.pump(lambda ask=ask: ask.answer is not None, 0.5)  # type: ignore[misc]
+            answered.append(ask.answer is not None)
+        return answered
 
 
 Step = tuple[str, int, int]  # what ("out" or "in" or "hairpin"), which inside socket, which remote or mapping

@@ -59,6 +59,11 @@ def test_events_do_what_they_say() -> None:
     }
 
 
+@pytest.mark.parametrize("alias", ["none", "port-restricted", "symmetric", "cgn"])
+def test_datagrams_without_checksum_pass(alias: str) -> None:
+    assert in_sandbox("without_checksum", alias) == [True, True]
+
+
 def _sequence(seed: int, length: int = 40) -> list[tuple[str, int, int]]:
     rng = random.Random(seed)
     kinds = ["out"] * 3 + ["in"] * 4 + ["hairpin"] * 2

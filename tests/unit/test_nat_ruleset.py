@@ -1,0 +1,82 @@
+"""Rulesets and what they are made from, as text; what they do is the lab tests' matter."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from harness.model.nat import ALIASES, parse_nat
+from harness.nat.cases import all_cases
+from harness.nat.ports import RouterPorts, port_blocks
+from harness.nat.ruleset import render_ruleset, router_sysctls
+
+PORTS = RouterPorts("r-eth0", ("45.45.1.1", "45.45.1.2"), ("r-eth1",), ("10.0.0.0/24",))
+
+
+def test_a_ruleset_depends_on_nothing_but_its_arguments() -> None:
+    for alias in ALIASES.values():
+        assert render_ruleset(alias.behaviour, PORTS, seed=3) == render_ruleset(alias.behaviour, PORTS, seed=3)
+    sequential = parse_nat("symmetric-sequential")
+    assert render_ruleset(sequential, PORTS, seed=3) != render_ruleset(sequential, PORTS, seed=4)
+
+
+def test_tables_bear_the_promised_names_and_replace_what_was_there() -> None:
+    for alias in ALIASES.values():
+        text = render_ruleset(alias.behaviour, PORTS, seed=1)
+        opened = re.findall(r"^table (\w+) (\w+) {$", text, re.MULTILINE)
+        assert opened
+        for family, name in opened:
+            assert name.startswith(("nat_", "filter_"))
+            assert text.index(f"delete table {family} {name}\n") < text.index(f"table {family} {name} {{")
+
+
+def test_nothing_is_dropped_for_lack_of_a_tracking_entry() -> None:
+    """What the harness leaves untracked for its baseline must pass every router but one that forwards no such family."""
+    for alias in ALIASES.values():
+        text = render_ruleset(alias.behaviour, PORTS, seed=1)
+        forward = text[text.index("chain forward {\n\t\ttype filter hook forward priority filter;") :].splitlines()
+        assert forward[2].strip() == "ct state untracked accept"
+
+
+def test_a_plain_router_has_no_nat_table_and_filters_nothing() -> None:
+    text = render_ruleset(parse_nat("none"), PORTS, seed=1)
+    assert "nat_v4 {" not in text
+    assert "ct state new drop" not in text
+
+
+def test_sysctls_carry_the_lifetimes() -> None:
+    settings = router_sysctls(parse_nat({"alias": "full-cone", "udp_lifetime_s": 42}))
+    assert settings["net.netfilter.nf_conntrack_udp_timeout_stream"] == "42"
+    assert settings["net.ipv4.ip_forward"] == "1"
+    assert router_sysctls(parse_nat("ipv6-only"))["net.ipv4.ip_forward"] == "0"
+    assert router_sysctls(parse_nat("dual-stack"))["net.ipv6.conf.all.forwarding"] == "1"
+
+
+def test_port_blocks_never_overlap_and_fill_one_address_after_the_other() -> None:
+    behaviour = parse_nat({"alias": "cgn", "pool_size": 2})
+    blocks = port_blocks(behaviour, PORTS)
+    assert len(blocks) == 2 * (64512 // 512)
+    used = [(block.address, port) for block in blocks for port in range(block.first, block.first + block.size)]
+    assert len(used) == len(set(used))
+    assert min(port for _, port in used) == 1024
+    assert [block.subscriber for block in blocks[:2]] == ["10.0.0.1", "10.0.0.2"]
+
+
+def test_what_a_router_has_too_few_addresses_for_is_refused() -> None:
+    with pytest.raises(ValueError, match="pool_size 3"):
+        render_ruleset(parse_nat({"alias": "symmetric", "pool_size": 3}), PORTS, seed=1)
+    crowd = RouterPorts(
+        "w", ("45.45.1.1",), ("l",), ("10.0.0.0/16",), tuple(f"10.0.{n // 250}.{n % 250}" for n in range(200))
+    )
+    with pytest.raises(ValueError, match="need 2 external addresses"):
+        render_ruleset(parse_nat("cgn"), crowd, seed=1)
+
+
+def test_calibration_covers_every_combination_that_the_model_allows() -> None:
+    cases = all_cases()
+    assert len({case.name for case in cases}) == len(cases) > 600
+    triples = {(c.behaviour.mapping, c.behaviour.filtering, c.behaviour.port_allocation) for c in cases}
+    assert len([triple for triple in triples if triple[0] != "none"]) == 36
+    covered = {alias for alias in ALIASES if any(case.name.split(":")[0] == alias for case in cases)}
+    assert covered == set(ALIASES)
