@@ -78,7 +78,7 @@ def test_no_more_than_a_thousand_tries_a_second() -> None:
     inbound = nat.inbound
     nat.inbound = lambda packet, now: (arrivals.append(now), inbound(packet, now))[1]  # type: ignore[method-assign]
     world.run(10.0)
-    assert len(arrivals) > 100
+    assert len(arrivals) > 50
     busiest = max(sum(start <= at < start + 1.0 for at in arrivals) for start in arrivals[::20])
     assert busiest <= 1100
 

@@ -34,12 +34,13 @@ HOST, SERVER_REFLEXIVE, PEER_REFLEXIVE, PORT_MAPPED, PREDICTED, RELAYED = (
 MAX_CANDIDATES = 24
 MAX_BURSTS = 128
 LOST_AFTER = 3
-RETRY_MIN_S = 0.25
+RETRY_MIN_S = 0.3
 SILENCE_S = 1.0
 BETTER_BY = 0.8
 """A path replaces one of its kind when its round trip is this fraction of the other's, or less."""
-_PACE = ((0.5, 0.05), (3.0, 0.1), (10.0, 0.5), (60.0, 2.0), (math.inf, 30.0))
-"""Age of a check in seconds up to which it is repeated every so many seconds; RFC 8445's Ta is 50 ms."""
+_PACE = ((0.15, 0.05), (0.5, 0.1), (3.0, 0.5), (10.0, 1.0), (60.0, 5.0), (math.inf, 30.0))
+"""Age of a check in seconds up to which it is repeated every so many seconds; RFC 8445's Ta is 50 ms. A PING that comes
+in is answered by a check at once, so the side that is ready later sets the time, not this."""
 
 
 class Path(NamedTuple):
@@ -173,11 +174,11 @@ class PathFinder:
             if check.path == self.best or not check.path.direct:
                 check.due_s = min(check.due_s, now)
 
-    def due(self, now: float) -> list[tuple[Path, bytes]]:
-        """The PINGs to send now, as path and transaction."""
-        pings = []
+    def due(self, now: float, limit: int = MAX_CANDIDATES) -> list[tuple[Path, bytes]]:
+        """The PINGs to send now, as path and transaction; at most `limit`, the others stay due."""
+        pings: list[tuple[Path, bytes]] = []
         for check in list(self.checks.values()):
-            if now < check.due_s:
+            if now < check.due_s or len(pings) >= limit:
                 continue
             if check.path.local and not check.valid and check.unanswered >= LOST_AFTER:
                 # Its socket was opened for one try and is closed, or about to be.
@@ -210,7 +211,7 @@ class PathFinder:
 
     def _pace(self, check: Check, now: float) -> float:
         if check.valid:
-            return max(RETRY_MIN_S, min(1.0, 2 * check.rtt_s))
+            return float(max(RETRY_MIN_S, min(1.0, 2 * check.rtt_s)) * 1.5 ** min(check.unanswered - 1, 4))
         if not check.path.direct:
             return 1.0 if check.unanswered < 10 else 15.0
         age_s = now - check.since_s

@@ -19,7 +19,8 @@ from overlays.refmesh.core.connectivity import (
 from overlays.refmesh.core.dataplane import DataPlane
 from overlays.refmesh.core.directory import Directory
 from overlays.refmesh.core.lifetime import Lifetime
-from overlays.refmesh.core.peer import RETRY_S, Peer
+from overlays.refmesh.core.pacer import Pacer
+from overlays.refmesh.core.peer import DIRECT_RETRY_S, RETRY_S, Peer
 from overlays.refmesh.core.portmap import ROUTER_PORT, PortMapper
 from overlays.refmesh.core.puncher import Puncher, check_path, frame
 from overlays.refmesh.core.server_link import ServerLink
@@ -34,6 +35,8 @@ DEFER_S = 0.3
 """The side with the higher key leaves the first handshake to the other for so long, when a relay carries it."""
 MAX_PEERS = 4096
 LOOK_S = 5.0
+CHECKS_PER_S, CHECKS_BURST = 100.0, 50
+"""Checks to all peers together: what many peers at once would ask for must not drown a small machine."""
 UDP_PROBE_S = 30.0
 """How often a node that had to take TLS sees whether UDP works again."""
 
@@ -58,6 +61,7 @@ class Node:
         self._rng, self._unix_offset_s = rng, unix_offset_s
         self._direct = config.mode in ("mesh", "direct")
         self.lifetime = Lifetime()
+        self._checks = Pacer(CHECKS_PER_S, CHECKS_BURST)
         self._flags = control.READS_BULK if config.framing == "auto" and config.layer == "l3" else 0
         self.puncher = Puncher(rng, self._send_fresh, lambda peer: self.tunnel.static.public < peer.session.remote)
         self._own = frozenset(packets.packed_host(address) for address in self.addresses)
@@ -380,7 +384,8 @@ class Node:
         finder = PathFinder(
             self._rng, direct=self._direct, relayed=self.config.mode in ("mesh", "relay"), lifetime=self.lifetime
         )
-        session = self.tunnel.add(certificate.key, retry_s=RETRY_S)
+        retry_s = DIRECT_RETRY_S if self.config.mode == "direct" else RETRY_S
+        session = self.tunnel.add(certificate.key, retry_s=retry_s)
         peer = Peer(certificate.name, session, hosts, finder=finder, certificate=certificate)
         peer.access = self.directory.access_to(certificate)
         self.peers[certificate.key] = peer
@@ -531,10 +536,11 @@ class Node:
                 best = finder.checks.get(peer.path) if peer.path is not None else None
                 if best is None or not best.unanswered:
                     finder.suspect(now)
-            for path, transaction in finder.due(now):
+            for path, transaction in finder.due(now, self._checks.available(now)):
+                self._checks.take()
                 self._send_sealed(peer, control.frame(control.PING, transaction, self._flags), path, now)
             self._use(peer, finder.best, now)
-            due_s = min(session.deadline(), finder.deadline())
+            due_s = min(session.deadline(), max(finder.deadline(), self._checks.next_s(now)))
         if finder is not None and not peer.hub_servers:
             self._punch(peer, finder, now)
             due_s = min(due_s, self.puncher.deadline(peer))

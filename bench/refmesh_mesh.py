@@ -1,0 +1,127 @@
+"""Many refmesh nodes in one lab: how soon all pairs have a direct path, and what they cost when idle.
+
+    python bench/refmesh_mesh.py [--nodes 50] [--json]
+
+All hosts are on one bridge. Times count from the start of the first daemon; Python's own start is in them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from harness.lab.namespace import hold_namespace, netlink_inside, release_namespaces
+from harness.lab.sandbox import sandbox_argv
+from overlays.refmesh.driver.status import ask
+from overlays.refmesh.errors import MachineError
+from overlays.refmesh.network import Site, make_network, to_yaml
+
+REFMESH = (sys.executable, "-m", "overlays.refmesh.cli")
+IDLE_S = 10.0
+DEADLINE_S = 60.0
+_TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+
+
+def _attach(name: str, pid: int, number: int) -> None:
+    subprocess.run(
+        ["ip", "link", "add", f"v{name}", "master", "br0", "type", "veth", "peer", "name", "eth0", "netns", str(pid)],
+        check=True,
+    )
+    subprocess.run(["ip", "link", "set", f"v{name}", "up"], check=True)
+    with netlink_inside(pid) as netlink:
+        index = netlink.link_lookup(ifname="eth0")[0]
+        netlink.addr("add", index=index, address=f"45.9.{number // 250}.{number % 250 + 1}", prefixlen=16)
+        netlink.link("set", index=index, state="up")
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) * _TICK_S
+
+
+def _rss_mib(pid: int) -> float:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def _paths(folder: Path, names: list[str]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for name in names:
+        try:
+            peers = ask(folder / f"{name}.sock", {})["peers"]
+        except MachineError:
+            continue
+        for peer in peers:
+            counts[peer["path"]] = counts.get(peer["path"], 0) + 1
+    return counts
+
+
+def _inside(nodes: int) -> dict[str, Any]:
+    names = [f"n{i}" for i in range(nodes)]
+    hosts = {name: hold_namespace(name) for name in ["s", *names]}
+    daemons: dict[str, subprocess.Popen[bytes]] = {}
+    folder = Path(tempfile.mkdtemp(prefix="mesh-"))
+    try:
+        subprocess.run(["ip", "link", "add", "br0", "type", "bridge"], check=True)
+        subprocess.run(["ip", "link", "set", "br0", "up"], check=True)
+        for number, (name, pid) in enumerate(hosts.items()):
+            _attach(name, pid, number)
+        network = make_network(names, [Site("s", "45.9.0.1")])
+        configs = {name: network.node_config(name, interface="rm0", status_socket=f"{name}.sock") for name in names}
+        configs["s"] = network.server_config("s", status_socket="s.sock")
+        started = time.monotonic()
+        for name, pid in hosts.items():
+            (folder / f"{name}.yaml").write_text(to_yaml(configs[name]))
+            command = "server" if name == "s" else "up"
+            argv = ["nsenter", "-t", str(pid), "-n", "--", *REFMESH, command, "-c", str(folder / f"{name}.yaml")]
+            daemons[name] = subprocess.Popen(argv, stderr=(folder / f"{name}.log").open("wb"))
+        wanted, counts = nodes * (nodes - 1), dict[str, int]()
+        while counts.get("direct", 0) < wanted and time.monotonic() - started < DEADLINE_S:
+            time.sleep(0.5)
+            counts = _paths(folder, names)
+        took_s = time.monotonic() - started
+        time.sleep(5.0)
+        before = {name: _cpu_s(daemon.pid) for name, daemon in daemons.items()}
+        time.sleep(IDLE_S)
+        idle = {name: (_cpu_s(daemon.pid) - before[name]) / IDLE_S for name, daemon in daemons.items()}
+        rss = {name: _rss_mib(daemon.pid) for name, daemon in daemons.items()}
+        return {
+            "nodes": nodes,
+            "pairs": wanted // 2,
+            "paths": counts,
+            "all_direct_s": round(took_s, 2),
+            "idle_core_share_max": round(max(idle[name] for name in names), 4),
+            "idle_core_share_mean": round(sum(idle[name] for name in names) / nodes, 4),
+            "rss_mib_max": round(max(rss[name] for name in names), 1),
+            "server_rss_mib": round(rss["s"], 1),
+            "load": os.getloadavg()[0],
+        }
+    finally:
+        for daemon in daemons.values():
+            daemon.kill()
+            daemon.wait()
+        release_namespaces(list(hosts.values()))
+
+
+def main() -> None:
+    """Goes into a sandbox of its own, measures there, prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--nodes", type=int, default=50)
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if not options.inside:
+        command = [sys.executable, str(Path(__file__).resolve()), *sys.argv[1:], "--inside"]
+        raise SystemExit(subprocess.run(sandbox_argv(command), check=False).returncode)
+    result = _inside(options.nodes)
+    print(json.dumps(result, indent=2) if options.json else "\n".join(f"{k:<22} {v}" for k, v in result.items()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+"""A token bucket without a clock."""
+
+from __future__ import annotations
+
+
+class Pacer:
+    """So many events a second, and so many at once."""
+
+    def __init__(self, per_s: float, burst: int) -> None:
+        self._per_s, self._burst = per_s, burst
+        self._tokens = float(burst)
+        self._seen_s = 0.0
+
+    def available(self, now: float) -> int:
+        """How many events may happen now."""
+        self._tokens = min(self._burst, self._tokens + max(0.0, now - self._seen_s) * self._per_s)
+        self._seen_s = now
+        return int(self._tokens)
+
+    def take(self) -> None:
+        """One has happened."""
+        self._tokens -= 1
+
+    def next_s(self, now: float) -> float:
+        """When the next one may happen: now, or as soon as there is a token again."""
+        return now if self._tokens >= 1 else now + (1 - self._tokens) / self._per_s
