@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.errors import LabNotAsDeclared
+from harness.errors import LabError, LabNotAsDeclared
 from harness.lab.network import Lab
 from harness.link.check import PathObserved, PathToCheck, require_paths
 from harness.model.link import LinkProfile
@@ -54,23 +54,23 @@ def check_nats(lab: Lab) -> dict[str, str]:
         router = lab.topology.routers[name]
         inside, outside = router.inside[0], router.outside
         links = (inside.link, outside.link)
-        for attempt in (1, 2):
-            if attempt == 2:  # the first observers are gone, and the router still knows where they were
-                lab.nodes[name].check_output(["ip", "neigh", "flush", "all"])
-            seen = check_router(
-                running,
-                inside=_segment(lab.topology, inside.on),
-                inside_gateway=str(inside.addresses[0]),
-                outside=_segment(lab.topology, outside.on),
-                rtt_ms=sum(link.base_rtt_ms for link in links),
-                lossy=any(way.loss is not None for link in links for way in (link.up, link.down)),
-            )
+        for attempts_left in (1, 0):
             try:
+                seen = check_router(
+                    running,
+                    inside=_segment(lab.topology, inside.on),
+                    inside_gateway=str(inside.addresses[0]),
+                    outside=_segment(lab.topology, outside.on),
+                    rtt_ms=sum(link.base_rtt_ms for link in links),
+                    lossy=any(way.loss is not None for link in links for way in (link.up, link.down)),
+                )
                 require_as_declared(name, running, seen)
                 break
-            except LabNotAsDeclared:
-                if attempt == 2:
+            except (LabError, LabNotAsDeclared):
+                if not attempts_left:
                     raise
+                # The observers are gone, and the router still knows where they were.
+                lab.nodes[name].check_output(["ip", "neigh", "flush", "all"])
         observed[name] = seen.label
     return observed
 

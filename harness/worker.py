@@ -30,7 +30,7 @@ from harness.overlay.search_path import search_path
 from harness.probes.cost import moved_bytes, summarise_cost, usage_by_node
 from harness.probes.latency import sample_rtt, summarise_rtt
 from harness.probes.measurement import Measurement, Target
-from harness.probes.path import measure_path
+from harness.probes.path import measure_paths
 from harness.probes.throughput import measure_throughput, summarise_throughput
 
 
@@ -94,7 +94,8 @@ class TrialRun:
         if self.lab.links is None:
             return
         account = self.lab.links.accounting()
-        (self.folder / "links.json").write_text(json.dumps(account.as_dict(), indent=1))
+        said = {**account.as_dict(), "applied": self.lab.links.applied}
+        (self.folder / "links.json").write_text(json.dumps(said, indent=1))
         lateness_us = account.lateness_us(0.99)
         if lateness_us is not None:
             self._measured("lab", "link_lateness_p99_us", "us", lateness_us)
@@ -106,6 +107,7 @@ class TrialRun:
         started = time.monotonic()
         self.lab.start()
         self._measured("lab", "lab_start_s", "s", time.monotonic() - started)
+        (self.folder / "offloads.json").write_text(json.dumps(self.lab.read_offloads(), indent=1))
         for name, router in self.lab.routers.items():
             (self.folder / f"{name}.nft").write_text(router.ruleset)
         counters.install(self.lab.watched_ports())
@@ -156,8 +158,7 @@ class TrialRun:
         probe = self.trial.probes.path
         assert probe is not None
         since = self.overlay.running_since()
-        for target in self._targets():
-            self.measurements += measure_path(target, probe, tap, since)
+        self.measurements += measure_paths(self._targets(), probe, tap, since)
         self.claims = self.overlay.claims()
         self.overlay.check_alive()
 

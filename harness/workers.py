@@ -3,41 +3,68 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
 import sys
 from pathlib import Path
 
-# A worker's report holds whole logs of daemons.
-_LONGEST_LINE = 64 * 1024 * 1024
 _GRANTED = b"granted\n"
 
 
 class Worker:
-    """One worker: lines from it, turns for it, and its end as a future of its exit status."""
+    """One worker: lines from it, turns for it, and its end as a future of its exit status.
 
-    def __init__(self, nursery: Workers, name: str, lines: asyncio.StreamReader, stdin: int) -> None:
+    The pipe is read by hand: asyncio's own pipe transport, collected while its end of file is under way, takes the
+    reader away from whoever has been given the same descriptor since.
+    """
+
+    def __init__(self, nursery: Workers, name: str, stdin: int, stdout: int) -> None:
         self._nursery = nursery
         self._name = name
-        self._lines = lines
         self._stdin = stdin
-        self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._stdout: int | None = stdout
+        self._partial = b""
+        self._lines: asyncio.Queue[bytes] = asyncio.Queue()
+        self._loop = asyncio.get_running_loop()
+        self.ended: asyncio.Future[int] = self._loop.create_future()
+        os.set_blocking(stdout, False)
+        self._loop.add_reader(stdout, self._readable)
 
     async def line(self) -> bytes:
         """The next line; empty when the worker has closed its stdout."""
-        return await self._lines.readline()
+        return await self._lines.get()
 
     def grant(self) -> None:
-        """Let it go on with the turn that it asked for."""
-        os.write(self._stdin, _GRANTED)
+        """Let it go on with the turn that it asked for; one that has died meanwhile is found out by its next line."""
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._stdin, _GRANTED)
 
     async def end(self) -> None:
         """Kill it if it still runs, and wait until it is gone."""
         if not self.ended.done():
             self._nursery.kill(self._name)
         await self.ended
+        self._close_stdout()
         os.close(self._stdin)
+
+    def _readable(self) -> None:
+        assert self._stdout is not None
+        chunk = os.read(self._stdout, 1 << 20)
+        if not chunk:
+            self._close_stdout()
+            self._lines.put_nowait(b"")
+            return
+        *whole, self._partial = (self._partial + chunk).split(b"\n")
+        for line in whole:
+            self._lines.put_nowait(line + b"\n")
+
+    def _close_stdout(self) -> None:
+        if self._stdout is not None:
+            self._loop.remove_reader(self._stdout)
+            os.close(self._stdout)
+            self._stdout = None
 
 
 class Workers:
@@ -58,13 +85,8 @@ class Workers:
         assert self._socket is not None
         stdin_read, stdin_write = os.pipe()
         stdout_read, stdout_write = os.pipe()
-        loop = asyncio.get_running_loop()
-        lines = asyncio.StreamReader(limit=_LONGEST_LINE)
-        await loop.connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(lines), os.fdopen(stdout_read, "rb", buffering=0)
-        )
         log = os.open(folder / "worker.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-        worker = self._alive[name] = Worker(self, name, lines, stdin_write)
+        worker = self._alive[name] = Worker(self, name, stdin_write, stdout_read)
         request = json.dumps({"start": name, "folder": str(folder.resolve())}).encode()
         try:
             socket.send_fds(self._socket, [request], [stdin_read, stdout_write, log])

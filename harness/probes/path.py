@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from harness.lab import counters
 from harness.lab.process import Daemon
@@ -19,62 +19,100 @@ _CHECK_EVERY_S = 0.02
 _PUNCHES = ("mesh", "direct")
 
 
-def measure_path(target: Target, probe: PathProbe, tap: Tap, running_since: float) -> Iterator[Measurement]:
-    """Ping until the path is what the mode can hope for, then judge a burst.
+def measure_paths(targets: Sequence[Target], probe: PathProbe, tap: Tap, running_since: float) -> Iterator[Measurement]:
+    """Ping over all pairs at once until each path is what the mode can hope for, then judge a burst of each.
 
     Args:
-        tap: watches the ports of both members since before the daemons started.
-        running_since: Unix time at which both daemons ran; times count from here, the deadline too.
+        tap: watches the ports of all members since before the daemons started.
+        running_since: Unix time at which the daemons ran; times count from here, the deadline too.
     """
-    evidence = target.evidence("ping.log")
     deadline = running_since + probe.deadline_s
-    front, other = front_of(target.lab.topology, target.src), front_of(target.lab.topology, target.dst)
-    pinger = _pinger(target, probe)
-    connected_at = direct_at = None
-    verdict: Verdict = "none"
-    judged_at = 0.0
+    watches = [_Watch(target, probe, tap, deadline) for target in targets]
     try:
-        while time.time() < deadline and (connected_at is None or (target.mode in _PUNCHES and verdict != "direct")):
+        while time.time() < deadline and sum(watch.settled() for watch in watches) < len(watches):
             time.sleep(_CHECK_EVERY_S)  # both sources are logs that grow; nobody announces "direct"
-            if connected_at is None and (reply := _REPLY.search(pinger.text)):
-                connected_at = float(reply.group(1))
-            if connected_at is not None and target.mode in _PUNCHES:
-                seen = [one for one in tap.seen(target.lab.port_of(target.src)) if one.t > judged_at]
-                direct_at = first_direct_s(seen, front, other, probe.payload_bytes)
-                if direct_at is not None:
-                    # An overlay's own probes may be of the ping's size; only a burst proves that traffic has moved.
-                    verdict, judged_at = judge_burst(target, probe), time.time()
     finally:
-        pinger.stop()
-    if connected_at is not None and connected_at > deadline:
-        connected_at = None
-    if connected_at is None:
-        verdict = "none"
-    elif verdict != "direct":
-        verdict = judge_burst(target, probe)
-    punched = direct_at is not None and verdict == "direct"
-    failed = connected_at is None
-    error = f"no overlay packet was answered within {probe.deadline_s:g} s" if failed else None
+        for watch in watches:
+            watch.stop()
+    for watch in watches:
+        yield from watch.conclude(running_since)
 
-    def figure(metric: str, unit: str, value: float | None) -> Measurement:
-        return Measurement(
-            probe="path",
-            metric=metric,
-            unit=unit,
-            value=value,
-            src=target.src,
-            dst=target.dst,
-            outcome="failed" if failed else "ok",
-            path=verdict,
-            evidence=str(evidence),
-            error=error,
-        )
 
-    yield figure("connect_success", "1", 0.0 if failed else 1.0)
-    yield figure("time_to_connect_s", "s", _after(connected_at, running_since))
-    if target.mode in _PUNCHES:
-        yield figure("hole_punch_success", "1", float(punched))
-        yield figure("time_to_direct_s", "s", _after(direct_at if punched else None, running_since))
+class _Watch:
+    """One pair's pings, and what has been seen of them so far."""
+
+    def __init__(self, target: Target, probe: PathProbe, tap: Tap, deadline: float) -> None:
+        self._target, self._probe, self._tap, self._deadline = target, probe, tap, deadline
+        topology = target.lab.topology
+        self._front, self._other = front_of(topology, target.src), front_of(topology, target.dst)
+        self._port = target.lab.port_of(target.src)
+        self._pinger = _pinger(target, probe)
+        self._connected_at: float | None = None
+        self._direct_at: float | None = None
+        self._verdict: Verdict = "none"
+        self._judged_at = 0.0
+
+    def settled(self) -> bool:
+        """Look; True once nothing more is to be hoped for. The pings stop then."""
+        if self._connected_at is None and (reply := _REPLY.search(self._pinger.text)):
+            self._connected_at = float(reply.group(1))
+        punches = self._target.mode in _PUNCHES
+        if self._connected_at is not None and punches and self._direct_at is None:
+            seen = [one for one in self._tap.seen(self._port) if one.t > self._judged_at]
+            self._direct_at = first_direct_s(seen, self._front, self._other, self._probe.payload_bytes)
+        done = self._connected_at is not None and (self._direct_at is not None or not punches)
+        if done:
+            self._pinger.stop()
+        return done
+
+    def stop(self) -> None:
+        """End the pings."""
+        self._pinger.stop()
+
+    def conclude(self, running_since: float) -> Iterator[Measurement]:
+        """Judge a burst and say what came out."""
+        target, probe = self._target, self._probe
+        failed = self._connected_at is None or self._connected_at > self._deadline
+        verdict: Verdict = "none" if failed else self._judge()
+        punched = self._direct_at is not None and verdict == "direct"
+        error = f"no overlay packet was answered within {probe.deadline_s:g} s" if failed else None
+
+        def figure(metric: str, unit: str, value: float | None) -> Measurement:
+            return Measurement(
+                probe="path",
+                metric=metric,
+                unit=unit,
+                value=value,
+                src=target.src,
+                dst=target.dst,
+                outcome="failed" if failed else "ok",
+                path=verdict,
+                evidence=str(target.evidence("ping.log")),
+                error=error,
+            )
+
+        yield figure("connect_success", "1", 0.0 if failed else 1.0)
+        yield figure("time_to_connect_s", "s", None if failed else _after(self._connected_at, running_since))
+        if target.mode in _PUNCHES:
+            yield figure("hole_punch_success", "1", float(punched))
+            yield figure("time_to_direct_s", "s", _after(self._direct_at if punched else None, running_since))
+
+    def _judge(self) -> Verdict:
+        """A burst alone proves that traffic has moved: an overlay's own probes may be of the ping's size.
+
+        Where it has not, the pair goes on pinging until it has or the time is over. All other pairs are silent by now.
+        """
+        verdict = judge_burst(self._target, self._probe)
+        while verdict != "direct" and self._target.mode in _PUNCHES and self._direct_at is not None:
+            self._direct_at, self._judged_at = None, time.time()
+            self._pinger = _pinger(self._target, self._probe)
+            try:
+                while time.time() < self._deadline and not self.settled():
+                    time.sleep(_CHECK_EVERY_S)
+            finally:
+                self._pinger.stop()
+            verdict = judge_burst(self._target, self._probe)
+        return verdict
 
 
 def judge_burst(target: Target, probe: PathProbe) -> Verdict:

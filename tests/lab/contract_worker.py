@@ -29,7 +29,7 @@ from harness.lab.tap import Tap
 from harness.messages import Job
 from harness.overlay.search_path import search_path
 from harness.probes.measurement import Target
-from harness.probes.path import judge_burst, measure_path
+from harness.probes.path import judge_burst, measure_paths
 
 BULK_BYTES = 10_000_000
 PORT = 7001
@@ -58,7 +58,7 @@ def check(job: Job, folder: Path) -> dict[str, Any]:
     overlay.start()
     seen["ready_s"] = time.monotonic() - began
     there = _target(job, lab, folder, a, b)
-    for one in measure_path(there, probe, tap, overlay.running_since()):
+    for one in measure_paths([there], probe, tap, overlay.running_since()):
         seen[one.metric] = one.value
         seen["path"] = one.path
     tap.close()

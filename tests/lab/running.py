@@ -61,8 +61,8 @@ def machine_state() -> dict[str, object]:
     }
 
 
-def processes_naming(text: str) -> list[str]:
-    """Command lines of living processes that contain `text`."""
+def processes_naming(text: str) -> list[int]:
+    """Pids of living processes whose command lines contain `text`, the oldest first."""
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
@@ -72,5 +72,5 @@ def processes_naming(text: str) -> list[str]:
         except OSError:
             continue
         if text in line:
-            found.append(line)
-    return found
+            found.append(int(entry.name))
+    return sorted(found)

@@ -186,6 +186,26 @@ def test_killed_leaves_nothing_and_resumes(tmp_path: Path, number: signal.Signal
     assert sorted(ends) == ["refmesh_mesh_r1", "refmesh_relay_r1", "underlay_r1"]
 
 
+def test_workers_that_are_killed_cost_their_own_trials_only(tmp_path: Path) -> None:
+    """The process that forks the workers dies in the middle: its trial is our error, the rest still runs."""
+    scenario = tmp_path / "paths.yaml"
+    scenario.write_text(PATH_ONLY)
+    out = tmp_path / "run"
+    argv = [*OVERLAYBENCH, "run", str(scenario), "--out", str(out), "--jobs", "1"]
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not list(out.glob("trials/*/nodes/*")):
+        time.sleep(0.02)
+    nursery = processes_naming(f"harness.nursery {out}")[0]
+    os.kill(nursery, signal.SIGKILL)
+    _, said = process.communicate(timeout=90)
+    assert process.returncode == 4
+    assert "the worker ended with status -9" in said
+    outcomes = sorted(line["outcome"] for line in records(out) if line["probe"] == "trial")
+    assert outcomes == ["error", "ok", "ok"]
+    assert processes_naming(str(out)) == []
+
+
 def test_resume_refuses_another_scenario(tmp_path: Path) -> None:
     scenario = tmp_path / "paths.yaml"
     scenario.write_text(PATH_ONLY)
