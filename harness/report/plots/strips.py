@@ -55,7 +55,9 @@ def strip_plot(
                 )
             axes.plot([np.median(values)] * 2, [place - 0.36, place + 0.36], color=INK, linewidth=1.6, zorder=4)
         axes.set_yticks(range(len(subjects)), [subject_name(*subject) for subject, _ in subjects])
-        axes.set(ylim=(len(subjects) - 0.5, -0.5), xlim=(0, None))
+        axes.set(ylim=(len(subjects) - 0.5, -0.5))
+        if (as_floats(data[metric]) >= 0).all():
+            axes.set_xlim(0, None)
         fit_x(axes, as_floats(data[metric]), label)
         axes.grid(visible=False, axis="y")
 
