@@ -139,7 +139,7 @@ def _limits() -> Iterator[Case]:
 
 def _families() -> Iterator[Case]:
     return _possible(
-        _case("families", mapping=m, filtering=f, ipv4=ipv4, ipv6_filtering=six)
+        _case("families", mapping=m, filtering=f, ipv4=ipv4, ipv6_filtering=six, unsolicited=unsolicited)
         for m, f, ipv4 in (
             (Mapping.NONE, Filtering.NONE, False),
             (Mapping.NONE, Filtering.NONE, True),
@@ -147,4 +147,5 @@ def _families() -> Iterator[Case]:
             (Mapping.APDM, Filtering.APDF, True),
         )
         for six in (None, *Filtering)
+        for unsolicited in (Unsolicited.DROP, Unsolicited.REJECT)
     )

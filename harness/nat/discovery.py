@@ -146,7 +146,8 @@ class Allocation:
         self.addresses = len({external.address for _, external in pairs})
         steps = Counter(later - earlier for earlier, later in pairwise(ports))
         self.step, count = steps.most_common(1)[0] if steps else (0, 0)
-        if all(inside == external.port for inside, external in pairs):
+        # A preserved port may be taken already, by a mapping that had to be given a random one.
+        if sum(inside == external.port for inside, external in pairs) > 0.75 * len(pairs):
             self.kind = PortAllocation.PRESERVING
         elif count >= len(ports) - 2 and self.step > 0:  # the sequence may wrap once
             self.kind = PortAllocation.SEQUENTIAL

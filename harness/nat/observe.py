@@ -123,12 +123,12 @@ def observe_families(ipv4: Field, ipv6: Field) -> Observation:
     Raises:
         LabError: a test of a family that passes failed.
     """
-    filtering = None
+    filtering = unsolicited = None
     if answers(ipv6):
         filtering = discovery.filtering_test(ipv6)
         if filtering is not Filtering.NONE:
-            discovery.unsolicited_test(ipv6, translates=False)
-    return Observation(ipv4=answers(ipv4), ipv6_filtering=filtering)
+            unsolicited = discovery.unsolicited_test(ipv6, translates=False)
+    return Observation(ipv4=answers(ipv4), ipv6_filtering=filtering, unsolicited=unsolicited)
 
 
 def answers(field: Field, patience_s: float = 0.4) -> bool:

@@ -73,6 +73,7 @@ def test_what_fits_no_behaviour_is_an_error(ports: tuple[int, ...]) -> None:
     ("ports", "kind"),
     [
         (range(20000, 20024), PortAllocation.PRESERVING),
+        ([*range(20000, 20010), 61000, *range(20011, 20024)], PortAllocation.PRESERVING),
         (range(30000, 30024), PortAllocation.SEQUENTIAL),
         (range(30000, 30096, 4), PortAllocation.SEQUENTIAL),
         ([30000 + n * n * 37 % 512 for n in range(24)], PortAllocation.BLOCK),
