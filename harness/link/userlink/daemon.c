@@ -15,7 +15,7 @@
 
 #define EVENTS 64
 /* One part in so many of the time may be spun away, and so much may be saved up for a busy moment. */
-#define SPIN_SHARE 10
+#define SPIN_SHARE 20
 #define SPIN_SAVINGS_NS 20000000
 #define LOAD_WINDOW_NS 250000000
 
@@ -148,7 +148,7 @@ static void learn_wake(struct daemon *daemon, int64_t asked, int64_t woken)
     daemon->wake_ns += late > daemon->wake_ns ? (late - daemon->wake_ns) / 2 : (late - daemon->wake_ns) / 64;
 }
 
-/* Spinning buys punctuality with processor time that the lab's nodes may need: it gets a tenth of one processor. */
+/* Spinning buys punctuality with processor time that the lab's nodes may need: it gets a twentieth of one processor. */
 static bool may_spin(struct daemon *daemon, int64_t now)
 {
     daemon->spin_budget += (now - daemon->budget_at) / SPIN_SHARE;
