@@ -192,7 +192,10 @@ def _hub(trial: Trial, addresses: Mapping[str, IPv4Address]) -> dict[str, str]:
 
 
 def _mediated(trial: Trial, addresses: Mapping[str, IPv4Address]) -> dict[str, str]:
-    """A mediation connection a member, and one through it to every other; of each pair the later member begins."""
+    """A mediation connection a member, and one through it to every other.
+
+    Both of a pair begin: a member's answer may overtake the server's, and strongSwan then drops that attempt for good.
+    """
     server = server_of(trial)
     members = [node for node in addresses if node != server]
     texts = {server: ""}
@@ -205,7 +208,7 @@ def _mediated(trial: Trial, addresses: Mapping[str, IPv4Address]) -> dict[str, s
                 name=f"to-{peer}",
                 local=f"{addresses[member]}/32",
                 remote=f"{addresses[peer]}/32",
-                start="start" if members.index(member) > members.index(peer) else "none",
+                start="start",
             )
             mediation = f"      mediated_by = med\n      mediation_peer = {_id(peer)}\n"
             texts[member] += _connection(f"to-{peer}", mediation, _ends(member, peer), child)

@@ -120,7 +120,7 @@ class Daemon:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, number)
 
-    def stop(self, grace_s: float = 1.0) -> None:
+    def stop(self, grace_s: float = 3.0) -> None:
         """SIGTERM, then SIGKILL to its whole session; safe to call twice."""
         if self.alive:
             self.send(signal.SIGTERM)

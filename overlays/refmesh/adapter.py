@@ -106,11 +106,13 @@ class RefmeshAdapter:
             status = json.loads(evidence.get(f"status-{src}", ""))
         except ValueError:
             return None
+        if status.get("mode") == "hub":
+            return "relayed"
         for peer in status.get("peers", ()):
             if peer.get("name") == dst:
                 path = peer.get("path")
                 return path if path in ("direct", "relayed", "none") else None
-        return "relayed" if status.get("mode") == "hub" else None
+        return None
 
 
 def _framing(options: Mapping[str, Any]) -> dict[str, Any]:

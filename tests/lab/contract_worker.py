@@ -27,6 +27,7 @@ from harness.lab.process import Daemon
 from harness.lab.sandbox import sandbox_argv
 from harness.lab.tap import Tap
 from harness.messages import Job
+from harness.overlay.registry import load_overlay
 from harness.overlay.search_path import search_path
 from harness.probes.measurement import Target
 from harness.probes.path import judge_burst, measure_paths
@@ -74,7 +75,7 @@ def check(job: Job, folder: Path) -> dict[str, Any]:
         seen["answered_without_server"] = _answered(lab, folder, a, deployment.endpoints[b].address, count=60)
         seen["path_without_server"] = judge_burst(there, probe)
     overlay.stop()
-    seen["statuses"] = {name: daemon.status for name, daemon in overlay.daemons.items()}
+    seen["statuses"] = {name: [daemon.where, daemon.status] for name, daemon in overlay.daemons.items()}
     lab.stop()
     return seen
 
@@ -123,7 +124,7 @@ def _multicast(lab: Lab, folder: Path, sender: str, receiver: str, job: Job) -> 
     ear = _helper(lab, folder, receiver, "--hear", ends[receiver].address)
     assert ear.wait_for_line("listening", 10), ear.tail
     mouth = _helper(lab, folder, sender, "--call", ends[sender].address)
-    heard = ear.wait_for_line("heard", 2.0)
+    heard = ear.wait_for_line("heard", 10.0 if load_overlay(job.trial.overlay).layer == "L2" else 1.0)
     for helper in (mouth, ear):
         helper.stop()
     return heard
