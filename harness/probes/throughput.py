@@ -57,12 +57,18 @@ def _one_way(target: Target, probe: ThroughputProbe, server: Daemon, backward: b
         raise OverlayError(
             f"iperf3 {target.src} to {target.dst_address}: {_reason(client.text) or server.tail.strip()}"
         )
-    return parse_iperf3(json.loads(client.text))
+    measured = parse_iperf3(json.loads(client.text))
+    if measured is None:
+        raise OverlayError(
+            f"iperf3 {target.src} to {target.dst_address}: the receiver's figures never came: {_reason(client.text)}"
+        )
+    return measured
 
 
-def parse_iperf3(result: dict[str, Any]) -> float:
-    """Mbit/s that the receiving side counted, over the measured seconds."""
-    return float(result["end"]["sum_received"]["bits_per_second"]) / 1e6
+def parse_iperf3(result: dict[str, Any]) -> float | None:
+    """Mbit/s that the receiving side counted, over the measured seconds; None when its figures were lost on the way."""
+    received = result.get("end", {}).get("sum_received")
+    return None if received is None else float(received["bits_per_second"]) / 1e6
 
 
 def _reason(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Runs in a sandbox: packets that scapy makes pass a veth pair; what tap and counters saw of them goes to stdout as JSON."""
+"""Runs in a sandbox: packets that scapy makes pass a veth pair; what tap and counters saw goes to stdout as JSON."""
 
 from __future__ import annotations
 

@@ -43,6 +43,10 @@ def test_iperf3_reads_what_the_receiver_got() -> None:
     assert parse_iperf3({"end": end}) == 1250.0
 
 
+def test_iperf3_whose_results_were_lost_is_no_figure() -> None:
+    assert parse_iperf3({"end": {}, "error": "unable to receive results"}) is None
+
+
 def test_one_way_delays_come_with_the_round_trip() -> None:
     one = trip(0, 1_500_000)
     one["delay"] = {"rtt": 1_500_000, "send": 1_000_000, "receive": 400_000}
