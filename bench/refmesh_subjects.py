@@ -19,7 +19,7 @@ REFMESH = (sys.executable, "-m", "overlays.refmesh.cli")
 
 @dataclass(frozen=True)
 class Subject:
-    """`prepare(folder)` writes files and returns (host, argv) of each daemon in order; `target` is b's inner address."""
+    """`prepare(folder)` writes files and returns (host, argv) of each daemon; `target` is b's inner address."""
 
     name: str
     program: str
@@ -103,7 +103,8 @@ def _nebula(folder: Path) -> Sequence[tuple[str, Sequence[str]]]:
             f"lighthouse: {{am_lighthouse: {str(name == 'b').lower()}, "
             f"hosts: [{'' if name == 'b' else repr('10.50.0.2')}]}}\n"
             f"listen: {{host: 0.0.0.0, port: 4242}}\ntun: {{dev: vpn0}}\n"
-            "firewall: {outbound: [{port: any, proto: any, host: any}], inbound: [{port: any, proto: any, host: any}]}\n"
+            "firewall: {outbound: [{port: any, proto: any, host: any}], "
+            "inbound: [{port: any, proto: any, host: any}]}\n"
         )
     return [(name, ("nebula", "-config", str(folder / f"{name}.yml"))) for name in ("b", "a")]
 

@@ -27,10 +27,13 @@ from typing import Any
 from overlays.refmesh.wire.control import MAX_BODY
 
 HELLO_INTERVAL_S = 20.0
-HELLO_RETRY_S = (0.2, 0.4, 0.8, 1.0)
-HELLO_LOST_AFTER = 4
+HELLO_RETRY_S = (0.2, 0.4, 0.8, 1.6)
+HELLO_LOST_AFTER = 5
 OFFLINE_AFTER_S = 70.0
 UPDATE_RETRY_S = 0.3
+UPDATE_RETRY_MAX_S = 5.0
+GATHER_S = 0.01
+"""News wait so long for more of it: when fifty nodes start at once, one UPDATE tells of many."""
 MAX_CANDIDATES_TOLD = 12
 POLICY_PART = 900
 """Characters of a network document in one entry."""
@@ -40,37 +43,40 @@ class Log:
     """The server's directory as a log of entries with revisions."""
 
     def __init__(self) -> None:
-        self._entries: dict[str, tuple[int, dict[str, Any]]] = {}
+        self._entries: dict[str, tuple[int, str]] = {}
         self.revision = 0
 
     def put(self, key: str, entry: dict[str, Any]) -> bool:
         """Adds or replaces an entry; False, and no new revision, when it says the same as before."""
-        if key in self._entries and self._entries[key][1] == entry:
+        text = json.dumps(entry, separators=(",", ":"))
+        if key in self._entries and self._entries[key][1] == text:
             return False
         self._entries.pop(key, None)
         self.revision += 1
         # A dict keeps the order of insertion, so the log stays sorted by revision.
-        self._entries[key] = (self.revision, entry)
+        self._entries[key] = (self.revision, text)
         return True
 
     def drop(self, key: str) -> None:
         """Removes an entry; those who have it keep it."""
         self._entries.pop(key, None)
 
-    def batches(self, after: int) -> Iterator[tuple[int, int, list[dict[str, Any]]]]:
-        """Everything newer than revision `after`, as (from, to, entries) that each fit into a datagram."""
-        start, entries, size = after, list[dict[str, Any]](), 0
-        for revision, entry in self._entries.values():
+    def batches(self, after: int) -> Iterator[tuple[int, int, str]]:
+        """Everything newer than revision `after`, as (from, to, entries as JSON) that each fit into a datagram."""
+        newer: list[tuple[int, str]] = []
+        for revision, text in reversed(self._entries.values()):
             if revision <= after:
-                continue
-            length = len(json.dumps(entry, separators=(",", ":"))) + 1
-            if entries and size + length > MAX_BODY - 200:
-                yield start, revision - 1, entries
+                break
+            newer.append((revision, text))
+        start, entries, size = after, list[str](), 0
+        for revision, text in reversed(newer):
+            if entries and size + len(text) + 1 > MAX_BODY - 200:
+                yield start, revision - 1, ",".join(entries)
                 start, entries, size = revision - 1, [], 0
-            entries.append(entry)
-            size += length
+            entries.append(text)
+            size += len(text) + 1
         if entries or start < self.revision:
-            yield start, self.revision, entries
+            yield start, self.revision, ",".join(entries)
 
 
 class PolicyParts:

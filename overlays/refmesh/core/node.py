@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,6 +36,8 @@ DEFER_S = 0.3
 """The side with the higher key leaves the first handshake to the other for so long, when a relay carries it."""
 MAX_PEERS = 4096
 LOOK_S = 5.0
+HOLD_S, HELD_PACKETS = 2.0, 64
+"""A packet for nobody known waits so long: its destination may be about to be told of by a server."""
 CHECKS_PER_S, CHECKS_BURST = 100.0, 50
 """Checks to all peers together: what many peers at once would ask for must not drown a small machine."""
 UDP_PROBE_S = 30.0
@@ -61,6 +64,7 @@ class Node:
         self._rng, self._unix_offset_s = rng, unix_offset_s
         self._direct = config.mode in ("mesh", "direct")
         self.lifetime = Lifetime()
+        self._held: deque[tuple[float, bytes]] = deque(maxlen=HELD_PACKETS)
         self._checks = Pacer(CHECKS_PER_S, CHECKS_BURST)
         self._flags = control.READS_BULK if config.framing == "auto" and config.layer == "l3" else 0
         self.puncher = Puncher(rng, self._send_fresh, lambda peer: self.tunnel.static.public < peer.session.remote)
@@ -317,6 +321,12 @@ class Node:
             for other in self.links:
                 if other is not link:
                     other.greet(now)
+        self._take_entries(link, entries, now)
+        if self._held:
+            self._release_held(now)
+        self._wake(link.deadline())
+
+    def _take_entries(self, link: ServerLink, entries: Sequence[dict[str, Any]], now: float) -> None:
         for entry in entries:
             try:
                 if "policy" in entry:
@@ -327,7 +337,6 @@ class Node:
                     self._on_entry(link, entry, now)
             except CredentialError as error:
                 self.events.append(f"{link.entry.name} told us of a member that we refuse: {error}")
-        self._wake(link.deadline())
 
     def set_policy(self, text: str) -> None:
         """Takes a network document if it is the authority's and newer than ours; CredentialError when it is not."""
@@ -417,6 +426,15 @@ class Node:
         peer = self.plane.routes.find(packets.destination_bytes(batch[0]))
         if peer is not None:
             self._send(peer, batch, now)
+        else:
+            self._held.extend((now + HOLD_S, packet) for packet in batch)
+
+    def _release_held(self, now: float) -> None:
+        """Sends what was meant for somebody who has become known only now."""
+        held = [packet for until_s, packet in self._held if until_s > now]
+        self._held.clear()
+        for packet in held:
+            self.from_tun((packet,), now)
 
     def _send(self, peer: Peer, batch: Sequence[bytes], now: float) -> None:
         sealed = self.sealed(peer, batch, now)

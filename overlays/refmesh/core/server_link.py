@@ -5,7 +5,7 @@
 | down | due | introduction and handshake initiation; again after 0.25 s, slower with time |
 | down | session established | HELLO |
 | greeting | UPDATE that answers | up: its relay can be used |
-| up | four HELLOs in a row unanswered | down, as if never connected |
+| up | five HELLOs in a row unanswered | down, as if never connected |
 """
 
 from __future__ import annotations

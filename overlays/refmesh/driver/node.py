@@ -139,6 +139,8 @@ class NodeDriver:
             return
         peer = node.plane.routes.find(packets.destination_bytes(bytes(packet[:40])))
         if peer is None:
+            if len(packet) < SMALL:
+                node.from_tun((bytes(packet),), now)
             return
         flags, gso_type, _, size, start, _ = offload.HEADER.unpack_from(data)
         sealed = None

@@ -5,15 +5,19 @@ Datagrams, `now` and `rng` in; datagrams, packets for the TUN device, log lines 
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from overlays.refmesh import credentials
 from overlays.refmesh.core import introduction, packets
 from overlays.refmesh.core.coordination import (
+    GATHER_S,
     HELLO_INTERVAL_S,
     MAX_CANDIDATES_TOLD,
     OFFLINE_AFTER_S,
+    UPDATE_RETRY_MAX_S,
     UPDATE_RETRY_S,
     Log,
     policy_entries,
@@ -135,9 +139,12 @@ class Server:
                 self._publish(registration, now)
             if now >= registration.retry_s:
                 registration.told = registration.known
+                registration.retry_wait_s = min(UPDATE_RETRY_MAX_S, 2 * registration.retry_wait_s)
+                self._tell(registration, now)
+            if now >= registration.news_s:
                 self._tell(registration, now)
         self.deadline = min(
-            (min(r.retry_s, r.session.deadline()) for r in self.registry.by_key.values()), default=now + 60.0
+            (min(r.retry_s, r.news_s, r.session.deadline()) for r in self.registry.by_key.values()), default=now + 60.0
         )
         self.deadline = min(self.deadline, now + OFFLINE_AFTER_S / 4)
 
@@ -253,13 +260,20 @@ class Server:
             candidates.append([str(kind)[:20], *control.valid_endpoint((host, port))])
         registration.candidates, registration.hello = candidates, int(hello["seq"])
         registration.direct, registration.hub = bool(hello["direct"]), bool(hello["hub"])
-        registration.known = int(hello["rev"]) if hello["epoch"] == self.epoch else 0
-        registration.told = registration.known
+        known = int(hello["rev"]) if hello["epoch"] == self.epoch else 0
+        if known != registration.known:
+            registration.known, registration.retry_wait_s = known, UPDATE_RETRY_S
+        if not hello.get("quiet"):
+            # Who asks gets everything again; who only says how far it is has the rest on its way.
+            registration.told = known
         if not registration.greeted or not registration.online:
             self.events.append(f"{registration.certificate.name} is here")
         registration.greeted = registration.online = True
         self._publish(registration, now, tell_itself=False)
-        self._tell(registration, now, answer=not hello.get("quiet"))
+        if not hello.get("quiet"):
+            self._tell(registration, now, answer=True)
+        elif registration.known >= self._log.revision:
+            registration.retry_s = math.inf
 
     def _publish(self, registration: Registration, now: float, *, tell_itself: bool = True) -> None:
         if self._log.put(registration.certificate.name, registration.entry()):
@@ -268,7 +282,8 @@ class Server:
     def _tell_all(self, now: float, but: Registration | None = None) -> None:
         for registration in self.registry.by_key.values():
             if registration.online and registration is not but:
-                self._tell(registration, now)
+                registration.news_s = min(registration.news_s, now + GATHER_S)
+        self._wake(now + GATHER_S)
 
     def _tell(self, registration: Registration, now: float, *, answer: bool = False) -> None:
         common = {
@@ -278,17 +293,19 @@ class Server:
             "relay": registration.number,
             "hub": self._hub,
         }
+        registration.news_s = math.inf
         batches = list(self._log.batches(registration.told))
         if not batches and answer:
-            batches = [(self._log.revision, self._log.revision, [])]
+            batches = [(self._log.revision, self._log.revision, "")]
         for start, end, entries in batches:
-            update = common | {"from": start, "to": end, "entries": entries}
-            self._send(registration, control.json_frame(control.UPDATE, update), now)
+            head = json.dumps(common | {"from": start, "to": end}, separators=(",", ":"))
+            text = f'{head[:-1]},"entries":[{entries}]}}'
+            self._send(registration, control.frame(control.UPDATE, text.encode()), now)
         registration.told = self._log.revision
         # The member says how far it is in its next HELLO, which it sends at once when it has learned something.
         waiting = registration.online and registration.known < self._log.revision
         lost = now - registration.seen_s > HELLO_INTERVAL_S * 2
-        registration.retry_s = now + UPDATE_RETRY_S if waiting and not lost else float("inf")
+        registration.retry_s = now + registration.retry_wait_s if waiting and not lost else math.inf
         self._wake(registration.retry_s)
 
     def _owns(self, registration: Registration, packet: bytes) -> bool:

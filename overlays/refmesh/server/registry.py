@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from overlays.refmesh.core.coordination import UPDATE_RETRY_S
 from overlays.refmesh.core.session import Session
 from overlays.refmesh.credentials import Certificate
 from overlays.refmesh.wire.control import Endpoint
@@ -32,6 +33,10 @@ class Registration:
     told: int = 0
     """The revision up to which it has been told, acknowledged or not."""
     retry_s: float = math.inf
+    """When to tell again what was told."""
+    retry_wait_s: float = UPDATE_RETRY_S
+    news_s: float = math.inf
+    """When to tell what is new."""
     relayed_bytes: int = 0
 
     def entry(self) -> dict[str, Any]:
