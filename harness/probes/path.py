@@ -49,7 +49,6 @@ class _Watch:
         self._pinger = _pinger(target, probe)
         self._connected_at: float | None = None
         self._direct_at: float | None = None
-        self._verdict: Verdict = "none"
         self._judged_at = 0.0
 
     def settled(self) -> bool:
