@@ -90,7 +90,7 @@ def _inside(nodes: int) -> dict[str, Any]:
             daemons[name] = subprocess.Popen(argv, stderr=(folder / f"{name}.log").open("wb"))
         wanted, counts = nodes * (nodes - 1), dict[str, int]()
         while counts.get("direct", 0) < wanted and time.monotonic() - started < DEADLINE_S:
-            time.sleep(0.5)
+            time.sleep(2.0)
             counts = _paths(folder, names)
         took_s = time.monotonic() - started
         time.sleep(5.0)

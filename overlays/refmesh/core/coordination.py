@@ -32,8 +32,8 @@ HELLO_LOST_AFTER = 5
 OFFLINE_AFTER_S = 70.0
 UPDATE_RETRY_S = 0.3
 UPDATE_RETRY_MAX_S = 5.0
-GATHER_S = 0.01
-"""News wait so long for more of it: when fifty nodes start at once, one UPDATE tells of many."""
+GATHER_S = 0.05
+"""UPDATEs of news to a member are so far apart: when fifty nodes start at once, one tells of many."""
 MAX_CANDIDATES_TOLD = 12
 POLICY_PART = 900
 """Characters of a network document in one entry."""

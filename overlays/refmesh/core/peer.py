@@ -14,7 +14,7 @@ from overlays.refmesh.core.session import Session
 from overlays.refmesh.credentials import Certificate
 from overlays.refmesh.wire import messages
 
-RETRY_S = (0.3, 0.6, 1.2, 2.4, 5.0)
+RETRY_S = (0.1, 0.3, 0.9, 2.4, 5.0)
 DIRECT_RETRY_S = (0.25,) * 6 + (0.5,) * 4 + (1.0,) * 5 + (5.0,)
 """Waits between handshake initiations to another refmesh node. Without a relay they are what punches the hole, and come
 quicker; where a relay carries them, haste would only add load to a slow machine."""

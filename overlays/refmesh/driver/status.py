@@ -13,6 +13,7 @@ from typing import Any
 from overlays.refmesh.errors import MachineError
 
 TIMEOUT_S = 5.0
+TRIES = 4
 
 
 @contextlib.contextmanager
@@ -67,14 +68,25 @@ class StatusSocket:
 
 def ask(path: Path, request: dict[str, Any]) -> Any:
     """Asks a running refmesh; MachineError when none answers there."""
-    try:
-        with _short(path) as name, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-            client.settimeout(TIMEOUT_S)
-            client.connect(name)
-            client.sendall(json.dumps(request).encode())
-            data = b""
-            while chunk := client.recv(65536):
-                data += chunk
-        return json.loads(data)
-    except (OSError, ValueError) as error:
-        raise MachineError(f"no refmesh answers at {path}: {error}; is it running?") from None
+    failure: Exception | None = None
+    for _ in range(TRIES):
+        try:
+            return json.loads(_exchange(path, json.dumps(request).encode()))
+        except FileNotFoundError as error:
+            failure = error
+            break
+        except (OSError, ValueError) as error:
+            # The daemon does not wait long for a client; on a busy machine we may have been too slow for it.
+            failure = error
+    raise MachineError(f"no refmesh answers at {path}: {failure}; is it running?")
+
+
+def _exchange(path: Path, request: bytes) -> bytes:
+    with _short(path) as name, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.settimeout(TIMEOUT_S)
+        client.connect(name)
+        client.sendall(request)
+        data = b""
+        while chunk := client.recv(65536):
+            data += chunk
+    return data

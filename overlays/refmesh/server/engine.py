@@ -282,8 +282,8 @@ class Server:
     def _tell_all(self, now: float, but: Registration | None = None) -> None:
         for registration in self.registry.by_key.values():
             if registration.online and registration is not but:
-                registration.news_s = min(registration.news_s, now + GATHER_S)
-        self._wake(now + GATHER_S)
+                registration.news_s = min(registration.news_s, max(now, registration.newest_s + GATHER_S))
+                self._wake(registration.news_s)
 
     def _tell(self, registration: Registration, now: float, *, answer: bool = False) -> None:
         common = {
@@ -293,7 +293,7 @@ class Server:
             "relay": registration.number,
             "hub": self._hub,
         }
-        registration.news_s = math.inf
+        registration.news_s, registration.newest_s = math.inf, now
         batches = list(self._log.batches(registration.told))
         if not batches and answer:
             batches = [(self._log.revision, self._log.revision, "")]

@@ -37,6 +37,8 @@ class Registration:
     retry_wait_s: float = UPDATE_RETRY_S
     news_s: float = math.inf
     """When to tell what is new."""
+    newest_s: float = -math.inf
+    """When it was last told anything."""
     relayed_bytes: int = 0
 
     def entry(self) -> dict[str, Any]:
