@@ -176,7 +176,7 @@ def _candidates(b: NatBehaviour, ports: RouterPorts, seed: int) -> Iterator[str]
             'counter drop comment "no free port"',
         )
     # Writing to a datagram without checksum would give it a wrong one (RFC 768 allows none), so none is put back.
-    rules = ["udp checksum 0 meta mark set 0x1"]
+    rules = ["ct state != new accept", "udp checksum 0 meta mark set 0x1"]
     for where in _outward(b, ports):
         first = f"{where} ct state new ct status & (confirmed | snat) == 0"
         rules += [f"{first} meta l4proto {protocol} jump new_{protocol}" for protocol in ("udp", "tcp")]
