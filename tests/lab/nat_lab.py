@@ -19,12 +19,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from harness.errors import LabNotAsDeclared
 from harness.lab.mounts import make_private
 from harness.lab.namespace import inside_network_of
 from harness.lab.sandbox import sandbox_argv
 from harness.model.nat import Hairpinning, parse_nat
 from harness.nat import discovery
 from harness.nat.calibrate_worker import SCRATCH
+from harness.nat.check import Segment, check_router, require_as_declared
 from harness.nat.field import Field
 from harness.nat.ground import WAN_ADDRESSES, Ground
 from harness.nat.observation import differences
@@ -88,6 +90,25 @@ def events(ground: Ground) -> dict[str, Any]:
         seen["new behaviour"] = discovery.mapping_test(field).short
         seen["new behaviour, old flow"] = field.mapped(bound) != moved
     return seen
+
+
+def checked_in_a_trial(ground: Ground, actual: str, declared: str) -> dict[str, Any]:
+    """What the check before a trial says of a router, and whether it leaves a mapping behind."""
+    router = ground.router(parse_nat(actual), 1)
+    router.behaviour = parse_nat(declared)
+    seen = check_router(
+        router,
+        inside=Segment("lan", "10.45.0.0/24", ("10.45.0.1", "10.45.0.2", "10.45.0.3")),
+        inside_gateway="10.45.0.1",
+        outside=Segment("inet", "45.45.0.0/16", ("45.45.0.1", "45.45.0.2", "45.45.0.3", *WAN_ADDRESSES)),
+    )
+    try:
+        require_as_declared("r", router, seen)
+        refused = ""
+    except LabNotAsDeclared as error:
+        refused = str(error)
+    tracked = router.node.check_output(["cat", "/proc/net/nf_conntrack"])
+    return {"label": seen.label, "refused": refused, "left": [line for line in tracked.splitlines() if "udp" in line]}
 
 
 def without_checksum(ground: Ground, alias: str) -> list[bool]:

@@ -59,6 +59,23 @@ def test_events_do_what_they_say() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("actual", "declared", "label", "wrong"),
+    [
+        ("symmetric", "symmetric", "APDM/APDF/random", ""),
+        ("poisoning-router", "poisoning-router", "EIM/APDF/preserving", ""),
+        ("symmetric", "port-restricted", "APDM/APDF/random", "mapping: declared EIM, observed APDM"),
+        ("port-restricted", "poisoning-router", "EIM/APDF/preserving", "unsolicited: declared poisons, observed drop"),
+        ("udp-blocked", "port-restricted", "egress=no-udp", "egress: declared any, observed no-udp"),
+    ],
+)
+def test_a_trial_refuses_a_router_that_is_not_what_it_says(actual: str, declared: str, label: str, wrong: str) -> None:
+    said = in_sandbox("checked_in_a_trial", actual, declared)
+    assert (said["label"], said["left"]) == (label, [])
+    assert wrong in said["refused"]
+    assert bool(said["refused"]) == bool(wrong)
+
+
 @pytest.mark.parametrize("alias", ["none", "port-restricted", "symmetric", "cgn"])
 def test_datagrams_without_checksum_pass(alias: str) -> None:
     assert in_sandbox("without_checksum", alias) == [True, True]
