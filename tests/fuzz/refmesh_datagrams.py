@@ -77,7 +77,7 @@ def node_state(node: Node) -> Any:
             peer.rx_bytes,
             peer.tx_bytes,
             session.current and (session.current.local_index, session.current.counter, session.current.window._highest),
-            session.next and session.next.local_index,
+            [pair.local_index for pair in session.unconfirmed],
             session.last_received_s,
             session._last_timestamp,
             sorted(map(str, peer.finder.checks)) if peer.finder else None,

@@ -223,3 +223,17 @@ def test_runs_are_accepted_whole_or_not_at_all(runs: list[tuple[int, int]]) -> N
         if expected:
             seen.update(wanted)
             highest = high
+
+
+def test_an_answer_that_was_overtaken_by_the_next_try_still_makes_a_session() -> None:
+    pair = Pair()
+    first, second = pair.a.initiate(pair.to_b, 0.0), pair.a.initiate(pair.to_b, 0.1)
+    answer = pair.b.receive(first, SOURCE, 0.2)
+    assert isinstance(answer, Input)
+    assert isinstance(pair.b.receive(second, SOURCE, 0.3), Input)
+    assert answer.reply is not None
+    done = pair.a.receive(answer.reply, SOURCE, 0.4)
+    assert isinstance(done, Input)
+    assert done.established
+    assert pair.carry(pair.to_b, pair.b, b"E there", 0.5)
+    assert pair.carry(pair.to_a, pair.a, b"E and back", 0.5)

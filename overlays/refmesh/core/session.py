@@ -4,9 +4,9 @@ Rules and times are the WireGuard paper's, section 6. Where a packet goes is not
 
 | from | event | to |
 |---|---|---|
-| any | initiation received | `next` = new keypair, answer it |
-| `next` set | first message under `next` | `previous` = `current`, `current` = `next` |
-| initiation pending | response received | `previous` = `next` or `current`, `current` = new keypair |
+| any | initiation received | a new unconfirmed keypair, answer it |
+| unconfirmed keypairs | first message under one | `previous` = `current`, `current` = that one |
+| initiation pending | response received | `previous` = `current`, `current` = new keypair |
 | `current` older than 120 s, we were its initiator, and something is to be sent | | new handshake |
 | `current` older than 180 s | | unusable; new handshake when something is to be sent |
 """
@@ -57,7 +57,8 @@ class Session:
         self.psk = psk
         self.current: Keypair | None = None
         self.previous: Keypair | None = None
-        self.next: Keypair | None = None
+        self.unconfirmed: list[Keypair] = []
+        """Keys of initiations that we answered, oldest first; which answer arrived, the peer's first message tells."""
         self.pending: dict[int, Initiation] = {}
         self.freed: list[int] = []
         """Indices of keypairs that have been dropped; whoever demultiplexes by index takes them."""
@@ -117,18 +118,16 @@ class Session:
 
     def responded(self, keys: TransportKeys, now: float) -> Keypair:
         """We answered an initiation: its keys wait for the peer's first message."""
-        self._drop(self.next)
-        self.next = Keypair(keys, now)
-        return self.next
+        if len(self.unconfirmed) >= PENDING_INITIATIONS:
+            self._drop(self.unconfirmed.pop(0))
+        self.unconfirmed.append(Keypair(keys, now))
+        return self.unconfirmed[-1]
 
     def finished(self, keys: TransportKeys, now: float) -> Keypair:
         """Our initiation was answered: its keys are in use from now on."""
         keypair = Keypair(keys, now)
         self._drop(self.previous)
-        if self.next is not None:
-            self._drop(self.current)
-        self.previous = self.next or self.current
-        self.next, self.current = None, keypair
+        self.previous, self.current = self.current, keypair
         self._established(now)
         return keypair
 
@@ -137,12 +136,17 @@ class Session:
         self.last_received_s = now
         if has_payload and self.last_data_s <= self.spoke_s:
             self.last_data_s = now
-        if keypair is not self.next:
+        if keypair not in self.unconfirmed:
             if keypair.initiator and now - keypair.born_s > REJECT_AFTER_S - KEEPALIVE_TIMEOUT_S - REKEY_TIMEOUT_S:
                 self.want(now)
             return False
         self._drop(self.previous)
-        self.previous, self.current, self.next = self.current, self.next, None
+        self.previous, self.current = self.current, keypair
+        # Older answers are obsolete; a newer one may still be on its way.
+        place = self.unconfirmed.index(keypair)
+        for older in self.unconfirmed[:place]:
+            self._drop(older)
+        del self.unconfirmed[: place + 1]
         self._established(now)
         return True
 
@@ -191,17 +195,21 @@ class Session:
 
     def forget_old_keys(self, now: float) -> None:
         """Drops keys that may no longer be used."""
-        for name in ("current", "previous", "next"):
-            keypair: Keypair | None = getattr(self, name)
-            if keypair is not None and now - keypair.born_s >= REJECT_AFTER_S:
+        for keypair in [pair for pair in self.unconfirmed if now - pair.born_s >= REJECT_AFTER_S]:
+            self.unconfirmed.remove(keypair)
+            self._drop(keypair)
+        for name in ("current", "previous"):
+            held: Keypair | None = getattr(self, name)
+            if held is not None and now - held.born_s >= REJECT_AFTER_S:
                 setattr(self, name, None)
-                self._drop(keypair)
+                self._drop(held)
 
     def forget_all(self) -> None:
         """Drops all keys: the peer does not know them any more."""
-        for keypair in (self.current, self.previous, self.next):
+        for keypair in (self.current, self.previous, *self.unconfirmed):
             self._drop(keypair)
-        self.current = self.previous = self.next = None
+        self.current = self.previous = None
+        self.unconfirmed.clear()
 
     def deadline(self) -> float:
         """When work is due next. Traffic moves it, so ask again every few seconds while there is some."""
