@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness.errors import EnvironmentError_
-from harness.lab.sandbox import sandbox_argv
+from harness.sandbox.unshare import sandbox_argv
 
 UP_BOUND = 2.0
 TOTAL_BOUND = 4.0
@@ -29,8 +29,8 @@ TOTAL_BOUND = 4.0
 def _bare(hosts: int) -> tuple[Callable[[], None], Callable[[], None]]:
     from pyroute2 import IPRoute
 
-    from harness.lab import syscalls
-    from harness.lab.namespace import netlink_inside
+    from harness.sandbox import syscalls
+    from harness.sandbox.namespace import netlink_inside
 
     pids: list[int] = []
     sandbox = IPRoute()

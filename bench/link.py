@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from harness.lab.namespace import inside_network_of
 from harness.link.backend import Cable
 from harness.link.choose import choose_backend
 from harness.link.judge import queued_rate_mbit
@@ -32,6 +31,7 @@ from harness.link.rig import A_ADDRESS, B_ADDRESS, Rig, python, run, sandboxed
 from harness.link.traffic import Seen, Stream, run_stream
 from harness.link.userlink_backend import UserlinkLinks
 from harness.model.link import parse_link
+from harness.sandbox.namespace import inside_network_of
 
 DELAY_MS = 10.0
 PROBE = Stream(6000, 1000, 200)

@@ -21,15 +21,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-from harness.lab.mounts import make_private
-from harness.lab.namespace import inside_network_of
-from harness.lab.sandbox import sandbox_argv
+from harness.calibration.nat_ground import Ground
+from harness.calibration.nat_worker import SCRATCH
 from harness.model.nat import parse_nat
-from harness.nat.calibrate_worker import SCRATCH
 from harness.nat.events import RunningRouter
-from harness.nat.ground import Ground
 from harness.nat.ports import RouterPorts, port_blocks
 from harness.nat.wire import Vantage
+from harness.sandbox.mounts import make_private
+from harness.sandbox.namespace import inside_network_of
+from harness.sandbox.unshare import sandbox_argv
 
 BASELINE = "none"
 NATS = ("port-restricted", "full-cone", "address-restricted", "symmetric", "home-router", "cgn", "firewall")

@@ -28,8 +28,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from refmesh_subjects import SUBJECTS, A, B, Subject
 
-from harness.lab.namespace import hold_namespace, release_namespaces
-from harness.lab.sandbox import sandbox_argv
+from harness.sandbox.namespace import hold_namespace, release_namespaces
+from harness.sandbox.unshare import sandbox_argv
 
 PINGS = 300
 START_DEADLINE_S = 15.0

@@ -21,8 +21,8 @@ from typing import Any
 
 from pyroute2 import IPRoute
 
-from harness.lab.namespace import hold_namespace, netlink_inside, release_namespaces
-from harness.lab.sandbox import sandbox_argv
+from harness.sandbox.namespace import hold_namespace, netlink_inside, release_namespaces
+from harness.sandbox.unshare import sandbox_argv
 from overlays.refmesh.driver.status import ask
 from overlays.refmesh.errors import MachineError
 from overlays.refmesh.network import Site, make_network, to_yaml

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import EnvironmentError_
-from harness.lab.sandbox import is_privileged, sandbox_argv, why_no_user_namespaces
 from harness.link.choose import netem_missing
 from harness.link.helper import helper_argv
 from harness.overlay.install import is_met
 from harness.overlay.registry import load_overlay, overlay_names
 from harness.run import MEASURING_TOOLS
+from harness.sandbox.unshare import is_privileged, sandbox_argv, why_no_user_namespaces
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def _sandbox() -> Finding:
 _INSIDE = (
     (
         "private mounts",
-        "from harness.lab.mounts import make_private; make_private(None)",
+        "from harness.sandbox.mounts import make_private; make_private(None)",
         "Linux 5.12 or later (mount_setattr)",
     ),
     (

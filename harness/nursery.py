@@ -18,9 +18,9 @@ import sys
 import time
 from pathlib import Path
 
-from harness.lab import syscalls
-from harness.lab.birth import fork_into_sandbox
-from harness.lab.sandbox import is_privileged
+from harness.sandbox import syscalls
+from harness.sandbox.birth import fork_into_sandbox
+from harness.sandbox.unshare import is_privileged
 from harness.worker import work
 
 _LARGEST = 65536

@@ -25,7 +25,6 @@ from harness.errors import (
     Problem,
     ScenarioError,
 )
-from harness.lab.sandbox import is_privileged, why_no_user_namespaces
 from harness.link.choose import require_backend
 from harness.link.traces import trace_problems
 from harness.load import load_scenario
@@ -41,6 +40,7 @@ from harness.progress import progress_for
 from harness.results.metrics import METRICS
 from harness.results.record import SCHEMA_VERSION
 from harness.results.store import RunFolder
+from harness.sandbox.unshare import is_privileged, why_no_user_namespaces
 
 VERSION = "0.1.0"
 MEASURING_TOOLS = {

@@ -20,9 +20,7 @@ from harness.deploy import RunningOverlay
 from harness.errors import LabNotAsDeclared, OverlaybenchError, OverlayError
 from harness.lab import counters
 from harness.lab.baseline import open_underlay
-from harness.lab.mounts import make_private
 from harness.lab.network import Lab
-from harness.lab.sandbox import run_as_init_check
 from harness.lab.tap import Tap
 from harness.messages import Done, Job, Step, Turn, WantTurn
 from harness.model.trial import Trial
@@ -32,6 +30,8 @@ from harness.probes.latency import sample_rtt, summarise_rtt
 from harness.probes.measurement import Measurement, Target
 from harness.probes.path import measure_paths
 from harness.probes.throughput import measure_throughput, summarise_throughput
+from harness.sandbox.mounts import make_private
+from harness.sandbox.unshare import run_as_init_check
 
 
 class Channel:

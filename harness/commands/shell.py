@@ -10,9 +10,9 @@ import click
 import yaml
 
 from harness.errors import LabError, Problem, ScenarioError
-from harness.lab.sandbox import sandbox_argv, why_no_user_namespaces
 from harness.load import load_topology
 from harness.mininet_class import MininetSource
+from harness.sandbox.unshare import sandbox_argv, why_no_user_namespaces
 
 
 @click.command("shell")

@@ -10,7 +10,6 @@ from mininet.net import Mininet
 from mininet.topo import Topo
 
 from harness.errors import LabError
-from harness.lab.namespace import inside_network_of, release_namespaces
 from harness.lab.node import LabNode
 from harness.lab.wires import EmulatedLink, LabBridge, LabLink, LinkSpace
 from harness.link.backend import RunningLinks
@@ -20,6 +19,7 @@ from harness.mininet_class import import_topo
 from harness.model.link import LinkProfile, parse_link
 from harness.model.topology import Attachment, Router, Topology
 from harness.nat.events import RunningRouter
+from harness.sandbox.namespace import inside_network_of, release_namespaces
 from harness.wiring import interface_name, router_ports
 
 # bridge-nf would send bridged frames through the sandbox's own IP rules and its connection tracking.

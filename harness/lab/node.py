@@ -17,7 +17,7 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from harness.errors import CommandFailed, LabError
-from harness.lab.namespace import hold_namespace, inside_network_of, netlink_inside, release_namespaces
+from harness.sandbox.namespace import hold_namespace, inside_network_of, netlink_inside, release_namespaces
 
 
 class QuietNode(Node):  # type: ignore[misc]  # Mininet has no types

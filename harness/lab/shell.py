@@ -9,10 +9,10 @@ import mininet.log
 from mininet.cli import CLI
 
 from harness.errors import OverlaybenchError
-from harness.lab.mounts import make_private
 from harness.lab.network import Lab
-from harness.lab.sandbox import run_as_init_check
 from harness.model.topology import Topology
+from harness.sandbox.mounts import make_private
+from harness.sandbox.unshare import run_as_init_check
 
 
 def main() -> None:

@@ -14,12 +14,12 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from harness.errors import EnvironmentError_, LabError
-from harness.lab.namespace import inside_network_of, netlink_inside
 from harness.lab.node import LabNode, QuietNode
 from harness.link.backend import Cable, LinkBackend, RunningLinks
 from harness.link.choose import choose_backend
 from harness.link.offload import carries_bundles, outer_offloads, set_offloads
 from harness.model.link import LinkProfile
+from harness.sandbox.namespace import inside_network_of, netlink_inside
 
 
 class LabInterface(Intf):  # type: ignore[misc]

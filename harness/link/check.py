@@ -19,9 +19,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from harness.errors import LabNotAsDeclared
-from harness.lab.namespace import inside_network_of
 from harness.link.traffic import SO_TIMESTAMPNS
 from harness.model.link import Direction, LinkProfile
+from harness.sandbox.namespace import inside_network_of
 
 ECHOES: Final = 8
 GAP_S: Final = 0.01

@@ -16,12 +16,12 @@ from types import TracebackType
 from typing import Final, Self
 
 from harness.errors import CommandFailed
-from harness.lab.namespace import inside_network_of
-from harness.lab.sandbox import is_privileged
 from harness.link.backend import Cable, LinkBackend, RunningLinks
 from harness.link.hoststack import ALLOWED_CONGESTION_CONTROL, node_sysctls, path_of, pick_congestion_control
 from harness.link.offload import carries_bundles, outer_offloads, set_offloads
 from harness.model.link import LinkProfile
+from harness.sandbox.namespace import inside_network_of
+from harness.sandbox.unshare import is_privileged
 
 A_ADDRESS: Final = "10.255.0.1"
 B_ADDRESS: Final = "10.255.0.2"

@@ -17,7 +17,6 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from harness.errors import LabError, LabNotAsDeclared
-from harness.lab.namespace import hold_namespace, netlink_inside, release_namespaces
 from harness.model.nat import Egress, Filtering, Mapping, Unsolicited
 from harness.nat import discovery, discovery_tcp
 from harness.nat.events import RunningRouter
@@ -27,6 +26,7 @@ from harness.nat.observe import TLS_PORT, egress_test
 from harness.nat.responder import Stranger
 from harness.nat.simulated import Endpoint
 from harness.nat.wire import Vantage, Wire, port_of
+from harness.sandbox.namespace import hold_namespace, netlink_inside, release_namespaces
 
 # Enough to tell sequences, blocks and chance apart.
 _FLOWS = 6

@@ -15,11 +15,11 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from harness.errors import LabError
-from harness.lab.namespace import inside_network_of
 from harness.model.nat import NatBehaviour
 from harness.nat.portmap import start_miniupnpd
 from harness.nat.ports import RouterPorts
 from harness.nat.ruleset import render_ruleset, router_sysctls
+from harness.sandbox.namespace import inside_network_of
 
 _UDP_BLOCK = "inet filter_udp_block"
 

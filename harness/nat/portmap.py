@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harness.errors import EnvironmentError_, LabError
-from harness.lab.namespace import inside_network_of
 from harness.model.nat import NatBehaviour, PortMappingProtocol
 from harness.nat.ports import RouterPorts
+from harness.sandbox.namespace import inside_network_of
 
 UPNP_PORT = 5000
 PMP_PORT = 5351

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from harness.errors import LabError
-from harness.lab.namespace import inside_network_of
 from harness.nat.simulated import Endpoint
+from harness.sandbox.namespace import inside_network_of
 
 
 @dataclass(frozen=True)

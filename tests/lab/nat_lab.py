@@ -19,21 +19,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from harness.calibration.nat_ground import WAN_ADDRESSES, Ground
+from harness.calibration.nat_worker import SCRATCH
 from harness.errors import LabNotAsDeclared
-from harness.lab.mounts import make_private
-from harness.lab.namespace import inside_network_of
-from harness.lab.sandbox import sandbox_argv
 from harness.model.nat import Hairpinning, parse_nat
 from harness.nat import discovery
-from harness.nat.calibrate_worker import SCRATCH
 from harness.nat.check import Segment, check_router, require_as_declared
 from harness.nat.field import Field
-from harness.nat.ground import WAN_ADDRESSES, Ground
 from harness.nat.observation import differences
 from harness.nat.observe import answers, observe_behaviour
 from harness.nat.ports import RouterPorts, port_blocks
 from harness.nat.simulated import Endpoint, Packet, SimulatedNat
 from harness.nat.wire import Wire
+from harness.sandbox.mounts import make_private
+from harness.sandbox.namespace import inside_network_of
+from harness.sandbox.unshare import sandbox_argv
 
 SO_NO_CHECK = 11  # asm-generic/socket.h
 

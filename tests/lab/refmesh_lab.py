@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from harness.lab.namespace import hold_namespace, release_namespaces
+from harness.sandbox.namespace import hold_namespace, release_namespaces
 from overlays.refmesh import credentials, keys
 from overlays.refmesh.network import Network, Site, make_network, to_yaml
 

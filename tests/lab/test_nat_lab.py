@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from harness.calibration.nat_calibrate import calibrate_nat
 from harness.model.nat import ALIASES, Filtering, Hairpinning, Mapping, parse_nat
-from harness.nat.calibrate import calibrate_nat
 from tests.lab.nat_lab import in_sandbox
 
 pytestmark = pytest.mark.lab

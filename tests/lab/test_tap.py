@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.lab.sandbox import sandbox_argv
+from harness.sandbox.unshare import sandbox_argv
 
 pytestmark = pytest.mark.lab
 

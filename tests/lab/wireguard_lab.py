@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from harness.lab.namespace import hold_namespace, inside_network_of, release_namespaces
+from harness.sandbox.namespace import hold_namespace, inside_network_of, release_namespaces
 from overlays.refmesh import keys
 
 OUTER = {"r": "45.9.0.1", "w": "45.9.0.2"}

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
+from harness.calibration.nat_cases import all_cases
 from harness.model.nat import ALIASES, parse_nat
-from harness.nat.cases import all_cases
 from harness.nat.ports import RouterPorts, port_blocks
 from harness.nat.ruleset import render_ruleset, router_sysctls
 

@@ -11,9 +11,9 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
+from harness.calibration.nat_cases import Case, all_cases
 from harness.errors import LabError, Problem, ScenarioError
-from harness.lab.sandbox import sandbox_argv, why_no_user_namespaces
-from harness.nat.cases import Case, all_cases
+from harness.sandbox.unshare import sandbox_argv, why_no_user_namespaces
 
 # A worker that says nothing for so long is stuck; the longest case takes about four seconds.
 STUCK_S = 60.0
@@ -123,7 +123,7 @@ class _Worker:
     """A calibration worker in its sandbox, spoken to over its stdin and stdout."""
 
     def __init__(self, number: int) -> None:
-        argv = [sys.executable, "-m", "harness.nat.calibrate_worker", str(number)]
+        argv = [sys.executable, "-m", "harness.calibration.nat_worker", str(number)]
         self._process = subprocess.Popen(
             sandbox_argv(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pyroute2 import IPRoute
 
 from harness.errors import LabError
-from harness.lab import mounts, syscalls
+from harness.sandbox import mounts, syscalls
 
 
 def hold_namespace(name: str) -> int:

@@ -10,8 +10,8 @@ import time
 
 import click
 
+from harness.calibration.nat_calibrate import calibrate_nat, select_cases
 from harness.errors import EXIT_EXPECTATION
-from harness.nat.calibrate import calibrate_nat, select_cases
 
 
 @click.command("nat")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.errors import LabError
-from harness.lab import syscalls
+from harness.sandbox import syscalls
 
 PRIVATE_DIRS = ("/run", "/dev/shm")
 

@@ -9,16 +9,16 @@ import sys
 import time
 from pathlib import Path
 
+from harness.calibration.nat_cases import Case
+from harness.calibration.nat_ground import GATEWAY, Ground
 from harness.errors import OverlaybenchError
-from harness.lab.mounts import make_private
-from harness.lab.sandbox import run_as_init_check
 from harness.model.nat import NatBehaviour
-from harness.nat.cases import Case
 from harness.nat.discovery_portmap import port_mapping_test
-from harness.nat.ground import GATEWAY, Ground
 from harness.nat.observation import Observation, differences
 from harness.nat.observe import observe_behaviour, observe_families, observe_lifetimes, observe_limits
 from harness.nat.wire import Wire
+from harness.sandbox.mounts import make_private
+from harness.sandbox.unshare import run_as_init_check
 
 # A tmpfs of the sandbox's own after `make_private`: nothing is left on the machine, however the worker ends.
 SCRATCH = Path("/run")
