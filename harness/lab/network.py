@@ -25,6 +25,10 @@ from harness.wiring import interface_name, router_ports
 # bridge-nf would send bridged frames through the sandbox's own IP rules and its connection tracking.
 _BRIDGE_NETFILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 
+# An access link carries no ARP in life; here it does, and may lose it. A lost request then costs a moment, not the
+# kernel's second, and the many tries outlast the longest round trip.
+_NEIGHBOUR_DISCOVERY = {"retrans_time_ms": "100", "mcast_solicit": "50", "ucast_solicit": "50"}
+
 
 class LabNet(Mininet):  # type: ignore[misc]  # Mininet has no types
     """Mininet with our classes; it neither raises system-wide limits nor cleans up by name."""
@@ -136,7 +140,12 @@ class Lab:
         allowed = nodes[0].read_sysctls([ALLOWED_CONGESTION_CONTROL])[ALLOWED_CONGESTION_CONTROL]
         settings = node_sysctls(pick_congestion_control(allowed))
         for node in nodes:
-            node.write_sysctls(settings)
+            neighbours = {
+                f"net.ipv4.neigh.{interface}.{key}": value
+                for interface in node.intfNames()
+                for key, value in _NEIGHBOUR_DISCOVERY.items()
+            }
+            node.write_sysctls(settings | neighbours)
         self.sysctls = nodes[0].read_sysctls([*settings, *RECORDED])
 
     def _configure(self, name: str) -> None:
