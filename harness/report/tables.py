@@ -62,7 +62,7 @@ def overview(trials: pd.DataFrame) -> TextTable:
         header, rows = header[:-1], [tuple(row[:-1]) for row in rows]
     note = (
         f"Medians over {trials['trial'].nunique()} trials; > means: not by the deadline. "
-        "Paths are what the routers' and the relay's counters saw."
+        "Paths are what the lab's own counters saw."
     )
     return TextTable("Overlays", header, tuple(rows), frozenset({1, 3, 4, 5, 6, 7}), note)
 
