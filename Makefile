@@ -11,6 +11,7 @@ demo: setup
 test:
 	@./setup.sh test
 	@# Pinned builds, once, into the user's cache folder; a machine without Go (exit 3) goes on without them.
+	$(PY)/overlaybench install easytier
 	$(PY)/overlaybench install nebula-go tailscale || [ $$? = 3 ]
 	$(PY)/python -m pytest
 
