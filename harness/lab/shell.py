@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -26,6 +27,8 @@ def main() -> None:
     make_private(None)
     workdir = Path("/run/overlaybench")
     workdir.mkdir()
+    # Mininet keeps its command history there; the user's own home is read-only in here.
+    os.environ["HOME"] = str(workdir)
     lab = Lab(topology, seed=0, link_choice="auto", workdir=workdir)
     try:
         lab.start()

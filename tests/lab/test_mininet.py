@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.lab.running import machine_state, overlaybench, processes_naming, records, without_privileges
+from tests.lab.running import OVERLAYBENCH, machine_state, overlaybench, processes_naming, records, without_privileges
 
 pytestmark = pytest.mark.lab
 HERE = Path(__file__).parent
@@ -66,6 +67,18 @@ def test_the_shell_runs_commands_and_leaves_nothing(privileged: bool) -> None:
     assert "45.45.1.1" in done.stdout
     assert machine_state() == before
     assert processes_naming("harness.lab.shell") == []
+
+
+def test_the_shell_takes_commands_from_its_user() -> None:
+    """As typed: without a file, the prompt reads stdin; nothing is complained of at the end."""
+    argv = [*OVERLAYBENCH, "shell", "two-sites"]
+    said = subprocess.run(
+        argv, input="b ping -c1 -W2 s\nexit\n", capture_output=True, text=True, timeout=60, check=False
+    )
+    assert said.returncode == 0
+    assert "mininet>" in said.stdout
+    assert "1 received" in said.stdout
+    assert said.stderr == ""
 
 
 def test_the_shell_refuses_what_the_topology_does_not_take() -> None:
