@@ -27,11 +27,12 @@ from harness.link.backend import Cable
 from harness.link.choose import choose_backend
 from harness.link.judge import queued_rate_mbit
 from harness.link.offload import WHOLE_FRAMES, set_offloads
-from harness.link.rig import A_ADDRESS, B_ADDRESS, Rig, python, run, sandboxed
+from harness.link.rig import A_ADDRESS, B_ADDRESS, Rig, python, run
 from harness.link.traffic import Seen, Stream, run_stream
 from harness.link.userlink_backend import UserlinkLinks
 from harness.model.link import parse_link
 from harness.sandbox.namespace import inside_network_of
+from harness.sandbox.unshare import sandbox_argv
 
 DELAY_MS = 10.0
 PROBE = Stream(6000, 1000, 200)
@@ -279,7 +280,7 @@ def main() -> None:
         return
     results: dict[str, Any] = {}
     for name in options.only or SECTIONS:
-        argv = sandboxed(python("bench.link", "--inside", name))
+        argv = sandbox_argv(python("bench.link", "--inside", name))
         done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True)
         results[name] = json.loads(done.stdout)
         print(f"{name}: {json.dumps(results[name], indent=1)}", file=sys.stderr)

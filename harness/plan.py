@@ -7,6 +7,7 @@ import itertools
 import json
 import random
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -58,7 +59,7 @@ def expand(loaded: LoadedScenario, oracle: Callable[[Trial], tuple[str, ...]] | 
     Within a repeat the order is random (seeded): a machine that drifts then disturbs all overlays alike.
 
     Raises:
-        ScenarioError: parameters do not fit the topology, or the matrix expands to nothing.
+        ScenarioError: parameters do not fit the topology, or a cell stands twice.
     """
     scenario = loaded.scenario
     problems = list(check(loaded))
@@ -77,15 +78,10 @@ def expand(loaded: LoadedScenario, oracle: Callable[[Trial], tuple[str, ...]] | 
         if scenario.probes.throughput is not None and scenario.probes.throughput.baseline == "cell":
             block.sort(key=lambda trial: trial.mode != "underlay")  # the others need its figures
         trials += block
-    if not trials:
-        raise ScenarioError([loaded.document.problem((), "the matrix expands to nothing")])
-    duplicates = (
-        {trial.id for trial in trials if sum(other.id == trial.id for other in trials) > 1}
-        if len({trial.id for trial in trials}) != len(trials)
-        else set()
-    )
-    if duplicates:
-        raise ScenarioError([loaded.document.problem(("matrix",), f"a cell stands twice: {sorted(duplicates)[0]}")])
+    seen = Counter(trial.id for trial in trials)
+    twice = sorted(name for name, count in seen.items() if count > 1)
+    if twice:
+        raise ScenarioError([loaded.document.problem(("matrix",), f"a cell stands twice: {twice[0]}")])
     return trials
 
 

@@ -40,7 +40,6 @@ class Daemon:
         self._changed = threading.Condition()
         self._text = ""
         self._ended = False
-        self._killed = False
         self.started_at = time.monotonic()
         self._process = subprocess.Popen(
             node.enter(argv),

@@ -14,9 +14,9 @@ from harness.errors import EnvironmentError_
 from harness.link.backend import LinkBackend
 from harness.link.helper import helper_argv
 from harness.link.netem_backend import NetemBackend
-from harness.link.rig import user_namespace
 from harness.link.userlink_backend import UserlinkBackend
 from harness.model.link import LinkProfile
+from harness.sandbox.unshare import user_namespace
 
 Choice = Literal["auto", "netem", "userlink", "userlink-python"]
 _BUILD: Final = "apt-get install -y gcc libc6-dev && rm -f .venv/.setup-* && make setup"

@@ -10,7 +10,6 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -21,23 +20,11 @@ from harness.link.hoststack import ALLOWED_CONGESTION_CONTROL, node_sysctls, pat
 from harness.link.offload import carries_bundles, outer_offloads, set_offloads
 from harness.model.link import LinkProfile
 from harness.sandbox.namespace import inside_network_of
-from harness.sandbox.unshare import is_privileged
 
 A_ADDRESS: Final = "10.255.0.1"
 B_ADDRESS: Final = "10.255.0.2"
 _A_MAC: Final = "02:00:00:00:00:0a"
 _B_MAC: Final = "02:00:00:00:00:0b"
-
-
-def sandboxed(command: Sequence[str]) -> list[str]:
-    """The argv that runs `command` in fresh namespaces, all of which die with it and with whoever started it."""
-    spaces = ["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
-    return ["setpriv", "--pdeathsig", "KILL", "--", "unshare", *user_namespace(), *spaces, "--", *command]
-
-
-def user_namespace() -> list[str]:
-    """What `unshare` needs in addition where this process may not make namespaces itself."""
-    return [] if is_privileged() else ["--user", "--map-root-user"]
 
 
 class Rig:

@@ -26,6 +26,11 @@ def is_privileged() -> bool:
     return False
 
 
+def user_namespace() -> list[str]:
+    """What `unshare` needs in addition where this process may not make namespaces itself."""
+    return [] if is_privileged() else ["--user", "--map-root-user"]
+
+
 def sandbox_argv(command: Sequence[str]) -> list[str]:
     """The argv that runs `command` as PID 1 of fresh namespaces.
 
@@ -38,10 +43,20 @@ def sandbox_argv(command: Sequence[str]) -> list[str]:
     for program in ("setpriv", "unshare"):
         if shutil.which(program) is None:
             raise EnvironmentError_(f"the program `{program}`", "apt-get install -y util-linux")
-    user = [] if is_privileged() else ["--user", "--map-root-user"]
     return [
         *("setpriv", "--pdeathsig", "KILL", "--"),
-        *("unshare", *user, "--net", "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child", "--mount-proc"),
+        *(
+            "unshare",
+            *user_namespace(),
+            "--net",
+            "--mount",
+            "--pid",
+            "--uts",
+            "--ipc",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+        ),
         "--",
         *command,
     ]

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from harness.link.choose import netem_missing
-from harness.link.rig import sandboxed
+from harness.sandbox.unshare import sandbox_argv
 
 pytestmark = pytest.mark.lab
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.lab
 def in_sandbox(code: str, *words: str, timeout_s: float = 100) -> Any:
     """Run Python `code` in fresh namespaces, with `sys.argv[1:]` = words; returns the JSON that it prints last."""
     done = subprocess.run(
-        sandboxed([sys.executable, "-c", code, *words]),
+        sandbox_argv([sys.executable, "-c", code, *words]),
         capture_output=True,
         text=True,
         timeout=timeout_s,
@@ -187,7 +187,7 @@ sys.stdout.flush()
 time.sleep(100)
 """
     process = subprocess.Popen(
-        sandboxed([sys.executable, "-c", PREAMBLE + code]), stdout=subprocess.PIPE, text=True, start_new_session=True
+        sandbox_argv([sys.executable, "-c", PREAMBLE + code]), stdout=subprocess.PIPE, text=True, start_new_session=True
     )
     assert process.stdout is not None
     assert process.stdout.readline().strip() == '"up"'

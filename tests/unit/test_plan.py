@@ -121,3 +121,12 @@ def test_names_that_scripts_use() -> None:
     assert carrier.resolve({}).routers_of("a") == ["ra", "rc"]
     parties = load_topology("parties").resolve({"n": 12, "nat": "symmetric"})
     assert set(parties.plugs()) == {"s", *(f"{kind}{i}" for kind in "pr" for i in range(1, 13))}
+
+
+def test_a_cell_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError, match="a cell stands twice: underlay_full-cone_r1"):
+        plan(
+            tmp_path,
+            "description: x\ntopology: two-sites\nmatrix: {nat_a: [full-cone, full-cone]}\n"
+            "overlays: {underlay: }\nprobes: [path]\n",
+        )

@@ -23,9 +23,10 @@ from harness.link.cases import CASES, Case
 from harness.link.choose import choose_backend, netem_missing
 from harness.link.judge import Finding, compare, judge
 from harness.link.netem_backend import NetemBackend
-from harness.link.rig import python, run, sandboxed
+from harness.link.rig import python, run
 from harness.link.traffic import Seen, Stream
 from harness.model.link import PRESETS, parse_link
+from harness.sandbox.unshare import sandbox_argv
 
 # Every preset, and of the calibration's cases those that use a word of tc's that no preset uses; tc is slow here.
 WORDS = ("jitter-uniform", "duplicate", "corrupt", "reorder", "packets", "codel", "mtu", "loss-2%")
@@ -140,7 +141,7 @@ RUNS = [
 def seen() -> dict[tuple[str, str], Seen]:
     """What became of every case's stream on both backends; one worker for all, for starting Python takes long here."""
     work = [[backend, dict(case.spec), asdict(case.stream)] for backend, case in RUNS]
-    argv = sandboxed([*python("tests.netem.guest.worker"), json.dumps(work)])
+    argv = sandbox_argv([*python("tests.netem.guest.worker"), json.dumps(work)])
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     answers = [json.loads(line) for line in done.stdout.splitlines()]

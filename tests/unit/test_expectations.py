@@ -1,0 +1,78 @@
+"""What a scenario expects: the oracle's word for a trial, and what is complained of; throughput against its cell."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.load import load_scenario
+from harness.model.trial import Trial
+from harness.oracle import expected_verdicts
+from harness.outcome import against_cell, throughputs, unmet
+from harness.overlay.registry import load_overlay, overlay_names
+from harness.plan import expand
+from harness.results.record import Record
+
+
+def trial(  # noqa: PLR0917  # one word a field of the scenario
+    tmp_path: Path, topology: str, params: str, overlay: str, mode: str, expect: str = ""
+) -> Trial:
+    file = tmp_path / "one.yaml"
+    file.write_text(
+        f"description: x\ntopology: {topology}\nparams: {{{params}}}\noverlays: {{{overlay}: {mode}}}\n"
+        f"probes: [path]\n{expect}"
+    )
+    (found,) = expand(load_scenario(str(file), overlay_names()))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("topology", "params", "mode", "expected"),
+    [
+        ("two-sites", "nat_a: port-restricted, nat_b: port-restricted", "mesh", ("direct",)),
+        ("two-sites", "nat_a: symmetric, nat_b: symmetric", "mesh", ("relayed",)),
+        ("two-sites", "nat_a: udp-blocked, nat_b: full-cone", "mesh", ("relayed",)),
+        ("two-sites", "nat_a: udp-blocked, nat_b: full-cone", "direct", ("none",)),
+        ("two-sites", "nat_a: full-cone, nat_b: full-cone", "relay", ("relayed",)),
+        ("same-site", "nat: symmetric", "mesh", ("direct",)),
+        ("cgnat", "nat_carrier: port-restricted", "mesh", ("relayed",)),
+    ],
+)
+def test_the_oracle_of_a_trial(
+    tmp_path: Path, topology: str, params: str, mode: str, expected: tuple[str, ...]
+) -> None:
+    found = trial(tmp_path, topology, params, "nebula", mode)
+    assert expected_verdicts(found, load_overlay("nebula")) == expected
+
+
+def record(**changes: object) -> Record:
+    plain = Record(
+        run="r", scenario="s", trial="t", repeat=1, seed=1, overlay="nebula", mode="mesh", topology="two-sites",
+        src="a", dst="b", probe="path", metric="connect_success", unit="1", value=1.0, path="direct", started_at="now",
+    )  # fmt: skip
+    return replace(plain, **changes)  # type: ignore[arg-type]
+
+
+def test_only_what_differs_is_complained_of(tmp_path: Path) -> None:
+    expect = "expect: [{path: direct, outcome: ok}]\n"
+    found = trial(tmp_path, "two-sites", "", "nebula", "mesh", expect)
+    end = record(probe="trial", metric="duration_s", path=None)
+    assert unmet(found, [record(), end]) == []
+    assert unmet(found, [record(path="relayed"), end]) == [f"{found.id}: a to b: expected path direct, it was relayed"]
+    assert "expected ok, came out failed" in unmet(found, [record(), replace(end, outcome="failed")])[0]
+    assert "it was never measured" in unmet(found, [end])[0]
+
+
+def test_a_cells_underlay_gives_each_direction_its_ratio() -> None:
+    forward = record(probe="throughput", metric="tcp_throughput_mbit", unit="Mbit/s", value=40.0, path=None)
+    backward = replace(forward, src="b", dst="a", value=30.0)
+    below = throughputs([replace(forward, value=50.0), replace(backward, value=60.0)])
+    ratios = {
+        (one.src, one.dst): one.value
+        for one in against_cell([forward, backward], below)
+        if one.metric == "tcp_throughput_ratio"
+    }
+    assert ratios == {("a", "b"): 0.8, ("b", "a"): 0.5}
+    assert against_cell([forward], {}) == [forward]
