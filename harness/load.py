@@ -29,6 +29,7 @@ class TemplateSource:
     """A topology file as a source of topologies."""
 
     template: TopologyTemplate
+    folder: Path = Path()
 
     @property
     def name(self) -> str:
@@ -77,7 +78,7 @@ def find(name: str, folder: Path, kind: str, beside: Path | None = None) -> Path
 def load_topology(name: str, beside: Path | None = None) -> TemplateSource:
     """A topology file by path or bundled name."""
     path = find(name, TOPOLOGIES, "topology", beside)
-    return TemplateSource(read_template(path.stem, _shown(path), _read(path)))
+    return TemplateSource(read_template(path.stem, _shown(path), _read(path)), path.parent)
 
 
 def load_scenario(name: str, overlays: Iterable[str]) -> LoadedScenario:
@@ -106,7 +107,8 @@ def load_scenario(name: str, overlays: Iterable[str]) -> LoadedScenario:
         problems += check(LoadedScenario(path.stem, readable, document, text, source))
     if problems or scenario is None or source is None:
         raise ScenarioError(sorted(problems, key=lambda problem: (problem.file, problem.line)))
-    return LoadedScenario(path.stem, scenario, document, text, source)
+    folders = [path.parent, *([source.folder] if isinstance(source, TemplateSource) else [])]
+    return LoadedScenario(path.stem, scenario, document, text, source, tuple(dict.fromkeys(folders)))
 
 
 def _what_is_right(document: Document) -> Scenario | None:

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from harness.errors import Problem, ScenarioError
@@ -44,13 +45,17 @@ class TopologySource(Protocol):
 
 @dataclass(frozen=True)
 class LoadedScenario:
-    """A scenario with its source, ready to be planned; `text` goes into the manifest."""
+    """A scenario with its source, ready to be planned; `text` goes into the manifest.
+
+    `folders` are where relative paths of trace files start: the scenario's folder, then the topology file's.
+    """
 
     name: str
     scenario: Scenario
     document: Document
     text: str
     topology: TopologySource
+    folders: tuple[Path, ...] = (Path(),)
 
 
 def expand(loaded: LoadedScenario, oracle: Callable[[Trial], tuple[str, ...]] | None = None) -> list[Trial]:

@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,6 @@ from harness.errors import (
     ScenarioError,
 )
 from harness.link.choose import require_backend
-from harness.link.traces import trace_problems
 from harness.load import load_scenario
 from harness.machine import describe_machine, git_commit, overlay_version, tool_versions
 from harness.model.document import did_you_mean
@@ -41,6 +40,7 @@ from harness.results.metrics import METRICS
 from harness.results.record import SCHEMA_VERSION
 from harness.results.store import RunFolder
 from harness.sandbox.unshare import is_privileged, why_no_user_namespaces
+from harness.traces import find_traces, keep_traces
 
 VERSION = "0.1.0"
 MEASURING_TOOLS = {
@@ -82,7 +82,7 @@ def plan_trials(
         changes["seed"] = seed
     if changes:
         scenario = loaded.scenario.model_copy(update=changes)
-        loaded = LoadedScenario(loaded.name, scenario, loaded.document, loaded.text, loaded.topology)
+        loaded = replace(loaded, scenario=scenario)
     overlays = {name: load_overlay(name) for name in loaded.scenario.overlays}
     trials = expand(loaded, lambda trial: expected_verdicts(trial, overlays[trial.overlay]))
     problems = [
@@ -96,8 +96,10 @@ def plan_trials(
     if until is not None and until.metric not in METRICS:
         text = f"unknown metric{did_you_mean(until.metric, METRICS)}"
         problems.append(loaded.document.problem(("until", "metric"), text))
-    links = {link for trial in trials for link in trial.topology.impaired_links()}
-    problems += [problem for link in links for problem in trace_problems(link, Path())]
+    try:
+        trials = find_traces(trials, loaded.folders)
+    except ScenarioError as error:
+        problems += error.problems
     if problems:
         raise ScenarioError(problems)
     return loaded, select(trials, only, loaded.document.file) if only else trials, overlays
@@ -124,10 +126,13 @@ def run_scenario(options: RunOptions, console: Console) -> int:
     if options.resume and folder.manifest_path.exists():
         finished = _finished(folder, loaded, trials)
         manifest = folder.manifest()
+        trials, _ = keep_traces(trials, folder.path, manifest.get("traces", {}))
     else:
         finished = set()
         manifest = _manifest(loaded, versions, options)
         folder.create(manifest, plan)
+        trials, manifest["traces"] = keep_traces(trials, folder.path)
+        folder.write_manifest(manifest)
     left = [trial for trial in trials if trial.id not in finished]
     jobs = options.jobs or 4 * (os.cpu_count() or 1)
     if finished:

@@ -267,6 +267,11 @@ class LinkProfile(_Model):
         return f"up:{self.up.describe()},down:{self.down.describe()}"
 
     @property
+    def ways(self) -> tuple[Direction, Direction]:
+        """Both directions: up, down."""
+        return (self.up, self.down)
+
+    @property
     def impaired(self) -> bool:
         """False for an ideal link: no backend belongs in its path."""
         return self.up.impaired or self.down.impaired

@@ -216,3 +216,15 @@ def test_resume_refuses_another_scenario(tmp_path: Path) -> None:
     assert "has another plan" in again.stderr
     scenario.write_text(PATH_ONLY.replace("paths only", "other"))
     assert overlaybench("run", str(scenario), "--out", str(out), "--resume").returncode == 2
+
+
+def test_a_trial_plays_the_trace_that_lies_beside_its_scenario(tmp_path: Path) -> None:
+    text = PATH_ONLY.replace("refmesh: [mesh, relay]", "").replace(
+        "nat_b: port-restricted}", "nat_b: port-restricted, link_a: {rate_file: cell.trace, queue_packets: 50}}"
+    )
+    (tmp_path / "mine.yaml").write_text(text)
+    (tmp_path / "cell.trace").write_text("1\n2\n3\n")
+    done = overlaybench("run", str(tmp_path / "mine.yaml"), "--out", str(tmp_path / "run"))
+    assert done.returncode == 0, done.stderr
+    ((name, _),) = json.loads((tmp_path / "run" / "manifest.json").read_text())["traces"].items()
+    assert (tmp_path / "run" / "traces" / name).read_text() == "1\n2\n3\n"

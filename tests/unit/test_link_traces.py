@@ -9,6 +9,9 @@ import pytest
 from harness.errors import ScenarioError
 from harness.link.traces import load_trace, parse_trace, rate_of_trace_mbit, trace_problems
 from harness.model.link import parse_link
+from harness.model.trial import Trial
+from harness.run import plan_trials
+from harness.traces import keep_traces
 
 
 def test_values_come_in_the_models_units() -> None:
@@ -56,3 +59,52 @@ def test_a_device_or_folder_is_no_trace(tmp_path: Path) -> None:
     for path in (tmp_path, Path("/dev/zero")):
         with pytest.raises(ScenarioError, match="plain file"):
             load_trace(path, "loss")
+
+
+SCENARIO = """\
+description: a link that plays a trace
+topology: two-sites
+params:
+  nat_a: none
+  nat_b: none
+  link_a: {delay_ms: 2, rate_file: cell.trace, queue_packets: 50}
+overlays: {underlay: }
+probes: {path: {deadline_s: 5}}
+"""
+
+
+def rate_files(trials: list[Trial]) -> set[str | None]:
+    return {way.rate_file for trial in trials for link in trial.topology.impaired_links() for way in link.ways}
+
+
+def test_a_relative_trace_starts_at_the_scenarios_folder(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(SCENARIO)
+    (tmp_path / "cell.trace").write_text("1\n2\n3\n")
+    _, trials, _ = plan_trials(str(tmp_path / "mine.yaml"), {})
+    assert rate_files(trials) == {str(tmp_path / "cell.trace")}
+
+
+def test_a_wrong_trace_is_wrong_before_the_run(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(SCENARIO)
+    with pytest.raises(ScenarioError, match="rate_file: no rate trace there"):
+        plan_trials(str(tmp_path / "mine.yaml"), {})
+    (tmp_path / "cell.trace").write_text("1\nsoon\n")
+    with pytest.raises(ScenarioError) as caught:
+        plan_trials(str(tmp_path / "mine.yaml"), {})
+    (problem,) = caught.value.problems
+    assert (problem.file, problem.line, problem.field) == (str(tmp_path / "cell.trace"), 2, "rate_file")
+
+
+def test_a_run_keeps_its_traces_and_resumes_with_no_others(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(SCENARIO)
+    (tmp_path / "cell.trace").write_text("1\n2\n3\n")
+    _, trials, _ = plan_trials(str(tmp_path / "mine.yaml"), {})
+    own, kept = keep_traces(trials, tmp_path / "run")
+    ((name, _),) = kept.items()
+    assert (tmp_path / "run" / "traces" / name).read_text() == "1\n2\n3\n"
+    assert rate_files(own) == {str(tmp_path / "run" / "traces" / name)}
+    assert keep_traces(trials, tmp_path / "run", kept)[1] == kept
+    (tmp_path / "cell.trace").write_text("1\n2\n4\n")
+    with pytest.raises(ScenarioError, match="not the trace with which"):
+        keep_traces(trials, tmp_path / "run", kept)
+    assert [path.name for path in (tmp_path / "run" / "traces").iterdir()] == [name]

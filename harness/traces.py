@@ -1,0 +1,88 @@
+"""Trace files of links, from where a scenario names them to where a trial finds them: copied into the run's folder.
+
+A run is then complete: it is resumed and repeated with the very traces that it began with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.errors import Problem, ScenarioError
+from harness.link.traces import trace_problems
+from harness.model.topology import Topology
+from harness.model.trial import Trial
+
+FOLDER = "traces"
+_FIELDS = frozenset({"rate_file", "file"})
+
+
+def find_traces(trials: Sequence[Trial], folders: Sequence[Path]) -> list[Trial]:
+    """The trials with absolute paths for their traces; a relative one starts at the first of `folders` that has it.
+
+    Raises:
+        ScenarioError: a trace is missing or malformed, each with its file, line and field.
+    """
+
+    def absolute(name: str) -> str:
+        places = [folder / name for folder in folders]
+        return str(next((place for place in places if place.exists()), places[0]).resolve())
+
+    found = _with_paths(trials, absolute)
+    problems: list[Problem] = []
+    for link in {link for trial in found for link in trial.topology.impaired_links()}:
+        problems += [problem for problem in trace_problems(link, Path()) if problem not in problems]
+    if problems:
+        raise ScenarioError(problems)
+    return found
+
+
+def keep_traces(
+    trials: Sequence[Trial], run_folder: Path, before: Mapping[str, str] | None = None
+) -> tuple[list[Trial], dict[str, str]]:
+    """Copy the traces into the run's folder; the trials that use the copies, and file name -> SHA-256 of each copy.
+
+    Args:
+        before: of a run that is resumed, what it was told when it began.
+
+    Raises:
+        ScenarioError: a trace is not what it was then.
+    """
+    kept: dict[str, str] = {}
+
+    def copied(name: str) -> str:
+        content = Path(name).read_bytes()
+        digest = hashlib.sha256(content).hexdigest()
+        copy = run_folder.resolve() / FOLDER / f"{digest[:12]}-{Path(name).name}"
+        if before is not None and before.get(copy.name) != digest:
+            text = f"not the trace with which {run_folder} began; use another --out"
+            raise ScenarioError([Problem(name, 0, "--resume", text)])
+        if copy.name not in kept:
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(content)
+            kept[copy.name] = digest
+        return str(copy)
+
+    return _with_paths(trials, copied), kept
+
+
+def _with_paths(trials: Sequence[Trial], change: Callable[[str], str]) -> list[Trial]:
+    done: dict[int, Topology] = {}  # the trials of a cell share their topology
+    for trial in trials:
+        topology = trial.topology
+        if id(topology) not in done and any(way.files for link in topology.impaired_links() for way in link.ways):
+            done[id(topology)] = Topology.model_validate(_replaced(topology.model_dump(mode="json"), change))
+    return [trial.model_copy(update={"topology": done.get(id(trial.topology), trial.topology)}) for trial in trials]
+
+
+def _replaced(node: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(node, list):
+        return [_replaced(part, change) for part in node]
+    if not isinstance(node, dict):
+        return node
+    return {
+        key: change(value) if key in _FIELDS and isinstance(value, str) else _replaced(value, change)
+        for key, value in node.items()
+    }
