@@ -9,8 +9,8 @@ required="nftables iproute2 iputils-ping iperf3 irtt mininet util-linux ethtool 
 # The subjects of the bundled scenarios; a distribution without one of them still gets the rest.
 subjects="openvpn wireguard-go wireguard-tools strongswan-charon strongswan-swanctl \
 libstrongswan-standard-plugins libcharon-extra-plugins tinc n2n nebula openssh-client coturn miniupnpd-nftables"
-# What `setup.sh test` gets besides: programs that only tests use.
-testing="bridge-utils chromium wireguard-go wireguard-tools"
+# what `setup.sh test` gets besides: programs that only tests and benchmarks use.
+testing="bridge-utils chromium wireguard-go wireguard-tools vde2"
 
 stamp=".venv/.setup-$(cat setup.sh pyproject.toml constraints.txt setup.py harness/link/userlink/*.[ch] 2>/dev/null | sha256sum | cut -c1-16)"
 plain="$stamp"

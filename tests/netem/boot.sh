@@ -29,7 +29,8 @@ if [ ! -e "$work/unpacked" ]; then
     say "fetching $kernel and busybox-static"
     rm -rf "$work/debs" "$work/root"
     mkdir -p "$work/debs" "$work/root"
-    (cd "$work/debs" && apt-get download -qq "$kernel" busybox-static) 2>/dev/null
+    (cd "$work/debs" && apt-get download -qq "$kernel" busybox-static) 2>/dev/null ||
+        { say "SKIPPED: cannot fetch $kernel and busybox-static"; exit 3; }
     for package in "$work"/debs/*.deb; do dpkg -x "$package" "$work/root"; done
     rm -rf "$work/debs"
     touch "$work/unpacked"
