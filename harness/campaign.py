@@ -199,12 +199,8 @@ class Campaign:
 
 def _own_time_s(trial: Trial) -> float:
     """How long the trial's probes may rightly be silent."""
-    probes = trial.probes
     pairs = len(trial.topology.members) * (len(trial.topology.members) - 1) // 2
-    path = probes.path.deadline_s if probes.path else 0.0
-    latency = probes.latency.duration_s if probes.latency else 0.0
-    throughput = 2.0 * (probes.throughput.duration_s + probes.throughput.omit_s) if probes.throughput else 0.0
-    return 2 * pairs * (path + latency + throughput)
+    return 2 * pairs * trial.probes.own_time_s()
 
 
 def _now() -> str:

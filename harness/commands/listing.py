@@ -14,7 +14,7 @@ from harness.load import SCENARIOS, TOPOLOGIES, bundled, load_topology
 from harness.model.document import parse
 from harness.model.link import PRESETS
 from harness.model.nat import ALIASES
-from harness.model.scenario import Probes
+from harness.model.probes import Probes
 from harness.overlay.registry import load_overlay, overlay_names
 
 Rows = list[dict[str, Any]]

@@ -12,18 +12,16 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from harness.model.scenario import (
-    Expectation,
+from harness.model.probes import (
     LatencyProbe,
-    OverlayUse,
-    Pairs,
+    LoadedLatencyProbe,
+    MtuProbe,
     PathProbe,
     Probes,
-    Scenario,
     ThroughputProbe,
-    TopologyUse,
-    Until,
+    UdpProbe,
 )
+from harness.model.scenario import Expectation, OverlayUse, Pairs, Scenario, TopologyUse, Until
 
 _PARTS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("The file", Scenario),
@@ -33,7 +31,10 @@ _PARTS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`probes`", Probes),
     ("`probes: path`", PathProbe),
     ("`probes: latency`", LatencyProbe),
+    ("`probes: mtu`", MtuProbe),
     ("`probes: throughput`", ThroughputProbe),
+    ("`probes: loaded_latency`", LoadedLatencyProbe),
+    ("`probes: udp`", UdpProbe),
     ("`until`", Until),
     ("An item of `expect`", Expectation),
 )

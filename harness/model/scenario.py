@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from harness.model.probes import ProbeName, Probes, probes_as_mapping
+
 Mode = Literal["underlay", "mesh", "direct", "relay", "hub"]
 Verdict = Literal["direct", "relayed", "mixed", "none"]
 Expected = Literal["ok", "failed", "unsupported"]
@@ -57,65 +59,6 @@ class Pairs(_Strict):
     parameters: tuple[str, str]
     values: tuple[Any, ...] = Field(min_length=1)
     order: Literal["unordered", "ordered"] = "unordered"
-
-
-class PathProbe(_Strict):
-    """Who carries the traffic, and how soon. Deadline and burst as in DESIGN.md section 7.
-
-    `deadline_s` counts from the moment both daemons run. `burst_packets` of `payload_bytes` each are the traffic whose
-    way the counters tell.
-    """
-
-    deadline_s: float = Field(default=15.0, gt=0, le=600)
-    interval_ms: float = Field(default=50.0, ge=10, le=1000)
-    payload_bytes: int = Field(default=900, ge=200, le=1200)
-    burst_packets: int = Field(default=20, ge=5, le=1000)
-
-
-class LatencyProbe(_Strict):
-    """RTT samples at a fixed interval (irtt), over the overlay and over the underlay of the same lab."""
-
-    duration_s: float = Field(default=2.0, gt=0, le=3600)
-    interval_ms: float = Field(default=10.0, ge=1, le=1000)
-    payload_bytes: int = Field(default=64, ge=8, le=1200)
-
-
-class ThroughputProbe(_Strict):
-    """TCP throughput by iperf3, one direction after the other, over the overlay and over the underlay.
-
-    `baseline: lab` measures the underlay in the very same lab, once the overlay has stopped; `cell` takes it from the
-    underlay's own trial of the same cell and repeat, which halves the time that a trial needs the machine alone.
-    """
-
-    baseline: Literal["lab", "cell"] = "lab"
-    duration_s: int = Field(default=5, ge=1, le=3600)
-    omit_s: int = Field(default=0, ge=0, le=60)
-    streams: int = Field(default=1, ge=1, le=64)
-
-
-class Probes(_Strict):
-    """Which probes run, and how; an absent one does not run."""
-
-    path: PathProbe | None = None
-    latency: LatencyProbe | None = None
-    throughput: ThroughputProbe | None = None
-
-    @model_validator(mode="after")
-    def _some(self) -> Probes:
-        if self.path is None and self.latency is None and self.throughput is None:
-            raise ValueError("name at least one probe: path, latency, throughput")
-        return self
-
-
-ProbeName = Literal["path", "latency", "throughput"]
-
-
-def _as_probes(value: Any) -> Any:
-    if isinstance(value, list) and all(isinstance(name, str) for name in value):
-        return {name: {} for name in value}
-    if isinstance(value, dict):
-        return {name: {} if settings is None else settings for name, settings in value.items()}
-    return value
 
 
 class Expectation(_Strict):
@@ -173,7 +116,7 @@ class Scenario(_Strict):
             BeforeValidator(_as_overlay_use, json_schema_input_type=Mode | tuple[Mode, ...] | OverlayUse | None),
         ],
     ] = Field(min_length=1)
-    probes: Annotated[Probes, BeforeValidator(_as_probes, json_schema_input_type=tuple[ProbeName, ...] | Probes)]
+    probes: Annotated[Probes, BeforeValidator(probes_as_mapping, json_schema_input_type=tuple[ProbeName, ...] | Probes)]
     repeats: int = Field(default=1, ge=1, le=10_000)
     until: Until | None = None
     seed: int = Field(default=1, ge=0, lt=2**63)

@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from harness.model.scenario import Mode, Probes, Verdict
+from harness.model.probes import Probes
+from harness.model.scenario import Mode, Verdict
 from harness.model.topology import Topology
 
 

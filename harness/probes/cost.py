@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from harness.lab.process import Daemon, Usage
-from harness.model.scenario import ThroughputProbe
+from harness.model.probes import ThroughputProbe
 from harness.probes.measurement import Measurement
 from harness.probes.throughput import Throughput
 

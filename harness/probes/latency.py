@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.errors import OverlayError
 from harness.lab.process import Daemon
-from harness.model.scenario import LatencyProbe
+from harness.model.probes import LatencyProbe
 from harness.probes.measurement import Measurement, Target
 from harness.probes.oneway import oneway_figures
 from harness.probes.ordered import percentile

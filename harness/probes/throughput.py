@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.errors import OverlayError
 from harness.lab.process import Daemon
-from harness.model.scenario import ThroughputProbe
+from harness.model.probes import ThroughputProbe
 from harness.probes.measurement import Measurement, Target
 
 _PORT = 5201

@@ -21,7 +21,7 @@ import pytest
 
 from harness.load import load_topology
 from harness.messages import Job
-from harness.model.scenario import PathProbe, Probes
+from harness.model.probes import PathProbe, Probes
 from harness.model.trial import Trial
 from harness.overlay.contract import DependsOnServer, Overlay, ReportsPath
 from harness.overlay.install import missing

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from harness.load import load_topology
-from harness.model.scenario import Mode, Probes
+from harness.model.probes import Probes
+from harness.model.scenario import Mode
 from harness.model.trial import Trial
 from harness.overlay.contract import Deployment, Overlay
 from harness.overlay.registry import load_overlay, overlay_names

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.load import load_topology
-from harness.model.scenario import Probes
+from harness.model.probes import Probes
 from harness.model.trial import Trial
 from harness.overlay.contract import Overlay
 
