@@ -276,6 +276,7 @@ def _lifetimes(b: NatBehaviour, ports: RouterPorts) -> Iterator[str]:
         yield from _chain(
             "hairpin_filter",
             "filter hook postrouting priority 301",
+            "ct state != new accept",
             *(
                 f"iifname {lan} oifname {lan} ct state new ct status dnat meta l4proto {p} "
                 f"{far} . {source.format(p=p)} != @contacted drop"
