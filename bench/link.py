@@ -23,12 +23,12 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from harness.calibration.link_judge import queued_rate_mbit
+from harness.calibration.link_rig import A_ADDRESS, B_ADDRESS, Rig, python, run
+from harness.calibration.link_traffic import Seen, Stream, run_stream
 from harness.link.backend import Cable
 from harness.link.choose import choose_backend
-from harness.link.judge import queued_rate_mbit
 from harness.link.offload import WHOLE_FRAMES, set_offloads
-from harness.link.rig import A_ADDRESS, B_ADDRESS, Rig, python, run
-from harness.link.traffic import Seen, Stream, run_stream
 from harness.link.userlink_backend import UserlinkLinks
 from harness.model.link import parse_link
 from harness.sandbox.namespace import inside_network_of

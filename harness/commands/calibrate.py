@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
+from harness.calibration.link_command import calibrate_link_command
 from harness.calibration.nat_command import calibrate_nat_command
-from harness.link.command import calibrate_link_command
 
 
 @click.group("calibrate")

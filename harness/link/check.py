@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from harness.errors import LabNotAsDeclared
-from harness.link.traffic import SO_TIMESTAMPNS
+from harness.link.stamps import STAMP_SPACE, ask_for_stamps, stamp_ns
 from harness.model.link import Direction, LinkProfile
 from harness.sandbox.namespace import inside_network_of
 
@@ -98,7 +98,7 @@ def check_paths(paths: Sequence[PathToCheck]) -> list[PathObserved]:
             with inside_network_of(path.from_pid):
                 sockets.append(socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP))
             sockets[-1].setblocking(False)
-            sockets[-1].setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+            ask_for_stamps(sockets[-1])
         longest_s = max((high for _, _, high in bounds), default=0.0) / 1000
         for round_ in range(ECHOES + 1):
             for number, path in enumerate(paths):
@@ -164,13 +164,12 @@ def _collect(
         if all(len(seen) >= enough for seen in rtts):
             return
         for sock in select.select(sockets, [], [], left)[0]:
-            packet, ancillary, _, _ = sock.recvmsg(2048, socket.CMSG_SPACE(16))
+            packet, ancillary, _, _ = sock.recvmsg(2048, STAMP_SPACE)
             # The kernel's stamp: on a busy machine we may come to read the answer much later.
-            seconds, nanoseconds = struct.unpack("qq", ancillary[0][2][:16])
-            now = seconds * 1_000_000_000 + nanoseconds
+            now = stamp_ns(ancillary)
             path = sockets.index(sock)
             header = (packet[0] & 15) * 4
-            if len(packet) < header + _ECHO.size:
+            if now is None or len(packet) < header + _ECHO.size:
                 continue
             kind, _, _, identifier, round_, stamp = _ECHO.unpack_from(packet, header)
             if kind == 0 and identifier == identifiers[path] and round_ > 0:

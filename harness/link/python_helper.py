@@ -28,6 +28,7 @@ from harness.link.helper import read_table
 from harness.link.offload import WHOLE_FRAMES, set_offloads
 from harness.link.settings import LossKind, QueueKind, Settings
 from harness.link.spec import ETHERNET_HEADER_BYTES, Way
+from harness.link.stamps import STAMP_SPACE, ask_for_stamps, stamp_ns
 
 _PR_SET_PDEATHSIG: Final = 1
 _ETH_P_ALL: Final = 3
@@ -36,7 +37,6 @@ _PACKET_ADD_MEMBERSHIP: Final = 1
 _PACKET_STATISTICS: Final = 6
 _PACKET_IGNORE_OUTGOING: Final = 23
 _PACKET_MR_PROMISC: Final = 1
-_SO_TIMESTAMPNS: Final = 35
 _SO_RCVBUFFORCE: Final = 33
 _RECEIVE_BUFFER: Final = 8 << 20
 _BATCH: Final = 64
@@ -57,15 +57,13 @@ class Carrier:
         """Take in what waits at the socket, at most a batch."""
         for _ in range(_BATCH):
             try:
-                data, ancillary, _, _ = self.receiver.recvmsg(2048, socket.CMSG_SPACE(16))
+                data, ancillary, _, _ = self.receiver.recvmsg(2048, STAMP_SPACE)
             except (BlockingIOError, InterruptedError):
                 return
             now = time.monotonic_ns()
-            arrival = now
-            if ancillary:
-                seconds, nanoseconds = struct.unpack("qq", ancillary[0][2][:16])
-                # Stamps are of the wall clock; its distance is taken anew each time because it may be stepped.
-                arrival = min(now, seconds * 1_000_000_000 + nanoseconds - (time.time_ns() - now))
+            stamp = stamp_ns(ancillary)
+            # Stamps are of the wall clock; its distance is taken anew each time because it may be stepped.
+            arrival = now if stamp is None else min(now, stamp - (time.time_ns() - now))
             self.latest_arrival = max(self.latest_arrival, arrival)
             self.way.arrive(self.latest_arrival, len(data), data)
 
@@ -197,7 +195,7 @@ def _open_port(name: str) -> socket.socket:
     except OSError:
         port.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
     port.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
-    port.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+    ask_for_stamps(port)
     port.bind((name, _ETH_P_ALL))
     request = struct.pack("iHH8s", socket.if_nametoindex(name), _PACKET_MR_PROMISC, 0, b"")
     port.setsockopt(_SOL_PACKET, _PACKET_ADD_MEMBERSHIP, request)

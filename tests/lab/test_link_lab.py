@@ -38,8 +38,8 @@ from pathlib import Path
 from harness.link.backend import Cable
 from harness.link.check import PathToCheck, check_paths, require_paths
 from harness.link.choose import choose_backend
-from harness.link.rig import A_ADDRESS, B_ADDRESS, Rig, run
-from harness.link.traffic import Stream, run_stream
+from harness.calibration.link_rig import A_ADDRESS, B_ADDRESS, Rig, run
+from harness.calibration.link_traffic import Stream, run_stream
 from harness.model.link import parse_link
 
 def rig(spec, backend="userlink", seed=1):
@@ -267,7 +267,7 @@ with rig({"delay_ms": 5, "loss_percent": 5}) as made:
 
 def test_calibrate_proves_the_cases_asked_for_and_refuses_what_it_does_not_know() -> None:
     def calibrate(*words: str) -> subprocess.CompletedProcess[str]:
-        code = "from harness.link.command import calibrate_link_command as c; c()"
+        code = "from harness.calibration.link_command import calibrate_link_command as c; c()"
         argv = [sys.executable, "-c", code, "--json", "--backend", "userlink", *words]
         return subprocess.run(argv, capture_output=True, text=True, check=False)
 

@@ -9,17 +9,18 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from harness.calibration import link_command
+from harness.calibration.link_cases import CASES
+from harness.calibration.link_judge import Finding, compare, judge, predicted
+from harness.calibration.link_traffic import Seen
 from harness.errors import EnvironmentError_
-from harness.link import choose, command
+from harness.link import choose
 from harness.link.accounting import BUCKETS, Accounting, DirectionCounts, bucket_upper_us
-from harness.link.cases import CASES
 from harness.link.check import rtt_bounds_ms
 from harness.link.hoststack import differences, node_sysctls, pick_congestion_control
-from harness.link.judge import Finding, compare, judge, predicted
 from harness.link.netem_plan import netem_plan, netem_refusals, read_back_problems
 from harness.link.offload import carries_bundles, outer_offloads
 from harness.link.quantiles import QUANTILE_COUNT, netem_table, quantiles
-from harness.link.traffic import Seen
 from harness.model.link import PRESETS, parse_link
 
 
@@ -242,7 +243,7 @@ def test_backends_that_differ_are_told_apart() -> None:
 
 def test_calibrate_exits_with_1_where_a_link_is_not_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = Finding("userlink", "delay-1ms-100", "delay_error_p50", "us", 0, 900, -50, 200, 800)
-    monkeypatch.setattr(command, "calibrate", lambda *_, **__: [wrong])
-    done = CliRunner().invoke(command.calibrate_link_command, ["--json"])
+    monkeypatch.setattr(link_command, "calibrate", lambda *_, **__: [wrong])
+    done = CliRunner().invoke(link_command.calibrate_link_command, ["--json"])
     assert done.exit_code == 1
     assert json.loads(done.stdout)["findings"][0]["ok"] is False

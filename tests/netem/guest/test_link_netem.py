@@ -16,15 +16,15 @@ from typing import Any
 
 import pytest
 
+from harness.calibration.link_calibrate import available_backends
+from harness.calibration.link_cases import CASES, Case
+from harness.calibration.link_judge import Finding, compare, judge
+from harness.calibration.link_rig import python, run
+from harness.calibration.link_traffic import Seen, Stream
 from harness.errors import CommandFailed
 from harness.link.backend import Cable
-from harness.link.calibrate import available_backends
-from harness.link.cases import CASES, Case
 from harness.link.choose import choose_backend, netem_missing
-from harness.link.judge import Finding, compare, judge
 from harness.link.netem_backend import NetemBackend
-from harness.link.rig import python, run
-from harness.link.traffic import Seen, Stream
 from harness.model.link import PRESETS, parse_link
 from harness.sandbox.unshare import sandbox_argv
 

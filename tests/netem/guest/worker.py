@@ -7,9 +7,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+from harness.calibration.link_rig import A_ADDRESS, B_ADDRESS, Rig
+from harness.calibration.link_traffic import Stream, run_stream
 from harness.link.choose import choose_backend
-from harness.link.rig import A_ADDRESS, B_ADDRESS, Rig
-from harness.link.traffic import Stream, run_stream
 from harness.model.link import parse_link
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import click
 
+from harness.calibration.link_calibrate import available_backends, calibrate
+from harness.calibration.link_cases import CASES, cases_matching
+from harness.calibration.link_judge import Finding
 from harness.errors import EXIT_EXPECTATION, EXIT_INPUT
-from harness.link.calibrate import available_backends, calibrate
-from harness.link.cases import CASES, cases_matching
 from harness.link.choose import netem_missing
-from harness.link.judge import Finding
 
 
 @click.command("link")

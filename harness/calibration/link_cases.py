@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
-from harness.link.traffic import Stream
+from harness.calibration.link_traffic import Stream
 from harness.model.link import LinkProfile, parse_link
 
 Check = Literal["delay", "distribution", "loss", "rate", "queue", "reorder", "duplicate", "oversize"]

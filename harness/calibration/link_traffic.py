@@ -13,9 +13,10 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
+from harness.link.stamps import STAMP_SPACE, ask_for_stamps, stamp_ns
+
 HEADERS_BYTES: Final = 14 + 20 + 8
 _PAYLOAD: Final = struct.Struct("!IQ")
-SO_TIMESTAMPNS: Final = 35
 _SO_RCVBUFFORCE: Final = 33
 _SO_SNDBUFFORCE: Final = 32
 _BUFFER_BYTES: Final = 64 << 20
@@ -75,7 +76,7 @@ def receiver(sock: socket.socket) -> None:
         sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
     except PermissionError:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
-    sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+    ask_for_stamps(sock)
     sock.setblocking(False)
 
 
@@ -127,7 +128,8 @@ def collect(sink: socket.socket, into: list[tuple[int, int]]) -> None:
 
 
 def _receive(sink: socket.socket) -> tuple[int, int]:
-    data, ancillary, _, _ = sink.recvmsg(2048, socket.CMSG_SPACE(16))
-    seconds, nanoseconds = struct.unpack("qq", ancillary[0][2][:16])
+    data, ancillary, _, _ = sink.recvmsg(2048, STAMP_SPACE)
+    at = stamp_ns(ancillary)
+    assert at is not None, "asked for in `receiver`"
     number, _ = _PAYLOAD.unpack_from(data)
-    return number, seconds * 1_000_000_000 + nanoseconds
+    return number, at

@@ -16,13 +16,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
+from harness.calibration.link_cases import CASES, Case
+from harness.calibration.link_judge import CABLE, Finding, compare, judge
+from harness.calibration.link_rig import A_ADDRESS, B_ADDRESS, Rig, python
+from harness.calibration.link_traffic import run_stream
 from harness.errors import CommandFailed, LabError
-from harness.link.cases import CASES, Case
 from harness.link.choose import choose_backend, netem_missing
 from harness.link.helper import helper_argv
-from harness.link.judge import CABLE, Finding, compare, judge
-from harness.link.rig import A_ADDRESS, B_ADDRESS, Rig, python
-from harness.link.traffic import run_stream
 from harness.sandbox.unshare import sandbox_argv
 
 SEED: Final = 20_260_101
@@ -83,7 +83,7 @@ def calibrate(
 
 
 def _in_sandbox(group: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
-    argv = sandbox_argv(python("harness.link.calibrate", json.dumps(group)))
+    argv = sandbox_argv(python("harness.calibration.link_calibrate", json.dumps(group)))
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     if done.returncode or len(answers) != len(group):

@@ -11,11 +11,11 @@ from typing import Any, Final
 import numpy as np
 from scipy import stats
 
-from harness.link.cases import Case
+from harness.calibration.link_cases import Case
+from harness.calibration.link_traffic import Seen
 from harness.link.settings import settings_of, stream_seeds
 from harness.link.spec import Way
 from harness.link.traces import parse_trace, rate_of_trace_mbit
-from harness.link.traffic import Seen
 from harness.model.link import Direction
 from harness.model.link_profile import BernoulliLoss, GilbertElliottLoss
 
