@@ -70,6 +70,11 @@ class NodeConfig:
     state_dir: Path | None = None
     log_level: str = "info"
 
+    @property
+    def direct(self) -> bool:
+        """Whether the mode has direct paths."""
+        return self.mode in ("mesh", "direct")
+
 
 @dataclass(frozen=True)
 class ServerConfig:

@@ -82,7 +82,7 @@ def node_state(node: Node) -> Any:
             session._last_timestamp,
             sorted(map(str, peer.finder.checks)) if peer.finder else None,
         )
-        for peer in [*node.peers.values(), *(link.peer for link in node.links)]
+        for peer in [*node.peers.by_key.values(), *(link.peer for link in node.servers.links)]
         for session in [peer.session]
     ]
 
@@ -99,7 +99,7 @@ def server_state(server: Server) -> Any:
             registration.session._last_timestamp,
         )
         for registration in server.registry.by_key.values()
-    ] + [server._log.revision, len(server.tunnel.sessions), len(server.joined)]
+    ] + [server.herald.log.revision, len(server.tunnel.sessions), len(server.joined)]
 
 
 def mutations(genuine: list[bytes], rng: random.Random) -> Iterator[bytes]:
@@ -156,15 +156,15 @@ def attack(count: int, seed: int) -> str | None:  # noqa: PLR0911 - one `return`
                 node.receive_run([datagram, datagram], STRANGER, now)
         except Exception as error:  # whatever it is, it should not be
             return f"datagram {number} ({datagram.hex()}): {type(error).__name__}: {error}"
-        for said, to in (*node.out, *server.out):
+        for said, to in (*node.outbox.main, *server.outlet.datagrams):
             if not allowed_answer(said) or to != STRANGER:
                 return f"datagram {number} ({datagram.hex()}) was answered with {said.hex()} to {to}"
-        if node.plane.to_tun or node.plane.large or node.out_fresh or server.to_tun:
+        if node.plane.to_tun or node.plane.large or node.outbox.fresh or server.outlet.to_tun:
             return f"datagram {number} ({datagram.hex()}) got through"
-        node.out.clear()
-        server.out.clear()
-        node.events.clear()
-        server.events.clear()
+        node.outbox.main.clear()
+        server.outlet.datagrams.clear()
+        node.outbox.events.clear()
+        server.outlet.events.clear()
         if number == min(20_000, count // 4):
             tracemalloc.start()
             baseline = tracemalloc.get_traced_memory()[0]

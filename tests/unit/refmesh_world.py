@@ -121,7 +121,7 @@ class World:
         certificate = credentials.verify(config.certificate, self.authority, UNIX_S + self.now)
         node = Node(config, certificate, self.rng.randbytes, UNIX_S)
         if config.policy is not None:
-            node.set_policy(config.policy)
+            node.peers.set_policy(config.policy)
         self.nodes[name] = node
         self._node_at[self.address[name], NODE_PORT] = name
         node.network_changed([("host", self.address[name], NODE_PORT)], self.now)
@@ -143,7 +143,9 @@ class World:
 
     def send(self, src: str, dst: str, payload: bytes) -> None:
         """An IPv4 packet from the host of `src` into its tunnel; UDP, so that access rules find ports."""
-        self.nodes[src].from_tun([ip_packet(self.overlay_address(src), self.overlay_address(dst), payload)], self.now)
+        self.nodes[src].egress.packets(
+            [ip_packet(self.overlay_address(src), self.overlay_address(dst), payload)], self.now
+        )
         self._settle_node(src)
 
     def path(self, src: str, dst: str) -> str:
@@ -178,14 +180,16 @@ class World:
         node = self.nodes[name]
         if self.now >= node.deadline:
             node.tick(self.now)
-        self.events += [f"{self.now:.3f} {name}: {event}" for event in node.events]
-        node.events.clear()
+        self.events += [f"{self.now:.3f} {name}: {event}" for event in node.outbox.events]
+        node.outbox.events.clear()
         self.received[name] += node.plane.to_tun
         node.plane.to_tun.clear()
-        out, node.out = node.out, []
+        out = node.outbox.main[:]
+        node.outbox.main.clear()
         for datagram, endpoint in out:
             self._from_node(name, datagram, endpoint, 0)
-        fresh, node.out_fresh = node.out_fresh, []
+        fresh = node.outbox.fresh[:]
+        node.outbox.fresh.clear()
         for local, datagram, endpoint in fresh:
             self._from_node(name, datagram, endpoint, local)
         self._schedule(name, node.deadline, lambda: self._tick_node(name, node))
@@ -200,9 +204,10 @@ class World:
             return
         if self.now >= server.deadline:
             server.tick(self.now)
-        self.events += [f"{self.now:.3f} {name}: {event}" for event in server.events]
-        server.events.clear()
-        out, server.out = server.out, []
+        self.events += [f"{self.now:.3f} {name}: {event}" for event in server.outlet.events]
+        server.outlet.events.clear()
+        out = server.outlet.datagrams[:]
+        server.outlet.datagrams.clear()
         host = next(site.host for site in self.network.sites if site.name == name)
         for datagram, endpoint in out:
             if datagram[0] == 6:

@@ -84,7 +84,7 @@ def test_both_ends_enforce_the_rules(mode: str) -> None:
     world.run(0.5)
     assert world.received["b"][-1].endswith(b"allowed")
     # A sender that does not obey: the receiver drops it all the same.
-    for peer in world.nodes["b"].peers.values():
+    for peer in world.nodes["b"].peers.by_key.values():
         peer.access = None
     world.send("b", "a", b"forged")
     world.run(0.5)
@@ -100,7 +100,7 @@ def test_a_newer_network_document_takes_effect_and_revokes() -> None:
     server.set_policy(credentials.verify_policy(policy, world.authority), world.now)
     world._settle_server("s0")
     world.run(2.0)
-    assert not world.nodes["a"].peers
+    assert not world.nodes["a"].peers.by_key
     world.received["a"].clear()
     world.send("b", "a", b"from the revoked")
     world.run(2.0)
@@ -112,6 +112,6 @@ def test_an_older_network_document_is_not_taken_back() -> None:
     world = world_with([{"from": "*", "to": "*"}])
     node = world.nodes["a"]
     old = credentials.sign_policy(world.network.authority_private, 1, [])
-    node.set_policy(old)
+    node.peers.set_policy(old)
     assert node.directory.policy is not None
     assert node.directory.policy.version == 2

@@ -9,6 +9,7 @@ from refmesh_world import NODE_PORT, UNIX_S, World, ip_packet
 from overlays.refmesh import credentials, keys
 from overlays.refmesh.core.node import Node
 from overlays.refmesh.server.engine import Server
+from overlays.refmesh.server.hub import Hub
 from overlays.refmesh.server.registry import Registration
 from overlays.refmesh.wire import messages
 
@@ -32,7 +33,7 @@ def test_a_server_cannot_send_packets_in_a_members_name() -> None:
     for mode in ("mesh", "relay"):
         world, server = pair(mode)
         for source in (world.overlay_address("b"), "10.77.9.9"):
-            server._send(member(server, "a"), ip_packet(source, world.overlay_address("a"), b"forged"), world.now)
+            server.outlet.send(member(server, "a"), ip_packet(source, world.overlay_address("a"), b"forged"), world.now)
         world._settle_server("s0")
         world.run(1.0)
         assert world.received["a"] == []
@@ -41,11 +42,12 @@ def test_a_server_cannot_send_packets_in_a_members_name() -> None:
 def test_a_server_cannot_make_itself_a_hub() -> None:
     world, server = pair()
     for registration in server.registry.by_key.values():
-        server._log.put(registration.certificate.name, registration.entry() | {"hub": True})
+        server.herald.log.put(registration.certificate.name, registration.entry() | {"hub": True})
     seen: list[bytes] = []
-    server._forward = lambda batch, _: seen.extend(batch)  # type: ignore[method-assign]
-    server._hub = True
-    server._tell_all(world.now)
+    server.hub = Hub(server.registry, server.outlet, ())
+    server.hub.forward_from = lambda _, batch, __: seen.extend(batch)  # type: ignore[method-assign]
+    server.herald._hub = True
+    server.herald.tell_all(world.now)
     world._settle_server("s0")
     world.run(2.0)
     world.send("a", "b", b"for b alone")
@@ -66,14 +68,14 @@ def test_a_server_cannot_add_a_node_nor_change_an_address() -> None:
         rng=rng.randbytes,
     )
     entry = member(server, "b").entry()
-    server._log.put("evil", entry | {"certificate": forged})
+    server.herald.log.put("evil", entry | {"certificate": forged})
     body, signature = entry["certificate"].split(".")
     text = credentials._unb64(body).replace(b"10.77.0.2", b"10.77.0.1")
-    server._log.put("b2", entry | {"certificate": f"{credentials._b64(text)}.{signature}"})
-    server._tell_all(world.now)
+    server.herald.log.put("b2", entry | {"certificate": f"{credentials._b64(text)}.{signature}"})
+    server.herald.tell_all(world.now)
     world._settle_server("s0")
     world.run(2.0)
-    assert [peer.name for peer in world.nodes["a"].peers.values()] == ["b"]
+    assert [peer.name for peer in world.nodes["a"].peers.by_key.values()] == ["b"]
     assert sum("refuse" in event for event in world.events if " a: " in event) == 2
 
 
@@ -117,7 +119,7 @@ def test_without_a_valid_credential_a_node_stays_outside_and_that_is_logged() ->
         )
         assert refused(world, text, private)
         assert any("s0: refused" in event for event in world.events)
-        assert not world.nodes["a"].peers
+        assert not world.nodes["a"].peers.by_key
 
 
 def test_a_certificate_without_its_private_key_is_of_no_use() -> None:

@@ -26,7 +26,7 @@ def world_of(mode: str, rules: list[dict[str, str]] | None = None) -> World:
 
 
 def send(world: World, src: str, data: bytes) -> None:
-    world.nodes[src].frame_from_tap(data, world.now)
+    world.nodes[src].egress.frame(data, world.now)
     world._settle_node(src)
     world.run(0.3)
 

@@ -153,7 +153,7 @@ def test_a_relayed_session_moves_to_the_other_server_when_its_own_dies() -> None
     world = pair("symmetric", "symmetric", servers=2)
     world.start_all()
     world.run(3.0)
-    first = world.nodes["a"].peers[world.nodes["b"].tunnel.static.public].path
+    first = world.nodes["a"].peers.by_key[world.nodes["b"].tunnel.static.public].path
     assert first is not None
     dead = next(site.name for site in world.network.sites if site.host == first.endpoint[0])
     world.stop_server(dead)

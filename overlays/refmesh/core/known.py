@@ -21,7 +21,7 @@ def known(node: Node) -> dict[str, Any]:
                 if check.path.direct and not check.path.local
             ],
         }
-        for peer in node.peers.values()
+        for peer in node.peers.by_key.values()
         if peer.certificate is not None and peer.finder is not None
     ]
     policy = node.directory.policy
@@ -32,23 +32,23 @@ def restore(node: Node, stored: Any, now: float) -> None:
     """Takes what `known` gave; whatever of it is not to be believed any more is left out, and said so."""
     try:
         if stored["policy"] is not None:
-            node.set_policy(str(stored["policy"]))
+            node.peers.set_policy(str(stored["policy"]))
         for entry in stored["members"]:
             _restore(node, entry, now)
     except (CredentialError, MalformedMessage, KeyError, TypeError, ValueError) as error:
-        node.events.append(f"the stored state is of no use: {error}")
+        node.outbox.events.append(f"the stored state is of no use: {error}")
 
 
 def _restore(node: Node, entry: dict[str, Any], now: float) -> None:
     try:
-        peer = node.admit(str(entry["certificate"]), now)
+        peer = node.peers.admit(str(entry["certificate"]), now)
     except CredentialError as error:
-        node.events.append(f"not taken from the stored state: {error}")
+        node.outbox.events.append(f"not taken from the stored state: {error}")
         return
     if peer is not None and peer.finder is not None:
         for kind, host, port in entry["candidates"]:
             peer.finder.add(control.valid_endpoint((host, port)), str(kind), now)
-        node.due(peer, now)
+        node.outbox.due(peer, now)
 
 
 def status(node: Node, now: float) -> dict[str, Any]:
@@ -61,18 +61,18 @@ def status(node: Node, now: float) -> dict[str, Any]:
         "layer": node.config.layer,
         "ready": node.ready,
         "keepalive_s": node.lifetime.interval_s,
-        "servers": [link.status(now) for link in node.links],
-        "peers": [peer.status(now) for peer in node.peers.values()],
+        "servers": [link.status(now) for link in node.servers.links],
+        "peers": [peer.status(now) for peer in node.peers.by_key.values()],
     }
 
 
 def ping(node: Node, name: str, now: float) -> dict[str, Any] | None:
     """Checks the path to a peer now; returns its status with the number of answered checks so far."""
-    peer = next((peer for peer in node.peers.values() if peer.name == name), None)
+    peer = next((peer for peer in node.peers.by_key.values() if peer.name == name), None)
     if peer is None or peer.finder is None:
         return None
     check = peer.finder.checks.get(peer.path) if peer.path is not None else None
     if check is not None:
         check.due_s = now
-    node.due(peer, now)
+    node.outbox.due(peer, now)
     return peer.status(now) | {"answered": sum(check.answered for check in peer.finder.checks.values())}

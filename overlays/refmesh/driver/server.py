@@ -16,11 +16,11 @@ from overlays.refmesh.core import offload
 from overlays.refmesh.credentials import Policy
 from overlays.refmesh.driver.files import write_atomically
 from overlays.refmesh.driver.loop import Loop
-from overlays.refmesh.driver.node import READS_PER_ROUND, open_sockets
+from overlays.refmesh.driver.sockets import open_sockets
 from overlays.refmesh.driver.status import StatusSocket
 from overlays.refmesh.driver.streams import StreamListener
 from overlays.refmesh.driver.tun import MAX_READ, VNET_HEADER_LEN, Tun
-from overlays.refmesh.driver.udp import UdpSocket
+from overlays.refmesh.driver.udp import READS_PER_ROUND, UdpSocket
 from overlays.refmesh.errors import CredentialError
 from overlays.refmesh.server.engine import Server
 from overlays.refmesh.wire import messages, stun
@@ -111,12 +111,12 @@ class ServerDriver:
                 engine.receive(bytes(view), source, now)
             else:
                 engine.receive_run([view[i : i + size] for i in range(0, len(view), size)], source, now)
-            if engine.out:
+            if engine.outlet.datagrams:
                 self._flush()
 
     def _on_stream(self, datagram: bytes, source: Endpoint, now: float) -> None:
         self.engine.receive(datagram, source, now)
-        if self.engine.out:
+        if self.engine.outlet.datagrams:
             self._flush()
 
     def _relay(self, view: memoryview, size: int, source: Endpoint) -> bool:
@@ -151,9 +151,9 @@ class ServerDriver:
                 if stun.is_stun(datagram):
                     self.engine.answer_stun(datagram, source)
             # From the port that was asked: a NAT lets nothing else in.
-            for answer, endpoint in self.engine.out:
+            for answer, endpoint in self.engine.outlet.datagrams:
                 sock.send(answer, endpoint)
-            self.engine.out.clear()
+            self.engine.outlet.datagrams.clear()
 
     def _on_tun(self, now: float) -> None:
         assert self.tun is not None
@@ -167,7 +167,8 @@ class ServerDriver:
         self._flush()
 
     def _flush(self) -> None:
-        out, self.engine.out = self.engine.out, []
+        out = self.engine.outlet.datagrams[:]
+        self.engine.outlet.datagrams.clear()
         first = 0
         while first < len(out):
             endpoint = out[first][1]
@@ -191,14 +192,14 @@ class ServerDriver:
             self._reload_policy(now)
         if now >= engine.deadline:
             engine.tick(now)
-        if engine.out:
+        if engine.outlet.datagrams:
             self._flush()
-        if engine.to_tun:
+        if engine.outlet.to_tun:
             self._write_tun()
-        if engine.events:
-            for event in engine.events:
+        if engine.outlet.events:
+            for event in engine.outlet.events:
                 log.info("%s", event)
-            engine.events.clear()
+            engine.outlet.events.clear()
         if len(engine.joined) != self._joined and self._joined_file is not None:
             self._joined = len(engine.joined)
             write_atomically(
@@ -207,9 +208,9 @@ class ServerDriver:
 
     def _write_tun(self) -> None:
         if self.tun is not None:
-            for buffers in offload.merge(self.engine.to_tun):
+            for buffers in offload.merge(self.engine.outlet.to_tun):
                 self.tun.write(buffers)
-        self.engine.to_tun.clear()
+        self.engine.outlet.to_tun.clear()
 
     def _deadline(self) -> float:
         watching = self._policy_checked_s + POLICY_CHECK_S if self.config.policy_file else float("inf")

@@ -107,7 +107,7 @@ class NodeStreams:
 
     def look(self, now: float) -> None:
         """Opens what is wanted and closes what is not needed any more."""
-        for link in self._node.links:
+        for link in self._node.servers.links:
             served = self._streams.get(link.index)
             if served is None and link.wants_tls(now):
                 self._connect(link.index)
@@ -132,13 +132,13 @@ class NodeStreams:
             served.stream.close()
 
     def _connect(self, index: int) -> None:
-        link = self._node.links[index]
+        link = self._node.servers.links[index]
         assert link.entry.tls is not None
         log.info("server %s is silent over UDP; trying TLS to %s", link.entry.name, link.entry.tls)
         try:
             stream = Stream.connect(
                 link.entry.tls,
-                lambda now: self._node.stream_opened(index, now),
+                lambda now: self._node.servers.stream_opened(index, now),
                 lambda datagram, now: self._node.receive(datagram, ("tls", index), now),
             )
         except MachineError as error:
@@ -148,4 +148,4 @@ class NodeStreams:
 
     def _ended(self, index: int, now: float) -> None:
         self._streams.pop(index, None)
-        self._node.stream_closed(index, now)
+        self._node.servers.stream_closed(index, now)

@@ -13,6 +13,8 @@ from overlays.refmesh.errors import MachineError
 from overlays.refmesh.wire.control import Endpoint
 
 SOL_UDP, UDP_SEGMENT, UDP_GRO = 17, 103, 104
+READS_PER_ROUND = 16
+"""So many reads before others have their turn."""
 MAX_SEGMENTS = 60
 MAX_SEND = 65000
 BUFFER = 4 << 20

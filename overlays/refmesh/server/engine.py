@@ -5,34 +5,26 @@ Datagrams, `now` and `rng` in; datagrams, packets for the TUN device, log lines 
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from typing import Any
 
 from overlays.refmesh import credentials
-from overlays.refmesh.core import introduction, packets
-from overlays.refmesh.core.coordination import (
-    GATHER_S,
-    HELLO_INTERVAL_S,
-    MAX_CANDIDATES_TOLD,
-    OFFLINE_AFTER_S,
-    UPDATE_RETRY_MAX_S,
-    UPDATE_RETRY_S,
-    Log,
-    policy_entries,
-)
+from overlays.refmesh.core import introduction
+from overlays.refmesh.core.coordination import MAX_CANDIDATES_TOLD, OFFLINE_AFTER_S, UPDATE_RETRY_S
 from overlays.refmesh.core.tunnel import Input, Tunnel
 from overlays.refmesh.credentials import Certificate, Policy
 from overlays.refmesh.errors import CredentialError, MalformedMessage
 from overlays.refmesh.keys import Rng, short
+from overlays.refmesh.server.herald import Herald
+from overlays.refmesh.server.hub import Hub
+from overlays.refmesh.server.outlet import Outlet
 from overlays.refmesh.server.registry import Registration, Registry
 from overlays.refmesh.wire import control, messages, stun
 from overlays.refmesh.wire.control import Endpoint
 
 MAX_MEMBERS = 4096
 INTRODUCTIONS_PER_S = 500
-MAX_MACS = 8192
 
 
 class Server:
@@ -53,35 +45,34 @@ class Server:
         """`own_addresses`: overlay addresses whose packets go to the TUN device."""
         self.tunnel = Tunnel(private, rng, unix_offset_s)
         self.registry = Registry()
-        self.out: list[tuple[bytes, Endpoint]] = []
-        self.to_tun: list[bytes] = []
-        self.events: list[str] = []
+        self.outlet = Outlet()
+        self.herald = Herald(self.registry, self.outlet, rng, hub=hub)
+        self.hub = Hub(self.registry, self.outlet, own_addresses) if hub else None
         self.joined: dict[str, bytes] = {}
         """The key that has used each invitation, by its serial; to be kept over restarts."""
-        self.deadline = 0.0
-        self.epoch = rng(8).hex()
         self.policy = policy
         self._authority, self._rng, self._unix_offset_s = authority, rng, unix_offset_s
-        self._relay, self._hub = relay, hub
-        self._own = {address.split("/")[0] for address in own_addresses}
-        self._log = Log()
+        self._relay = relay
         self._second, self._introductions = -1.0, 0
-        self._macs: dict[bytes, Registration] = {}
         if policy is not None:
             self.set_policy(policy, 0.0)
+
+    @property
+    def deadline(self) -> float:
+        """When `tick` is due."""
+        return self.outlet.deadline
 
     def set_policy(self, policy: Policy, now: float) -> None:
         """A new network document: told to all; members that it revokes are forgotten."""
         self.policy = policy
-        for key, entry in policy_entries(policy.version, policy.text):
-            self._log.put(key, entry)
+        self.herald.take_policy(policy)
         for registration in list(self.registry.by_key.values()):
             if registration.certificate.serial in policy.revoked:
-                self.events.append(f"{registration.certificate.name} is revoked")
-                self._log.drop(registration.certificate.name)
+                self.outlet.events.append(f"{registration.certificate.name} is revoked")
+                self.herald.log.drop(registration.certificate.name)
                 self.registry.remove(registration)
                 self.tunnel.remove(registration.certificate.key)
-        self._tell_all(now)
+        self.herald.tell_all(now)
 
     def receive(self, datagram: bytes, source: Endpoint, now: float) -> None:
         """Takes one datagram from a socket."""
@@ -95,7 +86,7 @@ class Server:
         else:
             result = self.tunnel.receive(datagram, control.pack_endpoint(source), now)
             if isinstance(result, bytes):
-                self.out.append((result, source))
+                self.outlet.datagrams.append((result, source))
             elif result is not None:
                 self._on_input(result, source, now)
 
@@ -113,7 +104,7 @@ class Server:
         """Answers a Binding request, whoever asks: that is what STUN is for (RFC 8489, section 14)."""
         transaction = stun.read_request(datagram) if source[0] != "tls" else None
         if transaction is not None:
-            self.out.append((stun.response(transaction, source), source))
+            self.outlet.datagrams.append((stun.response(transaction, source), source))
 
     def relay_target(self, source: Endpoint, number: int) -> tuple[int, Endpoint] | None:
         """For a relay header from `source`: the number to put in, and where to send it. None: not to be relayed."""
@@ -124,7 +115,8 @@ class Server:
 
     def from_tun(self, packet: bytes, now: float) -> None:
         """A packet of the server's own host for a member."""
-        self._forward([packet], now)
+        if self.hub is not None:
+            self.hub.forward([packet], now)
 
     def tick(self, now: float) -> None:
         """Does what is due: retries, keepalives, members that have gone silent."""
@@ -132,21 +124,14 @@ class Server:
             initiation, keepalive = self.tunnel.tick(registration.session, now)
             for message in (initiation, keepalive):
                 if message is not None and registration.endpoint is not None:
-                    self.out.append((message, registration.endpoint))
+                    self.outlet.datagrams.append((message, registration.endpoint))
             if registration.online and now - registration.seen_s > OFFLINE_AFTER_S:
                 registration.online = False
-                self.events.append(f"{registration.certificate.name} is gone")
-                self._publish(registration, now)
-            if now >= registration.retry_s:
-                registration.told = registration.known
-                registration.retry_wait_s = min(UPDATE_RETRY_MAX_S, 2 * registration.retry_wait_s)
-                self._tell(registration, now)
-            if now >= registration.news_s:
-                self._tell(registration, now)
-        self.deadline = min(
-            (min(r.retry_s, r.news_s, r.session.deadline()) for r in self.registry.by_key.values()), default=now + 60.0
-        )
-        self.deadline = min(self.deadline, now + OFFLINE_AFTER_S / 4)
+                self.outlet.events.append(f"{registration.certificate.name} is gone")
+                self.herald.publish(registration, now)
+            self.herald.tick(registration, now)
+        next_s = (min(r.retry_s, r.news_s, r.session.deadline()) for r in self.registry.by_key.values())
+        self.outlet.deadline = min(min(next_s, default=math.inf), now + OFFLINE_AFTER_S / 4)
 
     def status(self, now: float) -> list[dict[str, Any]]:
         """The members, for the status socket."""
@@ -177,7 +162,7 @@ class Server:
             certificate = credentials.verify(text, self._authority, self._unix_offset_s + now, revoked)
             self._admit(certificate)
         except CredentialError as error:
-            self.events.append(f"refused: {error}")
+            self.outlet.events.append(f"refused: {error}")
 
     def _admit(self, certificate: Certificate) -> None:
         known = self.registry.by_key.get(certificate.key)
@@ -199,60 +184,48 @@ class Server:
             number = int.from_bytes(self._rng(4), "little")
         session = self.tunnel.add(certificate.key)
         self.registry.add(Registration(certificate, session, number))
-        self.events.append(f"admitted {certificate.name} ({short(certificate.key)})")
+        self.outlet.events.append(f"admitted {certificate.name} ({short(certificate.key)})")
 
     def _on_input(self, result: Input, source: Endpoint, now: float) -> None:
         registration = self.registry.by_key[result.session.remote]
         if result.reply is not None:
-            self.out.append((result.reply, source))
+            self.outlet.datagrams.append((result.reply, source))
             if not result.established:
                 return
         registration.seen_s = now
         if registration.endpoint != source:
             self.registry.moved(registration, source)
             if registration.greeted:
-                self._publish(registration, now)
+                self.herald.publish(registration, now)
         forward = []
         for payload in result.payloads:
             if payload[0] >> 4:
                 forward.append(payload)
             else:
                 self._on_control(registration, payload, source, now)
-        if forward and self._hub:
-            self._forward([packet for packet in map(packets.trim, forward) if self._owns(registration, packet)], now)
-        self._wake(result.session.deadline())
+        if forward and self.hub is not None:
+            self.hub.forward_from(registration, forward, now)
+        self.outlet.wake(result.session.deadline())
 
     def _on_control(self, registration: Registration, payload: bytes, source: Endpoint, now: float) -> None:
         try:
             kind, body = control.read(payload)
             if kind == control.PING:
                 pong = body[: control.TRANSACTION_LEN] + control.pack_endpoint(source)
-                self._send(registration, control.frame(control.PONG, pong), now)
-            elif kind == control.ETHERNET:
-                self._switch(registration, body, payload, now)
+                self.outlet.send(registration, control.frame(control.PONG, pong), now)
+            elif kind == control.ETHERNET and self.hub is not None:
+                self.hub.switch(registration, body, payload, now)
             elif kind == control.PUNCH:
                 self._pass_on(registration, control.read_json(body), now)
             elif kind == control.HELLO:
                 self._on_hello(registration, control.read_json(body), now)
         except (MalformedMessage, KeyError, TypeError, ValueError) as error:
-            self.events.append(f"{registration.certificate.name} sent nonsense: {error}")
-
-    def _switch(self, registration: Registration, frame: bytes, payload: bytes, now: float) -> None:
-        """A hub of a layer 2 network is a learning switch between its members."""
-        if not self._hub or len(frame) < 14 or frame[6] & 1:
-            return
-        if frame[6:12] in self._macs or len(self._macs) < MAX_MACS:
-            self._macs[frame[6:12]] = registration
-        known = None if frame[0] & 1 else self._macs.get(frame[:6])
-        targets = [known] if known is not None else list(self.registry.by_key.values())
-        for target in targets:
-            if target is not registration and target.hub and target.online:
-                self._send(target, payload, now)
+            self.outlet.events.append(f"{registration.certificate.name} sent nonsense: {error}")
 
     def _pass_on(self, registration: Registration, body: dict[str, Any], now: float) -> None:
         target = self.registry.by_number.get(int(body.pop("to")))
         if target is not None and target.online:
-            self._send(target, control.json_frame(control.PUNCH, body | {"from": registration.number}), now)
+            self.outlet.send(target, control.json_frame(control.PUNCH, body | {"from": registration.number}), now)
 
     def _on_hello(self, registration: Registration, hello: dict[str, Any], now: float) -> None:
         candidates = []
@@ -260,76 +233,20 @@ class Server:
             candidates.append([str(kind)[:20], *control.valid_endpoint((host, port))])
         registration.candidates, registration.hello = candidates, int(hello["seq"])
         registration.direct, registration.hub = bool(hello["direct"]), bool(hello["hub"])
-        known = int(hello["rev"]) if hello["epoch"] == self.epoch else 0
+        known = int(hello["rev"]) if hello["epoch"] == self.herald.epoch else 0
         if known != registration.known:
             registration.known, registration.retry_wait_s = known, UPDATE_RETRY_S
         if not hello.get("quiet"):
             # Who asks gets everything again; who only says how far it is has the rest on its way.
             registration.told = known
         if not registration.greeted or not registration.online:
-            self.events.append(f"{registration.certificate.name} is here")
+            self.outlet.events.append(f"{registration.certificate.name} is here")
         registration.greeted = registration.online = True
-        self._publish(registration, now, tell_itself=False)
+        self.herald.publish(registration, now, tell_itself=False)
         if not hello.get("quiet"):
-            self._tell(registration, now, answer=True)
-        elif registration.known >= self._log.revision:
+            self.herald.tell(registration, now, answer=True)
+        elif registration.known >= self.herald.log.revision:
             registration.retry_s = math.inf
-
-    def _publish(self, registration: Registration, now: float, *, tell_itself: bool = True) -> None:
-        if self._log.put(registration.certificate.name, registration.entry()):
-            self._tell_all(now, but=None if tell_itself else registration)
-
-    def _tell_all(self, now: float, but: Registration | None = None) -> None:
-        for registration in self.registry.by_key.values():
-            if registration.online and registration is not but:
-                registration.news_s = min(registration.news_s, max(now, registration.newest_s + GATHER_S))
-                self._wake(registration.news_s)
-
-    def _tell(self, registration: Registration, now: float, *, answer: bool = False) -> None:
-        common = {
-            "seq": registration.hello,
-            "epoch": self.epoch,
-            "you": list(registration.endpoint) if registration.endpoint else None,
-            "relay": registration.number,
-            "hub": self._hub,
-        }
-        registration.news_s, registration.newest_s = math.inf, now
-        batches = list(self._log.batches(registration.told))
-        if not batches and answer:
-            batches = [(self._log.revision, self._log.revision, "")]
-        for start, end, entries in batches:
-            head = json.dumps(common | {"from": start, "to": end}, separators=(",", ":"))
-            text = f'{head[:-1]},"entries":[{entries}]}}'
-            self._send(registration, control.frame(control.UPDATE, text.encode()), now)
-        registration.told = self._log.revision
-        # The member says how far it is in its next HELLO, which it sends at once when it has learned something.
-        waiting = registration.online and registration.known < self._log.revision
-        lost = now - registration.seen_s > HELLO_INTERVAL_S * 2
-        registration.retry_s = now + registration.retry_wait_s if waiting and not lost else math.inf
-        self._wake(registration.retry_s)
-
-    def _owns(self, registration: Registration, packet: bytes) -> bool:
-        source = packets.source(packet)
-        return source is not None and self.registry.by_address.get(source) is registration
-
-    def _forward(self, batch: list[bytes], now: float) -> None:
-        for target_address, group in packets.by_destination(batch):
-            if target_address in self._own:
-                self.to_tun.extend(group)
-                continue
-            target = self.registry.by_address.get(target_address)
-            if target is not None and target.endpoint is not None:
-                self._send_many(target, group, now)
-
-    def _send(self, registration: Registration, payload: bytes, now: float) -> None:
-        self._send_many(registration, [payload], now)
-
-    def _send_many(self, registration: Registration, payloads: list[bytes], now: float) -> None:
-        sealed = registration.session.sealed(payloads, now)
-        endpoint = registration.endpoint
-        if sealed is not None and endpoint is not None:
-            self.out.extend((message, endpoint) for message in sealed)
-        self._wake(registration.session.deadline())
 
     def _on_relay(self, datagram: bytes, source: Endpoint) -> None:
         if len(datagram) < messages.RELAY_HEAD.size:
@@ -339,11 +256,8 @@ class Server:
             number, endpoint = target
             self.count_relayed(source, len(datagram))
             head = messages.RELAY_HEAD.pack(messages.RELAY, number)
-            self.out.append((head + datagram[messages.RELAY_HEAD.size :], endpoint))
+            self.outlet.datagrams.append((head + datagram[messages.RELAY_HEAD.size :], endpoint))
 
     def count_relayed(self, source: Endpoint, octets: int) -> None:
         """Counts what a member had relayed, headers included."""
         self.registry.by_endpoint[source].relayed_bytes += octets
-
-    def _wake(self, at: float) -> None:
-        self.deadline = min(self.deadline, at)

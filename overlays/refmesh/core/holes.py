@@ -1,0 +1,71 @@
+"""Between peers, servers and the puncher: says when to punch, passes PUNCH on, sends the shots."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from overlays.refmesh.core.connectivity import Path, PathFinder
+from overlays.refmesh.core.outbox import Outbox
+from overlays.refmesh.core.peer import Peer
+from overlays.refmesh.core.peers import Peers
+from overlays.refmesh.core.puncher import Puncher, check_path, frame
+from overlays.refmesh.core.server_link import ServerLink
+from overlays.refmesh.core.servers import Servers
+from overlays.refmesh.core.tunnel import Tunnel
+from overlays.refmesh.wire import control
+
+
+class Holes:
+    """Punching for one node."""
+
+    def __init__(
+        self,
+        puncher: Puncher,
+        peers: Peers,
+        servers: Servers,
+        tunnel: Tunnel,
+        outbox: Outbox,
+        *,
+        direct: bool,
+        flags: int,
+    ) -> None:
+        """`direct`: whether the mode has direct paths at all; `flags`: what our PINGs say."""
+        self._puncher, self._peers, self._servers = puncher, peers, servers
+        self._tunnel, self._outbox = tunnel, outbox
+        self._direct, self._flags = direct, flags
+
+    def on_punch(self, link: ServerLink, body: dict[str, Any], now: float) -> None:
+        """A peer's PUNCH. MalformedMessage, KeyError, TypeError, ValueError: nonsense."""
+        number = int(body["from"])
+        for peer in self._peers.by_key.values():
+            if peer.numbers.get(link.index) == number and peer.finder is not None and self._direct:
+                self._puncher.on_punch(peer, link, body, dependent=self._servers.dependent, now=now)
+                self._outbox.due(peer, now)
+
+    def tick(self, peer: Peer, finder: PathFinder, now: float) -> float:
+        """Does what is due for one peer; returns when something is due again."""
+        if peer.path is not None and peer.path.direct and peer.session.usable(now):
+            self._puncher.done(peer)
+        else:
+            link = self._servers.knowing(peer)
+            if link is not None and self._direct and peer.wanted:
+                self._try(peer, finder, link, now)
+        return self._puncher.deadline(peer)
+
+    def _try(self, peer: Peer, finder: PathFinder, link: ServerLink, now: float) -> None:
+        outbox = self._outbox
+        self._puncher.watch(peer, now)
+        told = self._puncher.tick(peer, link, dependent=self._servers.dependent, now=now)
+        if told is not None:
+            outbox.send_sealed(link.peer, frame(peer.numbers[link.index], told), Path(link.endpoint), now)
+        shots = self._puncher.shots(peer, now)
+        if not shots:
+            return
+        if peer.session.usable(now):
+            ping = control.frame(control.PING, finder.burst(now), self._flags)
+            for local, endpoint in shots:
+                outbox.send_sealed(peer, ping, check_path(local, endpoint), now)
+        else:
+            initiation = self._tunnel.initiate(peer.session, now)
+            for local, endpoint in shots:
+                outbox.send(check_path(local, endpoint), initiation)

@@ -1,0 +1,47 @@
+"""What a node has to send and to say, and when it wants to be looked at again: what all its parts write to."""
+
+from __future__ import annotations
+
+from overlays.refmesh.core.connectivity import Path
+from overlays.refmesh.core.peer import Peer
+from overlays.refmesh.wire import messages
+from overlays.refmesh.wire.control import Endpoint
+
+
+class Outbox:
+    """Whoever drives the node empties the lists; they stay the same objects."""
+
+    def __init__(self) -> None:
+        self.main: list[tuple[bytes, Endpoint]] = []
+        """Datagrams for the main socket, or a stream."""
+        self.fresh: list[tuple[int, bytes, Endpoint]] = []
+        """Datagrams for other sockets, by number; the driver opens them as they come up."""
+        self.events: list[str] = []
+        self.deadline = 0.0
+
+    def send(self, path: Path, message: bytes) -> None:
+        """Sends a message on a path."""
+        head = messages.RELAY_HEAD.pack(messages.RELAY, path.relay) if path.relay else b""
+        if path.local:
+            self.fresh.append((path.local, message, path.endpoint))
+        else:
+            self.main.append((head + message, path.endpoint))
+
+    def send_sealed(self, peer: Peer, payload: bytes, path: Path, now: float) -> None:
+        """Sends a control frame on a path, unless there are no keys."""
+        if peer.session.usable(now):
+            for message in peer.session.sealed([payload], now, hopeful=path == peer.path) or ():
+                self.send(path, message)
+
+    def send_fresh(self, local: int, datagram: bytes, endpoint: Endpoint) -> None:
+        """Sends from a socket by its number."""
+        self.fresh.append((local, datagram, endpoint))
+
+    def due(self, peer: Peer, at: float) -> None:
+        """The peer is to be looked at again at that time, or before."""
+        peer.due_s = min(peer.due_s, at)
+        self.wake(at)
+
+    def wake(self, at: float) -> None:
+        """The node is to be looked at again at that time, or before."""
+        self.deadline = min(self.deadline, at)

@@ -1,0 +1,115 @@
+"""The peers of a node: who is admitted, who is removed, and which path each is reached on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from overlays.refmesh.config import NodeConfig
+from overlays.refmesh.core import packets
+from overlays.refmesh.core.connectivity import Path, PathFinder
+from overlays.refmesh.core.dataplane import DataPlane
+from overlays.refmesh.core.directory import Directory
+from overlays.refmesh.core.lifetime import Lifetime
+from overlays.refmesh.core.outbox import Outbox
+from overlays.refmesh.core.peer import DIRECT_RETRY_S, RETRY_S, Peer
+from overlays.refmesh.core.puncher import Puncher
+from overlays.refmesh.core.tunnel import Tunnel
+from overlays.refmesh.errors import CredentialError
+from overlays.refmesh.keys import Rng, short
+
+MAX_PEERS = 4096
+
+
+class Peers:
+    """All peers by their public key."""
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        *,
+        tunnel: Tunnel,
+        directory: Directory,
+        plane: DataPlane,
+        puncher: Puncher,
+        outbox: Outbox,
+        lifetime: Lifetime,
+        rng: Rng,
+    ) -> None:
+        self.by_key: dict[bytes, Peer] = {}
+        self._config, self._tunnel, self._directory = config, tunnel, directory
+        self._plane, self._puncher, self._outbox = plane, puncher, outbox
+        self._lifetime, self._rng = lifetime, rng
+        for entry in config.peers:
+            self._add_static(entry)
+
+    def admit(self, text: str, now: float) -> Peer | None:
+        """A peer by its certificate; None for ourselves. CredentialError when the certificate is not to be believed."""
+        certificate = self._directory.certify(text, now)
+        if certificate is None:
+            return None
+        for other in [p for p in self.by_key.values() if p.name == certificate.name]:
+            self._remove(other)
+        if len(self.by_key) >= MAX_PEERS:
+            raise CredentialError(f"no room for {certificate.name}")
+        hosts = [packets.host_network(address) for address in certificate.addresses]
+        mode = self._config.mode
+        finder = PathFinder(
+            self._rng, direct=self._config.direct, relayed=mode in ("mesh", "relay"), lifetime=self._lifetime
+        )
+        session = self._tunnel.add(certificate.key, retry_s=DIRECT_RETRY_S if mode == "direct" else RETRY_S)
+        peer = Peer(certificate.name, session, hosts, finder=finder, certificate=certificate)
+        peer.access = self._directory.access_to(certificate)
+        self.by_key[certificate.key] = peer
+        self._plane.routes.assign(peer, peer)
+        self._outbox.events.append(
+            f"knows {certificate.name} ({short(certificate.key)}) at {', '.join(certificate.addresses)}"
+        )
+        return peer
+
+    def find(self, text: str) -> Peer | None:
+        """The peer with this certificate."""
+        return next((p for p in self.by_key.values() if p.certificate is not None and p.certificate.text == text), None)
+
+    def set_policy(self, text: str) -> None:
+        """Takes a network document if it is the authority's and newer than ours; CredentialError when it is not."""
+        if not self._directory.take_policy(text):
+            return
+        for peer in list(self.by_key.values()):
+            if peer.certificate is not None and self._directory.revoked(peer.certificate):
+                self._outbox.events.append(f"{peer.name} is revoked")
+                self._remove(peer)
+            else:
+                peer.access = self._directory.access_to(peer.certificate)
+
+    def use(self, peer: Peer, path: Path | None, now: float) -> None:
+        """From now on sends to a peer on this path."""
+        if path is None or not peer.take(path):
+            return
+        if path.direct and peer.direct_s is None:
+            peer.direct_s = now
+        way = "directly at" if path.direct else "by relay"
+        self._outbox.events.append(f"{peer.name} is reached {way} {path.endpoint[0]}:{path.endpoint[1]}")
+
+    def recheck(self, now: float) -> None:
+        """The network has changed: all paths are checked again."""
+        for peer in self.by_key.values():
+            if peer.finder is not None:
+                peer.finder.restart(now)
+            peer.due_s = now
+
+    def _remove(self, peer: Peer) -> None:
+        self._plane.forget(peer)
+        self._puncher.forget(peer)
+        self._tunnel.remove(peer.session.remote)
+        self.by_key.pop(peer.session.remote, None)
+
+    def _add_static(self, entry: Any) -> None:
+        session = self._tunnel.add(entry.public_key, entry.preshared_key or bytes(32))
+        session.persistent_s = float(entry.persistent_keepalive_s)
+        peer = Peer(short(entry.public_key), session, entry.allowed_ips)
+        if entry.endpoint is not None:
+            peer.take(Path((entry.endpoint.host, entry.endpoint.port)))
+            if entry.persistent_keepalive_s:
+                session.want(0.0)
+        self.by_key[entry.public_key] = peer
+        self._plane.routes.assign(peer, peer)

@@ -1,0 +1,249 @@
+"""A node's servers: which answer, what each tells of the members, and which relays there are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from overlays.refmesh.config import NodeConfig
+from overlays.refmesh.core.connectivity import SERVER_REFLEXIVE, Path
+from overlays.refmesh.core.dataplane import DataPlane
+from overlays.refmesh.core.lifetime import Lifetime
+from overlays.refmesh.core.outbox import Outbox
+from overlays.refmesh.core.peer import Peer
+from overlays.refmesh.core.peers import Peers
+from overlays.refmesh.core.server_link import ServerLink
+from overlays.refmesh.core.tunnel import Tunnel
+from overlays.refmesh.errors import CredentialError
+from overlays.refmesh.keys import Rng
+from overlays.refmesh.wire import control
+from overlays.refmesh.wire.control import Endpoint
+
+DEFER_S = 0.3
+"""The side with the higher key leaves the first handshake to the other for so long, when a relay carries it."""
+UDP_PROBE_S = 30.0
+"""How often a node that had to take TLS sees whether UDP works again."""
+
+
+class Servers:
+    """The links to all servers of the configuration."""
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        certificate: str | None,
+        *,
+        tunnel: Tunnel,
+        peers: Peers,
+        plane: DataPlane,
+        outbox: Outbox,
+        lifetime: Lifetime,
+        rng: Rng,
+    ) -> None:
+        """`certificate` None: we are no member of anything, and have no servers."""
+        self._config, self._tunnel, self._peers = config, tunnel, peers
+        self._plane, self._outbox, self._rng = plane, outbox, rng
+        self._own_key = tunnel.static.public
+        self.candidates: list[tuple[str, str, int]] = []
+        """Our candidates but for those that servers tell us of, as (kind, host, port)."""
+        self.links = [
+            ServerLink(i, entry, tunnel, certificate=certificate, rng=rng, lifetime=lifetime)
+            for i, entry in enumerate(config.servers)
+            if certificate is not None
+        ]
+        self._by_key = {link.peer.session.remote: link for link in self.links}
+
+    @property
+    def ready(self) -> bool:
+        """Whether a server has answered; without servers always."""
+        return not self.links or any(link.up for link in self.links)
+
+    @property
+    def dependent(self) -> bool:
+        """Whether our mapping is known to depend on the destination: servers' ports see different ports of ours."""
+        seen = {endpoint for link in self.links for endpoint in (link.seen_as, link.mapped) if endpoint is not None}
+        return len({endpoint for endpoint in seen if ":" not in endpoint[0]}) > 1
+
+    @property
+    def hub(self) -> Peer | None:
+        """The server that ends our tunnel in hub mode."""
+        return next((link.peer for link in self.links if link.up and link.hub), None)
+
+    def of(self, key: bytes) -> ServerLink | None:
+        """The link to the server with this public key."""
+        return self._by_key.get(key)
+
+    def at(self, endpoint: Endpoint) -> ServerLink | None:
+        """The link that uses this endpoint."""
+        return next((link for link in self.links if link.endpoint == endpoint), None)
+
+    def knowing(self, peer: Peer) -> ServerLink | None:
+        """A server that the peer is registered with, as we are."""
+        return next((link for link in self.links if link.up and peer.online.get(link.index)), None)
+
+    def start(self, now: float) -> None:
+        """Begins to connect."""
+        for link in self.links:
+            link.start(now)
+        self._outbox.wake(now)
+
+    def greet(self, now: float, but: ServerLink | None = None) -> None:
+        """Tells all servers, or all but one, our candidates."""
+        for link in self.links:
+            if link is not but:
+                link.greet(now)
+        self._outbox.wake(now)
+
+    def deadline(self) -> float:
+        """When something is due."""
+        return min((link.deadline() for link in self.links), default=math.inf)
+
+    def tick(self, now: float) -> None:
+        """Does what is due."""
+        for link in self.links:
+            if link.deadline() <= now:
+                self._tick(link, now)
+
+    def _tick(self, link: ServerLink, now: float) -> None:
+        outbox = self._outbox
+        request = link.stun_request(now)
+        if request is not None and self._config.direct:
+            outbox.main.append(request)
+        was_up = link.up
+        initiation, keepalive = self._tunnel.tick(link.peer.session, now)
+        if initiation is not None:
+            for endpoint in link.ways():
+                outbox.main += [(link.introduction(), endpoint), (initiation, endpoint)]
+        if keepalive is not None:
+            outbox.main.append((keepalive, link.endpoint))
+        if now >= link.udp_probe_s:
+            link.udp_probe_s = now + UDP_PROBE_S
+            ping = control.frame(control.PING, self._rng(control.TRANSACTION_LEN))
+            outbox.send_sealed(link.peer, ping, Path(link.udp), now)
+        if now >= link.hello_due_s:
+            hub = self._config.mode == "hub"
+            hello = link.hello(self._candidates(link), direct=self._config.direct, hub=hub, now=now)
+            if hello is not None:
+                outbox.send_sealed(link.peer, hello, Path(link.endpoint), now)
+        if was_up and not link.up:
+            outbox.events.append(f"server {link.entry.name} does not answer any more")
+            self._relays_changed(now)
+
+    def _candidates(self, link: ServerLink) -> list[list[Any]]:
+        if not self._config.direct:
+            return []
+        found: list[list[Any]] = [list(candidate) for candidate in self.candidates]
+        for other in self.links:
+            for endpoint in (other.mapped, other.seen_as if other is not link else None):
+                if endpoint is not None and all((host, port) != endpoint for _, host, port in found):
+                    found.append([SERVER_REFLEXIVE, *endpoint])
+        return found
+
+    # --- what they say
+
+    def on_stun(self, transaction: bytes, mapped: Endpoint, now: float) -> None:
+        """A STUN server has told where it sees us."""
+        for link in self.links:
+            before = link.mapped
+            if link.on_stun(transaction, mapped, now) and link.mapped != before:
+                self.greet(now)
+
+    def on_established(self, link: ServerLink, now: float) -> None:
+        """There are new keys with a server."""
+        link.on_established(now)
+        self._outbox.wake(now)
+
+    def on_update(self, link: ServerLink, update: dict[str, Any], now: float) -> None:
+        """A server's UPDATE. KeyError, TypeError, ValueError, MalformedMessage: nonsense."""
+        was_up, was_seen_as = link.up, link.seen_as
+        entries = link.on_update(update, now)
+        if link.up and not was_up:
+            self._outbox.events.append(f"server {link.entry.name} answers; we are {link.seen_as or 'unseen'} to it")
+            self._relays_changed(now)
+        if link.seen_as != was_seen_as:
+            self.greet(now, but=link)
+        self._take_entries(link, entries, now)
+        self._outbox.wake(link.deadline())
+
+    def _take_entries(self, link: ServerLink, entries: Sequence[dict[str, Any]], now: float) -> None:
+        for entry in entries:
+            try:
+                if "policy" in entry:
+                    text = link.policy_parts.add(entry)
+                    if text is not None:
+                        self._peers.set_policy(text)
+                else:
+                    self._on_member(link, entry, now)
+            except CredentialError as error:
+                self._outbox.events.append(f"{link.entry.name} told us of a member that we refuse: {error}")
+
+    def _on_member(self, link: ServerLink, entry: dict[str, Any], now: float) -> None:
+        text = str(entry["certificate"])
+        peer = self._peers.find(text) or self._peers.admit(text, now)
+        if peer is None:
+            return
+        assert peer.finder is not None
+        peer.numbers[link.index] = int(entry["relay"])
+        came = bool(entry["online"]) and not peer.online.get(link.index)
+        peer.online[link.index] = bool(entry["online"])
+        if self._config.mode == "hub":
+            # Only our own configuration may say so: a server that could would read what was meant for the peer.
+            peer.hub_servers.add(link.index)
+            self._plane.routes.assign(peer, link.peer)
+            return
+        peer.finder.set_relays(self._relays_of(peer), now)
+        for kind, host, port in entry["candidates"] if entry["direct"] else ():
+            if not host.startswith("fe80"):
+                peer.finder.add(control.valid_endpoint((host, port)), str(kind), now)
+        if came and not peer.session.usable(now):
+            ways = peer.finder.ways()
+            waits = self._own_key > peer.session.remote and bool(ways) and not ways[0].direct
+            peer.session.hurry(now)
+            peer.session.attempt_due_s = now + (DEFER_S if waits else 0.0)
+        peer.due_s = now
+        self._outbox.wake(now)
+
+    # --- how they are reached
+
+    def heard(self, link: ServerLink, endpoint: Endpoint, now: float) -> None:
+        """A server has answered from this endpoint: uses it, UDP or TLS."""
+        if endpoint != link.endpoint and endpoint in (link.udp, link.tls):
+            link.endpoint = endpoint
+            link.udp_probe_s = now + UDP_PROBE_S if endpoint == link.tls else math.inf
+            link.greet(now)
+            link.peer.take(Path(endpoint))
+            self._relays_changed(now)
+
+    def stream_opened(self, index: int, now: float) -> None:
+        """The driver has a TLS connection to server `index`: tries it beside UDP."""
+        link = self.links[index]
+        link.tls_open = True
+        link.peer.session.hurry(now)
+        self._outbox.wake(now)
+
+    def stream_closed(self, index: int, now: float) -> None:
+        """That connection is over."""
+        link = self.links[index]
+        link.tls_open = False
+        if link.endpoint == link.tls:
+            link.lost(now)
+            self.heard(link, link.udp, now)
+            self._relays_changed(now)
+        self._outbox.wake(now)
+
+    def _relays_changed(self, now: float) -> None:
+        for peer in self._peers.by_key.values():
+            if peer.finder is not None:
+                peer.finder.set_relays(self._relays_of(peer), now)
+                self._peers.use(peer, peer.finder.best, now)
+                if not peer.session.usable(now) and peer.wanted:
+                    peer.session.want(now)
+                self._outbox.due(peer, now)
+
+    def _relays_of(self, peer: Peer) -> list[Path]:
+        return [
+            Path(link.endpoint, peer.numbers[link.index])
+            for link in self.links
+            if link.up and peer.online.get(link.index)
+        ]

@@ -1,0 +1,62 @@
+"""What is due for one peer: handshakes, keepalives, checks, punching."""
+
+from __future__ import annotations
+
+from overlays.refmesh.core.connectivity import SILENCE_S, Path
+from overlays.refmesh.core.holes import Holes
+from overlays.refmesh.core.outbox import Outbox
+from overlays.refmesh.core.pacer import Pacer
+from overlays.refmesh.core.peer import Peer
+from overlays.refmesh.core.peers import Peers
+from overlays.refmesh.core.tunnel import Tunnel
+from overlays.refmesh.wire import control
+
+LOOK_S = 5.0
+CHECKS_PER_S, CHECKS_BURST = 100.0, 50
+"""Checks to all peers together: what many peers at once would ask for must not drown a small machine."""
+
+
+class Upkeep:
+    """Looks after the peers of one node."""
+
+    def __init__(self, tunnel: Tunnel, peers: Peers, holes: Holes, outbox: Outbox, *, flags: int) -> None:
+        """`flags`: what our PINGs say."""
+        self._tunnel, self._peers, self._holes, self._outbox = tunnel, peers, holes, outbox
+        self._flags = flags
+        self._checks = Pacer(CHECKS_PER_S, CHECKS_BURST)
+
+    def tick(self, peer: Peer, now: float) -> None:
+        """Does what is due for one peer and says when it is due again."""
+        session, finder = peer.session, peer.finder
+        if peer.wanted and not peer.hub_servers and not session.usable(now):
+            session.want(now)
+        initiation, keepalive = self._tunnel.tick(session, now)
+        if initiation is not None:
+            for path in _handshake_ways(peer):
+                self._outbox.send(path, initiation)
+        if keepalive is not None and peer.path is not None:
+            self._outbox.send(peer.path, keepalive)
+        due_s = session.deadline()
+        if finder is not None and session.usable(now):
+            if peer.data_sent_s - session.last_received_s > SILENCE_S:
+                best = finder.checks.get(peer.path) if peer.path is not None else None
+                if best is None or not best.unanswered:
+                    finder.suspect(now)
+            for path, transaction in finder.due(now, self._checks.available(now)):
+                self._checks.take()
+                self._outbox.send_sealed(peer, control.frame(control.PING, transaction, self._flags), path, now)
+            self._peers.use(peer, finder.best, now)
+            due_s = min(session.deadline(), max(finder.deadline(), self._checks.next_s(now)))
+        if finder is not None and not peer.hub_servers:
+            due_s = min(due_s, self._holes.tick(peer, finder, now))
+        # Traffic moves deadlines without telling; looking every few seconds is cheaper than telling each time.
+        peer.due_s = min(due_s, now + LOOK_S) if session.current is not None else due_s
+
+
+def _handshake_ways(peer: Peer) -> list[Path]:
+    if peer.finder is None:
+        return [peer.path] if peer.path is not None else []
+    ways = peer.finder.ways()
+    relays = [path for path in ways if not path.direct]
+    # The first try over a relay is answered nearly always; only when it is not, everything is tried.
+    return relays if relays and len(peer.session.pending) == 1 else ways

@@ -1,0 +1,113 @@
+"""The UDP sockets of a node: one for each address family, and those that punching opens and closes."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import socket
+import time
+from collections.abc import Callable
+
+from overlays.refmesh.core.node import Node
+from overlays.refmesh.driver.loop import Loop
+from overlays.refmesh.driver.stream import Stream
+from overlays.refmesh.driver.streams import NodeStreams
+from overlays.refmesh.driver.udp import UdpSocket
+from overlays.refmesh.errors import MachineError
+from overlays.refmesh.wire.control import Endpoint
+
+log = logging.getLogger("refmesh")
+FRESH_BUFFER = 1 << 18
+
+
+class NodeSockets:
+    """Sends what the node's outbox has, from the socket or over the stream that it is for."""
+
+    def __init__(
+        self,
+        node: Node,
+        loop: Loop,
+        streams: NodeStreams,
+        port: int,
+        on_readable: Callable[[UdpSocket, int, float], None],
+    ) -> None:
+        """`on_readable(socket, number, now)`. MachineError when the port is taken."""
+        self.main = open_sockets("", port)
+        self._fresh: dict[int, UdpSocket] = {}
+        self._node, self._loop, self._streams, self._on_readable = node, loop, streams, on_readable
+
+    def listen(self) -> None:
+        """From now on calls the handler."""
+        for sock in self.main.values():
+            self._listen(sock, 0)
+
+    def find(self, endpoint: Endpoint, local: int) -> UdpSocket | Stream | None:
+        """What a datagram to this endpoint leaves from."""
+        if local:
+            return self._fresh.get(local)
+        if endpoint[0] == "tls":
+            return self._streams.get(endpoint[1])
+        return self.main.get(socket.AF_INET6 if ":" in endpoint[0] else socket.AF_INET)
+
+    def flush(self) -> None:
+        """Sends everything and closes what punching needs no longer."""
+        outbox = self._node.outbox
+        if outbox.main:
+            out = outbox.main[:]
+            outbox.main.clear()
+            for endpoint, group in itertools.groupby(out, key=lambda item: item[1]):
+                sock = self.find(endpoint, 0)
+                if sock is not None:
+                    sock.send_run([datagram for datagram, _ in group], endpoint)
+                    if endpoint[0] == "tls":
+                        self._streams.used(endpoint[1], time.monotonic())
+        if outbox.fresh:
+            self._flush_fresh()
+        if self._node.puncher.closed:
+            self._close_fresh()
+
+    def close(self) -> None:
+        """Closes all."""
+        for sock in (*self.main.values(), *self._fresh.values()):
+            sock.close()
+
+    def _flush_fresh(self) -> None:
+        fresh = self._node.outbox.fresh
+        for local, datagram, endpoint in fresh:
+            if local not in self._fresh:
+                try:
+                    self._fresh[local] = UdpSocket(
+                        socket.AF_INET6 if ":" in endpoint[0] else socket.AF_INET, "", 0, buffer=FRESH_BUFFER
+                    )
+                except (MachineError, OSError) as error:
+                    log.warning("cannot open one more socket: %s", error)
+                    continue
+                self._listen(self._fresh[local], local)
+            self._fresh[local].send(datagram, endpoint)
+        fresh.clear()
+
+    def _listen(self, sock: UdpSocket, local: int) -> None:
+        self._loop.add(sock, lambda now: self._on_readable(sock, local, now))
+
+    def _close_fresh(self) -> None:
+        for local in self._node.puncher.closed:
+            sock = self._fresh.pop(local, None)
+            if sock is not None:
+                self._loop.remove(sock)
+                sock.close()
+        self._node.puncher.closed.clear()
+
+
+def open_sockets(host: str, port: int) -> dict[int, UdpSocket]:
+    """A socket for each address family that this machine has, on the same port where possible."""
+    sockets: dict[int, UdpSocket] = {}
+    if ":" not in host:
+        sockets[socket.AF_INET] = UdpSocket(socket.AF_INET, host, port)
+        port = sockets[socket.AF_INET].port
+    if not host or ":" in host:
+        try:
+            sockets[socket.AF_INET6] = UdpSocket(socket.AF_INET6, host, port)
+        except (MachineError, OSError):
+            if host:
+                raise
+    return sockets

@@ -1,0 +1,52 @@
+"""The hub: ends its members' tunnels and forwards between them, packets by address, frames as a learning switch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from overlays.refmesh.core import packets
+from overlays.refmesh.server.outlet import Outlet
+from overlays.refmesh.server.registry import Registration, Registry
+
+MAX_MACS = 8192
+_FRAME_HEADER_LEN = 14
+
+
+class Hub:
+    """A forwarder of decrypted packets."""
+
+    def __init__(self, registry: Registry, outlet: Outlet, own_addresses: Sequence[str]) -> None:
+        """`own_addresses`: overlay addresses whose packets go to the TUN device."""
+        self._registry, self._outlet = registry, outlet
+        self._own = {address.split("/")[0] for address in own_addresses}
+        self._macs: dict[bytes, Registration] = {}
+
+    def forward_from(self, registration: Registration, payloads: Sequence[bytes], now: float) -> None:
+        """Packets of a member, still padded; those with a source that is not its own are dropped."""
+        self.forward([packet for packet in map(packets.trim, payloads) if self._owns(registration, packet)], now)
+
+    def forward(self, batch: list[bytes], now: float) -> None:
+        """Packets for members, or for our own host."""
+        for target_address, group in packets.by_destination(batch):
+            if target_address in self._own:
+                self._outlet.to_tun.extend(group)
+                continue
+            target = self._registry.by_address.get(target_address)
+            if target is not None and target.endpoint is not None:
+                self._outlet.send_many(target, group, now)
+
+    def switch(self, registration: Registration, frame: bytes, payload: bytes, now: float) -> None:
+        """An Ethernet frame of a member, and the control frame that carried it."""
+        if len(frame) < _FRAME_HEADER_LEN or frame[6] & 1:
+            return
+        if frame[6:12] in self._macs or len(self._macs) < MAX_MACS:
+            self._macs[frame[6:12]] = registration
+        known = None if frame[0] & 1 else self._macs.get(frame[:6])
+        targets = [known] if known is not None else list(self._registry.by_key.values())
+        for target in targets:
+            if target is not registration and target.hub and target.online:
+                self._outlet.send(target, payload, now)
+
+    def _owns(self, registration: Registration, packet: bytes) -> bool:
+        source = packets.source(packet)
+        return source is not None and self._registry.by_address.get(source) is registration

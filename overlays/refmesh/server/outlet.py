@@ -1,0 +1,34 @@
+"""What a server has to send and to say, and when it wants to be looked at again: what all its parts write to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from overlays.refmesh.server.registry import Registration
+from overlays.refmesh.wire.control import Endpoint
+
+
+class Outlet:
+    """Whoever drives the server empties the lists; they stay the same objects."""
+
+    def __init__(self) -> None:
+        self.datagrams: list[tuple[bytes, Endpoint]] = []
+        self.to_tun: list[bytes] = []
+        self.events: list[str] = []
+        self.deadline = 0.0
+
+    def send(self, registration: Registration, payload: bytes, now: float) -> None:
+        """A control frame for a member."""
+        self.send_many(registration, (payload,), now)
+
+    def send_many(self, registration: Registration, payloads: Sequence[bytes], now: float) -> None:
+        """Payloads for a member, sealed; lost when it is nowhere."""
+        sealed = registration.session.sealed(payloads, now)
+        endpoint = registration.endpoint
+        if sealed is not None and endpoint is not None:
+            self.datagrams.extend((message, endpoint) for message in sealed)
+        self.wake(registration.session.deadline())
+
+    def wake(self, at: float) -> None:
+        """The server is to be looked at again at that time, or before."""
+        self.deadline = min(self.deadline, at)
