@@ -26,7 +26,7 @@ def usage_by_node(daemons: Iterable[Daemon]) -> dict[str, Usage]:
 def moved_bytes(results: Iterable[Throughput], probe: ThroughputProbe) -> float:
     """TCP payload that crossed the overlay, both ways; the omitted seconds count at the rate of the measured ones."""
     seconds = probe.duration_s + probe.omit_s
-    return sum((one.forward_mbit + one.backward_mbit) * 1e6 / 8 * seconds for one in results)
+    return sum((one.forward_mbit + one.backward_mbit + sum(one.both or ())) * 1e6 / 8 * seconds for one in results)
 
 
 def summarise_cost(before: Usages, after: Usages, moved: float) -> Iterator[Measurement]:

@@ -1,25 +1,24 @@
-"""The throughput probe: TCP by iperf3, one direction after the other; its JSON is kept as it came."""
+"""The throughput probe: TCP by iperf3, one direction after the other, and both at once; its JSON is kept as it came."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import OverlayError
 from harness.lab.process import Daemon
 from harness.model.probes import ThroughputProbe
+from harness.probes.iperf3 import result_of, server_of
 from harness.probes.measurement import Measurement, Target
-
-_PORT = 5201
 
 
 @dataclass(frozen=True)
 class Throughput:
-    """What the receiver got, in Mbit/s, each way."""
+    """What the receiver got, in Mbit/s, each way alone; `both` has the two directions of the run that filled both."""
 
     forward_mbit: float
     backward_mbit: float
+    both: tuple[float, float] | None = None
 
 
 def measure_throughput(target: Target, probe: ThroughputProbe) -> Throughput:
@@ -28,71 +27,55 @@ def measure_throughput(target: Target, probe: ThroughputProbe) -> Throughput:
     Raises:
         OverlayError: iperf3 could not connect or was cut off.
     """
-    server = Daemon(
-        target.lab.nodes[target.dst],
-        ["iperf3", "-s", "-B", str(target.dst_address), "-p", str(_PORT), "--forceflush"],
-        log=target.evidence("iperf3-server.log"),
-        cwd=target.folder,
-        env={},
-    )
-    try:
-        if not server.wait_for_line("Server listening", 5.0):
-            raise OverlayError(f"iperf3's server did not start on {target.dst}: {server.tail.strip()}")
-        return Throughput(_one_way(target, probe, server, False), _one_way(target, probe, server, True))
-    finally:
-        server.stop()
+    with server_of(target) as server:
+        forward = _received(target, _run(target, probe, server, "forward"), "sum_received")
+        backward = _received(target, _run(target, probe, server, "backward"), "sum_received")
+        if not probe.both:
+            return Throughput(forward, backward)
+        at_once = _run(target, probe, server, "both")
+        both = _received(target, at_once, "sum_received"), _received(target, at_once, "sum_received_bidir_reverse")
+        return Throughput(forward, backward, both)
 
 
-def _one_way(target: Target, probe: ThroughputProbe, server: Daemon, backward: bool) -> float:
-    raw = target.evidence(f"iperf3-{'backward' if backward else 'forward'}.json")
-    argv = [
-        *("iperf3", "-c", str(target.dst_address), "-p", str(_PORT), "-J", "-t", str(probe.duration_s)),
-        *("-O", str(probe.omit_s), "-P", str(probe.streams), "--connect-timeout", "3000"),
-        *(["-R"] if backward else []),
-    ]
-    client = Daemon(target.lab.nodes[target.src], argv, log=raw, cwd=target.folder, env={})
-    status = client.wait(probe.duration_s + probe.omit_s + 15)
-    client.stop()
-    if status != 0:
-        raise OverlayError(
-            f"iperf3 {target.src} to {target.dst_address}: {_reason(client.text) or server.tail.strip()}"
-        )
-    measured = parse_iperf3(json.loads(client.text))
+def _run(target: Target, probe: ThroughputProbe, server: Daemon, way: str) -> dict[str, Any]:
+    flag = {"forward": [], "backward": ["-R"], "both": ["--bidir"]}[way]
+    arguments = ["-t", str(probe.duration_s), "-O", str(probe.omit_s), "-P", str(probe.streams), *flag]
+    return result_of(target, server, arguments, probe.duration_s + probe.omit_s, f"iperf3-{way}.json")
+
+
+def _received(target: Target, result: dict[str, Any], key: str) -> float:
+    measured = parse_iperf3(result, key)
     if measured is None:
-        raise OverlayError(
-            f"iperf3 {target.src} to {target.dst_address}: the receiver's figures never came: {_reason(client.text)}"
-        )
+        what = f"iperf3 {target.src} to {target.dst_address}"
+        raise OverlayError(f"{what}: the receiver's figures never came: {result.get('error', '')}")
     return measured
 
 
-def parse_iperf3(result: dict[str, Any]) -> float | None:
+def parse_iperf3(result: dict[str, Any], key: str = "sum_received") -> float | None:
     """Mbit/s that the receiving side counted, over the measured seconds; None when its figures were lost on the way."""
-    received = result.get("end", {}).get("sum_received")
+    received = result.get("end", {}).get(key)
     return None if received is None else float(received["bits_per_second"]) / 1e6
-
-
-def _reason(text: str) -> str:
-    try:
-        return str(json.loads(text).get("error", ""))
-    except ValueError:
-        return text.strip()[-500:]
 
 
 def summarise_throughput(target: Target, overlay: Throughput, underlay: Throughput | None) -> list[Measurement]:
     """A figure each way, with the underlay's beside it and the ratio of the two."""
     figures = []
-    for src, dst, way in ((target.src, target.dst, "forward"), (target.dst, target.src, "backward")):
-        evidence = str(target.evidence(f"iperf3-{way}.json"))
+    for place, (src, dst, way) in enumerate(
+        ((target.src, target.dst, "forward"), (target.dst, target.src, "backward"))
+    ):
 
         def figure(
-            metric: str, unit: str, value: float, ends: tuple[str, str, str] = (src, dst, evidence)
+            metric: str, unit: str, value: float, ends: tuple[str, str] = (src, dst), evidence: str = way
         ) -> Measurement:
+            kept = str(target.evidence(f"iperf3-{evidence}.json"))
             return Measurement(
-                probe="throughput", metric=metric, unit=unit, value=value, src=ends[0], dst=ends[1], evidence=ends[2]
+                probe="throughput", metric=metric, unit=unit, value=value, src=ends[0], dst=ends[1], evidence=kept
             )
 
         over = getattr(overlay, f"{way}_mbit")
         figures.append(figure("tcp_throughput_mbit", "Mbit/s", over))
+        if overlay.both is not None:
+            figures.append(figure("tcp_throughput_both_mbit", "Mbit/s", overlay.both[place], evidence="both"))
         if underlay is not None:
             under = getattr(underlay, f"{way}_mbit")
             figures.append(figure("underlay_tcp_throughput_mbit", "Mbit/s", under))
