@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import statistics
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from harness.errors import OverlayError
 from harness.lab.process import Daemon
@@ -22,17 +23,21 @@ _PORT = 2112
 
 @dataclass(frozen=True)
 class Sample:
-    """One probe packet; `rtt_ms` is None when it was lost. `there_ms` and `back_ms` are its one-way delays."""
+    """One probe packet; `rtt_ms` is None when it was lost. `there_ms` and `back_ms` are its one-way delays.
+
+    `lost` is the way on which it was lost, as the server's count of what it received tells; "unknown" where it cannot.
+    """
 
     seq: int
     sent_s: float
     rtt_ms: float | None
     there_ms: float | None = None
     back_ms: float | None = None
+    lost: Literal["there", "back", "unknown"] | None = None
 
 
-def sample_rtt(target: Target, probe: LatencyProbe) -> list[Sample]:
-    """Run irtt from `src` to `dst` and keep its JSON and a CSV of the samples.
+def sample_rtt(target: Target, probe: LatencyProbe, kind: str = "") -> list[Sample]:
+    """Run irtt from `src` to `dst` and keep its JSON and a CSV of the samples, their names beginning with `kind`.
 
     Raises:
         OverlayError: the server could not be reached.
@@ -40,11 +45,11 @@ def sample_rtt(target: Target, probe: LatencyProbe) -> list[Sample]:
     server = Daemon(
         target.lab.nodes[target.dst],
         ["irtt", "server", "-b", f"{target.dst_address}:{_PORT}"],
-        log=target.evidence("irtt-server.log"),
+        log=target.evidence(f"{kind}irtt-server.log"),
         cwd=target.folder,
         env={},
     )
-    raw = target.evidence("irtt.json")
+    raw = target.evidence(f"{kind}irtt.json")
     try:
         if not server.wait_for_line("starting IPv4 listener", 5.0):
             raise OverlayError(f"irtt's server did not start on {target.dst}: {server.tail}")
@@ -64,7 +69,7 @@ def sample_rtt(target: Target, probe: LatencyProbe) -> list[Sample]:
                 *("-l", str(probe.payload_bytes), "--timeouts=500ms,1s,2s", "--wait=3x1s", "-o", str(raw)),
                 f"{target.dst_address}:{_PORT}",
             ],
-            log=target.evidence("irtt.log"),
+            log=target.evidence(f"{kind}irtt.log"),
             cwd=target.folder,
             env={},
         )
@@ -77,7 +82,7 @@ def sample_rtt(target: Target, probe: LatencyProbe) -> list[Sample]:
     finally:
         server.stop()
     samples = parse_irtt(json.loads(raw.read_text()))
-    _write_csv(target.evidence("rtt.csv"), samples)
+    _write_csv(target.evidence(f"{kind}rtt.csv"), samples)
     return samples
 
 
@@ -88,8 +93,11 @@ def parse_irtt(result: dict[str, Any]) -> list[Sample]:
         sent_s = trip["timestamps"]["client"]["send"]["wall"] / 1e9
         delay = {} if trip["lost"] != "false" else trip["delay"]
         rtt, there, back = (_ms(delay.get(key)) for key in ("rtt", "send", "receive"))
-        samples.append(Sample(trip["seqno"], sent_s, rtt, there, back))
+        samples.append(Sample(trip["seqno"], sent_s, rtt, there, back, _LOST_ON.get(trip["lost"], "unknown")))
     return samples
+
+
+_LOST_ON: Mapping[str, Literal["there", "back"] | None] = {"false": None, "true_up": "there", "true_down": "back"}
 
 
 def _ms(nanoseconds: int | None) -> float | None:
@@ -99,7 +107,8 @@ def _ms(nanoseconds: int | None) -> float | None:
 def summarise_rtt(target: Target, samples: Sequence[Sample], underlay: Sequence[Sample] | None) -> list[Measurement]:
     """The trial's figures: percentiles over the samples (nearest rank), loss, and what the overlay added at the median.
 
-    p99 stands only where at least 100 packets came back: below that it is the maximum by another name.
+    p99 stands only where at least 100 packets came back, p99.9 from 1,000 on: below that it is the maximum by another
+    name. Loss by direction stands only where it is known of every lost packet.
     """
     rtts = sorted(sample.rtt_ms for sample in samples if sample.rtt_ms is not None)
     evidence = str(target.evidence("rtt.csv"))
@@ -116,12 +125,16 @@ def summarise_rtt(target: Target, samples: Sequence[Sample], underlay: Sequence[
             figure("rtt_p50_ms", statistics.median(rtts)),
             figure("rtt_p95_ms", percentile(rtts, 95)),
             *([figure("rtt_p99_ms", percentile(rtts, 99))] if len(rtts) >= 100 else []),
+            *([figure("rtt_p999_ms", percentile(rtts, 99.9))] if len(rtts) >= 1000 else []),
             figure("rtt_max_ms", rtts[-1]),
         ]
-    for src, dst, delays in (
-        (target.src, target.dst, [sample.there_ms for sample in samples]),
-        (target.dst, target.src, [sample.back_ms for sample in samples]),
+    lost = Counter(sample.lost for sample in samples)
+    for src, dst, delays, gone, sent in (
+        (target.src, target.dst, [sample.there_ms for sample in samples], lost["there"], len(samples)),
+        (target.dst, target.src, [sample.back_ms for sample in samples], lost["back"], len(samples) - lost["there"]),
     ):
+        if sent and not lost["unknown"]:
+            figures.append(replace(figure("oneway_loss_ratio", gone / sent, "1"), src=src, dst=dst))
         figures += [replace(figure(metric, value), src=src, dst=dst) for metric, value in oneway_figures(delays)]
     below = sorted(sample.rtt_ms for sample in underlay or () if sample.rtt_ms is not None)
     if rtts and below:
