@@ -1,0 +1,123 @@
+"""The UDP probe: the highest rate without loss, found as RFC 2544 section 26.1 finds a device's throughput.
+
+RFC 9097 calls the quantity UDP-based IP-layer capacity; here it is the payload that arrived, without any header.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from harness.errors import OverlayError
+from harness.lab.process import Daemon
+from harness.model.probes import UdpProbe
+from harness.probes.iperf3 import result_of, server_of
+from harness.probes.measurement import Measurement, Target
+
+# A dozen tries halve the interval more often than any resolution needs; what flaps for longer has no such rate.
+_MOST_TRIES = 12
+
+
+@dataclass(frozen=True)
+class Try:
+    """One offered rate in Mbit/s of payload, what arrived of it, and the share that was lost."""
+
+    offered_mbit: float
+    received_mbit: float
+    loss_ratio: float
+
+
+def highest_rate(probe: UdpProbe, attempt: Callable[[float], Try]) -> tuple[Try | None, list[Try]]:
+    """The best try within the loss that the probe allows, None where there was none; and all tries in their order.
+
+    The search starts at the top. What arrives of an overload is the first guess, which a shaped link makes a good one;
+    from there on the interval is halved. Pure but for `attempt`.
+    """
+    tries: list[Try] = []
+    low, high = 0.0, probe.max_mbit
+    best: Try | None = None
+    rate = high
+    while len(tries) < _MOST_TRIES:
+        seen = attempt(rate)
+        tries.append(seen)
+        if seen.loss_ratio * 100 <= probe.loss_percent:
+            best, low = seen, rate
+        else:
+            high = rate
+        if low >= high or (best is not None and (high - low) / high * 100 <= probe.resolution_percent):
+            break
+        guess = 0.99 * seen.received_mbit
+        rate = guess if best is None and 0.1 * high < guess < 0.99 * high else (low + high) / 2
+    return best, tries
+
+
+def measure_udp(target: Target, probe: UdpProbe) -> list[Measurement]:
+    """Search each way.
+
+    Raises:
+        OverlayError: iperf3 could not connect or was cut off.
+    """
+    figures = []
+    with server_of(target, "iperf3-udp-server") as server:
+        for src, dst, flags in ((target.src, target.dst, []), (target.dst, target.src, ["-R"])):
+            way = _Way(target, probe, server, tuple(flags), f"iperf3-udp-{src}.json")
+            best, _ = highest_rate(probe, way.attempt)
+            figures.append(
+                Measurement(
+                    probe="udp",
+                    metric="udp_goodput_mbit",
+                    unit="Mbit/s",
+                    value=best.received_mbit if best else 0.0,
+                    src=src,
+                    dst=dst,
+                    evidence=str(target.evidence(way.evidence)),
+                )
+            )
+    return figures
+
+
+@dataclass(frozen=True)
+class _Way:
+    """One direction of a pair, as `highest_rate` wants it."""
+
+    target: Target
+    probe: UdpProbe
+    server: Daemon
+    flags: tuple[str, ...]
+    evidence: str
+
+    def attempt(self, rate_mbit: float) -> Try:
+        """Offer this rate for the probe's duration."""
+        probe = self.probe
+        arguments = [
+            "-u",
+            "-b",
+            f"{round(rate_mbit * 1e6)}",
+            "-l",
+            str(probe.payload_bytes),
+            "-t",
+            str(probe.duration_s),
+        ]
+        result = result_of(self.target, self.server, [*arguments, *self.flags], probe.duration_s, self.evidence)
+        found = parse_udp(result, rate_mbit)
+        if found is None:
+            what = f"iperf3 {self.target.src} to {self.target.dst_address}"
+            raise OverlayError(f"{what}: the receiver's figures never came")
+        return found
+
+
+def parse_udp(result: dict[str, Any], offered_mbit: float) -> Try | None:
+    """What the receiver counted, from iperf3's JSON; None when its figures were lost on the way.
+
+    Loss is counted by the numbers in the packets, so what had not arrived at the end counts as lost only when a later
+    packet came: the last packets of a queue do not.
+    """
+    end = result.get("end", {})
+    seen = end.get("sum")
+    if seen is None or not seen.get("packets"):
+        return None
+    loss = seen["lost_packets"] / seen["packets"]
+    received = end.get("sum_received", seen)["bits_per_second"] / 1e6
+    # iperf3 before 3.17 gives the sender's rate in `sum`; what was lost of it did not arrive.
+    return Try(offered_mbit, min(received, seen["bits_per_second"] / 1e6 * (1 - loss)), loss)
