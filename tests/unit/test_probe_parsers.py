@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
-from harness.probes.latency import parse_irtt
+import pytest
+
+from harness.probes.latency import Sample, parse_irtt, summarise_rtt
+from harness.probes.loaded_latency import summarise_loaded
+from harness.probes.measurement import Target
 from harness.probes.oneway import oneway_figures
 from harness.probes.ordered import percentile
 from harness.probes.throughput import parse_iperf3
@@ -65,3 +72,38 @@ def test_pdv_is_above_the_smallest_and_needs_a_hundred_packets() -> None:
     delays = [float(value) for value in range(1, 101)]
     assert dict(oneway_figures(delays))["pdv_p99_ms"] == 98.0
     assert "pdv_p99_ms" not in dict(oneway_figures(delays[:99]))
+
+
+def test_loss_is_told_by_the_way_on_which_it_happened() -> None:
+    trips = [trip(0, 1_000_000), {**trip(1, None), "lost": "true_up"}, {**trip(2, None), "lost": "true_down"}]
+    target = cast("Target", SimpleNamespace(src="a", dst="b", evidence=Path))
+    figures = summarise_rtt(target, parse_irtt({"round_trips": trips}), None)
+    lost = {(one.src, one.dst): one.value for one in figures if one.metric == "oneway_loss_ratio"}
+    assert lost == {("a", "b"): pytest.approx(1 / 3), ("b", "a"): 0.5}  # of two that got there one came back
+    unclear = parse_irtt({"round_trips": [*trips, trip(3, None)]})
+    assert "oneway_loss_ratio" not in {one.metric for one in summarise_rtt(target, unclear, None)}
+
+
+def test_p999_needs_a_thousand_packets() -> None:
+    target = cast("Target", SimpleNamespace(src="a", dst="b", evidence=Path))
+
+    def metrics(count: int) -> dict[str, float | None]:
+        samples = parse_irtt({"round_trips": [trip(seq, (seq + 1) * 1_000_000) for seq in range(count)]})
+        return {one.metric: one.value for one in summarise_rtt(target, samples, None)}
+
+    assert "rtt_p999_ms" not in metrics(999)
+    assert metrics(1000)["rtt_p999_ms"] == 999.0
+
+
+def test_the_rise_is_over_the_idle_median_of_the_same_trial() -> None:
+    target = cast("Target", SimpleNamespace(src="a", dst="b", evidence=Path))
+    idle = [Sample(seq, 0.0, rtt) for seq, rtt in enumerate([10.0, 11.0, 12.0])]
+    loaded = [Sample(seq, 0.0, rtt) for seq, rtt in enumerate([40.0, None, 60.0, 50.0])]
+    figures = {one.metric: one.value for one in summarise_loaded(target, loaded, idle)}
+    assert figures == {
+        "loaded_loss_ratio": 0.25,
+        "loaded_rtt_p50_ms": 50.0,
+        "loaded_rtt_p95_ms": 60.0,
+        "rtt_rise_p50_ms": 39.0,
+    }
+    assert "rtt_rise_p50_ms" not in {one.metric for one in summarise_loaded(target, loaded, None)}
