@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from harness.battery import Battery
 from harness.checks import check_links, check_nats
 from harness.deploy import RunningOverlay
 from harness.errors import OverlaybenchError, OverlayError
@@ -25,11 +26,8 @@ from harness.lab.tap import Tap
 from harness.messages import Done, Job, Step, Turn, WantTurn
 from harness.model.trial import Trial
 from harness.overlay.search_path import search_path
-from harness.probes.cost import moved_bytes, summarise_cost, usage_by_node
-from harness.probes.latency import sample_rtt, summarise_rtt
 from harness.probes.measurement import Measurement, Target
 from harness.probes.path import measure_paths
-from harness.probes.throughput import measure_throughput, summarise_throughput
 from harness.punctuality import Punctuality
 from harness.sandbox.mounts import make_private
 from harness.sandbox.unshare import run_as_init_check
@@ -161,42 +159,21 @@ class TrialRun:
         self.overlay.check_alive()
 
     def _measure_over_overlay(self) -> None:
-        """Latency beside other quiet trials, load alone, and both again without the overlay."""
-        latency, throughput = self.trial.probes.latency, self.trial.probes.throughput
+        """What the overlay does once it connects, and then, without it, what the underlay does."""
         unconnected = [m.error for m in self.measurements if m.metric == "connect_success" and m.value == 0.0]
         if unconnected:
             raise OverlayError(str(unconnected[0]))
+        battery = Battery(self.trial, self.lab, self.overlay, self.punctuality, self._turn)
         pairs = {(target.src, target.dst): target for target in self._targets()}
-        samples, over, samples_under, under = {}, {}, {}, {}
-        if latency is not None:
-            self._turn("quiet", "measuring latency")
-            with self.punctuality.measured():
-                samples = {pair: sample_rtt(target, latency) for pair, target in pairs.items()}
-        if throughput is not None:
-            self._turn("alone", "measuring throughput")
-            before = usage_by_node(self.overlay.daemons.values())
-            with self.punctuality.measured():
-                over = {pair: measure_throughput(target, throughput) for pair, target in pairs.items()}
-            after = usage_by_node(self.overlay.daemons.values())
-            self.measurements += summarise_cost(before, after, moved_bytes(over.values(), throughput))
-        self.overlay.check_alive()
-        self.overlay.stop()
-        if not self.deployment.open_underlay:
-            bare = {(target.src, target.dst): target for target in self._targets("underlay")}
-            with open_underlay(self.lab):
-                if throughput is not None and throughput.baseline == "lab":
-                    self._step("measuring the underlay's throughput")
-                    with self.punctuality.measured():
-                        under = {pair: measure_throughput(target, throughput) for pair, target in bare.items()}
-                if latency is not None:
-                    self._turn("quiet", "measuring the underlay's latency")
-                    with self.punctuality.measured():
-                        samples_under = {pair: sample_rtt(target, latency) for pair, target in bare.items()}
-        for pair, target in pairs.items():
-            if pair in samples:
-                self.measurements += summarise_rtt(target, samples[pair], samples_under.get(pair))
-            if pair in over:
-                self.measurements += summarise_throughput(target, over[pair], under.get(pair))
+        try:
+            battery.over_overlay(pairs)
+            self.overlay.check_alive()
+            self.overlay.stop()
+            if not self.deployment.open_underlay:
+                with open_underlay(self.lab):
+                    battery.over_underlay({(target.src, target.dst): target for target in self._targets("underlay")})
+        finally:  # a later probe that fails does not take the earlier ones' figures along
+            self.measurements += battery.figures(pairs)
 
     def _turn(self, turn: Turn, text: str) -> None:
         if self.turn != turn:

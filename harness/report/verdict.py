@@ -65,7 +65,7 @@ def _cost(trials: pd.DataFrame) -> str:
             facts.append(f"{100 * statistics.middle(share):.0f} % of the TCP throughput")
         if facts:
             parts.append(f"over {name} {' and '.join(facts)}")
-    return f"Against the underlay of the same lab, in the median: {'; '.join(parts)}." if parts else ""
+    return f"Against the underlay, in the median: {'; '.join(parts)}." if parts else ""
 
 
 def listed(items: list[str], separator: str = ", ") -> str:

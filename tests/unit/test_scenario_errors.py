@@ -124,3 +124,9 @@ def test_an_undeclared_template_variable_is_an_error(tmp_path: Path) -> None:
 )
 def test_usage_errors_exit_2(arguments: list[str]) -> None:
     assert CliRunner().invoke(cli, arguments).exit_code == 2
+
+
+def test_no_probe_at_all_is_an_error_that_names_them(tmp_path: Path) -> None:
+    (complaint,) = problems_of(tmp_path, GOOD.replace("[path]", "[]"))
+    assert complaint.startswith("7: probes:")
+    assert "name at least one probe: path, latency, mtu, throughput, loaded_latency, udp" in complaint

@@ -1,0 +1,132 @@
+"""What a trial measures once its members are connected: quiet things beside other trials, load alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+
+from harness.deploy import RunningOverlay
+from harness.lab import counters
+from harness.lab.network import Lab
+from harness.messages import Turn
+from harness.model.probes import Probes, ThroughputProbe
+from harness.model.trial import Trial
+from harness.probes.cost import moved_bytes, summarise_cost, usage_by_node
+from harness.probes.latency import Sample, sample_rtt, summarise_rtt
+from harness.probes.loaded_latency import sample_under_load, summarise_loaded
+from harness.probes.measurement import Measurement, Target
+from harness.probes.mtu import measure_mtu
+from harness.probes.overhead import summarise_overhead
+from harness.probes.throughput import Throughput, measure_throughput, summarise_throughput
+from harness.probes.udp import measure_udp
+from harness.punctuality import Punctuality
+
+Pair = tuple[str, str]
+
+
+@dataclass
+class Battery:
+    """The probes of one trial but the path probe; `take_turn` waits until this trial may do what it is about to."""
+
+    trial: Trial
+    lab: Lab
+    overlay: RunningOverlay
+    punctuality: Punctuality
+    take_turn: Callable[[Turn, str], None]
+    _found: list[Measurement] = field(default_factory=list)
+    _samples: dict[Pair, list[Sample]] = field(default_factory=dict)
+    _samples_under: dict[Pair, list[Sample]] = field(default_factory=dict)
+    _over: dict[Pair, Throughput] = field(default_factory=dict)
+    _under: dict[Pair, Throughput] = field(default_factory=dict)
+
+    @property
+    def _probes(self) -> Probes:
+        return self.trial.probes
+
+    def over_overlay(self, pairs: dict[Pair, Target]) -> None:
+        """Everything that is measured while the overlay runs.
+
+        Raises:
+            OverlayError: a probe's own program could not reach the peer.
+        """
+        probes = self._probes
+        if probes.latency is not None:
+            self.take_turn("quiet", "measuring latency")
+            with self.punctuality.measured():
+                self._samples = {pair: sample_rtt(target, probes.latency) for pair, target in pairs.items()}
+        if probes.mtu is not None:
+            self.take_turn("quiet", "measuring the MTU")
+            for target in pairs.values():
+                self._found += measure_mtu(target, probes.mtu)
+        if probes.throughput is not None:
+            self.take_turn("alone", "measuring throughput")
+            self._throughput(pairs, probes.throughput)
+        if probes.loaded_latency is not None:
+            self.take_turn("alone", "measuring latency under load")
+            for pair, target in pairs.items():
+                with self.punctuality.measured():
+                    loaded = sample_under_load(target, probes.loaded_latency)
+                self._found += summarise_loaded(target, loaded, self._samples.get(pair))
+        if probes.udp is not None:
+            self.take_turn("alone", "seeking UDP goodput")
+            for target in pairs.values():
+                with self.punctuality.measured():
+                    self._found += measure_udp(target, probes.udp)
+
+    def over_underlay(self, pairs: dict[Pair, Target]) -> None:
+        """The same without the overlay, where its figures are set beside the overlay's."""
+        throughput, latency = self._probes.throughput, self._probes.latency
+        if throughput is not None and throughput.baseline == "lab":
+            self.take_turn("alone", "measuring the underlay's throughput")
+            with self.punctuality.measured():
+                self._under = {pair: measure_throughput(target, throughput) for pair, target in pairs.items()}
+        if latency is not None:
+            self.take_turn("quiet", "measuring the underlay's latency")
+            with self.punctuality.measured():
+                self._samples_under = {pair: sample_rtt(target, latency) for pair, target in pairs.items()}
+
+    def figures(self, pairs: dict[Pair, Target]) -> list[Measurement]:
+        """All that was found, overlay beside underlay."""
+        figures = list(self._found)
+        for pair, target in pairs.items():
+            if pair in self._samples:
+                figures += summarise_rtt(target, self._samples[pair], self._samples_under.get(pair))
+            if pair in self._over:
+                figures += summarise_throughput(target, self._over[pair], self._under.get(pair))
+        return figures
+
+    def _throughput(self, pairs: dict[Pair, Target], probe: ThroughputProbe) -> None:
+        used, carried = usage_by_node(self.overlay.daemons.values()), counters.read_carried()
+        with self.punctuality.measured():
+            self._over = {pair: measure_throughput(target, probe) for pair, target in pairs.items()}
+        used_then, carried_then = usage_by_node(self.overlay.daemons.values()), counters.read_carried()
+        moved = moved_bytes(self._over.values(), probe)
+        self._found += summarise_cost(used, used_then, moved)
+        self._found += summarise_overhead(carried, carried_then, moved, **self._exits())
+
+    def _exits(self) -> dict[str, frozenset[tuple[str, IPv4Address]]]:
+        """Where the members' sites and the server face the outermost segment: what they send there is counted.
+
+        Left out where an interface sends bundles of segments: each would be counted as one packet with one header.
+        """
+        topology = self.trial.topology
+        if topology.mininet is not None:
+            return {"members": frozenset(), "server": frozenset()}
+        offloads = self.lab.read_offloads()
+
+        def places(hosts: Collection[str]) -> frozenset[tuple[str, IPv4Address]]:
+            nodes = {[host, *topology.routers_of(host)][-1] for host in hosts}
+            for node in nodes:
+                outermost = next(iter(offloads[node].values()))  # interfaces are in the order of the plugs
+                if any(outermost[name] for name in ("tso", "gso")):
+                    return frozenset()
+            segments = {topology.plugs()[node][0].on for node in nodes}
+            # Without NAT, as the underlay is measured, a host's own address stands on the outermost segment.
+            plugs = [topology.plugs()[node][0] for node in nodes | set(hosts)]
+            return frozenset((on, address) for on in segments for plug in plugs for address in plug.addresses)
+
+        return {
+            "members": places(topology.members),
+            "server": places([topology.server] if topology.server is not None else []),
+        }

@@ -1,0 +1,74 @@
+"""Probes against links whose answer is known: through the real command line and the real programs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.lab.running import overlaybench
+
+pytestmark = pytest.mark.lab
+
+SCENARIO = """\
+description: links of which the answers are known
+topology: two-sites
+params:
+  nat_a: full-cone
+  nat_b: full-cone
+  link_a: {link_a}
+  link_b: {link_b}
+overlays: {{underlay: }}
+probes:
+{probes}
+"""
+
+
+def figures(tmp_path: Path, link_a: str, link_b: str, probes: str) -> dict[tuple[str, str | None], float | None]:
+    """Metric and source -> value, of the trial's records."""
+    (tmp_path / "s.yaml").write_text(SCENARIO.format(link_a=link_a, link_b=link_b, probes=probes))
+    done = overlaybench("run", str(tmp_path / "s.yaml"), "--out", str(tmp_path / "run"))
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in (tmp_path / "run" / "records.jsonl").read_text().splitlines()]
+    # A busy machine delivers late, which makes a trial invalid and leaves its figures; they must be there.
+    assert {row["probe"] for row in rows} >= set(yaml.safe_load(probes)), rows[-1]["error"]
+    assert all(row["outcome"] in ("ok", "invalid") for row in rows), rows[-1]["error"]
+    for row in rows:
+        assert row["evidence"] is None or (tmp_path / "run" / row["evidence"]).exists(), row
+    return {(row["metric"], row["src"]): row["value"] for row in rows}
+
+
+def test_a_link_that_swallows_large_packets_is_a_black_hole(tmp_path: Path) -> None:
+    found = figures(tmp_path, "{delay_ms: 1, mtu_bytes: 1300}", "ideal", "  mtu: {attempts: 1, timeout_s: 0.3}")
+    for member in ("a", "b"):
+        assert found["offered_mtu_bytes", member] == 1500
+        assert found["path_mtu_bytes", member] == 1300
+        assert found["pmtu_black_hole", member] == 1
+
+
+def test_an_honest_link_carries_what_its_interface_takes(tmp_path: Path) -> None:
+    found = figures(tmp_path, "{delay_ms: 1}", "ideal", "  mtu:")
+    assert [found["path_mtu_bytes", member] for member in ("a", "b")] == [1500, 1500]
+    assert [found["pmtu_black_hole", member] for member in ("a", "b")] == [0, 0]
+
+
+def test_load_shows_in_the_queue_and_the_rate_in_what_passes(tmp_path: Path) -> None:
+    probes = """\
+  latency: {duration_s: 1}
+  throughput: {duration_s: 2, both: true}
+  loaded_latency: {duration_s: 1}
+  udp: {max_mbit: 100, resolution_percent: 10}"""
+    slow = "{delay_ms: 5, rate_mbit: 20, queue_ms: 60}"
+    found = figures(tmp_path, slow, "{delay_ms: 5, corrupt_percent: 1.0e-7}", probes)
+    for member in ("a", "b"):
+        # 1,200 bytes of payload are 1,242 on the wire, so 19.3 Mbit/s of 20 at the most.
+        assert 17.5 <= (found["udp_goodput_mbit", member] or 0) <= 19.4
+        assert 0 < (found["tcp_throughput_both_mbit", member] or 0) <= 20
+        assert found["oneway_loss_ratio", member] == 0
+    assert 5 <= (found["rtt_rise_p50_ms", "a"] or 0) <= 130  # two queues of 60 ms
+    assert (found["loaded_rtt_p95_ms", "a"] or 0) >= (found["loaded_rtt_p50_ms", "a"] or 0) > 20
+    # 1,500 bytes carry 1,448 of payload; acknowledgements and what is sent again come on top.
+    assert 1.036 <= (found["underlay_bytes_per_byte", None] or 0) <= 1.5
+    assert (found["underlay_packets_per_mb", None] or 0) >= 690
