@@ -27,7 +27,7 @@ from overlays.refmesh.network import Site, make_network, to_yaml
 # In the node's own /run: a socket's path is limited to 108 bytes, a run's folder is not.
 STATUS_SOCKET = "/run/refmesh.sock"
 COMMAND = (sys.executable, "-m", "overlays.refmesh.cli")
-OPTIONS = frozenset({"framing", "layer", "mtu"})
+OPTIONS = frozenset({"framing", "mtu", "port_mapping"})
 
 
 class RefmeshAdapter:
@@ -52,7 +52,7 @@ class RefmeshAdapter:
         unknown = trial.options.keys() - OPTIONS
         if unknown:
             raise ValueError(
-                f"refmesh takes the options {', '.join(sorted(OPTIONS))}, not {', '.join(sorted(unknown))}"
+                f"{self.name} takes the options {', '.join(sorted(OPTIONS))}, not {', '.join(sorted(unknown))}"
             )
         server, members = trial.topology.server, trial.topology.members
         assert server is not None  # needs_server
@@ -60,7 +60,11 @@ class RefmeshAdapter:
         addresses = {member: IPv4Address(ip_interface(network.addresses[member]).ip) for member in members}
         common: dict[str, Any] = {"status_socket": STATUS_SOCKET}
         shared = {key: value for key, value in trial.options.items() if key != "framing"}
-        hub: dict[str, Any] = {"hub": True, "interface": f"rm-{server}"} if trial.mode == "hub" else {}
+        hub: dict[str, Any] = {"hub": True} if trial.mode == "hub" else {}
+        if self.layer == "L2":
+            shared["layer"] = "l2"
+        elif hub:
+            hub["interface"] = f"rm-{server}"
         files = [File(node=server, path="server.yaml", text=to_yaml(network.server_config(server, **common, **hub)))]
         for member in members:
             config = network.node_config(
@@ -113,6 +117,13 @@ class RefmeshAdapter:
                 path = peer.get("path")
                 return path if path in ("direct", "relayed", "none") else None
         return None
+
+
+class RefmeshTap(RefmeshAdapter):
+    """The same on layer 2: TAP devices, and every node a learning switch; a hub is one switch for all."""
+
+    name = "refmesh-tap"
+    layer: Layer = "L2"
 
 
 def _framing(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ DEFAULT_MTU = 1400
 """Octets: 1500 less IPv6 (40), UDP (8), relay (8), transport header and tag (32) and padding, rounded down."""
 MODES = ("mesh", "direct", "relay", "hub")
 LAYERS = ("l3", "l2")
+MAPPING_PROTOCOLS = ("pcp", "nat-pmp", "upnp-igd")
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ class NodeConfig:
     interface: str = "refmesh0"
     mtu: int = DEFAULT_MTU
     framing: str = "auto"
-    port_mapping: bool = True
+    port_mapping: tuple[str, ...] = MAPPING_PROTOCOLS
+    """By which protocols the router is asked for a port; the order is ours, not this one's."""
     status_socket: Path | None = None
     state_dir: Path | None = None
     log_level: str = "info"

@@ -12,7 +12,16 @@ from typing import Any, TypeVar
 import yaml
 
 from overlays.refmesh import keys
-from overlays.refmesh.config import LAYERS, MODES, Address, NodeConfig, PeerEntry, ServerConfig, ServerEntry
+from overlays.refmesh.config import (
+    LAYERS,
+    MAPPING_PROTOCOLS,
+    MODES,
+    Address,
+    NodeConfig,
+    PeerEntry,
+    ServerConfig,
+    ServerEntry,
+)
 from overlays.refmesh.errors import ConfigError
 
 T = TypeVar("T")
@@ -110,6 +119,14 @@ def _choice(*choices: str) -> Callable[[Any], str]:
     return parse
 
 
+def _protocols(value: Any) -> tuple[str, ...]:
+    if isinstance(value, bool):
+        return MAPPING_PROTOCOLS if value else ()
+    if not isinstance(value, list):
+        raise ValueError(f"must be true, false or a list of {', '.join(MAPPING_PROTOCOLS)}, not {value!r}")
+    return tuple(map(_choice(*MAPPING_PROTOCOLS), value))
+
+
 def _key(value: Any) -> bytes:
     return keys.decode(_text(value))
 
@@ -189,7 +206,7 @@ def load_node(path: Path) -> NodeConfig:
         interface=section.take("interface", _interface, NodeConfig.interface),
         mtu=section.take("mtu", _number(576, 65000), NodeConfig.mtu),
         framing=section.take("framing", _choice("auto", "wireguard"), "auto"),
-        port_mapping=section.take("port_mapping", _flag, True),
+        port_mapping=section.take("port_mapping", _protocols, MAPPING_PROTOCOLS),
         status_socket=section.take("status_socket", lambda value: folder / _text(value), None),
         state_dir=section.take("state_dir", lambda value: folder / _text(value), None),
         log_level=section.take("log_level", _choice("debug", "info", "warning"), "info"),

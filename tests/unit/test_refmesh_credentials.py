@@ -135,3 +135,11 @@ def test_a_key_file_that_others_may_read_is_refused(tmp_path: Path) -> None:
     (tmp_path / "key").chmod(0o644)
     found = problems_of(tmp_path, yaml.safe_dump({"private_key_file": "key", "addresses": ["10.0.0.1/24"]}))
     assert any("chmod 600" in problem for problem in found)
+
+
+def test_protocols_of_port_mapping_are_named(tmp_path: Path) -> None:
+    assert "1: port_mapping: must be one of pcp, nat-pmp, upnp-igd, not 'pcpp' (did you mean pcp?)" in problems_of(
+        tmp_path, "port_mapping: [pcpp]\n"
+    )
+    (wrong,) = (problem for problem in problems_of(tmp_path, "port_mapping: 3\n") if "port_mapping" in problem)
+    assert wrong.startswith("1: port_mapping: must be true, false or a list")

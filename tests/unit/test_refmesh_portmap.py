@@ -5,6 +5,9 @@ from __future__ import annotations
 import random
 import struct
 
+from overlays.refmesh.core.igd import AFTER_S, REST_S
+from overlays.refmesh.core.mappings import Mappings
+from overlays.refmesh.core.outbox import Outbox
 from overlays.refmesh.core.portmap import LIFETIME_S, RETRY_S, PortMapper
 
 ROUTER = ("192.168.1.1", 5351)
@@ -73,3 +76,72 @@ def test_a_router_that_is_silent_is_left_alone_after_four_tries() -> None:
         asked += len(ours.requests(now))
         now += 0.05
     assert asked == len(RETRY_S)
+
+
+EVERY = ("pcp", "nat-pmp", "upnp-igd")
+MAPPED = ("45.0.0.1", 50000)
+
+
+def mappings(protocols: tuple[str, ...] = EVERY) -> Mappings:
+    ours = Mappings(Outbox(), random.Random(1).randbytes, protocols)
+    ours.ask([("192.168.1.1", "192.168.1.2")], {"192.168.1.2": 40000}, 0.0)
+    return ours
+
+
+def test_upnp_is_asked_only_when_the_other_two_are_silent() -> None:
+    ours = mappings()
+    ours.tick(AFTER_S - 0.01)
+    assert ours.requests == []
+    ours.tick(AFTER_S)
+    (request,) = ours.requests
+    assert (request.own, request.port, request.external_port) == ("192.168.1.2", 40000, 40000)
+
+    ours = mappings()
+    ours.tick(0.0)
+    ((pcp, _),) = ours._outbox.main
+    assert ours.receive(pcp_answer(pcp), ROUTER, 0.1)
+    ours.tick(AFTER_S)
+    assert ours.requests == []
+    assert ours.candidates() == [("port-mapped", *MAPPED)]
+
+
+def test_an_upnp_mapping_is_renewed_at_half_of_its_lease_and_given_up_when_refused() -> None:
+    ours = mappings(("upnp-igd",))
+    ours.tick(0.0)
+    request = ours.requests.pop()
+    assert ours._outbox.main == []
+    ours.tick(100.0)
+    assert ours.requests == []  # one is under way
+    assert ours.on_igd(request, MAPPED, 600, 100.0)
+    assert ours.candidates() == [("port-mapped", *MAPPED)]
+    assert ours.deadline() == 400.0
+    ours.tick(400.0)
+    again = ours.requests.pop()
+    assert again.external_port == MAPPED[1]
+    assert ours.on_igd(again, None, 0, 401.0)
+    assert ours.candidates() == []
+    assert ours.deadline() == 401.0 + REST_S
+
+
+def test_an_answer_for_an_address_that_we_no_longer_have_is_ignored() -> None:
+    ours = mappings(("upnp-igd",))
+    ours.tick(0.0)
+    request = ours.requests.pop()
+    ours.ask([], {}, 1.0)
+    assert not ours.on_igd(request, MAPPED, 600, 2.0)
+    assert ours.candidates() == []
+
+
+def test_only_the_protocols_of_the_configuration_are_used() -> None:
+    ours = mappings(("nat-pmp",))
+    ours.tick(0.0)
+    assert {datagram[0] for datagram, _ in ours._outbox.main} == {0}
+    ours = mappings(())
+    ours.tick(1000.0)
+    assert ours.requests == ours._outbox.main == []
+    ours = mappings(("pcp",))
+    ours.tick(0.0)
+    ours._outbox.main.clear()
+    ours.receive(struct.pack("!BBHI", 0, 0, 1, 9), ROUTER, 0.1)
+    ours.tick(0.3)
+    assert {datagram[0] for datagram, _ in ours._outbox.main} == {2}

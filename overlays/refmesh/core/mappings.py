@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 
 from overlays.refmesh.core.connectivity import PORT_MAPPED
+from overlays.refmesh.core.igd import AFTER_S as IGD_AFTER_S
+from overlays.refmesh.core.igd import IgdMapping, Request
 from overlays.refmesh.core.outbox import Outbox
 from overlays.refmesh.core.portmap import ROUTER_PORT, PortMapper
 from overlays.refmesh.keys import Rng
@@ -13,41 +15,76 @@ from overlays.refmesh.wire.control import Endpoint
 
 
 class Mappings:
-    """One mapper for each router; none when the mode has no direct paths."""
+    """For each router one mapper for PCP and NAT-PMP and one for UPnP IGD."""
 
-    def __init__(self, outbox: Outbox, rng: Rng, *, direct: bool) -> None:
-        self.mappers: list[PortMapper] = []
-        self._outbox, self._rng, self._direct = outbox, rng, direct
+    def __init__(self, outbox: Outbox, rng: Rng, protocols: Sequence[str]) -> None:
+        """`protocols`: of `pcp`, `nat-pmp` and `upnp-igd` those that may be used."""
+        self.routers: list[tuple[str, str]] = []
+        """The routers that are asked, as given."""
+        self.requests: list[Request] = []
+        """What the driver is to ask for by UPnP IGD; it empties the list, and calls `on_igd` for each."""
+        self._mappers: list[PortMapper] = []
+        self._igd: dict[str, IgdMapping] = {}
+        self._outbox, self._rng, self._protocols = outbox, rng, frozenset(protocols)
 
-    def ask(self, routers: Sequence[tuple[str, str]], ports: Mapping[str, int]) -> None:
+    def ask(self, routers: Sequence[tuple[str, str]], ports: Mapping[str, int], now: float) -> None:
         """Asks these routers from now on: pairs of a router's IPv4 address and ours; `ports` are ours by address."""
-        found = [(router, own) for router, own in routers if own in ports] if self._direct else []
-        self.mappers = [PortMapper(router, own, ports[own], self._rng) for router, own in found]
+        self.routers = list(routers)
+        found = [(router, own) for router, own in routers if own in ports]
+        pcp, natpmp = "pcp" in self._protocols, "nat-pmp" in self._protocols
+        self._mappers = [
+            PortMapper(router, own, ports[own], self._rng, pcp=pcp, natpmp=natpmp)
+            for router, own in found
+            if pcp or natpmp
+        ]
+        if "upnp-igd" in self._protocols:
+            first_s = now + (IGD_AFTER_S if self._mappers else 0.0)
+            self._igd = {own: IgdMapping(own, ports[own], first_s) for _, own in found}
 
     def candidates(self) -> list[tuple[str, str, int]]:
         """What has been mapped, as candidates."""
-        return [(PORT_MAPPED, *mapper.external) for mapper in self.mappers if mapper.external is not None]
+        mapped = [*(mapper.external for mapper in self._mappers), *(each.external for each in self._igd.values())]
+        return [(PORT_MAPPED, *external) for external in dict.fromkeys(mapped) if external is not None]
 
     def is_from_router(self, source: Endpoint) -> bool:
         """Whether a datagram is from a router that we ask."""
-        return source[1] == ROUTER_PORT and any(mapper.router == source for mapper in self.mappers)
+        return source[1] == ROUTER_PORT and any(mapper.router == source for mapper in self._mappers)
 
     def receive(self, datagram: bytes, source: Endpoint, now: float) -> bool:
         """Takes a router's answer; True when the candidates have changed."""
         changed = False
-        for mapper in self.mappers:
+        for mapper in self._mappers:
             if mapper.receive(datagram, source, now):
                 changed = True
-                said = f"router {source[0]} maps {mapper.external}" if mapper.external else "mapping lost"
-                self._outbox.events.append(said)
+                self._say("PCP or NAT-PMP", mapper.external)
+            if mapper.external is not None and mapper.router == source and mapper.own in self._igd:
+                self._igd[mapper.own].not_needed(now)
         self._outbox.wake(now)
         return changed
 
+    def on_igd(self, request: Request, external: Endpoint | None, lease_s: float, now: float) -> bool:
+        """What came of a request; True when the candidates have changed."""
+        mapping = self._igd.get(request.own)
+        if mapping is None or not mapping.answer(external, lease_s, now):
+            return False
+        self._say("UPnP IGD", external)
+        self._outbox.wake(now)
+        return True
+
     def tick(self, now: float) -> None:
         """Asks what is due."""
-        for mapper in self.mappers:
+        for mapper in self._mappers:
             self._outbox.main.extend((request, mapper.router) for request in mapper.requests(now))
+        for mapping in self._igd.values():
+            request = mapping.request(now)
+            if request is not None:
+                self.requests.append(request)
 
     def deadline(self) -> float:
         """When something is due."""
-        return min((mapper.deadline() for mapper in self.mappers), default=math.inf)
+        due_s = [mapper.deadline() for mapper in self._mappers] + [each.deadline() for each in self._igd.values()]
+        return min(due_s, default=math.inf)
+
+    def _say(self, protocol: str, external: Endpoint | None) -> None:
+        said = f"maps {external[0]}:{external[1]} to us" if external is not None else "has taken the mapping back"
+        self._outbox.events.append(f"a router {said} ({protocol})")

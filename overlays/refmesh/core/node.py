@@ -23,6 +23,7 @@ from overlays.refmesh.core.dataplane import DataPlane
 from overlays.refmesh.core.directory import Directory
 from overlays.refmesh.core.egress import Egress
 from overlays.refmesh.core.holes import Holes
+from overlays.refmesh.core.igd import Request
 from overlays.refmesh.core.lifetime import Lifetime
 from overlays.refmesh.core.mappings import Mappings
 from overlays.refmesh.core.outbox import Outbox
@@ -74,7 +75,7 @@ class Node:
             lifetime=self.lifetime,
             rng=rng,
         )
-        self.mappings = Mappings(outbox, rng, direct=config.direct)
+        self.mappings = Mappings(outbox, rng, config.port_mapping if config.direct else ())
         self.holes = Holes(
             self.puncher, self.peers, self.servers, tunnel, outbox, direct=config.direct, flags=self._flags
         )
@@ -108,7 +109,7 @@ class Node:
         `routers`: pairs of a router's IPv4 address and ours towards it, to be asked for port mappings.
         """
         self.local = list(local)
-        self.mappings.ask(routers, {host: port for _, host, port in self.local})
+        self.mappings.ask(routers, {host: port for _, host, port in self.local}, now)
         self.puncher.reset()
         self._tell_candidates(now)
         self.peers.recheck(now)
@@ -116,6 +117,11 @@ class Node:
     def _tell_candidates(self, now: float) -> None:
         self.servers.candidates = self.local + self.mappings.candidates()
         self.servers.greet(now)
+
+    def port_mapped(self, request: Request, external: Endpoint | None, lease_s: float, now: float) -> None:
+        """What came of one of `mappings.requests`: the external endpoint, None when there is none."""
+        if self.mappings.on_igd(request, external, lease_s, now):
+            self._tell_candidates(now)
 
     # --- from the network
 

@@ -30,8 +30,8 @@ _PMP_ADDRESS = struct.Struct("!BBHI4s")
 class PortMapper:
     """Keeps one UDP port of ours mapped at one router."""
 
-    def __init__(self, router: str, own: str, port: int, rng: Rng) -> None:
-        """`router` and `own`: IPv4 addresses; `port`: our local port."""
+    def __init__(self, router: str, own: str, port: int, rng: Rng, *, pcp: bool = True, natpmp: bool = True) -> None:
+        """`router` and `own`: IPv4 addresses; `port`: our local port; the others: which protocols may be used."""
         self.router: Endpoint = (router, ROUTER_PORT)
         self.external: Endpoint | None = None
         """What the router has given us."""
@@ -39,7 +39,8 @@ class PortMapper:
         self.own = own
         self._port = port
         self._nonce = rng(12)
-        self._version = _PCP
+        self._version = _PCP if pcp else _NATPMP
+        self._natpmp = natpmp
         self._tries = 0
         self._host = ""
         self._mapped_port = 0
@@ -70,7 +71,8 @@ class PortMapper:
         if datagram[0] == _PCP and len(datagram) >= _PCP_ANSWER.size + _PCP_MAP.size:
             self._on_pcp(datagram, now)
         elif datagram[0] == _NATPMP and self._version == _PCP:
-            self._version, self._tries, self.due_s = _NATPMP, 0, now
+            if self._natpmp:
+                self._version, self._tries, self.due_s = _NATPMP, 0, now
         elif datagram[0] == _NATPMP:
             self._on_natpmp(datagram, now)
         return self.external != before

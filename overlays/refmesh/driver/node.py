@@ -18,6 +18,7 @@ from overlays.refmesh.core.node import Node
 from overlays.refmesh.credentials import Certificate
 from overlays.refmesh.driver import addresses
 from overlays.refmesh.driver.datapath import Datapath
+from overlays.refmesh.driver.igd import Answer, IgdClient
 from overlays.refmesh.driver.loop import Loop
 from overlays.refmesh.driver.memory import Memory
 from overlays.refmesh.driver.sockets import NodeSockets
@@ -68,6 +69,7 @@ class NodeDriver:
         self.sockets = NodeSockets(self.node, self.loop, self.streams, config.listen_port, self.datapath.on_udp)
         self.datapath.sockets = self.sockets
         self.status = StatusSocket(config.status_socket, self._answer) if config.status_socket else None
+        self._igd = IgdClient(self._on_mapped)
         self._watch = addresses.watch()
         self._said_ready = False
         self._memory = Memory(self.node, config.state_dir, now)
@@ -81,6 +83,7 @@ class NodeDriver:
         loop.add(self.tun.fd, self.datapath.on_tun)
         self.sockets.listen()
         loop.add(self._watch, self._on_change)
+        loop.add(self._igd, self._igd.on_ready)
         if self.status is not None:
             loop.add(self.status, self.status.on_ready)
         try:
@@ -96,12 +99,13 @@ class NodeDriver:
             self.status.close()
         self.tun.close()
         self.streams.close()
+        self._igd.close()
         self.sockets.close()
 
     def _on_change(self, now: float) -> None:
         addresses.drain(self._watch)
         local = self._local()
-        if local != self.node.local or self._routers() != [(m.router[0], m.own) for m in self.node.mappings.mappers]:
+        if local != self.node.local or self._routers() != self.node.mappings.routers:
             log.info("the network has changed: %s", ", ".join(host for _, host, _ in local) or "no address")
             self.node.network_changed(local, now, self._routers())
 
@@ -110,6 +114,9 @@ class NodeDriver:
         if now >= node.deadline:
             node.tick(now)
             self.streams.look(now)
+            if node.mappings.requests:
+                self._igd.ask(node.mappings.requests)
+                node.mappings.requests.clear()
         if node.outbox.main or node.outbox.fresh or node.puncher.closed:
             self.sockets.flush()
         if node.plane.to_tun or node.plane.large:
@@ -136,6 +143,9 @@ class NodeDriver:
         if not self.config.port_mapping or not self.config.direct or not self.config.servers:
             return []
         return addresses.routers()
+
+    def _on_mapped(self, answer: Answer, now: float) -> None:
+        self.node.port_mapped(answer.request, answer.external, answer.lease_s, now)
 
     def _answer(self, request: dict[str, Any]) -> Any:
         now = time.monotonic()

@@ -1,0 +1,65 @@
+"""A real miniupnpd maps a port for refmesh, by each of its protocols: what nothing else punches is direct then."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.lab.running import overlaybench, records
+
+pytestmark = pytest.mark.lab
+
+SCENARIO = """\
+description: two symmetric NATs, one of which maps ports for those who ask
+topology: two-sites
+params:
+  nat_a: symmetric
+  nat_b: {{mapping: APDM, filtering: APDF, port_allocation: random, port_mapping: [upnp-igd, nat-pmp, pcp]}}
+overlays:
+  refmesh: {{modes: {mode}, options: {{port_mapping: {protocols}}}}}
+probes: {{path: {{deadline_s: 5}}}}
+"""
+
+
+def path(folder: Path, protocols: str, mode: str) -> tuple[str, str]:
+    """The path of the trial, and the log of the node behind the router that maps."""
+    scenario = folder / "scenario.yaml"
+    scenario.write_text(SCENARIO.format(protocols=protocols, mode=mode))
+    done = overlaybench("run", str(scenario), "--out", str(folder / "run"))
+    assert done.returncode == 0, done.stderr
+    (verdict,) = {record["path"] for record in records(folder / "run") if record["metric"] == "connect_success"}
+    logs = (log.read_text() for log in (folder / "run" / "trials").rglob("refmesh-b*.log"))
+    return str(verdict), "".join(logs)
+
+
+CASES = {
+    "pcp": ("[pcp]", "direct"),
+    "nat-pmp": ("[nat-pmp]", "direct"),
+    "igd": ("[upnp-igd]", "direct"),
+    "off": ("false", "mesh"),
+}
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, str]]:
+    """All cases at once: each of them waits more than it works."""
+    with ThreadPoolExecutor(len(CASES)) as pool:
+        jobs = {name: pool.submit(path, tmp_path_factory.mktemp(name), *case) for name, case in CASES.items()}
+        return {name: job.result() for name, job in jobs.items()}
+
+
+@pytest.mark.parametrize(
+    ("case", "said"), [("pcp", "PCP or NAT-PMP"), ("nat-pmp", "PCP or NAT-PMP"), ("igd", "UPnP IGD")]
+)
+def test_a_mapped_port_makes_the_path_direct(paths: dict[str, tuple[str, str]], case: str, said: str) -> None:
+    verdict, log = paths[case]
+    assert verdict == "direct"
+    assert f"to us ({said})" in log
+
+
+def test_without_a_mapping_the_same_pair_is_relayed(paths: dict[str, tuple[str, str]]) -> None:
+    verdict, log = paths["off"]
+    assert verdict == "relayed"
+    assert "maps" not in log
