@@ -20,6 +20,7 @@ from harness.link.hoststack import ALLOWED_CONGESTION_CONTROL, node_sysctls, pat
 from harness.link.offload import carries_bundles, outer_offloads, set_offloads
 from harness.model.link import LinkProfile
 from harness.sandbox.namespace import inside_network_of
+from harness.sandbox.pairs import pair_number
 
 A_ADDRESS: Final = "10.255.0.1"
 B_ADDRESS: Final = "10.255.0.2"
@@ -46,7 +47,8 @@ class Rig:
                 for port in ("near", "far"):
                     run("ip", "link", "set", port, "up")
             else:
-                run(*f"ip link add name eth0 netns {self.a} type veth peer name eth0 netns {self.b}".split())
+                near = f"name eth0 index {pair_number()} netns {self.a}"
+                run(*f"ip link add {near} type veth peer name eth0 netns {self.b}".split())
             for pid, own, other in (
                 (self.a, (A_ADDRESS, _A_MAC), (B_ADDRESS, _B_MAC)),
                 (self.b, (B_ADDRESS, _B_MAC), (A_ADDRESS, _A_MAC)),
@@ -66,7 +68,7 @@ class Rig:
     @staticmethod
     def _plug(pid: int, port: str) -> None:
         Path("/proc/sys/net/ipv6/conf/default/disable_ipv6").write_text("1")
-        run(*f"ip link add name {port} type veth peer name eth0 netns {pid}".split())
+        run(*f"ip link add name {port} index {pair_number()} type veth peer name eth0 netns {pid}".split())
 
     @staticmethod
     def _configure(pid: int, own: tuple[str, str], other: tuple[str, str]) -> None:

@@ -20,6 +20,7 @@ from harness.link.choose import choose_backend
 from harness.link.offload import carries_bundles, outer_offloads, set_offloads
 from harness.model.link import LinkProfile
 from harness.sandbox.namespace import inside_network_of, netlink_inside
+from harness.sandbox.pairs import pair_number
 
 
 class LabInterface(Intf):  # type: ignore[misc]
@@ -109,7 +110,7 @@ class LabLink(Link):  # type: ignore[misc]
                 end["net_ns_pid"] = node.pid
             ends.append(end)
         try:
-            sandbox_netlink().link("add", kind="veth", **ends[0], peer=ends[1])
+            sandbox_netlink().link("add", kind="veth", index=pair_number(), **ends[0], peer=ends[1])
         except NetlinkError as error:
             raise LabError(f"link {intfname1} <-> {intfname2}: {error}") from error
         return intfname1, intfname2

@@ -27,6 +27,7 @@ from harness.nat.responder import Stranger
 from harness.nat.simulated import Endpoint
 from harness.nat.wire import Vantage, Wire, port_of
 from harness.sandbox.namespace import hold_namespace, netlink_inside, release_namespaces
+from harness.sandbox.pairs import pair_number
 
 # Enough to tell sequences, blocks and chance apart.
 _FLOWS = 6
@@ -201,7 +202,7 @@ _numbers = itertools.count()
 def _plug(here: IPRoute, pid: int, segment: Segment, addresses: Sequence[str], route: tuple[str, str] | None) -> int:
     """Connect a namespace to a bridge."""
     port = f"obs{next(_numbers)}"
-    here.link("add", kind="veth", ifname=port, peer={"ifname": "eth0", "net_ns_pid": pid})
+    here.link("add", kind="veth", index=pair_number(), ifname=port, peer={"ifname": "eth0", "net_ns_pid": pid})
     [index] = here.link_lookup(ifname=port)
     [bridge] = here.link_lookup(ifname=segment.bridge)
     here.link("set", index=index, master=bridge, state="up")
