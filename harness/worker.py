@@ -23,6 +23,7 @@ from harness.lab import counters
 from harness.lab.baseline import open_underlay
 from harness.lab.network import Lab
 from harness.lab.tap import Tap
+from harness.link.precedence import stand_back
 from harness.messages import Done, Job, Step, Turn, WantTurn
 from harness.model.trial import Trial
 from harness.overlay.search_path import search_path
@@ -101,6 +102,8 @@ class TrialRun:
         started = time.monotonic()
         self.lab.start()
         self.punctuality = Punctuality(self.lab.links)
+        if self.lab.links is not None:
+            stand_back(self.lab.links)
         self._measured("lab", "lab_start_s", "s", time.monotonic() - started)
         (self.folder / "offloads.json").write_text(json.dumps(self.lab.read_offloads(), indent=1))
         for name, router in self.lab.routers.items():

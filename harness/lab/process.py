@@ -48,7 +48,9 @@ class Daemon:
             stderr=subprocess.STDOUT,
             cwd=cwd,
             env={**os.environ, "TMPDIR": str(cwd), "HOME": str(cwd), **env},
-            start_new_session=True,
+            # Of its own, to be killed whole; but no session of its own: the kernel's autogroups give every session the
+            # same share of a processor, and the links' helper must not be one among many.
+            process_group=0,
         )
         assert self._process.stdout is not None
         self._pump = threading.Thread(target=self._copy, args=(self._process.stdout,), daemon=True)
@@ -120,7 +122,7 @@ class Daemon:
             os.kill(self.pid, number)
 
     def stop(self, grace_s: float = 3.0) -> None:
-        """SIGTERM, then SIGKILL to its whole session; safe to call twice."""
+        """SIGTERM, then SIGKILL to its whole process group; safe to call twice."""
         if self.alive:
             self.send(signal.SIGTERM)
             if self.wait(grace_s) is None:

@@ -54,6 +54,8 @@ class HelperProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=self._log,
+                # Where the kernel groups processes by session (autogroup), the helper's share is that of the whole lab.
+                start_new_session=True,
             )
         self._socket.settimeout(ANSWER_S)
 

@@ -17,7 +17,11 @@
 /* One part in so many of the time may be spun away, and so much may be saved up for a busy moment. */
 #define SPIN_SHARE 20
 #define SPIN_SAVINGS_NS 20000000
-#define LOAD_WINDOW_NS 250000000
+#define LOAD_WINDOW_NS 100000000
+/* Percent of a processor above and below which a helper works in rounds, and out of them again. */
+#define ROUNDS_ABOVE 25
+#define ROUNDS_BELOW 8
+#define ROUND_NS 200000
 
 static char problem[256];
 
@@ -160,20 +164,41 @@ static bool may_spin(struct daemon *daemon, int64_t now)
 
 /* The kernel suspends a real-time process that leaves others less than a twentieth of a processor, for 50 ms at a time.
  * A helper that busy is better off as an ordinary process. */
+static void step_down_or_up(struct daemon *daemon, int64_t percent)
+{
+    bool busy = percent > (daemon->stepped_down ? 70 : 90);
+    if (!daemon->realtime || busy == daemon->stepped_down)
+        return;
+    if (busy)
+        priority_lower();
+    daemon->stepped_down = busy || !priority_raise();
+}
+
 static void watch_load(struct daemon *daemon, int64_t now)
 {
-    if (!daemon->realtime || now - daemon->load_at < LOAD_WINDOW_NS)
+    if (now - daemon->load_at < LOAD_WINDOW_NS)
         return;
     int64_t used = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
     int64_t percent = 100 * (used - daemon->load_used) / (now - daemon->load_at);
     daemon->load_at = now;
     daemon->load_used = used;
-    bool busy = percent > (daemon->stepped_down ? 70 : 90);
-    if (busy == daemon->stepped_down)
+    daemon->rounds = percent > (daemon->rounds ? ROUNDS_BELOW : ROUNDS_ABOVE);
+    step_down_or_up(daemon, percent);
+}
+
+/* What network cards call interrupt moderation: to wake for every frame costs several times what a frame costs, and a
+ * helper that uses more than its share of a processor is made to wait for it. So a busy one sleeps out its round, then
+ * does all that has come up. */
+static void sleep_out_round(struct daemon *daemon, int64_t now)
+{
+    int64_t end = daemon->round_at + ROUND_NS;
+    if (end <= now) {
+        daemon->round_at = now;
         return;
-    if (busy)
-        priority_lower();
-    daemon->stepped_down = busy || !priority_raise();
+    }
+    struct timespec until = {.tv_sec = end / 1000000000, .tv_nsec = end % 1000000000};
+    clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
+    daemon->round_at = end;
 }
 
 int daemon_run(int control, int64_t spin_ns, bool realtime)
@@ -192,12 +217,17 @@ int daemon_run(int control, int64_t spin_ns, bool realtime)
     daemon.started = now_ns();
     histogram_start();
 
-    for (;;) {
+    for (int count = 0;;) {
         int64_t due = work_off(), now = now_ns(), wake = due == NEVER ? NEVER : due - daemon.wake_ns - 2000;
         bool close = spin_ns && due != NEVER && wake <= now, spin = close && may_spin(&daemon, now);
-        if (!spin)
+        bool round = daemon.rounds && (count > 0 || due < now + ROUND_NS);
+        if (round) {
+            spin = false;
+            sleep_out_round(&daemon, now);
+        } else if (!spin) {
             arm(&daemon, spin_ns && !close ? wake : due);
-        int count = epoll_wait(daemon.epoll, events, EVENTS, spin ? 0 : -1);
+        }
+        count = epoll_wait(daemon.epoll, events, EVENTS, spin || round ? 0 : -1);
         if (spin)
             daemon.spin_budget -= now_ns() - now;
         watch_load(&daemon, now);

@@ -29,8 +29,8 @@ struct daemon {
     int epoll, timer, control;
     int64_t started, armed;
     int64_t spin_ns, wake_ns, spin_budget, budget_at;
-    int64_t load_at, load_used;
-    bool realtime, stepped_down, carrying;
+    int64_t load_at, load_used, round_at;
+    bool realtime, stepped_down, carrying, rounds;
 };
 
 /* Serves the control socket and carries frames until the socket closes; the exit status. */
