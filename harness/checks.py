@@ -9,7 +9,8 @@ from harness.lab.network import Lab
 from harness.link.check import PathObserved, PathToCheck, require_paths
 from harness.model.link import LinkProfile
 from harness.model.topology import Topology
-from harness.nat.check import Segment, check_router, require_as_declared
+from harness.nat.check import check_router, require_as_declared
+from harness.nat.observers import Observers, Side
 
 
 def check_links(lab: Lab) -> list[PathObserved]:
@@ -50,7 +51,8 @@ def links_between(topology: Topology, member: str, server: str) -> tuple[LinkPro
 def check_nats(lab: Lab) -> dict[str, str]:
     """Is every router what its label says? Asked by discovery (RFC 5780) from observers of our own.
 
-    A difference is looked at twice: on a loaded machine a packet may come later than the test has patience for.
+    To be called between `Lab.build` and `Lab.start_links`: then no delay and no loss lies between the observers and a
+    router. A difference is looked at twice: on a loaded machine a packet may come later than the test has patience for.
 
     Returns:
         What was observed, by router, in the form mapping/filtering/allocation.
@@ -58,38 +60,42 @@ def check_nats(lab: Lab) -> dict[str, str]:
     Raises:
         LabNotAsDeclared: a router is not; names it and each axis that differs.
     """
-    observed: dict[str, str] = {}
-    for name, running in lab.routers.items():
-        router = lab.topology.routers[name]
-        inside, outside = router.inside[0], router.outside
-        links = (inside.link, outside.link)
-        for attempts_left in (1, 0):
-            try:
-                seen = check_router(
-                    running,
-                    inside=_segment(lab.topology, inside.on),
-                    inside_gateway=str(inside.addresses[0]),
-                    outside=_segment(lab.topology, outside.on),
-                    rtt_ms=sum(link.base_rtt_ms for link in links),
-                    lossy=any(way.loss is not None for link in links for way in (link.up, link.down)),
-                )
-                require_as_declared(name, running, seen)
-                break
-            except (LabError, LabNotAsDeclared):
-                if not attempts_left:
-                    raise
-                # The observers are gone, and the router still knows where they were.
-                lab.nodes[name].check_output(["ip", "neigh", "flush", "all"])
-        observed[name] = seen.label
-    return observed
+    if not lab.routers:
+        return {}
+    with Observers() as observers:
+        return {name: _check_nat(lab, name, observers) for name in lab.routers}
 
 
-def _segment(topology: Topology, name: str) -> Segment:
+def _check_nat(lab: Lab, name: str, observers: Observers) -> str:
+    running, router = lab.routers[name], lab.topology.routers[name]
+    for attempts_left in (1, 0):
+        try:
+            seen = check_router(
+                running,
+                observers,
+                inside=_side(lab, name, 1),
+                inside_gateway=str(router.inside[0].addresses[0]),
+                outside=_side(lab, name, 0),
+            )
+            require_as_declared(name, running, seen)
+            break
+        except (LabError, LabNotAsDeclared):
+            if not attempts_left:
+                raise
+            running.forget()
+    return seen.label
+
+
+def _side(lab: Lab, router: str, number: int) -> Side:
+    """What attachment `number` of a router faces."""
+    topology = lab.topology
+    segment = topology.plugs()[router][number].on
     taken = [
         str(address)
         for plugs in topology.plugs().values()
         for plug in plugs
-        if plug.on == name
+        if plug.on == segment
         for address in plug.addresses
     ]
-    return Segment(bridge=name, subnet=str(topology.segments[name].subnet), taken=tuple(taken))
+    pid, interface, bridge = lab.facing(router, number)
+    return Side(pid, interface, bridge, subnet=str(topology.segments[segment].subnet), taken=tuple(taken))

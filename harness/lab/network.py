@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,22 @@ class Lab:
         return {node.name: node for node in self.net.hosts}
 
     def start(self) -> None:
-        """Build everything; afterwards packets flow as the topology says.
+        """Build everything and start the links. Raises as `build` and `start_links` do."""
+        self.build()
+        self.start_links()
+
+    def start_links(self) -> None:
+        """Let the impaired links carry frames; afterwards packets flow as the topology says.
+
+        Raises:
+            LabError: a link cannot be set up.
+        """
+        if self._space is not None and self._space.cables:
+            self.links = self._space.start(seed=self.seed, workdir=self.workdir)
+            self.link_backend = self._space.backend.name
+
+    def build(self) -> None:
+        """Build everything but for the impaired links, which carry nothing yet.
 
         Raises:
             LabError: the kernel or a tool refused something.
@@ -106,7 +122,7 @@ class Lab:
         if _BRIDGE_NETFILTER.exists():
             _BRIDGE_NETFILTER.write_text("0")
         if self.topology.mininet is not None:
-            self._start_mininet_class()
+            self._build_mininet_class()
             return
         impaired = self.topology.impaired_links()
         if impaired:
@@ -115,13 +131,10 @@ class Lab:
         for name in self.topology.plugs():
             self._configure(name)
         self._settle_hosts()
-        if self._space is not None:
-            self.links = self._space.start(seed=self.seed, workdir=self.workdir)
-            self.link_backend = self._space.backend.name
         for name, router in self.topology.routers.items():
             self._apply_nat(name, router)
 
-    def _start_mininet_class(self) -> None:
+    def _build_mininet_class(self) -> None:
         use = self.topology.mininet
         assert use is not None
         topo = import_topo(use.path, use.search)(**use.params)
@@ -130,9 +143,6 @@ class Lab:
         self.net = LabNet(topo)
         self.net.start()
         self._settle_hosts()
-        if self._space.cables:
-            self.links = self._space.start(seed=self.seed, workdir=self.workdir)
-            self.link_backend = self._space.backend.name
 
     def _settle_hosts(self) -> None:
         """Give every host the same TCP, whatever the machine's own is; `sysctls` keeps what was set, as read back."""
@@ -196,6 +206,17 @@ class Lab:
         link = interface.link
         other = link.intf2 if link.intf1 is interface else link.intf1
         return str(other.name)
+
+    def facing(self, node: str, number: int) -> tuple[int, str, bool]:
+        """What a node's interface faces before the links are started: where (a pid), its name, whether it is a bridge.
+
+        An impaired link's loose end, or the segment's bridge in the sandbox's own namespace.
+        """
+        link = self.nodes[node].intf(interface_name(node, number)).link
+        if isinstance(link, EmulatedLink):
+            assert self._space is not None
+            return self._space.node.pid, link.near, False
+        return os.getpid(), self.topology.plugs()[node][number].on, True
 
     def watched_ports(self) -> dict[str, list[str]]:
         """Segment -> the bridge ports on it: where the lab's counters stand."""

@@ -149,6 +149,8 @@ class LinkSpace:
 class EmulatedLink(LabLink):
     """Two veth pairs with a backend between them: node <-> near [backend] far <-> other."""
 
+    near: str  # the loose end towards node1, in the links' namespace
+
     def __init__(self, node1: Any, node2: Any, space: LinkSpace, profile: LinkProfile, **params: Any) -> None:
         self._space, self._profile = space, profile
         super().__init__(node1, node2, **params)
@@ -169,7 +171,8 @@ class EmulatedLink(LabLink):
     ) -> tuple[str, str]:
         """Make both pairs and note the cable; *up* is from `node1` to `node2`."""
         number = len(self._space.cables)
-        near, far = f"n{number}", f"f{number}"
+        self.near = near = f"n{number}"
+        far = f"f{number}"
         LabLink.makeIntfPair(intfname1, near, addr1, None, node1, self._space.node, deleteIntfs)
         LabLink.makeIntfPair(intfname2, far, addr2, None, node2, self._space.node, deleteIntfs)
         for name in (near, far):

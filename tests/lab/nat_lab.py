@@ -21,13 +21,17 @@ from typing import Any
 
 from harness.calibration.nat_ground import WAN_ADDRESSES, Ground
 from harness.calibration.nat_worker import SCRATCH
+from harness.checks import check_nats
 from harness.errors import LabNotAsDeclared
+from harness.lab.network import Lab
 from harness.model.nat import Hairpinning, parse_nat
+from harness.model.topology import Topology
 from harness.nat import discovery
-from harness.nat.check import Segment, check_router, require_as_declared
+from harness.nat.check import check_router, require_as_declared
 from harness.nat.field import Field
 from harness.nat.observation import differences
 from harness.nat.observe import answers, observe_behaviour
+from harness.nat.observers import Observers, Side
 from harness.nat.ports import RouterPorts, port_blocks
 from harness.nat.simulated import Endpoint, Packet, SimulatedNat
 from harness.nat.wire import Wire
@@ -96,12 +100,11 @@ def checked_in_a_trial(ground: Ground, actual: str, declared: str) -> dict[str, 
     """What the check before a trial says of a router, and whether it leaves a mapping behind."""
     router = ground.router(parse_nat(actual), 1)
     router.behaviour = parse_nat(declared)
-    seen = check_router(
-        router,
-        inside=Segment("lan", "10.45.0.0/24", ("10.45.0.1", "10.45.0.2", "10.45.0.3")),
-        inside_gateway="10.45.0.1",
-        outside=Segment("inet", "45.45.0.0/16", ("45.45.0.1", "45.45.0.2", "45.45.0.3", *WAN_ADDRESSES)),
-    )
+    here = os.getpid()
+    inside = Side(here, "lan", True, "10.45.0.0/24", ("10.45.0.1", "10.45.0.2", "10.45.0.3"))
+    outside = Side(here, "inet", True, "45.45.0.0/16", ("45.45.0.1", "45.45.0.2", "45.45.0.3", *WAN_ADDRESSES))
+    with Observers() as observers:
+        seen = check_router(router, observers, inside=inside, inside_gateway="10.45.0.1", outside=outside)
     try:
         require_as_declared("r", router, seen)
         refused = ""
@@ -109,6 +112,43 @@ def checked_in_a_trial(ground: Ground, actual: str, declared: str) -> dict[str, 
         refused = str(error)
     tracked = router.node.check_output(["cat", "/proc/net/nf_conntrack"])
     return {"label": seen.label, "refused": refused, "left": [line for line in tracked.splitlines() if "udp" in line]}
+
+
+def checked_beside_dead_links(_: Ground, nat: str) -> dict[str, Any]:
+    """What the check before a trial says of a router both of whose links lose every packet, and what it leaves."""
+    dead = {"loss_percent": 100}
+    topology = Topology.model_validate(
+        {
+            "segments": {"internet": {"subnet": "45.46.0.0/16"}, "lan_a": {"subnet": "192.168.1.0/24"}},
+            "hosts": {"a": {"on": "lan_a", "address": "192.168.1.2", "via": "ra"}},
+            "routers": {
+                "ra": {
+                    "nat": nat,
+                    "outside": {"on": "internet", "address": "45.46.1.1", "link": dead},
+                    "inside": {"on": "lan_a", "address": "192.168.1.1", "link": dead},
+                }
+            },
+            "members": ["a"],
+        }
+    )
+    lab = Lab(topology, seed=1, link_choice="auto", workdir=SCRATCH / "dead")
+    lab.build()
+    links_pid, _, _ = lab.facing("ra", 0)
+
+    def look() -> list[str]:
+        commands = (
+            ["ip", "-o", "-4", "address"],
+            ["ip", "-4", "route"],
+            ["ip", "-o", "link", "show", "type", "bridge"],
+        )
+        return [_in_network(links_pid, command, timeout=10).stdout for command in commands]
+
+    before = look()
+    observed = check_nats(lab)
+    left = look()
+    sets = lab.nodes["ra"].check_output(["nft", "list", "map", "ip", "nat_v4", "back"])
+    lab.stop()
+    return {"observed": observed, "left": left == before, "mappings": "elements" in sets}
 
 
 def without_checksum(ground: Ground, alias: str) -> list[bool]:

@@ -76,6 +76,12 @@ def test_a_trial_refuses_a_router_that_is_not_what_it_says(actual: str, declared
     assert bool(said["refused"]) == bool(wrong)
 
 
+@pytest.mark.parametrize(("nat", "label"), [("symmetric", "APDM/APDF/random"), ("cgn", "EIM/EIF/block")])
+def test_no_link_lies_between_a_trial_s_observers_and_the_router(nat: str, label: str) -> None:
+    said = in_sandbox("checked_beside_dead_links", nat)
+    assert said == {"observed": {"ra": label}, "left": True, "mappings": False}
+
+
 @pytest.mark.parametrize("alias", ["none", "port-restricted", "symmetric", "cgn"])
 def test_datagrams_without_checksum_pass(alias: str) -> None:
     assert in_sandbox("without_checksum", alias) == [True, True]

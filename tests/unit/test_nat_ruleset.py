@@ -8,6 +8,7 @@ import pytest
 
 from harness.calibration.nat_cases import all_cases
 from harness.model.nat import ALIASES, parse_nat
+from harness.nat.forgetting import filled_by_packets
 from harness.nat.ports import RouterPorts, port_blocks
 from harness.nat.ruleset import render_ruleset, router_sysctls
 
@@ -71,6 +72,17 @@ def test_what_a_router_has_too_few_addresses_for_is_refused() -> None:
     )
     with pytest.raises(ValueError, match="need 2 external addresses"):
         render_ruleset(parse_nat("cgn"), crowd, seed=1)
+
+
+def test_a_router_that_forgets_empties_every_map_that_packets_fill() -> None:
+    """An `elements` of the script's own (blocks, homes) stays; so does what no packet fills."""
+    capped = parse_nat({"alias": "cgn", "filtering": "ADF", "session_cap": 5, "ipv6_filtering": "ADF"})
+    found = list(filled_by_packets(render_ruleset(capped, PORTS, seed=1)))
+    assert found == [
+        *(("ip", "nat_v4", name) for name in ("out_udp", "out_tcp", "back", "contacted")),
+        *(("inet", "filter_router", name) for name in ("sessions_v4", "sessions_v6", "open_v6")),
+    ]
+    assert list(filled_by_packets(render_ruleset(parse_nat("none"), PORTS, seed=1))) == []
 
 
 def test_calibration_covers_every_combination_that_the_model_allows() -> None:
