@@ -72,5 +72,7 @@ say "making .venv with $python and installing the Python packages"
 [ -x .venv/bin/python ] && .venv/bin/python -c '' 2>/dev/null || { rm -rf .venv; "$python" -m venv .venv; }
 rm -f .venv/.setup-*
 .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+[ -x harness/link/userlink/overlaybench-userlink ] ||
+    say "NO LINK HELPER: there is no C compiler; links will be carried by slow Python. As root: apt-get install -y gcc libc6-dev"
 touch "$plain" "$stamp"
 say "ready: .venv/bin/overlaybench"

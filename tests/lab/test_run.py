@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from harness.link.hoststack import ALLOWED_CONGESTION_CONTROL, differences, node_sysctls, pick_congestion_control
 from harness.results.record import Record
 from tests.lab.running import (
     OVERLAYBENCH,
@@ -100,6 +101,26 @@ def test_smoke_measured_what_it_says(smoke: Path) -> None:
     assert underlay["seed"] == refmesh["seed"]
     rules = (smoke / "trials" / str(refmesh["trial"]) / "ra.nft").read_text()
     assert "ra-eth0" in rules
+
+
+def test_smoke_says_how_its_nodes_and_links_were_set(smoke: Path) -> None:
+    manifest = json.loads((smoke / "manifest.json").read_text())
+    (backend,) = manifest["link_backends"]
+    sysctls = manifest["lab_sysctls"]
+    chosen = pick_congestion_control(sysctls[ALLOWED_CONGESTION_CONTROL])
+    assert differences(node_sysctls(chosen), sysctls) == []
+    (trial,) = {line["trial"] for line in records(smoke) if line["overlay"] == "refmesh"}
+    folder = smoke / "trials" / str(trial)
+    # Fibre has a rate, so that every frame is treated alone: all four ends hand over single frames.
+    offloads = json.loads((folder / "offloads.json").read_text())
+    assert offloads["ra"]["ra-eth0"] == {"tso": False, "gso": False, "gro": False, "tx": False}
+    assert offloads["a"]["a-eth0"]["tso"] is True, "an unimpaired cable keeps what it has"
+    links = json.loads((folder / "links.json").read_text())
+    assert links["backend"] == backend
+    assert links["applied"].keys() == links["links"].keys() == {"ra-internet", "rb-internet", "s-internet"}
+    assert links["applied"]["ra-internet"]["up"]["delay_ms"] == 2
+    assert links["links"]["ra-internet"]["up"]["sent"] > 100
+    assert links["links"]["ra-internet"]["up"]["lateness_p99_us"] > 0
 
 
 def test_side_by_side_without_privileges(tmp_path: Path) -> None:

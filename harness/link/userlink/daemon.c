@@ -236,7 +236,8 @@ int daemon_run(int control, int64_t spin_ns, bool realtime)
         for (int i = 0; i < count; i++) {
             void *source = events[i].data.ptr;
             if (source == &daemon.timer) {
-                if (!spin && daemon.armed != NEVER)
+                /* After a round the timer has waited for us, not we for it. */
+                if (!spin && !round && daemon.armed != NEVER)
                     learn_wake(&daemon, daemon.armed, now_ns());
                 daemon.armed = NEVER;
             } else if (source == &daemon.control) {
