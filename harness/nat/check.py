@@ -12,10 +12,10 @@ from dataclasses import replace
 from harness.errors import LabError, LabNotAsDeclared
 from harness.model.nat import Egress, Filtering, Mapping, Unsolicited
 from harness.nat import discovery, discovery_tcp
+from harness.nat.egress import TLS_PORT, egress_test
 from harness.nat.events import RunningRouter
 from harness.nat.field import GRACE_S, Field
 from harness.nat.observation import Observation, differences
-from harness.nat.observe import TLS_PORT, egress_test
 from harness.nat.observers import Observers, Side
 from harness.nat.responder import Stranger
 from harness.nat.simulated import Endpoint

@@ -43,7 +43,9 @@ class Observation:
     tcp_established_lifetime_s: tuple[float, float] | None = None
     tcp_transitory_lifetime_s: tuple[float, float] | None = None
     icmp_echo: bool | None = None
-    icmp_error: bool | None = None
+    icmp_error: bool | None = None  # about an outbound datagram, from its destination
+    hop_error: bool | None = None  # the same, from a router on the way
+    fragments: bool | None = None
     session_cap: int | None = None
     egress: Egress | None = None
     ipv4: bool | None = None
@@ -112,7 +114,8 @@ def _compared(b: NatBehaviour, seen: Observation) -> Iterator[tuple[str, object,
     if b.port_allocation is PortAllocation.BLOCK and seen.port_span is not None:
         yield "port_span", True, seen.port_span < b.port_block_size
     yield "icmp_echo", b.egress is not Egress.TCP_443, seen.icmp_echo
-    yield "icmp_error", b.egress is Egress.ANY, seen.icmp_error
+    for axis in ("icmp_error", "hop_error", "fragments"):
+        yield axis, b.egress is Egress.ANY, getattr(seen, axis)
 
 
 def _agree(wanted: object, found: object) -> bool:

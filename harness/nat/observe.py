@@ -6,13 +6,11 @@ import random
 
 from harness.errors import LabError
 from harness.model.nat import Egress, Filtering, Mapping, NatBehaviour, Unsolicited
-from harness.nat import discovery, discovery_tcp
-from harness.nat.field import GRACE_S, Field
+from harness.nat import discovery, discovery_crafted, discovery_tcp
+from harness.nat.egress import answers, egress_test
+from harness.nat.field import Field
 from harness.nat.lifetimes import lifetime_tests
 from harness.nat.observation import Observation
-from harness.nat.simulated import Endpoint
-
-TLS_PORT = 443
 
 
 def observe_behaviour(field: Field, rng: random.Random, *, early_limit_ms: float = 200.0) -> Observation:
@@ -60,6 +58,8 @@ def observe_behaviour(field: Field, rng: random.Random, *, early_limit_ms: float
         egress=egress,
         early_packet_ms=round(early_ms, 1),
         icmp_error=discovery_tcp.icmp_error_test(field),
+        hop_error=discovery_crafted.hop_error_test(field),
+        fragments=discovery_crafted.fragments_test(field),
         **_tcp(field),  # type: ignore[arg-type]
     )
 
@@ -129,44 +129,3 @@ def observe_families(ipv4: Field, ipv6: Field) -> Observation:
         if filtering is not Filtering.NONE:
             unsolicited = discovery.unsolicited_test(ipv6, translates=False)
     return Observation(ipv4=answers(ipv4), ipv6_filtering=filtering, unsolicited=unsolicited)
-
-
-def answers(field: Field, patience_s: float = 0.4) -> bool:
-    """Whether the primary server answers over UDP within the time."""
-    bound = field.open()
-    ask = field.send(bound)
-    came = field.wire.pump(lambda: ask.answer is not None, patience_s)
-    field.close(bound)
-    return came
-
-
-def egress_test(field: Field) -> Egress:
-    """What may leave: UDP, TCP to any port, TCP to port 443. One that comes through proves that the others do not.
-
-    Raises:
-        LabError: nothing does.
-    """
-    bound = field.open()
-    udp = field.send(bound)
-    stranger = field.strangers[0]
-    door = discovery_tcp.listener(field, stranger, TLS_PORT)
-    # Three SYNs to each: TCP would send a lost one again only after a second.
-    ports = [field.primary, Endpoint(stranger.address, TLS_PORT)]
-    tcp, tls = ([discovery_tcp.call(field, field.inside[0], to) for _ in range(3)] for to in ports)
-
-    def is_open(calls: list[discovery_tcp.Call]) -> bool:
-        return any(made.state == "open" for made in calls)
-
-    field.until(lambda: udp.answer is not None or is_open(tls))
-    field.wire.pump(lambda: udp.answer is not None or is_open(tcp), field.retransmit_s)
-    field.wire.pump(lambda: udp.answer is not None, GRACE_S)
-    field.close(bound)
-    discovery_tcp.hang_up(field, *tcp, *tls)
-    field.wire.forget(door)
-    if udp.answer is not None:
-        return Egress.ANY
-    if is_open(tcp):
-        return Egress.NO_UDP
-    if is_open(tls):
-        return Egress.TCP_443
-    raise LabError("neither UDP nor TCP leaves the router")

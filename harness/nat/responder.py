@@ -15,7 +15,8 @@ from harness.nat.wire import Vantage, Wire, port_of
 class Responder:
     """Four UDP sockets that answer Binding requests and honour CHANGE-REQUEST and RESPONSE-PORT; four TCP listeners.
 
-    `endpoints[i][j]` is address i, port j. Requests seen are counted in `requests`.
+    `endpoints[i][j]` is address i, port j. Requests seen are counted in `requests`; what is no STUN message is kept
+    in `strange`, with where it came from.
     """
 
     def __init__(self, wire: Wire, places: Sequence[Vantage], ports: tuple[int, int]) -> None:
@@ -26,6 +27,7 @@ class Responder:
             ports: the primary and the alternate port.
         """
         self.requests = 0
+        self.strange: list[tuple[bytes, Endpoint]] = []
         self.tcp: dict[Endpoint, socket.socket] = {}
         self._wire = wire
         self.endpoints = [[Endpoint(place.address, port) for port in ports] for place in places[:2]]
@@ -47,6 +49,7 @@ class Responder:
         try:
             request = stun.decode(data)
         except ValueError:
+            self.strange.append((data, source))
             return
         if not isinstance(request, stun.Request):
             return
@@ -69,7 +72,7 @@ class Responder:
         self._wire.listen(connection, answer)
 
 
-_RECVERR = {socket.AF_INET: (socket.IPPROTO_IP, 11), socket.AF_INET6: (socket.IPPROTO_IPV6, 25)}  # linux/in.h, in6.h
+RECVERR = {socket.AF_INET: (socket.IPPROTO_IP, 11), socket.AF_INET6: (socket.IPPROTO_IPV6, 25)}  # linux/in.h, in6.h
 
 
 class Stranger:
@@ -77,7 +80,7 @@ class Stranger:
 
     def __init__(self, wire: Wire, place: Vantage) -> None:
         self.socket = place.udp()
-        level, option = _RECVERR[place.family]
+        level, option = RECVERR[place.family]
         self.socket.setsockopt(level, option, 1)  # or else a socket without a peer never hears of ICMP errors
         self.endpoint = Endpoint(place.address, port_of(self.socket))
         self.heard: list[Endpoint] = []

@@ -28,9 +28,10 @@ from harness.model.nat import Hairpinning, parse_nat
 from harness.model.topology import Topology
 from harness.nat import discovery
 from harness.nat.check import check_router, require_as_declared
+from harness.nat.egress import answers
 from harness.nat.field import Field
 from harness.nat.observation import differences
-from harness.nat.observe import answers, observe_behaviour
+from harness.nat.observe import observe_behaviour
 from harness.nat.observers import Observers, Side
 from harness.nat.ports import RouterPorts, port_blocks
 from harness.nat.simulated import Endpoint, Packet, SimulatedNat
@@ -55,6 +56,17 @@ def mislabelled(ground: Ground, actual: str, declared: str) -> list[str]:
     ground.router(parse_nat(actual), 1)
     with Wire() as wire:
         return list(differences(parse_nat(declared), observe_behaviour(ground.field(wire), random.Random(1))))
+
+
+def spoilt(ground: Ground, rules: list[str]) -> list[list[str]]:
+    """The differences that discovery finds in a router with one more rule at the head of its forward chain."""
+    found = []
+    for rule in rules:
+        router = ground.router(parse_nat("port-restricted"), 1)
+        router.node.check_output(["nft", "insert", "rule", "inet", "filter_router", "forward", *rule.split()])
+        with Wire() as wire:
+            found.append(list(differences(router.behaviour, observe_behaviour(ground.field(wire), random.Random(1)))))
+    return found
 
 
 def events(ground: Ground) -> dict[str, Any]:

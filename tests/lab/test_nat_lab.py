@@ -41,6 +41,16 @@ def test_a_wrong_label_is_found_out(actual: str, declared: str, axis: str) -> No
     assert axis in " ".join(in_sandbox("mislabelled", actual, declared))
 
 
+def test_what_a_router_fails_to_translate_is_found_out() -> None:
+    spoils = {
+        "icmp type echo-request drop": "icmp_echo: declared True, observed False",
+        "icmp code port-unreachable drop": "icmp_error: declared True, observed False",
+        "icmp type time-exceeded drop": "hop_error: declared True, observed False",
+        "udp length 72 drop": "fragments: declared True, observed False",
+    }
+    assert in_sandbox("spoilt", list(spoils)) == [[wrong] for wrong in spoils.values()]
+
+
 def test_events_do_what_they_say() -> None:
     seen = in_sandbox("events")
     assert seen == {

@@ -1,0 +1,98 @@
+"""Tests that need packets which no socket makes, so scapy does: a hop's ICMP error, fragments out of order."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+
+from scapy.layers.inet import ICMP, IP, UDP, fragment
+from scapy.packet import Packet, Raw
+
+from harness.errors import LabError
+from harness.nat.field import Field
+from harness.nat.responder import RECVERR
+from harness.nat.simulated import Endpoint
+from harness.nat.wire import Vantage, port_of
+
+_MSG_ERRQUEUE = 0x2000  # linux/socket.h
+_FROM_ICMP = 2  # linux/errqueue.h: SO_EE_ORIGIN_ICMP
+_EXTENDED_ERROR = struct.Struct("=IBBBBII")
+_TIME_EXCEEDED = 11
+
+
+def hop_error_test(field: Field) -> bool:
+    """Whether a hop's Time Exceeded about an outbound datagram reaches the socket that sent it (RFC 5508 REQ-4).
+
+    The error comes from an address that the inside never contacted and holds the datagram as it left the router; the
+    host knows it again only if the router put back what it had translated.
+
+    Raises:
+        LabError: the server did not answer.
+    """
+    bound = field.open()
+    bound.setsockopt(*RECVERR[socket.AF_INET], 1)
+    mapped = field.mapped(bound)
+    hop = field.strangers[0]
+    quoted = IP(src=mapped.address, dst=field.primary.address) / UDP(sport=mapped.port, dport=field.primary.port)
+    error = IP(src=hop.address, dst=mapped.address) / ICMP(type=_TIME_EXCEEDED) / quoted / Raw(b"as it left")
+    found: list[tuple[int, int, Endpoint]] = []
+
+    def came() -> bool:
+        found.extend(_errors(bound))
+        return bool(found)
+
+    _emit(hop, error)
+    field.wire.pump(came, field.patience_s)
+    field.close(bound)
+    return found == [(errno.EHOSTUNREACH, _TIME_EXCEEDED, field.primary)]
+
+
+def _errors(bound: socket.socket) -> list[tuple[int, int, Endpoint]]:
+    """Errno, ICMP type and destination of the datagram, for each error in a socket's queue."""
+    try:
+        _, ancillary, _, about = bound.recvmsg(512, 256, _MSG_ERRQUEUE)
+    except BlockingIOError:
+        return []
+    said = [
+        _EXTENDED_ERROR.unpack_from(data) for level, kind, data in ancillary if (level, kind) == RECVERR[bound.family]
+    ]
+    return [(number, kind, Endpoint(*about[:2])) for number, origin, kind, *_ in said if origin == _FROM_ICMP]
+
+
+def fragments_test(field: Field) -> bool:
+    """Whether a datagram in fragments, the last one first, passes both ways (RFC 4787 REQ-14).
+
+    Raises:
+        LabError: the server did not answer.
+    """
+    bound = field.open()
+    mapped = field.mapped(bound)
+    inside, server = Endpoint(field.inside[0].address, port_of(bound)), field.primary
+    outward, inward = (bytes([number]) * 64 for number in (1, 2))
+    heard = field.responder.strange
+    _emit(field.inside[0], *_in_pieces(inside, server, outward))
+    _emit(_server(field), *_in_pieces(server, mapped, inward))
+    passed = field.until(lambda: (outward, mapped) in heard and (inward, server) in field.inbox[bound])
+    field.close(bound)
+    return passed
+
+
+def _in_pieces(source: Endpoint, destination: Endpoint, data: bytes) -> list[Packet]:
+    """A datagram's fragments, in the wrong order; the kernel would replace an identification of 0."""
+    whole = IP(src=source.address, dst=destination.address, id=source.port or 1)
+    whole /= UDP(sport=source.port, dport=destination.port) / Raw(data)
+    return list(reversed(fragment(whole, fragsize=24)))  # type: ignore[no-untyped-call]
+
+
+def _server(field: Field) -> Vantage:
+    return Vantage(field.strangers[0].pid, field.primary.address)
+
+
+def _emit(place: Vantage, *packets: Packet) -> None:
+    with place.raw(socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
+        for packet in packets:
+            try:
+                raw.sendto(bytes(packet), (packet.dst, 0))
+            except OSError as error:
+                raise LabError(f"cannot send a packet of our own making: {error.strerror}") from error
