@@ -15,6 +15,7 @@ from typing import Any
 from harness.errors import EnvironmentError_
 from harness.link.choose import netem_missing
 from harness.link.helper import helper_argv
+from harness.nat.portmap import DAEMON, INSTALL
 from harness.overlay.install import is_met
 from harness.overlay.registry import load_overlay, overlay_names
 from harness.run import MEASURING_TOOLS
@@ -47,6 +48,8 @@ def examine() -> Iterator[Finding]:
     yield _tun()
     yield _netem()
     yield _helper()
+    where = shutil.which(DAEMON)
+    yield Finding("port mapping in routers", where is not None, where or f"{DAEMON} is missing", INSTALL, needed=False)
     for name in overlay_names():
         yield _overlay(name)
 

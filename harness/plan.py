@@ -20,6 +20,7 @@ from harness.model.nat import parse_nat
 from harness.model.scenario import Expectation, Mode, Scenario
 from harness.model.topology import Parameter, Topology
 from harness.model.trial import Trial
+from harness.wiring import impossible_routers
 
 
 class TopologySource(Protocol):
@@ -64,7 +65,7 @@ def expand(loaded: LoadedScenario, oracle: Callable[[Trial], tuple[str, ...]] | 
     Within a repeat the order is random (seeded): a machine that drifts then disturbs all overlays alike.
 
     Raises:
-        ScenarioError: parameters do not fit the topology, or a cell stands twice.
+        ScenarioError: parameters do not fit the topology, a router has too few addresses, or a cell stands twice.
     """
     scenario = loaded.scenario
     problems = list(check(loaded))
@@ -74,6 +75,10 @@ def expand(loaded: LoadedScenario, oracle: Callable[[Trial], tuple[str, ...]] | 
     overlays = [(name, mode, use.options) for name, use in scenario.overlays.items() for mode in use.modes]
     trials: list[Trial] = []
     topologies = [loaded.topology.resolve({**scenario.params, **cell}) for cell in cells]
+    found = [p for cell, topology in zip(cells, topologies, strict=True) for p in _impossible(loaded, cell, topology)]
+    problems = list(dict.fromkeys(found))
+    if problems:
+        raise ScenarioError(problems)
     for repeat in range(1, scenario.repeats + 1):
         block = [
             _trial(loaded, cell, topology, overlay, repeat, oracle)
@@ -88,6 +93,17 @@ def expand(loaded: LoadedScenario, oracle: Callable[[Trial], tuple[str, ...]] | 
     if twice:
         raise ScenarioError([loaded.document.problem(("matrix",), f"a cell stands twice: {twice[0]}")])
     return trials
+
+
+def _impossible(loaded: LoadedScenario, cell: Mapping[str, Any], topology: Topology) -> Iterator[Problem]:
+    """Routers of a cell that the topology does not give what their behaviour needs, at the parameter that says it."""
+    for name, reason in impossible_routers(topology):
+        where: Location = ("topology",)
+        for parameter, value in {**loaded.scenario.params, **cell}.items():
+            if loaded.topology.parameters[parameter].type == "nat" and parse_nat(value) == topology.routers[name].nat:
+                places = (("params", parameter), ("matrix", parameter), ("pairs", "values"))
+                where = places[0 if parameter not in cell else 1 if parameter in loaded.scenario.matrix else 2]
+        yield loaded.document.problem(where, f"router {name}: {reason}")
 
 
 def _cells(scenario: Scenario) -> Iterator[dict[str, Any]]:

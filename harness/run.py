@@ -30,6 +30,7 @@ from harness.load import load_scenario
 from harness.machine import describe_machine, git_commit, overlay_version, tool_versions
 from harness.model.document import did_you_mean
 from harness.model.trial import Trial
+from harness.nat.portmap import require_miniupnpd
 from harness.oracle import expected_verdicts
 from harness.overlay.contract import Overlay
 from harness.overlay.install import missing as missing_requirements
@@ -119,6 +120,8 @@ def run_scenario(options: RunOptions, console: Console) -> int:
         links = {link for trial in trials if trial.links == choice for link in trial.topology.impaired_links()}
         if links:
             require_backend(choice, list(links))
+    if any(router.nat.port_mapping for trial in trials for router in trial.topology.routers.values()):
+        require_miniupnpd()
     out = options.out or Path("runs") / f"{loaded.name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
     folder = RunFolder(out)
     versions = {name: overlay_version(overlay) for name, overlay in overlays.items()}

@@ -13,6 +13,8 @@ from harness.model.nat import NatBehaviour, PortMappingProtocol
 from harness.nat.ports import RouterPorts
 from harness.sandbox.namespace import inside_network_of
 
+DAEMON = "miniupnpd"
+INSTALL = "apt-get install -y miniupnpd-nftables"
 UPNP_PORT = 5000
 PMP_PORT = 5351
 TABLE = "inet nat_upnp"
@@ -58,6 +60,12 @@ def miniupnpd_configuration(behaviour: NatBehaviour, ports: RouterPorts) -> str:
     return "\n".join(lines) + "\n"
 
 
+def require_miniupnpd() -> None:
+    """Raise EnvironmentError_ where this machine has no port mapping daemon."""
+    if shutil.which(DAEMON) is None:
+        raise EnvironmentError_(f"the program `{DAEMON}`", INSTALL)
+
+
 def start_miniupnpd(pid: int, behaviour: NatBehaviour, ports: RouterPorts) -> subprocess.Popen[bytes]:
     """Start the daemon in a router's namespaces, and wait until it listens.
 
@@ -68,13 +76,12 @@ def start_miniupnpd(pid: int, behaviour: NatBehaviour, ports: RouterPorts) -> su
         EnvironmentError_: there is no miniupnpd on this machine.
         LabError: it does not start.
     """
-    if shutil.which("miniupnpd") is None:
-        raise EnvironmentError_("the program `miniupnpd`", "apt-get install -y miniupnpd-nftables")
+    require_miniupnpd()
     enter = ["nsenter", "-t", str(pid), "-n", "-m", "--"]
     text = miniupnpd_configuration(behaviour, ports).encode()
     subprocess.run([*enter, "tee", _CONFIGURATION], input=text, stdout=subprocess.DEVNULL, check=True)
     daemon = subprocess.Popen(
-        [*enter, "miniupnpd", "-d", "-f", _CONFIGURATION, "-P", "/run/miniupnpd.pid"],
+        [*enter, DAEMON, "-d", "-f", _CONFIGURATION, "-P", "/run/miniupnpd.pid"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -18,7 +18,7 @@ class RouterPorts:
     """One router's two sides.
 
     `wan_addresses` are IPv4 addresses without prefix, the router's own first; `lan_networks` are IPv4 prefixes. A
-    subscriber is an inside address that gets a port block; where none are named, the first hosts of the networks are.
+    subscriber is an inside address that surely gets a port block; what is left goes to the first hosts of the networks.
     """
 
     wan: str
@@ -67,7 +67,8 @@ def port_blocks(behaviour: NatBehaviour, ports: RouterPorts) -> tuple[PortBlock,
             f"{len(ports.subscribers)} subscribers x {size} ports need "
             f"{-(-len(ports.subscribers) // per_address)} external addresses; the pool has {len(pool)}"
         )
-    subscribers = ports.subscribers or tuple(islice(_hosts(ports.lan_networks), capacity))
+    others = (host for host in _hosts(ports.lan_networks) if host not in ports.subscribers)
+    subscribers = (*ports.subscribers, *islice(others, capacity - len(ports.subscribers)))
     return tuple(
         PortBlock(subscriber, pool[index // per_address], FIRST_PORT + index % per_address * size, size)
         for index, subscriber in enumerate(subscribers)

@@ -7,10 +7,12 @@ import re
 import pytest
 
 from harness.calibration.nat_cases import all_cases
+from harness.load import load_topology
 from harness.model.nat import ALIASES, parse_nat
 from harness.nat.forgetting import filled_by_packets
 from harness.nat.ports import RouterPorts, port_blocks
 from harness.nat.ruleset import render_ruleset, router_sysctls
+from harness.wiring import router_ports
 
 PORTS = RouterPorts("r-eth0", ("45.45.1.1", "45.45.1.2"), ("r-eth1",), ("10.0.0.0/24",))
 
@@ -62,6 +64,18 @@ def test_port_blocks_never_overlap_and_fill_one_address_after_the_other() -> Non
     assert len(used) == len(set(used))
     assert min(port for _, port in used) == 1024
     assert [block.subscriber for block in blocks[:2]] == ["10.0.0.1", "10.0.0.2"]
+
+
+def test_who_is_inside_has_a_block_wherever_his_address_lies() -> None:
+    topology = load_topology("cgnat").resolve({"nat_carrier": "cgn"})
+    blocks = port_blocks(topology.routers["rc"].nat, router_ports(topology, "rc"))
+    # The two customers, and the observer of the trial's check.
+    assert [block.subscriber for block in blocks[:3]] == [
+        "10.128.1.1",
+        "10.128.2.1",
+        "10.128.0.2",
+    ]  # the last is the observer's
+    assert len({block.subscriber for block in blocks}) == len(blocks) == 64512 // 512
 
 
 def test_what_a_router_has_too_few_addresses_for_is_refused() -> None:

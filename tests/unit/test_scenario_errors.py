@@ -46,6 +46,18 @@ def test_a_good_scenario_expands(tmp_path: Path) -> None:
             "4: matrix.nat_c: topology two-sites has no parameter nat_c (did you mean nat_b?)",
         ),
         (("symmetric", "symetric"), "4: matrix.nat_a[1]: unknown NAT 'symetric'; did you mean 'symmetric'?"),
+        (
+            ("symmetric", "{port_allocation: preserving, port_step: 2}"),
+            "4: matrix.nat_a[1]: port_step is for sequential allocation; preserving ports cannot follow a sequence too",
+        ),
+        (
+            ("symmetric", "{alias: symmetric, pool_size: 2}"),
+            "4: matrix.nat_a: router ra: pool_size 2 needs as many WAN addresses; ra-eth0 has 1",
+        ),
+        (
+            ("symmetric", "{alias: cgn, port_block_size: 32768}"),
+            "4: matrix.nat_a: router ra: 2 subscribers x 32768 ports need 2 external addresses; the pool has 1",
+        ),
         (("probes: [path]", "probes: [pathh]"), "7: probes.pathh: unknown key (did you mean path?)"),
         (
             ("probes: [path]", "probes: {path: {deadline_s: soon}}"),
