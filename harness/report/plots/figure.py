@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from harness.report.plots.style import COLOURS, INK, LINE, PAPER, UNDERLAY, Style, applied
@@ -48,13 +49,17 @@ def save(plot: Plot, folder: Path, style: Style) -> Drawn:
         figure = Figure(
             figsize=(style.width_in * plot.width_factor, plot.height_in * style.width_in / 5.0), layout="constrained"
         )
-        FigureCanvasAgg(figure)
         plot.draw(figure)
         buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Title": plot.title})
+        # Not `savefig`: it draws everything once more before each file, for a layout that each draw finds by itself.
+        figure.dpi = FigureCanvasSVG.fixed_dpi
+        about = {"Date": None, "Title": plot.title}
+        FigureCanvasSVG(figure).print_svg(buffer, metadata=about)  # type: ignore[no-untyped-call]
         # The layout stands; the second file need not find it again.
         figure.set_layout_engine("none")
-        figure.savefig(folder / f"{plot.name}.png", dpi=style.dpi, metadata={"Software": "overlaybench"})
+        figure.dpi = style.dpi
+        png = folder / f"{plot.name}.png"
+        FigureCanvasAgg(figure).print_png(png, metadata={"Software": "overlaybench"})  # type: ignore[no-untyped-call]
     svg = buffer.getvalue()
     (folder / f"{plot.name}.svg").write_text(svg, encoding="utf-8")
     plot.data.to_csv(folder / f"{plot.name}.csv", index=False, float_format="%.6g")
