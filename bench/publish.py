@@ -15,7 +15,7 @@ from pathlib import Path
 from harness.report.facts import asked, machine, reproduce
 from harness.report.html import write_report
 from harness.report.markup import to_markdown
-from harness.report.tables import overview, path_matrix
+from harness.report.measured import all_tables
 from harness.report.verdict import verdict
 from harness.results.loading import Results, load
 from harness.results.store import RunFolder
@@ -40,13 +40,12 @@ def publish(run_dir: Path, out_dir: Path) -> Path:
 
 
 def _readme(results: Results) -> str:
-    tables = (overview(results.trials), path_matrix(results.trials))
     plots = [path.stem for path in sorted((results.path / "plots").glob("*.svg"))]
     parts = [
         f"# {results.manifest.get('scenario', 'A run')}",
         "Written by `python -m bench.publish`; the files are described in [../README.md](../README.md).",
         *verdict(results.trials),
-        *(f"{to_markdown(table)}\n{table.note}" for table in tables),
+        *(f"### {table.title}\n\n{to_markdown(table)}\n{table.note}" for table in all_tables(results.trials)),
         "## Plots",
         "\n".join(f"![{name}](plots/{name}.svg)" for name in plots),
         "## What was asked, on what machine, and how to repeat it",

@@ -14,7 +14,7 @@ from harness.report.facts import asked, machine, reproduce
 from harness.report.page import render
 from harness.report.plots.style import SCREEN, Style, looks
 from harness.report.quality import quality_of
-from harness.report.sections import MOST_DRAWN, Section, section_of
+from harness.report.sections import MOST_DRAWN, Samples, Section, section_of
 from harness.report.tables import groups
 from harness.report.topology import Drawing, draw_topology
 from harness.report.verdict import verdict
@@ -56,11 +56,12 @@ def _sections(results: Results, style: Style) -> list[Section]:
     look_of = looks([subject for subject, _ in groups(trials)])
     labels = condition_labels(trials)
     names = sorted(set(labels))
+    samples = Samples(results.rtt_samples, results.loaded_rtt_samples)
     return [
         section_of(
             name,
             trials[labels == name],
-            results.rtt_samples,
+            samples,
             look_of,
             folder=results.path / "plots" if number < MOST_DRAWN else None,
             style=style,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from harness.report.measured import load_table, overhead_table, size_table
 from harness.report.order import subject_name
 from harness.report.plots.figure import Drawn, Plot, save
 from harness.report.plots.heatmap import Matrix, heatmap_plot, labels, matrix_of, shade
@@ -18,6 +19,17 @@ from harness.report.tables import TextTable, groups, overview, path_matrix
 
 # Conditions beyond these get their tables but no plots: drawing takes about a quarter of a second each.
 MOST_DRAWN = 6
+
+
+BOTH_WAYS = "The mean of both directions."
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Round trips of a run: alone (`Results.rtt_samples`) and beside TCP (`Results.loaded_rtt_samples`)."""
+
+    idle: pd.DataFrame
+    loaded: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -43,11 +55,14 @@ class MatrixTable:
 
 @dataclass(frozen=True)
 class Section:
-    """One condition of the run; `label` is empty when there is only one."""
+    """One condition of the run; `label` is empty when there is only one. Tables of probes that did not run are None."""
 
     label: str
     overview: TextTable
     paths: TextTable
+    load: TextTable | None
+    sizes: TextTable | None
+    overhead: TextTable | None
     matrices: list[MatrixTable]
     plots: dict[str, list[Drawn]]
 
@@ -55,7 +70,7 @@ class Section:
 def section_of(
     label: str,
     trials: pd.DataFrame,
-    samples: pd.DataFrame,
+    samples: Samples,
     look_of: dict[tuple[str, str], Look],
     *,
     folder: Path | None,
@@ -72,12 +87,21 @@ def section_of(
     if folder is not None:
         for kind, plots in _plots(trials, samples, matrices, look_of, suffix).items():
             drawn[kind] = [save(plot, folder, style) for plot in plots]
-    return Section(label, overview(trials), path_matrix(trials), [_table(matrix) for matrix in matrices], drawn)
+    return Section(
+        label,
+        overview(trials),
+        path_matrix(trials),
+        load_table(trials),
+        size_table(trials),
+        overhead_table(trials),
+        [_table(matrix) for matrix in matrices],
+        drawn,
+    )
 
 
 def _plots(
     trials: pd.DataFrame,
-    samples: pd.DataFrame,
+    samples: Samples,
     matrices: list[Matrix],
     look_of: dict[tuple[str, str], Look],
     suffix: str,
@@ -92,14 +116,25 @@ def _plots(
             *time_plot(trials, "time_to_connect_s", look_of, title="Time to the first answer", suffix=suffix),
         ],
         "latency": [
-            *latency_plots(samples, trials, look_of, suffix),
+            *latency_plots(samples.idle, trials, look_of, suffix),
             *strip("added_rtt_p50_ms", "Added round-trip time", "median RTT minus the underlay's (ms)"),
+            *strip("owd_p50_ms", "One-way delay", "median delay of one way (ms)", f"{BOTH_WAYS} One clock."),
+        ],
+        "loaded": [
+            *latency_plots(samples.loaded, trials, look_of, suffix, loaded=True),
+            *strip("rtt_rise_p50_ms", "Rise of the round-trip time under load", "median under load minus idle (ms)"),
         ],
         "throughput": [
-            *strip("tcp_throughput_mbit", "TCP throughput", "Mbit/s", "Both directions' mean."),
+            *strip("tcp_throughput_mbit", "TCP throughput", "Mbit/s", BOTH_WAYS),
             *strip("tcp_throughput_ratio", "TCP throughput against the underlay", "share of the underlay's"),
+            *strip("tcp_throughput_both_mbit", "TCP throughput, both ways at once", "Mbit/s", BOTH_WAYS),
+            *strip("udp_goodput_mbit", "UDP goodput without loss", "Mbit/s of payload", BOTH_WAYS),
         ],
+        "sizes": strip("path_mtu_bytes", "Largest packet carried", "bytes of IPv4 packet", "The smaller way's."),
         "cost": [
+            *strip("underlay_bytes_per_byte", "Bytes on the underlay", "bytes sent by the sites per useful byte"),
+            *strip("underlay_packets_per_mb", "Packets on the underlay", "packets sent by the sites per useful MB"),
+            *strip("server_bytes_per_byte", "Bytes that the server sends", "bytes per useful byte"),
             *strip("cpu_s_per_gb", "CPU time", "CPU seconds per gigabyte"),
             *strip("rss_mib", "Memory", "largest resident memory of a node (MiB)"),
         ],

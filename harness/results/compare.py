@@ -29,12 +29,18 @@ from harness.results.statistics import holm
 # What a user feels, each once, and the underlay's own values, which tell whether the lab itself changed.
 COMPARED = (
     *("connect_success", "hole_punch_success", "time_to_ready_s", "time_to_connect_s", "time_to_direct_s"),
-    *("rtt_p50_ms", "rtt_p99_ms", "added_rtt_p50_ms", "loss_ratio"),
-    *("tcp_throughput_mbit", "tcp_throughput_ratio", "cpu_s_per_gb", "rss_mib"),
+    *("rtt_p50_ms", "rtt_p99_ms", "added_rtt_p50_ms", "loss_ratio", "rtt_rise_p50_ms"),
+    *("tcp_throughput_mbit", "tcp_throughput_ratio", "udp_goodput_mbit", "path_mtu_bytes", "pmtu_black_hole"),
+    *("underlay_bytes_per_byte", "cpu_s_per_gb", "rss_mib"),
 )
 # Absolutes of another machine say nothing of the overlay; with these alone the ratios are compared.
 ALL = "all subjects"
-MACHINE_BOUND = frozenset({"time_to_ready_s", "rtt_p50_ms", "rtt_p99_ms", "tcp_throughput_mbit", "cpu_s_per_gb"})
+MACHINE_BOUND = frozenset(
+    {
+        *("time_to_ready_s", "rtt_p50_ms", "rtt_p99_ms", "rtt_rise_p50_ms"),
+        *("tcp_throughput_mbit", "udp_goodput_mbit", "cpu_s_per_gb"),
+    }
+)
 
 
 @dataclass(frozen=True)

@@ -23,20 +23,21 @@ _PING = "Ping (ms) ICMP"
 
 
 def export(results: Results, folder: Path) -> list[Path]:
-    """Writes one .flent.gz for each trial that has latency samples; returns their paths."""
+    """Writes a .flent.gz for each trial with latency samples, another for those under load; returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     trials = results.trials.set_index("trial")
     paths = []
-    for trial, samples in results.rtt_samples.groupby("trial", sort=True, observed=True):
-        data = flent_data(samples, trials.loc[trial], results.manifest)
-        path = folder / f"ping-{trial}.flent.gz"
-        with gzip.open(path, "wt", encoding="utf-8", compresslevel=6) as file:
-            json.dump(data, file, allow_nan=False)
-        paths.append(path)
+    for test, all_samples in (("ping", results.rtt_samples), ("ping-loaded", results.loaded_rtt_samples)):
+        for trial, samples in all_samples.groupby("trial", sort=True, observed=True):
+            path = folder / f"{test}-{trial}.flent.gz"
+            data = flent_data(samples, trials.loc[trial], results.manifest, path.name)
+            with gzip.open(path, "wt", encoding="utf-8", compresslevel=6) as file:
+                json.dump(data, file, allow_nan=False)
+            paths.append(path)
     return paths
 
 
-def flent_data(samples: pd.DataFrame, trial: Any, manifest: dict[str, Any]) -> dict[str, Any]:
+def flent_data(samples: pd.DataFrame, trial: Any, manifest: dict[str, Any], file_name: str) -> dict[str, Any]:
     """One trial's samples as Flent's data: binned at `STEP_S` as it does, the raw values beside."""
     moment = pd.to_datetime(manifest.get("started_at", "1970-01-01T00:00:00Z"), utc=True)
     zero = moment.timestamp()
@@ -45,13 +46,14 @@ def flent_data(samples: pd.DataFrame, trial: Any, manifest: dict[str, Any]) -> d
     bins = (answered["sent_s"] / STEP_S).astype(int)
     means = answered.groupby(bins)["rtt_ms"].mean()
     steps = range(math.floor(length / STEP_S) + 1)
-    name = f"{trial['overlay']} {trial['mode']}, {trial['nat_a']} x {trial['nat_b']}"
+    loaded = ", TCP in both directions beside" if file_name.startswith("ping-loaded") else ""
+    name = f"{trial['overlay']} {trial['mode']}, {trial['nat_a']} x {trial['nat_b']}{loaded}"
     stamp = moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
     return {
         "version": FORMAT_VERSION,
         "metadata": {
             "NAME": "ping",
-            "DATA_FILENAME": f"ping-{trial.name}.flent.gz",
+            "DATA_FILENAME": file_name,
             "TITLE": name,
             "TIME": stamp,
             "T0": stamp,

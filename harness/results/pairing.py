@@ -57,11 +57,12 @@ def match(base: pd.DataFrame, new: pd.DataFrame, metrics: frozenset[str]) -> Mat
     # A trial's several values count once; then pairs are unique.
     sides = [frame.groupby([*keys, rank, "metric", "unit"], sort=True)["value"].median() for frame in frames]
     both = pd.DataFrame({"base": sides[0], "new": sides[1]}).dropna().reset_index()
+    both["block"] = [" ".join(map(str, row)) for row in both[list(BLOCK)].itertuples(index=False)]
     pairs = []
     for key, group in both.groupby([*subject_keys, "metric", "unit"], sort=False):
-        labels = group[list(BLOCK)].astype(str).agg(" ".join, axis=1)
         values = [as_floats(group[side].to_numpy()) for side in ("base", "new")]
-        pairs.append(Paired(tuple(map(str, key[:-2])), str(key[-2]), str(key[-1]), values[0], values[1], tuple(labels)))
+        blocks = tuple(group["block"])
+        pairs.append(Paired(tuple(map(str, key[:-2])), str(key[-2]), str(key[-1]), values[0], values[1], blocks))
     present = [_cells(frame, keys) for frame in frames]
     return Matching(
         subject_keys, pairs, changed, sorted(present[0] - present[1]), sorted(present[1] - present[0]), by_seed

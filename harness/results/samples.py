@@ -9,13 +9,13 @@ import pandas as pd
 COLUMNS = ("trial", "src", "dst", "seq", "sent_s", "rtt_ms")
 
 
-def latency_samples(run_dir: Path, records: pd.DataFrame) -> pd.DataFrame:
-    """All samples of the latency probe, one row a probe packet; a lost one has rtt_ms NaN.
+def latency_samples(run_dir: Path, records: pd.DataFrame, metric: str = "rtt_p50_ms") -> pd.DataFrame:
+    """All samples behind a metric, one row a probe packet; a lost one has rtt_ms NaN.
 
     Evidence that is missing or unreadable gives no rows: the records' percentiles are still there. A path that leads
     out of the run's folder is not followed: results may come from somebody else.
     """
-    rows = records[(records["metric"] == "rtt_p50_ms") & records["evidence"].notna()]
+    rows = records[(records["metric"] == metric) & records["evidence"].notna()]
     parts = []
     for trial, src, dst, evidence in zip(rows["trial"], rows["src"], rows["dst"], rows["evidence"], strict=True):
         path = inside(run_dir, str(evidence))

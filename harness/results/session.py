@@ -26,7 +26,7 @@ _SAFETY = 2.0
 MACHINE_SENSITIVE = frozenset(
     {
         *("time_to_ready_s", "time_to_connect_s", "time_to_direct_s", "rtt_p50_ms", "rtt_p99_ms", "added_rtt_p50_ms"),
-        *("tcp_throughput_mbit", "tcp_throughput_ratio", "cpu_s_per_gb"),
+        *("rtt_rise_p50_ms", "tcp_throughput_mbit", "tcp_throughput_ratio", "udp_goodput_mbit", "cpu_s_per_gb"),
     }
 )
 

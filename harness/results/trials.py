@@ -7,13 +7,18 @@ import pandas as pd
 
 from harness.results.summary import CONDITION, cells, counted_values
 
-# A trial with several pairs of members succeeds when all of them do; other metrics are means over pairs and ways.
-SUCCESSES = ("connect_success", "hole_punch_success")
+# A trial with several pairs of members succeeds when all of them do, and carries what its worst way does; other metrics
+# are means over pairs and ways.
+_SMALLEST = ("connect_success", "hole_punch_success", "offered_mtu_bytes", "path_mtu_bytes")
+_LARGEST = ("pmtu_black_hole",)
 MAIN = (
     *("connect_success", "hole_punch_success", "time_to_connect_s", "time_to_direct_s", "time_to_ready_s"),
-    *("rtt_p50_ms", "rtt_p99_ms", "added_rtt_p50_ms", "loss_ratio", "underlay_rtt_p50_ms"),
-    *("tcp_throughput_mbit", "tcp_throughput_ratio", "underlay_tcp_throughput_mbit"),
-    *("cpu_s_per_gb", "rss_mib", "fixed_overhead_s", "link_lateness_p99_us", "duration_s"),
+    *("rtt_p50_ms", "rtt_p99_ms", "added_rtt_p50_ms", "loss_ratio", "underlay_rtt_p50_ms", "owd_p50_ms", "pdv_p99_ms"),
+    *("loaded_rtt_p50_ms", "loaded_rtt_p95_ms", "rtt_rise_p50_ms", "loaded_loss_ratio"),
+    *("tcp_throughput_mbit", "tcp_throughput_ratio", "underlay_tcp_throughput_mbit", "tcp_throughput_both_mbit"),
+    *("udp_goodput_mbit", "offered_mtu_bytes", "path_mtu_bytes", "pmtu_black_hole"),
+    *("underlay_bytes_per_byte", "underlay_packets_per_mb", "server_bytes_per_byte", "cpu_s_per_gb", "rss_mib"),
+    *("fixed_overhead_s", "link_lateness_p99_us", "duration_s"),
 )
 
 
@@ -36,9 +41,10 @@ def trials_frame(records: pd.DataFrame) -> pd.DataFrame:
     table["deadline_s"] = deadlines.reindex(table.index)
     kept = frame[frame["metric"].isin(MAIN) & frame["value"].notna()]
     grouped = kept.groupby(["trial", "metric"], sort=False)["value"]
-    values, least = grouped.mean().unstack("metric"), grouped.min().unstack("metric")
-    for metric in values.columns.intersection(list(SUCCESSES)):
-        values[metric] = least[metric]
+    values = grouped.mean().unstack("metric")
+    for names_of, worst in ((_SMALLEST, grouped.min()), (_LARGEST, grouped.max())):
+        for metric in values.columns.intersection(list(names_of)):
+            values[metric] = worst.unstack("metric")[metric]
     for metric in MAIN:
         table[metric] = values[metric].reindex(table.index) if metric in values else np.nan
     return table.reset_index()

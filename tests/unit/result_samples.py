@@ -24,12 +24,16 @@ UNDERLAY_MBIT = 20.0
 
 @dataclass
 class Maker:
-    """Records of one run; `slower_ms` is added to every round-trip time of the overlays."""
+    """Records of one run; `slower_ms` is added to every round-trip time of the overlays.
+
+    `full`: every probe ran, those as well that the demo leaves out; nebula then has a black hole.
+    """
 
     run: str = "run-1"
     seed: int = 1
     slower_ms: float = 0.0
     noise_ms: float = 0.3
+    full: bool = False
     params: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -102,7 +106,41 @@ class Maker:
                 self.one("throughput", "underlay_tcp_throughput_mbit", "Mbit/s", UNDERLAY_MBIT, **way),
                 self.one("throughput", "tcp_throughput_ratio", "1", share, **way),
             ]
+        if self.full:
+            records += self._rarer(same, pair, rtt=rtt, share=share, direct=direct)
         return [*records, self.one("trial", "duration_s", "s", 12 + noise, **same)]
+
+    def _rarer(
+        self, same: dict[str, Any], pair: dict[str, Any], *, rtt: float, share: float, direct: bool
+    ) -> list[Record]:
+        """What the probes of load, packet sizes and overhead find."""
+        offered, hole = (1500, 0) if same["overlay"] == "underlay" else (1420, int(same["overlay"] == "nebula"))
+        queue = 40 + 3 * self.rng.random()
+        records = [
+            *(
+                self.one("loaded_latency", f"loaded_rtt_{part}_ms", "ms", rtt + queue + more, **pair)
+                for part, more in (("p50", 0), ("p95", 9), ("p99", 15))
+            ),
+            self.one("loaded_latency", "rtt_rise_p50_ms", "ms", queue, **pair),
+            self.one("loaded_latency", "loaded_loss_ratio", "1", 0.01, **pair),
+            self.one("cost", "underlay_bytes_per_byte", "B/B", 2 / share, **same),
+            self.one("cost", "underlay_packets_per_mb", "1/MB", 1500 / share, **same),
+            self.one("cost", "cpu_s_per_gb", "s/GB", 20 / share, **same),
+            self.one("cost", "rss_mib", "MiB", 40 + self.rng.random(), **same),
+        ]
+        if not direct:
+            records.append(self.one("cost", "server_bytes_per_byte", "B/B", 1.1, **same))
+        for src, dst in (("a", "b"), ("b", "a")):
+            way = same | {"src": src, "dst": dst}
+            records += [
+                self.one("latency", "owd_p50_ms", "ms", rtt / 2, **way),
+                self.one("throughput", "tcp_throughput_both_mbit", "Mbit/s", 0.8 * UNDERLAY_MBIT * share, **way),
+                self.one("udp", "udp_goodput_mbit", "Mbit/s", 0.97 * UNDERLAY_MBIT * share, **way),
+                self.one("mtu", "offered_mtu_bytes", "B", offered, **way),
+                self.one("mtu", "path_mtu_bytes", "B", offered - 80 * hole * (src == "a"), **way),
+                self.one("mtu", "pmtu_black_hole", "1", hole * (src == "a"), **way),
+            ]
+        return records
 
     def ended(self, trial: str, outcome: str, *, overlay: str, mode: str, nat_a: str, nat_b: str) -> list[Record]:
         """A trial that gave no measurement: failed (its primary metrics are 0), unsupported, invalid or error."""

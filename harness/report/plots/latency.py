@@ -20,9 +20,17 @@ PROBABILITIES = np.unique(np.concatenate([np.linspace(0, 0.95, 96), 1 - np.logsp
 
 
 def latency_plots(
-    samples: pd.DataFrame, trials: pd.DataFrame, look_of: Mapping[tuple[str, str], Look], suffix: str = ""
+    samples: pd.DataFrame,
+    trials: pd.DataFrame,
+    look_of: Mapping[tuple[str, str], Look],
+    suffix: str = "",
+    *,
+    loaded: bool = False,
 ) -> list[Plot]:
-    """CDF and CCDF of the round-trip times (`Results.rtt_samples`) of these trials; none without samples."""
+    """CDF and CCDF of the round-trip times (`Results.rtt_samples`) of these trials; none without samples.
+
+    `loaded`: the samples were taken beside TCP in both directions, and name and title say so.
+    """
     data = distributions(samples, trials)
     if data.empty:
         return []
@@ -53,9 +61,10 @@ def latency_plots(
         _legend(figure, axes)
 
     rows = data[["overlay", "mode", "path", "runs", "packets", "probability", "rtt_low_ms", "rtt_ms", "rtt_high_ms"]]
+    name, title = ("loaded-latency", "Latency under load") if loaded else ("latency", "Latency")
     return [
-        Plot(f"latency-cdf{suffix}", "Latency: distribution", note, rows, 3.6, cdf),
-        Plot(f"latency-ccdf{suffix}", "Latency: tail (complementary distribution)", note, rows, 3.6, ccdf),
+        Plot(f"{name}-cdf{suffix}", f"{title}: distribution", note, rows, 3.6, cdf),
+        Plot(f"{name}-ccdf{suffix}", f"{title}: tail (complementary distribution)", note, rows, 3.6, ccdf),
     ]
 
 

@@ -1,0 +1,40 @@
+"""What several files of tests read and none changes; drawing a whole report takes seconds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from result_samples import Maker
+
+from harness.report.html import write_report
+from harness.results.store import RunFolder
+
+PAIR = {"overlay": "nebula", "mode": "mesh", "nat_a": "symmetric", "nat_b": "symmetric"}
+EVIL = "<script>alert(1)</script>"
+_SAMPLES = {"rtt_p50_ms": "rtt.csv", "loaded_rtt_p50_ms": "loaded-rtt.csv"}
+
+
+@pytest.fixture(scope="session")
+def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of every probe with its report, some trials in trouble, and markup in what others wrote."""
+    folder = RunFolder(tmp_path_factory.mktemp("reported") / "run")
+    maker = Maker(full=True)
+    manifest = {"schema": 1, "scenario": "demo", "scenario_text": f"description: {EVIL}", "description": EVIL}
+    folder.create(manifest, [])
+    for trial in maker.campaign(1):
+        name = trial[0].trial
+        evidence = folder.path / "trials" / name
+        evidence.mkdir(parents=True)
+        for base_ms, file in ((40, "rtt.csv"), (90, "loaded-rtt.csv")):
+            rows = [f"{i},{i / 100},{base_ms + i % 7}" if i % 50 else f"{i},{i / 100}," for i in range(1, 100)]
+            (evidence / file).write_text("\n".join(["seq,sent_s,rtt_ms", *rows]))
+        (evidence / "daemon.log").write_text(f"{EVIL} & more\n")
+        where = {metric: f"trials/{name}/{file}" for metric, file in _SAMPLES.items()}
+        folder.append([replace(r, evidence=where[r.metric]) if r.metric in where else r for r in trial])
+    for outcome in ("failed", "unsupported", "invalid", "error"):
+        folder.append(maker.ended(f"t-{outcome}", outcome, **PAIR))
+    folder.finish()
+    write_report(folder.path)
+    return folder.path
