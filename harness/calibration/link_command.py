@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,11 +42,14 @@ def calibrate_link_command(
     missing = netem_missing()
     if missing is not None and not backends:
         click.echo(f"netem is not calibrated: {missing}", err=True)
+    began = time.monotonic()
     findings = calibrate(cases, backends or there, jobs=jobs, report=_say)
+    duration_s = time.monotonic() - began
     wrong = [finding for finding in findings if not finding.ok]
     if as_json:
-        click.echo(json.dumps(_document(findings, list(backends or there)), indent=1))
-    click.echo(f"{len(findings) - len(wrong)} of {len(findings)} findings within tolerance", err=True)
+        click.echo(json.dumps(_document(findings, list(backends or there), duration_s), indent=1))
+    good = len(findings) - len(wrong)
+    click.echo(f"{good} of {len(findings)} findings within tolerance; {duration_s:.0f} s", err=True)
     context.exit(EXIT_EXPECTATION if wrong else 0)
 
 
@@ -60,10 +64,11 @@ def _say(findings: Sequence[Finding]) -> None:
         )
 
 
-def _document(findings: Sequence[Finding], backends: list[str]) -> dict[str, Any]:
+def _document(findings: Sequence[Finding], backends: list[str], duration_s: float) -> dict[str, Any]:
     return {
         "kernel": platform.release(),
         "backends": backends,
+        "duration_s": round(duration_s, 1),
         "ok": all(finding.ok for finding in findings),
         "findings": [finding.as_dict() for finding in findings],
     }
