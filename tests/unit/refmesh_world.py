@@ -70,7 +70,8 @@ class World:
         for i, (name, nat) in enumerate(nats.items()):
             behaviour = parse_nat(nat) if isinstance(nat, str) else nat
             public = f"45.0.{i}.1"
-            self.address[name] = f"192.168.{i}.2" if behaviour is not None else public
+            private = behaviour is not None and behaviour.translates
+            self.address[name] = f"192.168.{i}.2" if private else public
             self.nats[name] = (
                 SimulatedNat(behaviour, addresses=[public], rng=self.rng) if behaviour is not None else None
             )

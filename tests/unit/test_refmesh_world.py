@@ -31,12 +31,25 @@ def test_mesh_is_direct_where_the_nats_let_it_and_relayed_elsewhere(nat_a: str, 
         assert world.paths() == [expected, expected], f"seed {seed}"
 
 
+FIREWALL = NatBehaviour(mapping=Mapping.NONE)
 SEQUENTIAL, RANDOM = PortAllocation.SEQUENTIAL, PortAllocation.RANDOM
 PRESERVING_EIM = NatBehaviour()
 HARD = {
     "prediction": (PRESERVING_EIM, NatBehaviour(mapping=Mapping.APDM, port_allocation=SEQUENTIAL)),
     "prediction at both ends": (
         NatBehaviour(mapping=Mapping.APDM, port_allocation=SEQUENTIAL, port_step=2),
+        NatBehaviour(mapping=Mapping.APDM, port_allocation=SEQUENTIAL),
+    ),
+    "prediction towards a public host behind a firewall": (
+        FIREWALL,
+        NatBehaviour(mapping=Mapping.APDM, port_allocation=SEQUENTIAL),
+    ),
+    "prediction at both ends, the mappings look independent": (
+        NatBehaviour(mapping=Mapping.ADM, port_allocation=SEQUENTIAL),
+        NatBehaviour(mapping=Mapping.ADM, port_allocation=SEQUENTIAL),
+    ),
+    "prediction before a router that early packets confuse": (
+        NatBehaviour(unsolicited="poisons"),
         NatBehaviour(mapping=Mapping.APDM, port_allocation=SEQUENTIAL),
     ),
     "birthday": (NatBehaviour(mapping=Mapping.APDM, port_allocation=RANDOM), PRESERVING_EIM),
@@ -67,6 +80,41 @@ def test_what_plain_checks_do_not_reach_is_reached_by_prediction_or_birthday(tec
         # All sockets but the one in use are closed again.
         for node in world.nodes.values():
             assert len(node.puncher._open) <= 1
+
+
+def test_prediction_works_over_a_long_way() -> None:
+    """The round trip is longer than three checks of a fresh path."""
+    nats = {
+        "a": NatBehaviour(mapping=Mapping.ADM, filtering="ADF", port_allocation=SEQUENTIAL),
+        "b": NatBehaviour(mapping=Mapping.APDM, filtering="ADF", port_allocation=SEQUENTIAL),
+    }
+    for seed in range(8):
+        world = World(nats, seed=seed, delay_s=0.1, jitter_s=0.02)
+        world.start_all(apart_s=0.5)
+        assert world.run(15.0, lambda world=world: set(world.paths()) == {"direct"}), f"seed {seed}"  # type: ignore[misc]
+
+
+def test_a_lost_answer_of_the_server_is_asked_for_again_though_there_is_news() -> None:
+    """News must be acknowledged, and that must not put off the HELLO that still waits for its answer."""
+    for seed in range(30):
+        world = World({"a": None, "b": None}, seed=seed, delay_s=0.12, loss=0.1)
+        world.start_all()
+        assert world.run(6.0, lambda world=world: all(node.ready for node in world.nodes.values())), f"seed {seed}"  # type: ignore[misc]
+
+
+def test_a_node_without_servers_rests_though_it_was_about_to_punch() -> None:
+    world = World({"a": HARD["birthday"][0], "b": NatBehaviour(mapping=Mapping.APDM, port_allocation=RANDOM)}, seed=1)
+    world.start_all()
+    assert world.run(3.0, lambda: any(node.puncher._open for node in world.nodes.values()))
+    for server in list(world.servers):
+        world.stop_server(server)
+    world.run(120.0)
+    ticks = []
+    for node in world.nodes.values():
+        tick = node.tick
+        node.tick = lambda now, tick=tick: (ticks.append(now), tick(now))[1]  # type: ignore[method-assign,misc]
+    world.run(60.0)
+    assert len(ticks) < 60 * 20
 
 
 def test_no_more_than_a_thousand_tries_a_second() -> None:

@@ -35,6 +35,8 @@ MAX_CANDIDATES = 24
 MAX_BURSTS = 128
 LOST_AFTER = 3
 RETRY_MIN_S = 0.3
+FRESH_TRY_S = 2.0
+"""So long a path from a socket of its own is tried: several round trips of a slow network."""
 SILENCE_S = 1.0
 BETTER_BY = 0.8
 """A path replaces one of its kind when its round trip is this fraction of the other's, or less."""
@@ -180,7 +182,7 @@ class PathFinder:
         for check in list(self.checks.values()):
             if now < check.due_s or len(pings) >= limit:
                 continue
-            if check.path.local and not check.valid and check.unanswered >= LOST_AFTER:
+            if check.path.local and not check.valid and now - max(check.seen_s, check.since_s) > FRESH_TRY_S:
                 # Its socket was opened for one try and is closed, or about to be.
                 del self.checks[check.path]
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from overlays.refmesh.core.connectivity import Path, PathFinder
@@ -46,10 +47,11 @@ class Holes:
         """Does what is due for one peer; returns when something is due again."""
         if peer.path is not None and peer.path.direct and peer.session.usable(now):
             self._puncher.done(peer)
-        else:
-            link = self._servers.knowing(peer)
-            if link is not None and self._direct and peer.wanted:
-                self._try(peer, finder, link, now)
+            return math.inf
+        link = self._servers.knowing(peer)
+        if link is None or not self._direct or not peer.wanted:
+            return math.inf  # the server's news will wake us
+        self._try(peer, finder, link, now)
         return self._puncher.deadline(peer)
 
     def _try(self, peer: Peer, finder: PathFinder, link: ServerLink, now: float) -> None:

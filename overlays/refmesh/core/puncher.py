@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from overlays.refmesh.core import punching
-from overlays.refmesh.core.connectivity import SERVER_REFLEXIVE, Path
+from overlays.refmesh.core.connectivity import HOST, SERVER_REFLEXIVE, Path, PathFinder
 from overlays.refmesh.core.peer import Peer
 from overlays.refmesh.core.punching import FIRING, IDLE, MEASURING, WAITING, Round
 from overlays.refmesh.keys import Rng
@@ -142,19 +142,14 @@ class Puncher:
 
     def _fire(self, peer: Peer, state: Round, *, dependent: bool, now: float) -> None:
         assert peer.finder is not None
-        reflexive = [
-            check.path.endpoint
-            for check in peer.finder.checks.values()
-            if check.path.direct and check.kind == SERVER_REFLEXIVE
-        ]
-        planned = punching.plan(state, dependent=dependent, reflexive=reflexive)
+        planned = punching.plan(state, dependent=dependent, reflexive=_seen_by_servers(peer.finder))
         fresh = self._fresh(state, planned.fresh_sockets)
         state.state = FIRING
-        state.shots = punching.volleys(planned, fresh, self._random_ports(), now)
+        state.shots = punching.volleys(planned, fresh, self._random_ports(), first=not state.asked, now=now)
         # The other side of a birthday needs as long as all its tries take.
         tries_s = punching.BIRTHDAY_TRIES / punching.TRIES_PER_BURST * punching.BURST_S
         birthday = planned.birthday_host or planned.fresh_sockets > 1
-        shooting_s = tries_s if birthday else punching.REPEATS * punching.REPEAT_S
+        shooting_s = tries_s if birthday else (punching.REPEATS + 1) * punching.REPEAT_S
         state.until_s = now + shooting_s + punching.SETTLE_S
         self._arm(state)
 
@@ -191,6 +186,13 @@ class Puncher:
         while True:
             yield punching.LOWEST_PORT + start
             start = (start + stride) % span
+
+
+def _seen_by_servers(finder: PathFinder) -> list[Endpoint]:
+    """The peer's addresses as servers see them; without a NAT that is a host candidate, and told as such."""
+    direct = [check for check in finder.checks.values() if check.path.direct and not check.path.local]
+    reflexive = [check.path.endpoint for check in direct if check.kind == SERVER_REFLEXIVE]
+    return reflexive or [check.path.endpoint for check in direct if check.kind == HOST]
 
 
 def check_path(local: int, endpoint: Endpoint) -> Path:

@@ -130,18 +130,19 @@ class Plan:
 def plan(own: Round, *, dependent: bool, reflexive: list[Endpoint]) -> Plan:
     """The plan for what both sides have told. `reflexive`: the peer's addresses as servers see them.
 
-    Mapping that depends on the address alone looks endpoint-independent to who asks a single server. So every second
-    round doubts what both claim to be.
+    Mapping that depends on the address alone looks endpoint-independent to who asks a single server. So the ports of a
+    sequence are tried beside the known one, which costs little, and every second round tries birthday probing too.
     """
     theirs = own.theirs
     peer_dependent, doubt = theirs["dependent"], own.number % 2 == 0
     known = tuple(reflexive)
-    predicted = tuple((theirs["host"], port) for port in theirs["ports"]) if peer_dependent or doubt else ()
-    targets = predicted or known
-    if own.step() and (dependent or doubt):
-        return Plan(1, targets, targets if doubt else (), "")
+    predicted = tuple((theirs["host"], port) for port in theirs["ports"])
+    # The first that a fresh socket aims at leaves by the first port that we have told.
+    targets = (predicted or known) if peer_dependent else known + predicted
+    if own.step():
+        return Plan(1, targets, () if dependent else targets, "")
     if predicted:
-        return Plan(0, (), predicted, "")
+        return Plan(0, (), targets, "")
     many, aim = dependent, peer_dependent
     if doubt and not (many or aim):
         many = aim = True
@@ -153,12 +154,20 @@ def plan(own: Round, *, dependent: bool, reflexive: list[Endpoint]) -> Plan:
     return Plan(BIRTHDAY_SOCKETS if many else 0, known[:1], (), host if aim else "")
 
 
-def volleys(planned: Plan, fresh: list[int], ports: Iterator[int], now: float) -> list[tuple[float, int, Endpoint]]:
-    """The shots of a plan in order of time: (when, local socket, where to); local socket 0 is the main one."""
+def volleys(
+    planned: Plan, fresh: list[int], ports: Iterator[int], *, first: bool, now: float
+) -> list[tuple[float, int, Endpoint]]:
+    """The shots of a plan in order of time: (when, local socket, where to); local socket 0 is the main one.
+
+    `first`: the peer fires only when our PUNCH has reached it. Then the one predicted port waits until the peer's main
+    socket has sent, so that a router where the unsolicited takes a port away from its own side (docs/nat.md, `poisons`)
+    does no harm.
+    """
     shots: list[tuple[float, int, Endpoint]] = []
     for repeat in range(REPEATS):
         at = now + repeat * REPEAT_S
-        shots += [(at, local, target) for local in fresh for target in planned.fresh_targets]
+        waits_s = REPEAT_S if first and len(fresh) == 1 else 0.0
+        shots += [(at + waits_s, local, target) for local in fresh for target in planned.fresh_targets]
         shots += [(at, 0, target) for target in planned.main_targets]
     if planned.birthday_host:
         for i in range(BIRTHDAY_TRIES):

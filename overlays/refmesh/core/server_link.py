@@ -61,6 +61,8 @@ class ServerLink:
         self._certificate, self._rng, self._lifetime = certificate, rng, lifetime
         self._seq = 0
         self._unanswered = 0
+        self._retry_s = math.inf
+        self._told: list[list[Any]] = []
         self._acknowledge = False
         self._stun = b""
         self._stun_due_s, self._stun_tries = 0.0, 0
@@ -109,10 +111,14 @@ class ServerLink:
             self.lost(now)
             return None
         if quiet:
-            self.hello_due_s = now + min(HELLO_INTERVAL_S, self._lifetime.interval_s)
+            interval_s = min(HELLO_INTERVAL_S, self._lifetime.interval_s)
+            self.hello_due_s = self._retry_s if self._unanswered else now + interval_s
         else:
-            self._seq += 1
-            self.hello_due_s = now + HELLO_RETRY_S[min(self._unanswered, len(HELLO_RETRY_S) - 1)]
+            if not self._unanswered or candidates != self._told:
+                # A repeated HELLO keeps its number: on a long way the answer to the first comes after the second.
+                self._seq += 1
+                self._told = candidates
+            self.hello_due_s = self._retry_s = now + HELLO_RETRY_S[min(self._unanswered, len(HELLO_RETRY_S) - 1)]
             self._unanswered += 1
         body = {
             "seq": self._seq,
