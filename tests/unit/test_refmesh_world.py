@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import random
 
 import pytest
 from refmesh_world import World
 
 from harness.model.nat import Mapping, NatBehaviour, PortAllocation
+from overlays.refmesh.core.connectivity import LOST_AFTER, PEER_REFLEXIVE, PathFinder
 
 NATS = ("none", "full-cone", "address-restricted", "port-restricted", "symmetric")
 RELAYED = {frozenset({"symmetric"})}
@@ -82,16 +84,14 @@ def test_what_plain_checks_do_not_reach_is_reached_by_prediction_or_birthday(tec
             assert len(node.puncher._open) <= 1
 
 
-def test_prediction_works_over_a_long_way() -> None:
-    """The round trip is longer than three checks of a fresh path."""
-    nats = {
-        "a": NatBehaviour(mapping=Mapping.ADM, filtering="ADF", port_allocation=SEQUENTIAL),
-        "b": NatBehaviour(mapping=Mapping.APDM, filtering="ADF", port_allocation=SEQUENTIAL),
-    }
-    for seed in range(8):
-        world = World(nats, seed=seed, delay_s=0.1, jitter_s=0.02)
-        world.start_all(apart_s=0.5)
-        assert world.run(15.0, lambda world=world: set(world.paths()) == {"direct"}), f"seed {seed}"  # type: ignore[misc]
+def test_a_fresh_path_is_tried_for_longer_than_a_long_round_trip() -> None:
+    finder = PathFinder(random.Random(1).randbytes, direct=True, relayed=True)
+    finder.add(("45.0.0.1", 10006), PEER_REFLEXIVE, 0.0, local=4)
+    ((path, first),) = finder.due(0.0)
+    later = [transaction for at in range(1, 60) for _, transaction in finder.due(at / 100)]
+    assert len(later) > LOST_AFTER
+    assert finder.on_pong(first, path, 0.6) == path
+    assert finder.best == path
 
 
 def test_a_lost_answer_of_the_server_is_asked_for_again_though_there_is_news() -> None:
