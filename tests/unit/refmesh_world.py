@@ -33,6 +33,7 @@ class World:
         mode: str = "mesh",
         seed: int = 1,
         delay_s: float = 0.01,
+        server_delay_s: float | None = None,
         jitter_s: float = 0.0,
         loss: float = 0.0,
         servers: int = 1,
@@ -41,9 +42,11 @@ class World:
         policy: str | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> None:
+        """`delay_s` is one way; `server_delay_s` that of a way that begins or ends at a server, if it is another."""
         self.rng = random.Random(seed)
         self.now = 0.0
         self.delay_s, self.jitter_s, self.loss = delay_s, jitter_s, loss
+        self.server_delay_s = delay_s if server_delay_s is None else server_delay_s
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         sites = [Site(f"s{i}", f"9.9.{i}.9") for i in range(servers)]
@@ -240,7 +243,9 @@ class World:
     def _travel(self, datagram: bytes, source: Endpoint, destination: Endpoint) -> None:
         if self.rng.random() < self.loss:
             return
-        delay_s = self.delay_s + self.rng.random() * self.jitter_s
+        hosts = {site.host for site in self.network.sites}
+        delay_s = self.server_delay_s if hosts & {source[0], destination[0]} else self.delay_s
+        delay_s += self.rng.random() * self.jitter_s
         self._at(self.now + delay_s, lambda: self._arrive(datagram, source, destination))
 
     def _arrive(self, datagram: bytes, source: Endpoint, destination: Endpoint) -> None:

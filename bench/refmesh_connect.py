@@ -1,0 +1,76 @@
+"""How soon refmesh's engines connect: first packet and direct path after both nodes are ready, by round trip.
+
+    python -m bench.refmesh_connect [--runs 50] [--far] [--json]
+
+In memory, behind punchable NATs, the server half way, so that a relayed round trip is as long as a direct one. Targets:
+first packet within one RTT and 300 ms (a handshake and the packet take one and a half), direct path within five RTT and
+300 ms. `--far`: the server as far from each node as the peer is; one relayed RTT, then, is two direct ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "unit"))
+
+from refmesh_world import World
+
+RTT_MS = (20, 100, 300)
+NATS = ("full-cone", "address-restricted", "port-restricted")
+SLACK_S = 0.3
+
+
+def connect(rtt_s: float, seed: int, *, far: bool) -> tuple[float, float]:
+    """Seconds from both being ready to the first packet's arrival and to a direct path on both sides."""
+    rng = random.Random(f"{seed}")
+    world = World(
+        {"a": rng.choice(NATS), "b": rng.choice(NATS)},
+        seed=seed,
+        delay_s=rtt_s / 2,
+        server_delay_s=rtt_s / (2 if far else 4),
+    )
+    world.start("a")
+    world.run(rng.random() * 2)
+    world.start("b")
+    assert world.run(20.0, lambda: all(node.ready for node in world.nodes.values()))
+    ready_s = world.now
+    world.send("a", "b", b"first")
+    assert world.run(20.0, lambda: bool(world.received["b"]))
+    first_s = world.now - ready_s
+    assert world.run(20.0, lambda: set(world.paths()) == {"direct"})
+    return first_s, world.now - ready_s
+
+
+def main() -> None:
+    """The command line; exit 1 when a run misses a target."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=50)
+    parser.add_argument("--far", action="store_true")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    rows: list[dict[str, Any]] = []
+    for rtt_ms in RTT_MS:
+        rtt_s = rtt_ms / 1000
+        runs = [connect(rtt_s, seed, far=options.far) for seed in range(options.runs)]
+        row: dict[str, Any] = {"rtt_ms": rtt_ms, "runs": options.runs}
+        for name, values, limit_s in (
+            ("first_packet", [first for first, _ in runs], (2 if options.far else 1) * rtt_s + SLACK_S),
+            ("direct", [direct for _, direct in runs], 5 * rtt_s + SLACK_S),
+        ):
+            row[f"{name}_median_s"] = round(statistics.median(values), 3)
+            row[f"{name}_max_s"] = round(max(values), 3)
+            row[f"{name}_limit_s"] = round(limit_s, 3)
+            row[f"{name}_missed"] = sum(round(value - limit_s, 6) > 0 for value in values)
+        rows.append(row)
+    print(json.dumps(rows, indent=2) if options.json else "\n".join(map(str, rows)))
+    sys.exit(any(row["first_packet_missed"] or row["direct_missed"] for row in rows))
+
+
+if __name__ == "__main__":
+    main()
