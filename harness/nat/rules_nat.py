@@ -88,10 +88,8 @@ def _maps(b: NatBehaviour, ports: RouterPorts) -> Iterator[str]:
         tail = f" : {data}" if data else ""
         return f"\t{kind} {name} {{ type {key}{tail}; flags dynamic,timeout; size {MAP_SIZE}; }}"
 
-    for protocol in (
-        "udp",
-        "tcp",
-    ):  # one each: with the protocol in the key, APDM would need more registers than nft has
+    # One each: with the protocol in the key, APDM would need more registers than nft has.
+    for protocol in ("udp", "tcp"):
         key = f"ipv4_addr . inet_service{_DESTINATION_TYPE[b.mapping]}"
         yield dynamic("map", f"out_{protocol}", key, "ipv4_addr . inet_service")
     yield dynamic("map", "back", _ENDPOINT, "ipv4_addr . inet_service")
@@ -178,10 +176,11 @@ def _candidates(b: NatBehaviour, ports: RouterPorts, seed: int) -> Iterator[str]
             *attempts,
             'counter drop comment "no free port"',
         )
+    # Known flows leave at once; of a new one the first packet alone is of interest, which tracking has not confirmed.
     # Writing to a datagram without checksum would give it a wrong one (RFC 768 allows none), so none is put back.
     rules = ["ct state != new accept", "udp checksum 0 meta mark set 0x1"]
     for where in _outward(b, ports):
-        first = f"{where} ct state new ct status & (confirmed | snat) == 0"
+        first = f"{where} ct status & (confirmed | snat) == 0"
         rules += [f"{first} meta l4proto {protocol} jump new_{protocol}" for protocol in ("udp", "tcp")]
     rules += ["meta mark 0x1 udp checksum set 0", "meta mark set 0"]
     yield from _chain("allocate", "filter hook postrouting priority srcnat - 1", *rules)
@@ -267,22 +266,15 @@ def _lifetimes(b: NatBehaviour, ports: RouterPorts) -> Iterator[str]:
             f"ct status {status} ct state != established meta l4proto tcp jump {name}_tcp_transitory",
             f"ct status {status} ct state established tcp flags & (fin | rst) != 0 jump {name}_tcp_transitory",
         ]
-    yield from _chain("refresh", "filter hook postrouting priority 300", *rules)
     if b.hairpinning is Hairpinning.EXTERNAL_SOURCE and b.filtering in (Filtering.ADF, Filtering.APDF):
         # The filter of the far end of a hairpin: its mapping must have contacted the external source.
         source = "ip saddr" if b.filtering is Filtering.ADF else "ip saddr . {p} sport"
         far = "meta l4proto . ct original ip daddr . ct original proto-dst"
         lan = quoted(ports.lans)
-        yield from _chain(
-            "hairpin_filter",
-            "filter hook postrouting priority 301",
-            "ct state != new accept",
-            *(
-                f"iifname {lan} oifname {lan} ct state new ct status dnat meta l4proto {p} "
-                f"{far} . {source.format(p=p)} != @contacted drop"
-                for p in ("udp", "tcp")
-            ),
-        )
+        rules.append("ct state != new accept")
+        hairpin = f"iifname {lan} oifname {lan} ct status dnat"
+        rules += [f"{hairpin} meta l4proto {p} {far} . {source.format(p=p)} != @contacted drop" for p in ("udp", "tcp")]
+    yield from _chain("refresh", "filter hook postrouting priority 300", *rules)
     if b.udp_refresh is Refresh.OUTBOUND:
         # Inbound packets keep connection tracking's entry alive, so what has lost its mapping is stopped here.
         wan = f'iifname "{ports.wan}" meta l4proto udp'
