@@ -260,12 +260,9 @@ def _lifetimes(b: NatBehaviour, ports: RouterPorts) -> Iterator[str]:
                 f"{only} ct direction {outward} {contacts}" if contacts else "",
             )
         direction = f"ct direction {outward} " if b.udp_refresh is Refresh.OUTBOUND else ""
-        rules += [
-            f"ct status {status} {direction}meta l4proto udp jump {name}_udp",
-            f"ct status {status} ct state established tcp flags & (fin | rst) == 0 jump {name}_tcp_established",
-            f"ct status {status} ct state != established meta l4proto tcp jump {name}_tcp_transitory",
-            f"ct status {status} ct state established tcp flags & (fin | rst) != 0 jump {name}_tcp_transitory",
-        ]
+        rules.append(f"ct status {status} {direction}meta l4proto udp jump {name}_udp")
+        for state, conditions in _tcp_states(b).items():
+            rules += [f"ct status {status} meta l4proto tcp {match} jump {name}_tcp_{state}" for match in conditions]
     if b.hairpinning is Hairpinning.EXTERNAL_SOURCE and b.filtering in (Filtering.ADF, Filtering.APDF):
         # The filter of the far end of a hairpin: its mapping must have contacted the external source.
         source = "ip saddr" if b.filtering is Filtering.ADF else "ip saddr . {p} sport"
@@ -289,6 +286,25 @@ def _lifetimes(b: NatBehaviour, ports: RouterPorts) -> Iterator[str]:
             if b.filtering is not Filtering.APDF
             else "",
         )
+
+
+def _tcp_states(b: NatBehaviour) -> dict[str, tuple[str, ...]]:
+    """When a segment leaves its connection in which state: tracking has just set its timer by that.
+
+    Flags alone do not tell: the last acknowledgement of a closed connection looks like any other.
+    """
+    if b.tcp_established_lifetime_s <= b.tcp_transitory_lifetime_s:
+        flags = "tcp flags & (fin | rst)"
+        return {
+            "established": (f"ct state established {flags} == 0",),
+            "transitory": ("ct state != established", f"ct state established {flags} != 0"),
+        }
+    longer = f"ct expiration > {b.tcp_transitory_lifetime_s}s"
+    shorter = f"ct expiration <= {b.tcp_transitory_lifetime_s}s"
+    return {
+        "established": (f"ct state established {longer}",),
+        "transitory": ("ct state != established", f"ct state established {shorter}"),
+    }
 
 
 def _one_session_per_pair(b: NatBehaviour, ports: RouterPorts, seed: int) -> Iterator[str]:

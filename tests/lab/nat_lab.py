@@ -26,7 +26,7 @@ from harness.errors import LabNotAsDeclared
 from harness.lab.network import Lab
 from harness.model.nat import Hairpinning, parse_nat
 from harness.model.topology import Topology
-from harness.nat import discovery
+from harness.nat import discovery, discovery_tcp
 from harness.nat.check import check_router, require_as_declared
 from harness.nat.egress import answers
 from harness.nat.field import Field
@@ -35,7 +35,7 @@ from harness.nat.observe import observe_behaviour
 from harness.nat.observers import Observers, Side
 from harness.nat.ports import RouterPorts, port_blocks
 from harness.nat.simulated import Endpoint, Packet, SimulatedNat
-from harness.nat.wire import Wire
+from harness.nat.wire import Wire, port_of
 from harness.sandbox.mounts import make_private
 from harness.sandbox.namespace import inside_network_of
 from harness.sandbox.unshare import sandbox_argv
@@ -67,6 +67,30 @@ def spoilt(ground: Ground, rules: list[str]) -> list[list[str]]:
         with Wire() as wire:
             found.append(list(differences(router.behaviour, observe_behaviour(ground.field(wire), random.Random(1)))))
     return found
+
+
+def after_the_last_ack(ground: Ground, idle_s: list[float]) -> list[bool]:
+    """Whether a stranger gets in by the mapping of a connection that both sides closed, after so many seconds each."""
+    alias = {"alias": "full-cone", "tcp_established_lifetime_s": 60, "tcp_transitory_lifetime_s": 1}
+    ground.router(parse_nat(alias), 1)
+    with Wire() as wire:
+        field = ground.field(wire)
+        place = field.inside[0]
+        calls = [discovery_tcp.connected(field, place, field.primary) for _ in idle_s]
+        doors = [discovery_tcp.listener(field, place, port_of(made.bound)) for made in calls]
+        external = [made.mapped for made in calls]
+        for to in external:
+            assert to is not None
+            wire.forget(field.responder.tcp[to])  # the inside reads the end, and closes as well
+        assert wire.pump(lambda: all(made.bound.fileno() < 0 for made in calls), 1.0)
+        assert len(doors) == len(idle_s)
+        attempts, begun = [], time.monotonic()
+        for idle, to in zip(idle_s, external, strict=True):
+            assert to is not None
+            wire.wait(begun + idle - time.monotonic())
+            attempts.append(discovery_tcp.call(field, field.strangers[0], to))
+        wire.pump(lambda: all(made.state != "waiting" for made in attempts), 0.3)
+        return [made.state == "open" for made in attempts]
 
 
 def events(ground: Ground) -> dict[str, Any]:
