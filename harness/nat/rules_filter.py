@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from harness.model.nat import Egress, Filtering, Hairpinning, NatBehaviour, PortMappingProtocol, Unsolicited
 from harness.nat.ports import RouterPorts
-from harness.nat.rules_nat import quoted
+from harness.nat.rules_words import quoted
 
 # Without these IPv6 has no neighbours (RFC 4890 section 4.4.1).
 _NEIGHBOUR_DISCOVERY = (
