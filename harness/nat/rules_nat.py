@@ -59,6 +59,7 @@ def _maps(b: NatBehaviour, ports: RouterPorts) -> Iterator[str]:
     for protocol in ("udp", "tcp"):
         key = f"ipv4_addr . inet_service{DESTINATION_TYPE[b.mapping]}"
         yield dynamic("map", f"out_{protocol}", key, "ipv4_addr . inet_service")
+        yield dynamic("set", f"fresh_{protocol}", "ipv4_addr . ipv4_addr . inet_service . inet_service")
     yield dynamic("map", "back", _ENDPOINT, "ipv4_addr . inet_service")
     if b.filtering is Filtering.ADF:
         yield dynamic("set", "contacted", f"{_ENDPOINT} . ipv4_addr")

@@ -58,7 +58,7 @@ def router_sysctls(behaviour: NatBehaviour) -> dict[str, str]:
         f"{conntrack}_udp_timeout": udp_s,
         f"{conntrack}_udp_timeout_stream": udp_s,
         f"{conntrack}_icmp_timeout": str(behaviour.icmp_lifetime_s),
-        f"{conntrack}_tcp_timeout_established": established_s,
+        **{f"{conntrack}_tcp_timeout_{state}": established_s for state in _ESTABLISHED_STATES},
         **{f"{conntrack}_tcp_timeout_{state}": transitory_s for state in _TRANSITORY_STATES},
     }
 
@@ -71,5 +71,6 @@ _TRANSITORY_STATES = (
     "last_ack",
     "time_wait",
     "close",
-    "unacknowledged",
 )
+# Of an established connection, whether or not its last data were acknowledged.
+_ESTABLISHED_STATES = ("established", "unacknowledged", "max_retrans")

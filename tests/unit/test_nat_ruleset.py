@@ -93,7 +93,7 @@ def test_a_router_that_forgets_empties_every_map_that_packets_fill() -> None:
     capped = parse_nat({"alias": "cgn", "filtering": "ADF", "session_cap": 5, "ipv6_filtering": "ADF"})
     found = list(filled_by_packets(render_ruleset(capped, PORTS, seed=1)))
     assert found == [
-        *(("ip", "nat_v4", name) for name in ("out_udp", "out_tcp", "back", "contacted")),
+        *(("ip", "nat_v4", name) for name in ("out_udp", "fresh_udp", "out_tcp", "fresh_tcp", "back", "contacted")),
         *(("inet", "filter_router", name) for name in ("sessions_v4", "sessions_v6", "open_v6")),
     ]
     assert list(filled_by_packets(render_ruleset(parse_nat("none"), PORTS, seed=1))) == []
