@@ -143,3 +143,33 @@ def test_an_invitation_works_once() -> None:
     assert world.path("a", "b") == "direct"
     assert refused(world, credentials.redeem(join_key, keys.public(second)), second)
     assert any("has been used by another key" in event for event in world.events)
+
+
+def test_a_member_cannot_send_with_anothers_address_and_that_is_logged_once() -> None:
+    world = World({"a": None, "b": None, "c": None})
+    world.start_all()
+    world.run(3.0)
+    assert set(world.paths()) == {"direct"}
+    forged = ip_packet(world.overlay_address("c"), world.overlay_address("a"), b"forged")
+    for _ in range(5):
+        world.nodes["b"].egress.packets([forged], world.now)
+        world._settle_node("b")
+        world.run(0.2)
+    assert world.received["a"] == []
+    assert sum("an address that is not its own" in event for event in world.events if " a: b " in event) == 1
+    world.send("b", "a", b"its own")
+    world.run(0.2)
+    assert world.received["a"][-1].endswith(b"its own")
+
+
+def test_a_revoked_node_is_refused_when_it_comes_back_and_that_is_logged() -> None:
+    world = World({"a": None, "b": None})
+    serial = credentials.verify(world.network.certificates["b"], world.authority, UNIX_S).serial
+    world.policy = credentials.sign_policy(
+        world.network.authority_private, version=2, rules=[{"from": "*", "to": "*"}], revoked=[serial]
+    )
+    world.start_server("s0")
+    world.start("a")
+    assert refused(world, world.network.certificates["b"])
+    assert any("s0: refused" in event for event in world.events)
+    assert not world.nodes["a"].peers.by_key

@@ -208,7 +208,10 @@ class Node:
             self._on_established(peer, link, path, now)
         inner = [payload for payload in result.payloads if payload[0] >> 4]
         if inner:
+            before = peer.foreign
             self.plane.packets_in(peer, inner, now)
+            if peer.foreign and not before:  # once: who sends many must not fill the log
+                self.outbox.events.append(f"{peer.name} sends with an address that is not its own; dropped")
         if len(inner) < len(result.payloads):
             for payload in result.payloads:
                 if not payload[0] >> 4:

@@ -55,6 +55,8 @@ class Peer:
         self.bulk = False
         """Whether it reads the bulk framing."""
         self.tx_bytes = self.rx_bytes = 0
+        self.foreign = 0
+        """Packets of it that had somebody else's source address."""
         self.direct_s: float | None = None
         """When a direct path was first in use."""
 
@@ -80,6 +82,7 @@ class Peer:
     def admits(self, packet: bytes, now: float) -> bool:
         """Whether an inner packet that came from this peer may go to the TUN device."""
         if not self.owns(packets.source_bytes(packet)):
+            self.foreign += 1
             return False
         access = self.access
         return access is None or access.open or access.inbound(packet, now)
@@ -97,6 +100,7 @@ class Peer:
             "rtt_ms": round(rtt_s * 1000, 3) if math.isfinite(rtt_s) else None,
             "tx_bytes": self.tx_bytes,
             "rx_bytes": self.rx_bytes,
+            "foreign_packets": self.foreign,
             "handshake_s_ago": round(now - self.session.established_s, 3) if self.session.current else None,
             "candidates": [
                 {
