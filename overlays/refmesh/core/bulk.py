@@ -24,20 +24,20 @@ from overlays.refmesh.core import offload
 from overlays.refmesh.core.keypair import REJECT_AFTER_MESSAGES, Keypair
 from overlays.refmesh.wire import messages
 
-_META = struct.Struct(">IBBH")
+META = struct.Struct(">IBBH")
 _OFFSET = struct.Struct(">I")
-_SHAPE = struct.Struct(">BBH")
-_LAST = 1 << 31
+SHAPE = struct.Struct(">BBH")
+LAST = 1 << 31
 _FOUR_ZEROS = bytes(4)
 _PSH_FIN = 0x09
-MIN_LEN = messages.TRANSPORT_HEADER_LEN + _META.size + 40 + messages.TAG_LEN
+MIN_LEN = messages.TRANSPORT_HEADER_LEN + META.size + 40 + messages.TAG_LEN
 
 
 class Rebuilt(NamedTuple):
     """A large packet for `writev`, and its header for those who check it."""
 
     header: bytes
-    buffers: list[bytes]
+    buffers: list[bytes | memoryview]
     length: int
 
 
@@ -57,14 +57,14 @@ def sealable(gso_type: int, start: int, packet: bytes | memoryview) -> int:
 
 def seal(keypair: Keypair, packet: memoryview, start: int, data: int, size: int) -> list[bytes]:
     """The chunks of a large packet: TCP begins at `start`, its data at `data`, a slice has `size` octets."""
-    encrypt, pack, index = keypair.bulk_encrypt, messages.TRANSPORT_HEAD.pack, keypair.remote_index
+    encrypt, pack, index = keypair.bulk[0].encrypt, messages.TRANSPORT_HEAD.pack, keypair.remote_index
     pack_offset, join = _OFFSET.pack, b"".join
-    same = _SHAPE.pack(data, start, size) + packet[:data]
+    same = SHAPE.pack(data, start, size) + packet[:data]
     counter, total = keypair.counter, len(packet)
     chunks = []
     for position in range(data, total, size):
         end = position + size
-        offset = position - data if end < total else position - data | _LAST
+        offset = position - data if end < total else position - data | LAST
         head = pack(messages.BULK, index, counter)
         counter += 1
         plain = join((pack_offset(offset), same, packet[position:end]))
@@ -75,7 +75,7 @@ def seal(keypair: Keypair, packet: memoryview, start: int, data: int, size: int)
 
 def unseal(keypair: Keypair, datagrams: Sequence[bytes | memoryview]) -> list[bytes]:
     """The contents of those chunks that authenticate and are fresh, in the order of arrival."""
-    decrypt, unpack = keypair.bulk_decrypt, messages.TRANSPORT_HEAD.unpack_from
+    decrypt, unpack = keypair.bulk[1].decrypt, messages.TRANSPORT_HEAD.unpack_from
     window = keypair.window
     plains = []
     counters = []
@@ -102,37 +102,50 @@ def rebuild(plains: Sequence[bytes]) -> Iterator[Rebuilt]:
     count, first = len(plains), 0
     while first < count:
         plain = plains[first]
-        mark, length, start, size = _META.unpack_from(plain)
-        data = _META.size + length
+        mark, length, start, size = META.unpack_from(plain)
+        data = META.size + length
         last = first + 1
         if start not in (20, 40) or not start + 20 <= length <= start + 60 or not 0 < len(plain) - data <= size:
             first = last
             continue
-        same, offset = plain[4:data], mark & ~_LAST
+        same, offset = plain[4:data], mark & ~LAST
         expected = offset
-        while last < count and not mark & _LAST:
+        while last < count and not mark & LAST:
             following = plains[last]
             expected += size
             mark = _OFFSET.unpack_from(following)[0]
-            if mark & ~_LAST != expected or following[4:data] != same or not 0 < len(following) - data <= size:
+            if mark & ~LAST != expected or following[4:data] != same or not 0 < len(following) - data <= size:
                 mark = 0
                 break
             last += 1
         slices = [chunk[data:] for chunk in plains[first:last]]
-        complete = bool(_OFFSET.unpack_from(plains[last - 1])[0] & _LAST)
-        rebuilt = _large(bytearray(same[4:]), slices, start=start, size=size, offset=offset, complete=complete)
+        complete = bool(_OFFSET.unpack_from(plains[last - 1])[0] & LAST)
+        rebuilt = large(
+            bytearray(same[4:]), slices, len(slices), start=start, size=size, offset=offset, complete=complete
+        )
         if rebuilt is not None:
             yield rebuilt
         first = last
 
 
-def _large(
-    head: bytearray, slices: list[bytes], *, start: int, size: int, offset: int, complete: bool
+def large(
+    head: bytearray,
+    content: Sequence[bytes | memoryview],
+    slices: int,
+    *,
+    start: int,
+    size: int,
+    offset: int,
+    complete: bool,
 ) -> Rebuilt | None:
+    """The large packet of `slices` consecutive slices of `size` octets from `offset` on; None when it makes no sense.
+
+    `head` is the header of all, TCP beginning at `start`; `complete`: the last slice is among them.
+    """
     v4 = start == 20
     if head[0] >> 4 != (4 if v4 else 6) or head[9 if v4 else 6] != offload.TCP or (v4 and head[0] != 0x45):
         return None
-    total = len(head) + sum(map(len, slices))
+    total = len(head) + sum(map(len, content))
     if total > offload.MAX_MERGED:
         return None
     if offset:
@@ -141,7 +154,7 @@ def _large(
     if not complete:
         head[start + 13] &= ~_PSH_FIN
     offload.prepare(head, start, total)
-    kind = (offload.GSO_TCPV4 if v4 else offload.GSO_TCPV6) if len(slices) > 1 else offload.GSO_NONE
+    kind = (offload.GSO_TCPV4 if v4 else offload.GSO_TCPV6) if slices > 1 else offload.GSO_NONE
     header = offload.HEADER.pack(offload.NEEDS_CSUM, kind, len(head), size if kind else 0, start, 16)
     own = bytes(head)
-    return Rebuilt(own, [header, own, *slices], total)
+    return Rebuilt(own, [header, own, *content], total)

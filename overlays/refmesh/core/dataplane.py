@@ -18,7 +18,7 @@ class DataPlane:
         self.routes = Routes()
         self.switch = Switch()
         self.to_tun: list[bytes] = []
-        self.large: list[list[bytes]] = []
+        self.large: list[list[bytes | memoryview]] = []
         """Large packets, each as buffers that begin with their virtio_net_hdr."""
         self._hub = hub
 
@@ -33,9 +33,13 @@ class DataPlane:
     def large_in(self, peer: Peer, plains: Sequence[bytes], now: float) -> None:
         """Opened chunks of a peer."""
         for rebuilt in bulk.rebuild(plains):
-            if self._admits(peer, rebuilt.header, now):
-                peer.rx_bytes += rebuilt.length
-                self.large.append(rebuilt.buffers)
+            self.rebuilt_in(peer, rebuilt, now)
+
+    def rebuilt_in(self, peer: Peer, rebuilt: bulk.Rebuilt, now: float) -> None:
+        """A large packet of a peer, rebuilt; all its segments have the header that the rules look at."""
+        if self._admits(peer, rebuilt.header, now):
+            peer.rx_bytes += rebuilt.length
+            self.large.append(rebuilt.buffers)
 
     def frame_in(self, peer: Peer, frame: bytes, now: float) -> None:
         """An Ethernet frame of a peer."""

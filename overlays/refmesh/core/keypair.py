@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import blake2s
 
 from cryptography.exceptions import InvalidTag
@@ -18,7 +18,6 @@ REKEY_AFTER_S = 120.0
 REJECT_AFTER_S = 180.0
 _PADS = [bytes(length) for length in range(16)]
 _FOUR_ZEROS = bytes(4)
-_Cipher = Callable[[bytes, bytes | memoryview, None], bytes]
 
 
 class Keypair:
@@ -30,6 +29,8 @@ class Keypair:
         "_encrypt",
         "born_s",
         "counter",
+        "decrypt_into",
+        "encrypt_into",
         "fresh_until_s",
         "initiator",
         "keys",
@@ -40,8 +41,9 @@ class Keypair:
 
     def __init__(self, keys: TransportKeys, now: float) -> None:
         self.keys = keys
-        self._encrypt = ChaCha20Poly1305(keys.send).encrypt
-        self._decrypt = ChaCha20Poly1305(keys.receive).decrypt
+        send, receive = ChaCha20Poly1305(keys.send), ChaCha20Poly1305(keys.receive)
+        self._encrypt, self._decrypt = send.encrypt, receive.decrypt
+        self.encrypt_into, self.decrypt_into = send.encrypt_into, receive.decrypt_into
         self.born_s = now
         self.counter = 0
         self.window = ReplayWindow()
@@ -50,24 +52,16 @@ class Keypair:
         self.remote_index = keys.remote_index
         self.fresh_until_s = now + (REKEY_AFTER_S if keys.initiator else REJECT_AFTER_S)
         """Until then it can be used without asking for new keys."""
-        self._bulk: tuple[_Cipher, _Cipher] | None = None
+        self._bulk: tuple[AESGCM, AESGCM] | None = None
 
     @property
-    def bulk_encrypt(self) -> _Cipher:
-        """Seals chunks of the bulk framing."""
-        return self._bulk_ciphers()[0]
-
-    @property
-    def bulk_decrypt(self) -> _Cipher:
-        """Opens chunks of the bulk framing."""
-        return self._bulk_ciphers()[1]
-
-    def _bulk_ciphers(self) -> tuple[_Cipher, _Cipher]:
+    def bulk(self) -> tuple[AESGCM, AESGCM]:
+        """What seals and what opens chunks of the bulk framing."""
         if self._bulk is None:
             send, receive = (
                 AESGCM(blake2s(b"refmesh bulk", key=key).digest()) for key in (self.keys.send, self.keys.receive)
             )
-            self._bulk = send.encrypt, receive.decrypt
+            self._bulk = send, receive
         return self._bulk
 
     def usable(self, now: float) -> bool:

@@ -7,6 +7,7 @@ import os
 
 from overlays.refmesh.core import bulk, offload, packets
 from overlays.refmesh.core.node import Node
+from overlays.refmesh.core.peer import Peer
 from overlays.refmesh.driver.sockets import NodeSockets
 from overlays.refmesh.driver.streams import NodeStreams
 from overlays.refmesh.driver.tun import MAX_READ, VNET_HEADER_LEN, Tun
@@ -56,26 +57,42 @@ class Datapath:
             if len(packet) < SMALL:
                 egress.packets((bytes(packet),), now)
             return
-        flags, gso_type, _, size, start, _ = offload.HEADER.unpack_from(data)
-        sealed = None
-        if gso_type:
-            if bulk.sealable(gso_type, start, packet) and size:
-                sealed = egress.seal_large(peer, packet, start, size, now)
-            if sealed is None:
-                sealed = egress.sealed(peer, offload.split(bytes(data[:VNET_HEADER_LEN]), bytes(packet)), now)
-        elif flags:
-            sealed = egress.sealed(peer, (offload.complete(bytes(data[:VNET_HEADER_LEN]), bytes(packet)),), now)
-        else:
-            sealed = egress.sealed(peer, (bytes(packet),), now)
-        if sealed is not None and peer.path is not None:
-            if peer.prefix:
-                sealed = [peer.prefix + message for message in sealed]
-            endpoint = peer.path.endpoint
-            sock = self.sockets.find(endpoint, peer.path.local)
+        if data[1] and self._outbound_large(peer, data, now):
+            return
+        packets_ = offload.split(bytes(data[:VNET_HEADER_LEN]), bytes(packet))
+        sealed = egress.sealed(peer, packets_, now) if packets_ else None
+        if sealed is not None:
+            self._send(peer, sealed, now)
+
+    def _outbound_large(self, peer: Peer, data: memoryview, now: float) -> bool:
+        """Sends a packet with a gso_type all at once, if that can be."""
+        _, gso_type, _, size, start, _ = offload.HEADER.unpack_from(data)
+        packet = data[VNET_HEADER_LEN:]
+        if not size or not bulk.sealable(gso_type, start, packet):
+            return False
+        run = self._node.egress.seal_rows(peer, packet, start, size, now)
+        if run is not None:
+            assert peer.path is not None
+            sock = self.sockets.find(peer.path.endpoint, peer.path.local)
             if sock is not None:
-                sock.send_run(sealed, endpoint)
-                if endpoint[0] == "tls":
-                    self._streams.used(endpoint[1], now)
+                sock.send_segmented(run.data, run.size, peer.path.endpoint)
+            return True
+        sealed = self._node.egress.seal_large(peer, packet, start, size, now)
+        if sealed is not None:
+            self._send(peer, sealed, now)
+        return sealed is not None
+
+    def _send(self, peer: Peer, sealed: list[bytes], now: float) -> None:
+        if peer.path is None:
+            return
+        if peer.prefix:
+            sealed = [peer.prefix + message for message in sealed]
+        endpoint = peer.path.endpoint
+        sock = self.sockets.find(endpoint, peer.path.local)
+        if sock is not None:
+            sock.send_run(sealed, endpoint)
+            if endpoint[0] == "tls":
+                self._streams.used(endpoint[1], now)
 
     def on_udp(self, sock: UdpSocket, local: int, now: float) -> None:
         """A socket is readable; `local` is its number."""
@@ -88,7 +105,7 @@ class Datapath:
             length = len(view)
             if size >= length:
                 node.receive(bytes(view), source, now, local)
-            else:
+            elif not node.receive_rows(view, size, source, now, local):
                 node.receive_run([view[i : i + size] for i in range(0, length, size)], source, now, local)
             if node.plane.to_tun or node.plane.large:
                 self.write_tun()
@@ -107,6 +124,6 @@ class Datapath:
             for frame in plane.to_tun:
                 self._tun.write((offload.PLAIN_HEADER, frame))
         else:
-            for buffers in offload.merge(plane.to_tun):
-                self._tun.write(buffers)
+            for merged in offload.merge(plane.to_tun):
+                self._tun.write(merged)
         plane.to_tun.clear()

@@ -136,6 +136,10 @@ class Stream:
             except OSError:
                 self.closed = True
 
+    def send_segmented(self, data: memoryview, size: int, endpoint: Endpoint | None = None) -> None:
+        """Sends `data` as datagrams of `size` octets, the last one perhaps shorter."""
+        self.send_run([bytes(data[i : i + size]) for i in range(0, len(data), size)], endpoint)
+
     def close(self) -> None:
         """Closes the connection."""
         self.closed = True

@@ -11,6 +11,7 @@ import socket
 import struct
 from collections.abc import Sequence
 
+from overlays.refmesh.driver.udp import MAX_SEND
 from overlays.refmesh.errors import MachineError
 
 VNET_HEADER_LEN = 10
@@ -21,6 +22,10 @@ _TUN_F_CSUM, _TUN_F_TSO4, _TUN_F_TSO6 = 0x01, 0x02, 0x04
 _SIOCSIFADDR, _SIOCSIFNETMASK, _SIOCGIFFLAGS, _SIOCSIFFLAGS = 0x8916, 0x891C, 0x8913, 0x8914
 _SIOCSIFMTU, _SIOCGIFINDEX, _SIOCSIFTXQLEN = 0x8922, 0x8933, 0x8943
 _IFF_UP, _IFF_RUNNING = 0x1, 0x40
+_NETLINK_HEAD, _LINK, _ATTRIBUTE = struct.Struct("=IHHII"), struct.Struct("=BxHiII"), struct.Struct("=HHI")
+_RTM_NEWLINK, _NLM_F_REQUEST, _IFLA_GSO_MAX_SEGS = 16, 1, 40
+_MAX_OVERHEAD = 56
+"""Octets that a packet grows by at most: relay header, message, bulk header or padding, tag."""
 _QUEUE_LEN = 1000
 
 
@@ -65,8 +70,20 @@ class Tun:
                 fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sh22x", name, flags))
                 index = struct.unpack_from("16si", fcntl.ioctl(control, _SIOCGIFINDEX, struct.pack("16s24x", name)))[1]
             self._add_ipv6(addresses, index)
+            self._limit_segments(index, MAX_SEND // (mtu + _MAX_OVERHEAD))
         except OSError as error:
             raise MachineError(f"cannot configure interface {self.name}: {error.strerror}; run as root") from None
+
+    @staticmethod
+    def _limit_segments(index: int, count: int) -> None:
+        """Has the kernel make no larger packets than one system call can send, so that none is cut in two."""
+        size = _NETLINK_HEAD.size + _LINK.size + _ATTRIBUTE.size
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as netlink:
+            netlink.send(
+                _NETLINK_HEAD.pack(size, _RTM_NEWLINK, _NLM_F_REQUEST, 1, 0)
+                + _LINK.pack(socket.AF_UNSPEC, 0, index, 0, 0)
+                + _ATTRIBUTE.pack(_ATTRIBUTE.size, _IFLA_GSO_MAX_SEGS, count)
+            )
 
     def _add_ipv6(self, addresses: Sequence[str], index: int) -> None:
         interfaces = [interface for interface in map(ipaddress.ip_interface, addresses) if interface.version == 6]
@@ -78,7 +95,7 @@ class Tun:
                 request = struct.pack("16sIi", interface.ip.packed, interface.network.prefixlen, index)
                 fcntl.ioctl(control, _SIOCSIFADDR, request)
 
-    def write(self, buffers: Sequence[bytes]) -> None:
+    def write(self, buffers: Sequence[bytes | memoryview]) -> None:
         """Gives the kernel one packet, its virtio_net_hdr first; one that the kernel does not like is lost."""
         try:
             os.writev(self.fd, buffers)

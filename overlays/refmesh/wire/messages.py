@@ -32,6 +32,8 @@ RESPONSE_HEAD = struct.Struct("<III")
 """type, sender index, receiver index; then ephemeral 32, nothing 0+16, mac1 16, mac2 16."""
 COOKIE_HEAD = struct.Struct("<II24s")
 """type, receiver index, nonce; then the cookie 16+16."""
+INDEXED_HEAD = struct.Struct("<II")
+"""type, receiver index: the beginning of a transport message."""
 TRANSPORT_HEAD = struct.Struct("<IIQ")
 """type, receiver index, counter; then the padded packet and its tag."""
 RELAY_HEAD = struct.Struct("<II")
