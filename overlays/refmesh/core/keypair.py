@@ -25,11 +25,11 @@ class Keypair:
 
     __slots__ = (
         "_bulk",
-        "_decrypt",
-        "_encrypt",
         "born_s",
         "counter",
+        "decrypt",
         "decrypt_into",
+        "encrypt",
         "encrypt_into",
         "fresh_until_s",
         "initiator",
@@ -42,7 +42,7 @@ class Keypair:
     def __init__(self, keys: TransportKeys, now: float) -> None:
         self.keys = keys
         send, receive = ChaCha20Poly1305(keys.send), ChaCha20Poly1305(keys.receive)
-        self._encrypt, self._decrypt = send.encrypt, receive.decrypt
+        self.encrypt, self.decrypt = send.encrypt, receive.decrypt
         self.encrypt_into, self.decrypt_into = send.encrypt_into, receive.decrypt_into
         self.born_s = now
         self.counter = 0
@@ -80,7 +80,7 @@ class Keypair:
         """A transport message for each payload, padded with zeros to a multiple of 16 bytes."""
         counter = self.counter
         self.counter = counter + len(payloads)
-        encrypt, pack, index = self._encrypt, messages.TRANSPORT_HEAD.pack, self.remote_index
+        encrypt, pack, index = self.encrypt, messages.TRANSPORT_HEAD.pack, self.remote_index
         sealed = []
         for payload in payloads:
             head = pack(messages.TRANSPORT, index, counter)
@@ -90,20 +90,20 @@ class Keypair:
             sealed.append(head + encrypt(_FOUR_ZEROS + head[8:], plain, None))
         return sealed
 
+    def open(self, datagram: bytes | memoryview) -> bytes | None:
+        """The payload of a message, with its padding; None when it does not authenticate or is not fresh."""
+        if len(datagram) < messages.TRANSPORT_MIN_LEN:
+            return None
+        counter = messages.TRANSPORT_HEAD.unpack_from(datagram)[2]
+        if counter >= REJECT_AFTER_MESSAGES or not self.window.fresh(counter):
+            return None
+        try:
+            payload = self.decrypt(_FOUR_ZEROS + datagram[8:16], datagram[16:], None)
+        except InvalidTag:
+            return None
+        self.window.accept(counter)
+        return payload
+
     def open_many(self, datagrams: Iterable[bytes | memoryview]) -> list[bytes]:
-        """The payloads, with their padding, of those messages that authenticate and are fresh; drops the others."""
-        decrypt, unpack, window = self._decrypt, messages.TRANSPORT_HEAD.unpack_from, self.window
-        payloads = []
-        for datagram in datagrams:
-            if len(datagram) < messages.TRANSPORT_MIN_LEN:
-                continue
-            counter = unpack(datagram)[2]
-            if counter >= REJECT_AFTER_MESSAGES or not window.fresh(counter):
-                continue
-            try:
-                payload = decrypt(_FOUR_ZEROS + datagram[8:16], datagram[16:], None)
-            except InvalidTag:
-                continue
-            window.accept(counter)
-            payloads.append(payload)
-        return payloads
+        """The payloads of those messages that authenticate and are fresh; drops the others."""
+        return [payload for payload in map(self.open, datagrams) if payload is not None]

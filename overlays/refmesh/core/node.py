@@ -24,6 +24,7 @@ from overlays.refmesh.core.directory import Directory
 from overlays.refmesh.core.egress import Egress
 from overlays.refmesh.core.holes import Holes
 from overlays.refmesh.core.igd import Request
+from overlays.refmesh.core.lane import IPV4, Inlet
 from overlays.refmesh.core.lifetime import Lifetime
 from overlays.refmesh.core.mappings import Mappings
 from overlays.refmesh.core.outbox import Outbox
@@ -53,6 +54,7 @@ class Node:
         self.lifetime = Lifetime()
         self.local: list[tuple[str, str, int]] = []
         """Candidates of this machine as (kind, host, port); set them with `network_changed`."""
+        self._inlets: dict[bytes, Inlet] = {}
         self._flags = control.READS_BULK if config.framing == "auto" and config.layer == "l3" else 0
         self.puncher = Puncher(rng, outbox.send_fresh, lambda peer: tunnel.static.public < peer.session.remote)
         self.peers = Peers(
@@ -127,6 +129,8 @@ class Node:
 
     def receive(self, datagram: bytes, source: Endpoint, now: float, local: int = 0) -> None:
         """Takes one datagram from a socket, by its number, or from a stream."""
+        if self._receive_packet(datagram, source, now, local):
+            return
         path = Path(source, 0, local)
         if messages.message_type(datagram) == messages.RELAY:
             if len(datagram) <= messages.RELAY_HEAD.size or self.servers.at(source) is None:
@@ -148,6 +152,42 @@ class Node:
             self.outbox.send(path, result)
         elif result is not None:
             self._on_input(result, path, now)
+
+    def _receive_packet(self, datagram: bytes, source: Endpoint, now: float, local: int) -> bool:
+        """Takes an IP packet of a peer with which all is well, as nearly all datagrams are; False: what else it may be.
+
+        It does what `_on_input` does, without the questions that the answer to is known then.
+        """
+        if messages.message_type(datagram) != messages.TRANSPORT or len(datagram) < messages.TRANSPORT_MIN_LEN:
+            return False
+        index = datagram[4:8]
+        inlet = self._inlets.get(index)
+        if inlet is not None:
+            packet = inlet.open(datagram, now) if inlet.right(now) else None
+            if packet is not None:
+                self.plane.to_tun.append(packet)
+                return True
+            self._inlets.clear()
+        return self._receive_message(datagram, index, source, now, local)
+
+    def _receive_message(self, datagram: bytes, index: bytes, source: Endpoint, now: float, local: int) -> bool:
+        session, keypair = self.tunnel.keypair_of(datagram) or (None, None)
+        if session is None or keypair is None or keypair is not session.current or not keypair.usable(now):
+            return False
+        peer = self.peers.by_key.get(session.remote)
+        if peer is None or peer.finder is None or peer.path is None:
+            return False
+        payload = keypair.open(datagram)
+        if payload and payload[0] >> 4:
+            session.received(keypair, True, now)
+            if session.attempt_due_s <= now:
+                self.outbox.due(peer, now)
+            self.plane.packets_in(peer, (payload,), now)
+            if payload[0] == IPV4 and Inlet.possible(peer):
+                self._inlets[index] = Inlet(peer, keypair, self.plane.routes)
+        elif payload is not None:
+            self._on_input(self.tunnel.accepted(session, keypair, [payload], now), Path(source, 0, local), now)
+        return True
 
     def receive_rows(self, data: memoryview, size: int, source: Endpoint, now: float, local: int = 0) -> bool:
         """Takes datagrams of `size` octets each, the last one perhaps shorter, that came in one read from one source.
@@ -177,6 +217,8 @@ class Node:
             self._on_input(self.tunnel.accepted(session, keypair, opened.payloads(), now), path, now)
             return True
         session.received(keypair, True, now)
+        if session.attempt_due_s <= now:
+            self.outbox.due(peer, now)
         self._heard(peer, None, path, now)
         if rebuilt is not None:
             self.plane.rebuilt_in(peer, rebuilt, now)

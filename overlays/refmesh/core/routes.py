@@ -11,12 +11,15 @@ class Routes:
     """From inner destination to peer."""
 
     def __init__(self) -> None:
+        self.version = 0
+        """Grows with each change."""
         self._hosts: dict[bytes, Peer] = {}
         self._owners: dict[bytes, Peer] = {}
         self._wide: list[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, Peer]] = []
 
     def assign(self, owner: Peer, via: Peer) -> None:
         """The addresses of `owner` are reached through `via`: itself, or the server of a hub."""
+        self.version += 1
         for packed in owner.sources:
             self._hosts[packed] = via
             self._owners[packed] = owner
@@ -26,6 +29,7 @@ class Routes:
 
     def remove(self, owner: Peer) -> None:
         """Forgets the addresses of a peer."""
+        self.version += 1
         for packed in [packed for packed, peer in self._owners.items() if peer is owner]:
             del self._hosts[packed], self._owners[packed]
         self._wide = [(network, peer) for network, peer in self._wide if peer is not owner]

@@ -6,8 +6,10 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
+
+from overlays.refmesh.driver.eagerness import Eagerness
 
 MAX_WAIT_S = 60.0
 
@@ -52,12 +54,25 @@ class Loop:
         """Ends `run` after the present round."""
         self._running = False
 
-    def run(self, deadline: Callable[[], float], after: Callable[[float], None]) -> None:
-        """Waits for descriptors until `deadline()`, calls their handlers, then `after(now)`; over and over."""
+    def run(
+        self, deadline: Callable[[], float], after: Callable[[float], None], eagerness: Eagerness | None = None
+    ) -> None:
+        """Waits for descriptors until `deadline()`, calls their handlers, then `after(now)`; over and over.
+
+        While `eagerness` says so, waiting is done awake.
+        """
         poll, handlers, clock = self._epoll.poll, self._handlers, time.monotonic
         while self._running:
-            wait_s = deadline() - clock()
-            for fd, _ in poll(0 if wait_s <= 0 else min(wait_s, MAX_WAIT_S)):
+            ready: Sequence[tuple[int, int]] = ()
+            if eagerness is not None and eagerness.until_s:
+                until_s = min(eagerness.until_s, deadline())
+                while not ready and clock() < until_s:
+                    ready = poll(0)
+                eagerness.ended(answered=bool(ready))
+            if not ready:
+                wait_s = deadline() - clock()
+                ready = poll(0 if wait_s <= 0 else min(wait_s, MAX_WAIT_S))
+            for fd, _ in ready:
                 handler = handlers.get(fd)
                 if handler is not None:
                     handler(clock())
