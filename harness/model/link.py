@@ -5,12 +5,12 @@ This module is the front door of the link model: profile, presets and parsing ar
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
+from harness.model.document import did_you_mean
 from harness.model.link_presets import PRESETS, LinkPreset
 from harness.model.link_profile import Direction, GilbertElliottLoss, Jitter, LinkProfile, Queue
 
@@ -84,7 +84,7 @@ def parse_link(spec: str | Mapping[str, object] | LinkProfile) -> LinkProfile:
 
 def _preset(name: str) -> LinkProfile:
     if name not in PRESETS:
-        raise LinkSpecError("", f"no link preset {name!r}{_guess(name, PRESETS)}; known: {', '.join(PRESETS)}")
+        raise LinkSpecError("", f"no link preset {name!r}{did_you_mean(name, PRESETS)}; known: {', '.join(PRESETS)}")
     return PRESETS[name].profile
 
 
@@ -115,9 +115,4 @@ def _validated(data: Mapping[str, Any], outside: frozenset[str]) -> LinkProfile:
 
 
 def _unknown(key: str, known: Iterable[str]) -> str:
-    return f"unknown key {key!r}{_guess(key, known)}"
-
-
-def _guess(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f", did you mean {close[0]!r}?" if close else ""
+    return f"unknown key {key!r}{did_you_mean(key, known)}"

@@ -5,7 +5,7 @@ A behaviour is a claim. `harness/nat` renders it to a ruleset and proves it by m
 
 from __future__ import annotations
 
-import difflib
+from collections.abc import Iterable
 from collections.abc import Mapping as Dict
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -13,6 +13,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from harness.model.document import did_you_mean
 from harness.model.nat_words import (
     Egress,
     Filtering,
@@ -329,7 +330,7 @@ def parse_nat(spec: str | Dict[str, object] | NatBehaviour) -> NatBehaviour:
         base = _alias_named(str(axes.pop("alias"))).behaviour.model_dump(exclude_defaults=True)
     for name in axes:
         if name not in NatBehaviour.model_fields:
-            raise ValueError(f"unknown NAT axis {name!r}{_did_you_mean(str(name), NatBehaviour.model_fields)}")
+            raise ValueError(f"unknown NAT axis {name!r}{_hint(str(name), NatBehaviour.model_fields)}")
     try:
         return NatBehaviour.model_validate(base | axes)
     except ValidationError as error:
@@ -339,13 +340,12 @@ def parse_nat(spec: str | Dict[str, object] | NatBehaviour) -> NatBehaviour:
 
 def _alias_named(name: str) -> NatAlias:
     if name not in ALIASES:
-        raise ValueError(f"unknown NAT {name!r}{_did_you_mean(name, ALIASES)}")
+        raise ValueError(f"unknown NAT {name!r}{_hint(name, ALIASES)}")
     return ALIASES[name]
 
 
-def _did_you_mean(word: str, known: Dict[str, object] | Dict[str, NatAlias]) -> str:
-    near = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
+def _hint(word: str, known: Iterable[str]) -> str:
+    return did_you_mean(word, known) or f"; known: {', '.join(known)}"
 
 
 def _one_line(place: tuple[int | str, ...], text: str, value: object) -> str:

@@ -32,9 +32,9 @@ def test_short_and_long_words_mean_the_same() -> None:
 @pytest.mark.parametrize(
     ("spec", "text"),
     [
-        ("symetric", "did you mean 'symmetric'"),
-        ({"filtring": "EIF"}, "did you mean 'filtering'"),
-        ({"alias": "full-con"}, "did you mean 'full-cone'"),
+        ("symetric", "(did you mean symmetric?)"),
+        ({"filtring": "EIF"}, "(did you mean filtering?)"),
+        ({"alias": "full-con"}, "(did you mean full-cone?)"),
         ({"mapping": "XIM"}, "not 'XIM'"),
         ({"udp_lifetime_s": 0}, "udp_lifetime_s"),
         ({"port_allocation": "preserving", "port_step": 2}, "cannot follow a sequence"),

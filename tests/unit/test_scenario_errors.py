@@ -45,7 +45,7 @@ def test_a_good_scenario_expands(tmp_path: Path) -> None:
             ("nat_a: [full", "nat_c: [full"),
             "4: matrix.nat_c: topology two-sites has no parameter nat_c (did you mean nat_b?)",
         ),
-        (("symmetric", "symetric"), "4: matrix.nat_a[1]: unknown NAT 'symetric'; did you mean 'symmetric'?"),
+        (("symmetric", "symetric"), "4: matrix.nat_a[1]: unknown NAT 'symetric' (did you mean symmetric?)"),
         (
             ("symmetric", "{port_allocation: preserving, port_step: 2}"),
             "4: matrix.nat_a[1]: port_step is for sequential allocation; preserving ports cannot follow a sequence too",
