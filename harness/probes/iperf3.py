@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import OverlayError
@@ -14,35 +15,64 @@ from harness.probes.measurement import Target
 PORT = 5201
 # Beyond its own time: connecting, the omitted seconds' tail, the exchange of figures.
 _SLACK_S = 15.0
+_LISTENING_S = 5.0
+
+
+@dataclass
+class Server:
+    """An iperf3 server, which serves one client after the other.
+
+    Between two it closes its socket and opens another: who connects to the first one is reset.
+    """
+
+    node: str
+    daemon: Daemon
+    _clients: int = 0
+
+    @property
+    def tail(self) -> str:
+        """The end of what it said."""
+        return self.daemon.tail.strip()
+
+    def wait_until_listening(self) -> None:
+        """Returns when it takes the next client; to be called once before each.
+
+        Raises:
+            OverlayError: it did not start, or never came back from the last client.
+        """
+        self._clients += 1
+        # Each repetition ends where the next begins, so that a log with one too few is not searched in all divisions.
+        times = rf"(?s)(?:Server listening(?:(?!Server listening).)*){{{self._clients}}}"
+        if not self.daemon.wait_for_line(times, _LISTENING_S):
+            raise OverlayError(f"iperf3's server on {self.node} takes no client: {self.tail}")
 
 
 @contextlib.contextmanager
-def server_of(target: Target, name: str = "iperf3-server") -> Iterator[Daemon]:
-    """An iperf3 server at `dst`, gone afterwards.
-
-    Raises:
-        OverlayError: it did not start.
-    """
+def server_of(target: Target, name: str = "iperf3-server") -> Iterator[Server]:
+    """An iperf3 server at `dst`, gone afterwards."""
     argv = ["iperf3", "-s", "-B", str(target.dst_address), "-p", str(PORT), "--forceflush"]
     log = target.evidence(f"{name}.log")
-    server = Daemon(target.lab.nodes[target.dst], argv, log=log, cwd=target.folder, env={})
+    daemon = Daemon(target.lab.nodes[target.dst], argv, log=log, cwd=target.folder, env={})
     try:
-        if not server.wait_for_line("Server listening", 5.0):
-            raise OverlayError(f"iperf3's server did not start on {target.dst}: {server.tail.strip()}")
-        yield server
+        yield Server(target.dst, daemon)
     finally:
-        server.stop()
+        daemon.stop()
 
 
-def client_of(target: Target, arguments: Sequence[str], evidence: str) -> Daemon:
-    """A client at `src`, started; what it says goes to the evidence of that name."""
+def client_of(target: Target, server: Server, arguments: Sequence[str], evidence: str) -> Daemon:
+    """A client at `src`, started; what it says goes to the evidence of that name.
+
+    Raises:
+        OverlayError: the server takes none.
+    """
+    server.wait_until_listening()
     argv = ["iperf3", "-c", str(target.dst_address), "-p", str(PORT), "--connect-timeout", "3000", *arguments]
     node = target.lab.nodes[target.src]
     return Daemon(node, argv, log=target.evidence(evidence), cwd=target.folder, env={})
 
 
 def result_of(
-    target: Target, server: Daemon, arguments: Sequence[str], seconds: float, evidence: str
+    target: Target, server: Server, arguments: Sequence[str], seconds: float, evidence: str
 ) -> dict[str, Any]:
     """Run a client to its end; its JSON.
 
@@ -52,14 +82,14 @@ def result_of(
     Raises:
         OverlayError: it could not connect or was cut off.
     """
-    client = client_of(target, ["-J", *arguments], evidence)
+    client = client_of(target, server, ["-J", *arguments], evidence)
     status = client.wait(seconds + _SLACK_S)
     client.stop()
     what = f"iperf3 {target.src} to {target.dst_address}"
     try:
         result: dict[str, Any] = json.loads(client.text)
     except ValueError:
-        raise OverlayError(f"{what}: {client.text.strip()[-500:] or server.tail.strip()}") from None
+        raise OverlayError(f"{what}: {client.text.strip()[-500:] or server.tail}") from None
     if status != 0:
-        raise OverlayError(f"{what}: {result.get('error') or server.tail.strip()}")
+        raise OverlayError(f"{what}: {result.get('error') or server.tail}")
     return result

@@ -29,7 +29,7 @@ def sample_under_load(target: Target, probe: LoadedLatencyProbe) -> list[Sample]
     seconds = int(probe.duration_s) + _RAMP_S + 10
     arguments = ["--bidir", "-t", str(seconds), "-P", str(probe.streams), "-i", str(_RAMP_S), "--forceflush"]
     with server_of(target, "iperf3-load-server") as server:
-        load = client_of(target, arguments, "iperf3-load.log")
+        load = client_of(target, server, arguments, "iperf3-load.log")
         try:
             if not load.wait_for_line(r"bits/sec", _RAMP_S + 10.0):
                 raise OverlayError(f"iperf3 {target.src} to {target.dst_address}: {load.tail.strip() or server.tail}")

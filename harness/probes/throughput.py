@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import OverlayError
-from harness.lab.process import Daemon
 from harness.model.probes import ThroughputProbe
-from harness.probes.iperf3 import result_of, server_of
+from harness.probes.iperf3 import Server, result_of, server_of
 from harness.probes.measurement import Measurement, Target
 
 
@@ -37,7 +36,7 @@ def measure_throughput(target: Target, probe: ThroughputProbe) -> Throughput:
         return Throughput(forward, backward, both)
 
 
-def _run(target: Target, probe: ThroughputProbe, server: Daemon, way: str) -> dict[str, Any]:
+def _run(target: Target, probe: ThroughputProbe, server: Server, way: str) -> dict[str, Any]:
     flag = {"forward": [], "backward": ["-R"], "both": ["--bidir"]}[way]
     arguments = ["-t", str(probe.duration_s), "-O", str(probe.omit_s), "-P", str(probe.streams), *flag]
     return result_of(target, server, arguments, probe.duration_s + probe.omit_s, f"iperf3-{way}.json")

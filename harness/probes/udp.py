@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import OverlayError
-from harness.lab.process import Daemon
 from harness.model.probes import UdpProbe
-from harness.probes.iperf3 import result_of, server_of
+from harness.probes.iperf3 import Server, result_of, server_of
 from harness.probes.measurement import Measurement, Target
 
 # A dozen tries halve the interval more often than any resolution needs; what flaps for longer has no such rate.
@@ -83,7 +82,7 @@ class _Way:
 
     target: Target
     probe: UdpProbe
-    server: Daemon
+    server: Server
     flags: tuple[str, ...]
     evidence: str
 

@@ -1,0 +1,41 @@
+"""When iperf3's server takes the next client."""
+
+from __future__ import annotations
+
+import re
+from typing import cast
+
+import pytest
+
+from harness.errors import OverlayError
+from harness.lab.process import Daemon
+from harness.probes.iperf3 import Server
+
+LISTENING = "-----\nServer listening on 5201 (test #1)\n-----\n"
+SERVED = "Accepted connection from 10.0.0.1, port 1\n[  7]   0.00-1.00   sec  4.01 MBytes  33.6 Mbits/sec\n"
+
+
+class _Log:
+    """A daemon that has said all that it will say."""
+
+    text = ""
+
+    @property
+    def tail(self) -> str:
+        return self.text
+
+    def wait_for_line(self, pattern: str, timeout_s: float) -> bool:
+        del timeout_s
+        return re.search(pattern, self.text) is not None
+
+
+def test_the_next_client_waits_until_the_server_listens_again() -> None:
+    log = _Log()
+    server = Server("b", cast("Daemon", log))
+    log.text = LISTENING
+    server.wait_until_listening()
+    log.text += SERVED
+    with pytest.raises(OverlayError, match=r"(?s)iperf3's server on b takes no client: .*Mbits/sec$"):
+        Server("b", cast("Daemon", log), _clients=1).wait_until_listening()
+    log.text += LISTENING
+    server.wait_until_listening()
