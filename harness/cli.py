@@ -10,6 +10,7 @@ import os
 import sys
 
 import click
+from click.shell_completion import CompletionItem
 
 from harness.errors import EXIT_HARNESS, OverlaybenchError, ScenarioError
 from harness.overlay.search_path import search_path
@@ -50,6 +51,11 @@ class _LazyGroup(click.Group):
         module, _, attribute = _COMMANDS[cmd_name].partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Names from the table: click's own would load every command to ask whether it is hidden."""
+        named = [CompletionItem(name, help=text) for name, text in _HELP.items() if name.startswith(incomplete)]
+        return named + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):

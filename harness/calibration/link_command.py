@@ -13,11 +13,17 @@ import click
 from harness.calibration.link_calibrate import available_backends, calibrate
 from harness.calibration.link_cases import CASES, cases_matching
 from harness.calibration.link_judge import Finding
+from harness.commands.arguments import examples
 from harness.errors import EXIT_EXPECTATION, EXIT_INPUT
 from harness.link.choose import netem_missing
 
+_EPILOG = examples(
+    "overlaybench calibrate link",
+    "overlaybench calibrate link --only loss --backend userlink --json",
+)
 
-@click.command("link")
+
+@click.command("link", epilog=_EPILOG)
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON on stdout.")
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Cases side by side.")
 @click.option("--only", multiple=True, metavar="TEXT", help="Only cases whose name contains TEXT; may be repeated.")

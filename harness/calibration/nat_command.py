@@ -11,10 +11,16 @@ import time
 import click
 
 from harness.calibration.nat_calibrate import calibrate_nat, select_cases
+from harness.commands.arguments import examples
 from harness.errors import EXIT_EXPECTATION
 
+_EPILOG = examples(
+    "overlaybench calibrate nat",
+    "overlaybench calibrate nat --only 'port-*' --json",
+)
 
-@click.command("nat")
+
+@click.command("nat", epilog=_EPILOG)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document to stdout instead of a table.")
 @click.option("--jobs", type=click.IntRange(1, 64), default=2 * (os.cpu_count() or 1), show_default=True)
 @click.option("--only", multiple=True, metavar="PATTERN", help="Aliases or case names, `*` stands for anything.")

@@ -6,15 +6,21 @@ from pathlib import Path
 
 import click
 
+from harness.commands.arguments import Bundled, examples
 from harness.errors import Problem, ScenarioError
-from harness.load import load_topology
+from harness.load import SCENARIOS, load_topology
 from harness.model.document import parse
 from harness.model.template import render
 from harness.run import plan_trials
 
+_EPILOG = examples(
+    "overlaybench check mine.yaml",
+    "overlaybench check scenarios/*.yaml topologies/*.yaml",
+)
 
-@click.command("check")
-@click.argument("files", nargs=-1, required=True)
+
+@click.command("check", epilog=_EPILOG)
+@click.argument("files", nargs=-1, required=True, type=Bundled(SCENARIOS))
 def check_command(files: tuple[str, ...]) -> None:
     """Check scenario and topology FILEs; prints FILE:LINE: field: what is wrong, one line each."""
     problems: list[Problem] = []

@@ -7,11 +7,17 @@ import json
 import click
 from rich.console import Console
 
+from harness.commands.arguments import examples
 from harness.doctor import examine
 from harness.errors import EXIT_MACHINE
 
+_EPILOG = examples(
+    "overlaybench doctor",
+    "overlaybench doctor --json | jq .",
+)
 
-@click.command("doctor")
+
+@click.command("doctor", epilog=_EPILOG)
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 @click.pass_context
 def doctor_command(ctx: click.Context, as_json: bool) -> None:

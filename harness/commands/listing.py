@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from harness.commands.arguments import examples
 from harness.load import SCENARIOS, TOPOLOGIES, bundled, load_topology
 from harness.model.document import parse
 from harness.model.link import PRESETS
@@ -91,7 +92,13 @@ _LISTS: dict[str, Callable[[], Rows]] = {
 }
 
 
-@click.command("list")
+_EPILOG = examples(
+    "overlaybench list scenarios",
+    "overlaybench list nats --json | jq .",
+)
+
+
+@click.command("list", epilog=_EPILOG)
 @click.argument("what", type=click.Choice(list(_LISTS)))
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def list_command(what: str, as_json: bool) -> None:

@@ -8,8 +8,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from harness.commands.arguments import only_option, pairs
+from harness.commands.arguments import Bundled, examples, only_option, pairs
 from harness.errors import Problem, ScenarioError
+from harness.load import SCENARIOS
 from harness.messages import Job
 from harness.model.document import did_you_mean
 from harness.model.trial import Trial
@@ -18,9 +19,15 @@ from harness.overlay.contract import Overlay
 from harness.run import plan_trials
 from harness.wiring import router_ports
 
+_EPILOG = examples(
+    "overlaybench plan demo",
+    "overlaybench plan demo --only overlay=nebula",
+    "overlaybench plan smoke --trial refmesh_mesh_r1",
+)
 
-@click.command("plan")
-@click.argument("scenario")
+
+@click.command("plan", epilog=_EPILOG)
+@click.argument("scenario", type=Bundled(SCENARIOS))
 @click.option("--trial", "trial_id", metavar="ID", help="Everything that would be rendered for this trial.")
 @only_option
 @click.option("--json", "as_json", is_flag=True, help="For machines.")

@@ -7,12 +7,19 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from harness.commands.arguments import only_option, pairs
+from harness.commands.arguments import Bundled, examples, only_option, pairs
+from harness.load import SCENARIOS
 from harness.run import RunOptions, run_scenario
 
+_EPILOG = examples(
+    "overlaybench run smoke",
+    "overlaybench run demo --only overlay=refmesh --only mode=mesh --repeat 5",
+    "overlaybench run demo --out runs/mine --resume",
+)
 
-@click.command("run")
-@click.argument("scenario")
+
+@click.command("run", epilog=_EPILOG)
+@click.argument("scenario", type=Bundled(SCENARIOS))
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Result folder; default runs/NAME-TIME.")
 @click.option("--jobs", type=click.IntRange(1, 1000), help="Trials side by side while they wait; default 4 a core.")
 @click.option("--repeat", type=click.IntRange(1, 10_000), help="Repeats of every cell, instead of the scenario's.")
@@ -30,13 +37,7 @@ def run_command(  # noqa: PLR0917  # click passes them by name
     seed: int | None,
     resume: bool,
 ) -> None:
-    """Run SCENARIO (a path or a bundled name) and report.
-
-    \b
-    overlaybench run smoke
-    overlaybench run demo --only overlay=refmesh --only mode=mesh --repeat 5
-    overlaybench run demo --out runs/mine --resume
-    """
+    """Run SCENARIO (a path or a bundled name) and report."""
     if resume and out is None:
         raise click.UsageError("--resume needs --out DIR: the folder to go on with")
     options = RunOptions(scenario, out, jobs, repeat, seed, pairs(only, "--only"), resume)

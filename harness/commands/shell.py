@@ -9,14 +9,20 @@ from pathlib import Path
 import click
 import yaml
 
+from harness.commands.arguments import Bundled, examples
 from harness.errors import LabError, Problem, ScenarioError
-from harness.load import load_topology
+from harness.load import TOPOLOGIES, load_topology
 from harness.mininet_class import MininetSource
 from harness.sandbox.unshare import sandbox_argv, why_no_user_namespaces
 
+_EPILOG = examples(
+    "overlaybench shell two-sites --set nat_a=symmetric",
+    "overlaybench shell cgnat --commands what-to-do.mn",
+)
 
-@click.command("shell")
-@click.argument("topology")
+
+@click.command("shell", epilog=_EPILOG)
+@click.argument("topology", type=Bundled(TOPOLOGIES))
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A parameter of the topology.")
 @click.option(
     "--commands",

@@ -7,13 +7,19 @@ import time
 
 import click
 
+from harness.commands.arguments import examples
 from harness.errors import EXIT_INPUT, OverlaybenchError
 from harness.model.document import did_you_mean
 from harness.overlay import install
 from harness.overlay.registry import load_overlay, overlay_names
 
+_EPILOG = examples(
+    "overlaybench install nebula openvpn",
+    "overlaybench install tailscale",
+)
 
-@click.command("install")
+
+@click.command("install", epilog=_EPILOG)
 @click.argument("overlays", nargs=-1, required=True, metavar="OVERLAY...")
 def install_command(overlays: tuple[str, ...]) -> None:
     """Get the software of OVERLAY: Debian packages, or a pinned build into the user's cache folder."""
