@@ -14,8 +14,13 @@ Column = tuple[str, Callable[[pd.DataFrame], str]]
 
 def all_tables(trials: pd.DataFrame) -> list[TextTable]:
     """Every table that these trials fill, the overview first."""
+    paths = path_matrix(trials)
     rare = (load_table(trials), size_table(trials), overhead_table(trials))
-    return [overview(trials), path_matrix(trials), *(table for table in rare if table is not None)]
+    return [
+        overview(trials),
+        *([paths] if len(paths.header) > 1 else []),  # the underlay alone has no column there
+        *(table for table in rare if table is not None),
+    ]
 
 
 def load_table(trials: pd.DataFrame) -> TextTable | None:

@@ -6,10 +6,12 @@ import sys
 from pathlib import Path
 
 import matplotlib as mpl
+import pandas as pd
 import pytest
 from result_samples import Maker
 
 from harness.results.frame import ARROW_SCHEMA
+from harness.results.loading import load
 from harness.results.metrics import reference_table
 from harness.results.store import RunFolder
 from harness.results.summary import COLUMNS
@@ -50,6 +52,18 @@ def test_the_programs_of_the_analysis_page_run(tmp_path: Path, monkeypatch: pyte
     samples = names["run"].rtt_samples  # type: ignore[attr-defined]
     assert samples["sent_s"].min() == 0
     assert samples["rtt_ms"].isna().sum() == 72
+
+
+def test_every_published_run_loads_as_it_is() -> None:
+    """The folders under results/ that are in the repository: complete, small, and without this machine's paths."""
+    folders = [path.parent for path in (ROOT / "results").glob("*/manifest.json") if path.parent.name[:4] != "run-"]
+    for folder in folders:
+        run = load(folder)
+        assert len(run.records) and not run.problems, folder
+        assert set(COLUMNS) == set(pd.read_csv(folder / "summary.csv").columns)
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        assert sum(path.stat().st_size for path in files) < 700_000, folder
+        assert not re.search(r'"/(tmp|root|home|work)/', (folder / "manifest.json").read_text()), folder
 
 
 def test_the_way_in_stays_a_function_whatever_was_imported_before() -> None:
