@@ -183,6 +183,7 @@ class Node:
             if session.attempt_due_s <= now:
                 self.outbox.due(peer, now)
             self.plane.packets_in(peer, (payload,), now)
+            self._log_foreign(peer)
             if payload[0] == IPV4 and Inlet.possible(peer):
                 self._inlets[index] = Inlet(peer, keypair, self.plane.routes)
         elif payload is not None:
@@ -224,6 +225,7 @@ class Node:
             self.plane.rebuilt_in(peer, rebuilt, now)
         else:
             self.plane.large_in(peer, opened.payloads(), now)
+        self._log_foreign(peer)
         return True
 
     def receive_run(
@@ -273,6 +275,12 @@ class Node:
             self._on_established(peer, None, path, now)
         self._heard(peer, None, path, now)
         self.plane.large_in(peer, plains, now)
+        self._log_foreign(peer)
+
+    def _log_foreign(self, peer: Peer) -> None:
+        if peer.foreign and not peer.foreign_logged:  # once: who sends many must not fill the log
+            peer.foreign_logged = True
+            self.outbox.events.append(f"{peer.name} sends with an address that is not its own; dropped")
 
     def _on_input(self, result: Input, path: Path, now: float) -> None:
         link = self.servers.of(result.session.remote)
@@ -285,10 +293,8 @@ class Node:
             self._on_established(peer, link, path, now)
         inner = [payload for payload in result.payloads if payload[0] >> 4]
         if inner:
-            before = peer.foreign
             self.plane.packets_in(peer, inner, now)
-            if peer.foreign and not before:  # once: who sends many must not fill the log
-                self.outbox.events.append(f"{peer.name} sends with an address that is not its own; dropped")
+            self._log_foreign(peer)
         if len(inner) < len(result.payloads):
             for payload in result.payloads:
                 if not payload[0] >> 4:

@@ -57,6 +57,7 @@ class Peer:
         self.tx_bytes = self.rx_bytes = 0
         self.foreign = 0
         """Packets of it that had somebody else's source address."""
+        self.foreign_logged = False
         self.direct_s: float | None = None
         """When a direct path was first in use."""
 
