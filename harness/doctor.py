@@ -145,6 +145,8 @@ def _overlay(name: str) -> Finding:
         overlay = load_overlay(name)
     except EnvironmentError_ as error:
         return Finding(f"overlay {name}", False, error.missing, error.remedy, needed=False)
-    absent = [requirement.program for requirement in overlay.requirements() if not is_met(requirement)]
-    detail = f"missing: {', '.join(absent)}" if absent else f"ready: {', '.join(sorted(overlay.modes))}"
-    return Finding(f"overlay {name}", not absent, detail, f"overlaybench install {name}", needed=False)
+    absent = [requirement for requirement in overlay.requirements() if not is_met(requirement)]
+    named = ", ".join(requirement.program for requirement in absent)
+    detail = f"missing: {named}" if absent else f"ready: {', '.join(sorted(overlay.modes))}"
+    ways = [f"overlaybench install {name}" if one.is_installable else one.install for one in absent]
+    return Finding(f"overlay {name}", not absent, detail, "; ".join(dict.fromkeys(ways)), needed=False)

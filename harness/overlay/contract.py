@@ -47,6 +47,11 @@ class Requirement(_Strict):
     version_argv: tuple[str, ...] = ()
     version_pattern: str = r"(\d+(?:\.\d+)+)"
 
+    @property
+    def is_installable(self) -> bool:
+        """Whether `overlaybench install` can get it."""
+        return any(way is not None for way in (self.debian, self.go, self.pip))
+
 
 class File(_Strict):
     """A file in a node's folder."""

@@ -1,7 +1,8 @@
 """EasyTier: a mesh VPN that punches by UDP and TCP and relays through its other nodes (easytier-core's TOML).
 
 It learns what NAT it is behind from STUN servers, so coturn runs beside the public node, on two addresses as RFC 5780
-asks. `relay` is its flag `disable_p2p`. It has no flag against relaying inside its own network, so no `direct`.
+asks. `relay` is its flag `disable_p2p`. `direct` is `p2p_only` (send to none but peers with a connection of their own)
+and `disable_relay_data` (forward nothing) together.
 """
 
 from __future__ import annotations
@@ -52,6 +53,8 @@ dev_name = "et-{node}"
 enable_ipv6 = false
 bind_device = false
 disable_p2p = {relay}
+p2p_only = {direct}
+disable_relay_data = {direct}
 """
 
 
@@ -59,7 +62,7 @@ class EasyTier:
     """A node with a listener on the public node, nodes that connect to it on the members."""
 
     name = "easytier"
-    modes: frozenset[Mode] = frozenset({"mesh", "relay"})
+    modes: frozenset[Mode] = frozenset({"mesh", "direct", "relay"})
     layer: Layer = "L3"
     needs_server = True
 
@@ -106,7 +109,7 @@ class EasyTier:
 
     def technique(self, mode: Mode) -> str | None:
         """Both sides send to the server-reflexive address that STUN told."""
-        return "peer-reflexive" if mode == "mesh" else None
+        return "peer-reflexive" if mode in ("mesh", "direct") else None
 
     def claimed_path(self, src: str, dst: str, evidence: Mapping[str, str]) -> Verdict | None:
         """The last cost of the route to `dst`: one hop, or more."""
@@ -145,6 +148,7 @@ def _config(
         peer="" if is_server else f'[[peer]]\nuri = "udp://{outer}"',
         secret=secret,
         relay="true" if trial.mode == "relay" else "false",
+        direct="true" if trial.mode == "direct" else "false",
     )
 
 

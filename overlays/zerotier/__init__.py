@@ -1,0 +1,1 @@
+"""ZeroTier with a root and a controller of the trial's own."""
