@@ -97,6 +97,9 @@ _INSIDE = (
 
 def _inside() -> Iterator[Finding]:
     for what, program, remedy in _INSIDE:
+        if what.startswith("nftables") and shutil.which("nft") is None:
+            yield Finding(what, False, "cannot be tried without nft", f"apt-get install -y {MEASURING_TOOLS['nft']}")
+            continue
         try:
             error = _try_in_sandbox(program)
         except EnvironmentError_ as missing:

@@ -1,8 +1,7 @@
 """EasyTier: a mesh VPN that punches by UDP and TCP and relays through its other nodes (easytier-core's TOML).
 
 It learns what NAT it is behind from STUN servers, so coturn runs beside the public node, on two addresses as RFC 5780
-asks. `relay` is its flag `disable_p2p`. `direct` is `p2p_only` (send to none but peers with a connection of their own)
-and `disable_relay_data` (forward nothing) together.
+asks. `relay` is its flag `disable_p2p`, `direct` is `p2p_only`: talk to none but peers with a connection of their own.
 """
 
 from __future__ import annotations
@@ -54,7 +53,6 @@ enable_ipv6 = false
 bind_device = false
 disable_p2p = {relay}
 p2p_only = {direct}
-disable_relay_data = {direct}
 """
 
 
