@@ -26,6 +26,7 @@ class RunningOverlay:
         self.folder = folder
         self.daemons: dict[str, Daemon] = {}
         self.started_unix_s: dict[str, float] = {}
+        self.time_to_ready_s = 0.0
 
     def node_folder(self, node: str) -> Path:
         """A node's own folder: its configuration, logs and working directory."""
@@ -33,15 +34,24 @@ class RunningOverlay:
         path.mkdir(parents=True, exist_ok=True)
         return path
 
-    def start(self) -> None:
-        """Write, prepare, start, wait until all is ready.
+    def prepare(self) -> None:
+        """Write the files and run what comes before the daemons.
 
         Raises:
-            OverlayError: something failed, died or did not get ready; carries the end of its log.
+            OverlayError: a command failed.
         """
         self._write_files()
         for command in self.deployment.prepare:
             self._run(command.node, command.argv, command.env, command.timeout_s)
+
+    def start(self) -> None:
+        """Write, prepare, start, wait until all is ready; `time_to_ready_s` counts from the first daemon's start.
+
+        Raises:
+            OverlayError: something failed, died or did not get ready; carries the end of its log.
+        """
+        self.prepare()
+        began = time.monotonic()
         pending = list(self.deployment.services)
         while pending:
             ready = {service.name for service in self.deployment.services} - {service.name for service in pending}
@@ -55,6 +65,7 @@ class RunningOverlay:
                 for argv in service.configure:
                     self._run(service.node, argv, service.env, service.deadline_s)
             pending = [service for service in pending if service not in wave]
+        self.time_to_ready_s = time.monotonic() - began
         for command in self.deployment.setup:
             self._run(command.node, command.argv, command.env, command.timeout_s)
 

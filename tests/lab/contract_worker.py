@@ -55,9 +55,8 @@ def check(job: Job, folder: Path) -> dict[str, Any]:
     a, b = trial.topology.members[:2]
     overlay = RunningOverlay(lab, deployment, folder)
     tap = Tap(sorted(lab.port_of(name) for name in (a, b)), folder / "members.pcap")
-    began = time.monotonic()
     overlay.start()
-    seen["ready_s"] = time.monotonic() - began
+    seen["ready_s"] = overlay.time_to_ready_s
     there = _target(job, lab, folder, a, b)
     for one in measure_paths([there], probe, tap, overlay.running_since()):
         seen[one.metric] = one.value
