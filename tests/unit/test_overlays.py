@@ -19,7 +19,7 @@ from harness.overlay.contract import Deployment, Overlay
 from harness.overlay.registry import load_overlay, overlay_names
 from overlays.addressing import addresses_of, check_options
 from overlays.nebula import Nebula
-from overlays.tailscale import Tailscale
+from overlays.tailscale.adapter import Tailscale
 from overlays.tinc import Tinc
 from overlays.wireguard.adapter import WireGuard
 from overlays.wireguard.coordinator import SILENT_S, Peer, Seen, outer_addresses, parse_dump

@@ -1,0 +1,1 @@
+"""Tailscale with Headscale and DERP."""
