@@ -1,7 +1,8 @@
 """Tailscale with everything it needs self-hosted: Headscale coordinates, derper is STUN server and relay (DERP).
 
-`mesh` is its default, `relay` a switch of tailscaled. There is no `direct`: members find each other by messages through
-DERP, and whoever may use DERP for those may use it for data.
+`mesh` is its default, `relay` a switch of tailscaled. `direct` is a DERP map whose only node is `STUNOnly`: nobody
+relays, but nobody tells a member that it is called either, and two NATs open only when both send. So in `direct`
+members knock at each other with `tailscale ping` until it is answered.
 
 Headscale deals addresses in the order in which nodes log in, so members log in one after the other.
 """
@@ -22,6 +23,7 @@ from harness.overlay.contract import (
     Endpoint,
     GoBuild,
     Layer,
+    LogLine,
     Requirement,
     Service,
 )
@@ -32,13 +34,21 @@ NETWORK = IPv4Network("100.64.0.0/24")
 _SOCKET = "/run/tailscaled.sock"
 _MODULES = Path(__file__).parents[1] / "go"
 _ENV = {"TS_NO_LOGS_NO_SUPPORT": "true"}
+_KNOCK = f"""\
+for peer; do
+    until tailscale --socket={_SOCKET} ping -c 1 --timeout=1s "$peer"; do sleep 0.1; done &
+done
+echo knocking
+wait
+exec sleep infinity
+"""
 
 
 class Tailscale:
     """Headscale and derper on the public node, tailscaled on the members."""
 
     name = "tailscale"
-    modes: frozenset[Mode] = frozenset({"mesh", "relay"})
+    modes: frozenset[Mode] = frozenset({"mesh", "direct", "relay"})
     layer: Layer = "L3"
     needs_server = True
 
@@ -73,8 +83,10 @@ class Tailscale:
         daemons = [*services(server, outer)]
         for member in addresses:
             daemons.append(_member(trial, member, after=daemons[-1].name))
+        if trial.mode == "direct":
+            daemons += [_knocker(member, addresses, after=daemons[-1].name) for member in addresses]
         return Deployment(
-            files=files(server, outer, NETWORK),
+            files=files(server, outer, NETWORK, relays=trial.mode != "direct"),
             services=tuple(daemons),
             endpoints={m: Endpoint(address=address, interface=f"ts-{m}") for m, address in addresses.items()},
             claims=tuple(
@@ -85,7 +97,7 @@ class Tailscale:
 
     def technique(self, mode: Mode) -> str | None:
         """disco pings to every endpoint that the other announced; pongs teach where they really came from."""
-        return "peer-reflexive" if mode == "mesh" else None
+        return "peer-reflexive" if mode in ("mesh", "direct") else None
 
     def claimed_path(self, src: str, dst: str, evidence: Mapping[str, str]) -> Verdict | None:
         """`tailscale status`: a peer in use has the address it is at, or only the region of its relay."""
@@ -121,4 +133,16 @@ def _member(trial: Trial, member: str, after: str) -> Service:
         configure=((*client, *up, "--accept-dns=false", "--netfilter-mode=off"),),
         after=(after,),
         deadline_s=25.0,
+    )
+
+
+def _knocker(member: str, addresses: Mapping[str, IPv4Address], after: str) -> Service:
+    peers = [str(address) for name, address in addresses.items() if name != member]
+    return Service(
+        name=f"knock-{member}",
+        node=member,
+        argv=("sh", "-c", _KNOCK, "knock", *peers),
+        env=_ENV,
+        ready=(LogLine(pattern="^knocking"),),
+        after=(after,),
     )

@@ -18,12 +18,15 @@ DERP_PORT = 443
 STUN_PORT = 3478
 
 
-def files(server: str, outer: IPv4Address, network: IPv4Network) -> tuple[File, ...]:
-    """Configurations and a certificate for the public node `server` at `outer`; members get addresses of `network`."""
+def files(server: str, outer: IPv4Address, network: IPv4Network, relays: bool) -> tuple[File, ...]:
+    """Configurations and a certificate for the public node `server` at `outer`; members get addresses of `network`.
+
+    Without `relays` members are told that derper is a STUN server and no more.
+    """
     certificate = Authority("overlaybench trial CA").issue(str(outer), server=True, names=(x509.IPAddress(outer),))
     return (
         File(node=server, path="headscale.yaml", text=_yaml(_headscale(outer, network))),
-        File(node=server, path="derp.yaml", text=_yaml(_derp_map(outer, certificate))),
+        File(node=server, path="derp.yaml", text=_yaml(_derp_map(outer, certificate, relays))),
         File(node=server, path=f"certificates/{outer}.crt", text=certificate.certificate),
         File(node=server, path=f"certificates/{outer}.key", text=certificate.key),
     )
@@ -61,7 +64,7 @@ def _headscale(outer: IPv4Address, network: IPv4Network) -> dict[str, object]:
     }
 
 
-def _derp_map(outer: IPv4Address, identity: Identity) -> dict[str, object]:
+def _derp_map(outer: IPv4Address, identity: Identity, relays: bool) -> dict[str, object]:
     """One region with one node, known by the hash of its certificate (tailcfg.DERPNode, `CertName`)."""
     certificate = x509.load_pem_x509_certificate(identity.certificate.encode())
     digest = hashlib.sha256(certificate.public_bytes(Encoding.DER)).hexdigest()
@@ -74,6 +77,7 @@ def _derp_map(outer: IPv4Address, identity: Identity) -> dict[str, object]:
         "ipv6": "none",
         "derpport": DERP_PORT,
         "stunport": STUN_PORT,
+        "stunonly": not relays,
     }
     return {"regions": {900: {"regionid": 900, "regioncode": "lab", "regionname": "lab", "nodes": [node]}}}
 
