@@ -26,15 +26,15 @@ def load_overlay(name: str) -> Overlay:
     """The adapter of that name.
 
     Raises:
-        EnvironmentError_: its package is installed but cannot be imported.
+        EnvironmentError_: its package is installed but cannot be imported, or has no such class.
         KeyError: there is none.
     """
     point = _found()[name]
     try:
         adapter = point.load()()
-    except ImportError as error:
+    except (ImportError, AttributeError) as error:
         raise EnvironmentError_(
-            f"overlay {name}: {point.value} cannot be imported: {error}", "pip install -e ."
+            f"overlay {name}: {point.value} cannot be loaded: {error}", "pip install -e ."
         ) from error
     if not isinstance(adapter, Overlay):
         raise EnvironmentError_(

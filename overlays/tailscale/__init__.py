@@ -1,1 +1,5 @@
 """Tailscale with Headscale and DERP."""
+
+from overlays.tailscale.adapter import Tailscale
+
+__all__ = ["Tailscale"]

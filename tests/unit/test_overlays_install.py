@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from harness.errors import CommandFailed, EnvironmentError_
-from harness.overlay import install
+from harness.overlay import install, registry
 from harness.overlay.contract import GoBuild, Requirement
 from harness.overlay.install_command import install_command
 from harness.overlay.search_path import programs_folder, search_path
@@ -129,3 +130,14 @@ def test_the_command_says_what_is_there_and_what_is_unknown() -> None:
     assert (there.exit_code, "everything is here" in there.output) == (0, True)
     unknown = runner.invoke(install_command, ["openvpm"])
     assert (unknown.exit_code, "openvpn" in unknown.output) == (2, True)
+
+
+def test_an_entry_point_that_leads_nowhere_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after an update whose `pip install` was forgotten."""
+    for value, said in (("overlays.addressing:Nobody", "Nobody"), ("overlays.nobody:Nobody", "overlays.nobody")):
+        point = EntryPoint("moved", value, registry.GROUP)
+        monkeypatch.setattr(registry, "_found", lambda point=point: {"moved": point})
+        registry.load_overlay.cache_clear()
+        with pytest.raises(EnvironmentError_, match=rf"moved.*cannot be loaded: .*{said}.*pip install -e"):
+            registry.load_overlay("moved")
+    registry.load_overlay.cache_clear()
