@@ -218,3 +218,15 @@ def test_setup_installs_every_subject_that_debian_carries() -> None:
     assert subjects is not None
     needed = {one.debian for name in overlay_names() for one in load_overlay(name).requirements() if one.debian}
     assert needed <= set(subjects.group(1).replace("\\\n", "").split())
+
+
+def test_the_page_tells_every_overlays_modes_and_layer() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "overlays.md").read_text()
+    told = {
+        name: (frozenset(re.split(r",\s*", row[1].replace("baseline", "underlay"))), row[2])
+        for line in page.splitlines()
+        if line.startswith("| `")
+        for row in [[cell.strip() for cell in line.strip("|").split("|")]]
+        for name in re.findall(r"`([^`]+)`", row[0])
+    }
+    assert told == {name: (load_overlay(name).modes, load_overlay(name).layer) for name in overlay_names()}

@@ -1,0 +1,40 @@
+"""`direct` never relays, also where nothing else could connect: behind two symmetric NATs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from harness.overlay.install import missing
+from harness.overlay.registry import load_overlay, overlay_names
+from tests.lab.running import overlaybench, records
+
+pytestmark = pytest.mark.lab
+
+
+def test_direct_modes_are_cut_off_rather_than_relayed(tmp_path: Path) -> None:
+    """Nebula's mesh beside them shows that a relay would have been seen."""
+    here = [name for name in overlay_names() if not missing(load_overlay(name).requirements())]
+    overlays: dict[str, object] = {name: "direct" for name in here if "direct" in load_overlay(name).modes}
+    assert {"refmesh", "wireguard", "ipsec", "nebula"} <= overlays.keys()
+    scenario = {
+        "description": "direct modes where only a relay connects",
+        "topology": "two-sites",
+        "params": {"nat_a": "symmetric", "nat_b": "symmetric"},
+        "overlays": {**overlays, "nebula": ["mesh", "direct"]},
+        "probes": {"path": {"deadline_s": 8}},
+    }
+    (tmp_path / "direct.yaml").write_text(yaml.safe_dump(scenario))
+    done = overlaybench("run", str(tmp_path / "direct.yaml"), "--out", str(tmp_path / "run"))
+    assert done.returncode == 0, done.stderr
+    seen = {
+        (record["overlay"], record["mode"]): record["path"]
+        for record in records(tmp_path / "run")
+        if record["metric"] == "connect_success"
+    }
+    assert seen.pop(("nebula", "mesh")) == "relayed"
+    assert seen.keys() == {(name, "direct") for name in overlays}
+    # Birthday probing may find a direct way; that is luck.
+    assert set(seen.values()) <= {"none", "direct"}, seen
