@@ -12,13 +12,13 @@ import os
 import select
 import socket
 import statistics
-import struct
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from harness.errors import LabNotAsDeclared
+from harness.link.echo import family_for, frame_bytes, open_echo_socket, read_answer, send_echo
 from harness.link.stamps import STAMP_SPACE, ask_for_stamps, stamp_ns
 from harness.model.link import Direction, LinkProfile
 from harness.sandbox.namespace import inside_network_of
@@ -27,13 +27,11 @@ ECHOES: Final = 8
 GAP_S: Final = 0.01
 # What hosts, bridges and a waking process add: the bound of lateness in both directions.
 SLACK_MS: Final = 2.0
-_ECHO: Final = struct.Struct("!BBHHHQ")
-_ECHO_FRAME_BYTES: Final = 14 + 20 + _ECHO.size
 
 
 @dataclass(frozen=True)
 class PathToCheck:
-    """From a node (a process in its namespace) to an IPv4 address, over `links`: those of both ends, in any order.
+    """From a node (a process in its namespace) to an address, over `links`: those of both ends, in any order.
 
     The round trip passes each link up and down once, so that directions need not be told apart.
     """
@@ -73,10 +71,12 @@ class PathObserved:
         return {**asdict(self), "problem": self.problem}
 
 
-def rtt_bounds_ms(links: Sequence[LinkProfile]) -> tuple[float, float, float]:
+def rtt_bounds_ms(
+    links: Sequence[LinkProfile], echo_bytes: int = frame_bytes(socket.AF_INET)
+) -> tuple[float, float, float]:
     """Declared round-trip time of an echo over empty links, and the bounds of the median of a few, in ms (pure)."""
     ways = [way for link in links for way in (link.up, link.down)]
-    declared = sum(way.delay_ms + _serialisation_ms(way) for way in ways)
+    declared = sum(way.delay_ms + _serialisation_ms(way, echo_bytes) for way in ways)
     below, above = (math.hypot(*parts) for parts in zip((0.0, 0.0), *map(_jitter_reach_ms, ways), strict=True))
     # An echo may have to wait for a rate trace's next opportunity, however long that is; a second is generous.
     above += 1000.0 * sum(way.rate_file is not None for way in ways)
@@ -88,21 +88,21 @@ def check_paths(paths: Sequence[PathToCheck]) -> list[PathObserved]:
 
     Needs CAP_NET_RAW in the nodes' namespaces. Lost echoes are no problem as long as some come back.
     """
-    bounds = [rtt_bounds_ms(path.links) for path in paths]
+    families = [family_for(path.to_address) for path in paths]
+    bounds = [rtt_bounds_ms(path.links, frame_bytes(family)) for path, family in zip(paths, families, strict=True)]
     sockets: list[socket.socket] = []
     rtts: list[list[float]] = [[] for _ in paths]
     # Late answers to an earlier check must not count as answers to this one.
     identifiers = [int.from_bytes(os.urandom(2), "big") for _ in paths]
     try:
-        for path in paths:
+        for path, family in zip(paths, families, strict=True):
             with inside_network_of(path.from_pid):
-                sockets.append(socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP))
-            sockets[-1].setblocking(False)
+                sockets.append(open_echo_socket(family))
             ask_for_stamps(sockets[-1])
         longest_s = max((high for _, _, high in bounds), default=0.0) / 1000
         for round_ in range(ECHOES + 1):
             for number, path in enumerate(paths):
-                _send_echo(sockets[number], path.to_address, identifiers[number], round_)
+                send_echo(sockets[number], path.to_address, identifiers[number], round_)
             # The first echo of a path also waits for address resolution: it goes ahead and does not count.
             pause_s = GAP_S if round_ else longest_s / 2 + 0.02
             _collect(sockets, identifiers, rtts, until=time.monotonic() + pause_s, enough=ECHOES)
@@ -128,8 +128,8 @@ def require_paths(paths: Sequence[PathToCheck]) -> list[PathObserved]:
     return seen
 
 
-def _serialisation_ms(way: Direction) -> float:
-    return 0.0 if way.rate_mbit is None else _ECHO_FRAME_BYTES * 8 / way.rate_mbit / 1000
+def _serialisation_ms(way: Direction, frame: int) -> float:
+    return 0.0 if way.rate_mbit is None else frame * 8 / way.rate_mbit / 1000
 
 
 def _jitter_reach_ms(way: Direction) -> tuple[float, float]:
@@ -144,12 +144,6 @@ def _jitter_reach_ms(way: Direction) -> tuple[float, float]:
     deviations = 3.3 if jitter.correlation else 2.0
     below = {"uniform": 1.0, "normal": deviations, "pareto": 0.6}[jitter.kind]
     return below * jitter.jitter_ms, (deviations + 1) * jitter.jitter_ms
-
-
-def _send_echo(sock: socket.socket, address: str, identifier: int, round_: int) -> None:
-    stamp = time.time_ns()
-    bare = _ECHO.pack(8, 0, 0, identifier, round_, stamp)
-    sock.sendto(_ECHO.pack(8, 0, _checksum(bare), identifier, round_, stamp), (address, 0))
 
 
 def _collect(
@@ -168,17 +162,8 @@ def _collect(
             # The kernel's stamp: on a busy machine we may come to read the answer much later.
             now = stamp_ns(ancillary)
             path = sockets.index(sock)
-            header = (packet[0] & 15) * 4
-            if now is None or len(packet) < header + _ECHO.size:
+            answer = read_answer(sock, packet)
+            if now is None or answer is None:
                 continue
-            kind, _, _, identifier, round_, stamp = _ECHO.unpack_from(packet, header)
-            if kind == 0 and identifier == identifiers[path] and round_ > 0:
-                rtts[path].append((now - stamp) / 1e6)
-
-
-def _checksum(data: bytes) -> int:
-    """RFC 1071, for an even number of bytes."""
-    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
+            if answer.identifier == identifiers[path] and answer.number > 0:
+                rtts[path].append((now - answer.sent_ns) / 1e6)
