@@ -6,7 +6,9 @@ outside, with no impaired link in between. They are gone afterwards, as are all 
 
 from __future__ import annotations
 
+import contextlib
 import socket
+from collections.abc import Iterator
 from dataclasses import replace
 
 from harness.errors import LabError, LabNotAsDeclared
@@ -41,8 +43,21 @@ def check_router(
         LabError: the observers could not be placed, or the router passes nothing at all.
     """
     way_back = None if router.behaviour.translates else router.ports.wan_addresses[0]
+    with observed_field(observers, inside, inside_gateway, outside, way_back) as field:
+        seen = _observe(field)
+    router.forget()
+    if router.behaviour.unsolicited is Unsolicited.POISONS and seen.unsolicited is None:
+        return replace(seen, unsolicited=Unsolicited.DROP)  # an early packet did no harm
+    return seen
+
+
+@contextlib.contextmanager
+def observed_field(
+    observers: Observers, inside: Side, inside_gateway: str, outside: Side, way_back: str | None
+) -> Iterator[Field]:
+    """The ground between both observers, plugged in as `Observers.beside` says."""
     with observers.beside(inside, inside_gateway, outside, way_back) as (host, public), Wire() as wire:
-        field = Field(
+        yield Field(
             wire,
             inside=[host],
             servers=public[:2],
@@ -51,11 +66,6 @@ def check_router(
             patience_s=_PATIENCE_S,
             retransmit_s=_RETRANSMIT_S,
         )
-        seen = _observe(field)
-    router.forget()
-    if router.behaviour.unsolicited is Unsolicited.POISONS and seen.unsolicited is None:
-        return replace(seen, unsolicited=Unsolicited.DROP)  # an early packet did no harm
-    return seen
 
 
 def require_as_declared(name: str, router: RunningRouter, seen: Observation) -> None:
@@ -93,7 +103,7 @@ def _observe(field: Field) -> Observation:
     stranger = Stranger(field.wire, field.strangers[0])
     known = contacts[1].mapped
     stranger.send(known)
-    filtering = _filtering(field, opener, stranger)
+    filtering = filtering_of(field, opener, stranger)
     if mapping is Mapping.NONE:
         return Observation(egress=Egress.ANY, mapping=mapping, filtering=filtering)
     pairs = [(port_of(ask.bound), ask.answer.mapped) for ask in asks if ask.answer]
@@ -112,7 +122,7 @@ def _observe(field: Field) -> Observation:
     )
 
 
-def _filtering(field: Field, opener: socket.socket, stranger: Stranger) -> Filtering:
+def filtering_of(field: Field, opener: socket.socket, stranger: Stranger) -> Filtering:
     """As `filtering_test`, on a mapping that is there already."""
     quiet = field.open()
     stranger.send(Endpoint(field.inside[0].address, port_of(quiet)))

@@ -49,6 +49,7 @@ class Observation:
     session_cap: int | None = None
     egress: Egress | None = None
     ipv4: bool | None = None
+    ipv6: bool | None = None
     ipv6_filtering: Filtering | None = None
     port_mapping: tuple[PortMappingProtocol, ...] | None = None
     early_packet_ms: float | None = None  # how long a peer's first packet came before (late: negative) the inside's
@@ -63,6 +64,8 @@ class Observation:
         ]
         if self.egress not in (None, Egress.ANY):
             words.append(f"egress={self.egress}")
+        if self.ipv6_filtering is not None:
+            words.append(f"ipv6={self.ipv6_filtering.short}")
         return "/".join(words)
 
     def as_dict(self) -> dict[str, object]:
@@ -98,6 +101,7 @@ def _compared(b: NatBehaviour, seen: Observation) -> Iterator[tuple[str, object,
     )
     for axis in same:
         yield axis, getattr(b, axis), getattr(seen, axis)
+    yield "ipv6", b.ipv6_filtering is not None, seen.ipv6
     if seen.port_mapping is not None:
         yield "port_mapping", sorted(b.port_mapping), sorted(seen.port_mapping)
     yield "session_cap", b.session_cap, seen.session_cap

@@ -118,14 +118,15 @@ def observe_limits(field: Field) -> Observation:
 
 
 def observe_families(ipv4: Field, ipv6: Field) -> Observation:
-    """Whether IPv4 passes at all, and how IPv6 is filtered (None: not forwarded).
+    """Whether IPv4 and IPv6 pass at all, and how IPv6 is filtered.
 
     Raises:
         LabError: a test of a family that passes failed.
     """
     filtering = unsolicited = None
-    if answers(ipv6):
+    passes = answers(ipv6)
+    if passes:
         filtering = discovery.filtering_test(ipv6)
         if filtering is not Filtering.NONE:
             unsolicited = discovery.unsolicited_test(ipv6, translates=False)
-    return Observation(ipv4=answers(ipv4), ipv6_filtering=filtering, unsolicited=unsolicited)
+    return Observation(ipv4=answers(ipv4), ipv6=passes, ipv6_filtering=filtering, unsolicited=unsolicited)

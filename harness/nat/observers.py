@@ -12,17 +12,21 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import itertools
+import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from harness.errors import LabError
 from harness.nat.wire import Vantage
-from harness.sandbox.namespace import hold_namespace, netlink_inside, release_namespaces
+from harness.sandbox.namespace import hold_namespace, inside_network_of, netlink_inside, release_namespaces
 from harness.sandbox.pairs import pair_number
 
+# linux/if_addr.h: an IPv6 address that can be used at once, without asking whether somebody else has it.
+_IFA_F_NODAD = 0x02
 _BENCH = "bench"  # the bridge that joins a loose cable end with the inside observer
 
 
@@ -45,7 +49,7 @@ class Side:
         Raises:
             LabError: there are not so many.
         """
-        hosts = map(str, ipaddress.IPv4Network(self.subnet).hosts())
+        hosts = map(str, ipaddress.ip_network(self.subnet).hosts())
         found = list(itertools.islice((address for address in hosts if address not in self.taken), count))
         if len(found) == count:
             return found
@@ -54,7 +58,12 @@ class Side:
     @property
     def prefix_length(self) -> int:
         """Of the subnet."""
-        return ipaddress.IPv4Network(self.subnet).prefixlen
+        return ipaddress.ip_network(self.subnet).prefixlen
+
+    @property
+    def ipv6(self) -> bool:
+        """Whether the subnet is of IPv6."""
+        return ipaddress.ip_network(self.subnet).version == 6
 
 
 @dataclass
@@ -95,12 +104,12 @@ class Observers:
             with contextlib.ExitStack() as undo:
                 self._plug_in(inside, undo)
                 self._address(self.holder, self._plugs[inside.pid][1], inside, [host], undo)
-                self._netlink(self.holder).route("add", dst="default", gateway=gateway)
+                self._route(self.holder, self._plugs[inside.pid][1], inside, "default", gateway, undo)
                 there = self._netlink(outside.pid)
                 index = _index(there, outside.interface)
                 self._address(outside.pid, index, outside, public, undo)
                 if way_back is not None:
-                    there.route("add", dst=inside.subnet, gateway=way_back, oif=index)
+                    self._route(outside.pid, index, outside, inside.subnet, way_back, undo)
                 yield Vantage(self.holder, host), [Vantage(outside.pid, address) for address in public]
         except NetlinkError as error:
             raise LabError(f"cannot place an observer: {error}") from error
@@ -133,11 +142,42 @@ class Observers:
         undo.callback(there.link, "set", index=port, master=0)
 
     def _address(self, pid: int, index: int, side: Side, addresses: Sequence[str], undo: contextlib.ExitStack) -> None:
-        """Have addresses for a while; routes and neighbours of the interface go with the last of them."""
+        """Have addresses for a while; routes and neighbours of the interface go with the last of them, but for IPv6."""
         there = self._netlink(pid)
+        flags = {"flags": _IFA_F_NODAD} if side.ipv6 else {}
+        if side.ipv6:
+            _switch_ipv6_on(pid, _name(there, index), undo)
         for address in addresses:
-            there.addr("add", index=index, address=address, prefixlen=side.prefix_length)
+            there.addr("add", index=index, address=address, prefixlen=side.prefix_length, **flags)
             undo.callback(there.addr, "del", index=index, address=address, prefixlen=side.prefix_length)
+
+    def _route(  # noqa: PLR0917  # whose, and what
+        self, pid: int, index: int, side: Side, network: str, gateway: str, undo: contextlib.ExitStack
+    ) -> None:
+        there = self._netlink(pid)
+        family = {"family": socket.AF_INET6} if side.ipv6 else {}
+        there.route("add", dst=network, gateway=gateway, oif=index, **family)
+        if side.ipv6:
+            undo.callback(there.route, "del", dst=network, gateway=gateway, oif=index, **family)
+
+
+def _switch_ipv6_on(pid: int, interface: str, undo: contextlib.ExitStack) -> None:
+    """Let an interface have IPv6 addresses for a while: where cables end it has none."""
+    setting = f"net/ipv6/conf/{interface}/disable_ipv6"
+    with inside_network_of(pid):
+        before = Path("/proc/sys", setting).read_text().strip()
+        Path("/proc/sys", setting).write_text("0")
+
+    def restore() -> None:
+        with inside_network_of(pid):
+            Path("/proc/sys", setting).write_text(before)
+
+    undo.callback(restore)
+
+
+def _name(netlink: IPRoute, index: int) -> str:
+    [link] = netlink.get_links(index)
+    return str(link.get_attr("IFLA_IFNAME"))
 
 
 def _index(netlink: IPRoute, name: str) -> int:
