@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
 
 from harness.deploy import RunningOverlay
 from harness.lab import counters
 from harness.lab.network import Lab
 from harness.messages import Turn
+from harness.model.family import Address
 from harness.model.probes import Probes, ThroughputProbe
 from harness.model.trial import Trial
 from harness.probes.cost import moved_bytes, summarise_cost, usage_by_node
@@ -105,7 +105,7 @@ class Battery:
         self._found += summarise_cost(used, used_then, moved)
         self._found += summarise_overhead(carried, carried_then, moved, **self._exits())
 
-    def _exits(self) -> dict[str, frozenset[tuple[str, IPv4Address]]]:
+    def _exits(self) -> dict[str, frozenset[tuple[str, Address]]]:
         """Where the members' sites and the server face the outermost segment: what they send there is counted.
 
         Left out where an interface sends bundles of segments: each would be counted as one packet with one header.
@@ -115,7 +115,7 @@ class Battery:
             return {"members": frozenset(), "server": frozenset()}
         offloads = self.lab.read_offloads()
 
-        def places(hosts: Collection[str]) -> frozenset[tuple[str, IPv4Address]]:
+        def places(hosts: Collection[str]) -> frozenset[tuple[str, Address]]:
             nodes = {[host, *topology.routers_of(host)][-1] for host in hosts}
             for node in nodes:
                 outermost = next(iter(offloads[node].values()))  # interfaces are in the order of the plugs

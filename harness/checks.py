@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+from typing import TypedDict
 
 from harness.errors import LabError, LabNotAsDeclared
 from harness.lab.network import Lab
 from harness.link.check import PathObserved, PathToCheck, require_paths
+from harness.model.family import Family
 from harness.model.link import LinkProfile
 from harness.model.topology import Topology
 from harness.nat.check import check_router, require_as_declared
+from harness.nat.check_ipv6 import check_router_ipv6, check_silence
+from harness.nat.observation import Observation
 from harness.nat.observers import Observers, Side
 
 
@@ -21,15 +26,17 @@ def check_links(lab: Lab) -> list[PathObserved]:
     Raises:
         LabNotAsDeclared: they do not; names path, declared and seen.
     """
+    topology = lab.topology
     paths = [
         PathToCheck(
-            name=f"{member}-{lab.topology.server}",
+            name=f"{member}-{topology.server}",
             from_pid=lab.nodes[member].pid,
-            to_address=str(lab.topology.address(lab.topology.server)),
-            links=links_between(lab.topology, member, lab.topology.server),
+            to_address=str(topology.address_in(topology.server, family)),
+            links=links_between(topology, member, topology.server),
         )
-        for member in lab.topology.members
-        if lab.topology.server is not None and lab.topology.mininet is None
+        for member in topology.members
+        if topology.server is not None and topology.mininet is None
+        for family in topology.common_families((member, topology.server))[:1]
     ]
     impaired = [path for path in paths if any(link.impaired for link in path.links)]
     if not impaired:
@@ -67,16 +74,10 @@ def check_nats(lab: Lab) -> dict[str, str]:
 
 
 def _check_nat(lab: Lab, name: str, observers: Observers) -> str:
-    running, router = lab.routers[name], lab.topology.routers[name]
+    running = lab.routers[name]
     for attempts_left in (1, 0):
         try:
-            seen = check_router(
-                running,
-                observers,
-                inside=_side(lab, name, 1),
-                inside_gateway=str(router.inside[0].addresses[0]),
-                outside=_side(lab, name, 0),
-            )
+            seen = _observe_router(lab, name, observers)
             require_as_declared(name, running, seen)
             break
         except (LabError, LabNotAsDeclared):
@@ -86,7 +87,40 @@ def _check_nat(lab: Lab, name: str, observers: Observers) -> str:
     return seen.label
 
 
-def _side(lab: Lab, router: str, number: int) -> Side:
+def _observe_router(lab: Lab, name: str, observers: Observers) -> Observation:
+    """What a router does in each IP version of which it has addresses on both sides."""
+    running, router = lab.routers[name], lab.topology.routers[name]
+    inside, outside = router.inside[0], router.outside
+    seen = Observation()
+    if inside.ipv4 and outside.ipv4:
+        sides = _sides(lab, name, "ipv4")
+        if router.forwards("ipv4"):
+            seen = check_router(running, observers, **sides)
+        else:
+            seen = check_silence(running, observers, **sides, outside_address=str(outside.ipv4[0]))
+    if inside.ipv6 and outside.ipv6:
+        sides = _sides(lab, name, "ipv6")
+        six = check_router_ipv6(running, observers, **sides, outside_address=str(outside.ipv6[0]))
+        seen = replace(seen, ipv6=six.ipv6, ipv6_filtering=six.ipv6_filtering, egress=six.egress or seen.egress)
+    return seen
+
+
+class _Sides(TypedDict):
+    inside: Side
+    inside_gateway: str
+    outside: Side
+
+
+def _sides(lab: Lab, router: str, family: Family) -> _Sides:
+    inside = lab.topology.routers[router].inside[0]
+    return {
+        "inside": _side(lab, router, 1, family),
+        "inside_gateway": str(inside.of(family)[0]),
+        "outside": _side(lab, router, 0, family),
+    }
+
+
+def _side(lab: Lab, router: str, number: int, family: Family) -> Side:
     """What attachment `number` of a router faces."""
     topology = lab.topology
     segment = topology.plugs()[router][number].on
@@ -95,7 +129,7 @@ def _side(lab: Lab, router: str, number: int) -> Side:
         for plugs in topology.plugs().values()
         for plug in plugs
         if plug.on == segment
-        for address in plug.addresses
+        for address in plug.of(family)
     ]
     pid, interface, bridge = lab.facing(router, number)
-    return Side(pid, interface, bridge, subnet=str(topology.segments[segment].subnet), taken=tuple(taken))
+    return Side(pid, interface, bridge, subnet=str(topology.segments[segment].of(family)), taken=tuple(taken))

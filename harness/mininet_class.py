@@ -15,7 +15,8 @@ from mininet.topo import Topo
 
 from harness.errors import Problem, ScenarioError
 from harness.model.document import did_you_mean
-from harness.model.topology import Host, MininetClass, Parameter, Segment, Topology
+from harness.model.parameters import Parameter
+from harness.model.topology import Host, MininetClass, Segment, Topology
 
 # What Mininet itself uses when a Topo does not say: see `ipBase` of mininet.net.Mininet.
 IP_BASE = IPv4Network("10.0.0.0/8")
@@ -115,7 +116,7 @@ class MininetSource:
         server = self.server or ("s" if "s" in hosts else None)
         return Topology(
             name=self.name,
-            segments={SEGMENT: Segment(subnet=IPv4Network("0.0.0.0/0"))},
+            segments={SEGMENT: Segment(subnets=(IPv4Network("0.0.0.0/0"),))},
             hosts=hosts,
             members=self.members or tuple(name for name in names if name != server),
             server=server,

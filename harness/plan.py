@@ -17,8 +17,9 @@ from harness.errors import Problem, ScenarioError
 from harness.model.document import Document, Location, did_you_mean
 from harness.model.link import parse_link
 from harness.model.nat import parse_nat
+from harness.model.parameters import Parameter
 from harness.model.scenario import Expectation, Mode, Scenario
-from harness.model.topology import Parameter, Topology
+from harness.model.topology import Topology
 from harness.model.trial import Trial
 from harness.wiring import impossible_routers
 
@@ -74,7 +75,7 @@ def expand(loaded: LoadedScenario, oracle: Callable[[Trial], tuple[str, ...]] | 
     cells = list(_cells(scenario))
     overlays = [(name, mode, use.options) for name, use in scenario.overlays.items() for mode in use.modes]
     trials: list[Trial] = []
-    topologies = [loaded.topology.resolve({**scenario.params, **cell}) for cell in cells]
+    topologies = [_resolve(loaded, {**scenario.params, **cell}) for cell in cells]
     found = [p for cell, topology in zip(cells, topologies, strict=True) for p in _impossible(loaded, cell, topology)]
     problems = list(dict.fromkeys(found))
     if problems:
@@ -104,6 +105,17 @@ def _impossible(loaded: LoadedScenario, cell: Mapping[str, Any], topology: Topol
                 places = (("params", parameter), ("matrix", parameter), ("pairs", "values"))
                 where = places[0 if parameter not in cell else 1 if parameter in loaded.scenario.matrix else 2]
         yield loaded.document.problem(where, f"router {name}: {reason}")
+
+
+def _resolve(loaded: LoadedScenario, params: Mapping[str, Any]) -> Topology:
+    """A cell's topology; its complaints name the parameters as well, which may be what is wrong."""
+    try:
+        return loaded.topology.resolve(params)
+    except ScenarioError as error:
+        given = ", ".join(f"{name}: {_text(value)}" for name, value in params.items())
+        raise ScenarioError(
+            [loaded.document.problem(("topology",), f"with {given or 'its defaults'}: {p}") for p in error.problems]
+        ) from error
 
 
 def _cells(scenario: Scenario) -> Iterator[dict[str, Any]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 
+from harness.model.nat import NatBehaviour
+from harness.model.nat_ipv6 import ipv6_alone
 from harness.model.topology import Topology
 from harness.nat.ports import RouterPorts, port_blocks
 
@@ -22,26 +24,34 @@ def router_ports(topology: Topology, name: str) -> RouterPorts:
     router = topology.routers[name]
     inside = {plug.on for plug in router.inside}
     plugged = [plug for node, plugs in topology.plugs().items() if node != name for plug in plugs if plug.on in inside]
-    subscribers = [str(address) for plug in plugged for address in plug.addresses if address.version == 4]
-    subnet = topology.segments[router.inside[0].on].subnet
-    own = [str(address) for plug in router.inside for address in plug.addresses]
-    observer = (str(host) for host in subnet.hosts() if str(host) not in subscribers and str(host) not in own)
+    subscribers = [str(address) for plug in plugged for address in plug.ipv4]
+    subnet = topology.segments[router.inside[0].on].ipv4
+    taken = {*subscribers, *(str(address) for plug in router.inside for address in plug.ipv4)}
+    observer = (str(host) for host in (subnet.hosts() if subnet else ()) if str(host) not in taken)
     subscribers += list(islice(observer, 1))
     return RouterPorts(
         wan=interface_name(name, 0),
-        wan_addresses=tuple(str(address) for address in router.outside.addresses),
+        wan_addresses=tuple(str(address) for address in router.outside.ipv4),
         lans=tuple(interface_name(name, number) for number in range(1, 1 + len(router.inside))),
-        lan_networks=tuple(str(topology.segments[plug.on].subnet) for plug in router.inside),
+        lan_networks=tuple(str(topology.segments[plug.on].ipv4) for plug in router.inside if plug.ipv4),
         subscribers=tuple(subscribers),
     )
 
 
 def impossible_routers(topology: Topology) -> Iterator[tuple[str, str]]:
     """Name and reason of each router that lacks the addresses for its own behaviour."""
-    for name, router in topology.routers.items():
+    for name in topology.routers:
         ports = router_ports(topology, name)
         try:
-            ports.pool(router.nat)
-            port_blocks(router.nat, ports)
+            behaviour = router_behaviour(topology, name)
+            ports.pool(behaviour)
+            port_blocks(behaviour, ports)
         except ValueError as error:
             yield name, str(error)
+
+
+def router_behaviour(topology: Topology, name: str) -> NatBehaviour:
+    """What a router does where it stands: a NAT that has no IPv4 address there has its IPv6 side alone."""
+    router = topology.routers[name]
+    only_ipv6 = not router.outside.ipv4 and router.nat.ipv6_filtering is not None
+    return ipv6_alone(router.nat) if only_ipv6 else router.nat

@@ -144,7 +144,9 @@ class TrialRun:
         if label == "overlay":
             addresses = [self.deployment.endpoints[name].address for name in (src, dst)]
         else:
-            addresses = [self.trial.topology.address(name) for name in (src, dst)]
+            topology = self.trial.topology
+            family = topology.common_families(topology.members)[0]
+            addresses = [topology.address_in(name, family) for name in (src, dst)]
         return Target(
             lab=self.lab,
             src=src,

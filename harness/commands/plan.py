@@ -16,8 +16,9 @@ from harness.model.document import did_you_mean
 from harness.model.trial import Trial
 from harness.nat.ruleset import render_ruleset
 from harness.overlay.contract import Overlay
+from harness.overlay.support import why_unsupported
 from harness.run import plan_trials
-from harness.wiring import router_ports
+from harness.wiring import router_behaviour, router_ports
 
 _EPILOG = examples(
     "overlaybench plan demo",
@@ -70,11 +71,13 @@ def _find(trials: list[Trial], trial_id: str, file: str) -> Trial:
 
 def _show_trial(trial: Trial, overlays: dict[str, Overlay], as_json: bool) -> None:
     overlay = overlays[trial.overlay]
-    supported = trial.mode in overlay.modes
-    job = Job(trial=trial, deployment=overlay.render(trial)) if supported else None
+    unsupported = why_unsupported(trial, overlay)
+    job = Job(trial=trial, deployment=overlay.render(trial)) if unsupported is None else None
     rulesets = {
-        name: render_ruleset(router.nat, router_ports(trial.topology, name), seed=trial.seed)
-        for name, router in trial.topology.routers.items()
+        name: render_ruleset(
+            router_behaviour(trial.topology, name), router_ports(trial.topology, name), seed=trial.seed
+        )
+        for name in trial.topology.routers
     }
     if as_json:
         shown = {
@@ -88,7 +91,7 @@ def _show_trial(trial: Trial, overlays: dict[str, Overlay], as_json: bool) -> No
     for name, text in rulesets.items():
         click.echo(f"\n## {name}.nft\n{text}")
     if job is None:
-        click.echo(f"\n## unsupported: {trial.overlay} has no mode {trial.mode}")
+        click.echo(f"\n## unsupported: {unsupported}")
         return
     for file in job.deployment.files:
         click.echo(f"\n## nodes/{file.node}/{file.path} (mode {file.mode:o})\n{file.text}")

@@ -7,45 +7,50 @@ stand only while the baseline is open. It is never open while an overlay runs: L
 from __future__ import annotations
 
 import contextlib
-from collections import deque
 from collections.abc import Iterator
-from ipaddress import IPv4Address
 
 from harness.lab.network import Lab
+from harness.lab.routes import Route, next_hops, routes_of
+from harness.model.family import Family
 from harness.model.topology import Topology
 
-TABLE = "baseline"
+TABLE = "inet baseline"
 
 
 @contextlib.contextmanager
 def open_underlay(lab: Lab) -> Iterator[None]:
-    """Routes between all LANs of the members, and no connection tracking for what uses them."""
+    """Routes between all LANs of the members, and no connection tracking for what uses them.
+
+    In IPv4 where all members have it, else in IPv6.
+    """
     topology = lab.topology
+    family = topology.common_families(topology.members)[0]
     lans = member_lans(topology)
-    routes = {lan: next_hops(topology, lan) for lan in lans}
-    crossed = sorted({router for hops in routes.values() for router in hops} | set(_routers_on(topology, lans)))
-    networks = ", ".join(str(topology.segments[lan].subnet) for lan in lans)
+    added = added_routes(topology, family)
+    crossed = sorted(added.keys() | set(_routers_on(topology, lans)))
+    networks = ", ".join(str(topology.segments[lan].of(family)) for lan in lans)
+    header = "ip" if family == "ipv4" else "ip6"
     ruleset = (
-        f"table ip {TABLE} {{\n"
+        f"table {TABLE} {{\n"
         "  chain past_nat {\n"
         "    type filter hook prerouting priority raw; policy accept;\n"
-        f"    ip saddr {{ {networks} }} ip daddr {{ {networks} }} notrack\n"
+        f"    {header} saddr {{ {networks} }} {header} daddr {{ {networks} }} notrack\n"
         "  }\n"
         "}\n"
     )
     for router in crossed:
         lab.nodes[router].check_output(["nft", "-f", "-"], stdin=ruleset)
-    for lan, hops in routes.items():
-        for router, hop in hops.items():
-            lab.nodes[router].add_route(str(topology.segments[lan].subnet), str(hop))
+    for router, routes in added.items():
+        for route in routes:
+            lab.nodes[router].add_route(route.network, route.gateway)
     try:
         yield
     finally:
-        for lan, hops in routes.items():
-            for router in hops:
-                lab.nodes[router].delete_route(str(topology.segments[lan].subnet))
+        for router, routes in added.items():
+            for route in routes:
+                lab.nodes[router].delete_route(route.network)
         for router in crossed:
-            lab.nodes[router].check_output(["nft", "delete", "table", "ip", TABLE])
+            lab.nodes[router].check_output(["nft", "delete", "table", *TABLE.split()])
 
 
 def member_lans(topology: Topology) -> list[str]:
@@ -53,25 +58,15 @@ def member_lans(topology: Topology) -> list[str]:
     return sorted({topology.hosts[name].on for name in topology.members if topology.hosts[name].via is not None})
 
 
-def next_hops(topology: Topology, lan: str) -> dict[str, IPv4Address]:
-    """For every router not on `lan` itself: its neighbour on a shortest way there (breadth first)."""
-    plugs = {name: [router.outside, *router.inside] for name, router in topology.routers.items()}
-    frontier = deque(name for name, attachments in plugs.items() if any(plug.on == lan for plug in attachments))
-    reached = set(frontier)
-    hops: dict[str, IPv4Address] = {}
-    while frontier:
-        nearer = frontier.popleft()
-        for name, attachments in plugs.items():
-            if name in reached:
-                continue
-            shared = {plug.on for plug in attachments}
-            for plug in plugs[nearer]:
-                if plug.on in shared:
-                    hops[name] = plug.addresses[0]
-                    reached.add(name)
-                    frontier.append(name)
-                    break
-    return hops
+def added_routes(topology: Topology, family: Family) -> dict[str, list[Route]]:
+    """By router, the routes to members' LANs that it does not have by itself."""
+    added: dict[str, list[Route]] = {}
+    for lan in member_lans(topology):
+        network = str(topology.segments[lan].of(family))
+        for router, hop in next_hops(topology, lan, family).items():
+            if all(route.network != network for route in routes_of(topology, router)):
+                added.setdefault(router, []).append(Route(family, network, str(hop)))
+    return added
 
 
 def _routers_on(topology: Topology, lans: list[str]) -> list[str]:

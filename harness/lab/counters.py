@@ -11,9 +11,10 @@ import json
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 
 from harness.errors import CommandFailed
+from harness.model.family import Address
 
 TABLE = "watch"
 
@@ -23,8 +24,8 @@ class Flow:
     """One direction of underlay traffic on one segment."""
 
     segment: str
-    src: IPv4Address
-    dst: IPv4Address
+    src: Address
+    dst: Address
 
 
 Counts = Mapping[Flow, int]
@@ -48,10 +49,12 @@ def install(ports: Mapping[str, Sequence[str]]) -> None:
         CommandFailed: nft refused; the kernel lacks the netdev family, say.
     """
     blocks = [
-        f"  set {segment} {{ type ipv4_addr . ipv4_addr; flags dynamic; size 65536; }}\n"
+        f"  set {segment}.v4 {{ type ipv4_addr . ipv4_addr; flags dynamic; size 65536; }}\n"
+        f"  set {segment}.v6 {{ type ipv6_addr . ipv6_addr; flags dynamic; size 65536; }}\n"
         f"  chain on_{segment} {{\n"
         f"    type filter hook ingress devices = {{ {', '.join(names)} }} priority 0; policy accept;\n"
-        f"    update @{segment} {{ ip saddr . ip daddr counter }}\n"
+        f"    update @{segment}.v4 {{ ip saddr . ip daddr counter }}\n"
+        f"    update @{segment}.v6 {{ ip6 saddr . ip6 daddr counter }}\n"
         "  }\n"
         for segment, names in ports.items()
         if names
@@ -80,7 +83,8 @@ def parse_carried(text: str) -> dict[Flow, Carried]:
     for item in json.loads(text)["nftables"]:
         for element in item.get("set", {}).get("elem", ()):
             src, dst = element["elem"]["val"]["concat"]
-            flow = Flow(item["set"]["name"], IPv4Address(src), IPv4Address(dst))
+            segment = item["set"]["name"].rpartition(".")[0]
+            flow = Flow(segment, ip_address(src), ip_address(dst))
             counter = element["elem"]["counter"]
             counts[flow] = Carried(counter["bytes"], counter["packets"])
     return counts

@@ -11,6 +11,7 @@ from mininet.net import Mininet
 from mininet.topo import Topo
 
 from harness.errors import LabError
+from harness.lab.addresses import configure, neighbour_sysctls
 from harness.lab.node import LabNode
 from harness.lab.wires import EmulatedLink, LabBridge, LabLink, LinkSpace
 from harness.link.backend import RunningLinks
@@ -18,17 +19,13 @@ from harness.link.hoststack import ALLOWED_CONGESTION_CONTROL, RECORDED, node_sy
 from harness.link.offload import get_offloads
 from harness.mininet_class import import_topo
 from harness.model.link import LinkProfile, parse_link
-from harness.model.topology import Attachment, Router, Topology
+from harness.model.topology import Topology
 from harness.nat.events import RunningRouter
 from harness.sandbox.namespace import inside_network_of, release_namespaces
-from harness.wiring import interface_name, router_ports
+from harness.wiring import interface_name, router_behaviour, router_ports
 
 # bridge-nf would send bridged frames through the sandbox's own IP rules and its connection tracking.
-_BRIDGE_NETFILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
-
-# An access link carries no ARP in life; here it does, and may lose it. A lost request then costs a moment, not the
-# kernel's second, and the many tries outlast the longest round trip.
-_NEIGHBOUR_DISCOVERY = {"retrans_time_ms": "100", "mcast_solicit": "50", "ucast_solicit": "50"}
+_BRIDGE_NETFILTER = [Path(f"/proc/sys/net/bridge/bridge-nf-call-{tool}") for tool in ("iptables", "ip6tables")]
 
 
 class LabNet(Mininet):  # type: ignore[misc]  # Mininet has no types
@@ -119,8 +116,9 @@ class Lab:
             LabError: the kernel or a tool refused something.
             EnvironmentError_: no link backend of this machine can do what the topology's links ask for.
         """
-        if _BRIDGE_NETFILTER.exists():
-            _BRIDGE_NETFILTER.write_text("0")
+        for setting in _BRIDGE_NETFILTER:
+            if setting.exists():
+                setting.write_text("0")
         if self.topology.mininet is not None:
             self._build_mininet_class()
             return
@@ -129,10 +127,10 @@ class Lab:
             self._space = LinkSpace(self.link_choice, impaired)
         self.net = LabNet(_PlannedTopo(topology=self.topology, space=self._space))
         for name in self.topology.plugs():
-            self._configure(name)
+            configure(self.nodes[name], self.topology, name)
         self._settle_hosts()
-        for name, router in self.topology.routers.items():
-            self._apply_nat(name, router)
+        for name in self.topology.routers:
+            self._apply_nat(name)
 
     def _build_mininet_class(self) -> None:
         use = self.topology.mininet
@@ -150,31 +148,9 @@ class Lab:
         allowed = nodes[0].read_sysctls([ALLOWED_CONGESTION_CONTROL])[ALLOWED_CONGESTION_CONTROL]
         settings = node_sysctls(pick_congestion_control(allowed))
         for node in nodes:
-            neighbours = {
-                f"net.ipv4.neigh.{interface}.{key}": value
-                for interface in node.intfNames()
-                for key, value in _NEIGHBOUR_DISCOVERY.items()
-            }
-            node.write_sysctls(settings | neighbours)
+            ipv6 = any(plug.ipv6 for plug in self.topology.plugs().get(node.name, []))
+            node.write_sysctls({**settings, **neighbour_sysctls(node.intfNames(), ipv6)})
         self.sysctls = nodes[0].read_sysctls([*settings, *RECORDED])
-
-    def _configure(self, name: str) -> None:
-        node = self.nodes[name]
-        plugs = self.topology.plugs()[name]
-        for number, plug in enumerate(plugs):
-            for address in plug.addresses:
-                node.intf(interface_name(name, number)).setIP(str(self.topology.interface(plug, address)))
-        router = self.topology.routers.get(name)
-        host = self.topology.hosts.get(name)
-        via = router.outside.via if router else host.via if host else None
-        if via is not None:
-            node.add_route("default", str(self._gateway(plugs[0], self.topology.routers[via])))
-        settings = {"net.ipv4.ip_forward": "1" if router else "0", "net.ipv6.conf.all.disable_ipv6": "1"}
-        self.set_sysctls(name, settings)
-
-    @staticmethod
-    def _gateway(plug: Attachment, router: Router) -> object:
-        return next(inside.addresses[0] for inside in router.inside if inside.on == plug.on)
 
     def read_offloads(self) -> dict[str, dict[str, dict[str, bool]]]:
         """The offloads of every node's interfaces as the kernel has them: node -> interface -> offload -> on."""
@@ -195,8 +171,10 @@ class Lab:
         if settings:
             self.nodes[name].write_sysctls(settings)
 
-    def _apply_nat(self, name: str, router: Router) -> None:
-        running = RunningRouter(self.nodes[name], router.nat, router_ports(self.topology, name), self.seed)
+    def _apply_nat(self, name: str) -> None:
+        running = RunningRouter(
+            self.nodes[name], router_behaviour(self.topology, name), router_ports(self.topology, name), self.seed
+        )
         running.load()
         self.routers[name] = running
 

@@ -9,11 +9,14 @@ import struct
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from pathlib import Path
 
+from harness.model.family import Address
+
 _ETH_P_ALL = 0x0003
-_ETH_P_IP = 0x0800
+_ETH_P_IP, _ETH_P_IPV6 = 0x0800, 0x86DD
+_ETHERNET, _IPV6_HEADER = 14, 40
 _SO_TIMESTAMPNS = 35
 _SNAP_BYTES = 96
 _PCAP_NANOSECONDS = 0xA1B23C4D
@@ -22,12 +25,22 @@ _LINKTYPE_ETHERNET = 1
 
 @dataclass(frozen=True)
 class Passing:
-    """An IPv4 packet seen at a port. `t` is Unix time in seconds; `ip_bytes` the packet's total length."""
+    """An IP packet seen at a port. `t` is Unix time in seconds; `ip_bytes` the packet's total length."""
 
     t: float
-    src: IPv4Address
-    dst: IPv4Address
+    src: Address
+    dst: Address
     ip_bytes: int
+
+
+def parse(frame: bytes) -> tuple[Address, Address, int] | None:
+    """Source, destination and total length in bytes of the IP packet in an Ethernet frame; None for anything else."""
+    kind = int.from_bytes(frame[12:14])
+    if kind == _ETH_P_IP and len(frame) >= _ETHERNET + 20:
+        return ip_address(frame[26:30]), ip_address(frame[30:34]), int.from_bytes(frame[16:18])
+    if kind == _ETH_P_IPV6 and len(frame) >= _ETHERNET + _IPV6_HEADER:
+        return ip_address(frame[22:38]), ip_address(frame[38:54]), int.from_bytes(frame[18:20]) + _IPV6_HEADER
+    return None
 
 
 class Tap:
@@ -64,15 +77,16 @@ class Tap:
 
     def _take(self, one: socket.socket) -> None:
         frame, ancillary, _flags, _address = one.recvmsg(_SNAP_BYTES, 64)
-        if len(frame) < 34 or struct.unpack_from("!H", frame, 12)[0] != _ETH_P_IP:
+        packet = parse(frame)
+        if packet is None:
             return
+        src, dst, length = packet
         (stamp,) = (data for level, kind, data in ancillary if (level, kind) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS))
         seconds, nanoseconds = struct.unpack("qq", stamp)
-        length = struct.unpack_from("!H", frame, 16)[0]
-        passing = Passing(seconds + nanoseconds / 1e9, IPv4Address(frame[26:30]), IPv4Address(frame[30:34]), length)
+        passing = Passing(seconds + nanoseconds / 1e9, src, dst, length)
         with self._lock:
             self._seen[self._sockets[one]].append(passing)
-            self._pcap.write(struct.pack("<IIII", seconds, nanoseconds, len(frame), length + 14) + frame)
+            self._pcap.write(struct.pack("<IIII", seconds, nanoseconds, len(frame), length + _ETHERNET) + frame)
 
     def seen(self, interface: str) -> list[Passing]:
         """What has passed one interface so far, in order of arrival."""

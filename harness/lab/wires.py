@@ -22,6 +22,9 @@ from harness.model.link import LinkProfile
 from harness.sandbox.namespace import inside_network_of, netlink_inside
 from harness.sandbox.pairs import pair_number
 
+# linux/if_addr.h: usable at once, without asking whether somebody else has it.
+_IFA_F_NODAD = 0x02
+
 
 class LabInterface(Intf):  # type: ignore[misc]
     """An interface that is configured over netlink."""
@@ -50,7 +53,9 @@ class LabInterface(Intf):  # type: ignore[misc]
         try:
             with netlink_of(self.node) as netlink:
                 index = _index(netlink, self.name)
-                netlink.addr("replace", index=index, address=str(address.ip), prefixlen=address.network.prefixlen)
+                flags = {"flags": _IFA_F_NODAD} if address.version == 6 else {}
+                prefix_length = address.network.prefixlen
+                netlink.addr("replace", index=index, address=str(address.ip), prefixlen=prefix_length, **flags)
                 netlink.link("set", index=index, state="up")
         except NetlinkError as error:
             raise LabError(f"node {self.node.name}: address {address} on {self.name}: {error}") from error

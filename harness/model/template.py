@@ -14,7 +14,8 @@ from harness.errors import Problem, ScenarioError
 from harness.model.document import Document, did_you_mean, mark_lines, parse, validate
 from harness.model.link import LinkProfile, parse_link
 from harness.model.nat import NatBehaviour, parse_nat
-from harness.model.topology import Parameter, Topology, TopologyHeader
+from harness.model.parameters import Parameter, TopologyHeader
+from harness.model.topology import Topology
 
 _SEPARATOR = "\n---\n"
 
@@ -97,6 +98,9 @@ def resolve_value(parameter: Parameter, value: Any) -> Any:
         case "float" if isinstance(value, int | float) and not isinstance(value, bool):
             return float(value)
         case "str" if isinstance(value, str):
+            if parameter.choices and value not in parameter.choices:
+                hint = did_you_mean(value, parameter.choices)
+                raise ValueError(f"expected one of {', '.join(parameter.choices)}, got {value!r}{hint}")
             return value
         case wanted:
             raise ValueError(f"expected {wanted}, got {value!r}")
@@ -132,7 +136,14 @@ def render(template: TopologyTemplate, given: Mapping[str, Any]) -> Topology:
 
 
 def _environment() -> jinja2.Environment:
-    return jinja2.Environment(undefined=jinja2.StrictUndefined, finalize=_as_yaml, trim_blocks=False, autoescape=False)
+    made = jinja2.Environment(undefined=jinja2.StrictUndefined, finalize=_as_yaml, trim_blocks=False, autoescape=False)
+    made.filters["of_ip"] = of_ip
+    return made
+
+
+def of_ip(values: list[str], ip: str) -> list[str]:
+    """The addresses or networks of a list that are of the IP version asked for: `v4`, `v6`, or `dual` for both."""
+    return [value for value in values if ip == "dual" or (":" in value) == (ip == "v6")]
 
 
 def _as_yaml(value: Any) -> Any:

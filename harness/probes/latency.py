@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from harness.errors import OverlayError
 from harness.lab.process import Daemon
+from harness.model.family import Address
 from harness.model.probes import LatencyProbe
 from harness.probes.measurement import Measurement, Target
 from harness.probes.oneway import oneway_figures
@@ -44,14 +45,14 @@ def sample_rtt(target: Target, probe: LatencyProbe, kind: str = "") -> list[Samp
     """
     server = Daemon(
         target.lab.nodes[target.dst],
-        ["irtt", "server", "-b", f"{target.dst_address}:{_PORT}"],
+        ["irtt", "server", "-b", _at(target.dst_address)],
         log=target.evidence(f"{kind}irtt-server.log"),
         cwd=target.folder,
         env={},
     )
     raw = target.evidence(f"{kind}irtt.json")
     try:
-        if not server.wait_for_line("starting IPv4 listener", 5.0):
+        if not server.wait_for_line(f"starting IPv{target.dst_address.version} listener", 5.0):
             raise OverlayError(f"irtt's server did not start on {target.dst}: {server.tail}")
         client = Daemon(
             target.lab.nodes[target.src],
@@ -60,14 +61,14 @@ def sample_rtt(target: Target, probe: LatencyProbe, kind: str = "") -> list[Samp
                     "irtt",
                     "client",
                     "-q",
-                    "-4",
+                    f"-{target.dst_address.version}",
                     "-i",
                     f"{probe.interval_ms:g}ms",
                     "-d",
                     f"{probe.duration_s * 1000:g}ms",
                 ),
                 *("-l", str(probe.payload_bytes), "--timeouts=500ms,1s,2s", "--wait=3x1s", "-o", str(raw)),
-                f"{target.dst_address}:{_PORT}",
+                _at(target.dst_address),
             ],
             log=target.evidence(f"{kind}irtt.log"),
             cwd=target.folder,
@@ -84,6 +85,10 @@ def sample_rtt(target: Target, probe: LatencyProbe, kind: str = "") -> list[Samp
     samples = parse_irtt(json.loads(raw.read_text()))
     _write_csv(target.evidence(f"{kind}rtt.csv"), samples)
     return samples
+
+
+def _at(address: Address) -> str:
+    return f"[{address}]:{_PORT}" if address.version == 6 else f"{address}:{_PORT}"
 
 
 def parse_irtt(result: dict[str, Any]) -> list[Sample]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 from pathlib import Path
 
 from harness.lab.network import Lab
+from harness.model.family import Address
 from harness.model.scenario import Mode, Verdict
 from harness.results.record import Outcome
 
@@ -38,8 +38,8 @@ class Target:
     lab: Lab
     src: str
     dst: str
-    src_address: IPv4Address
-    dst_address: IPv4Address
+    src_address: Address
+    dst_address: Address
     mode: Mode
     folder: Path
     label: str = "overlay"

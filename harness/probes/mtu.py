@@ -15,23 +15,24 @@ from pathlib import Path
 from typing import Literal
 
 from harness.errors import CommandFailed, OverlayError
+from harness.model.family import Address
 from harness.model.probes import MtuProbe
 from harness.probes.measurement import Measurement, Target
 
-# IPv4 and ICMP headers; what ping calls a size is the payload behind them.
-_HEADERS = 28
-# Every IPv4 path carries this much (RFC 791); below it nothing is worth a search.
+# IP and ICMP headers; what ping calls a size is the payload behind them.
+_HEADERS = {4: 28, 6: 48}
+# Every IPv4 host takes this much (RFC 791), every IPv6 path carries more; below it nothing is worth a search.
 _SMALLEST = 576
 
 # iputils: the first from a router, the second from the own interface or from what it has learned.
-_TOO_LARGE = re.compile(r"frag(mentation)? needed|message too long", re.IGNORECASE)
+_TOO_LARGE = re.compile(r"frag(mentation)? needed|packet too big|message too long", re.IGNORECASE)
 
 Fate = Literal["arrived", "refused", "lost"]
 
 
 @dataclass(frozen=True)
 class PathMtu:
-    """One direction, in bytes of IPv4 packet.
+    """One direction, in bytes of IP packet.
 
     `offered` is the MTU of the interface that leads to the peer, `carried` the largest packet that arrived unfragmented
     (None: not even the smallest), `black_hole` whether some size that the interface takes is lost without an error.
@@ -73,8 +74,8 @@ def measure_mtu(target: Target, probe: MtuProbe) -> list[Measurement]:
     """
     figures = []
     for src, dst, address in (
-        (target.src, target.dst, str(target.dst_address)),
-        (target.dst, target.src, str(target.src_address)),
+        (target.src, target.dst, target.dst_address),
+        (target.dst, target.src, target.src_address),
     ):
         way = _Way(target, probe, src, address)
         found = search(way.offered(), way.fate_of)
@@ -96,7 +97,7 @@ class _Way:
     target: Target
     probe: MtuProbe
     src: str
-    address: str
+    address: Address
 
     @property
     def log(self) -> Path:
@@ -106,7 +107,7 @@ class _Way:
         """The MTU of the interface that leads to the address."""
         node = self.target.lab.nodes[self.src]
         try:
-            (route,) = json.loads(node.check_output(["ip", "-j", "route", "get", self.address]))
+            (route,) = json.loads(node.check_output(["ip", "-j", "route", "get", str(self.address)]))
             (link,) = json.loads(node.check_output(["ip", "-j", "link", "show", "dev", route["dev"]]))
         except CommandFailed as error:
             raise OverlayError(f"{self.src} has no route to {self.address}: {error}") from error
@@ -115,9 +116,10 @@ class _Way:
     def fate_of(self, size: int) -> Fate:
         """What became of packets of this size; an error message is believed before silence."""
         node = self.target.lab.nodes[self.src]
-        argv = ["ping", "-n", "-M", "do", "-c", "1", "-W", f"{self.probe.timeout_s:g}", "-s", str(size - _HEADERS)]
+        payload = str(size - _HEADERS[self.address.version])
+        argv = ["ping", "-n", "-M", "do", "-c", "1", "-W", f"{self.probe.timeout_s:g}", "-s", payload]
         for _ in range(self.probe.attempts):
-            done = subprocess.run(node.enter([*argv, self.address]), capture_output=True, text=True, check=False)
+            done = subprocess.run(node.enter([*argv, str(self.address)]), capture_output=True, text=True, check=False)
             said = done.stdout + done.stderr
             with self.log.open("a") as file:
                 file.write(f"## {size} bytes, exit {done.returncode}\n{said}")

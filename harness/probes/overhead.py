@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from ipaddress import IPv4Address
 
 from harness.lab.counters import Carried, Flow
+from harness.model.family import Address
 from harness.probes.measurement import Measurement
 
 Traffic = Mapping[Flow, Carried]
-Places = Collection[tuple[str, IPv4Address]]
+Places = Collection[tuple[str, Address]]
 
 
 def summarise_overhead(

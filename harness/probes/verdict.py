@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 
 from harness.lab.counters import Flow
 from harness.lab.tap import Passing
+from harness.model.family import Address
 from harness.model.scenario import Verdict
 from harness.model.topology import Topology
 
@@ -26,11 +26,14 @@ IP_ICMP_HEADER_BYTES = 28
 
 @dataclass(frozen=True)
 class Front:
-    """A member as the network sees it: its own address, its access segment, and every address that can stand for it."""
+    """A member as the network sees it: its own addresses, its access segment, and all addresses that can stand for it.
 
-    address: IPv4Address
+    Of both IP versions: a path may be direct in either.
+    """
+
+    own: frozenset[Address]
     segment: str
-    public: frozenset[IPv4Address]
+    public: frozenset[Address]
 
 
 def front_of(topology: Topology, member: str) -> Front:
@@ -39,7 +42,7 @@ def front_of(topology: Topology, member: str) -> Front:
     addresses = set(host.addresses)
     for router in topology.routers_of(member):
         addresses.update(topology.routers[router].outside.addresses)
-    return Front(host.addresses[0], host.on, frozenset(addresses))
+    return Front(frozenset(host.addresses), host.on, frozenset(addresses))
 
 
 def path_of_burst(counts: Mapping[Flow, int], a: Front, b: Front, burst_bytes: int) -> Verdict:
@@ -58,7 +61,7 @@ def path_of_burst(counts: Mapping[Flow, int], a: Front, b: Front, burst_bytes: i
             direct = relayed = 0
             for flow, size in counts.items():
                 near, far = (flow.src, flow.dst) if outgoing else (flow.dst, flow.src)
-                if flow.segment != one.segment or near != one.address:
+                if flow.segment != one.segment or near not in one.own:
                     continue
                 if far in other.public:
                     direct += size
@@ -85,9 +88,9 @@ def first_direct_s(seen: Sequence[Passing], a: Front, b: Front, payload_bytes: i
     """
     asked = False
     for passing in carriers(seen, payload_bytes):
-        if passing.src == a.address and passing.dst in b.public:
+        if passing.src in a.own and passing.dst in b.public:
             asked = True
-        elif asked and passing.dst == a.address and passing.src in b.public:
+        elif asked and passing.dst in a.own and passing.src in b.public:
             return passing.t
     return None
 

@@ -87,8 +87,8 @@ class EasyTier:
         server, addresses = server_of(trial), addresses_of(trial, NETWORK)
         stun = (trial.topology.address(server), _free_address(trial))
         secret = secrets.token_hex(16)
-        subnet = trial.topology.segments[trial.topology.hosts[server].on].subnet
-        second = ("ip", "address", "add", f"{stun[1]}/{subnet.prefixlen}", "dev", f"{server}-eth0")
+        length = trial.topology.prefix_length(trial.topology.hosts[server], stun[1])
+        second = ("ip", "address", "add", f"{stun[1]}/{length}", "dev", f"{server}-eth0")
         return Deployment(
             files=tuple(
                 File(node=node, path="easytier.toml", text=_config(trial, node, addresses, stun, secret))
@@ -124,7 +124,8 @@ def _free_address(trial: Trial) -> IPv4Address:
     segment = trial.topology.hosts[server].on
     plugs = [plug for attachments in trial.topology.plugs().values() for plug in attachments]
     taken = {address for plug in plugs if plug.on == segment for address in plug.addresses}
-    free = (address for address in trial.topology.segments[segment].subnet.hosts() if address not in taken)
+    subnet = trial.topology.segments[segment].ipv4
+    free = (address for address in subnet.hosts() if address not in taken) if subnet else iter(())
     found = next(free, None)
     if found is None:
         raise ValueError(f"easytier needs a second address for {server}, and {segment} has none left")

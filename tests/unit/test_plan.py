@@ -111,7 +111,7 @@ def test_every_bundled_topology_holds_together(name: str) -> None:
 
 def test_names_that_scripts_use() -> None:
     two = load_topology("two-sites")
-    assert set(two.parameters) == {"nat_a", "nat_b", "link_a", "link_b", "link_s"}
+    assert set(two.parameters) == {"nat_a", "nat_b", "link_a", "link_b", "link_s", "ip"}
     assert set(two.resolve({}).plugs()) == {"a", "b", "s", "ra", "rb"}
     same = load_topology("same-site")
     assert "nat" in same.parameters

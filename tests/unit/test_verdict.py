@@ -107,7 +107,7 @@ def test_first_direct_wants_a_packet_of_the_pings_size_out_and_back() -> None:
 
 def test_counters_read_nfts_json_and_subtract() -> None:
     text = (
-        '{"nftables": [{"metainfo": {}}, {"set": {"name": "internet", "elem": [{"elem": {"val": {"concat": '
+        '{"nftables": [{"metainfo": {}}, {"set": {"name": "internet.v4", "elem": [{"elem": {"val": {"concat": '
         '["45.45.1.1", "45.45.2.1"]}, "counter": {"packets": 3, "bytes": 300}}}]}}]}'
     )
     flow = Flow("internet", IPv4Address(RA), IPv4Address(RB))

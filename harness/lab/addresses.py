@@ -1,0 +1,52 @@
+"""Gives a node its addresses and routes, in the IP versions that the topology has for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from harness.lab.node import LabNode
+from harness.lab.routes import routes_of
+from harness.model.topology import Topology
+from harness.wiring import interface_name
+
+# An access link carries no ARP in life; here it does, and may lose it. A lost request then costs a moment, not the
+# kernel's second, and the many tries outlast the longest round trip.
+_NEIGHBOUR_DISCOVERY = {"retrans_time_ms": "100", "mcast_solicit": "50", "ucast_solicit": "50"}
+
+# The topology says it all: nobody advertises a router, and no address is anybody else's.
+_IPV6 = {"accept_dad": "0", "accept_ra": "0", "disable_ipv6": "0"}
+
+
+def configure(node: LabNode, topology: Topology, name: str) -> None:
+    """Addresses on all interfaces, then routes; IPv6 is off where the topology gives the node none.
+
+    Raises:
+        LabError: the kernel refused something.
+    """
+    plugs = topology.plugs()[name]
+    interfaces = [interface_name(name, number) for number in range(len(plugs))]
+    node.write_sysctls({"net.ipv4.ip_forward": "1" if name in topology.routers else "0", **_OFF})
+    if any(plug.ipv6 for plug in plugs):
+        # Off and on again: an interface that is up already would have a link-local address that is still being tried.
+        node.write_sysctls(
+            {f"net.ipv6.conf.{place}.{key}": value for key, value in _IPV6.items() for place in (*interfaces, *_ALL)}
+        )
+    for interface, plug in zip(interfaces, plugs, strict=True):
+        for address in plug.addresses:
+            node.intf(interface).setIP(f"{address}/{topology.prefix_length(plug, address)}")
+    for route in routes_of(topology, name):
+        node.add_route(route.network, route.gateway)
+
+
+_ALL = ("all", "default")
+_OFF = {"net.ipv6.conf.all.disable_ipv6": "1"}
+
+
+def neighbour_sysctls(interfaces: Sequence[str], ipv6: bool) -> Mapping[str, str]:
+    """Ask for a neighbour's hardware address again soon and often."""
+    return {
+        f"net.{version}.neigh.{interface}.{key}": value
+        for version in ("ipv4", *(["ipv6"] if ipv6 else []))
+        for interface in interfaces
+        for key, value in _NEIGHBOUR_DISCOVERY.items()
+    }

@@ -1,0 +1,88 @@
+"""Who sends what to whom: each node's routes, read off the topology. Pure.
+
+As on the Internet: a host or a router with `via` sends everything there; whoever stands outside of a router knows the
+networks behind it, but for IPv4 networks behind a NAT, which nobody outside knows.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from harness.model.family import FAMILIES, Address, Family
+from harness.model.topology import Host, Topology
+
+
+@dataclass(frozen=True)
+class Route:
+    """Packets to `network` (CIDR, or `default`) go to `gateway`."""
+
+    family: Family
+    network: str
+    gateway: str
+
+
+def routes_of(topology: Topology, node: str) -> list[Route]:
+    """The routes of a node beyond its own segments."""
+    return [route for family in FAMILIES for route in _routes(topology, node, family)]
+
+
+def _routes(topology: Topology, node: str, family: Family) -> Iterator[Route]:
+    first, *others = topology.plugs()[node]
+    if not any(plug.of(family) for plug in (first, *others)):
+        return
+    via = first.via if isinstance(first, Host) else topology.routers[node].outside.via
+    if via is not None and topology.routers[via].carries(family, first.on):
+        yield Route(family, "default", str(_inside_address(topology, via, first.on, family)))
+    # What lies on the way of the default route need not be known.
+    known_on = {plug.on for plug in others} | ({first.on} if via is None else set())
+    for name, router in topology.routers.items():
+        if name == node or router.outside.on not in known_on or not router.outside.of(family):
+            continue
+        for network in _behind(topology, name, family):
+            yield Route(family, network, str(router.outside.of(family)[0]))
+
+
+def _behind(topology: Topology, name: str, family: Family) -> Iterator[str]:
+    """The networks that a router shows to its outside."""
+    router = topology.routers[name]
+    if not router.forwards(family) or (family == "ipv4" and router.nat.translates):
+        return
+    for plug in router.inside:
+        subnet = topology.segments[plug.on].of(family)
+        if subnet is not None and plug.of(family):
+            yield str(subnet)
+    for other, further in topology.routers.items():
+        if further.outside.via == name:
+            yield from _behind(topology, other, family)
+
+
+def _inside_address(topology: Topology, router: str, segment: str, family: Family) -> Address:
+    plug = topology.routers[router].inside_on(segment)
+    assert plug is not None  # the topology's rules
+    return plug.of(family)[0]
+
+
+def next_hops(topology: Topology, lan: str, family: Family) -> dict[str, Address]:
+    """For every router not on `lan` itself: its neighbour on a shortest way there (breadth first), NAT or not."""
+    plugs = {
+        name: [plug for plug in (router.outside, *router.inside) if plug.of(family)]
+        for name, router in topology.routers.items()
+    }
+    frontier = deque(name for name, attachments in plugs.items() if any(plug.on == lan for plug in attachments))
+    reached = set(frontier)
+    hops: dict[str, Address] = {}
+    while frontier:
+        nearer = frontier.popleft()
+        for name, attachments in plugs.items():
+            if name in reached:
+                continue
+            shared = {plug.on for plug in attachments}
+            for plug in plugs[nearer]:
+                if plug.on in shared:
+                    hops[name] = plug.of(family)[0]
+                    reached.add(name)
+                    frontier.append(name)
+                    break
+    return hops

@@ -1,0 +1,127 @@
+"""What must hold of a topology beyond the form of its fields; each complaint names the field. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from harness.model.document import Location, did_you_mean
+from harness.model.family import Address, Family, family_of
+from harness.model.nodes import Attachment, Host, Outside, families_of
+
+if TYPE_CHECKING:
+    from harness.model.topology import Topology
+
+Complaint = tuple[Location, str]
+
+
+def problems_of(topology: Topology) -> Iterator[Complaint]:
+    """Everything that does not fit together: the field's location and what is wrong with it."""
+    referring = [*_names(topology), *_upstream(topology), *_roles(topology)]
+    yield from referring
+    yield from _addresses(topology)
+    if not referring:
+        yield from _ways(topology)
+
+
+def _names(topology: Topology) -> Iterator[Complaint]:
+    hosts, routers, segments = topology.hosts, topology.routers, topology.segments
+    for name in hosts.keys() & routers.keys():
+        yield ("routers", name), f"{name} is both a host and a router"
+    for name in segments.keys() & (hosts.keys() | routers.keys()):
+        yield ("segments", name), f"{name} is both a segment and a node"
+    for location, plug in _plugs(topology):
+        if plug.on not in segments:
+            yield (*location, "on"), f"there is no segment {plug.on}{did_you_mean(plug.on, segments)}"
+
+
+def _plugs(topology: Topology) -> Iterator[tuple[Location, Attachment]]:
+    yield from ((("hosts", name), host) for name, host in topology.hosts.items())
+    for name, router in topology.routers.items():
+        yield ("routers", name, "outside"), router.outside
+        yield from ((("routers", name, "inside", number), plug) for number, plug in enumerate(router.inside))
+
+
+def _addresses(topology: Topology) -> Iterator[Complaint]:
+    taken: dict[tuple[str, Address], str] = {}
+    for location, plug in _plugs(topology):
+        node, segment = str(location[1]), topology.segments.get(plug.on)
+        if segment is None:
+            continue
+        for number, address in enumerate(plug.addresses):
+            where = (*location, "addresses", number)
+            family = family_of(address)
+            subnet = segment.of(family)
+            if subnet is None:
+                yield where, f"address {address} is {_SHOWN[family]}, and {plug.on} has no subnet of that family"
+            elif address not in subnet:
+                yield where, f"address {address} is not in {plug.on}'s subnet {subnet}"
+            if (plug.on, address) in taken:
+                yield where, f"address {address} is {taken[plug.on, address]}'s already"
+            taken[plug.on, address] = node
+
+
+def _upstream(topology: Topology) -> Iterator[Complaint]:
+    hosts, routers = topology.hosts, topology.routers
+    ends: list[tuple[Location, Host | Outside]] = [(("hosts", name, "via"), host) for name, host in hosts.items()]
+    ends += [(("routers", name, "outside", "via"), router.outside) for name, router in routers.items()]
+    for location, plug in ends:
+        if plug.via is None:
+            continue
+        if plug.via not in routers:
+            yield location, f"there is no router {plug.via}{did_you_mean(plug.via, routers)}"
+        elif routers[plug.via].inside_on(plug.on) is None:
+            yield location, f"{plug.via} has no inside on {plug.on}"
+
+
+def _roles(topology: Topology) -> Iterator[Complaint]:
+    hosts = topology.hosts
+    for name in topology.members:
+        if name not in hosts:
+            yield ("members",), f"there is no host {name}{did_you_mean(name, hosts)}"
+    if len(set(topology.members)) != len(topology.members):
+        yield ("members",), "a host stands twice"
+    if topology.server is not None and topology.server not in hosts:
+        yield ("server",), f"there is no host {topology.server}{did_you_mean(topology.server, hosts)}"
+
+
+def _ways(topology: Topology) -> Iterator[Complaint]:
+    """Whoever takes part must get out, and the members must share an IP version, or the underlay has no baseline."""
+    stuck = [
+        complaint
+        for name in dict.fromkeys((*topology.members, *filter(None, [topology.server])))
+        for complaint in _stuck(topology, name)
+    ]
+    yield from stuck
+    if not stuck and not topology.common_families(topology.members):
+        each = ", ".join(f"{name} has {_words(topology.families(name))}" for name in topology.members)
+        yield ("members",), f"no IP version is common to all members: {each}"
+
+
+def _stuck(topology: Topology, host: str) -> Iterator[Complaint]:
+    left = families_of(topology.hosts[host])
+    for name, on in topology.ways_in(host):
+        router, inside = topology.routers[name], topology.routers[name].inside_on(on)
+        assert inside is not None  # held by the rules on `via`
+        for place, plug in (("outside", router.outside), ("inside", inside)):
+            if not set(left) & set(families_of(plug)):
+                yield ("routers", name, place), f"{name} has no {_words(left)} address here, and {host} no other"
+                return
+        forwarded = tuple(family for family in left if router.forwards(family))
+        if not forwarded:
+            yield (
+                ("routers", name, "nat"),
+                f"{router.nat.label} forwards no {_words(left)}, and {host} has no other address",
+            )
+            return
+        left = tuple(family for family in forwarded if router.carries(family, on))
+        if not left:
+            yield ("routers", name), f"{name} carries no {_words(forwarded)} from inside to outside, as {host} needs"
+            return
+
+
+def _words(families: tuple[Family, ...]) -> str:
+    return " and ".join(_SHOWN[family] for family in families)
+
+
+_SHOWN: dict[Family, str] = {"ipv4": "IPv4", "ipv6": "IPv6"}
