@@ -18,6 +18,7 @@ from harness.messages import Done, Job, Step, WantTurn
 from harness.model.trial import Trial
 from harness.outcome import Context, Throughputs, against_cell, records_of, throughputs, unmet
 from harness.overlay.contract import Overlay
+from harness.overlay.support import why_unsupported
 from harness.results.record import Record
 from harness.results.store import RunFolder
 from harness.turns import Turns
@@ -126,8 +127,9 @@ class Campaign:
         began, started_at = time.monotonic(), _now()
         self.progress.began(trial)
         overlay = self.overlays[trial.overlay]
-        if trial.mode not in overlay.modes:
-            done = Done(outcome="unsupported", error=f"{trial.overlay} has no mode {trial.mode}")
+        unsupported = why_unsupported(trial, overlay)
+        if unsupported is not None:
+            done = Done(outcome="unsupported", error=unsupported)
         else:
             done = await self._in_worker(trial, overlay)
         self.turns.leave(trial.id)

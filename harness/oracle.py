@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import takewhile
 
+from harness.model.family import Family
+from harness.model.nat import NatBehaviour
+from harness.model.nat_ipv6 import as_seen_in_ipv6
 from harness.model.scenario import Verdict
 from harness.model.topology import Topology
 from harness.model.trial import Trial
-from harness.nat.oracle import expected_path
+from harness.nat.oracle import Expectation, expected_path
 from harness.overlay.contract import Overlay, Traverses
+from harness.overlay.support import underlays_of, why_unsupported
 
 
 def expected_verdicts(trial: Trial, overlay: Overlay) -> tuple[Verdict, ...]:
     """The verdicts that are right for a trial; several where chance or the overlay's own choice decides.
 
     Judged for the first two members; the bundled topologies treat all pairs alike. Empty where the overlay does not
-    say by which technique it traverses NATs: then nothing is expected of it.
+    say by which technique it traverses NATs, or cannot run at all: then nothing is expected of it.
+
+    With both IP versions a path is direct where it is in either: an overlay that has both tries both (RFC 8421).
     """
+    if why_unsupported(trial, overlay) is not None:
+        return ()
     if trial.mode == "underlay":
         return ("direct",)
     if trial.mode in ("relay", "hub"):
@@ -25,14 +34,32 @@ def expected_verdicts(trial: Trial, overlay: Overlay) -> tuple[Verdict, ...]:
     if technique is None or len(trial.topology.members) < 2:
         return ()
     first, second = trial.topology.members[:2]
-    stacks = [[trial.topology.routers[name].nat for name in trial.topology.routers_of(m)] for m in (first, second)]
-    expected = expected_path(stacks[0], stacks[1], technique, shared_layers(trial.topology, first, second))
-    fallback: Verdict = "none" if trial.mode == "direct" else "relayed"
-    if expected.verdict == "none":
-        return ("none",)
-    if expected.verdict == "direct":
+    families = [f for f in trial.topology.common_families((first, second)) if f in underlays_of(overlay)]
+    expected = [_expected_in(family, trial.topology, first, second, technique) for family in families]
+    return _verdicts(expected, "none" if trial.mode == "direct" else "relayed")
+
+
+def _verdicts(expected: Sequence[Expectation], fallback: Verdict) -> tuple[Verdict, ...]:
+    """What may come of several ways that are all tried."""
+    if any(one.verdict == "direct" for one in expected):
         return ("direct",)
-    return (fallback,) if expected.verdict == "relayed" and expected.probability == 0 else ("direct", fallback)
+    if any(one.verdict == "either" or one.probability > 0 for one in expected):
+        return ("direct", fallback)
+    return ("none",) if expected and all(one.verdict == "none" for one in expected) else (fallback,)
+
+
+def _expected_in(family: Family, topology: Topology, first: str, second: str, technique: str) -> Expectation:
+    one, other = (
+        [_seen_in(family, topology, name) for name in topology.routers_of(member)] for member in (first, second)
+    )
+    return expected_path(one, other, technique, shared_layers(topology, first, second))
+
+
+def _seen_in(family: Family, topology: Topology, router: str) -> NatBehaviour:
+    behaviour = topology.routers[router].nat
+    seen = behaviour if family == "ipv4" else as_seen_in_ipv6(behaviour)
+    assert seen is not None  # a family that both members have is carried by all their routers
+    return seen
 
 
 def shared_layers(topology: Topology, first: str, second: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from harness.model.family import FAMILIES, Family
 from harness.model.scenario import Mode
 from harness.model.trial import Trial
 from harness.overlay.contract import Deployment, Endpoint, Layer, Requirement
@@ -17,19 +18,22 @@ class Underlay:
     modes: frozenset[Mode] = frozenset({"underlay"})
     layer: Layer = "L3"
     needs_server = False
+    underlays: frozenset[Family] = frozenset(FAMILIES)
 
     def requirements(self) -> Sequence[Requirement]:
         """Nothing: the kernel is the baseline."""
         return ()
 
     def render(self, trial: Trial) -> Deployment:
-        """Only endpoints: the members' own addresses.
+        """Only endpoints: the members' own addresses, in IPv6 where they do not all have IPv4.
 
         Raises:
             ValueError: an option; the baseline takes none.
         """
         check_options(trial)
+        topology = trial.topology
+        family = topology.common_families(topology.members)[0]
         return Deployment(
-            endpoints={name: Endpoint(address=trial.topology.address(name)) for name in trial.topology.members},
+            endpoints={name: Endpoint(address=topology.address_in(name, family)) for name in topology.members},
             open_underlay=True,
         )

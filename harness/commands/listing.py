@@ -17,6 +17,7 @@ from harness.model.link import PRESETS
 from harness.model.nat import ALIASES
 from harness.model.probes import Probes
 from harness.overlay.registry import load_overlay, overlay_names
+from harness.overlay.support import underlays_of
 
 Rows = list[dict[str, Any]]
 
@@ -48,7 +49,15 @@ def _overlays() -> Rows:
     for name in overlay_names():
         overlay = load_overlay(name)
         programs = [requirement.program for requirement in overlay.requirements()]
-        rows.append({"name": name, "layer": overlay.layer, "modes": sorted(overlay.modes), "programs": programs})
+        rows.append(
+            {
+                "name": name,
+                "layer": overlay.layer,
+                "modes": sorted(overlay.modes),
+                "underlays": sorted(underlays_of(overlay)),
+                "programs": programs,
+            }
+        )
     return rows
 
 

@@ -7,11 +7,11 @@ one inside. All paths in a deployment are relative to the node's own folder, whi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Address
 from typing import Annotated, Literal, Protocol, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress
 
+from harness.model.family import Family
 from harness.model.scenario import Mode, Verdict
 from harness.model.trial import Trial
 
@@ -73,7 +73,7 @@ class InterfaceAddress(_Strict):
     """Ready when the node has an interface with this address."""
 
     kind: Literal["address"] = "address"
-    address: IPv4Address
+    address: IPvAnyAddress
 
 
 class CommandSays(_Strict):
@@ -116,7 +116,7 @@ class Service(_Strict):
 class Endpoint(_Strict):
     """Where probes reach a member over the overlay."""
 
-    address: IPv4Address
+    address: IPvAnyAddress
     interface: str | None = None
 
 
@@ -180,6 +180,17 @@ class Traverses(Protocol):
 
     def technique(self, mode: Mode) -> str | None:
         """The technique's name; None where no path is ever direct."""
+
+
+@runtime_checkable
+class HasUnderlays(Protocol):
+    """Optional: the IP versions over which the overlay can run. One that does not say runs over IPv4 alone.
+
+    Its trials are `unsupported` where a node that it needs has none of them. Where it has both, a node may have either:
+    `trial.topology.families(node)` says which, `address_in` gives the address.
+    """
+
+    underlays: frozenset[Family]
 
 
 @runtime_checkable

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from ipaddress import IPv4Address, ip_interface
 from typing import Any
 
+from harness.model.family import FAMILIES, Family
 from harness.model.scenario import Mode, Verdict
 from harness.model.trial import Trial
 from harness.overlay.contract import (
@@ -37,6 +38,7 @@ class RefmeshAdapter:
     modes: frozenset[Mode] = frozenset({"mesh", "direct", "relay", "hub"})
     layer: Layer = "L3"
     needs_server = True
+    underlays: frozenset[Family] = frozenset(FAMILIES)
     version = version("overlaybench")
 
     def requirements(self) -> Sequence[Requirement]:
@@ -56,7 +58,7 @@ class RefmeshAdapter:
             )
         server, members = trial.topology.server, trial.topology.members
         assert server is not None  # needs_server
-        network = make_network(members, [Site(server, str(trial.topology.address(server)))])
+        network = make_network(members, [Site(server, _server_address(trial, server, server))])
         addresses = {member: IPv4Address(ip_interface(network.addresses[member]).ip) for member in members}
         common: dict[str, Any] = {"status_socket": STATUS_SOCKET}
         shared = {key: value for key, value in trial.options.items() if key != "framing"}
@@ -67,7 +69,7 @@ class RefmeshAdapter:
             hub["interface"] = f"rm-{server}"
         files = [File(node=server, path="server.yaml", text=to_yaml(network.server_config(server, **common, **hub)))]
         for member in members:
-            config = network.node_config(
+            config = network.reached_at({server: _server_address(trial, server, member)}).node_config(
                 member, mode=trial.mode, interface=f"rm-{member}", **common, **shared, **_framing(trial.options)
             )
             files.append(File(node=member, path="refmesh.yaml", text=to_yaml(config)))
@@ -128,3 +130,9 @@ class RefmeshTap(RefmeshAdapter):
 
 def _framing(options: Mapping[str, Any]) -> dict[str, Any]:
     return {"framing": options["framing"]} if "framing" in options else {}
+
+
+def _server_address(trial: Trial, server: str, member: str) -> str:
+    """Where a member finds the server: by IPv4 where both have it."""
+    family = trial.topology.common_families((server, member))[0]
+    return str(trial.topology.address_in(server, family))

@@ -6,7 +6,7 @@ import ipaddress
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import yaml
@@ -52,6 +52,12 @@ class Network:
     def node_config(self, name: str, **options: Any) -> dict[str, Any]:
         """The configuration of a node as data; `options`: further fields (`mode`, `interface`, `status_socket` ...)."""
         return self._common(name) | {"servers": [dict(server) for server in self.servers]} | options
+
+    def reached_at(self, hosts: Mapping[str, str]) -> Network:
+        """The same network, some servers reached at other hosts or addresses: `hosts` has them by the server's name."""
+        sites = tuple(replace(site, host=hosts.get(site.name, site.host)) for site in self.sites)
+        entries = tuple(_server_entry(site, self.private_keys[site.name]) for site in sites)
+        return replace(self, sites=sites, servers=entries)
 
     def server_config(self, name: str, **options: Any) -> dict[str, Any]:
         """The configuration of a server as data; `options`: further fields (`hub`, `interface` ...)."""

@@ -1,0 +1,28 @@
+"""Whether an overlay can be asked to do a trial at all: its mode, and the IP versions of the underlay. Pure."""
+
+from __future__ import annotations
+
+from harness.model.family import Family
+from harness.model.trial import Trial
+from harness.overlay.contract import HasUnderlays, Overlay
+
+
+def underlays_of(overlay: Overlay) -> frozenset[Family]:
+    """The IP versions over which an overlay can run; IPv4 alone where it does not say."""
+    return overlay.underlays if isinstance(overlay, HasUnderlays) else frozenset({"ipv4"})
+
+
+def why_unsupported(trial: Trial, overlay: Overlay) -> str | None:
+    """Why the trial's outcome is `unsupported`, in words; None where the overlay can be asked to do it."""
+    if trial.mode not in overlay.modes:
+        return f"{trial.overlay} has no mode {trial.mode}"
+    topology, can = trial.topology, underlays_of(overlay)
+    server = [topology.server] if overlay.needs_server and topology.server is not None else []
+    for node in (*topology.members, *server):
+        if can.isdisjoint(has := topology.families(node)):
+            return f"{trial.overlay} runs over {_words(can)}, and {node} has {_words(has)} alone"
+    return None
+
+
+def _words(families: frozenset[Family] | tuple[Family, ...]) -> str:
+    return " and ".join({"ipv4": "IPv4", "ipv6": "IPv6"}[family] for family in sorted(families))
