@@ -28,9 +28,11 @@ from harness.model.nat import Hairpinning, parse_nat
 from harness.model.topology import Topology
 from harness.nat import discovery, discovery_tcp
 from harness.nat.check import check_router, require_as_declared
+from harness.nat.check_ipv6 import check_router_ipv6, check_silence
 from harness.nat.egress import answers
+from harness.nat.events import RunningRouter
 from harness.nat.field import Field
-from harness.nat.observation import differences
+from harness.nat.observation import Observation, differences
 from harness.nat.observe import observe_behaviour
 from harness.nat.observers import Observers, Side
 from harness.nat.ports import RouterPorts, port_blocks
@@ -136,11 +138,48 @@ def checked_in_a_trial(ground: Ground, actual: str, declared: str) -> dict[str, 
     """What the check before a trial says of a router, and whether it leaves a mapping behind."""
     router = ground.router(parse_nat(actual), 1)
     router.behaviour = parse_nat(declared)
+    inside, outside = _sides()
+    with Observers() as observers:
+        seen = check_router(router, observers, inside=inside, inside_gateway="10.45.0.1", outside=outside)
+    return _said(router, seen)
+
+
+def _sides() -> tuple[Side, Side]:
     here = os.getpid()
     inside = Side(here, "lan", True, "10.45.0.0/24", ("10.45.0.1", "10.45.0.2", "10.45.0.3"))
     outside = Side(here, "inet", True, "45.45.0.0/16", ("45.45.0.1", "45.45.0.2", "45.45.0.3", *WAN_ADDRESSES))
+    return inside, outside
+
+
+def checked_ipv6_in_a_trial(ground: Ground, actual: Any, declared: Any) -> dict[str, Any]:
+    """The same of a router's IPv6 side."""
+    router = ground.router(parse_nat(actual), 1)
+    router.behaviour = parse_nat(declared)
+    lan, inet, here = "2a0e:45:0:2::", "2a0e:45:0:1::", os.getpid()
     with Observers() as observers:
-        seen = check_router(router, observers, inside=inside, inside_gateway="10.45.0.1", outside=outside)
+        seen = check_router_ipv6(
+            router,
+            observers,
+            inside=Side(here, "lan", True, f"{lan}/64", tuple(f"{lan}{n}" for n in (1, 2, 3))),
+            inside_gateway=f"{lan}1",
+            outside=Side(here, "inet", True, f"{inet}/64", tuple(f"{inet}{n}" for n in (1, 2, 3, 9))),
+            outside_address=f"{inet}9",
+        )
+    return _said(router, seen)
+
+
+def passes_ipv4(ground: Ground, alias: str) -> bool | None:
+    """Whether IPv4 passes a router, as the check before a trial asks where it ought not to."""
+    inside, outside = _sides()
+    router, at = ground.router(parse_nat(alias), 1), WAN_ADDRESSES[0]
+    with Observers() as observers:
+        seen = check_silence(
+            router, observers, inside=inside, inside_gateway="10.45.0.1", outside=outside, outside_address=at
+        )
+    return seen.ipv4
+
+
+def _said(router: RunningRouter, seen: Observation) -> dict[str, Any]:
     try:
         require_as_declared("r", router, seen)
         refused = ""
@@ -155,13 +194,16 @@ def checked_beside_dead_links(_: Ground, nat: str) -> dict[str, Any]:
     dead = {"loss_percent": 100}
     topology = Topology.model_validate(
         {
-            "segments": {"internet": {"subnet": "45.46.0.0/16"}, "lan_a": {"subnet": "192.168.1.0/24"}},
-            "hosts": {"a": {"on": "lan_a", "address": "192.168.1.2", "via": "ra"}},
+            "segments": {
+                "internet": {"subnets": ["45.46.0.0/16", "2a0e:46::/64"]},
+                "lan_a": {"subnets": ["192.168.1.0/24", "2a0e:46:1::/64"]},
+            },
+            "hosts": {"a": {"on": "lan_a", "addresses": ["192.168.1.2", "2a0e:46:1::2"], "via": "ra"}},
             "routers": {
                 "ra": {
                     "nat": nat,
-                    "outside": {"on": "internet", "address": "45.46.1.1", "link": dead},
-                    "inside": {"on": "lan_a", "address": "192.168.1.1", "link": dead},
+                    "outside": {"on": "internet", "addresses": ["45.46.1.1", "2a0e:46::1"], "link": dead},
+                    "inside": {"on": "lan_a", "addresses": ["192.168.1.1", "2a0e:46:1::1"], "link": dead},
                 }
             },
             "members": ["a"],
@@ -173,8 +215,9 @@ def checked_beside_dead_links(_: Ground, nat: str) -> dict[str, Any]:
 
     def look() -> list[str]:
         commands = (
-            ["ip", "-o", "-4", "address"],
+            ["ip", "-o", "address"],
             ["ip", "-4", "route"],
+            ["ip", "-6", "route"],
             ["ip", "-o", "link", "show", "type", "bridge"],
         )
         return [_in_network(links_pid, command, timeout=10).stdout for command in commands]
