@@ -10,7 +10,8 @@ import pytest
 from tests.lab.nat_lab import in_sandbox
 from tests.lab.running import overlaybench, records
 
-pytestmark = pytest.mark.lab
+# A run of nine trials: beside other busy programs it takes more than the usual limit.
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
 
 
 def outcomes(folder: Path) -> dict[str, str]:
@@ -22,7 +23,7 @@ def outcomes(folder: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def bundled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("dual") / "run"
-    done = overlaybench("run", "dual-stack", "--out", str(out), "--jobs", "3")
+    done = overlaybench("run", "dual-stack", "--out", str(out), "--jobs", "3", timeout_s=200)
     assert done.returncode == 0, done.stderr
     return out
 
