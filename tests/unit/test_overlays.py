@@ -18,6 +18,7 @@ from harness.model.trial import Trial
 from harness.overlay.contract import Deployment, Overlay
 from harness.overlay.registry import load_overlay, overlay_names
 from overlays.addressing import addresses_of, check_options
+from overlays.n2n import N2n
 from overlays.nebula import Nebula
 from overlays.tailscale.adapter import Tailscale
 from overlays.tinc import Tinc
@@ -211,6 +212,20 @@ def test_tailscale_claims_what_its_status_says() -> None:
     assert Tailscale().claimed_path("a", "b", status(CurAddr="", Relay="lab")) == "relayed"
     assert Tailscale().claimed_path("a", "b", status(CurAddr="", Relay="")) == "none"
     assert Tailscale().claimed_path("a", "b", {"status-a": ""}) is None
+
+
+@pytest.mark.parametrize(
+    ("lines", "claim"),
+    [
+        ("Ready", "relayed"),
+        ("Operational peers list size=1", None),  # of two: it does not say which
+        ("Operational peers list size=1\nOperational peers list size=2", "direct"),
+        ("Operational peers list size=2\nOperational peers list size=0", "relayed"),
+    ],
+)
+def test_n2n_claims_what_its_list_of_peers_allows(lines: str, claim: str | None) -> None:
+    assert N2n().claimed_path("a", "b", {"edge-a": lines, "edge-b": "", "edge-c": ""}) == claim
+    assert N2n().claimed_path("a", "b", {"edge-a": ""}) is None
 
 
 def test_setup_installs_every_subject_that_debian_carries() -> None:
