@@ -231,7 +231,10 @@ def _luck(a: _Side, b: _Side, how: Technique, tried_ports: int, opened_ports: in
 
     Prediction: a sequence is known up to other flows, so without any the next port is certain. Birthday: one side opens
     m mappings, the other sends to k of N ports; none coincides with probability (1 - m/N)^k or so, exactly
-    C(N-m, k)/C(N, k). With two unknown mappings both ports must match: each of the m x k pairs hits with 1/(N M).
+    C(N-m, k)/C(N, k). The tries must leave by the one port at which the openings aim; a side with APDM has another port
+    for each try, so of its k tries one counts (k = 1), however well its sequence is known. With two unknown mappings
+    both ports must match: each of the m x k pairs hits with 1/(N M). A trying side whose router poisons does worse than
+    the formula: the openings' own packets take the ports away.
     """
     guessable = a.ports == 1 and b.ports == 1
     if how in (Technique.PORT_PREDICTION, Technique.BIRTHDAY) and guessable:
@@ -240,8 +243,10 @@ def _luck(a: _Side, b: _Side, how: Technique, tried_ports: int, opened_ports: in
         return Expectation("relayed", 0.0, "neither side's filter passes the other, whose port it cannot know")
     n, m = max(a.ports, b.ports), min(a.ports, b.ports)
     if m == 1:
-        p = 1.0 - no_coincidence(n, opened_ports, tried_ports)
-        formula = f"1 - C({n}-{opened_ports}, {tried_ports}) / C({n}, {tried_ports})"
+        trying = a if a.ports == 1 else b
+        tries = 1 if trying.mapping is Mapping.APDM else tried_ports
+        p = 1.0 - no_coincidence(n, opened_ports, tries)
+        formula = f"1 - C({n}-{opened_ports}, {tries}) / C({n}, {tries})"
     else:
         p = -math.expm1(opened_ports * tried_ports * math.log1p(-1.0 / (n * m)))
         formula = f"1 - (1 - 1/({n} x {m}))^({opened_ports} x {tried_ports})"

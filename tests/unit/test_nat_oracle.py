@@ -9,6 +9,7 @@ import pytest
 
 from harness.model.nat import ALIASES, Filtering, Mapping, NatBehaviour, parse_nat
 from harness.nat.oracle import expected_path, no_coincidence
+from harness.nat.ports import PORT_COUNT
 from harness.nat.simulated import Endpoint, Packet, SimulatedNat
 
 SERVER = Endpoint("45.45.0.10", 3478)
@@ -147,6 +148,35 @@ def test_birthday_probability_is_that_of_drawing_ports() -> None:
     assert expected.probability == pytest.approx(p)
     both = expected_path([block], [block], "birthday", opened_ports=opened, tried_ports=tried)
     assert 0 < both.probability < expected.probability
+
+
+def test_a_side_whose_port_changes_with_each_try_has_one_try() -> None:
+    chance = parse_nat("symmetric")
+    by_mapping = {
+        mapping: expected_path(
+            [NatBehaviour(mapping=mapping, port_allocation="sequential")], [chance], "birthday"
+        ).probability
+        for mapping in ("ADM", "APDM")
+    }
+    assert by_mapping["APDM"] == pytest.approx(256 / PORT_COUNT)
+    assert by_mapping["ADM"] == expected_path([parse_nat("port-restricted")], [chance], "birthday").probability
+    # By drawing: m openings of N ports, each for one port of the sequence, against a try from every port of it.
+    rng = random.Random(8)
+    ports, opened, tried, runs = 512, 24, 24, 8000
+    hits = 0
+    for _ in range(runs):
+        targets = rng.sample(range(ports), tried)
+        holes = [(rng.randrange(ports), opening % tried) for opening in range(opened)]
+        hits += any(targets[place] == port for port, place in holes)
+    block = NatBehaviour(mapping="APDM", port_allocation="block")
+    p = expected_path(
+        [NatBehaviour(mapping="APDM", port_allocation="sequential")],
+        [block],
+        "birthday",
+        opened_ports=opened,
+        tried_ports=tried,
+    ).probability
+    assert abs(hits / runs - p) < 4 * (p * (1 - p) / runs) ** 0.5
 
 
 def test_shared_layers_must_be_the_same_routers() -> None:
