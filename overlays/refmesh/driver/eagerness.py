@@ -1,7 +1,6 @@
 """When to wait for an answer awake: asleep, a processor needs longer to come back than the answer takes on a LAN.
 
-A program that sleeps in epoll is woken by an interrupt; on a virtual machine with an idle processor that took 65 us
-(measured as the added round trip of other VPNs on an idle machine less that on a busy one, by their three wake-ups).
+A program that sleeps in epoll is woken by an interrupt, and on a virtual machine an idle processor comes back late.
 So after a small packet of our host has gone out, the loop asks for up to 0.8 ms whether something has come. It does so
 only if answers do come that soon, and never during a transfer, when others need the processor.
 """
