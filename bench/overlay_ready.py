@@ -8,6 +8,7 @@ the same files and waiting for the same lines and addresses; the script is what 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import shlex
@@ -82,6 +83,10 @@ def by_hand(lab: Lab, overlay: RunningOverlay, folder: Path) -> float:
     finally:
         os.killpg(shell.pid, signal.SIGTERM)
         shell.wait()
+        # As PID 1 we inherit its daemons; the next round needs their ports and interfaces.
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                os.waitpid(-shell.pid, 0)
 
 
 def by_harness(overlay: RunningOverlay) -> float:
