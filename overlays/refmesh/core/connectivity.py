@@ -35,6 +35,8 @@ MAX_CANDIDATES = 24
 MAX_BURSTS = 128
 LOST_AFTER = 3
 RETRY_MIN_S = 0.3
+PLAIN_TRIES = 5
+"""Checks of a candidate before other ways are sought; on an idle machine they have gone out after half a second."""
 FRESH_TRY_S = 2.0
 """So long a path from a socket of its own is tried: several round trips of a slow network."""
 SILENCE_S = 1.0
@@ -205,6 +207,19 @@ class PathFinder:
     def deadline(self) -> float:
         """When the next PING is due."""
         return min((check.due_s for check in self.checks.values()), default=math.inf)
+
+    @property
+    def translated(self) -> bool:
+        """Whether servers see the peer at another address than its own."""
+        return any(check.kind == SERVER_REFLEXIVE for check in self.checks.values())
+
+    def tried(self) -> bool:
+        """Whether every plain direct candidate has been checked often enough to be given up for now."""
+        return all(
+            check.unanswered >= PLAIN_TRIES
+            for check in self.checks.values()
+            if check.path.direct and not check.path.local
+        )
 
     def ways(self) -> list[Path]:
         """Where a handshake may be sent: the relays, then all direct candidates."""

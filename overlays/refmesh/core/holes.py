@@ -51,13 +51,17 @@ class Holes:
         link = self._servers.knowing(peer)
         if link is None or not self._direct or not peer.wanted:
             return math.inf  # the server's news will wake us
+        if not self._servers.translated and not finder.translated:
+            return math.inf  # both ports are what they say, and plain checks open firewalls
         self._try(peer, finder, link, now)
         return self._puncher.deadline(peer)
 
     def _try(self, peer: Peer, finder: PathFinder, link: ServerLink, now: float) -> None:
         outbox = self._outbox
         self._puncher.watch(peer, now)
-        told = self._puncher.tick(peer, link, dependent=self._servers.dependent, now=now)
+        # Without a session, in mode direct, handshakes are tried instead of checks.
+        tried = finder.tried() or not peer.session.usable(now)
+        told = self._puncher.tick(peer, link, dependent=self._servers.dependent, tried=tried, now=now)
         if told is not None:
             outbox.send_sealed(link.peer, frame(peer.numbers[link.index], told), Path(link.endpoint), now)
         shots = self._puncher.shots(peer, now)

@@ -41,6 +41,9 @@ from overlays.refmesh.keys import Rng
 from overlays.refmesh.wire import control, messages, stun
 from overlays.refmesh.wire.control import Endpoint
 
+ROW_OCTETS = 500
+"""Shorter datagrams are no large transfer, but checks of many peers that the kernel gave in one read."""
+
 
 class Node:
     """One member of a network, or a plain WireGuard node when the configuration has neither certificate nor servers."""
@@ -195,9 +198,8 @@ class Node:
 
         False, and nothing has happened: they are no large transfer, so `receive_run` must take them.
         """
-        # Here, as many a node never moves anything large, and numpy takes 11 MiB and 50 ms.
-        from overlays.refmesh.core import large  # noqa: PLC0415
-
+        if size < ROW_OCTETS:
+            return False
         kind, prefix, path = messages.message_type(data), 0, Path(source, 0, local)
         if kind == messages.RELAY and self.servers.at(source) is not None:
             prefix, path = messages.RELAY_HEAD.size, Path(source, messages.RELAY_HEAD.unpack_from(data)[1])
@@ -209,6 +211,9 @@ class Node:
         peer = self.peers.by_key.get(found[0].remote) if found is not None else None
         if found is None or peer is None or found[1] is not found[0].current or not found[1].usable(now):
             return False
+        # Here, as many a node never moves anything large, and numpy takes 11 MiB and 50 ms.
+        from overlays.refmesh.core import large  # noqa: PLC0415
+
         session, keypair = found
         opened = large.unseal(keypair, data, size, chunks=chunks, prefix=prefix)
         if opened is None:

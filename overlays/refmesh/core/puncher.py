@@ -17,6 +17,10 @@ from overlays.refmesh.wire.control import Endpoint
 if TYPE_CHECKING:
     from overlays.refmesh.core.server_link import ServerLink
 
+MAX_ASKED = 4
+"""Rounds that a node asks for at the same time: each draws ports from the sequence that the others would predict."""
+TURN_S = 0.25
+"""So often a round that must wait looks whether it may begin."""
 MAX_LOCALS = 1200
 """Fresh sockets of all peers together; more would eat a host's descriptors."""
 
@@ -61,18 +65,26 @@ class Puncher:
             self._finish(state, math.inf, keep=peer.path.local if peer.path is not None else 0)
             state.number = 0
 
-    def tick(self, peer: Peer, link: ServerLink | None, *, dependent: bool, now: float) -> dict[str, Any] | None:
-        """Does what is due; returns a PUNCH to be sent to the peer through `link`'s server."""
+    def tick(
+        self, peer: Peer, link: ServerLink | None, *, dependent: bool, tried: bool = True, now: float
+    ) -> dict[str, Any] | None:
+        """Does what is due; returns a PUNCH to be sent to the peer through `link`'s server.
+
+        `tried`: whether the plain checks have had their chance. With many peers they take turns, and punching before
+        they are through would only add to what holds them up.
+        """
         state = self.round_of(peer)
         if now >= state.until_s:
             self._finish(state, now + (0.0 if state.number < punching.ROUNDS else punching.PAUSE_S))
         if now < state.due_s or link is None or link.entry.stun is None:
             return None
         if state.state == IDLE:
-            if self._lower(peer):
+            if not self._lower(peer):
+                state.due_s = math.inf
+            elif tried and self._asked() < MAX_ASKED:
                 self._measure(state, link, asked=True, now=now)
             else:
-                state.due_s = math.inf
+                state.due_s = now + TURN_S
         elif state.state == MEASURING:
             return self._told(peer, state, dependent=dependent, now=now)
         elif state.state == FIRING:
@@ -120,6 +132,9 @@ class Puncher:
         return math.inf if state is None else min(state.due_s, state.until_s)
 
     # --- one round
+
+    def _asked(self) -> int:
+        return sum(state.state != IDLE and state.asked for state in self._rounds.values())
 
     def _measure(self, state: Round, link: ServerLink, *, asked: bool, now: float) -> None:
         assert link.entry.stun is not None

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from overlays.refmesh.config import NodeConfig
-from overlays.refmesh.core.connectivity import SERVER_REFLEXIVE, Path
+from overlays.refmesh.core.connectivity import HOST, SERVER_REFLEXIVE, Path
 from overlays.refmesh.core.dataplane import DataPlane
 from overlays.refmesh.core.lifetime import Lifetime
 from overlays.refmesh.core.outbox import Outbox
@@ -64,6 +64,13 @@ class Servers:
         """Whether our mapping is known to depend on the destination: servers' ports see different ports of ours."""
         seen = {endpoint for link in self.links for endpoint in (link.seen_as, link.mapped) if endpoint is not None}
         return len({endpoint for endpoint in seen if ":" not in endpoint[0]}) > 1
+
+    @property
+    def translated(self) -> bool:
+        """Whether a server sees us at an address that no interface of ours has."""
+        own = {host for kind, host, _ in self.candidates if kind == HOST}
+        seen = {endpoint for link in self.links for endpoint in (link.seen_as, link.mapped) if endpoint is not None}
+        return any(endpoint[0] not in own for endpoint in seen)
 
     @property
     def hub(self) -> Peer | None:
