@@ -11,7 +11,7 @@ the port that a server saw is not the one that a peer must aim at. Two ways roun
 
 | round of one peer | event | next |
 |---|---|---|
-| idle | 1.2 s without a direct path, each candidate checked 5 times, ours is the lower key, one side translated | measuring (ask) |
+| idle | not direct after 1.2 s and 5 checks of each candidate, one side translated, ours the lower key | measuring |
 | idle | PUNCH (ask) received | measuring (answer) |
 | measuring | the probes are answered, or 0.5 s are over | send PUNCH; if we asked: waiting, else fire |
 | waiting | PUNCH (answer) received | fire |
