@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from overlays.refmesh.core import bulk, packets
+from overlays.refmesh.core import bulk, packets, rows_loader
 from overlays.refmesh.core.connectivity import SILENCE_S
 from overlays.refmesh.core.dataplane import DataPlane
 from overlays.refmesh.core.outbox import Outbox
@@ -83,15 +83,18 @@ class Egress:
 
     def seal_rows(self, peer: Peer, packet: memoryview, start: int, size: int, now: float) -> Run | None:
         """A large TCP packet as datagrams in one buffer, ready to go to the peer's path; None: another way will do."""
-        # Here, as many a node never moves anything large, and numpy takes 11 MiB and 50 ms.
-        from overlays.refmesh.core import large  # noqa: PLC0415
-
-        keypair, path = peer.session.current, peer.path
-        if keypair is None or path is None or now >= keypair.fresh_until_s or path.endpoint[0] == "tls":
+        large, keypair, path = rows_loader.large(), peer.session.current, peer.path
+        if (
+            large is None
+            or keypair is None
+            or path is None
+            or now >= keypair.fresh_until_s
+            or path.endpoint[0] == "tls"
+        ):
             return None
         if not self._plane.may_go(peer, bytes(packet[:60]), now):
             return None
-        run = large.seal(keypair, packet, start, size, chunks=peer.bulk, prefix=peer.prefix)
+        run: Run | None = large.seal(keypair, packet, start, size, chunks=peer.bulk, prefix=peer.prefix)
         if run is not None:
             self._note_sent(peer, len(packet), now)
         return run

@@ -17,7 +17,7 @@ import math
 from collections.abc import Sequence
 
 from overlays.refmesh.config import NodeConfig
-from overlays.refmesh.core import bulk
+from overlays.refmesh.core import bulk, rows_loader
 from overlays.refmesh.core.connectivity import PEER_REFLEXIVE, Path
 from overlays.refmesh.core.dataplane import DataPlane
 from overlays.refmesh.core.directory import Directory
@@ -211,11 +211,8 @@ class Node:
         peer = self.peers.by_key.get(found[0].remote) if found is not None else None
         if found is None or peer is None or found[1] is not found[0].current or not found[1].usable(now):
             return False
-        # Here, as many a node never moves anything large, and numpy takes 11 MiB and 50 ms.
-        from overlays.refmesh.core import large  # noqa: PLC0415
-
-        session, keypair = found
-        opened = large.unseal(keypair, data, size, chunks=chunks, prefix=prefix)
+        large, (session, keypair) = rows_loader.large(), found
+        opened = large.unseal(keypair, data, size, chunks=chunks, prefix=prefix) if large is not None else None
         if opened is None:
             return False
         rebuilt = large.rebuild(opened, chunks=chunks)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import errno
-import importlib
-import math
 import os
 
 from overlays.refmesh.core import bulk, offload, packets
@@ -20,8 +18,6 @@ from overlays.refmesh.driver.udp import READS_PER_ROUND, UdpSocket
 SMALL = 2000
 """Octets: a read of less is no part of a bulk transfer."""
 MAX_LANES = 256
-CALM_S = 0.05
-"""Without a packet of our host for so long, there is time to prepare for a large transfer."""
 
 
 class Datapath:
@@ -30,9 +26,6 @@ class Datapath:
     def __init__(self, node: Node, tun: Tun, streams: NodeStreams) -> None:
         self._node, self._tun, self._streams = node, tun, streams
         self.eagerness = Eagerness()
-        self.prepare_s = math.inf
-        """When `prepare` is due: our host has sent a packet to a peer, and none since for a moment."""
-        self._prepared = False
         self._layer_2 = node.config.layer == "l2"
         self._read_buffer = bytearray(MAX_READ)
         self._read_view = memoryview(self._read_buffer)
@@ -48,18 +41,11 @@ class Datapath:
                 # Nothing waits behind a small packet, nearly always; asking costs more than epoll's saying so.
                 if length:
                     self.eagerness.sent(now)
-                    if self._lanes and not self._prepared:
-                        self.prepare_s = now + CALM_S
                 break
             if not length:
                 break
         if self._node.outbox.main:
             self.sockets.flush()
-
-    def prepare(self) -> None:
-        """Loads what a large transfer needs, so that the first one need not wait some 50 ms for it."""
-        self._prepared, self.prepare_s = True, math.inf
-        importlib.import_module("overlays.refmesh.core.large")
 
     def _forward(self, now: float) -> int:
         """Sends what one read of the device gives; returns its octets, 0 when there was nothing."""

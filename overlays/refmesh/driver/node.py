@@ -92,7 +92,7 @@ class NodeDriver:
             # What exists now stays: the collector need not walk through it while packets wait.
             gc.collect()
             gc.freeze()
-            loop.run(lambda: min(node.deadline, self.datapath.prepare_s), self._after, self.datapath.eagerness)
+            loop.run(lambda: node.deadline, self._after, self.datapath.eagerness)
         finally:
             self.close()
 
@@ -129,8 +129,6 @@ class NodeDriver:
             for event in node.outbox.events:
                 log.info("%s", event)
             node.outbox.events.clear()
-        if now >= self.datapath.prepare_s:
-            self.datapath.prepare()
         self._memory.look(now)
         if not self._said_ready and node.ready:
             self._said_ready = True
