@@ -23,7 +23,6 @@ compile() { .venv/bin/python -m compileall -q harness overlays || say "cannot wr
 
 [ -e "$stamp" ] && [ -x .venv/bin/overlaybench ] && { compile; exit 0; }
 
-
 missing_of() {
     for package in "$@"; do
         case "$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null || true)" in
