@@ -24,6 +24,7 @@ import numpy as np
 from scipy import stats
 
 from bench.link_rigs import DELAY_MS, hogs, rig, wirefilter
+from harness.awake import processors_awake
 from harness.calibration.link_judge import CABLE, queued_rate_mbit
 from harness.calibration.link_rig import A_ADDRESS, B_ADDRESS, Rig, python, run
 from harness.calibration.link_traffic import Seen, Stream, run_stream
@@ -269,7 +270,14 @@ def main() -> None:
         print(json.dumps(INSIDE[options.inside]()))
         return
     results: dict[str, Any] = {}
-    for name in options.only or SECTIONS:
+    with processors_awake():
+        _measure(options.only or list(SECTIONS), results)
+    if options.json:
+        print(json.dumps(results, indent=1))
+
+
+def _measure(names: list[str], results: dict[str, Any]) -> None:
+    for name in names:
         if name in OUTSIDE:
             results[name] = OUTSIDE[name]()
         else:
@@ -277,8 +285,6 @@ def main() -> None:
             done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True)
             results[name] = json.loads(done.stdout)
         print(f"{name}: {json.dumps(results[name], indent=1)}", file=sys.stderr)
-    if options.json:
-        print(json.dumps(results, indent=1))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from harness.awake import processors_awake
 from harness.calibration.nat_ground import Ground
 from harness.calibration.nat_worker import SCRATCH
 from harness.model.nat import parse_nat
@@ -195,7 +196,8 @@ def main() -> None:
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if not options.inside:
-        sys.exit(subprocess.call(sandbox_argv([sys.executable, "-m", "bench.nat", "--inside", *sys.argv[1:]])))
+        with processors_awake():
+            sys.exit(subprocess.call(sandbox_argv([sys.executable, "-m", "bench.nat", "--inside", *sys.argv[1:]])))
     make_private(SCRATCH)
     os.environ["TMPDIR"] = str(SCRATCH)  # iperf3 keeps its buffers in a file there
     ground = Ground(SCRATCH)

@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from refmesh_subjects import SUBJECTS, A, B, Subject
 
+from harness.awake import processors_awake
 from harness.sandbox.namespace import hold_namespace, release_namespaces
 from harness.sandbox.unshare import sandbox_argv
 
@@ -192,7 +193,8 @@ def main() -> None:
     options = parser.parse_args()
     if not options.inside:
         command = [sys.executable, str(Path(__file__).resolve()), *sys.argv[1:], "--inside"]
-        raise SystemExit(subprocess.run(sandbox_argv(command), check=False).returncode)
+        with processors_awake():
+            raise SystemExit(subprocess.run(sandbox_argv(command), check=False).returncode)
     result = _inside(options)
     if options.json:
         print(json.dumps(result, indent=2))

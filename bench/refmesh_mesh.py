@@ -21,6 +21,7 @@ from typing import Any
 
 from pyroute2 import IPRoute
 
+from harness.awake import processors_awake
 from harness.sandbox.namespace import hold_namespace, netlink_inside, release_namespaces
 from harness.sandbox.unshare import sandbox_argv
 from overlays.refmesh.driver.status import ask
@@ -125,7 +126,8 @@ def main() -> None:
     options = parser.parse_args()
     if not options.inside:
         command = [sys.executable, str(Path(__file__).resolve()), *sys.argv[1:], "--inside"]
-        raise SystemExit(subprocess.run(sandbox_argv(command), check=False).returncode)
+        with processors_awake():
+            raise SystemExit(subprocess.run(sandbox_argv(command), check=False).returncode)
     result = _inside(options.nodes)
     print(json.dumps(result, indent=2) if options.json else "\n".join(f"{k:<22} {v}" for k, v in result.items()))
 

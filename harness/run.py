@@ -15,6 +15,7 @@ from typing import Any
 from rich.console import Console
 
 import harness
+from harness.awake import is_virtual, processors_awake, stolen_s
 from harness.campaign import Campaign, Tally
 from harness.errors import (
     EXIT_EXPECTATION,
@@ -152,15 +153,22 @@ def run_scenario(options: RunOptions, console: Console) -> int:
                 progress=progress,
             ).run(part)
 
-    if loaded.scenario.until is None:
-        tally = run(left)
-    else:
-        from harness.rounds import run_in_rounds  # noqa: PLC0415  # scipy is slow to load
+    stolen_before_s = stolen_s()
+    with processors_awake() as loops:
+        if loaded.scenario.until is None:
+            tally = run(left)
+        else:
+            from harness.rounds import run_in_rounds  # noqa: PLC0415  # scipy is slow to load
 
-        tally, manifest["until"] = run_in_rounds(
-            trials, left, loaded.scenario.until, read=lambda: folder.read().records, run=run
-        )
+            tally, manifest["until"] = run_in_rounds(
+                trials, left, loaded.scenario.until, read=lambda: folder.read().records, run=run
+            )
     manifest["ended_at"] = _now()
+    manifest["processors"] = {
+        "virtual": is_virtual(),
+        "kept_awake": loops,
+        "stolen_s": round(stolen_s() - stolen_before_s, 2),
+    }
     # "none" is a lab without impaired links; a trial that never had a lab has no sysctls.
     manifest["link_backends"] = sorted(tally.instruments)
     manifest["lab_sysctls"] = next(

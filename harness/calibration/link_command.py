@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from harness.awake import processors_awake
 from harness.calibration.link_calibrate import available_backends, calibrate
 from harness.calibration.link_cases import CASES, cases_matching
 from harness.calibration.link_judge import Finding
@@ -49,7 +50,8 @@ def calibrate_link_command(
     if missing is not None and not backends:
         click.echo(f"netem is not calibrated: {missing}", err=True)
     began = time.monotonic()
-    findings = calibrate(cases, backends or there, jobs=jobs, report=_say)
+    with processors_awake():
+        findings = calibrate(cases, backends or there, jobs=jobs, report=_say)
     duration_s = time.monotonic() - began
     wrong = [finding for finding in findings if not finding.ok]
     if as_json:

@@ -52,6 +52,10 @@ def machine(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     described = manifest.get("machine") or {}
     rows = [(name, _text(described[key])) for key, name in _MACHINE if described.get(key) is not None]
     rows += [(key, _text(value)) for key, value in (described.get("sysctls") or {}).items()]
+    processors = manifest.get("processors") or {}
+    if processors.get("virtual"):
+        stolen = _text(processors.get("stolen_s"))
+        rows.append(("virtual machine", f"its processors were kept awake; the host took {stolen} s of them"))
     for key in ("overlay_versions", "tool_versions"):
         versions = manifest.get(key)
         if isinstance(versions, Mapping):

@@ -110,6 +110,13 @@ def test_a_trial_is_invalid_by_lateness_relative_to_its_delay_or_by_drops() -> N
     assert "2 frames could not be sent" in (account(send_errors=2).violation() or "")
 
 
+def test_late_frames_are_a_verdict_once_their_share_is_surely_above_one_percent() -> None:
+    assert account(lateness=histogram(us20=97, us5000=3)).violation() is None
+    assert account(lateness=histogram(us20=96, us5000=4)).violation() is not None
+    assert account(lateness=histogram(us20=9_880, us5000=120)).violation() is None
+    assert account(lateness=histogram(us20=9_870, us5000=130)).violation() is not None
+
+
 def test_one_late_frame_of_few_is_no_verdict() -> None:
     assert account(lateness=histogram(us20=5, us5000=1)).violation() is None
     assert account(lateness=histogram(us20=5, us5000=2)).violation() is not None
