@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from functools import partial
 
 from harness.deploy import RunningOverlay
 from harness.lab import counters
 from harness.lab.network import Lab
 from harness.messages import Turn
 from harness.model.family import Address
-from harness.model.probes import Probes, ThroughputProbe
+from harness.model.probes import LatencyProbe, Probes, ThroughputProbe
 from harness.model.trial import Trial
 from harness.probes.cost import moved_bytes, summarise_cost, usage_by_node
 from harness.probes.latency import Sample, sample_rtt, summarise_rtt
@@ -53,8 +54,7 @@ class Battery:
         probes = self._probes
         if probes.latency is not None:
             self.take_turn("quiet", "measuring latency")
-            with self.punctuality.measured():
-                self._samples = {pair: sample_rtt(target, probes.latency) for pair, target in pairs.items()}
+            self._samples = self._latency(pairs, probes.latency)
         if probes.mtu is not None:
             self.take_turn("quiet", "measuring the MTU")
             for target in pairs.values():
@@ -65,26 +65,24 @@ class Battery:
         if probes.loaded_latency is not None:
             self.take_turn("alone", "measuring latency under load")
             for pair, target in pairs.items():
-                with self.punctuality.measured():
-                    loaded = sample_under_load(target, probes.loaded_latency)
+                loaded = self.punctuality.measure(partial(sample_under_load, target, probes.loaded_latency))
                 self._found += summarise_loaded(target, loaded, self._samples.get(pair))
         if probes.udp is not None:
             self.take_turn("alone", "seeking UDP goodput")
             for target in pairs.values():
-                with self.punctuality.measured():
-                    self._found += measure_udp(target, probes.udp)
+                self._found += self.punctuality.measure(partial(measure_udp, target, probes.udp))
 
     def over_underlay(self, pairs: dict[Pair, Target]) -> None:
         """The same without the overlay, where its figures are set beside the overlay's."""
         throughput, latency = self._probes.throughput, self._probes.latency
         if throughput is not None and throughput.baseline == "lab":
             self.take_turn("alone", "measuring the underlay's throughput")
-            with self.punctuality.measured():
-                self._under = {pair: measure_throughput(target, throughput) for pair, target in pairs.items()}
+            self._under = self.punctuality.measure(
+                lambda: {pair: measure_throughput(target, throughput) for pair, target in pairs.items()}
+            )
         if latency is not None:
             self.take_turn("quiet", "measuring the underlay's latency")
-            with self.punctuality.measured():
-                self._samples_under = {pair: sample_rtt(target, latency) for pair, target in pairs.items()}
+            self._samples_under = self._latency(pairs, latency)
 
     def figures(self, pairs: dict[Pair, Target]) -> list[Measurement]:
         """All that was found, overlay beside underlay."""
@@ -96,14 +94,22 @@ class Battery:
                 figures += summarise_throughput(target, self._over[pair], self._under.get(pair))
         return figures
 
+    def _latency(self, pairs: dict[Pair, Target], probe: LatencyProbe) -> dict[Pair, list[Sample]]:
+        return self.punctuality.measure(lambda: {pair: sample_rtt(target, probe) for pair, target in pairs.items()})
+
     def _throughput(self, pairs: dict[Pair, Target], probe: ThroughputProbe) -> None:
+        self._over, cost = self.punctuality.measure(lambda: self._throughput_and_cost(pairs, probe))
+        self._found += cost
+
+    def _throughput_and_cost(
+        self, pairs: dict[Pair, Target], probe: ThroughputProbe
+    ) -> tuple[dict[Pair, Throughput], list[Measurement]]:
         used, carried = usage_by_node(self.overlay.daemons.values()), counters.read_carried()
-        with self.punctuality.measured():
-            self._over = {pair: measure_throughput(target, probe) for pair, target in pairs.items()}
+        found = {pair: measure_throughput(target, probe) for pair, target in pairs.items()}
         used_then, carried_then = usage_by_node(self.overlay.daemons.values()), counters.read_carried()
-        moved = moved_bytes(self._over.values(), probe)
-        self._found += summarise_cost(used, used_then, moved)
-        self._found += summarise_overhead(carried, carried_then, moved, **self._exits())
+        moved = moved_bytes(found.values(), probe)
+        cost = [*summarise_cost(used, used_then, moved)]
+        return found, [*cost, *summarise_overhead(carried, carried_then, moved, **self._exits())]
 
     def _exits(self) -> dict[str, frozenset[tuple[str, Address]]]:
         """Where the members' sites and the server face the outermost segment: what they send there is counted.

@@ -19,6 +19,7 @@ from harness.model.trial import Trial
 from harness.outcome import Context, Throughputs, against_cell, records_of, throughputs, unmet
 from harness.overlay.contract import Overlay
 from harness.overlay.support import why_unsupported
+from harness.punctuality import ATTEMPTS
 from harness.results.record import Record
 from harness.results.store import RunFolder
 from harness.turns import Turns
@@ -202,7 +203,7 @@ class Campaign:
 def _own_time_s(trial: Trial) -> float:
     """How long the trial's probes may rightly be silent."""
     pairs = len(trial.topology.members) * (len(trial.topology.members) - 1) // 2
-    return 2 * pairs * trial.probes.own_time_s()
+    return ATTEMPTS * 2 * pairs * trial.probes.own_time_s()
 
 
 def _now() -> str:

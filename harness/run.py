@@ -154,7 +154,7 @@ def run_scenario(options: RunOptions, console: Console) -> int:
             ).run(part)
 
     stolen_before_s = stolen_s()
-    with processors_awake() as loops:
+    with processors_awake() as kept_awake:
         if loaded.scenario.until is None:
             tally = run(left)
         else:
@@ -166,7 +166,7 @@ def run_scenario(options: RunOptions, console: Console) -> int:
     manifest["ended_at"] = _now()
     manifest["processors"] = {
         "virtual": is_virtual(),
-        "kept_awake": loops,
+        "kept_awake": kept_awake,
         "stolen_s": round(stolen_s() - stolen_before_s, 2),
     }
     # "none" is a lab without impaired links; a trial that never had a lab has no sysctls.

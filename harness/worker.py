@@ -94,6 +94,7 @@ class TrialRun:
         account = self.lab.links.accounting()
         said = {**account.as_dict(), "applied": self.lab.links.applied}
         (self.folder / "links.json").write_text(json.dumps(said, indent=1))
+        self._measured("lab", "repeated_measurements", "count", self.punctuality.repeated)
         lateness_us = account.lateness_us(0.99)
         if lateness_us is not None:
             self._measured("lab", "link_lateness_p99_us", "us", lateness_us)

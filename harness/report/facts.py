@@ -54,8 +54,8 @@ def machine(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows += [(key, _text(value)) for key, value in (described.get("sysctls") or {}).items()]
     processors = manifest.get("processors") or {}
     if processors.get("virtual"):
-        stolen = _text(processors.get("stolen_s"))
-        rows.append(("virtual machine", f"its processors were kept awake; the host took {stolen} s of them"))
+        how, stolen = processors.get("kept_awake"), _text(processors.get("stolen_s"))
+        rows.append(("virtual machine", f"processors kept awake by {how}; {stolen} s of them stolen by the host"))
     for key in ("overlay_versions", "tool_versions"):
         versions = manifest.get(key)
         if isinstance(versions, Mapping):

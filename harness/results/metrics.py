@@ -36,6 +36,12 @@ _LIST = (
         "this project",
     ),
     Metric(
+        "repeated_measurements",
+        "count",
+        "Measurements of the trial that were thrown away because a link was late, and taken anew.",
+        "this project",
+    ),
+    Metric(
         "time_to_ready_s",
         "s",
         "From the first daemon's start until every daemon met its readiness condition.",

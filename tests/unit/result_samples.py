@@ -81,6 +81,7 @@ class Maker:
         bound = paths | {"params": self.params | {"deadline_s": 15}}
         records = [
             self.one("lab", "lab_start_s", "s", 0.3 + noise / 10, **same),
+            self.one("lab", "repeated_measurements", "count", 0, **same),
             self.one("lab", "link_lateness_p99_us", "us", 80 + noise, **same),
             self.one("deploy", "time_to_ready_s", "s", 0.8 + noise, **same),
             self.one("path", "connect_success", "1", 1, **pair | bound),

@@ -14,11 +14,13 @@ import pytest
 from harness import awake
 
 HOLD = """
-import sys, time
+import os, pathlib, sys, time
 from harness import awake
 awake.is_virtual = lambda: True
-with awake.processors_awake() as loops:
-    print(loops, flush=True)
+awake.LATENCY_DEVICE = pathlib.Path("/nonexistent")
+with awake.processors_awake() as way:
+    assert way == "idle loops"
+    print(len(os.sched_getaffinity(0)), flush=True)
     time.sleep(60)
 """
 
@@ -28,12 +30,13 @@ def children() -> list[int]:
     return [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
 
 
-def test_every_processor_has_a_loop_of_the_lowest_class(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_privilege_every_processor_has_a_loop_of_the_lowest_class(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(awake, "is_virtual", lambda: True)
+    monkeypatch.setattr(awake, "LATENCY_DEVICE", Path("/nonexistent"))
     before = set(children())
-    with awake.processors_awake() as loops:
+    with awake.processors_awake() as way:
+        assert way == "idle loops"
         ours = set(children()) - before
-        assert len(ours) == loops == len(os.sched_getaffinity(0))
         for pid in ours:
             while os.sched_getscheduler(pid) != os.SCHED_IDLE:
                 os.sched_yield()
@@ -41,11 +44,28 @@ def test_every_processor_has_a_loop_of_the_lowest_class(monkeypatch: pytest.Monk
     assert not ours & set(children())
 
 
+def test_who_may_asks_the_kernel_instead_and_takes_the_request_back(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    device = tmp_path / "cpu_dma_latency"
+    device.touch()
+    monkeypatch.setattr(awake, "is_virtual", lambda: True)
+    monkeypatch.setattr(awake, "LATENCY_DEVICE", device)
+    monkeypatch.setattr(awake, "_cpuidle_driver", lambda: "haltpoll")
+    before, open_before = set(children()), set(Path("/proc/self/fd").iterdir())
+    with awake.processors_awake() as way:
+        assert way == "latency request"
+        assert device.read_bytes() == bytes(4), "0 us, as a 32-bit number"
+        assert set(children()) == before
+        assert device in {fd.resolve() for fd in Path("/proc/self/fd").iterdir()}, "held open"
+    assert set(Path("/proc/self/fd").iterdir()) == open_before
+
+
 def test_bare_metal_gets_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(awake, "is_virtual", lambda: False)
     before = set(children())
-    with awake.processors_awake() as loops:
-        assert loops == 0
+    with awake.processors_awake() as way:
+        assert way is None
         assert set(children()) == before
 
 

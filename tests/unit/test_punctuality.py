@@ -9,7 +9,7 @@ import pytest
 from harness.errors import LabNotAsDeclared
 from harness.link.accounting import BUCKETS, Accounting, DirectionCounts, bucket_upper_us
 from harness.link.backend import RunningLinks
-from harness.punctuality import Punctuality
+from harness.punctuality import ATTEMPTS, Punctuality
 
 
 class Links:
@@ -65,3 +65,46 @@ def test_a_lab_without_impaired_links_is_never_late() -> None:
     with punctuality.measured():
         pass
     punctuality.require()
+
+
+def measure(*late_us: float) -> tuple[int, Punctuality]:
+    """Measure over links that are so late in the first, second... measurement; gives which one was kept."""
+    links = Links()
+    punctuality = Punctuality(cast(RunningLinks, cast(Any, links)))
+    taken = 0
+
+    def take() -> int:
+        nonlocal taken
+        links.send(1000, late_us[taken])
+        taken += 1
+        return taken
+
+    return punctuality.measure(take), punctuality
+
+
+def test_a_measurement_over_late_links_is_taken_anew() -> None:
+    kept, punctuality = measure(2_000, 10)
+    assert (kept, punctuality.repeated) == (2, 1)
+    punctuality.require()
+
+
+def test_a_punctual_measurement_is_taken_once() -> None:
+    kept, punctuality = measure(10)
+    assert (kept, punctuality.repeated) == (1, 0)
+
+
+def test_links_that_are_late_each_time_are_refused_with_the_last_figure_kept() -> None:
+    kept, punctuality = measure(*[2_000] * ATTEMPTS)
+    assert (kept, punctuality.repeated) == (ATTEMPTS, ATTEMPTS - 1)
+    with pytest.raises(LabNotAsDeclared, match=r"link ra-internet up: .*p99"):
+        punctuality.require()
+
+
+def test_an_earlier_violation_is_not_forgotten_by_a_later_measurement() -> None:
+    links = Links()
+    punctuality = Punctuality(cast(RunningLinks, cast(Any, links)))
+    with punctuality.measured(path_only=True):
+        links.send(1000, 20_000)
+    punctuality.measure(lambda: links.send(1000, 10))
+    with pytest.raises(LabNotAsDeclared, match="while the path was sought"):
+        punctuality.require()

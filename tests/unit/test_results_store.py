@@ -175,7 +175,7 @@ def test_finish_writes_parquet_and_summary(folder: RunFolder) -> None:
     folder.finish()
     frame = pd.read_parquet(folder.parquet_path)
     assert len(frame) == len(folder.read().records)
-    assert json.loads(frame["params"].iloc[3]) == {"deadline_s": 15}
+    assert json.loads(frame.loc[frame["probe"] == "path", "params"].iloc[0]) == {"deadline_s": 15}
     summary = pd.read_csv(folder.summary_path)
     assert {"n", "estimate", "ci_low", "ci_high", "unit", "method"} <= set(summary.columns)
 
