@@ -22,6 +22,7 @@ from harness.errors import OverlaybenchError, OverlayError
 from harness.lab import counters
 from harness.lab.baseline import open_underlay
 from harness.lab.network import Lab
+from harness.lab.snapshot import snapshot
 from harness.lab.tap import Tap
 from harness.link.precedence import stand_back
 from harness.messages import Done, Job, Step, Turn, WantTurn
@@ -76,7 +77,10 @@ class TrialRun:
         self._build()
         with self._tapping() as tap:
             self._step("deploying")
-            with open_underlay(self.lab) if self.deployment.open_underlay else contextlib.nullcontext():
+            with (
+                open_underlay(self.lab) if self.deployment.open_underlay else contextlib.nullcontext(),
+                self._looking_at_failures(),
+            ):
                 self._deploy()
                 if probes.path is not None:
                     self._step("finding the path")
@@ -120,6 +124,17 @@ class TrialRun:
         counters.install(self.lab.watched_ports())
         self._step("checking the lab")
         check_links(self.lab)
+
+    @contextlib.contextmanager
+    def _looking_at_failures(self) -> Iterator[None]:
+        """Keeps what the nodes look like when something fails in here, before anything is taken down."""
+        try:
+            yield
+        except OverlaybenchError:
+            evidence = self.folder / "failure.txt"
+            if not evidence.exists():
+                evidence.write_text(snapshot(self.lab))
+            raise
 
     @contextlib.contextmanager
     def _tapping(self) -> Iterator[Tap]:
@@ -180,7 +195,7 @@ class TrialRun:
             self.overlay.check_alive()
             self.overlay.stop()
             if not self.deployment.open_underlay:
-                with open_underlay(self.lab):
+                with open_underlay(self.lab), self._looking_at_failures():
                     battery.over_underlay({(target.src, target.dst): target for target in self._targets("underlay")})
         finally:  # a later probe that fails does not take the earlier ones' figures along
             self.measurements += battery.figures(pairs)

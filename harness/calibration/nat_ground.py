@@ -19,6 +19,7 @@ WAN_ADDRESSES = ("45.45.1.1", "45.45.1.2")
 _PUBLIC = ("45.45.0.1", "45.45.0.2", "45.45.0.3")
 GATEWAY = "10.45.0.1"
 _INSIDE = ("10.45.0.2", "10.45.0.3")
+PORTS = RouterPorts("r-eth0", WAN_ADDRESSES, ("r-eth1",), (_LAN,))
 _INTERNET6, _LAN6 = "2a0e:45:0:1::", "2a0e:45:0:2::"
 _SYSCTLS6 = {
     "net.ipv6.conf.all.disable_ipv6": "0",
@@ -79,8 +80,7 @@ class Ground:
 
     def router(self, behaviour: NatBehaviour, seed: int) -> RunningRouter:
         """The router, behaving so, with empty tables. Raises as `RunningRouter.load` does."""
-        ports = RouterPorts("r-eth0", WAN_ADDRESSES, ("r-eth1",), (_LAN,))
-        router = RunningRouter(self._node("r"), behaviour, ports, seed)
+        router = RunningRouter(self._node("r"), behaviour, PORTS, seed)
         router.load()
         return router
 

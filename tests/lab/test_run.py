@@ -166,6 +166,10 @@ def test_a_daemon_that_dies_fails_its_trial_alone(tmp_path: Path) -> None:
     assert "mtu" in by_overlay["refmesh"]["error"]
     punched = [line for line in records(out) if line["metric"] == "hole_punch_success"]
     assert [(line["value"], line["outcome"]) for line in punched] == [(0.0, "failed")]
+    looked = (out / by_overlay["refmesh"]["evidence"] / "failure.txt").read_text()
+    assert "# ra: nft list ruleset\ntable ip nat_v4 {" in looked, "what the nodes were like when it failed"
+    assert "# b: ss -anp" in looked
+    assert not (out / by_overlay["underlay"]["evidence"] / "failure.txt").exists()
 
 
 def test_a_mode_that_a_product_lacks_is_unsupported(tmp_path: Path) -> None:

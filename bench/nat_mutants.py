@@ -1,0 +1,145 @@
+"""Would calibration notice a rule that is missing? Drops each kind of rule from the routers' rulesets in turn.
+
+    python -m bench.nat_mutants [--only TEXT] [--seed N]
+
+A rule's kind is its text with numbers and addresses left out. For each kind the calibration's cases whose ruleset has
+such a rule are tried with it dropped, until one sees a difference. Prints a JSON line per kind, the survivors at the
+end; exit 1 when there are any but those of which EXPECTED says why nothing can be seen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from harness.calibration.nat_cases import Case, all_cases
+from harness.calibration.nat_ground import PORTS, Ground
+from harness.calibration.nat_worker import SCRATCH, try_case
+from harness.nat import events
+from harness.nat.ports import RouterPorts
+from harness.nat.ruleset import render_ruleset
+from harness.sandbox.mounts import make_private
+from harness.sandbox.unshare import sandbox_argv
+
+# So many cases of each kind see a ruleset without the rule before it counts as a survivor.
+TRIES = {"behaviour": 12, "families": 6, "limits": 4, "port-mapping": 1, "lifetimes": 6}
+EXPECTED: dict[str, str] = {}
+_BLURS = (
+    (r"timeout \d+\w+", "timeout T"),
+    (r"over \d+", "over N"),
+    (r"seed 0x\w+", "seed S"),
+    (r"(offset|mod) \d+", r"\1 N"),
+    (r"map \{.*\}", "map {..}"),
+    (r"\d+\.\d+\.\d+\.\d+(/\d+)?", "A"),
+    (r"\{ A(, A)* \}", "A"),
+    (r"\d+-\d+", "P-P"),
+    (r"expiration ([<>]) \d+\w+", r"expiration \1 T"),
+    (r"block_\d+", "block_N"),
+)
+
+
+def rules(script: str) -> Iterator[tuple[int, str]]:
+    """Line number and kind of each rule of an nft script, hooks and policies left out."""
+    table = chain = ""
+    for number, line in enumerate(script.splitlines()):
+        if found := re.match(r"table (\w+ \w+) \{", line):
+            table = found[1]
+        elif found := re.match(r"\tchain (\w+) \{", line):
+            chain = found[1]
+        elif line.startswith("\t\t") and chain and " hook " not in line:
+            kind = f"{table} {chain}: {line.strip()}"
+            for pattern, blurred in _BLURS:
+                kind = re.sub(pattern, blurred, kind)
+            yield number, kind
+        elif line == "\t}":
+            chain = ""
+
+
+def without(script: str, kind: str) -> str:
+    """The script with all rules of a kind dropped."""
+    dropped = {number for number, one in rules(script) if one == kind}
+    return "\n".join(line for number, line in enumerate(script.splitlines()) if number not in dropped) + "\n"
+
+
+def cases_by_kind() -> dict[str, list[Case]]:
+    """For each kind of rule the cases whose ruleset has it."""
+    found: dict[str, list[Case]] = defaultdict(list)
+    for case in all_cases():
+        for kind in sorted({kind for _, kind in rules(render_ruleset(case.behaviour, PORTS, seed=1))}):
+            found[kind].append(case)
+    return dict(sorted(found.items()))
+
+
+def noticed_by(ground: Ground, kind: str, cases: list[Case], rng: random.Random) -> dict[str, Any]:
+    """Tries the cases with the rule dropped until one sees it."""
+
+    def mutant(behaviour: Any, ports: RouterPorts, *, seed: int) -> str:
+        return without(render_ruleset(behaviour, ports, seed=seed), kind)
+
+    events.render_ruleset = mutant  # type: ignore[attr-defined]  # where routers get their script from
+    tried = 0
+    for what, most in TRIES.items():
+        chosen = [case for case in cases if case.kind == what]
+        for case in rng.sample(chosen, min(most, len(chosen))):
+            tried += 1
+            seen = try_case(ground, case, rng.randrange(2**31))
+            if seen["error"] or seen["differences"]:
+                return {"rule": kind, "case": case.name, "seen": seen["error"] or seen["differences"]}
+    return {"rule": kind, "case": None, "tried": tried}
+
+
+def _inside(shard: int, shards: int, only: str, seed: int) -> None:
+    make_private(SCRATCH)
+    os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[shard % os.cpu_count()]})  # type: ignore[operator]
+    ground, rng = Ground(SCRATCH), random.Random(seed)
+    kinds = [(kind, cases) for kind, cases in cases_by_kind().items() if only in kind]
+    for kind, cases in kinds[shard::shards]:
+        print(json.dumps(noticed_by(ground, kind, cases, rng)), flush=True)
+    ground.stop()
+
+
+def main() -> None:
+    """Start a sandbox per processor, or, in one, try its share."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", metavar="TEXT", help="only kinds of rules that contain this")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--inside", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    shards = 2 * (os.cpu_count() or 1)
+    if options.inside is not None:
+        _inside(options.inside, shards, options.only, options.seed)
+        return
+
+    def share(number: int) -> list[dict[str, Any]]:
+        argv = [sys.executable, "-m", "bench.nat_mutants", "--inside", str(number), *sys.argv[1:]]
+        with subprocess.Popen(sandbox_argv(argv), stdout=subprocess.PIPE, text=True) as worker:
+            assert worker.stdout is not None
+            found = []
+            for line in worker.stdout:
+                print(line, end="", flush=True)
+                found.append(json.loads(line))
+        if worker.returncode:
+            raise SystemExit(f"a worker ended with {worker.returncode}")
+        return found
+
+    with ThreadPoolExecutor(shards) as pool:
+        seen = [one for part in pool.map(share, range(shards)) for one in part]
+    survivors = [one["rule"] for one in seen if one["case"] is None]
+    surprising = [kind for kind in survivors if kind not in EXPECTED]
+    print(f"{len(seen)} kinds of rules, {len(seen) - len(survivors)} noticed when missing", file=sys.stderr)
+    for kind in survivors:
+        print(f"not noticed: {kind} ({EXPECTED.get(kind, 'and it should be')})", file=sys.stderr)
+    sys.exit(bool(surprising))
+
+
+if __name__ == "__main__":
+    main()
