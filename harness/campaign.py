@@ -20,7 +20,7 @@ from harness.outcome import Context, Throughputs, against_cell, records_of, thro
 from harness.overlay.contract import Overlay
 from harness.overlay.support import why_unsupported
 from harness.punctuality import ATTEMPTS
-from harness.results.record import Record
+from harness.results.record import COUNTED, Record
 from harness.results.store import RunFolder
 from harness.turns import Turns
 from harness.workers import Worker, Workers
@@ -78,7 +78,9 @@ class Campaign:
         # By seed: trials of one cell and repeat share it. A resumed run finds its baselines on the disk.
         self.baselines: dict[int, Throughputs] = {}
         for line in folder.read().records:
-            if line["mode"] == "underlay" and line["metric"] == "tcp_throughput_mbit" and line["value"] is not None:
+            if line["mode"] != "underlay" or line["metric"] != "tcp_throughput_mbit" or line["outcome"] not in COUNTED:
+                continue
+            if line["value"] is not None:
                 self.baselines.setdefault(line["seed"], {})[line["src"], line["dst"]] = line["value"]
         self.tally = Tally()
         self._granted: dict[str, asyncio.Event] = {}

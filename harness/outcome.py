@@ -9,7 +9,7 @@ from typing import Any
 from harness.messages import Done
 from harness.model.trial import Trial
 from harness.overlay.contract import Overlay, ReportsPath
-from harness.results.record import Record
+from harness.results.record import COUNTED, Record
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,11 @@ class Context:
 def records_of(trial: Trial, done: Done, duration_s: float, context: Context) -> list[Record]:
     """All records of a trial, the terminating one (probe `trial`, metric `duration_s`) last.
 
-    A failed trial still counts in its success rates: planned connections that were never measured are zeros.
+    A failed trial still counts in its success rates: planned connections that were never measured are zeros. What a
+    trial measured before it turned out to be invalid (or an error) is kept with that outcome, and does not count.
     """
     shared = _shared(trial, done, context)
+    spoilt = {} if done.outcome in COUNTED else {"outcome": done.outcome}
     records = [
         Record(
             **shared,
@@ -35,6 +37,7 @@ def records_of(trial: Trial, done: Done, duration_s: float, context: Context) ->
                 **measurement,
                 "evidence": f"trials/{trial.id}/{measurement['evidence']}" if measurement.get("evidence") else None,
                 "path_claimed": _claim(context.overlay, measurement, done),
+                **spoilt,
             },
         )
         for measurement in done.measurements
@@ -129,8 +132,12 @@ Throughputs = dict[tuple[str | None, str | None], float]
 
 
 def throughputs(records: Sequence[Record]) -> Throughputs:
-    """A trial's TCP throughput in Mbit/s by direction."""
-    return {(r.src, r.dst): r.value for r in records if r.metric == "tcp_throughput_mbit" and r.value is not None}
+    """A trial's TCP throughput in Mbit/s by direction, of what counts."""
+    return {
+        (r.src, r.dst): r.value
+        for r in records
+        if r.metric == "tcp_throughput_mbit" and r.value is not None and r.outcome in COUNTED
+    }
 
 
 def against_cell(records: Sequence[Record], underlay: Throughputs) -> list[Record]:
@@ -149,6 +156,9 @@ def unmet(trial: Trial, records: Sequence[Record]) -> list[str]:
     """What the scenario expected of this trial and did not get, one sentence each."""
     complaints = []
     last = records[-1]
+    if (trial.expected_outcome or trial.expected_path) and last.outcome in {"invalid", "error"}:
+        wanted = " or ".join(trial.expected_path or trial.expected_outcome)
+        return [f"{trial.id}: expected {wanted}, but the trial shows nothing, it is {last.outcome}: {last.error}"]
     if trial.expected_outcome and last.outcome not in trial.expected_outcome:
         why = f": {last.error}" if last.error else ""
         complaints.append(f"{trial.id}: expected {' or '.join(trial.expected_outcome)}, came out {last.outcome}{why}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.report.order import nat_key, subject_name
@@ -22,6 +22,11 @@ _MACHINE = (
     ("python", "Python"),
 )
 
+_BASELINES = {
+    "lab": "the underlay of the same lab, once the overlay has stopped",
+    "cell": "the underlay's own trial of the same cell and repeat",
+}
+
 
 def asked(results: Results) -> list[tuple[str, str]]:
     """The question in pairs of (what, answer)."""
@@ -36,6 +41,7 @@ def asked(results: Results) -> list[tuple[str, str]]:
             ("links", listed(sorted(set(trials["link"]) - {""})) or "ideal"),
             ("repeats", str(trials["repeat"].nunique())),
         ]
+    rows += _probes(results.plan)
     reached = results.manifest.get("until")
     if isinstance(reached, list) and reached:
         narrow = sum(cell.get("reason") == "narrow enough" for cell in reached)
@@ -47,20 +53,46 @@ def asked(results: Results) -> list[tuple[str, str]]:
     return [*rows, ("trials finished", done)]
 
 
+def _probes(plan: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    probes = [trial["probes"] for trial in plan if isinstance(trial.get("probes"), Mapping)]
+    names = list(dict.fromkeys(name for one in probes for name, settings in one.items() if settings is not None))
+    rows = [("probes", listed(names))] if names else []
+    chosen = {(one.get("throughput") or {}).get("baseline") for one in probes}
+    if where := [text for name, text in _BASELINES.items() if name in chosen]:
+        rows.append(("baseline of TCP", listed(where)))
+    return rows
+
+
 def machine(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The machine and the programs in pairs of (what, answer)."""
     described = manifest.get("machine") or {}
     rows = [(name, _text(described[key])) for key, name in _MACHINE if described.get(key) is not None]
-    rows += [(key, _text(value)) for key, value in (described.get("sysctls") or {}).items()]
-    processors = manifest.get("processors") or {}
-    if processors.get("virtual"):
-        how, stolen = processors.get("kept_awake"), _text(processors.get("stolen_s"))
-        rows.append(("virtual machine", f"processors kept awake by {how}; {stolen} s of them stolen by the host"))
+    if (manifest.get("processors") or {}).get("virtual"):
+        rows.append(("virtual machine", _virtual(manifest["processors"])))
+    # What the labs' nodes had decides; the machine's own may differ.
+    in_labs = manifest.get("lab_sysctls") or {}
+    rows += [(f"{key} in labs", _text(value)) for key, value in in_labs.items()]
+    rows += [
+        (f"{key} of the machine", _text(value))
+        for key, value in (described.get("sysctls") or {}).items()
+        if in_labs.get(key) != value
+    ]
     for key in ("overlay_versions", "tool_versions"):
         versions = manifest.get(key)
         if isinstance(versions, Mapping):
             rows += [(str(name), _text(version)) for name, version in versions.items() if version is not None]
     return rows
+
+
+def _virtual(processors: Mapping[str, Any]) -> str:
+    how = {
+        "latency request": "its processors were kept from halting by a latency request to the kernel",
+        "idle loops": "its processors were kept from halting by loops at idle priority",
+    }.get(str(processors.get("kept_awake")), "its processors could halt, which makes timers late")
+    stolen = processors.get("stolen_s")
+    if stolen is None:
+        return f"yes; {how}"
+    return f"yes; {how}; the host had them elsewhere for {_text(stolen)} s (all processors together)"
 
 
 def reproduce(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -7,7 +7,18 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from harness.report.order import subject_name
-from harness.report.tables import NOTHING, TextTable, groups, k_of_n, middle, overview, path_matrix, percent
+from harness.report.tables import (
+    NOTHING,
+    PATHS,
+    TextTable,
+    counted,
+    groups,
+    k_of_n,
+    middle,
+    overview,
+    path_matrix,
+    percent,
+)
 
 Column = tuple[str, Callable[[pd.DataFrame], str]]
 
@@ -15,12 +26,40 @@ Column = tuple[str, Callable[[pd.DataFrame], str]]
 def all_tables(trials: pd.DataFrame) -> list[TextTable]:
     """Every table that these trials fill, the overview first."""
     paths = path_matrix(trials)
-    rare = (load_table(trials), size_table(trials), overhead_table(trials))
+    rare = (path_table(trials), load_table(trials), size_table(trials), overhead_table(trials))
     return [
         overview(trials),
         *([paths] if len(paths.header) > 1 else []),  # the underlay alone has no column there
         *(table for table in rare if table is not None),
     ]
+
+
+def path_table(trials: pd.DataFrame) -> TextTable | None:
+    """A row per subject and path; None where each subject had one path, and the overview says it all."""
+    rows = []
+    for subject, group in groups(counted(trials[trials["overlay"] != "underlay"])):
+        for path in PATHS:
+            part = group[group["path"] == path]
+            if len(part):
+                rows.append(
+                    (
+                        f"{subject_name(*subject)}, {path}",
+                        str(len(part)),
+                        middle(part["time_to_connect_s"], part["deadline_s"]),
+                        middle(part["added_rtt_p50_ms"], digits=1),
+                        middle(part["tcp_throughput_mbit"], digits=1),
+                        percent(part["tcp_throughput_ratio"]),
+                    )
+                )
+    if len(rows) == len({row[0].rsplit(", ", 1)[0] for row in rows}):
+        return None
+    return TextTable(
+        "Overlays by path",
+        ("overlay, path", "trials", "connect s", "added RTT ms", "TCP Mbit/s", "TCP share"),
+        tuple(rows),
+        frozenset(range(1, 6)),
+        "A median over direct and relayed trials together lies where no trial was; here they are apart.",
+    )
 
 
 def load_table(trials: pd.DataFrame) -> TextTable | None:

@@ -13,11 +13,14 @@ from harness.results.statistics import as_floats
 
 _FIGURES = (
     ("link_lateness_p99_us", "link emulator later than due, p99", "us", 0),
-    ("repeated_measurements", "measurements of a trial taken anew because a link was late", "", 0),
+    ("repeated_measurements", "measurements of a trial taken anew, a link having been late", "", 0),
     ("lab_start_s", "lab start", "s", 2),
     ("fixed_overhead_s", "fixed overhead of a trial", "s", 2),
     ("duration_s", "duration of a trial", "s", 1),
 )
+
+
+_MOST_TROUBLES, _LONGEST_WHY = 50, 200
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class Quality:
 
     figures: TextTable
     nats: TextTable
+    troubles: TextTable
     backends: list[str]
     claims_checked: int
     claims_wrong: list[str]
@@ -51,7 +55,23 @@ def quality_of(records: pd.DataFrame, trials: pd.DataFrame) -> Quality:
     sentences = [
         f"{row.trial}: it says {row.path_claimed}, the counters saw {row.path}" for row in wrong.itertuples(index=False)
     ]
-    return Quality(figures, _nats(trials), backends, len(claimed), sentences)
+    return Quality(figures, _nats(trials), _troubles(trials), backends, len(claimed), sentences)
+
+
+def _troubles(trials: pd.DataFrame) -> TextTable:
+    bad = trials[trials["outcome"] != "ok"].sort_values(["outcome", "trial"]) if len(trials) else trials
+    rows = [(str(row.trial), str(row.outcome), _why(row.error)) for row in bad.head(_MOST_TROUBLES).itertuples()]
+    note = "Failed trials count as failures; invalid, unsupported ones and errors of the harness do not count."
+    if len(bad) > len(rows):
+        note += f" The first {len(rows)} of {len(bad)}."
+    return TextTable("Trials that are not ok, and why", ("trial", "outcome", "why"), tuple(rows), note=note)
+
+
+def _why(error: object) -> str:
+    lines = error.strip().splitlines() if isinstance(error, str) else []
+    if not lines:
+        return "-"
+    return lines[0] if len(lines[0]) <= _LONGEST_WHY else lines[0][: _LONGEST_WHY - 1] + "…"
 
 
 def _nats(trials: pd.DataFrame) -> TextTable:

@@ -22,7 +22,7 @@ def _ran(trials: pd.DataFrame) -> str:
     counts = Counter(trials["outcome"])
     subjects = [subject_name(*subject) for subject, _ in groups(trials)]
     rest = left_out(trials["outcome"])
-    fine = f"{counts['ok']} of {len(trials)} trials ran to their end" if rest else f"All {len(trials)} trials ran"
+    fine = f"{counts['ok']} of {len(trials)} trials are ok" if rest else f"All {len(trials)} trials ran"
     return f"{fine} ({listed(subjects)}){f'; {rest}, and those are shown, not dropped' if rest else ''}."
 
 
@@ -35,7 +35,7 @@ def _punched(trials: pd.DataFrame) -> str:
         estimate = proportion(round(float(values.sum())), values.size)
         never = _never(group)
         parts.append(
-            f"{subject_name(*subject)} in {int(values.sum())} of {values.size} trials "
+            f"{subject_name(*subject)} in {int(values.sum())} of {values.size} trial{'s' if values.size > 1 else ''} "
             f"(95 % interval {100 * estimate.low:.0f} to {100 * estimate.high:.0f} %"
             + (f"; never for {listed(never)})" if never and len(never) <= 3 else ")")
         )

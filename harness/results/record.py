@@ -10,6 +10,9 @@ SCHEMA_VERSION = 1
 Outcome = Literal["ok", "failed", "unsupported", "invalid", "error"]
 Path = Literal["direct", "relayed", "mixed", "none"]
 
+# The others never count in any statistic: what they are about did not take place, or not in the lab that was asked for.
+COUNTED: frozenset[str] = frozenset({"ok", "failed"})
+
 
 @dataclass(frozen=True, kw_only=True)
 class Record:

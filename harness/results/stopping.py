@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from harness.results.frame import canonical_json
 from harness.results.metrics import metric_of
+from harness.results.record import COUNTED
 from harness.results.statistics import FEWEST_FOR_BOOTSTRAP, Estimate, median, proportion
 from harness.results.summary import BOUNDS
 
@@ -55,7 +56,7 @@ class Stopping:
         censored = metric_of(self.rule.metric).estimator == "censored median"
         self._values = {}
         for record in records:
-            if record["metric"] != self.rule.metric or record["outcome"] not in {"ok", "failed"}:
+            if record["metric"] != self.rule.metric or record["outcome"] not in COUNTED:
                 continue
             value = math.inf if record["value"] is None and censored else record["value"]
             if value is not None:

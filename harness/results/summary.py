@@ -11,6 +11,7 @@ import pandas as pd
 
 from harness.results.frame import canonical_json
 from harness.results.metrics import metric_of
+from harness.results.record import COUNTED
 from harness.results.statistics import Estimate, as_floats, medians, proportion
 
 CELL = ("overlay", "mode", "topology", "nat_a", "nat_b", "link", "params", "src", "dst")
@@ -66,11 +67,19 @@ def summarise(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def cells(records: pd.DataFrame) -> pd.DataFrame:
-    """The records with their cell's keys as plain text and bounds taken out of `params`."""
+    """The records with their cell's keys as plain text and bounds taken out of `params`.
+
+    What was measured before its trial turned out to be invalid, or an error, has the trial's outcome: runs of earlier
+    versions say so in the terminating record alone.
+    """
     frame = records.copy()
     for name in (*CELL, "trial", "metric", "probe", "outcome", "unit"):
         frame[name] = frame[name].astype(object).where(frame[name].notna(), "")
     frame["params"] = [without_bounds(text) for text in frame["params"]]
+    ends = frame[(frame["probe"] == "trial") & (frame["metric"] == "duration_s") & ~frame["outcome"].isin(COUNTED)]
+    if len(ends):
+        of_trial = frame["trial"].map(dict(zip(ends["trial"], ends["outcome"], strict=True)))
+        frame["outcome"] = of_trial.where(of_trial.notna(), frame["outcome"])
     return frame
 
 
@@ -86,7 +95,7 @@ def counted_values(frame: pd.DataFrame) -> pd.Series:
     Counted are the outcomes ok and failed; a time without value whose metric is censored at a deadline is inf.
     """
     values = as_floats(frame["value"].to_numpy(dtype=np.float64, na_value=np.nan))
-    counts = frame["outcome"].isin(["ok", "failed"]).to_numpy()
+    counts = frame["outcome"].isin(COUNTED).to_numpy()
     censored = frame["metric"].map(lambda name: metric_of(name).estimator == "censored median").to_numpy(dtype=bool)
     values = np.where(np.isnan(values) & censored, np.inf, values)
     return pd.Series(np.where(counts, values, np.nan), index=frame.index)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from harness.results.statistics import as_floats
 from harness.results.summary import CONDITION, cells, counted_values
 
 # A trial with several pairs of members succeeds when all of them do, and carries what its worst way does; other metrics
@@ -20,15 +21,19 @@ MAIN = (
     *("underlay_bytes_per_byte", "underlay_packets_per_mb", "server_bytes_per_byte", "cpu_s_per_gb", "rss_mib"),
     *("fixed_overhead_s", "link_lateness_p99_us", "duration_s"),
 )
+# These tell of the instrument, not of the subject: those of invalid trials are what one wants to see.
+_INSTRUMENT = ("fixed_overhead_s", "link_lateness_p99_us", "duration_s")
 
 
 def trials_frame(records: pd.DataFrame) -> pd.DataFrame:
     """One row per trial: its cell's condition, repeat, seed, outcome, error, path, path_claimed and `MAIN`'s values.
 
-    A value is NaN where nothing counted and inf where it was censored. `deadline_s` is that bound, NaN where unknown.
+    A value is NaN where nothing counted and inf where it was censored; figures of the instrument itself (lateness,
+    duration) are there for all trials. `deadline_s` is that bound, NaN where unknown.
     """
     frame = cells(records)
-    frame["value"] = counted_values(frame)
+    measured = as_floats(frame["value"].to_numpy(dtype=np.float64, na_value=np.nan))
+    frame["value"] = np.where(frame["metric"].isin(_INSTRUMENT), measured, counted_values(frame))
     ends = frame[(frame["probe"] == "trial") & (frame["metric"] == "duration_s")]
     names = ["trial", *CONDITION, "repeat", "seed", "outcome", "error", "nat_a_observed", "nat_b_observed"]
     table = ends[names].set_index("trial").copy()

@@ -13,6 +13,7 @@ from matplotlib.patches import Rectangle
 from harness.report.order import nat_key, subject_name
 from harness.report.plots.figure import Plot
 from harness.report.plots.style import INK, LINE, PAPER
+from harness.report.tables import counted
 from harness.results.statistics import as_floats, proportion
 
 # Below this an interval is wider than 28 points even when all runs agree (10 of 10: [72 %, 100 %]).
@@ -56,7 +57,7 @@ def matrix_of(trials: pd.DataFrame, overlay: str, mode: str, metric: str = "hole
     for (nat_a, nat_b), group in trials.groupby(["nat_a", "nat_b"], sort=False):
         values = as_floats(group[metric].dropna())
         estimate = proportion(round(float(values.sum())), values.size)
-        paths = tuple(sorted({path for path in group["path"] if path}))
+        paths = tuple(sorted({path for path in counted(group)["path"] if path}))
         cells[str(nat_a), str(nat_b)] = Cell(
             round(float(values.sum())), values.size, estimate.low, estimate.high, paths, len(group) - values.size
         )

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from harness.report.order import subject_key, subject_name
 from harness.report.plots.figure import Plot
 from harness.report.plots.scales import fit_x
-from harness.report.plots.style import DASHES, Look
+from harness.report.plots.style import DASHES, Look, height_with_legend, legend_below, mark
+from harness.report.tables import counted
 from harness.results.statistics import as_floats
 
 # Even steps for the middle, finer ones for the tail that the CCDF shows.
@@ -50,7 +51,7 @@ def latency_plots(
         if body.size and axes.get_xscale() == "linear":
             margin = max(0.1 * float(np.ptp(body)), 0.02 * float(body.max()))
             axes.set_xlim(float(body.min()) - margin, float(body.max()) + margin)
-        _legend(figure, axes)
+        legend_below(figure, axes)
 
     def ccdf(figure: Figure) -> None:
         axes = figure.subplots()
@@ -58,21 +59,22 @@ def latency_plots(
         least = max(1 / max((data["packets"] / data["runs"]).max(), 10), 1e-4)
         axes.set(ylabel="share of packets slower", yscale="log", ylim=(least, 1))
         fit_x(axes, as_floats(data["rtt_ms"]), "round-trip time (ms)")
-        _legend(figure, axes)
+        legend_below(figure, axes)
 
+    height = height_with_legend(data.groupby(["overlay", "mode", "path"], sort=False).ngroups)
     rows = data[["overlay", "mode", "path", "runs", "packets", "probability", "rtt_low_ms", "rtt_ms", "rtt_high_ms"]]
     name, title = ("loaded-latency", "Latency under load") if loaded else ("latency", "Latency")
     return [
-        Plot(f"{name}-cdf{suffix}", f"{title}: distribution", note, rows, 3.6, cdf),
-        Plot(f"{name}-ccdf{suffix}", f"{title}: tail (complementary distribution)", note, rows, 3.6, ccdf),
+        Plot(f"{name}-cdf{suffix}", f"{title}: distribution", note, rows, height, cdf),
+        Plot(f"{name}-ccdf{suffix}", f"{title}: tail (complementary distribution)", note, rows, height, ccdf),
     ]
 
 
 def distributions(samples: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
-    """Quantiles per subject and path: the median over runs (`rtt_ms`) and their range; inf: lost."""
+    """Quantiles per subject and path, of trials that count: median over runs (`rtt_ms`) and their range; inf: lost."""
     groups: dict[tuple[str, str, str], list[np.ndarray]] = {}
     packets: dict[tuple[str, str, str], int] = {}
-    known = trials.set_index("trial")
+    known = counted(trials).set_index("trial")
     for trial, group in samples.groupby("trial", sort=False, observed=True):
         if trial not in known.index:
             continue
@@ -113,10 +115,7 @@ def _lines(axes: Axes, data: pd.DataFrame, look_of: Mapping[tuple[str, str], Loo
         seen = np.isfinite(middle) & (y > 0 if tail else y >= 0)
         name = subject_name(overlay, mode)
         label = name if overlay == "underlay" or not path else f"{name}, {path}"
-        axes.plot(middle[seen], y[seen], DASHES.get(path, "-"), color=look.colour, label=label)
+        (line,) = axes.plot(middle[seen], y[seen], DASHES.get(path, "-"), color=look.colour, label=label)
+        mark(line, look)
         band = seen & np.isfinite(high)
         axes.fill_betweenx(y[band], low[band], high[band], color=look.colour, alpha=0.18, linewidth=0)
-
-
-def _legend(figure: Figure, axes: Axes) -> None:
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, handlelength=2.4)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from harness.report.order import subject_name
 from harness.report.plots.figure import Plot
 from harness.report.plots.scales import fit_x
-from harness.report.plots.style import INK, Look
+from harness.report.plots.style import INK, UNDERLAY, Look
 from harness.report.tables import groups
 from harness.results.statistics import as_floats
 
@@ -28,7 +28,7 @@ def strip_plot(
     caption: str = "",
     suffix: str = "",
 ) -> list[Plot]:
-    """One dot per trial; a filled dot had a direct path, a hollow one not. None without data."""
+    """One dot per trial; a filled dot had a direct path, a hollow one not, with a median each. None without data."""
     parts = []
     for (overlay, _), group in groups(trials):
         kept = group[np.isfinite(as_floats(group[metric]))]
@@ -50,18 +50,25 @@ def strip_plot(
             hollow = ~rows["path"].isin(["direct", ""]).to_numpy()
             marker = "o" if look.marker == "|" else look.marker
             for mask, face in ((~hollow, look.colour), (hollow, "none")):
+                if not mask.any():
+                    continue
                 axes.scatter(
                     values[mask], spread[mask], s=16, marker=marker, facecolors=face, edgecolors=look.colour, zorder=3
                 )
-            axes.plot([np.median(values)] * 2, [place - 0.36, place + 0.36], color=INK, linewidth=1.6, zorder=4)
+                # Direct and other paths are two populations; a median over both would lie where no run was.
+                if np.count_nonzero(mask) > 1:
+                    axes.vlines(np.median(values[mask]), place - 0.36, place + 0.36, color=INK, linewidth=1.4, zorder=2)
         axes.set_yticks(range(len(subjects)), [subject_name(*subject) for subject, _ in subjects])
         axes.set(ylim=(len(subjects) - 0.5, -0.5))
+        ratio = metric == "tcp_throughput_ratio"
         if (as_floats(data[metric]) >= 0).all():
             # A share of the whole axis: the automatic margin is one of the values' own span, which cuts dots in half.
-            axes.set_xlim(0, 1.05 * (float(data[metric].max()) or 1.0))
+            axes.set_xlim(0, 1.05 * max(float(data[metric].max()), float(ratio)) or 1.0)
         fit_x(axes, as_floats(data[metric]), label)
+        if ratio:
+            axes.axvline(1.0, color=UNDERLAY, linestyle=":")
         axes.grid(visible=False, axis="y")
 
     height = 1.0 + 0.36 * data.groupby(["overlay", "mode"]).ngroups
-    note = f"A dot per run, hollow where the path was not direct; the bar is the median. {caption}".strip()
+    note = f"A dot per run, hollow where the path was not direct; a bar at the median of either kind. {caption}".strip()
     return [Plot(metric.replace("_", "-") + suffix, title, note, data, height, draw)]

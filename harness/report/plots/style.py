@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 # Okabe and Ito's palette without its yellow, which vanishes on white; grey is kept for the underlay.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c564b")
@@ -71,20 +74,41 @@ def applied(style: Style) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Look:
-    """A subject's colour and marker."""
+    """A subject's colour and marker; `on_lines` is the marker that its lines carry, empty where the colour will do."""
 
     colour: str
     marker: str
+    on_lines: str = ""
+
+
+def mark(line: Line2D, look: Look) -> None:
+    """Sets the look's markers along a line, at even distances on paper."""
+    line.set(marker=look.on_lines, markevery=0.12, markersize=4)
+
+
+def legend_below(figure: Figure, axes: Axes) -> None:
+    """The legend in two columns below the plot; `height_with_legend` leaves room for it."""
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, handlelength=2.4)
+
+
+def height_with_legend(entries: int) -> float:
+    """Inches (on the screen's width) for a plot whose legend has so many entries."""
+    return 2.8 + 0.2 * -(-entries // 2)
 
 
 def looks(subjects: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Look]:
-    """A look for every (overlay, mode), in the order given; the underlay is grey."""
+    """A look for every (overlay, mode), in the order given; the underlay is grey.
+
+    When the colours are used up they begin anew, with the next marker each, and then lines carry markers as well.
+    """
     found: dict[tuple[str, str], Look] = {}
     number = 0
     for subject in subjects:
         if subject[0] == "underlay":
             found[subject] = Look(UNDERLAY, "|")
         else:
-            found[subject] = Look(COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)])
+            turn = number // len(COLOURS)
+            marker = MARKERS[(number + turn) % len(MARKERS)]
+            found[subject] = Look(COLOURS[number % len(COLOURS)], marker, marker if turn else "")
             number += 1
     return found

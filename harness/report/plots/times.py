@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from harness.report.order import subject_name
 from harness.report.plots.figure import Plot
 from harness.report.plots.scales import logarithmic
-from harness.report.plots.style import Look
+from harness.report.plots.style import Look, height_with_legend, legend_below, mark
 from harness.report.tables import groups
 from harness.results.statistics import as_floats
 
@@ -42,12 +42,15 @@ def time_plot(
             x = [start, *reached["time_s"], latest]
             y = [0.0, *reached["share"], reached["share"].max() if len(reached) else 0.0]
             count = f"{len(reached)}/{len(part)}"
-            axes.step(x, y, where="post", color=look.colour, label=f"{subject_name(overlay, mode)}, {count}")
+            name = f"{subject_name(overlay, mode)}, {count}"
+            (line,) = axes.step(x, y, where="post", color=look.colour, label=name)
+            mark(line, look)
             if len(reached) < len(part):
                 axes.plot([latest], [y[-1]], marker="x", color=look.colour, clip_on=False, markersize=7)
         logarithmic(axes, start, latest * 1.05)
         axes.set(xlabel="seconds since both daemons run, logarithmic", ylabel="share of trials", ylim=(0, 1.03))
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+        legend_below(figure, axes)
 
+    height = height_with_legend(data.groupby(["overlay", "mode"], sort=False).ngroups)
     caption = "A cross marks trials that had not got there by the deadline: they are censored, not left out."
-    return [Plot(metric.removesuffix("_s").replace("_", "-") + suffix, title, caption, data, 3.4, draw)]
+    return [Plot(metric.removesuffix("_s").replace("_", "-") + suffix, title, caption, data, height, draw)]

@@ -1,0 +1,115 @@
+"""What was measured in a trial that then turned out to be invalid is kept, shown as such, and counts nowhere."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from result_samples import Maker
+
+from harness.load import load_scenario
+from harness.messages import Done
+from harness.outcome import Context, records_of, throughputs, unmet
+from harness.overlay.registry import load_overlay, overlay_names
+from harness.plan import expand
+from harness.probes.measurement import Measurement
+from harness.report.measured import path_table
+from harness.report.plots.latency import distributions
+from harness.report.quality import quality_of
+from harness.report.tables import overview, path_matrix
+from harness.results.compare import compare
+from harness.results.frame import records_frame
+from harness.results.record import Record
+from harness.results.summary import summarise
+from harness.results.trials import trials_frame
+
+PAIR = {"overlay": "refmesh", "mode": "mesh", "nat_a": "full-cone", "nat_b": "symmetric"}
+LATE = "link ra-internet up: 108 of 6605 frames over 1000 us late"
+
+
+def spoilt(trial: list[Record], outcome: str, *, marked: bool) -> list[Record]:
+    """The trial with another end; `marked`: each record says so, as it does since measurements carry the outcome."""
+    end = replace(trial[-1], outcome=outcome, error=LATE)  # type: ignore[arg-type]
+    return [replace(one, outcome=outcome) if marked else one for one in trial[:-1]] + [end]  # type: ignore[arg-type]
+
+
+def frame_of(outcome: str, *, marked: bool) -> pd.DataFrame:
+    """Three good runs of one cell and a fourth, far off, that came to that end."""
+    maker = Maker()
+    trials = [maker.trial(f"t{i}", **PAIR, repeat=i) for i in range(3)]
+    other = [replace(one, value=9e6, path="relayed" if one.path else None) for one in maker.trial("bad", **PAIR)]
+    trials.append(spoilt(other, outcome, marked=marked))
+    return records_frame([record.as_dict() for trial in trials for record in trial])
+
+
+@pytest.mark.parametrize("marked", [False, True])
+@pytest.mark.parametrize("outcome", ["invalid", "error"])
+def test_no_statistic_takes_it(outcome: str, marked: bool) -> None:
+    records = frame_of(outcome, marked=marked)
+    summary = summarise(records).set_index("metric")
+    subject = summary.drop(["tcp_throughput_mbit", "underlay_tcp_throughput_mbit", "tcp_throughput_ratio"])
+    assert (subject["n"] == 3).all() and (subject[outcome] == 1).all()
+    assert (subject["estimate"] < 1e6).all()
+    trials = trials_frame(records)
+    row = next(iter(overview(trials).rows))
+    assert (row[1], row[2], row[-1]) == ("3/3", "3 direct", f"1 {outcome}")
+    assert "3 of 4 trials that count" in overview(trials).note
+    assert path_matrix(trials).rows == (("full-cone x symmetric", "direct"),)
+    assert path_table(trials) is None
+    change = next(one for one in compare(records, records).changes if one.metric == "rtt_p50_ms")
+    assert change.pairs == 3
+
+
+def test_its_packets_are_in_no_distribution_but_its_lateness_is_told() -> None:
+    records = frame_of("invalid", marked=True)
+    trials = trials_frame(records)
+    samples = pd.concat(
+        pd.DataFrame({"trial": name, "seq": range(100), "rtt_ms": 40.0 if name != "bad" else 900.0})
+        for name in trials["trial"]
+    )
+    data = distributions(samples, trials)
+    assert (data["runs"] == 3).all() and data["rtt_high_ms"].max() == 40.0
+    assert trials.set_index("trial")["link_lateness_p99_us"]["bad"] == 9e6
+    quality = quality_of(records, trials)
+    assert ("bad", "invalid", LATE) in quality.troubles.rows
+    assert "9000000" in next(row for row in quality.figures.rows if "p99" in row[0])[3]
+
+
+def test_what_the_orchestrator_writes_carries_the_trials_outcome(tmp_path: Path) -> None:
+    file = tmp_path / "one.yaml"
+    file.write_text(
+        "description: x\ntopology: two-sites\noverlays: {underlay: }\nprobes: [path, throughput]\n"
+        "expect: [{path: direct}]\n"
+    )
+    (trial,) = expand(load_scenario(str(file), overlay_names()))
+    overlay = load_overlay("underlay")
+    ways = {"src": "a", "dst": "b"}
+    measured = [
+        Measurement(probe="path", metric="connect_success", unit="1", value=1, path="direct", **ways),
+        Measurement(probe="throughput", metric="tcp_throughput_mbit", unit="Mbit/s", value=50, **ways),
+    ]
+    context = Context("run", overlay, None, "2026-11-23T12:00:00Z")
+    ends = {}
+    for outcome in ("ok", "failed", "invalid", "error"):
+        done = Done(outcome=outcome, error=LATE, measurements=[asdict(one) for one in measured])  # type: ignore[arg-type]
+        ends[outcome] = records_of(trial, done, 9.0, context)
+    assert {one.outcome for one in ends["ok"]} == {"ok"}
+    assert {one.outcome for one in ends["failed"][:-1]} == {"ok"}
+    assert {one.outcome for one in ends["invalid"]} == {"invalid"}
+    assert [one.value for one in ends["invalid"]] == [1, 50, 9.0]
+    assert {name: len(throughputs(records)) for name, records in ends.items()} == {
+        **{"ok": 1, "failed": 1},
+        **{"invalid": 0, "error": 0},
+    }
+    assert unmet(trial, ends["ok"]) == []
+    (complaint,) = unmet(trial, ends["invalid"])
+    assert "expected direct, but the trial shows nothing, it is invalid" in complaint and LATE in complaint
+
+
+def test_a_cell_without_a_valid_trial_has_no_estimate() -> None:
+    records = records_frame([one.as_dict() for one in spoilt(Maker().trial("t", **PAIR), "invalid", marked=False)])
+    row = summarise(records).set_index("metric").loc["hole_punch_success"]
+    assert (row["n"], row["invalid"]) == (0, 1) and np.isnan(row["estimate"])
