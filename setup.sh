@@ -14,7 +14,8 @@ testing="bridge-utils chromium wireguard-go wireguard-tools vde2"
 
 stamp=".venv/.setup-$(cat setup.sh pyproject.toml constraints.txt setup.py harness/link/userlink/*.[ch] 2>/dev/null | sha256sum | cut -c1-16)"
 plain="$stamp"
-if [ "${1:-}" = test ]; then subjects="$subjects $testing"; stamp="$plain-test"; fi
+extras=dev
+if [ "${1:-}" = test ]; then subjects="$subjects $testing"; stamp="$plain-test"; extras=dev,analysis; fi
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 
@@ -75,7 +76,7 @@ done
 say "making .venv with $python and installing the Python packages"
 [ -x .venv/bin/python ] && .venv/bin/python -c '' 2>/dev/null || { rm -rf .venv; "$python" -m venv .venv; }
 rm -f .venv/.setup-*
-.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$extras]"
 [ -x harness/link/userlink/overlaybench-userlink ] ||
     say "NO LINK HELPER: there is no C compiler; links will be carried by slow Python. As root: apt-get install -y gcc libc6-dev"
 compile

@@ -15,7 +15,7 @@ class _Strict(BaseModel):
 
 
 class PathProbe(_Strict):
-    """Who carries the traffic, and how soon. Deadline and burst as in DESIGN.md section 7.
+    """Who carries the traffic, and how soon. The verdict is that of the lab's counters.
 
     `deadline_s` counts from the moment both daemons run. `burst_packets` of `payload_bytes` each are the traffic whose
     way the counters tell.

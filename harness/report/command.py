@@ -22,7 +22,7 @@ Examples:
   overlaybench report runs/demo --format latex         the tables on stdout
   overlaybench report runs/demo --flent /tmp/flent     a .flent.gz per trial
 
-Exit codes: 0 done, 2 DIR is no result folder.
+Exit codes: 0 done, 2 DIR is no result folder, or cannot be written to.
 """
 
 
@@ -53,4 +53,7 @@ def report_command(*, run_dir: Path, style: str, form: str, flent_dir: Path | No
             click.echo(f"{len(export(results, flent_dir))} files for Flent in {flent_dir}", err=True)
     except ResultFolderError as error:
         click.echo(str(error), err=True)
+        raise SystemExit(EXIT_INPUT) from None
+    except OSError as error:
+        click.echo(f"cannot write {error.filename}: {error.strerror}", err=True)
         raise SystemExit(EXIT_INPUT) from None

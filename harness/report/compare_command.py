@@ -53,7 +53,12 @@ def compare_command(
     else:
         click.echo(to_summary(comparison, str(baseline_dir), str(new_dir)), nl=False)
     if html_path is not None:
-        write_comparison(comparison, base, new, html_path)
+        try:
+            html_path.parent.mkdir(parents=True, exist_ok=True)
+            write_comparison(comparison, base, new, html_path)
+        except OSError as error:
+            click.echo(f"cannot write {html_path}: {error.strerror}", err=True)
+            raise SystemExit(EXIT_INPUT) from None
         click.echo(f"page: {html_path}", err=True)
     click.echo(verdict_line(comparison), err=True)
     raise SystemExit(EXIT_EXPECTATION if comparison.regressions else 0)

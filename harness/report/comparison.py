@@ -90,7 +90,11 @@ def interval_text(change: Change) -> str:
     """The change's interval; a dash for one pair, which has none."""
     if math.isnan(change.low):
         return "-"
-    return f"[{number(change.low, change, sign=True)}, {number(change.high, change, sign=True)}]"
+    low, high = (number(end, change, sign=True) for end in (change.low, change.high))
+    unit = " %" if change.unit == "1" else f" {change.unit}"
+    if low.endswith(unit) and high.endswith(unit):
+        return f"[{low.removesuffix(unit)}, {high.removesuffix(unit)}]{unit}"
+    return f"[{low}, {high}]"
 
 
 def number(value: float, change: Change, *, sign: bool = False) -> str:
@@ -118,6 +122,10 @@ def to_summary(comparison: Comparison, base: str, new: str) -> str:
     if rest:
         table = to_markdown(changes_table(rest, "All others")).rstrip()
         parts.append(f"<details><summary>{len(rest)} other comparisons</summary>\n\n{table}\n\n</details>")
+    parts.append(
+        "The change is the median over pairs of new minus base, which need not be the difference of the two medians; "
+        "Cliff's delta is +1 where every new value is worse."
+    )
     return "\n\n".join(parts) + "\n"
 
 

@@ -69,6 +69,10 @@ def machine(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows = [(name, _text(described[key])) for key, name in _MACHINE if described.get(key) is not None]
     if (manifest.get("processors") or {}).get("virtual"):
         rows.append(("virtual machine", _virtual(manifest["processors"])))
+    for key in ("overlay_versions", "tool_versions"):
+        versions = manifest.get(key)
+        if isinstance(versions, Mapping):
+            rows += [(str(name), _text(version)) for name, version in versions.items() if version is not None]
     # What the labs' nodes had decides; the machine's own may differ.
     in_labs = manifest.get("lab_sysctls") or {}
     rows += [(f"{key} in labs", _text(value)) for key, value in in_labs.items()]
@@ -77,10 +81,6 @@ def machine(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
         for key, value in (described.get("sysctls") or {}).items()
         if in_labs.get(key) != value
     ]
-    for key in ("overlay_versions", "tool_versions"):
-        versions = manifest.get(key)
-        if isinstance(versions, Mapping):
-            rows += [(str(name), _text(version)) for name, version in versions.items() if version is not None]
     return rows
 
 

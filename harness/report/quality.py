@@ -61,7 +61,7 @@ def quality_of(records: pd.DataFrame, trials: pd.DataFrame) -> Quality:
 def _troubles(trials: pd.DataFrame) -> TextTable:
     bad = trials[trials["outcome"] != "ok"].sort_values(["outcome", "trial"]) if len(trials) else trials
     rows = [(str(row.trial), str(row.outcome), _why(row.error)) for row in bad.head(_MOST_TROUBLES).itertuples()]
-    note = "Failed trials count as failures; invalid, unsupported ones and errors of the harness do not count."
+    note = "Failed: the overlay's fault, no success in what it did not reach. All others do not count."
     if len(bad) > len(rows):
         note += f" The first {len(rows)} of {len(bad)}."
     return TextTable("Trials that are not ok, and why", ("trial", "outcome", "why"), tuple(rows), note=note)

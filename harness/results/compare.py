@@ -37,8 +37,8 @@ COMPARED = (
 ALL = "all subjects"
 MACHINE_BOUND = frozenset(
     {
-        *("time_to_ready_s", "rtt_p50_ms", "rtt_p99_ms", "rtt_rise_p50_ms"),
-        *("tcp_throughput_mbit", "udp_goodput_mbit", "cpu_s_per_gb"),
+        *("time_to_ready_s", "time_to_connect_s", "time_to_direct_s", "rtt_p50_ms", "rtt_p99_ms", "rtt_rise_p50_ms"),
+        *("tcp_throughput_mbit", "udp_goodput_mbit", "cpu_s_per_gb", "rss_mib"),
     }
 )
 
@@ -68,7 +68,7 @@ class Comparison:
 def compare(
     base: pd.DataFrame, new: pd.DataFrame, rule: Rule | None = None, *, same_machine: bool = True
 ) -> Comparison:
-    """Compares two runs' records. Without `same_machine` only ratios to the underlay and successes are compared."""
+    """Compares two runs' records. Without `same_machine` the metrics of `MACHINE_BOUND` are left out."""
     rule = rule or Rule()
     left_out = () if same_machine else tuple(sorted(MACHINE_BOUND))
     matching = match(base, new, frozenset(COMPARED) - frozenset(left_out))

@@ -32,7 +32,7 @@ _LIST = (
     Metric(
         "link_lateness_p99_us",
         "us",
-        "How much later than due the link emulator sent a packet, 99th percentile.",
+        "How much later than due the link emulator sent a packet, 99th percentile over the whole trial.",
         "this project",
     ),
     Metric(

@@ -1,7 +1,7 @@
 """Whether the machine itself was another one in the two runs: what else ran on it, how warm it was.
 
 Two runs are two sessions, and a session has a shift of its own that no pairing removes and no repetition averages out.
-It shows in what no overlay has a part in: how long a lab takes to build, and the underlay of the same labs. Changes of
+It shows in what no overlay has a part in: how long a lab takes to build, and the underlay of the same cells. Changes of
 machine-bound metrics that stay within twice that shift are not called.
 """
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import duckdb
 import matplotlib as mpl
 import pandas as pd
 import pytest
@@ -17,6 +18,7 @@ from harness.results.store import RunFolder
 from harness.results.summary import COLUMNS
 
 ROOT = Path(__file__).parents[2]
+MODES = ("hub", "mesh", "relay")
 
 
 def test_the_readme_lists_every_metric_as_it_is() -> None:
@@ -37,7 +39,7 @@ def test_the_programs_of_the_analysis_page_run(tmp_path: Path, monkeypatch: pyte
     folder = RunFolder(tmp_path / "runs" / "demo")
     folder.create({"schema": 1, "scenario": "demo"}, [])
     (folder.path / "rtt.csv").write_text("seq,sent_s,rtt_ms\n0,1000.5,10.5\n1,1000.6,\n2,1000.7,11\n")
-    for trial in Maker().campaign(2):
+    for trial in Maker(params={"nat_a": "symmetric"}).campaign(2):
         where = {"evidence": "rtt.csv"}
         folder.append([type(r)(**{**r.as_dict(), **where}) if r.metric == "rtt_p50_ms" else r for r in trial])
     folder.finish()
@@ -49,6 +51,11 @@ def test_the_programs_of_the_analysis_page_run(tmp_path: Path, monkeypatch: pyte
     for program in programs:
         exec(program, names)  # noqa: S102  # our own document
     assert {path.name for path in tmp_path.glob("*.png")} == {"direct.png", "cost.png", "latency.png"}
+    (queries,) = re.findall(r"```sql\n(.*?)```", page, flags=re.DOTALL)
+    punched, added = (duckdb.sql(query).fetchall() for query in queries.split(";") if query.strip())
+    assert punched == [("nebula", "mesh", 10, 12), ("refmesh", "mesh", 10, 12)]
+    subjects = [("nebula", "mesh"), ("openvpn", "hub"), *(("refmesh", mode) for mode in MODES)]
+    assert [row[:2] for row in added] == [*subjects, ("underlay", "underlay")]
     samples = names["run"].rtt_samples  # type: ignore[attr-defined]
     assert samples["sent_s"].min() == 0
     assert samples["rtt_ms"].isna().sum() == 72

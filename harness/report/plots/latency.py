@@ -16,6 +16,8 @@ from harness.report.plots.style import DASHES, Look, height_with_legend, legend_
 from harness.report.tables import counted
 from harness.results.statistics import as_floats
 
+# From so many runs on a tenth of them can be left out to either side.
+MANY = 10
 # Even steps for the middle, finer ones for the tail that the CCDF shows.
 PROBABILITIES = np.unique(np.concatenate([np.linspace(0, 0.95, 96), 1 - np.logspace(-1.3, -4, 55), [1.0]]))
 
@@ -36,7 +38,8 @@ def latency_plots(
     if data.empty:
         return []
     note = (
-        "Each line is the median over runs of the runs' own quantiles, the band their range. Dashed: not direct. "
+        "Each line is the median over runs of the runs' own quantiles, the band their range "
+        f"(from {MANY} runs on without the outermost tenth on either side). Dashed: not direct. "
         "Lost packets count as never answered, so a line that loses packets ends below 1."
     )
 
@@ -71,7 +74,7 @@ def latency_plots(
 
 
 def distributions(samples: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
-    """Quantiles per subject and path, of trials that count: median over runs (`rtt_ms`) and their range; inf: lost."""
+    """Quantiles per subject and path, of trials that count: median over runs (`rtt_ms`) and their band; inf: lost."""
     groups: dict[tuple[str, str, str], list[np.ndarray]] = {}
     packets: dict[tuple[str, str, str], int] = {}
     known = counted(trials).set_index("trial")
@@ -88,6 +91,8 @@ def distributions(samples: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
     parts = []
     for key in sorted(groups, key=lambda key: (subject_key(key[:2]), key[2])):
         runs = np.sort(np.stack(groups[key]), axis=0)
+        # A range grows with the number of runs, until it shows nothing but the worst one.
+        outer = len(runs) // 10 if len(runs) >= MANY else 0
         parts.append(
             pd.DataFrame(
                 {
@@ -97,9 +102,9 @@ def distributions(samples: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
                     "runs": len(runs),
                     "packets": packets[key],
                     "probability": PROBABILITIES,
-                    "rtt_low_ms": runs[0],
+                    "rtt_low_ms": runs[outer],
                     "rtt_ms": runs[(len(runs) - 1) // 2],
-                    "rtt_high_ms": runs[-1],
+                    "rtt_high_ms": runs[-1 - outer],
                 }
             )
         )

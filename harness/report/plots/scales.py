@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogLocator
+from matplotlib.ticker import LogLocator, NullLocator
 
 from harness.results.statistics import Floats
 
@@ -19,9 +19,33 @@ def fit_x(axes: Axes, values: Floats, label: str) -> None:
     positive = values[np.isfinite(values) & (values > 0)]
     if positive.size and (values[np.isfinite(values)] >= 0).all() and positive.max() > _WIDE * positive.min():
         logarithmic(axes, positive.min() / 1.3, positive.max() * 1.15)
-        axes.set(xlabel=f"{label}, logarithmic")
+        axes.set(xlabel=_with(label, "logarithmic"))
     else:
         axes.set(xlabel=label)
+
+
+def fit_differences(axes: Axes, values: Floats, label: str, smallest: float = 1.0) -> None:
+    """An x axis for differences: linear, or linear up to `smallest` to either side and logarithmic beyond, if wide."""
+    finite = values[np.isfinite(values)]
+    low, high = float(finite.min(initial=0.0)), float(finite.max(initial=0.0))
+    reach = max(-low, high)
+    if reach <= _WIDE * smallest:
+        margin = 0.05 * (high - low) or 1.0
+        axes.set(xlabel=label, xlim=(low - margin * (low < 0), high + margin))
+        return
+    steps = [step * 10.0**power for power in range(-6, 10) for step in (1, 2, 5)]
+    ticks = [step * smallest for step in steps if 1 <= step <= 1.3 * reach / smallest]
+    below = -smallest / 2 if low >= 0 else 1.3 * min(low, -smallest)
+    axes.set_xscale("symlog", linthresh=smallest, linscale=0.5)
+    axes.set_xticks([*(-tick for tick in ticks if -tick >= below), 0.0, *ticks])
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set(xlabel=_with(label, f"logarithmic beyond {smallest:g}"), xlim=(below, 1.15 * max(high, smallest)))
+
+
+def _with(label: str, remark: str) -> str:
+    """The label and what to know of the scale, on two lines where one would be wider than the figure."""
+    return f"{label}, {remark}" if len(label) + len(remark) < 42 else f"{label},\n{remark}"
 
 
 def logarithmic(axes: Axes, low: float, high: float) -> None:

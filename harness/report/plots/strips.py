@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from harness.report.order import subject_name
 from harness.report.plots.figure import Plot
-from harness.report.plots.scales import fit_x
+from harness.report.plots.scales import fit_differences, fit_x
 from harness.report.plots.style import INK, UNDERLAY, Look
 from harness.report.tables import groups
 from harness.results.statistics import as_floats
 
 AGAINST_UNDERLAY = frozenset({"tcp_throughput_ratio", "added_rtt_p50_ms"})
+# Near zero these are noise of either sign, which a logarithmic axis would spread over its whole width.
+DIFFERENCES = frozenset({"added_rtt_p50_ms", "rtt_rise_p50_ms"})
 
 
 def strip_plot(
@@ -42,6 +45,7 @@ def strip_plot(
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         subjects = list(groups(data))
+        size = (0.4 * mpl.rcParams["font.size"]) ** 2
         for place, ((overlay, mode), rows) in enumerate(subjects):
             look = look_of[overlay, mode]
             values = as_floats(rows[metric])
@@ -49,26 +53,29 @@ def strip_plot(
             spread = place + (np.arange(values.size) % 5 - 2) * 0.09
             hollow = ~rows["path"].isin(["direct", ""]).to_numpy()
             marker = "o" if look.marker == "|" else look.marker
-            for mask, face in ((~hollow, look.colour), (hollow, "none")):
+            for mask, face, dashes in ((~hollow, look.colour, "-"), (hollow, "none", (0, (2, 1)))):
                 if not mask.any():
                     continue
-                axes.scatter(
-                    values[mask], spread[mask], s=16, marker=marker, facecolors=face, edgecolors=look.colour, zorder=3
-                )
+                x, y = values[mask], spread[mask]
+                axes.scatter(x, y, s=size, marker=marker, facecolors=face, edgecolors=look.colour, zorder=3)
                 # Direct and other paths are two populations; a median over both would lie where no run was.
                 if np.count_nonzero(mask) > 1:
-                    axes.vlines(np.median(values[mask]), place - 0.36, place + 0.36, color=INK, linewidth=1.4, zorder=2)
+                    ends = (place - 0.38, place + 0.38)
+                    axes.vlines(np.median(values[mask]), *ends, color=INK, linewidth=1.4, linestyle=dashes, zorder=2)
         axes.set_yticks(range(len(subjects)), [subject_name(*subject) for subject, _ in subjects])
         axes.set(ylim=(len(subjects) - 0.5, -0.5))
         ratio = metric == "tcp_throughput_ratio"
         if (as_floats(data[metric]) >= 0).all():
             # A share of the whole axis: the automatic margin is one of the values' own span, which cuts dots in half.
             axes.set_xlim(0, 1.05 * max(float(data[metric].max()), float(ratio)) or 1.0)
-        fit_x(axes, as_floats(data[metric]), label)
+        if metric in DIFFERENCES:
+            fit_differences(axes, as_floats(data[metric]), label)
+        else:
+            fit_x(axes, as_floats(data[metric]), label)
         if ratio:
             axes.axvline(1.0, color=UNDERLAY, linestyle=":")
         axes.grid(visible=False, axis="y")
 
     height = 1.0 + 0.36 * data.groupby(["overlay", "mode"]).ngroups
-    note = f"A dot per run, hollow where the path was not direct; a bar at the median of either kind. {caption}".strip()
+    note = f"A dot per run, hollow where not direct; bars are medians, dashed those of hollow dots. {caption}".strip()
     return [Plot(metric.replace("_", "-") + suffix, title, note, data, height, draw)]
