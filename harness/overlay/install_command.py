@@ -19,8 +19,12 @@ _EPILOG = examples(
 )
 
 
+def _names(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    return [name for name in overlay_names() if name.startswith(incomplete)]
+
+
 @click.command("install", epilog=_EPILOG)
-@click.argument("overlays", nargs=-1, required=True, metavar="OVERLAY...")
+@click.argument("overlays", nargs=-1, required=True, metavar="OVERLAY...", shell_complete=_names)
 def install_command(overlays: tuple[str, ...]) -> None:
     """Get the software of OVERLAY: Debian packages, or a pinned build into the user's cache folder."""
     for name in overlays:

@@ -28,7 +28,13 @@ Exit codes: 0 no regression found, 1 a regression, 2 wrong input (no result fold
 @click.command("compare", epilog=_EPILOG)
 @click.argument("baseline_dir", type=click.Path(path_type=Path))
 @click.argument("new_dir", type=click.Path(path_type=Path))
-@click.option("--alpha", default=0.05, show_default=True, type=click.FloatRange(0, 1, min_open=True, max_open=True))
+@click.option(
+    "--alpha",
+    default=0.05,
+    show_default=True,
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="How often a build without any change may fail.",
+)
 @click.option(
     "--min-effect",
     type=click.FloatRange(min=0),

@@ -52,6 +52,7 @@ def test_a_shell_completes_commands_bundled_names_and_options() -> None:
     assert _completed("run", "") == [*bundled(SCENARIOS), ""]  # the last one: whatever files there are
     assert _completed("shell", "two") == [*(name for name in bundled(TOPOLOGIES) if name.startswith("two")), "two"]
     assert _completed("report", "--fo") == ["--format"]
+    assert _completed("install", "openvpn", "neb") == ["nebula", "nebula-go"]
 
 
 def test_the_table_of_commands_is_the_commands() -> None:

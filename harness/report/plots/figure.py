@@ -46,10 +46,7 @@ def save(plot: Plot, folder: Path, style: Style) -> Drawn:
     """Writes NAME.svg, NAME.png and NAME.csv into the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     with applied(style):
-        figure = Figure(
-            figsize=(style.width_in * plot.width_factor, plot.height_in * style.width_in / 5.0), layout="constrained"
-        )
-        plot.draw(figure)
+        figure = figure_of(plot, style)
         buffer = io.StringIO()
         # Not `savefig`: it draws everything once more before each file, for a layout that each draw finds by itself.
         figure.dpi = FigureCanvasSVG.fixed_dpi
@@ -64,6 +61,14 @@ def save(plot: Plot, folder: Path, style: Style) -> Drawn:
     (folder / f"{plot.name}.svg").write_text(svg, encoding="utf-8")
     plot.data.to_csv(folder / f"{plot.name}.csv", index=False, float_format="%.6g")
     return Drawn(plot.name, plot.title, plot.caption, for_page(svg, plot), len(plot.data))
+
+
+def figure_of(plot: Plot, style: Style) -> Figure:
+    """The plot as a figure, to be called and rendered while the style is applied."""
+    size = (style.width_in * plot.width_factor, plot.height_in * style.width_in / 5.0)
+    figure = Figure(figsize=size, layout="constrained")
+    plot.draw(figure)
+    return figure
 
 
 def for_page(svg: str, plot: Plot) -> str:

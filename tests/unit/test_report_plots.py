@@ -1,0 +1,131 @@
+"""What the plots show: nothing cut off, every subject told apart, direct and other paths each with its median."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from result_samples import Maker
+
+from harness.report.plots.figure import Plot, figure_of
+from harness.report.plots.heatmap import heatmap_plot, matrix_of
+from harness.report.plots.latency import distributions, latency_plots
+from harness.report.plots.scales import fit_differences
+from harness.report.plots.strips import strip_plot
+from harness.report.plots.style import STYLES, Look, Style, applied, looks
+from harness.report.plots.times import time_plot
+from harness.report.tables import groups
+from harness.results.frame import records_frame
+from harness.results.trials import trials_frame
+
+
+@pytest.fixture(scope="module")
+def trials() -> pd.DataFrame:
+    campaign = Maker(full=True).campaign(2)
+    return trials_frame(records_frame([record.as_dict() for trial in campaign for record in trial]))
+
+
+def look_of(trials: pd.DataFrame) -> dict[tuple[str, str], Look]:
+    return looks([subject for subject, _ in groups(trials)])
+
+
+def samples_of(trials: pd.DataFrame) -> pd.DataFrame:
+    return pd.concat(
+        pd.DataFrame({"trial": row.trial, "seq": range(100), "rtt_ms": row.rtt_p50_ms + np.arange(100) % 7})
+        for row in trials.itertuples()
+    )
+
+
+def plots_of(trials: pd.DataFrame) -> Iterator[Plot]:
+    look = look_of(trials)
+    for metric, label in (
+        ("added_rtt_p50_ms", "median RTT minus the underlay's (ms)"),
+        ("link_lateness_p99_us", "later than due, 99th percentile (us)"),
+        ("rss_mib", "largest resident memory of a node (MiB)"),
+    ):
+        wide = trials.assign(**{metric: trials[metric] * np.where(trials["path"] == "direct", 1, 40)})
+        yield from strip_plot(wide, metric, look, title=metric, label=label)
+    yield from time_plot(trials, "time_to_direct_s", look, title="direct")
+    yield from latency_plots(samples_of(trials), trials, look)
+    matrix = matrix_of(trials[trials["overlay"] == "nebula"], "nebula", "mesh")
+    assert matrix is not None
+    yield heatmap_plot(matrix)
+
+
+@pytest.mark.parametrize("style", STYLES.values(), ids=STYLES.keys())
+def test_no_text_is_cut_off(trials: pd.DataFrame, style: Style) -> None:
+    for plot in plots_of(trials):
+        with applied(style):
+            figure = figure_of(plot, style)
+            FigureCanvasAgg(figure).draw()
+            for text in figure.findobj(Text):
+                assert isinstance(text, Text)
+                if text.get_visible() and text.get_text().strip():
+                    box = text.get_window_extent()
+                    inside = box.x0 > -1 and box.y0 > -1 and box.x1 < figure.bbox.x1 + 1 and box.y1 < figure.bbox.y1 + 1
+                    assert inside or not _shown(text, figure), (plot.name, text.get_text(), box)
+
+
+def _shown(text: Text, figure: Figure) -> bool:
+    """Whether it is drawn at all: ticks beyond the limits keep their labels."""
+    (axes,) = figure.axes
+    ticks = [*axes.get_xticklabels(which="both"), *axes.get_yticklabels(which="both")]
+    return not any(text is tick for tick in ticks) or bool(
+        axes.bbox.padded(1).contains(*text.get_transform().transform(text.get_position()))
+    )
+
+
+def test_so_many_subjects_have_looks_of_their_own() -> None:
+    subjects = [("underlay", "underlay"), *((f"overlay{number}", "mesh") for number in range(24))]
+    found = looks(subjects)
+    assert len({(look.colour, look.marker) for look in found.values()}) == 25
+    assert len({(look.colour, look.on_lines) for look in found.values()}) == 25
+
+
+def test_direct_and_relayed_runs_have_a_median_each(trials: pd.DataFrame) -> None:
+    nebula = trials[trials["overlay"] == "nebula"]
+    (plot,) = strip_plot(nebula, "added_rtt_p50_ms", look_of(trials), title="t", label="ms")
+    figure = Figure()
+    plot.draw(figure)
+    bars = [one for one in figure.axes[0].collections if isinstance(one, LineCollection)]
+    drawn = sorted(float(bar.get_segments()[0][0][0]) for bar in bars)
+    of_path = [nebula[nebula["path"] == path]["added_rtt_p50_ms"].median() for path in ("direct", "relayed")]
+    assert drawn == pytest.approx(of_path)
+
+
+def test_a_share_of_the_underlay_shows_where_the_underlay_is(trials: pd.DataFrame) -> None:
+    (plot,) = strip_plot(trials, "tcp_throughput_ratio", look_of(trials), title="t", label="share")
+    figure = Figure()
+    plot.draw(figure)
+    (axes,) = figure.axes
+    assert any(list(line.get_xdata()) == [1.0, 1.0] for line in axes.lines)
+    assert axes.get_xlim()[1] > 1.0
+
+
+def test_differences_near_zero_and_below_it_are_not_spread_over_decades() -> None:
+    with mpl.rc_context():
+        axes = Figure().subplots()
+        fit_differences(axes, np.array([-0.3, 0.002, 1.5, 180.0]), "ms")
+        assert axes.get_xscale() == "symlog"
+        ends = axes.transData.transform([(-0.3, 0), (0.002, 0), (1.5, 0), (180.0, 0)])[:, 0]
+        assert np.diff(ends).min() > 0
+        assert ends[1] - ends[0] < 0.2 * (ends[3] - ends[0])
+        plain = Figure().subplots()
+        fit_differences(plain, np.array([-0.3, 0.002, 15.0]), "ms")
+        assert plain.get_xscale() == "linear"
+
+
+def test_from_ten_runs_on_the_band_is_not_the_worst_run(trials: pd.DataFrame) -> None:
+    row = trials[trials["overlay"] == "underlay"].iloc[[0]]
+    for runs, highest in ((9, 500.0), (10, 40.0)):
+        some = pd.concat([row.assign(trial=f"t{number}") for number in range(runs)])
+        samples = samples_of(some).assign(rtt_ms=40.0)
+        samples.loc[samples["trial"] == "t0", "rtt_ms"] = 500.0
+        assert distributions(samples, some)["rtt_high_ms"].max() == highest
