@@ -14,8 +14,8 @@ from pathlib import Path
 
 from harness.report.facts import asked, machine, reproduce
 from harness.report.html import write_report
-from harness.report.markup import to_markdown
-from harness.report.measured import all_tables
+from harness.report.markup import markdown_of
+from harness.report.measured import tables_by_condition
 from harness.report.verdict import verdict
 from harness.results.loading import Results, load
 from harness.results.store import RunFolder
@@ -45,7 +45,7 @@ def _readme(results: Results) -> str:
         f"# {results.manifest.get('scenario', 'A run')}",
         "Written by `python -m bench.publish`; the files are described in [../README.md](../README.md).",
         *verdict(results.trials),
-        *(f"### {table.title}\n\n{to_markdown(table)}\n{table.note}" for table in all_tables(results.trials)),
+        markdown_of(tables_by_condition(results.trials)).rstrip(),
         "## Plots",
         "\n".join(f"![{name}](plots/{name}.svg)" for name in plots),
         "## What was asked, on what machine, and how to repeat it",

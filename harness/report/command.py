@@ -8,8 +8,8 @@ import click
 
 from harness.errors import EXIT_INPUT
 from harness.report.html import write_report
-from harness.report.markup import to_latex, to_markdown
-from harness.report.measured import all_tables
+from harness.report.markup import latex_of, markdown_of
+from harness.report.measured import tables_by_condition
 from harness.report.plots.style import STYLES
 from harness.results.flent import export
 from harness.results.loading import load
@@ -47,8 +47,8 @@ def report_command(*, run_dir: Path, style: str, form: str, flent_dir: Path | No
         if form == "html":
             click.echo(str(write_report(run_dir, STYLES[style])))
         elif len(results.trials):
-            write = to_markdown if form == "md" else to_latex
-            click.echo("\n".join(write(table) for table in all_tables(results.trials)))
+            write = markdown_of if form == "md" else latex_of
+            click.echo(write(tables_by_condition(results.trials)), nl=False)
         if flent_dir is not None:
             click.echo(f"{len(export(results, flent_dir))} files for Flent in {flent_dir}", err=True)
     except ResultFolderError as error:

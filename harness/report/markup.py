@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from harness.report.tables import TextTable
 
 _LATEX = {
@@ -30,6 +33,25 @@ def to_markdown(table: TextTable) -> str:
     return "\n".join([line(rows[0]), line(rule), *(line(row) for row in rows[1:])]) + "\n"
 
 
+def markdown_of(tables_by_condition: Sequence[tuple[str, Sequence[TextTable]]]) -> str:
+    """Tables with their titles and notes, below the label of each condition where there are several."""
+    parts = []
+    for label, tables in tables_by_condition:
+        parts += [f"## {label}"] * bool(label)
+        parts += [f"### {table.title}\n\n{to_markdown(table)}\n{table.note}" for table in tables]
+    return "\n\n".join(parts) + "\n"
+
+
+def latex_of(tables_by_condition: Sequence[tuple[str, Sequence[TextTable]]]) -> str:
+    """The tables as LaTeX, each caption with its condition."""
+    titled = [
+        replace(table, title=f"{table.title}, {label}" if label else table.title)
+        for label, tables in tables_by_condition
+        for table in tables
+    ]
+    return "\n".join(to_latex(table) for table in titled)
+
+
 def to_latex(table: TextTable) -> str:
     """The table as a LaTeX `table` for a paper; needs the package booktabs."""
     columns = "".join("r" if i in table.numeric else "l" for i in range(len(table.header)))
@@ -37,6 +59,7 @@ def to_latex(table: TextTable) -> str:
     return "\n".join(
         [
             r"\begin{table}",
+            r"\centering",
             rf"\caption{{{latex_text(table.title)}. {latex_text(table.note)}}}",
             rf"\begin{{tabular}}{{{columns}}}",
             r"\toprule",

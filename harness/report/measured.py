@@ -19,6 +19,7 @@ from harness.report.tables import (
     path_matrix,
     percent,
 )
+from harness.results.conditions import condition_labels
 
 Column = tuple[str, Callable[[pd.DataFrame], str]]
 
@@ -32,6 +33,12 @@ def all_tables(trials: pd.DataFrame) -> list[TextTable]:
         *([paths] if len(paths.header) > 1 else []),  # the underlay alone has no column there
         *(table for table in rare if table is not None),
     ]
+
+
+def tables_by_condition(trials: pd.DataFrame) -> list[tuple[str, list[TextTable]]]:
+    """The tables of each condition (topology, links, other parameters) with its label, empty where there is but one."""
+    labels = condition_labels(trials)
+    return [(name, all_tables(trials[labels == name])) for name in sorted(set(labels))]
 
 
 def path_table(trials: pd.DataFrame) -> TextTable | None:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from harness.report.order import nat_key, subject_key, subject_name
 from harness.results import statistics
+from harness.results.conditions import condition_labels
 from harness.results.record import COUNTED
 from harness.results.statistics import as_floats
 
@@ -65,7 +66,9 @@ def overview(trials: pd.DataFrame) -> TextTable:
     over = (
         f"{all_of_them} trials" if that_count == all_of_them else f"the {that_count} of {all_of_them} trials that count"
     )
-    note = f"Medians over {over}; > means: not by the deadline. Paths are what the lab's own counters saw."
+    conditions = condition_labels(trials).nunique()
+    together = f", {conditions} conditions together" if conditions > 1 else ""
+    note = f"Medians over {over}{together}; > means: not by the deadline. Paths are what the lab's own counters saw."
     return TextTable("Overlays", header, tuple(rows), frozenset({1, 3, 4, 5, 6, 7}), note)
 
 

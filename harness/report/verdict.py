@@ -10,6 +10,7 @@ import pandas as pd
 from harness.report.order import nat_key, subject_name
 from harness.report.tables import groups, left_out
 from harness.results import statistics
+from harness.results.conditions import condition_labels
 from harness.results.statistics import as_floats, proportion
 
 
@@ -65,7 +66,9 @@ def _cost(trials: pd.DataFrame) -> str:
             facts.append(f"{100 * statistics.middle(share):.0f} % of the TCP throughput")
         if facts:
             parts.append(f"over {name} {' and '.join(facts)}")
-    return f"Against the underlay, in the median: {'; '.join(parts)}." if parts else ""
+    conditions = condition_labels(trials).nunique()
+    over = f" over {conditions} conditions" if conditions > 1 else ""
+    return f"Against the underlay, in the median{over}: {'; '.join(parts)}." if parts else ""
 
 
 def listed(items: list[str], separator: str = ", ") -> str:

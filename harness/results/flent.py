@@ -23,14 +23,16 @@ _PING = "Ping (ms) ICMP"
 
 
 def export(results: Results, folder: Path) -> list[Path]:
-    """Writes a .flent.gz for each trial with latency samples, another for those under load; returns their paths."""
+    """Writes a .flent.gz for each trial and pair with latency samples, another under load; returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     trials = results.trials.set_index("trial")
     paths = []
     for test, all_samples in (("ping", results.rtt_samples), ("ping-loaded", results.loaded_rtt_samples)):
-        for trial, samples in all_samples.groupby("trial", sort=True, observed=True):
-            path = folder / f"{test}-{trial}.flent.gz"
-            data = flent_data(samples, trials.loc[trial], results.manifest, path.name)
+        pairs = all_samples[["src", "dst"]].drop_duplicates()
+        for (trial, src, dst), samples in all_samples.groupby(["trial", "src", "dst"], sort=True, observed=True):
+            name = str(trial) if len(pairs) == 1 else f"{trial}-{src}-{dst}"
+            path = folder / f"{test}-{name}.flent.gz"
+            data = flent_data(samples, trials.loc[str(trial)], results.manifest, path.name)
             with gzip.open(path, "wt", encoding="utf-8", compresslevel=6) as file:
                 json.dump(data, file, allow_nan=False)
             paths.append(path)
@@ -38,7 +40,7 @@ def export(results: Results, folder: Path) -> list[Path]:
 
 
 def flent_data(samples: pd.DataFrame, trial: Any, manifest: dict[str, Any], file_name: str) -> dict[str, Any]:
-    """One trial's samples as Flent's data: binned at `STEP_S` as it does, the raw values beside."""
+    """One pair's samples of a trial as Flent's data: binned at `STEP_S` as it does, the raw values beside."""
     moment = pd.to_datetime(manifest.get("started_at", "1970-01-01T00:00:00Z"), utc=True)
     zero = moment.timestamp()
     answered = samples.dropna(subset="rtt_ms")
@@ -57,14 +59,14 @@ def flent_data(samples: pd.DataFrame, trial: Any, manifest: dict[str, Any], file
             "TITLE": name,
             "TIME": stamp,
             "T0": stamp,
-            "HOST": "b",
-            "HOSTS": ["b"],
-            "LOCAL_HOST": "a",
+            "HOST": str(samples["dst"].iloc[0]),
+            "HOSTS": [str(samples["dst"].iloc[0])],
+            "LOCAL_HOST": str(samples["src"].iloc[0]),
             "LENGTH": round(length),
             "TOTAL_LENGTH": round(length),
             "STEP_SIZE": STEP_S,
-            "IP_VERSION": 4,
-            "NOTE": f"overlaybench trial {trial.name}: path {trial['path'] or 'not measured'}",
+            "IP_VERSION": 6 if json.loads(trial["params"]).get("ip") == "v6" else 4,
+            "NOTE": f"overlaybench trial {trial.name}: {trial['outcome']}, path {trial['path'] or 'not measured'}",
             "FLENT_VERSION": "overlaybench export",
             "SERIES_META": {_PING: {"MEAN_VALUE": _plain(answered["rtt_ms"].mean()), "UNITS": "ms"}},
         },

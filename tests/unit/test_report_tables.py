@@ -29,6 +29,7 @@ from harness.report.tables import TextTable, overview, path_matrix
 from harness.report.terminal import print_results
 from harness.report.topology import draw_topology
 from harness.report.verdict import verdict
+from harness.results.flent import export
 from harness.results.frame import records_frame
 from harness.results.loading import load
 from harness.results.store import RunFolder
@@ -135,7 +136,13 @@ def test_verdict_is_three_sentences_with_numbers() -> None:
     assert len(sentences) == 3
     assert "All 108 trials ran" in sentences[0]
     assert "refmesh mesh in 15 of 18 trials (95 % interval 61 to 94 %; never for symmetric x symmetric)" in sentences[1]
-    assert "over a relay or hub +2" in sentences[2]
+    assert "in the median: over a direct path" in sentences[2] and "over a relay or hub +2" in sentences[2]
+
+
+def test_a_verdict_over_several_conditions_says_so() -> None:
+    both = pd.concat([frame_of(Maker(params={"mtu": mtu})).assign(run=str(mtu)) for mtu in (1280, 1500)])
+    both["trial"] = both["trial"].astype(str) + both["run"]
+    assert "in the median over 2 conditions: over a direct path" in verdict(trials_frame(both))[2]
 
 
 def test_matrix_holds_k_n_and_few() -> None:
@@ -189,7 +196,9 @@ def test_report_command_writes_the_page_or_prints_tables(tmp_path: Path) -> None
     assert 'width="239.7' in (folder.path / "plots" / "time-to-direct.svg").read_text()  # 3.33 in = 239.76 pt
     assert 'width="360pt"' in wide
     done = CliRunner().invoke(report_command, [str(folder.path), "--format", "md"])
-    assert done.stdout.startswith("| overlay ")
+    assert done.stdout.startswith("### Overlays\n\n| overlay ")
+    assert "| 10 direct, 2 relayed" in done.stdout
+    assert "\n### Overlays by path\n" in done.stdout
     assert CliRunner().invoke(report_command, [str(tmp_path)]).exit_code == 2
 
 
@@ -239,6 +248,20 @@ def test_flent_itself_reads_the_export(tmp_path: Path) -> None:
         [flent, "-i", files[0], "-f", "stats"], capture_output=True, text=True, check=True, cwd=tmp_path, timeout=60
     )
     assert "Median:      12.000000 ms" in stats.stdout
+
+
+def test_each_pair_of_members_is_a_file_for_flent(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.create({"schema": 1, "scenario": "three"}, [])
+    (folder.path / "x.csv").write_text("seq,sent_s,rtt_ms\n0,0.0,10\n1,0.1,11\n")
+    *records, end = Maker(params={"ip": "v6"}).trial("t1", **PAIR)
+    (rtt,) = [replace(one, evidence="x.csv") for one in records if one.metric == "rtt_p50_ms"]
+    folder.append([rtt, replace(rtt, dst="c"), end])
+    paths = export(load(folder.path), tmp_path / "flent")
+    assert [path.name for path in paths] == ["ping-t1-a-b.flent.gz", "ping-t1-a-c.flent.gz"]
+    with gzip.open(paths[1], "rt") as file:
+        metadata = json.load(file)["metadata"]
+    assert (metadata["LOCAL_HOST"], metadata["HOST"], metadata["IP_VERSION"]) == ("a", "c", 6)
 
 
 def test_report_and_compare_import_nothing_of_the_lab() -> None:
@@ -291,3 +314,8 @@ def test_conditions_get_sections_of_their_own(tmp_path: Path) -> None:
     assert text.count("<h3>mtu=1280</h3>") == 4
     assert (folder.path / "plots" / "tcp-throughput-mbit-3.svg").is_file()
     assert "no NAT x no NAT" in text
+    assert ", 3 conditions together" in overview(load(folder.path).trials).note
+    for form, mark in (("md", "## mtu=1280\n"), ("latex", "\\caption{Overlays, mtu=1280. ")):
+        done = CliRunner().invoke(report_command, [str(folder.path), "--format", form])
+        assert done.stdout.count(mark) == 1
+        assert len(re.findall(r"^(?:\| )?underlay ", done.stdout, re.MULTILINE)) == 3
