@@ -89,10 +89,12 @@ def test_path_matrix_counts_when_runs_disagree() -> None:
 
 
 def test_rarer_probes_have_tables_of_their_own_and_only_where_they_ran() -> None:
-    assert [table.title for table in all_tables(trials_frame(frame_of()))] == ["Overlays", "Paths by NAT pair"]
+    plain = all_tables(trials_frame(frame_of()))
+    assert [table.title for table in plain] == ["Overlays", "Paths by NAT pair", "Overlays by path"]
+    assert ("nebula mesh, direct", "5") in {row[:2] for row in plain[2].rows}
     alone = [r.as_dict() for r in Maker().trial("t", overlay="underlay", mode="underlay", nat_a="x", nat_b="x")]
     assert [table.title for table in all_tables(trials_frame(records_frame(alone)))] == ["Overlays"]
-    load, sizes, costs = all_tables(trials_frame(frame_of(Maker(full=True))))[2:]
+    load, sizes, costs = all_tables(trials_frame(frame_of(Maker(full=True))))[3:]
     assert load.header == ("overlay", "RTT ms", "its p95 ms", "rise ms", "lost", "TCP both ways Mbit/s", "UDP Mbit/s")
     assert {row[0]: row[1:] for row in sizes.rows}["nebula mesh"] == ("1420", "1340", "6/6")  # the worse way's
     assert {row[0]: row[1:] for row in sizes.rows}["refmesh mesh"] == ("1420", "1420", "0/6")
