@@ -150,10 +150,10 @@ def attack(count: int, seed: int) -> str | None:  # noqa: PLR0911 - one `return`
     for number, datagram in zip(range(count), mutations(genuine, rng), strict=False):
         now += 1e-5
         try:
-            node.receive(datagram, STRANGER, now)
+            node.ingress.receive(datagram, STRANGER, now)
             server.receive(datagram, STRANGER, now)
             if datagram:
-                node.receive_run([datagram, datagram], STRANGER, now)
+                node.ingress.receive_run([datagram, datagram], STRANGER, now)
         except Exception as error:  # whatever it is, it should not be
             return f"datagram {number} ({datagram.hex()}): {type(error).__name__}: {error}"
         for said, to in (*node.outbox.main, *server.outlet.datagrams):

@@ -270,7 +270,7 @@ class World:
             destination = tuple(translated.destination)
         name = self._node_at.get((destination[0], NODE_PORT))
         if name is not None and destination in self._local_of:
-            self.nodes[name].receive(datagram, source, self.now, self._local_of[destination])
+            self.nodes[name].ingress.receive(datagram, source, self.now, self._local_of[destination])
             self._settle_node(name)
 
 

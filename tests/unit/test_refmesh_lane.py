@@ -75,7 +75,7 @@ def test_an_inlet_takes_no_others_address_and_nothing_cut_off() -> None:
         assert datagram is not None
         assert inlet.open(datagram, world.now) is None
         # It counts as not yet seen: the general way decides, and drops it.
-        world.nodes["b"].receive(datagram, ("1.2.3.4", 5), world.now)
+        world.nodes["b"].ingress.receive(datagram, ("1.2.3.4", 5), world.now)
         assert world.nodes["b"].plane.to_tun == []
 
 
@@ -135,11 +135,11 @@ def test_a_revoked_peers_packets_do_not_get_through_the_node() -> None:
     for number in range(3):
         datagram = lane.seal(packet(world, bytes((number,))), world.now)
         assert datagram is not None
-        node.receive(datagram, ("1.2.3.4", 5), world.now)
+        node.ingress.receive(datagram, ("1.2.3.4", 5), world.now)
     assert len(node.plane.to_tun) == 3
     node.plane.to_tun.clear()
     revoke(world, to_b, "b")
     datagram = lane.seal(packet(world, b"after"), world.now)
     assert datagram is not None
-    node.receive(datagram, ("1.2.3.4", 5), world.now)
+    node.ingress.receive(datagram, ("1.2.3.4", 5), world.now)
     assert node.plane.to_tun == []

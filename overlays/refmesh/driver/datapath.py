@@ -148,9 +148,9 @@ class Datapath:
             view, size, source = received
             length = len(view)
             if size >= length:
-                node.receive(bytes(view), source, now, local)
-            elif not node.receive_rows(view, size, source, now, local):
-                node.receive_run([view[i : i + size] for i in range(0, length, size)], source, now, local)
+                node.ingress.receive(bytes(view), source, now, local)
+            elif not node.ingress.receive_rows(view, size, source, now, local):
+                node.ingress.receive_run([view[i : i + size] for i in range(0, length, size)], source, now, local)
             if node.plane.to_tun or node.plane.large:
                 self.write_tun()
                 # What our host says to that is there by now: an echo reply, an acknowledgement, the next data.

@@ -139,7 +139,7 @@ class NodeStreams:
             stream = Stream.connect(
                 link.entry.tls,
                 lambda now: self._node.servers.stream_opened(index, now),
-                lambda datagram, now: self._node.receive(datagram, ("tls", index), now),
+                lambda datagram, now: self._node.ingress.receive(datagram, ("tls", index), now),
             )
         except MachineError as error:
             log.info("%s", error)

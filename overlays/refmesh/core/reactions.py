@@ -1,0 +1,116 @@
+"""What an authentic message changes: where a peer is, which keys are in use, what a server has told."""
+
+from __future__ import annotations
+
+from overlays.refmesh.config import NodeConfig
+from overlays.refmesh.core.connectivity import PEER_REFLEXIVE, Path
+from overlays.refmesh.core.dataplane import DataPlane
+from overlays.refmesh.core.egress import Egress
+from overlays.refmesh.core.holes import Holes
+from overlays.refmesh.core.outbox import Outbox
+from overlays.refmesh.core.peer import Peer
+from overlays.refmesh.core.peers import Peers
+from overlays.refmesh.core.server_link import ServerLink
+from overlays.refmesh.core.servers import Servers
+from overlays.refmesh.core.tunnel import Input
+from overlays.refmesh.errors import MalformedMessage
+from overlays.refmesh.wire import control
+
+
+class Reactions:
+    """Acts on what peers and servers say inside their sessions."""
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        *,
+        peers: Peers,
+        servers: Servers,
+        plane: DataPlane,
+        holes: Holes,
+        egress: Egress,
+        outbox: Outbox,
+        flags: int,
+    ) -> None:
+        """`flags`: what our PONGs say."""
+        self._config, self._peers, self._servers, self._plane = config, peers, servers, plane
+        self._holes, self._egress, self._outbox, self._flags = holes, egress, outbox, flags
+
+    def on_input(self, result: Input, path: Path, now: float) -> None:
+        link = self._servers.of(result.session.remote)
+        peer = link.peer if link is not None else self._peers.by_key[result.session.remote]
+        if result.reply is not None:
+            self._outbox.send(path, result.reply)
+        if result.reply is None or result.established:
+            self.heard(peer, link, path, now)
+        if result.established:
+            self.on_established(peer, link, path, now)
+        inner = [payload for payload in result.payloads if payload[0] >> 4]
+        if inner:
+            self._plane.packets_in(peer, inner, now)
+            self.log_foreign(peer)
+        if len(inner) < len(result.payloads):
+            for payload in result.payloads:
+                if not payload[0] >> 4:
+                    self._on_control(peer, link, payload, path, now)
+        self._outbox.due(peer, result.session.deadline())
+
+    def heard(self, peer: Peer, link: ServerLink | None, path: Path, now: float) -> None:
+        if link is not None:
+            self._servers.heard(link, path.endpoint, now)
+        elif peer.finder is None:
+            peer.take(path)
+        elif peer.path is None and (path.direct or self._config.mode != "direct"):
+            # Better the way that the peer came than none; the checks will say more.
+            if path.direct:
+                peer.finder.add(path.endpoint, PEER_REFLEXIVE, now, path.local)
+            self._peers.use(peer, peer.finder.best or path, now)
+
+    def on_established(self, peer: Peer, link: ServerLink | None, path: Path, now: float) -> None:
+        if link is not None:
+            self._servers.on_established(link, now)
+        if peer.finder is not None:
+            self._peers.use(peer, peer.finder.best or peer.path or path, now)
+            if peer.session.previous is None or peer.path is None or not peer.path.direct:
+                peer.finder.restart(now)
+            else:
+                peer.finder.suspect(now)  # the peer may have started anew, elsewhere
+            self._outbox.due(peer, now)
+        staged = list(peer.session.staged)
+        peer.session.staged.clear()
+        if staged:
+            self._egress.send(peer, staged, now)
+
+    def log_foreign(self, peer: Peer) -> None:
+        if peer.foreign and not peer.foreign_logged:  # once: who sends many must not fill the log
+            peer.foreign_logged = True
+            self._outbox.events.append(f"{peer.name} sends with an address that is not its own; dropped")
+
+    def _on_control(self, peer: Peer, link: ServerLink | None, payload: bytes, path: Path, now: float) -> None:
+        try:
+            kind, body = control.read(payload)
+            if kind in (control.PING, control.PONG):
+                self._on_check(peer, payload, path, now)
+            elif kind == control.ETHERNET and self._config.layer == "l2":
+                self._plane.frame_in(peer, body, now)
+            elif kind == control.PUNCH and link is not None:
+                self._holes.on_punch(link, control.read_json(body), now)
+            elif kind == control.UPDATE and link is not None:
+                self._servers.on_update(link, control.read_json(body), now)
+                self._egress.release_held(now)
+        except (MalformedMessage, KeyError, TypeError, ValueError, IndexError) as error:
+            self._outbox.events.append(f"{peer.name} sent nonsense: {error}")
+
+    def _on_check(self, peer: Peer, payload: bytes, path: Path, now: float) -> None:
+        kind, body = control.read(payload)
+        peer.bulk = bool(payload[1] & self._flags & control.READS_BULK)
+        transaction = body[: control.TRANSACTION_LEN]
+        if kind == control.PING:
+            seen = control.pack_endpoint(path.endpoint if path.direct else None)
+            self._outbox.send_sealed(peer, control.frame(control.PONG, transaction + seen, self._flags), path, now)
+            if peer.finder is not None:
+                peer.finder.on_ping(path, now)
+                self._outbox.due(peer, now)
+        elif peer.finder is not None:
+            peer.finder.on_pong(transaction, path, now)
+            self._peers.use(peer, peer.finder.best, now)
