@@ -1,12 +1,19 @@
-"""A real miniupnpd maps a port for refmesh, by each of its protocols: what nothing else punches is direct then."""
+"""A real miniupnpd maps a port for refmesh, by each of its protocols: what nothing else punches is direct then.
+
+A router that gives no leases is ours: miniupnpd always gives one.
+"""
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from harness.sandbox.unshare import sandbox_argv
 from tests.lab.running import overlaybench, records
 
 pytestmark = pytest.mark.lab
@@ -63,3 +70,17 @@ def test_without_a_mapping_the_same_pair_is_relayed(paths: dict[str, tuple[str, 
     verdict, log = paths["off"]
     assert verdict == "relayed"
     assert "maps" not in log
+
+
+def test_a_mapping_without_a_lease_is_deleted_and_a_silent_router_does_not_hold_up_the_end() -> None:
+    worker = Path(__file__).with_name("igd_worker.py")
+    done = subprocess.run(
+        sandbox_argv([sys.executable, str(worker)]), capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["answer"] == ["45.0.0.1", 40000, 0]
+    assert told["refused"] == 1  # it was asked for a lease first
+    assert told["during"] == {"40000": ["127.0.0.1", 40000]}
+    assert told["after"] == {}
+    assert told["silent"] == told["during"]

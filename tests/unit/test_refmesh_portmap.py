@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import struct
 
@@ -90,32 +91,32 @@ def mappings(protocols: tuple[str, ...] = EVERY) -> Mappings:
 
 def test_upnp_is_asked_only_when_the_other_two_are_silent() -> None:
     ours = mappings()
-    ours.tick(AFTER_S - 0.01)
+    ours.tick(AFTER_S - 0.01, translated=True)
     assert ours.requests == []
-    ours.tick(AFTER_S)
+    ours.tick(AFTER_S, translated=True)
     (request,) = ours.requests
     assert (request.own, request.port, request.external_port) == ("192.168.1.2", 40000, 40000)
 
     ours = mappings()
-    ours.tick(0.0)
+    ours.tick(0.0, translated=True)
     ((pcp, _),) = ours._outbox.main
     assert ours.receive(pcp_answer(pcp), ROUTER, 0.1)
-    ours.tick(AFTER_S)
+    ours.tick(AFTER_S, translated=True)
     assert ours.requests == []
     assert ours.candidates() == [("port-mapped", *MAPPED)]
 
 
 def test_an_upnp_mapping_is_renewed_at_half_of_its_lease_and_given_up_when_refused() -> None:
     ours = mappings(("upnp-igd",))
-    ours.tick(0.0)
+    ours.tick(0.0, translated=True)
     request = ours.requests.pop()
     assert ours._outbox.main == []
-    ours.tick(100.0)
+    ours.tick(100.0, translated=True)
     assert ours.requests == []  # one is under way
     assert ours.on_igd(request, MAPPED, 600, 100.0)
     assert ours.candidates() == [("port-mapped", *MAPPED)]
     assert ours.deadline() == 400.0
-    ours.tick(400.0)
+    ours.tick(400.0, translated=True)
     again = ours.requests.pop()
     assert again.external_port == MAPPED[1]
     assert ours.on_igd(again, None, 0, 401.0)
@@ -125,7 +126,7 @@ def test_an_upnp_mapping_is_renewed_at_half_of_its_lease_and_given_up_when_refus
 
 def test_an_answer_for_an_address_that_we_no_longer_have_is_ignored() -> None:
     ours = mappings(("upnp-igd",))
-    ours.tick(0.0)
+    ours.tick(0.0, translated=True)
     request = ours.requests.pop()
     ours.ask([], {}, 1.0)
     assert not ours.on_igd(request, MAPPED, 600, 2.0)
@@ -134,14 +135,24 @@ def test_an_answer_for_an_address_that_we_no_longer_have_is_ignored() -> None:
 
 def test_only_the_protocols_of_the_configuration_are_used() -> None:
     ours = mappings(("nat-pmp",))
-    ours.tick(0.0)
+    ours.tick(0.0, translated=True)
     assert {datagram[0] for datagram, _ in ours._outbox.main} == {0}
     ours = mappings(())
-    ours.tick(1000.0)
+    ours.tick(1000.0, translated=True)
     assert ours.requests == ours._outbox.main == []
     ours = mappings(("pcp",))
-    ours.tick(0.0)
+    ours.tick(0.0, translated=True)
     ours._outbox.main.clear()
     ours.receive(struct.pack("!BBHI", 0, 0, 1, 9), ROUTER, 0.1)
-    ours.tick(0.3)
+    ours.tick(0.3, translated=True)
     assert {datagram[0] for datagram, _ in ours._outbox.main} == {2}
+
+
+def test_upnp_is_asked_only_by_who_is_translated() -> None:
+    ours = mappings(("upnp-igd",))
+    ours.tick(0.0, translated=False)
+    assert ours.requests == []
+    assert ours.deadline() == math.inf
+    ours.tick(100.0, translated=True)
+    (request,) = ours.requests
+    assert request.own == "192.168.1.2"

@@ -2,7 +2,7 @@
 
 | state | event | then |
 |---|---|---|
-| waiting | PCP and NAT-PMP have had no answer for 0.6 s, or are not to be used | asking |
+| waiting | PCP and NAT-PMP have had no answer for 0.6 s, or are not to be used; a server sees us translated | asking |
 | asking | mapped | mapped; again at half of the lease |
 | asking | refused, or nobody there | waiting; again after 5 minutes |
 | any | PCP or NAT-PMP has an answer | waiting |

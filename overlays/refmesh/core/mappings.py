@@ -25,6 +25,7 @@ class Mappings:
         """What the driver is to ask for by UPnP IGD; it empties the list, and calls `on_igd` for each."""
         self._mappers: list[PortMapper] = []
         self._igd: dict[str, IgdMapping] = {}
+        self._translated = False
         self._outbox, self._rng, self._protocols = outbox, rng, frozenset(protocols)
 
     def ask(self, routers: Sequence[tuple[str, str]], ports: Mapping[str, int], now: float) -> None:
@@ -71,18 +72,21 @@ class Mappings:
         self._outbox.wake(now)
         return True
 
-    def tick(self, now: float) -> None:
-        """Asks what is due."""
+    def tick(self, now: float, *, translated: bool) -> None:
+        """Asks what is due. UPnP IGD, which takes a thread and a search, is for who is known to be `translated`."""
         for mapper in self._mappers:
             self._outbox.main.extend((request, mapper.router) for request in mapper.requests(now))
-        for mapping in self._igd.values():
+        self._translated = translated
+        for mapping in self._igd.values() if translated else ():
             request = mapping.request(now)
             if request is not None:
                 self.requests.append(request)
 
     def deadline(self) -> float:
         """When something is due."""
-        due_s = [mapper.deadline() for mapper in self._mappers] + [each.deadline() for each in self._igd.values()]
+        due_s = [mapper.deadline() for mapper in self._mappers]
+        if self._translated:
+            due_s += [each.deadline() for each in self._igd.values()]
         return min(due_s, default=math.inf)
 
     def _say(self, protocol: str, external: Endpoint | None) -> None:

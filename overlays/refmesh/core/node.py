@@ -139,7 +139,7 @@ class Node:
 
     def tick(self, now: float) -> None:
         """Does what is due and sets the next deadline."""
-        self.mappings.tick(now)
+        self.mappings.tick(now, translated=self.servers.translated)
         self.servers.tick(now)
         for peer in list(self.peers.by_key.values()):
             if peer.due_s <= now:

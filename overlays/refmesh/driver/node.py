@@ -103,8 +103,8 @@ class NodeDriver:
             self.status.close()
         self.tun.close()
         self.streams.close()
-        self._igd.close()
         self.sockets.close()
+        self._igd.close()  # the last, as it may wait
 
     def _on_change(self, now: float) -> None:
         addresses.drain(self._watch)
