@@ -28,7 +28,7 @@ from overlays.refmesh.driver.status import ask
 from overlays.refmesh.errors import MachineError
 from overlays.refmesh.network import Site, make_network, to_yaml
 
-REFMESH = (sys.executable, "-m", "overlays.refmesh.cli")
+REFMESH = (sys.executable, "-m", "overlays.refmesh")
 IDLE_S = 10.0
 DEADLINE_S = 60.0
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")

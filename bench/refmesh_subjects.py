@@ -14,7 +14,7 @@ from overlays.refmesh import keys
 from overlays.refmesh.network import Site, make_network, to_yaml
 
 A, B = "45.9.0.1", "45.9.0.2"
-REFMESH = (sys.executable, "-m", "overlays.refmesh.cli")
+REFMESH = (sys.executable, "-m", "overlays.refmesh")
 
 
 @dataclass(frozen=True)

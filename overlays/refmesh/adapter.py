@@ -27,7 +27,7 @@ from overlays.refmesh.network import Site, make_network, to_yaml
 
 # In the node's own /run: a socket's path is limited to 108 bytes, a run's folder is not.
 STATUS_SOCKET = "/run/refmesh.sock"
-COMMAND = (sys.executable, "-m", "overlays.refmesh.cli")
+COMMAND = (sys.executable, "-m", "overlays.refmesh")
 OPTIONS = frozenset({"framing", "mtu", "port_mapping"})
 
 

@@ -1,9 +1,8 @@
-"""The `refmesh` command. Exit codes: 0 done, 2 the input is wrong, 3 the machine lacks something, 4 our fault."""
+"""The commands of `refmesh`. Exit codes: 0 done, 2 the input is wrong, 3 the machine lacks something, 4 our fault."""
 
 from __future__ import annotations
 
 import json
-import logging
 import os
 import sys
 import time
@@ -14,6 +13,7 @@ import click
 
 # Each command imports what it needs when it runs: `status` should not pay for a tunnel.
 # ruff: noqa: PLC0415
+from overlays.refmesh.daemon import run_node, run_server
 from overlays.refmesh.errors import RefmeshError
 
 _config_option = click.option(
@@ -35,24 +35,14 @@ def cli() -> None:
 @_config_option
 def up(config: Path) -> None:
     """Run a node in the foreground."""
-    from overlays.refmesh.config_file import load_node
-    from overlays.refmesh.driver.node import NodeDriver
-
-    loaded = load_node(config)
-    _log_to_stderr(loaded.log_level)
-    NodeDriver(loaded).run()
+    run_node(config)
 
 
 @cli.command()
 @_config_option
 def server(config: Path) -> None:
     """Run a server (coordination, STUN, relay, hub) in the foreground."""
-    from overlays.refmesh.config_file import load_server
-    from overlays.refmesh.driver.server import ServerDriver
-
-    loaded = load_server(config)
-    _log_to_stderr(loaded.log_level)
-    ServerDriver(loaded).run()
+    run_server(config)
 
 
 @cli.command()
@@ -243,12 +233,8 @@ def _status_socket(config: Path) -> Path:
     return config.parent / str(value)
 
 
-def _log_to_stderr(level: str) -> None:
-    logging.basicConfig(stream=sys.stderr, level=level.upper(), format="%(asctime)s %(levelname)s %(message)s")
-
-
 def main() -> None:
-    """The entry point: errors as one line each on stderr."""
+    """Runs a command: errors as one line each on stderr."""
     try:
         cli(standalone_mode=False)
     except RefmeshError as error:
@@ -259,7 +245,3 @@ def main() -> None:
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
-
-
-if __name__ == "__main__":
-    main()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -82,9 +81,14 @@ class _Section:
     def close(self) -> None:
         for field, (line, _) in self._values.items():
             if field not in self._known:
-                close = difflib.get_close_matches(field, self._known, 1)
-                hint = f" (did you mean {close[0]}?)" if close else ""
-                self.problem(line, self._path(field), f"unknown field{hint}")
+                self.problem(line, self._path(field), f"unknown field{_hint(field, self._known)}")
+
+
+def _hint(word: str, known: Sequence[str]) -> str:
+    import difflib  # noqa: PLC0415 - only mistakes need it
+
+    close = difflib.get_close_matches(word, known, 1)
+    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def _text(value: Any) -> str:
@@ -111,9 +115,7 @@ def _number(low: int, high: int) -> Callable[[Any], int]:
 def _choice(*choices: str) -> Callable[[Any], str]:
     def parse(value: Any) -> str:
         if value not in choices:
-            close = difflib.get_close_matches(str(value), choices, 1)
-            hint = f" (did you mean {close[0]}?)" if close else ""
-            raise ValueError(f"must be one of {', '.join(choices)}, not {value!r}{hint}")
+            raise ValueError(f"must be one of {', '.join(choices)}, not {value!r}{_hint(str(value), choices)}")
         return str(value)
 
     return parse

@@ -19,7 +19,7 @@ from harness.sandbox.namespace import hold_namespace, release_namespaces
 from overlays.refmesh import credentials, keys
 from overlays.refmesh.network import Network, Site, make_network, to_yaml
 
-REFMESH = (sys.executable, "-m", "overlays.refmesh.cli")
+REFMESH = (sys.executable, "-m", "overlays.refmesh")
 NUMBERS = {"a": 1, "b": 2, "s": 9}
 
 

@@ -94,7 +94,7 @@ def main() -> None:  # noqa: PLR0915 - one story, told in order
         (folder / "r.yaml").write_text(yaml.safe_dump(config))
         (folder / "w.key").write_text(private["w"])
         (folder / "psk").write_text(keys.encode(os.urandom(32)) if psk_differs else psk)
-        refmesh = [sys.executable, "-m", "overlays.refmesh.cli"]
+        refmesh = [sys.executable, "-m", "overlays.refmesh"]
         daemons.append(
             subprocess.Popen(enter(hosts["r"], *refmesh, "up", "-c", str(folder / "r.yaml")), stderr=subprocess.PIPE)
         )

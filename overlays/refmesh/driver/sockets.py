@@ -7,14 +7,17 @@ import logging
 import socket
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from overlays.refmesh.core.node import Node
 from overlays.refmesh.driver.loop import Loop
-from overlays.refmesh.driver.stream import Stream
 from overlays.refmesh.driver.streams import NodeStreams
 from overlays.refmesh.driver.udp import UdpSocket
 from overlays.refmesh.errors import MachineError
 from overlays.refmesh.wire.control import Endpoint
+
+if TYPE_CHECKING:
+    from overlays.refmesh.driver.stream import Stream
 
 log = logging.getLogger("refmesh")
 FRESH_BUFFER = 1 << 18

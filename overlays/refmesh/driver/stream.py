@@ -24,7 +24,6 @@ from overlays.refmesh.wire.control import Endpoint
 _LENGTH = struct.Struct(">H")
 MAX_PENDING = 1 << 20
 """Octets that may wait to be sent; what comes on top is dropped, as a full queue of a network would."""
-HANDSHAKE_LIMIT_S = 10.0
 
 
 def client_context() -> ssl.SSLContext:
@@ -38,7 +37,7 @@ def client_context() -> ssl.SSLContext:
 
 def server_context() -> ssl.SSLContext:
     """For servers, with a certificate made for this run."""
-    # Here, as only servers with TLS need it, and it takes long to import.
+    # Here, as nodes do not need it, and it takes long to import.
     from cryptography import x509  # noqa: PLC0415
     from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415
     from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415

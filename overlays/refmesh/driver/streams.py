@@ -5,15 +5,21 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from overlays.refmesh.core.node import Node
 from overlays.refmesh.driver.loop import Loop
-from overlays.refmesh.driver.stream import HANDSHAKE_LIMIT_S, Stream, server_context
 from overlays.refmesh.errors import MachineError
 from overlays.refmesh.wire.control import Endpoint
 
+# Each side imports TLS when it needs it, which few do: it takes as long as all of the core.
+# ruff: noqa: PLC0415
+if TYPE_CHECKING:
+    from overlays.refmesh.driver.stream import Stream
+
 log = logging.getLogger("refmesh")
 MAX_STREAMS = 4096
+HANDSHAKE_LIMIT_S = 10.0
 
 
 class _Served:
@@ -44,6 +50,8 @@ class StreamListener:
 
     def __init__(self, host: str, port: int, loop: Loop, receive: Callable[[bytes, Endpoint, float], None]) -> None:
         """MachineError when the port is taken."""
+        from overlays.refmesh.driver.stream import Stream, server_context
+
         try:
             family = socket.AF_INET6 if not host or ":" in host else socket.AF_INET
             self._listener = socket.create_server(
@@ -52,7 +60,7 @@ class StreamListener:
         except OSError as error:
             raise MachineError(f"cannot use TCP port {port}: {error.strerror}") from None
         self._listener.setblocking(False)
-        self._context = server_context()
+        self._make, self._context = Stream, server_context()
         self._loop, self._receive = loop, receive
         self._streams: dict[int, tuple[_Served, float]] = {}
         self._next = 1
@@ -85,7 +93,7 @@ class StreamListener:
             sock.close()
             return
         number, self._next = self._next, self._next + 1
-        stream = Stream(
+        stream = self._make(
             sock,
             self._context,
             server_side=True,
@@ -132,6 +140,8 @@ class NodeStreams:
             served.stream.close()
 
     def _connect(self, index: int) -> None:
+        from overlays.refmesh.driver.stream import Stream
+
         link = self._node.servers.links[index]
         assert link.entry.tls is not None
         log.info("server %s is silent over UDP; trying TLS to %s", link.entry.name, link.entry.tls)
