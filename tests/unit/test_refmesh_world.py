@@ -307,6 +307,14 @@ def test_keepalives_adapt_to_a_nat_that_forgets_soon() -> None:
     assert world.paths() == ["direct", "direct"]
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_two_ends_in_step_do_not_open_their_nats_for_each_other_for_long(seed: int) -> None:
+    nat = NatBehaviour(udp_lifetime_s=8)
+    world = World({"a": nat, "b": nat}, seed=seed)
+    world.start_all()
+    assert world.run(180.0, lambda: min(node.lifetime.interval_s for node in world.nodes.values()) < 8)
+
+
 def test_keepalives_get_rarer_with_a_patient_nat() -> None:
     world = pair("full-cone", "full-cone")
     world.start_all()

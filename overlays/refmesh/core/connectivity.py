@@ -9,6 +9,7 @@ no nomination. Relayed paths need no check to be used: the session came up over 
 | waiting | due | PING; next one after 50 ms, slower with its age |
 | waiting or valid | PING from there | PONG back; check it at once (a triggered check, RFC 8445 section 7.3.1.4) |
 | waiting | PONG | valid |
+| relayed, waiting | no direct path 1 s after the session came up | PING; with one it can wait for the next keepalive |
 | valid | three PINGs in a row unanswered | waiting, from the start |
 """
 
@@ -37,9 +38,14 @@ LOST_AFTER = 3
 RETRY_MIN_S = 0.3
 PLAIN_TRIES = 5
 """Checks of a candidate before other ways are sought; on an idle machine they have gone out after half a second."""
+OUT_OF_STEP = 0.08
+"""Keepalives come by up to this fraction earlier, at random, so that two ends do not stay in step."""
 FRESH_TRY_S = 2.0
 """So long a path from a socket of its own is tried: several round trips of a slow network."""
+RELAY_CHECK_AFTER_S = 1.0
+"""Most pairs have a direct path by then, and all that checks over relays tell is which relay is best."""
 SILENCE_S = 1.0
+MAX_PATIENCE_S = 2.0
 BETTER_BY = 0.8
 """A path replaces one of its kind when its round trip is this fraction of the other's, or less."""
 _PACE = ((0.15, 0.05), (0.5, 0.1), (3.0, 0.5), (10.0, 1.0), (60.0, 5.0), (math.inf, 30.0))
@@ -94,6 +100,7 @@ class PathFinder:
         self._direct, self._relayed = direct, relayed
         self._bursts: dict[bytes, float] = {}
         self._relays: tuple[Path, ...] = ()
+        self._patience_s = 0.0
 
     def set_relays(self, relays: Iterable[Path], now: float) -> None:
         """The relayed paths that exist now; the first is preferred while none has a measured round trip."""
@@ -119,13 +126,17 @@ class PathFinder:
             check = self.checks[path] = Check(path, kind, now, now)
         return check
 
-    def restart(self, now: float) -> None:
-        """The session is new, or the network has changed: checks all direct candidates at the first pace again."""
+    def restart(self, now: float, rtt_s: float = 0.0) -> None:
+        """The session is new, or the network has changed: checks all direct candidates at the first pace again.
+
+        `rtt_s`: how long answers take, as far as is known; no check is repeated sooner.
+        """
+        self._patience_s = min(rtt_s, MAX_PATIENCE_S)
         for check in self.checks.values():
             if check.path.direct:
                 check.since_s, check.due_s, check.unanswered = now, now, 0
             elif check.path == self.best or self.best is None:
-                check.due_s = now
+                check.due_s = now + (RELAY_CHECK_AFTER_S if self._direct else 0.0)
 
     def on_ping(self, path: Path, now: float) -> None:
         """The peer has checked this path: a candidate, if it was none, and one to be checked at once."""
@@ -137,7 +148,7 @@ class PathFinder:
         check.seen_s = now
         if not check.valid and path.direct and now - check.since_s > _PACE[0][0]:
             check.since_s = now
-        if not check.valid:
+        if not check.valid and (path.direct or not self._direct or check.due_s == math.inf):
             check.due_s = min(check.due_s, now)
 
     def burst(self, now: float) -> bytes:
@@ -188,6 +199,9 @@ class PathFinder:
                 # Its socket was opened for one try and is closed, or about to be.
                 del self.checks[check.path]
                 continue
+            if not check.path.direct and not (check.answered or check.unanswered) and self._has_direct:
+                check.due_s = now + self._pause(check)
+                continue
             if check.unanswered >= LOST_AFTER and check.valid:
                 if check.path == self.best and check.paused and check.path.direct:
                     self._lifetime.died()
@@ -226,18 +240,23 @@ class PathFinder:
         direct = [check.path for check in self.checks.values() if check.path.direct]
         return [*self._relays, *direct]
 
+    @property
+    def _has_direct(self) -> bool:
+        return self.best is not None and self.best.direct
+
     def _pace(self, check: Check, now: float) -> float:
         if check.valid:
             return float(max(RETRY_MIN_S, min(1.0, 2 * check.rtt_s)) * 1.5 ** min(check.unanswered - 1, 4))
         if not check.path.direct:
             return 1.0 if check.unanswered < 10 else 15.0
         age_s = now - check.since_s
-        pace_s = next(pace_s for until_s, pace_s in _PACE if age_s < until_s)
+        pace_s = max(self._patience_s, next(pace_s for until_s, pace_s in _PACE if age_s < until_s))
         # With a direct path at hand the hopeless candidates need no haste.
-        return max(pace_s, 2.0) if self.best is not None and self.best.direct and age_s > 1.0 else pace_s
+        return max(pace_s, 2.0) if self._has_direct and age_s > 1.0 else pace_s
 
     def _pause(self, check: Check) -> float:
-        interval_s = self._lifetime.interval_s
+        # Checks of both ends that cross open each other's NAT again, and then any interval would seem short enough.
+        interval_s = self._lifetime.interval_s * (1 - self._rng(1)[0] / 255 * OUT_OF_STEP)
         return interval_s if check.path.direct or check.path == self.best or self.best is None else 4 * interval_s
 
     def _choose(self) -> None:

@@ -32,8 +32,9 @@ HELLO_LOST_AFTER = 5
 OFFLINE_AFTER_S = 70.0
 UPDATE_RETRY_S = 0.3
 UPDATE_RETRY_MAX_S = 5.0
-GATHER_S = 0.05
-"""UPDATEs of news to a member are so far apart: when fifty nodes start at once, one tells of many."""
+GATHER_S, GATHER_PER_MEMBER_S = 0.05, 0.005
+"""UPDATEs of news to a member are so far apart: by the first, or by the second for each member if that is more. Where
+fifty nodes start at once, one UPDATE tells of many, and the server sends 200 a second in all."""
 MAX_CANDIDATES_TOLD = 12
 POLICY_PART = 900
 """Characters of a network document in one entry."""

@@ -72,7 +72,7 @@ class Reactions:
         if peer.finder is not None:
             self._peers.use(peer, peer.finder.best or peer.path or path, now)
             if peer.session.previous is None or peer.path is None or not peer.path.direct:
-                peer.finder.restart(now)
+                peer.finder.restart(now, peer.session.rtt_s)
             else:
                 peer.finder.suspect(now)  # the peer may have started anew, elsewhere
             self._outbox.due(peer, now)

@@ -28,6 +28,8 @@ STUN_INTERVAL_S = 25.0
 STUN_RETRY_S = 0.25
 STUN_TRIES = 8
 ACKNOWLEDGE_AFTER_S = 0.01
+PATIENCE, MAX_RTT_S = 1.5, 2.0
+"""A HELLO is not repeated before so many round trips; one that took longer than the second says nothing of the next."""
 TLS_RETRY_S = 5.0
 TLS_AFTER_S = 1.0
 """So long UDP may be silent before TLS is tried; a lost datagram or two should not lead to a stream."""
@@ -58,7 +60,9 @@ class ServerLink:
         self.policy_parts = PolicyParts()
         self.hello_due_s = math.inf
         self.tls_due_s = 0.0
-        self._certificate, self._rng, self._lifetime = certificate, rng, lifetime
+        self.listed = False
+        """Whether our own entry of the directory has come; those that follow are newcomers."""
+        self.certificate, self._rng, self._lifetime = certificate, rng, lifetime
         self._seq = 0
         self._unanswered = 0
         self._retry_s = math.inf
@@ -66,6 +70,11 @@ class ServerLink:
         self._acknowledge = False
         self._stun = b""
         self._stun_due_s, self._stun_tries = 0.0, 0
+
+    @property
+    def rtt_s(self) -> float:
+        """The round trip to the server, as the last handshake took."""
+        return min(self.peer.session.rtt_s, MAX_RTT_S)
 
     def start(self, now: float) -> None:
         """Begins to connect."""
@@ -88,7 +97,7 @@ class ServerLink:
             self.seen_as = control.valid_endpoint(update["you"])
         epoch, start, end = str(update["epoch"]), int(update["from"]), int(update["to"])
         if epoch != self.epoch:
-            self.epoch, self.rev = epoch, 0
+            self.epoch, self.rev, self.listed = epoch, 0, False
         if start > self.rev:
             return []
         entries = list(update["entries"])
@@ -118,7 +127,8 @@ class ServerLink:
                 # A repeated HELLO keeps its number: on a long way the answer to the first comes after the second.
                 self._seq += 1
                 self._told = candidates
-            self.hello_due_s = self._retry_s = now + HELLO_RETRY_S[min(self._unanswered, len(HELLO_RETRY_S) - 1)]
+            retry_s = HELLO_RETRY_S[min(self._unanswered, len(HELLO_RETRY_S) - 1)]
+            self.hello_due_s = self._retry_s = now + max(retry_s, PATIENCE * self.rtt_s)
             self._unanswered += 1
         body = {
             "seq": self._seq,
@@ -141,7 +151,7 @@ class ServerLink:
 
     def introduction(self) -> bytes:
         """What goes before a handshake initiation while the server may not know us."""
-        return introduction.write(self._certificate, self.entry.public_key, self._rng)
+        return introduction.write(self.certificate, self.entry.public_key, self._rng)
 
     def wants_tls(self, now: float) -> bool:
         """Whether a TLS stream should be tried now: UDP is silent, and the server offers one. Asking counts."""

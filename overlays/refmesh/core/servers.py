@@ -21,7 +21,10 @@ from overlays.refmesh.wire import control
 from overlays.refmesh.wire.control import Endpoint
 
 DEFER_S = 0.3
-"""The side with the higher key leaves the first handshake to the other for so long, when a relay carries it."""
+"""A newcomer leaves the first handshake with a member to that one for so long, when a relay carries it: the member may
+still be waiting to be told of the newcomer, and would not answer a stranger."""
+RELAYED_RTTS = 2.5
+"""How long a handshake by relay is given for its answer, in round trips to the server: two, and some more."""
 UDP_PROBE_S = 30.0
 """How often a node that had to take TLS sees whether UDP works again."""
 
@@ -44,7 +47,6 @@ class Servers:
         """`certificate` None: we are no member of anything, and have no servers."""
         self._config, self._tunnel, self._peers = config, tunnel, peers
         self._plane, self._outbox, self._rng = plane, outbox, rng
-        self._own_key = tunnel.static.public
         self.candidates: list[tuple[str, str, int]] = []
         """Our candidates but for those that servers tell us of, as (kind, host, port)."""
         self.links = [
@@ -187,6 +189,7 @@ class Servers:
 
     def _on_member(self, link: ServerLink, entry: dict[str, Any], now: float) -> None:
         text = str(entry["certificate"])
+        link.listed = link.listed or text == link.certificate
         peer = self._peers.find(text) or self._peers.admit(text, now)
         if peer is None:
             return
@@ -205,9 +208,12 @@ class Servers:
                 peer.finder.add(control.valid_endpoint((host, port)), str(kind), now)
         if came and not peer.session.usable(now):
             ways = peer.finder.ways()
-            waits = self._own_key > peer.session.remote and bool(ways) and not ways[0].direct
+            # The directory is a log: who stands before us was there before us.
+            waits = not link.listed and bool(ways) and not ways[0].direct
             peer.session.hurry(now)
-            peer.session.attempt_due_s = now + (DEFER_S if waits else 0.0)
+            # Its way to the server is hardly ever much longer than ours; and where it is, asking twice is no harm.
+            peer.session.expected_s = RELAYED_RTTS * link.rtt_s if ways and not ways[0].direct else 0.0
+            peer.session.attempt_due_s = now + (DEFER_S * self._tunnel.slower() if waits else 0.0)
         peer.due_s = now
         self._outbox.wake(now)
 

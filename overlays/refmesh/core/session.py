@@ -67,11 +67,16 @@ class Session:
         """Last message of ours; last one with data; the first with data since the peer was last heard."""
         self.last_received_s = self.last_data_s = -math.inf
         self.established_s = -math.inf
+        self.rtt_s = 0.0
+        """How long the peer's answer took in the last handshake."""
+        self.expected_s = 0.0
+        """How long its answer will take, as far as is known before the first: an initiation is not repeated sooner."""
         self.attempt_due_s = NEVER
         self.persistent_s = 0.0
         self._static, self._rng, self._retry_s = static, rng, retry_s
         self._attempts = 0
         self._attempts_since_s = 0.0
+        self._sent_s: dict[int, float] = {}
         self._last_timestamp = self._last_own_timestamp = b""
         self._last_initiation_s = -math.inf
 
@@ -89,8 +94,11 @@ class Session:
         if not self.usable(now):
             self._attempts, self._attempts_since_s, self.attempt_due_s = 0, now, now
 
-    def initiate(self, index: int, unix_s: float, now: float) -> bytes:
-        """A new initiation, complete with its MACs, to be answered to `index`; the earlier ones stay answerable."""
+    def initiate(self, index: int, unix_s: float, now: float, slower: float = 1.0) -> bytes:
+        """A new initiation, complete with its MACs, to be answered to `index`; the earlier ones stay answerable.
+
+        The wait for the answer is `slower` times as long as it would be.
+        """
         stamp = tai64n(unix_s)
         if stamp <= self._last_own_timestamp:
             seconds, nanos = _TAI64N.unpack(self._last_own_timestamp)
@@ -98,7 +106,8 @@ class Session:
         self._last_own_timestamp = stamp
         handshake = Initiation(self._static, self.remote, index, stamp, self._rng)
         self.pending[index] = handshake
-        wait_s = self._retry_s[min(self._attempts, len(self._retry_s) - 1)]
+        self._sent_s[index] = now
+        wait_s = max(self.expected_s, slower * self._retry_s[min(self._attempts, len(self._retry_s) - 1)])
         self._attempts += 1
         # Up to a third of a second at random, so that two sides that start together do not stay in step.
         self.attempt_due_s = now + wait_s * (1 + self._rng(1)[0] / 255 / 15)
@@ -126,6 +135,8 @@ class Session:
     def finished(self, keys: TransportKeys, now: float) -> Keypair:
         """Our initiation was answered: its keys are in use from now on."""
         keypair = Keypair(keys, now)
+        self.rtt_s = now - self._sent_s.get(keys.local_index, now)
+        self._sent_s.clear()
         self._drop(self.previous)
         self.previous, self.current = self.current, keypair
         self._established(now)
@@ -140,6 +151,7 @@ class Session:
             if keypair.initiator and now - keypair.born_s > REJECT_AFTER_S - KEEPALIVE_TIMEOUT_S - REKEY_TIMEOUT_S:
                 self.want(now)
             return False
+        self.rtt_s = now - keypair.born_s
         self._drop(self.previous)
         self.previous, self.current = self.current, keypair
         # Older answers are obsolete; a newer one may still be on its way.

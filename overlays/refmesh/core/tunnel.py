@@ -13,12 +13,16 @@ from typing import NamedTuple
 from overlays.refmesh.core import noise
 from overlays.refmesh.core.cookie import Gate
 from overlays.refmesh.core.keypair import Keypair
-from overlays.refmesh.core.session import PENDING_INITIATIONS, REKEY_TIMEOUT_S, Session
+from overlays.refmesh.core.session import NEVER, PENDING_INITIATIONS, REKEY_TIMEOUT_S, Session
 from overlays.refmesh.errors import MalformedMessage
 from overlays.refmesh.keys import Rng
 from overlays.refmesh.wire import messages
 
 BUSY_HANDSHAKES_PER_S = 500
+CROWD = 8
+"""With more handshakes under way than this, each waits longer for its answer, in proportion, as RFC 8445, section 14.3,
+lets the retransmission timeout grow with the number of checks: what many ask for at once comes late, and asking again
+makes it later."""
 _INDEX = struct.Struct("<I")
 
 
@@ -69,7 +73,11 @@ class Tunnel:
             self._pending.pop(oldest, None)
         index = self._new_index()
         self._pending[index] = session
-        return session.initiate(index, self._unix_offset_s + now, now)
+        return session.initiate(index, self._unix_offset_s + now, now, self.slower())
+
+    def slower(self) -> float:
+        """How many times longer than usual an answer is waited for; 1 unless many handshakes are under way."""
+        return max(1.0, sum(session.attempt_due_s != NEVER for session in self.sessions.values()) / CROWD)
 
     def tick(self, session: Session, now: float) -> tuple[bytes | None, bytes | None]:
         """What is due for one session: (an initiation, a keepalive), each None when it is not."""

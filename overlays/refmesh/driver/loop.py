@@ -12,6 +12,8 @@ from typing import Protocol
 from overlays.refmesh.driver.eagerness import Eagerness
 
 MAX_WAIT_S = 60.0
+LATE_S = 0.05
+"""So long timers may wait for input: where many datagrams wait, the answer that is given up for lost is among them."""
 
 
 class HasFileno(Protocol):
@@ -27,6 +29,7 @@ class Loop:
         self._epoll = select.epoll()
         self._handlers: dict[int, Callable[[float], None]] = {}
         self._running = True
+        self._reading = False
         reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -50,6 +53,10 @@ class Loop:
         if self._handlers.pop(fd, None) is not None:
             self._epoll.unregister(fd)
 
+    def due(self, deadline: float, now: float) -> bool:
+        """Whether to do now what is due at `deadline`: input goes first, for up to 50 ms."""
+        return now >= deadline and (not self._reading or now - deadline > LATE_S)
+
     def stop(self) -> None:
         """Ends `run` after the present round."""
         self._running = False
@@ -72,6 +79,7 @@ class Loop:
             if not ready:
                 wait_s = deadline() - clock()
                 ready = poll(0 if wait_s <= 0 else min(wait_s, MAX_WAIT_S))
+            self._reading = bool(ready)
             for fd, _ in ready:
                 handler = handlers.get(fd)
                 if handler is not None:

@@ -115,7 +115,7 @@ class NodeDriver:
 
     def _after(self, now: float) -> None:
         node = self.node
-        if now >= node.deadline:
+        if self.loop.due(node.deadline, now):
             node.tick(now)
             self.streams.look(now)
             if node.mappings.requests:

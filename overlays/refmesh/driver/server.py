@@ -190,7 +190,7 @@ class ServerDriver:
         if now - self._policy_checked_s > POLICY_CHECK_S:
             self._policy_checked_s = now
             self._reload_policy(now)
-        if now >= engine.deadline:
+        if self.loop.due(engine.deadline, now):
             engine.tick(now)
         if engine.outlet.datagrams:
             self._flush()

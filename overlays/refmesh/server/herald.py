@@ -5,7 +5,15 @@ from __future__ import annotations
 import json
 import math
 
-from overlays.refmesh.core.coordination import GATHER_S, HELLO_INTERVAL_S, UPDATE_RETRY_MAX_S, Log, policy_entries
+from overlays.refmesh.core.coordination import (
+    GATHER_PER_MEMBER_S,
+    GATHER_S,
+    HELLO_INTERVAL_S,
+    UPDATE_RETRY_MAX_S,
+    Log,
+    policy_entries,
+)
+from overlays.refmesh.core.server_link import PATIENCE
 from overlays.refmesh.credentials import Policy
 from overlays.refmesh.keys import Rng
 from overlays.refmesh.server.outlet import Outlet
@@ -43,9 +51,10 @@ class Herald:
 
     def tell_all(self, now: float, but: Registration | None = None) -> None:
         """There is news for all who are online."""
+        gather_s = max(GATHER_S, GATHER_PER_MEMBER_S * len(self._registry.by_key))
         for registration in self._registry.by_key.values():
             if registration.online and registration is not but:
-                registration.news_s = min(registration.news_s, max(now, registration.newest_s + GATHER_S))
+                registration.news_s = min(registration.news_s, max(now, registration.newest_s + gather_s))
                 self._outlet.wake(registration.news_s)
 
     def tell(self, registration: Registration, now: float, *, answer: bool = False) -> None:
@@ -69,5 +78,6 @@ class Herald:
         # The member says how far it is in its next HELLO, which it sends at once when it has learned something.
         waiting = registration.online and registration.known < self.log.revision
         lost = now - registration.seen_s > HELLO_INTERVAL_S * 2
-        registration.retry_s = now + registration.retry_wait_s if waiting and not lost else math.inf
+        wait_s = max(registration.retry_wait_s, PATIENCE * min(registration.session.rtt_s, UPDATE_RETRY_MAX_S))
+        registration.retry_s = now + wait_s if waiting and not lost else math.inf
         self._outlet.wake(registration.retry_s)

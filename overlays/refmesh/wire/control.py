@@ -15,6 +15,7 @@ one. Layout: type (u8), reserved (u8, zero), length of the body (u16, big-endian
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import json
 import struct
@@ -66,6 +67,7 @@ def read_json(body: bytes) -> dict[str, Any]:
     return value
 
 
+@functools.lru_cache(1024)
 def pack_endpoint(endpoint: Endpoint | None) -> bytes:
     """An address and port as 18 bytes, IPv4 in its IPv6-mapped form; zeros for None and for a stream."""
     if endpoint is None or endpoint[0] == "tls":
