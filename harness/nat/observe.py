@@ -6,7 +6,7 @@ import random
 
 from harness.errors import LabError
 from harness.model.nat import Egress, Filtering, Mapping, NatBehaviour, Unsolicited
-from harness.nat import discovery, discovery_crafted, discovery_tcp
+from harness.nat import discovery, discovery_crafted, discovery_icmp, discovery_tcp
 from harness.nat.egress import answers, egress_test
 from harness.nat.field import Field
 from harness.nat.lifetimes import lifetime_tests
@@ -57,7 +57,7 @@ def observe_behaviour(field: Field, rng: random.Random, *, early_limit_ms: float
         unsolicited=unsolicited,
         egress=egress,
         early_packet_ms=round(early_ms, 1),
-        icmp_error=discovery_tcp.icmp_error_test(field),
+        icmp_error=discovery_icmp.icmp_error_test(field),
         hop_error=discovery_crafted.hop_error_test(field),
         fragments=discovery_crafted.fragments_test(field),
         **_tcp(field),  # type: ignore[arg-type]
@@ -80,7 +80,7 @@ def _tcp(field: Field) -> dict[str, object]:
         "tcp_filtering": filtering,
         "tcp_unsolicited": reaction,
         "tcp_hairpinning": hairpinning,
-        "icmp_echo": discovery_tcp.icmp_echo_test(field, identifier=field.transaction()[-1] + 1000),
+        "icmp_echo": discovery_icmp.icmp_echo_test(field, identifier=field.transaction()[-1] + 1000),
     }
 
 

@@ -1,0 +1,65 @@
+"""ICMP through a router (RFC 5508): echoes, and errors about what the inside sent."""
+
+from __future__ import annotations
+
+import socket
+import struct
+
+from harness.nat.discovery import UNUSED_PORT
+from harness.nat.field import Field
+from harness.nat.wire import Vantage
+
+_ECHO_REQUEST, _ECHO_REPLY = 8, 0
+
+
+def icmp_echo_test(field: Field, identifier: int) -> bool:
+    """Whether two inside hosts that use one echo identifier at once both get their own answers (RFC 5508 REQ-1)."""
+    answers: dict[int, list[bytes]] = {}
+    sockets = []
+    for number, place in enumerate(field.inside[:2]):
+        raw = icmp_socket(place)
+        answers[number] = []
+        field.wire.listen(raw, lambda data, _, number=number: answers[number].append(data))  # type: ignore[misc]
+        raw.sendto(_echo(identifier, number), (field.primary.address, 0))
+        sockets.append(raw)
+    complete = field.until(lambda: all(map(len, answers.values())))
+    for raw in sockets:
+        field.wire.forget(raw)
+    return complete and all(_is_answer(data, identifier, number) for number, found in answers.items() for data in found)
+
+
+def icmp_error_test(field: Field) -> bool:
+    """Whether an ICMP error about an outbound packet reaches the inside socket that sent it (RFC 5508 REQ-3)."""
+    bound = field.open()
+    bound.connect((field.primary.address, UNUSED_PORT))
+    bound.send(b"to a closed port")
+    came = field.until(lambda: bound in field.wire.refused)
+    field.close(bound)
+    return came
+
+
+def icmp_socket(place: Vantage) -> socket.socket:
+    """A raw ICMP socket that hears echo replies only."""
+    raw = socket_in(place, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+    # linux/icmp.h: option ICMP_FILTER (1) at level SOL_RAW (255) takes a mask of the types to drop.
+    raw.setsockopt(255, 1, struct.pack("=I", ~(1 << _ECHO_REPLY) & 0xFFFFFFFF))
+    return raw
+
+
+def socket_in(place: Vantage, kind: socket.SocketKind, protocol: int) -> socket.socket:
+    """A non-blocking socket of any protocol, bound to the place's address."""
+    made = place.raw(kind, protocol)
+    made.setblocking(False)
+    made.bind((place.address, 0))
+    return made
+
+
+def _echo(identifier: int, number: int) -> bytes:
+    body = struct.pack("!HH", identifier, number)
+    total = (_ECHO_REQUEST << 8) + identifier + number
+    return struct.pack("!BBH", _ECHO_REQUEST, 0, ~(total + (total >> 16)) & 0xFFFF) + body
+
+
+def _is_answer(data: bytes, identifier: int, number: int) -> bool:
+    header = (data[0] & 0x0F) * 4
+    return data[header] == _ECHO_REPLY and struct.unpack_from("!HH", data, header + 4) == (identifier, number)
