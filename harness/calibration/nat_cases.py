@@ -130,10 +130,17 @@ def _lifetimes() -> Iterator[Case]:
 
 
 def _limits() -> Iterator[Case]:
-    return _possible(
+    yield from _possible(
         _case("limits", mapping=m, filtering=f, session_cap=SESSION_CAP)
         for m in (Mapping.NONE, *_MAPPINGS)
         for f in (Filtering.NONE, *_FILTERS)
+    )
+    yield from _possible(
+        _case("limits", mapping=m, filtering=Filtering.APDF, session_cap=SESSION_CAP, ipv6_filtering=Filtering.APDF)
+        for m in (Mapping.NONE, Mapping.EIM)
+    )
+    yield from _possible(
+        _case("limits", mapping=m, port_allocation=PortAllocation.BLOCK, port_block_size=64) for m in _MAPPINGS
     )
 
 

@@ -55,7 +55,7 @@ def _look(ground: Ground, wire: Wire, case: Case, rng: random.Random) -> Observa
         case "lifetimes":
             return observe_lifetimes(ground.field(wire), case.behaviour)
         case "limits":
-            return observe_limits(ground.field(wire))
+            return observe_limits(ground.field(wire), ground.field6(wire), case.behaviour)
         case "families":
             return observe_families(ground.field(wire), ground.field6(wire))
         case "port-mapping":

@@ -6,7 +6,7 @@ import errno
 import socket
 import struct
 
-from scapy.layers.inet import ICMP, IP, UDP, fragment
+from scapy.layers.inet import ICMP, IP, TCP, UDP, fragment
 from scapy.packet import Packet, Raw
 
 from harness.errors import LabError
@@ -58,6 +58,27 @@ def _errors(bound: socket.socket) -> list[tuple[int, int, Endpoint]]:
         _EXTENDED_ERROR.unpack_from(data) for level, kind, data in ancillary if (level, kind) == RECVERR[bound.family]
     ]
     return [(number, kind, Endpoint(*about[:2])) for number, origin, kind, *_ in said if origin == _FROM_ICMP]
+
+
+def leak_test(field: Field) -> bool:
+    """Whether a segment that belongs to no connection leaves with its inside address.
+
+    It has no flags at all; connection tracking calls it invalid and does not translate it.
+
+    Raises:
+        LabError: the server did not answer.
+    """
+    bound = field.open()
+    inside = field.inside[0].address
+    seen: list[str] = []
+    watch = _server(field).raw(socket.SOCK_RAW, socket.IPPROTO_TCP)
+    watch.setblocking(False)
+    field.wire.listen(watch, lambda _, source: seen.append(source.address))
+    _emit(field.inside[0], IP(src=inside, dst=field.primary.address) / TCP(sport=port_of(bound), dport=9, flags=0))
+    field.fence(bound)
+    field.close(bound)
+    field.wire.forget(watch)
+    return inside in seen
 
 
 def fragments_test(field: Field) -> bool:

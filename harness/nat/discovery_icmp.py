@@ -4,28 +4,49 @@ from __future__ import annotations
 
 import socket
 import struct
+from dataclasses import dataclass
 
 from harness.nat.discovery import UNUSED_PORT
 from harness.nat.field import Field
+from harness.nat.simulated import Endpoint
 from harness.nat.wire import Vantage
 
 _ECHO_REQUEST, _ECHO_REPLY = 8, 0
 
 
-def icmp_echo_test(field: Field, identifier: int) -> bool:
-    """Whether two inside hosts that use one echo identifier at once both get their own answers (RFC 5508 REQ-1)."""
+@dataclass(frozen=True)
+class Echoes:
+    """What came of two inside hosts' echoes: did each get its own answer, and from where did the outside see them?
+
+    `sources` holds an address for each host that was seen, in the order of the hosts.
+    """
+
+    answered: bool
+    sources: tuple[str, ...]
+
+
+def icmp_echo_test(field: Field, identifier: int) -> Echoes:
+    """Two inside hosts use one echo identifier at once (RFC 5508 REQ-1); the outside looks at their sources."""
     answers: dict[int, list[bytes]] = {}
-    sockets = []
+    seen: dict[int, str] = {}
+    watch = icmp_socket(Vantage(field.strangers[0].pid, field.primary.address), hears=_ECHO_REQUEST)
+
+    def note(data: bytes, source: Endpoint) -> None:
+        seen[_sequence(data)] = source.address
+
+    field.wire.listen(watch, note)
+    sockets = [watch]
     for number, place in enumerate(field.inside[:2]):
-        raw = icmp_socket(place)
+        raw = icmp_socket(place, hears=_ECHO_REPLY)
         answers[number] = []
         field.wire.listen(raw, lambda data, _, number=number: answers[number].append(data))  # type: ignore[misc]
         raw.sendto(_echo(identifier, number), (field.primary.address, 0))
         sockets.append(raw)
-    complete = field.until(lambda: all(map(len, answers.values())))
+    complete = field.until(lambda: all(map(len, answers.values())) and len(seen) == len(answers))
     for raw in sockets:
         field.wire.forget(raw)
-    return complete and all(_is_answer(data, identifier, number) for number, found in answers.items() for data in found)
+    good = all(_is_answer(data, identifier, number) for number, found in answers.items() for data in found)
+    return Echoes(complete and good, tuple(seen[number] for number in sorted(seen)))
 
 
 def icmp_error_test(field: Field) -> bool:
@@ -38,11 +59,11 @@ def icmp_error_test(field: Field) -> bool:
     return came
 
 
-def icmp_socket(place: Vantage) -> socket.socket:
-    """A raw ICMP socket that hears echo replies only."""
+def icmp_socket(place: Vantage, hears: int) -> socket.socket:
+    """A raw ICMP socket that hears messages of one type only."""
     raw = socket_in(place, socket.SOCK_RAW, socket.IPPROTO_ICMP)
     # linux/icmp.h: option ICMP_FILTER (1) at level SOL_RAW (255) takes a mask of the types to drop.
-    raw.setsockopt(255, 1, struct.pack("=I", ~(1 << _ECHO_REPLY) & 0xFFFFFFFF))
+    raw.setsockopt(255, 1, struct.pack("=I", ~(1 << hears) & 0xFFFFFFFF))
     return raw
 
 
@@ -58,6 +79,11 @@ def _echo(identifier: int, number: int) -> bytes:
     body = struct.pack("!HH", identifier, number)
     total = (_ECHO_REQUEST << 8) + identifier + number
     return struct.pack("!BBH", _ECHO_REQUEST, 0, ~(total + (total >> 16)) & 0xFFFF) + body
+
+
+def _sequence(data: bytes) -> int:
+    header = (data[0] & 0x0F) * 4
+    return int(struct.unpack_from("!H", data, header + 6)[0])
 
 
 def _is_answer(data: bytes, identifier: int, number: int) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from harness.errors import LabError
 from harness.model.nat import Filtering, Hairpinning, Mapping, Unsolicited
 from harness.nat import stun
-from harness.nat.discovery import UNUSED_PORT, classify_mapping
+from harness.nat.discovery import ALLOCATION_FLOWS, UNUSED_PORT, Allocation, classify_mapping
 from harness.nat.field import GRACE_S, Field
 from harness.nat.simulated import Endpoint
 from harness.nat.wire import Vantage, port_of
@@ -86,6 +86,24 @@ def tcp_mapping_test(field: Field) -> Mapping:
     seen = [made.mapped for made in calls if made.mapped is not None]
     hang_up(field, *calls)
     return classify_mapping(Endpoint(place.address, port), seen)
+
+
+def tcp_allocation_test(field: Field, flows: int = ALLOCATION_FLOWS) -> Allocation:
+    """The external ports of many connections, begun one after the other (RFC 5382 REQ-7, RFC 4787 section 4.2).
+
+    Raises:
+        LabError: none came about.
+    """
+    calls = [call(field, field.inside[0], field.primary) for _ in range(flows)]
+    if not field.until(lambda: all(made.state != "waiting" for made in calls)):
+        raise LabError(f"TCP through the router: of {flows} connections some are not answered")
+    for made in calls:
+        ask(field, made)
+    if not field.until(lambda: all(made.mapped for made in calls)):
+        raise LabError("TCP through the router: connected, but no answer")
+    pairs = [(port_of(made.bound), made.mapped) for made in calls if made.mapped]
+    hang_up(field, *calls)
+    return Allocation(pairs, flows)
 
 
 def tcp_filtering_test(field: Field) -> tuple[Filtering, Unsolicited | None]:

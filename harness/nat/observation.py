@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from typing import Literal
 
 from harness.model.nat import (
     Egress,
@@ -17,6 +18,9 @@ from harness.model.nat import (
     Refresh,
     Unsolicited,
 )
+
+IcmpSource = Literal["inside", "as TCP", "another"]
+"""From where the outside sees a host's echoes: its inside address, the external one of its TCP, or some other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,19 +42,28 @@ class Observation:
     tcp_mapping: Mapping | None = None
     tcp_filtering: Filtering | None = None
     tcp_hairpinning: Hairpinning | None = None
+    tcp_port_allocation: PortAllocation | None = None
+    tcp_pooling: Pooling | None = None
     udp_lifetime_s: tuple[float, float] | None = None
     udp_refresh: Refresh | None = None
     tcp_established_lifetime_s: tuple[float, float] | None = None
     tcp_transitory_lifetime_s: tuple[float, float] | None = None
     icmp_echo: bool | None = None
+    icmp_source: IcmpSource | None = None
     icmp_error: bool | None = None  # about an outbound datagram, from its destination
     hop_error: bool | None = None  # the same, from a router on the way
     fragments: bool | None = None
+    no_checksum: bool | None = None
+    invalid_leaks: bool | None = None
+    silent_hairpin: bool | None = None
     session_cap: int | None = None
+    ipv6_session_cap: int | None = None
+    flows_in_block: int | None = None
     egress: Egress | None = None
     ipv4: bool | None = None
     ipv6: bool | None = None
     ipv6_filtering: Filtering | None = None
+    ipv6_tcp_filtering: Filtering | None = None
     port_mapping: tuple[PortMappingProtocol, ...] | None = None
     early_packet_ms: float | None = None  # how long a peer's first packet came before (late: negative) the inside's
 
@@ -105,8 +118,14 @@ def _compared(b: NatBehaviour, seen: Observation) -> Iterator[tuple[str, object,
     if seen.port_mapping is not None:
         yield "port_mapping", sorted(b.port_mapping), sorted(seen.port_mapping)
     yield "session_cap", b.session_cap, seen.session_cap
+    yield "ipv6_session_cap", b.session_cap, seen.ipv6_session_cap
+    yield "ipv6_tcp_filtering", b.ipv6_filtering, seen.ipv6_tcp_filtering
+    if seen.flows_in_block is not None:
+        yield "port_block_size", True, seen.flows_in_block <= b.port_block_size
     yield "tcp_mapping", b.mapping, seen.tcp_mapping
     yield "tcp_filtering", b.filtering, seen.tcp_filtering
+    yield "tcp_port_allocation", b.port_allocation, seen.tcp_port_allocation
+    yield "tcp_pooling", b.pooling, seen.tcp_pooling
     # A TCP call whose source stays internal is answered past the router, so it cannot succeed.
     tcp_hairpin = Hairpinning.OFF if b.hairpinning is Hairpinning.INTERNAL_SOURCE else b.hairpinning
     yield "tcp_hairpinning", tcp_hairpin, seen.tcp_hairpinning
@@ -118,7 +137,12 @@ def _compared(b: NatBehaviour, seen: Observation) -> Iterator[tuple[str, object,
     if b.port_allocation is PortAllocation.BLOCK and seen.port_span is not None:
         yield "port_span", True, seen.port_span < b.port_block_size
     yield "icmp_echo", b.egress is not Egress.TCP_443, seen.icmp_echo
-    for axis in ("icmp_error", "hop_error", "fragments"):
+    if b.pooling is Pooling.PAIRED or seen.icmp_source == "inside":
+        yield "icmp_source", "as TCP" if b.translates else "inside", seen.icmp_source
+    yield "invalid_leaks", False, seen.invalid_leaks
+    # Stock Linux answers a hairpin itself.
+    yield "silent_hairpin", b.unsolicited is not Unsolicited.POISONS, seen.silent_hairpin
+    for axis in ("icmp_error", "hop_error", "fragments", "no_checksum"):
         yield axis, b.egress is Egress.ANY, getattr(seen, axis)
 
 

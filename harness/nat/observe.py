@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 from harness.errors import LabError
-from harness.model.nat import Egress, Filtering, Mapping, NatBehaviour, Unsolicited
-from harness.nat import discovery, discovery_crafted, discovery_icmp, discovery_tcp
+from harness.model.nat import Egress, Filtering, Hairpinning, Mapping, NatBehaviour, Unsolicited
+from harness.nat import discovery, discovery_crafted, discovery_icmp, discovery_sessions, discovery_tcp
 from harness.nat.egress import answers, egress_test
 from harness.nat.field import Field
 from harness.nat.lifetimes import lifetime_tests
-from harness.nat.observation import Observation
+from harness.nat.observation import IcmpSource, Observation
 
 
 def observe_behaviour(field: Field, rng: random.Random, *, early_limit_ms: float = 200.0) -> Observation:
@@ -46,6 +47,10 @@ def observe_behaviour(field: Field, rng: random.Random, *, early_limit_ms: float
         hairpinning = discovery.hairpinning_test(field)
         allocation = discovery.allocation_test(field)
         discovery.overloading_test(field)
+        if mapping is not Mapping.EIM and filtering is not Filtering.APDF:
+            discovery_sessions.two_doors_test(field, mapping, filtering)
+        if hairpinning is Hairpinning.EXTERNAL_SOURCE and filtering is Filtering.EIF:
+            discovery_sessions.hairpin_first_test(field, mapping)
     return Observation(
         mapping=mapping,
         filtering=filtering,
@@ -60,6 +65,9 @@ def observe_behaviour(field: Field, rng: random.Random, *, early_limit_ms: float
         icmp_error=discovery_icmp.icmp_error_test(field),
         hop_error=discovery_crafted.hop_error_test(field),
         fragments=discovery_crafted.fragments_test(field),
+        no_checksum=discovery_sessions.no_checksum_test(field),
+        invalid_leaks=discovery_crafted.leak_test(field) if translates else None,
+        silent_hairpin=discovery_sessions.silent_hairpin_test(field) if translates else None,
         **_tcp(field),  # type: ignore[arg-type]
     )
 
@@ -72,16 +80,35 @@ def _tcp(field: Field) -> dict[str, object]:
         filtering, reaction = Filtering.NONE, None
     elif reaction is None:
         reaction = discovery_tcp.tcp_unsolicited_test(field, translates=translates)
-    hairpinning = None
+    hairpinning = allocation = None
+    if translates:
+        allocation = discovery_tcp.tcp_allocation_test(field)
     if translates and (mapping is Mapping.EIM or filtering is Filtering.EIF):
         hairpinning = discovery_tcp.tcp_hairpinning_test(field)
+    echoes = discovery_icmp.icmp_echo_test(field, identifier=field.transaction()[-1] + 1000)
     return {
         "tcp_mapping": mapping,
         "tcp_filtering": filtering,
         "tcp_unsolicited": reaction,
         "tcp_hairpinning": hairpinning,
-        "icmp_echo": discovery_icmp.icmp_echo_test(field, identifier=field.transaction()[-1] + 1000),
+        "tcp_port_allocation": allocation.kind if allocation else None,
+        "tcp_pooling": allocation.pooling if allocation else None,
+        "icmp_echo": echoes.answered,
+        "icmp_source": _icmp_source(field, echoes.sources),
     }
+
+
+def _icmp_source(field: Field, sources: Sequence[str]) -> IcmpSource:
+    """Echoes beside the TCP of the same hosts: paired pooling is for all protocols (RFC 4787 REQ-2)."""
+    if any(place.address in sources for place in field.inside):
+        return "inside"
+    as_tcp = []
+    for place in field.inside[: len(sources)]:
+        made = discovery_tcp.connected(field, place, field.primary)
+        assert made.mapped is not None
+        as_tcp.append(made.mapped.address)
+        discovery_tcp.hang_up(field, made)
+    return "as TCP" if list(sources) == as_tcp else "another"
 
 
 def observe_lifetimes(field: Field, behaviour: NatBehaviour) -> Observation:
@@ -107,14 +134,19 @@ def observe_lifetimes(field: Field, behaviour: NatBehaviour) -> Observation:
     )
 
 
-def observe_limits(field: Field) -> Observation:
-    """The session cap: how many of many flows are answered.
+def observe_limits(ipv4: Field, ipv6: Field, behaviour: NatBehaviour) -> Observation:
+    """How many of many flows are answered: those of a session cap, or as many as a block of ports holds.
 
     Raises:
         LabError: none is.
     """
-    allocation = discovery.allocation_test(field)
-    return Observation(session_cap=allocation.answered if allocation.capped else None)
+    if behaviour.session_cap is None:
+        flows = behaviour.port_block_size + discovery.ALLOCATION_FLOWS
+        return Observation(flows_in_block=discovery.allocation_test(ipv4, flows=flows).answered)
+    return Observation(
+        session_cap=discovery.allocation_test(ipv4).answered,
+        ipv6_session_cap=None if behaviour.ipv6_filtering is None else discovery.allocation_test(ipv6).answered,
+    )
 
 
 def observe_families(ipv4: Field, ipv6: Field) -> Observation:
@@ -123,10 +155,19 @@ def observe_families(ipv4: Field, ipv6: Field) -> Observation:
     Raises:
         LabError: a test of a family that passes failed.
     """
-    filtering = unsolicited = None
+    filtering = tcp_filtering = unsolicited = None
     passes = answers(ipv6)
     if passes:
         filtering = discovery.filtering_test(ipv6)
+        tcp_filtering, _ = discovery_tcp.tcp_filtering_test(ipv6)
+        if tcp_filtering is Filtering.EIF and discovery_tcp.unused_port_answers(ipv6):
+            tcp_filtering = Filtering.NONE
         if filtering is not Filtering.NONE:
             unsolicited = discovery.unsolicited_test(ipv6, translates=False)
-    return Observation(ipv4=answers(ipv4), ipv6=passes, ipv6_filtering=filtering, unsolicited=unsolicited)
+    return Observation(
+        ipv4=answers(ipv4),
+        ipv6=passes,
+        ipv6_filtering=filtering,
+        ipv6_tcp_filtering=tcp_filtering,
+        unsolicited=unsolicited,
+    )
