@@ -22,9 +22,9 @@ _INSIDE = ("10.45.0.2", "10.45.0.3")
 PORTS = RouterPorts("r-eth0", WAN_ADDRESSES, ("r-eth1",), (_LAN,))
 _INTERNET6, _LAN6 = "2a0e:45:0:1::", "2a0e:45:0:2::"
 _SYSCTLS6 = {
-    "net.ipv6.conf.all.disable_ipv6": "0",
     "net.ipv6.conf.all.accept_dad": "0",
     "net.ipv6.conf.default.accept_dad": "0",
+    "net.ipv6.conf.all.disable_ipv6": "0",
 }
 
 TOPOLOGY = Topology.model_validate(
@@ -109,6 +109,9 @@ class Ground:
         }
         for name, (addresses, gateway) in plan.items():
             node = self._node(name)
+            # A router asks for its neighbours from a link-local address, which it may not use before that is known to be
+            # nobody else's; that takes more than a second.
+            node.write_sysctls({f"net.ipv6.conf.{interface}.accept_dad": "0" for interface, _ in addresses})
             node.write_sysctls(_SYSCTLS6)
             for interface, address in addresses:
                 index = node.interface_index(interface)
