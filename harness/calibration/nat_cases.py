@@ -118,15 +118,31 @@ def _firewalls() -> Iterator[Case]:
 
 
 def _lifetimes() -> Iterator[Case]:
+    # A mapping that was lost would come back unnoticed where the port is preserved.
+    allocation = {m: {"port_allocation": PortAllocation.RANDOM} for m in _MAPPINGS}
     for lifetime_s in LIFETIMES_S:
         lives = dict.fromkeys(("udp_lifetime_s", "tcp_established_lifetime_s", "tcp_transitory_lifetime_s"), lifetime_s)
         yield from _possible(
-            _case("lifetimes", mapping=m, filtering=f, udp_refresh=refresh, **lives)
+            _case("lifetimes", mapping=m, filtering=f, udp_refresh=refresh, **lives, **allocation.get(m, {}))
             for m in (Mapping.NONE, *_MAPPINGS)
             for f in _FILTERS
             for refresh in Refresh
             if lifetime_s == LIFETIMES_S[0] or m is Mapping.EIM
         )
+
+    # A connection in use lives longer than one that is closed, as it should (RFC 5382 REQ-5).
+    yield from _possible(
+        _case(
+            "lifetimes",
+            mapping=m,
+            filtering=Filtering.EIF,
+            port_allocation=PortAllocation.RANDOM,
+            udp_lifetime_s=LIFETIMES_S[0],
+            tcp_established_lifetime_s=LIFETIMES_S[1],
+            tcp_transitory_lifetime_s=LIFETIMES_S[0],
+        )
+        for m in _MAPPINGS
+    )
 
 
 def _limits() -> Iterator[Case]:

@@ -1,4 +1,4 @@
-"""Tests of flows that meet in a router: hairpins without a mapping yet, and one peer at two doors. UDP."""
+"""Tests of flows that meet in a router: hairpins without a mapping yet, and one peer at two doors."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import socket
 from harness.errors import LabError
 from harness.model.nat import Filtering, Mapping
 from harness.nat.discovery import UNUSED_PORT
-from harness.nat.field import Field
+from harness.nat.discovery_tcp import call, connected, hang_up, listener
+from harness.nat.field import GRACE_S, Field
 from harness.nat.responder import Stranger
-from harness.nat.wire import Vantage
+from harness.nat.wire import Vantage, port_of
 
 _SO_NO_CHECK = 11  # asm-generic/socket.h
 
@@ -67,6 +68,36 @@ def hairpin_first_test(field: Field, mapping: Mapping) -> None:
         raise LabError("a mapping that a hairpin made was not kept")
     for each in (first, second):
         field.close(each)
+
+
+def uninvited_hairpin_test(field: Field) -> None:
+    """A hairpin passes the filter of its far end, as a packet from outside would (RFC 4787 REQ-9 with REQ-8).
+
+    For routers that show the external source and let only those in whom the mapping has contacted.
+
+    Raises:
+        LabError: one came in, by UDP or TCP, although its external source had not been contacted.
+    """
+    first, second = field.open(0), field.open(len(field.inside) - 1)
+    to = field.mapped(first)
+    field.mapped(second)
+    second.sendto(b"uninvited", (to.address, to.port))
+    field.fence(second)
+    came = any(data == b"uninvited" for data, _ in field.inbox[first])
+    for each in (first, second):
+        field.close(each)
+    if came:
+        raise LabError("a hairpin came in from an external source that had not been contacted")
+    owner = connected(field, field.inside[0], field.primary)
+    assert owner.mapped is not None
+    door = listener(field, field.inside[0], port_of(owner.bound))
+    attempt = call(field, field.inside[-1], owner.mapped)
+    hang_up(field, connected(field, field.inside[-1], field.primary))
+    field.wire.wait(GRACE_S)
+    hang_up(field, owner, attempt)
+    field.wire.forget(door)
+    if attempt.state == "open":
+        raise LabError("a TCP hairpin came in from an external source that had not been contacted")
 
 
 def two_doors_test(field: Field, mapping: Mapping, filtering: Filtering) -> None:

@@ -6,20 +6,19 @@ that looking does not refresh what is measured, and the whole takes no longer th
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable, Sequence
 
 from harness.errors import LabError
-from harness.model.nat import Refresh
+from harness.model.nat import Filtering, NatBehaviour, Refresh
 from harness.nat.discovery_tcp import Call, call, connected, hang_up, listener
 from harness.nat.field import Field
+from harness.nat.refreshing import Step, TcpRefreshing, UdpRefreshing
 from harness.nat.simulated import Endpoint
 from harness.nat.wire import port_of
 
-Step = tuple[float, Callable[[], None]]
 Bracket = tuple[float, float]
-Lifetimes = tuple[Bracket, Refresh, Bracket | None, Bracket | None]
+Lifetimes = tuple[Bracket, Refresh, Bracket, Bracket | None]
 
 # Of the expected lifetime; it must fall between two of them.
 FRACTIONS = (0.4, 0.75, 1.25, 1.6)
@@ -29,40 +28,44 @@ LATENESS = 0.2
 ATTEMPTS = 4
 
 
-def lifetime_tests(field: Field, expected_s: float, *, tcp_established: bool, tcp_transitory: bool) -> Lifetimes:
-    """UDP lifetime and refresh direction, and the TCP lifetimes where asked for; all at the same time.
+def lifetime_tests(field: Field, behaviour: NatBehaviour) -> Lifetimes:
+    """UDP lifetime and refresh direction, and the TCP lifetimes; all at the same time.
+
+    How long a mapping outlives its connection is measured only with a filter that lets strangers in, or nobody could
+    tell.
 
     Args:
-        expected_s: about how long mappings live; the idle times tried are FRACTIONS of it.
-        tcp_transitory: whether to measure how long a mapping outlives its connection; needs a filter that lets
-            strangers in, or nobody could tell.
+        behaviour: its lifetimes say about how long mappings live: the idle times tried are FRACTIONS of them.
 
     Raises:
-        LabError: a server did not answer, a longer idle time survived where a shorter one did not, or the machine was
-            too busy, time and again, to keep to the idle times.
+        LabError: a server did not answer, a longer idle time survived where a shorter one did not, what is in use was
+            not refreshed, or the machine was too busy, time and again, to keep to the idle times.
     """
+    shortest_s = min(
+        behaviour.udp_lifetime_s, behaviour.tcp_established_lifetime_s, behaviour.tcp_transitory_lifetime_s
+    )
     for _ in range(ATTEMPTS):
-        result, late_s = _all_at_once(field, expected_s, tcp_established, tcp_transitory)
-        if late_s < LATENESS * expected_s:
+        result, late_s = _all_at_once(field, behaviour)
+        if late_s < LATENESS * shortest_s:
             return result()
-    raise LabError(f"this machine is too busy to wait for {expected_s} s: it was {late_s:.2f} s late")
+    raise LabError(f"this machine is too busy to wait for {shortest_s} s: it was {late_s:.2f} s late")
 
 
-def _all_at_once(
-    field: Field, expected_s: float, tcp_established: bool, tcp_transitory: bool
-) -> tuple[Callable[[], Lifetimes], float]:
+def _all_at_once(field: Field, behaviour: NatBehaviour) -> tuple[Callable[[], Lifetimes], float]:
     """What to ask for the results, and by how much an idle time was at most longer than it should have been."""
     made = time.monotonic()
-    idle_s = [fraction * expected_s for fraction in FRACTIONS]
-    udp_steps, udp_result = _udp_idle(field, idle_s)
-    refresh_steps, refresh_result = _udp_refresh(field, expected_s)
-    steps = [*udp_steps, *refresh_steps]
-    results: list[Callable[[], Bracket]] = []
-    for wanted, test in ((tcp_established, _tcp_idle), (tcp_transitory, _tcp_after_close)):
-        if wanted:
-            more, result = test(field, idle_s)
+    refreshing = UdpRefreshing(field, behaviour, behaviour.udp_lifetime_s)
+    udp_steps, udp_result = _udp_idle(field, _idle_times(behaviour.udp_lifetime_s))
+    established_steps, established_result = _tcp_idle(field, _idle_times(behaviour.tcp_established_lifetime_s))
+    steps = [*udp_steps, *refreshing.steps(), *established_steps]
+    transitory_result: Callable[[], Bracket] | None = None
+    tcp_refreshing: TcpRefreshing | None = None
+    if behaviour.translates:
+        tcp_refreshing = TcpRefreshing(field, behaviour, behaviour.tcp_established_lifetime_s)
+        steps += tcp_refreshing.steps()
+        if behaviour.filtering is Filtering.EIF:
+            more, transitory_result = _tcp_after_close(field, _idle_times(behaviour.tcp_transitory_lifetime_s))
             steps += more
-            results.append(result)
     begun = time.monotonic()
     late_s = 0.0
     for at_s, act in sorted(steps, key=lambda step: step[0]):
@@ -72,11 +75,16 @@ def _all_at_once(
     field.fence(field.open())
 
     def all_results() -> Lifetimes:
-        brackets = [each() for each in results]
-        established = brackets.pop(0) if tcp_established else None
-        return udp_result(), refresh_result(), established, brackets.pop(0) if tcp_transitory else None
+        if tcp_refreshing is not None:
+            tcp_refreshing.check()
+        transitory = None if transitory_result is None else transitory_result()
+        return udp_result(), refreshing.result(), established_result(), transitory
 
     return all_results, late_s + begun - made
+
+
+def _idle_times(lifetime_s: float) -> list[float]:
+    return [fraction * lifetime_s for fraction in FRACTIONS]
 
 
 def bracket(idle_s: Sequence[float], alive: Sequence[bool]) -> Bracket:
@@ -102,37 +110,6 @@ def _udp_idle(field: Field, idle_s: Sequence[float]) -> tuple[list[Step], Callab
 
     steps = [(idle, probe(to)) for idle, to in zip(idle_s, external, strict=True)]
     return steps, lambda: bracket(idle_s, [bool(field.inbox[each]) for each in bound])
-
-
-def _udp_refresh(field: Field, lifetime_s: float) -> tuple[list[Step], Callable[[], Refresh]]:
-    """One mapping is kept alive by inbound packets alone; a second, by outbound ones, proves that the test works."""
-    inward, outward = field.open(), field.open()
-    to_inward, to_outward = field.mapped(inward), field.mapped(outward)
-
-    def send_in(data: bytes, to: Endpoint) -> Callable[[], None]:
-        return lambda: field.responder.send(0, 0, data, to)
-
-    steps: list[Step] = [
-        (0.6 * lifetime_s, send_in(b"refresh", to_inward)),
-        (0.6 * lifetime_s, lambda: _send_out(field, outward)),
-        (1.3 * lifetime_s, send_in(b"last", to_inward)),
-        (1.3 * lifetime_s, send_in(b"last", to_outward)),
-    ]
-
-    def result() -> Refresh:
-        if not _heard(field, outward, b"last"):
-            raise LabError("outbound packets did not keep a UDP mapping alive (RFC 4787 REQ-6)")
-        return Refresh.BOTH if _heard(field, inward, b"last") else Refresh.OUTBOUND
-
-    return steps, result
-
-
-def _send_out(field: Field, bound: socket.socket) -> None:
-    bound.sendto(b"refresh", field.primary)
-
-
-def _heard(field: Field, bound: socket.socket, data: bytes) -> bool:
-    return any(received == data for received, _ in field.inbox[bound])
 
 
 def _tcp_idle(field: Field, idle_s: Sequence[float]) -> tuple[list[Step], Callable[[], Bracket]]:

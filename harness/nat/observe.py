@@ -51,6 +51,8 @@ def observe_behaviour(field: Field, rng: random.Random, *, early_limit_ms: float
             discovery_sessions.two_doors_test(field, mapping, filtering)
         if hairpinning is Hairpinning.EXTERNAL_SOURCE and filtering is Filtering.EIF:
             discovery_sessions.hairpin_first_test(field, mapping)
+        elif hairpinning is Hairpinning.EXTERNAL_SOURCE:
+            discovery_sessions.uninvited_hairpin_test(field)
     return Observation(
         mapping=mapping,
         filtering=filtering,
@@ -112,20 +114,12 @@ def _icmp_source(field: Field, sources: Sequence[str]) -> IcmpSource:
 
 
 def observe_lifetimes(field: Field, behaviour: NatBehaviour) -> Observation:
-    """The lifetimes, of which the declared one says only where to look; takes 1.6 times the longest of them.
+    """The lifetimes, of which the declared ones say only where to look; takes 1.6 times the longest of them.
 
     Raises:
-        LabError: the declared lifetimes differ, so that one pass cannot do; or the answers contradict each other.
+        LabError: as `lifetime_tests`.
     """
-    expected = {behaviour.udp_lifetime_s, behaviour.tcp_established_lifetime_s, behaviour.tcp_transitory_lifetime_s}
-    if len(expected) != 1:
-        raise LabError("one pass looks at one lifetime: make the UDP and TCP lifetimes equal")
-    udp, refresh, established, transitory = lifetime_tests(
-        field,
-        expected.pop(),
-        tcp_established=True,
-        tcp_transitory=behaviour.translates and behaviour.filtering is Filtering.EIF,
-    )
+    udp, refresh, established, transitory = lifetime_tests(field, behaviour)
     return Observation(
         udp_lifetime_s=udp,
         udp_refresh=refresh if behaviour.translates else None,

@@ -1,20 +1,18 @@
 """What one router lets pass, as nftables text: the table that every router has, NAT or not, for IPv4 and IPv6.
 
-Every rule that drops asks for `ct state new` or `invalid`: what the harness leaves untracked always passes.
+Every rule that drops asks for `ct state new` or `invalid`, or comes behind one that lets the untracked pass: what the
+harness leaves untracked always passes, and so does IPv6 neighbour discovery, which Linux never tracks. Whether a family
+is forwarded at all is a sysctl (`harness.nat.ruleset.router_sysctls`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.model.nat import Egress, Filtering, Hairpinning, NatBehaviour, PortMappingProtocol, Unsolicited
+from harness.model.nat import Egress, Filtering, Hairpinning, NatBehaviour, Unsolicited
 from harness.nat.ports import RouterPorts
 from harness.nat.rules_words import quoted
 
-# Without these IPv6 has no neighbours (RFC 4890 section 4.4.1).
-_NEIGHBOUR_DISCOVERY = (
-    "icmpv6 type { nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert } accept"
-)
 _OPEN_SIZE = 262144
 
 
@@ -26,10 +24,6 @@ def filter_table(b: NatBehaviour, ports: RouterPorts) -> Iterator[str]:
     yield "\tchain forward {"
     yield "\t\ttype filter hook forward priority filter; policy accept;"
     yield "\t\tct state untracked accept"
-    if not b.ipv4:
-        yield "\t\tmeta nfproto ipv4 drop"
-    if b.ipv6_filtering is None:
-        yield "\t\tmeta nfproto ipv6 drop"
     if b.egress is Egress.NO_UDP:
         yield "\t\tmeta l4proto udp drop"
     if b.egress is Egress.TCP_443:
@@ -114,10 +108,6 @@ def _input(b: NatBehaviour, ports: RouterPorts) -> Iterator[str]:
         return
     yield "\tchain input {"
     yield "\t\ttype filter hook input priority filter; policy accept;"
-    yield "\t\tct state untracked accept"
-    yield f"\t\t{_NEIGHBOUR_DISCOVERY}"
-    if PortMappingProtocol.PCP in b.port_mapping or PortMappingProtocol.NAT_PMP in b.port_mapping:
-        yield f'\t\tiifname "{ports.wan}" udp dport {{ 5350, 5351 }} drop'
     for rule in _reaction(b):
         yield f'\t\tiifname "{ports.wan}" ct state new {rule}'
     if b.translates and b.hairpinning is not Hairpinning.OFF:

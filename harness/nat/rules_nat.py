@@ -170,7 +170,8 @@ def _translation(b: NatBehaviour, ports: RouterPorts, seed: int) -> Iterator[str
         rules += [
             f"{where} meta l4proto {protocol} snat ip to {key} map @out_{protocol}" for protocol in ("udp", "tcp")
         ]
-        rules.append(f"{where} snat to {_address(b, ports, seed)}")
+    # What has no ports (ICMP): only UDP and TCP are hairpinned, and they have a mapping by now.
+    rules.append(f"{next(_outward(b, ports))} snat to {_address(b, ports, seed)}")
     yield from chain("outbound", "nat hook postrouting priority srcnat", *rules)
 
     def to_mapping(match: str, guard: str) -> list[str]:
