@@ -37,8 +37,8 @@ def call(field: Field, place: Vantage, to: Endpoint, port: int = 0) -> Call:
     return made
 
 
-def ask(field: Field, made: Call, *, again: bool = False) -> None:
-    """Send a Binding request over an open connection, the first or one `again`; the answer sets `mapped`."""
+def ask(field: Field, made: Call) -> None:
+    """Send a Binding request over an open connection; the answer sets `mapped`."""
 
     def read(data: bytes, _: Endpoint) -> None:
         if data:
@@ -46,8 +46,7 @@ def ask(field: Field, made: Call, *, again: bool = False) -> None:
             if isinstance(message, stun.Response):
                 made.mapped = message.mapped
 
-    if not again:
-        field.wire.listen(made.bound, read)
+    field.wire.listen(made.bound, read)
     made.bound.send(stun.Request(field.transaction()).encode())
 
 

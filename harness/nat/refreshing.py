@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 from harness.errors import LabError
 from harness.model.nat import Filtering, Mapping, NatBehaviour, Refresh
-from harness.nat.discovery_tcp import Call, ask, call, connected, hang_up, listener
+from harness.nat import stun
+from harness.nat.discovery_tcp import Call, call, connected, hang_up, listener
 from harness.nat.field import Ask, Field
 from harness.nat.responder import Stranger
 from harness.nat.simulated import Endpoint
@@ -53,7 +54,7 @@ class UdpRefreshing:
     ground: Field
     behaviour: NatBehaviour
     lifetime_s: float
-    _asked: tuple[Ask, Endpoint] | None = None
+    _asked: list[tuple[Ask, Endpoint]] = field(default_factory=list)
     _mapped: dict[socket.socket, Endpoint] = field(default_factory=dict)
     _guests: list[socket.socket] = field(default_factory=list)
 
@@ -82,7 +83,10 @@ class UdpRefreshing:
                 yield look_at, lambda bound=bound: second.send(self._mapped[bound], b"somebody new")  # type: ignore[misc]
         other = elsewhere(ground, self.behaviour.mapping)
         if other is not None:
-            yield look_at, lambda: self._ask(other)
+            yield look_at, lambda: self._ask(self.outward, other)
+            # A stranger's flow refreshes the mapping towards him; only with EIM it is the one towards everybody.
+            if self._guests and self.behaviour.mapping is Mapping.EIM:
+                yield look_at, lambda: self._ask(self.answering, other)
 
     def result(self) -> Refresh:
         """Which directions refresh.
@@ -93,11 +97,9 @@ class UdpRefreshing:
         if not self._heard(self.outward, b"last"):
             raise LabError("outbound packets did not keep a UDP mapping alive (RFC 4787 REQ-6)")
         refresh = Refresh.BOTH if self._heard(self.inward, b"last") else Refresh.OUTBOUND
-        if self._asked is not None:
-            asked, before = self._asked
-            self.ground.wait_for([asked])
-            if asked.mapped != before:
-                raise LabError("a UDP mapping in use became another one after its lifetime")
+        self.ground.wait_for([asked for asked, _ in self._asked])
+        if any(asked.mapped != before for asked, before in self._asked):
+            raise LabError("a UDP mapping in use became another one after its lifetime")
         kept: dict[str, tuple[socket.socket, bytes, bool]] = {}
         if self._guests:
             kept["the filter of a mapping that outbound packets refresh"] = (self.outward, b"somebody new", True)
@@ -124,8 +126,8 @@ class UdpRefreshing:
     def _from_primary(self, bound: socket.socket, data: bytes) -> None:
         self.ground.responder.send(0, 0, data, self._mapped[bound])
 
-    def _ask(self, other: Endpoint) -> None:
-        self._asked = self.ground.send(self.outward, other), self._mapped[self.outward]
+    def _ask(self, bound: socket.socket, other: Endpoint) -> None:
+        self._asked.append((self.ground.send(bound, other), self._mapped[bound]))
 
     def _heard(self, bound: socket.socket, data: bytes) -> bool:
         return any(received == data for received, _ in self.ground.inbox[bound])
@@ -145,20 +147,21 @@ class TcpRefreshing:
         """What to do when, in seconds from now; opens the connections."""
         ground, inside = self.ground, self.ground.inside[0]
         self.own, self.host = (connected(ground, inside, ground.primary) for _ in range(2))
+        own_port = port_of(self.own.bound)
         refresh_at, look_at = REFRESH_AT * self.lifetime_s, LOOK_AT * self.lifetime_s
-        yield refresh_at, lambda: ask(ground, self.own, again=True)
+        yield refresh_at, lambda: self._use(self.own)
         place = visitors(ground, self.behaviour.filtering)
         if place is not None:
             for made in (self.own, self.host):
                 listener(ground, inside, port_of(made.bound))
             guest = self._call(place, self.host)
             ground.until(lambda: guest.state != "waiting")
-            yield refresh_at, lambda: self._talk(guest)
+            yield refresh_at, lambda: self._use(guest)
             for made in (self.own, self.host):
                 yield look_at, lambda made=made: self._calls.append(self._call(place, made))  # type: ignore[misc]
         other = elsewhere(ground, self.behaviour.mapping)
         if other is not None:
-            yield look_at, lambda: self._call_out(other)
+            yield look_at, lambda: self._call_out(other, own_port)
 
     def check(self) -> None:
         """Raises LabError where a mapping in use, or its filter, ended with its lifetime."""
@@ -174,12 +177,15 @@ class TcpRefreshing:
         assert made.mapped is not None
         return call(self.ground, place, made.mapped)
 
-    def _talk(self, guest: Call) -> None:
-        if guest.state != "open":
-            raise LabError(f"a stranger's TCP call to a mapping that lets him in: {guest.state}")
-        guest.bound.send(b"still there?")
+    def _use(self, made: Call) -> None:
+        if made.state != "open":
+            raise LabError(f"a stranger's TCP call to a mapping that lets him in: {made.state}")
+        try:
+            made.bound.send(stun.Request(self.ground.transaction()).encode())
+        except OSError as error:
+            raise LabError(f"a TCP connection ended within its lifetime: {error.strerror}") from error
 
-    def _call_out(self, other: Endpoint) -> None:
-        made = connected(self.ground, self.ground.inside[0], other, port_of(self.own.bound))
+    def _call_out(self, other: Endpoint, own_port: int) -> None:
+        made = connected(self.ground, self.ground.inside[0], other, own_port)
         self._again = made.mapped
         hang_up(self.ground, made)
