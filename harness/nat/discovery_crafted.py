@@ -19,6 +19,7 @@ _MSG_ERRQUEUE = 0x2000  # linux/socket.h
 _FROM_ICMP = 2  # linux/errqueue.h: SO_EE_ORIGIN_ICMP
 _EXTENDED_ERROR = struct.Struct("=IBBBBII")
 _TIME_EXCEEDED = 11
+_NOBODYS = 9  # discard
 
 
 def hop_error_test(field: Field) -> bool:
@@ -69,16 +70,20 @@ def leak_test(field: Field) -> bool:
         LabError: the server did not answer.
     """
     bound = field.open()
-    inside = field.inside[0].address
-    seen: list[str] = []
+    inside, port = field.inside[0].address, port_of(bound)
+    seen: list[tuple[str, int, int]] = []
     watch = _server(field).raw(socket.SOCK_RAW, socket.IPPROTO_TCP)
     watch.setblocking(False)
-    field.wire.listen(watch, lambda _, source: seen.append(source.address))
-    _emit(field.inside[0], IP(src=inside, dst=field.primary.address) / TCP(sport=port_of(bound), dport=9, flags=0))
+
+    def note(data: bytes, source: Endpoint) -> None:
+        seen.append((source.address, *struct.unpack_from("!HH", data, (data[0] & 0x0F) * 4)))
+
+    field.wire.listen(watch, note)
+    _emit(field.inside[0], IP(src=inside, dst=field.primary.address) / TCP(sport=port, dport=_NOBODYS, flags=0))
     field.fence(bound)
     field.close(bound)
     field.wire.forget(watch)
-    return inside in seen
+    return (inside, port, _NOBODYS) in seen
 
 
 def fragments_test(field: Field) -> bool:

@@ -17,10 +17,11 @@ from harness.nat.wire import Vantage, port_of
 
 @dataclass
 class Call:
-    """A TCP connection attempt: `state` is waiting, open or refused."""
+    """A TCP connection attempt: `state` is waiting, open or refused; `why` is the kernel's word for the last."""
 
     bound: socket.socket
     state: str = "waiting"
+    why: str = ""
     mapped: Endpoint | None = None
 
 
@@ -32,6 +33,7 @@ def call(field: Field, place: Vantage, to: Endpoint, port: int = 0) -> Call:
 
     def done(error: OSError | None) -> None:
         made.state = "refused" if error else "open"
+        made.why = f" ({error.strerror})" if error else ""
 
     field.wire.connect(made.bound, to, done)
     return made
@@ -58,7 +60,7 @@ def connected(field: Field, place: Vantage, to: Endpoint, port: int = 0) -> Call
     """
     made = call(field, place, to, port)
     if not field.until(lambda: made.state != "waiting") or made.state != "open":
-        raise LabError(f"TCP to {to.address}:{to.port} through the router: {made.state}")
+        raise LabError(f"TCP to {to.address}:{to.port} through the router: {made.state}{made.why}")
     ask(field, made)
     if not field.until(lambda: made.mapped is not None):
         raise LabError(f"TCP to {to.address}:{to.port} through the router: connected, but no answer")
