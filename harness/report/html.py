@@ -105,6 +105,9 @@ def _trials(results: Results) -> list[dict[str, Any]]:
     table = results.trials.assign(trouble=results.trials["outcome"] != "ok") if len(results.trials) else pd.DataFrame()
     if table.empty:
         return []
+    # A text that is missing is NaN to pandas, which a template would take for something to print.
+    texts: list[str] = list(table.select_dtypes("str").columns)
+    table[texts] = table[texts].fillna("")
     ordered = table.sort_values(["trouble", "trial"], ascending=[False, True])
     return [
         {str(key): value for key, value in row.items()} | {"files": evidence.of(str(row["trial"]), with_text=True)}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-COLUMNS = ("trial", "src", "dst", "seq", "sent_s", "rtt_ms")
+DTYPES = {"trial": "str", "src": "str", "dst": "str", "seq": "int64", "sent_s": "float64", "rtt_ms": "float64"}
 
 
 def latency_samples(run_dir: Path, records: pd.DataFrame, metric: str = "rtt_p50_ms") -> pd.DataFrame:
@@ -26,9 +26,9 @@ def latency_samples(run_dir: Path, records: pd.DataFrame, metric: str = "rtt_p50
         except (OSError, ValueError):
             continue
         samples["sent_s"] -= samples["sent_s"].min()
-        parts.append(samples.assign(trial=trial, src=src, dst=dst)[list(COLUMNS)])
+        parts.append(samples.assign(trial=trial, src=src, dst=dst)[list(DTYPES)])
     if not parts:
-        return pd.DataFrame(columns=list(COLUMNS))
+        return pd.DataFrame(columns=list(DTYPES)).astype(DTYPES)
     return pd.concat(parts, ignore_index=True)
 
 

@@ -52,7 +52,8 @@ def trials_frame(records: pd.DataFrame) -> pd.DataFrame:
             values[metric] = worst.unstack("metric")[metric]
     for metric in MAIN:
         table[metric] = values[metric].reindex(table.index) if metric in values else np.nan
-    return table.reset_index()
+    table = table.reset_index()
+    return table.astype({name: "str" for name in table.columns if not pd.api.types.is_numeric_dtype(table[name])})
 
 
 def _one_path(paths: pd.Series) -> str:

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import itertools
 import json
 import re
 import subprocess
@@ -314,6 +315,8 @@ def test_conditions_get_sections_of_their_own(tmp_path: Path) -> None:
     folder.finish()
     text = write_report(folder.path).read_text()
     assert text.count("<h3>mtu=1280</h3>") == 4
+    levels = [int(level) for level in re.findall(r"<h([1-6])[ >]", text)]
+    assert 4 in levels and all(after <= before + 1 for before, after in itertools.pairwise(levels))
     assert (folder.path / "plots" / "tcp-throughput-mbit-3.svg").is_file()
     assert "no NAT x no NAT" in text
     assert ", 3 conditions together" in overview(load(folder.path).trials).note

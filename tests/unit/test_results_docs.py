@@ -16,6 +16,7 @@ from harness.results.loading import load
 from harness.results.metrics import reference_table
 from harness.results.store import RunFolder
 from harness.results.summary import COLUMNS
+from harness.results.trials import MAIN
 
 ROOT = Path(__file__).parents[2]
 MODES = ("hub", "mesh", "relay")
@@ -81,3 +82,27 @@ def test_the_way_in_stays_a_function_whatever_was_imported_before() -> None:
         "assert callable(load)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_the_frames_have_the_dtypes_that_the_page_says(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.create({"schema": 1, "scenario": "demo"}, [])
+    for trial in Maker().campaign(1):
+        folder.append(trial)
+    folder.finish()
+    run = load(folder.path)
+    page = (ROOT / "docs" / "analysis.md").read_text()
+    table = page[page.index("| Frame |") : page.index("## Three plots")]
+    said: dict[str, dict[str, set[str]]] = {}
+    names: list[str] = []
+    for line in table.strip().splitlines()[2:]:
+        frames, columns, dtypes, _ = (cell.strip() for cell in line.strip("|").split("|"))
+        names = re.findall(r"`(\w+)`", frames) or names  # a row without a name goes on with the last one
+        for name in names:
+            for column in re.findall(r"`(\w+)`", columns) or [columns]:
+                said.setdefault(name, {})[column] = {word.split()[0] for word in dtypes.split(", ")}
+    assert set(said) == {"records", "trials", "summary", "rtt_samples", "loaded_rtt_samples"}
+    for name, columns_of in said.items():
+        for column, dtype in getattr(run, name).dtypes.items():
+            rest = "metrics" if name == "trials" and column in MAIN else "all others"
+            assert str(dtype) in columns_of.get(str(column), columns_of.get(rest, set())), (name, column, dtype)
