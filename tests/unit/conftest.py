@@ -31,6 +31,7 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
             rows = [f"{i},{i / 100},{base_ms + i % 7}" if i % 50 else f"{i},{i / 100}," for i in range(1, 100)]
             (evidence / file).write_text("\n".join(["seq,sent_s,rtt_ms", *rows]))
         (evidence / "daemon.log").write_text(f"{EVIL} & more\n")
+        (evidence / "ssh_host").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXk\n")
         where = {metric: f"trials/{name}/{file}" for metric, file in _SAMPLES.items()}
         folder.append([replace(r, evidence=where[r.metric]) if r.metric in where else r for r in trial])
     for outcome in ("failed", "unsupported", "invalid", "error"):

@@ -66,6 +66,11 @@ def test_what_others_wrote_is_text_not_markup(page: Path) -> None:
     assert "&lt;script&gt;alert(1)" in text
 
 
+def test_keys_are_linked_and_not_set_in(page: Path) -> None:
+    assert '/ssh_host"' in page.read_text()
+    assert "b3BlbnNzaC1rZXk" not in page.read_text()
+
+
 def test_what_is_missing_is_not_printed_as_a_number(page: Path) -> None:
     shown = re.sub(r"<script.*?</script>|<style.*?</style>|<[^>]*>", " ", page.read_text(), flags=re.DOTALL)
     assert not re.findall(r"\b(?:nan|NaN|None|inf)\b", shown)
