@@ -53,7 +53,7 @@ def latex_of(tables_by_condition: Sequence[tuple[str, Sequence[TextTable]]]) -> 
 
 
 def to_latex(table: TextTable) -> str:
-    """The table as a LaTeX `table` for a paper; needs the package booktabs."""
+    """The table as a LaTeX `table`, no wider than the text; needs the packages booktabs and graphicx."""
     columns = "".join("r" if i in table.numeric else "l" for i in range(len(table.header)))
     body = [" & ".join(latex_text(cell) for cell in row) + r" \\" for row in (table.header, *table.rows)]
     return "\n".join(
@@ -61,13 +61,14 @@ def to_latex(table: TextTable) -> str:
             r"\begin{table}",
             r"\centering",
             rf"\caption{{{latex_text(table.title)}. {latex_text(table.note)}}}",
+            r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
             rf"\begin{{tabular}}{{{columns}}}",
             r"\toprule",
             body[0],
             r"\midrule",
             *body[1:],
             r"\bottomrule",
-            r"\end{tabular}",
+            r"\end{tabular}}",
             r"\end{table}",
             "",
         ]

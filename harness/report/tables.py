@@ -17,6 +17,7 @@ from harness.results.statistics import as_floats
 
 NOTHING = "-"
 PATHS = ("direct", "mixed", "relayed", "none")
+_MOST_ACROSS = 6
 
 
 @dataclass(frozen=True)
@@ -73,20 +74,22 @@ def overview(trials: pd.DataFrame) -> TextTable:
 
 
 def path_matrix(trials: pd.DataFrame) -> TextTable:
-    """NAT pairs down, overlays across: the path that the counters saw."""
+    """NAT pairs and overlays: the path that the counters saw. Of many overlays each has a row, else each a column."""
     subjects = [subject for subject, _ in groups(trials) if subject[0] != "underlay"]
     pairs = sorted(
         set(zip(trials["nat_a"], trials["nat_b"], strict=True)), key=lambda pair: (nat_key(pair[0]), nat_key(pair[1]))
     )
     by_cell = dict(iter(trials.groupby(["overlay", "mode", "nat_a", "nat_b"], sort=False)))
-    rows = []
-    for pair in pairs:
-        name = " x ".join(label or "no NAT" for label in pair)
-        rows.append((name, *(_path_cell(by_cell.get((*subject, *pair))) for subject in subjects)))
+    cells = [[_path_cell(by_cell.get((*subject, *pair))) for subject in subjects] for pair in pairs]
+    names = [" x ".join(label or "no NAT" for label in pair) for pair in pairs]
+    across = [subject_name(*subject) for subject in subjects]
+    corner = "NATs"
+    if len(subjects) > max(len(pairs), _MOST_ACROSS):
+        cells, names, across, corner = [list(row) for row in zip(*cells, strict=True)], across, names, "overlay"
     return TextTable(
         "Paths by NAT pair",
-        ("NATs", *(subject_name(*subject) for subject in subjects)),
-        tuple(rows),
+        (corner, *across),
+        tuple((name, *row) for name, row in zip(names, cells, strict=True)),
         note="direct: hole punched. relayed: through a relay or hub. none: no answer within the deadline.",
     )
 

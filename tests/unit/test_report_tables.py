@@ -89,6 +89,15 @@ def test_path_matrix_counts_when_runs_disagree() -> None:
     assert sorted(row[table.header.index("refmesh mesh")].split(", ")) == ["direct 1/2", "relayed 1/2"]
 
 
+def test_of_many_overlays_each_has_a_row_of_paths() -> None:
+    maker = Maker()
+    one = {"nat_a": "full-cone", "nat_b": "symmetric"}
+    trials = [maker.trial(f"t{i}", overlay=f"overlay{i}", mode="hub", **one) for i in range(9)]
+    table = path_matrix(trials_frame(records_frame([record.as_dict() for trial in trials for record in trial])))
+    assert table.header == ("overlay", "full-cone x symmetric")
+    assert table.rows[0] == ("overlay0 hub", "relayed") and len(table.rows) == 9
+
+
 def test_rarer_probes_have_tables_of_their_own_and_only_where_they_ran() -> None:
     plain = all_tables(trials_frame(frame_of()))
     assert [table.title for table in plain] == ["Overlays", "Paths by NAT pair", "Overlays by path"]
