@@ -2,13 +2,15 @@
 
     python -m bench.publish RUN_DIR OUT_DIR
 
-The copy has the manifest, records.parquet, summary.csv, the plots as SVG with their CSV, and a README.md with verdict,
-tables, machine and the command that repeats the run. `harness.results.load` and `overlaybench compare` read it.
+The copy has the manifest, the plan, records.parquet, the plots as SVG, and a README.md with verdict, tables, machine
+and the command that repeats the run. `harness.results.load`, `overlaybench compare` and `report` read it; the last
+makes summary.csv and the plots' CSV again, which would double what a repository carries.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 from pathlib import Path
 
@@ -29,10 +31,12 @@ def publish(run_dir: Path, out_dir: Path) -> Path:
     if out_dir.exists():
         shutil.rmtree(out_dir)
     (out_dir / "plots").mkdir(parents=True)
-    for name in ("manifest.json", "plan.json", "records.parquet", "summary.csv"):
+    for name in ("manifest.json", "records.parquet"):
         shutil.copyfile(run_dir / name, out_dir / name)
+    plan = json.loads((run_dir / "plan.json").read_text())
+    (out_dir / "plan.json").write_text(json.dumps(plan, separators=(",", ":")))
     for path in sorted((run_dir / "plots").iterdir()):
-        if path.suffix in {".svg", ".csv"}:
+        if path.suffix == ".svg":
             shutil.copyfile(path, out_dir / "plots" / path.name)
     readme = out_dir / "README.md"
     readme.write_text(_readme(results), encoding="utf-8")
