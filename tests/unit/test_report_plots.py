@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from result_samples import Maker
 
-from harness.report.plots.figure import Plot, figure_of
+from harness.report.plots.figure import Plot, figure_of, rounded
 from harness.report.plots.heatmap import heatmap_plot, matrix_of
 from harness.report.plots.latency import distributions, latency_plots
 from harness.report.plots.scales import fit_differences
@@ -129,3 +129,9 @@ def test_from_ten_runs_on_the_band_is_not_the_worst_run(trials: pd.DataFrame) ->
         samples = samples_of(some).assign(rtt_ms=40.0)
         samples.loc[samples["trial"] == "t0", "rtt_ms"] = 500.0
         assert distributions(samples, some)["rtt_high_ms"].max() == highest
+
+
+def test_coordinates_are_rounded_and_texts_are_not() -> None:
+    svg = '<path d="M 1.23456 -7.891011"/><use x="5.555555" y="2.5"/><text style="font: 0.125px">0.005</text>'
+    want = '<path d="M 1.23 -7.89"/><use x="5.56" y="2.5"/><text style="font: 0.125px">0.005</text>'
+    assert rounded(svg) == want

@@ -15,6 +15,8 @@ from matplotlib.figure import Figure
 
 from harness.report.plots.style import COLOURS, INK, LINE, PAPER, UNDERLAY, Style, applied
 
+_COORDINATES = re.compile(r'\b(?:d|x|y)="[^"]*"')
+_NUMBER = re.compile(r"-?\d+\.\d{3,}")
 _ID = re.compile(r'(\bid="|url\(#|href="#)')
 
 
@@ -57,10 +59,15 @@ def save(plot: Plot, folder: Path, style: Style) -> Drawn:
         figure.dpi = style.dpi
         png = folder / f"{plot.name}.png"
         FigureCanvasAgg(figure).print_png(png, metadata={"Software": "overlaybench"})  # type: ignore[no-untyped-call]
-    svg = buffer.getvalue()
+    svg = rounded(buffer.getvalue())
     (folder / f"{plot.name}.svg").write_text(svg, encoding="utf-8")
     plot.data.to_csv(folder / f"{plot.name}.csv", index=False, float_format="%.6g")
     return Drawn(plot.name, plot.title, plot.caption, for_page(svg, plot), len(plot.data))
+
+
+def rounded(svg: str) -> str:
+    """The SVG with coordinates to a hundredth of a point, half as large; its texts, tick labels among them, stay."""
+    return _COORDINATES.sub(lambda part: _NUMBER.sub(lambda number: f"{float(number[0]):.2f}", part[0]), svg)
 
 
 def figure_of(plot: Plot, style: Style) -> Figure:
