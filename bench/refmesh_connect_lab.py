@@ -30,6 +30,7 @@ probes: {{path: {{deadline_s: 15, interval_ms: {every_ms}}}}}
 """
 _REPLY = re.compile(r"^\[(\d+\.\d+)\] \d+ bytes from ", re.MULTILINE)
 _UP = re.compile(r"^(\S+ \S+),(\d{3}) INFO server \S+ answers", re.MULTILINE)
+_DIRECT = re.compile(r"^(\S+ \S+),(\d{3}) INFO \S+ is reached directly", re.MULTILINE)
 
 
 class Times(NamedTuple):
@@ -40,7 +41,9 @@ class Times(NamedTuple):
     up_to_first: float
     """From then to the first ping's arrival: that of its answer, less the way back."""
     up_to_direct: float
-    """From then to the first ping that went the direct way there and back."""
+    """From then until both nodes send on the direct path."""
+    up_to_pinged_direct: float
+    """From then to the harness's word for it."""
 
 
 def measure(delay_ms: int, runs: int) -> list[Times]:
@@ -70,16 +73,23 @@ def _times(out: Path, trial: dict[str, Any], way_s: float) -> Times:
     first = _REPLY.search(ping)
     assert first is not None  # it was answered, or there would be no time_to_connect_s
     started_s = float(first.group(1)) - connect["value"]
-    up_s = max(_up(out / "trials" / connect["trial"] / "nodes" / node / f"refmesh-{node}.log") for node in "ab")
+    nodes = out / "trials" / connect["trial"] / "nodes"
+    logs = [nodes / node / f"refmesh-{node}.log" for node in "ab"]
+    up_s = max(_logged(log, _UP) for log in logs)
     since_s = up_s - started_s
-    return Times(since_s, connect["value"] - way_s - since_s, direct["value"] - since_s)
+    return Times(
+        since_s,
+        connect["value"] - way_s - since_s,
+        max(_logged(log, _DIRECT) for log in logs) - up_s,
+        direct["value"] - since_s,
+    )
 
 
-def _up(log: Path) -> float:
-    """Unix time at which a node's server answered, from its log, whose times are local ones."""
-    found = _UP.search(log.read_text())
+def _logged(log: Path, event: re.Pattern[str]) -> float:
+    """Unix time of the first such line of a node's log, whose times are local ones."""
+    found = event.search(log.read_text())
     if found is None:
-        raise SystemExit(f"{log}: does not say when the server answered")
+        raise SystemExit(f"{log}: has no line {event.pattern}")
     return time.mktime(time.strptime(found.group(1), "%Y-%m-%d %H:%M:%S")) + int(found.group(2)) / 1000
 
 
@@ -90,6 +100,7 @@ def rows(runs: int) -> list[dict[str, Any]]:
         times, rtt_s = measure(delay_ms, runs), 4 * delay_ms / 1000
         row: dict[str, Any] = {"rtt_ms": 4 * delay_ms, "runs": len(times)}
         row["start_to_up_median_s"] = round(statistics.median(one.start_to_up for one in times), 3)
+        row["pinged_direct_median_s"] = round(statistics.median(one.up_to_pinged_direct for one in times), 3)
         for name, values, limit_s in (
             ("first_packet", [one.up_to_first for one in times], rtt_s + SLACK_S),
             ("direct", [one.up_to_direct for one in times], 5 * rtt_s + SLACK_S),

@@ -114,3 +114,17 @@ def test_news_of_many_members_is_gathered_longer() -> None:
     server.herald.publish(first, world.now, tell_itself=False)
     assert {round(other.news_s - world.now, 6) for other in others} == {max(GATHER_S, NODES * GATHER_PER_MEMBER_S)}
     assert NODES * GATHER_PER_MEMBER_S > GATHER_S
+
+
+@pytest.mark.parametrize("sender", ["a", "b"])
+def test_a_newcomer_leaves_the_first_handshake_to_the_other_unless_it_has_something_to_send(sender: str) -> None:
+    """The first packet takes a round trip and a half, whoever has it: the sender's is the handshake that counts."""
+    world = World({"a": None, "b": None}, delay_s=0.15, server_delay_s=0.075)
+    world.start("a")
+    world.run(1.0)
+    world.start("b")
+    assert world.run(5.0, lambda: all(node.ready for node in world.nodes.values()))
+    ready_s, receiver = world.now, "ab".replace(sender, "")
+    world.send(sender, receiver, b"first")
+    assert world.run(5.0, lambda: bool(world.received[receiver]))
+    assert world.now - ready_s == pytest.approx(0.45, abs=0.01)

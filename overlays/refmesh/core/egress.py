@@ -70,8 +70,7 @@ class Egress:
         if batch[0][0] >> 4 and not self._plane.may_go(peer, batch[0], now):
             return None
         if peer.path is None:
-            peer.session.staged.extend(batch)
-            peer.session.want(now)
+            peer.session.stage(batch, now)
             self._outbox.due(peer, now)
             return None
         sealed = peer.session.sealed(batch, now)

@@ -213,7 +213,8 @@ class Servers:
             peer.session.hurry(now)
             # Its way to the server is hardly ever much longer than ours; and where it is, asking twice is no harm.
             peer.session.expected_s = RELAYED_RTTS * link.rtt_s if ways and not ways[0].direct else 0.0
-            peer.session.attempt_due_s = now + (DEFER_S * self._tunnel.slower() if waits else 0.0)
+            if waits:
+                peer.session.defer(now + DEFER_S * self._tunnel.slower())
         peer.due_s = now
         self._outbox.wake(now)
 

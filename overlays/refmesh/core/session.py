@@ -72,6 +72,8 @@ class Session:
         self.expected_s = 0.0
         """How long its answer will take, as far as is known before the first: an initiation is not repeated sooner."""
         self.attempt_due_s = NEVER
+        self.deferred = False
+        """Whether the first attempt is left to the peer for a while, unless there is something to send."""
         self.persistent_s = 0.0
         self._static, self._rng, self._retry_s = static, rng, retry_s
         self._attempts = 0
@@ -94,6 +96,10 @@ class Session:
         if not self.usable(now):
             self._attempts, self._attempts_since_s, self.attempt_due_s = 0, now, now
 
+    def defer(self, until_s: float) -> None:
+        """Leaves the first attempt to the peer until then; what is to be sent before does not wait so long."""
+        self.deferred, self.attempt_due_s = True, until_s
+
     def initiate(self, index: int, unix_s: float, now: float, slower: float = 1.0) -> bytes:
         """A new initiation, complete with its MACs, to be answered to `index`; the earlier ones stay answerable.
 
@@ -104,6 +110,7 @@ class Session:
             seconds, nanos = _TAI64N.unpack(self._last_own_timestamp)
             stamp = _TAI64N.pack(seconds + (nanos + 1) // 10**9, (nanos + 1) % 10**9)
         self._last_own_timestamp = stamp
+        self.deferred = False
         handshake = Initiation(self._static, self.remote, index, stamp, self._rng)
         self.pending[index] = handshake
         self._sent_s[index] = now
@@ -169,14 +176,20 @@ class Session:
         """
         keypair = self.current
         if keypair is None or not keypair.usable(now):
-            self.staged.extend(payloads)
-            self.want(now)
+            self.stage(payloads, now)
             return None
         if keypair.stale(now) and keypair.initiator:
             self.want(now)
         if hopeful:
             self.note_sent(now)
         return keypair.seal_many(payloads)
+
+    def stage(self, payloads: Sequence[bytes], now: float) -> None:
+        """Keeps packets until there are keys, and asks for them."""
+        self.staged.extend(payloads)
+        if self.deferred:
+            self.hurry(now)
+        self.want(now)
 
     def note_sent(self, now: float) -> None:
         """Notes that data went out: no keepalive is due, but an answer is expected within 15 s."""
