@@ -22,10 +22,11 @@ from harness.results.conditions import canonical_value, condition_labels
 from harness.results.files import write_atomically
 from harness.results.loading import Results, load
 from harness.results.samples import inside
+from harness.results.tabulate import write_summary
 
 
 def write_report(run_dir: Path, style: Style = SCREEN) -> Path:
-    """Writes DIR/report.html and DIR/plots/*; returns the page's path.
+    """Writes DIR/report.html, DIR/plots/*, and DIR/summary.csv where it is missing; returns the page's path.
 
     Needs no privileges and nothing but DIR. Raises ResultFolderError when DIR is no result folder.
     """
@@ -44,6 +45,8 @@ def write_report(run_dir: Path, style: Style = SCREEN) -> Path:
         quality=quality_of(results.records, results.trials),
         most_drawn=MOST_DRAWN,
     )
+    if not (summary := results.path / "summary.csv").exists():
+        write_summary(results.records, summary)
     path = results.path / "report.html"
     write_atomically(path, page.encode())
     return path

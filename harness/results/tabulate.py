@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pandas as pd
 import pyarrow.parquet as pq
 
 from harness.results.files import write_atomically
@@ -23,5 +24,9 @@ def write_tables(lines: Lines, records_path: Path, parquet_path: Path, summary_p
     part = parquet_path.with_suffix(".parquet.part")
     pq.write_table(table, part, compression="zstd")
     part.replace(parquet_path)
-    summary = summarise(table_frame(table))
-    write_atomically(summary_path, summary.to_csv(index=False, float_format="%.6g").encode())
+    write_summary(table_frame(table), summary_path)
+
+
+def write_summary(records: pd.DataFrame, path: Path) -> None:
+    """Writes summary.csv in one step."""
+    write_atomically(path, summarise(records).to_csv(index=False, float_format="%.6g").encode())

@@ -297,6 +297,8 @@ def test_a_published_copy_is_small_and_can_be_loaded_and_compared(tmp_path: Path
     assert all((tmp_path / "out" / name).is_file() for name in re.findall(r"\((plots/\S+)\)", readme.read_text()))
     assert len(load(tmp_path / "out").records) == len(folder.read().records)
     assert sum(path.stat().st_size for path in (tmp_path / "out").rglob("*") if path.is_file()) < 700_000
+    write_report(tmp_path / "out")
+    assert (tmp_path / "out" / "summary.csv").read_bytes() == (folder.path / "summary.csv").read_bytes()
     other = folder_of(tmp_path / "b", seed=2)
     assert CliRunner().invoke(compare_command, [str(tmp_path / "out"), str(other.path)]).exit_code == 0
 
