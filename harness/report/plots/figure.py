@@ -66,7 +66,7 @@ def save(plot: Plot, folder: Path, style: Style) -> Drawn:
 
 
 def rounded(svg: str) -> str:
-    """The SVG with coordinates to a hundredth of a point, a quarter smaller; its texts, tick labels among them, stay."""
+    """The SVG with coordinates to a hundredth of a point, a quarter smaller; its texts stay as they are."""
     return _COORDINATES.sub(lambda part: _NUMBER.sub(lambda number: f"{float(number[0]):.2f}", part[0]), svg)
 
 
