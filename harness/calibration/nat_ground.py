@@ -10,7 +10,7 @@ from harness.lab.node import LabNode
 from harness.model.nat import NatBehaviour
 from harness.model.topology import Topology
 from harness.nat.events import RunningRouter
-from harness.nat.field import INSIDE_PORTS, Field
+from harness.nat.field import Field
 from harness.nat.ports import RouterPorts
 from harness.nat.wire import Vantage, Wire
 
@@ -20,6 +20,8 @@ _PUBLIC = ("45.45.0.1", "45.45.0.2", "45.45.0.3")
 GATEWAY = "10.45.0.1"
 _INSIDE = ("10.45.0.2", "10.45.0.3")
 PORTS = RouterPorts("r-eth0", WAN_ADDRESSES, ("r-eth1",), (_LAN,))
+# Hundreds of cases use more than a hundred each.
+_INSIDE_PORTS = range(2000, 32768)
 _INTERNET6, _LAN6 = "2a0e:45:0:1::", "2a0e:45:0:2::"
 _SYSCTLS6 = {
     "net.ipv6.conf.all.accept_dad": "0",
@@ -59,7 +61,7 @@ class Ground:
         """
         self.lab = Lab(TOPOLOGY, seed=0, link_choice="auto", workdir=workdir)
         self.lab.start()
-        self._inside_ports = itertools.cycle(INSIDE_PORTS)
+        self._inside_ports = itertools.cycle(_INSIDE_PORTS)
         self.inside = tuple(
             Vantage(self._node(name).pid, address) for name, address in zip(("h1", "h2"), _INSIDE, strict=True)
         )
@@ -68,8 +70,16 @@ class Ground:
         self._node("pub").add_route(_LAN, WAN_ADDRESSES[0])
         self._add_ipv6()
         for node in self.lab.nodes.values():
-            # Linux limits ICMP errors to one a second and peer; a test counts on each.
-            node.write_sysctls({"net.ipv4.icmp_ratelimit": "0", "net.ipv6.icmp.ratelimit": "0"})
+            # Linux limits ICMP errors to one a second and peer; a test counts on each. And ports must be free of old
+            # connections when their turn comes again.
+            node.write_sysctls(
+                {
+                    "net.ipv4.icmp_ratelimit": "0",
+                    "net.ipv6.icmp.ratelimit": "0",
+                    "net.ipv4.tcp_max_tw_buckets": "0",
+                    "net.ipv4.tcp_fin_timeout": "1",
+                }
+            )
 
     def stop(self) -> None:
         """Take the lab down."""

@@ -15,6 +15,8 @@ from harness.probes.measurement import Measurement, Target
 from harness.probes.verdict import IP_ICMP_HEADER_BYTES, first_direct_s, front_of, path_of_burst
 
 _REPLY = re.compile(r"^\[(\d+\.\d+)\] \d+ bytes from .*icmp_seq=(\d+)", re.MULTILINE)
+_TRIP = re.compile(r" time=([\d.]+) ms$", re.MULTILINE)
+_UNDER_WAY = 20
 _SUMMARY = re.compile(r"(\d+) packets transmitted, (\d+) received")
 _CHECK_EVERY_S = 0.02
 _PUNCHES = ("mesh", "direct")
@@ -102,7 +104,7 @@ class _Watch:
 
         Where it has not, the pair goes on pinging until it has or the time is over. All other pairs are silent by now.
         """
-        verdict = judge_burst(self._target, self._probe)
+        verdict = self._burst()
         while verdict != "direct" and self._target.mode in _PUNCHES and self._direct_at is not None:
             self._direct_at, self._judged_at = None, time.time()
             self._pinger = _pinger(self._target, self._probe)
@@ -111,8 +113,14 @@ class _Watch:
                     time.sleep(_CHECK_EVERY_S)
             finally:
                 self._pinger.stop()
-            verdict = judge_burst(self._target, self._probe)
+            verdict = self._burst()
         return verdict
+
+    def _burst(self) -> Verdict:
+        """Judge a burst once the last ping has come home: on a long path several are under way, on the old one yet."""
+        trips_ms = [float(found) for found in _TRIP.findall(self._pinger.text)]
+        time.sleep(max(trips_ms[-_UNDER_WAY:], default=0.0) / 1000)
+        return judge_burst(self._target, self._probe)
 
 
 def judge_burst(target: Target, probe: PathProbe) -> Verdict:
