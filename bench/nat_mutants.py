@@ -33,17 +33,17 @@ from harness.sandbox.unshare import sandbox_argv
 # So many cases of each kind see a ruleset without the rule before it counts as a survivor.
 TRIES = {"behaviour": 12, "families": 6, "limits": 20, "port-mapping": 1, "lifetimes": 6}
 # Why the rest cannot be seen, by a part of the kind.
-_TABLES = "lets a busy flow pass without looking anything up: costs time alone"
+_FAST_PATH = "lets a busy flow pass without looking anything up: costs time alone"
 _FLOW = "the mapping is one flow's, which connection tracking keeps by itself"
 EXPECTED: dict[str, str] = {
     "forward: ct state untracked accept": "for the underlay's baseline, which calibration does not open",
-    "allocate: ct state != new accept": _TABLES,
+    "allocate: ct state != new accept": _FAST_PATH,
     "allocate: meta mark set 0": "tidies up behind a rule that is seen",
     "pairs: meta mark set 0": "tidies up behind a rule that is seen",
     "same_session: meta mark set 0": "tidies up behind a rule that is seen",
-    "@fresh_tcp": _TABLES,
-    "@fresh_udp": _TABLES,
-    "meta length > 200": _TABLES,
+    "@fresh_tcp": _FAST_PATH,
+    "@fresh_udp": _FAST_PATH,
+    "meta length > 200": _FAST_PATH,
     "reject with tcp reset": "an ICMP error refuses a caller as well",
     'input: iifname "r-eth0" ct state new reject': "the router's own stack refuses as well",
     "proto-src . ct original ip daddr . ct original proto-dst timeout T : ct reply ip daddr": _FLOW,

@@ -10,6 +10,7 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP, fragment
 from scapy.packet import Packet, Raw
 
 from harness.errors import LabError
+from harness.nat.discovery import UNUSED_PORT
 from harness.nat.field import Field
 from harness.nat.responder import RECVERR
 from harness.nat.simulated import Endpoint
@@ -19,7 +20,6 @@ _MSG_ERRQUEUE = 0x2000  # linux/socket.h
 _FROM_ICMP = 2  # linux/errqueue.h: SO_EE_ORIGIN_ICMP
 _EXTENDED_ERROR = struct.Struct("=IBBBBII")
 _TIME_EXCEEDED = 11
-_NOBODYS = 9  # discard
 
 
 def hop_error_test(field: Field) -> bool:
@@ -79,11 +79,11 @@ def leak_test(field: Field) -> bool:
         seen.append((source.address, *struct.unpack_from("!HH", data, (data[0] & 0x0F) * 4)))
 
     field.wire.listen(watch, note)
-    _emit(field.inside[0], IP(src=inside, dst=field.primary.address) / TCP(sport=port, dport=_NOBODYS, flags=0))
+    _emit(field.inside[0], IP(src=inside, dst=field.primary.address) / TCP(sport=port, dport=UNUSED_PORT, flags=0))
     field.fence(bound)
     field.close(bound)
     field.wire.forget(watch)
-    return (inside, port, _NOBODYS) in seen
+    return (inside, port, UNUSED_PORT) in seen
 
 
 def fragments_test(field: Field) -> bool:
