@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from harness.deploy import RunningOverlay
-from harness.lab import counters
 from harness.lab.network import Lab
+from harness.link.accounting import Accounting
 from harness.messages import Turn
-from harness.model.family import Address
 from harness.model.probes import LatencyProbe, Probes, ThroughputProbe
 from harness.model.trial import Trial
 from harness.probes.cost import moved_bytes, summarise_cost, usage_by_node
@@ -104,35 +103,28 @@ class Battery:
     def _throughput_and_cost(
         self, pairs: dict[Pair, Target], probe: ThroughputProbe
     ) -> tuple[dict[Pair, Throughput], list[Measurement]]:
-        used, carried = usage_by_node(self.overlay.daemons.values()), counters.read_carried()
+        used, account = usage_by_node(self.overlay.daemons.values()), self._account()
         found = {pair: measure_throughput(target, probe) for pair, target in pairs.items()}
-        used_then, carried_then = usage_by_node(self.overlay.daemons.values()), counters.read_carried()
+        used_then, account_then = usage_by_node(self.overlay.daemons.values()), self._account()
         moved = moved_bytes(found.values(), probe)
         cost = [*summarise_cost(used, used_then, moved)]
-        return found, [*cost, *summarise_overhead(carried, carried_then, moved, **self._exits())]
+        return found, [*cost, *summarise_overhead(account_then.since(account).counts, moved, **self._exits())]
 
-    def _exits(self) -> dict[str, frozenset[tuple[str, Address]]]:
-        """Where the members' sites and the server face the outermost segment: what they send there is counted.
+    def _account(self) -> Accounting:
+        return Accounting(backend="none") if self.lab.links is None else self.lab.links.accounting()
 
-        Left out where an interface sends bundles of segments: each would be counted as one packet with one header.
-        """
+    def _exits(self) -> dict[str, frozenset[str]]:
+        """The links by which the members' sites and the server reach the outermost segment: what they send is counted
+        there."""
         topology = self.trial.topology
         if topology.mininet is not None:
             return {"members": frozenset(), "server": frozenset()}
-        offloads = self.lab.read_offloads()
 
-        def places(hosts: Collection[str]) -> frozenset[tuple[str, Address]]:
+        def exits(hosts: Collection[str]) -> frozenset[str]:
             nodes = {[host, *topology.routers_of(host)][-1] for host in hosts}
-            for node in nodes:
-                outermost = next(iter(offloads[node].values()))  # interfaces are in the order of the plugs
-                if any(outermost[name] for name in ("tso", "gso")):
-                    return frozenset()
-            segments = {topology.plugs()[node][0].on for node in nodes}
-            # Without NAT, as the underlay is measured, a host's own address stands on the outermost segment.
-            plugs = [topology.plugs()[node][0] for node in nodes | set(hosts)]
-            return frozenset((on, address) for on in segments for plug in plugs for address in plug.addresses)
+            return frozenset(f"{node}-{topology.plugs()[node][0].on}" for node in nodes)
 
         return {
-            "members": places(topology.members),
-            "server": places([topology.server] if topology.server is not None else []),
+            "members": exits(topology.members),
+            "server": exits([topology.server] if topology.server is not None else []),
         }

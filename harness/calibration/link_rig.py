@@ -17,7 +17,7 @@ from typing import Final, Self
 from harness.errors import CommandFailed
 from harness.link.backend import Cable, LinkBackend, RunningLinks
 from harness.link.hoststack import ALLOWED_CONGESTION_CONTROL, node_sysctls, path_of, pick_congestion_control
-from harness.link.offload import carries_bundles, outer_offloads, set_offloads
+from harness.link.offload import prepare_outer_end
 from harness.model.link import LinkProfile
 from harness.sandbox.namespace import inside_network_of
 from harness.sandbox.pairs import pair_number
@@ -38,7 +38,6 @@ class Rig:
         self._holders = [_hold_namespace() for _ in "ab"]
         self.a, self.b = (holder.pid for holder in self._holders)
         self.links: RunningLinks | None = None
-        bundles = carries_bundles(backend.name, profile)
         try:
             # Without impairment nothing stands between the two: that is what an ideal link costs.
             if profile.impaired:
@@ -56,10 +55,9 @@ class Rig:
                 self._configure(pid, own, other)
                 if profile.impaired:
                     with inside_network_of(pid):
-                        for name, on in outer_offloads(backend.name, profile).items():
-                            set_offloads("eth0", (name,), on=on)
+                        prepare_outer_end(backend.name, "eth0")
             if profile.impaired:
-                cable = Cable("a-b", profile, "near", "far", bundles=bundles)
+                cable = Cable("a-b", profile, "near", "far")
                 self.links = backend.start([cable], netns_pid=os.getpid(), seed=seed, workdir=workdir)
         except BaseException:
             self.close()

@@ -31,14 +31,6 @@ class Flow:
 Counts = Mapping[Flow, int]
 
 
-@dataclass(frozen=True)
-class Carried:
-    """What a flow has carried: IP bytes and packets. Where offloads are on, a bundle of segments is one packet."""
-
-    octets: int
-    packets: int
-
-
 def install(ports: Mapping[str, Sequence[str]]) -> None:
     """Start counting.
 
@@ -67,26 +59,15 @@ def read() -> dict[Flow, int]:
     return parse(_nft(["-j", "list", "table", "netdev", TABLE], ""))
 
 
-def read_carried() -> dict[Flow, Carried]:
-    """Bytes and packets of every flow so far."""
-    return parse_carried(_nft(["-j", "list", "table", "netdev", TABLE], ""))
-
-
 def parse(text: str) -> dict[Flow, int]:
     """nft's JSON listing to bytes by flow."""
-    return {flow: carried.octets for flow, carried in parse_carried(text).items()}
-
-
-def parse_carried(text: str) -> dict[Flow, Carried]:
-    """nft's JSON listing to bytes and packets by flow."""
-    counts: dict[Flow, Carried] = {}
+    counts: dict[Flow, int] = {}
     for item in json.loads(text)["nftables"]:
         for element in item.get("set", {}).get("elem", ()):
             src, dst = element["elem"]["val"]["concat"]
             segment = item["set"]["name"].rpartition(".")[0]
             flow = Flow(segment, ip_address(src), ip_address(dst))
-            counter = element["elem"]["counter"]
-            counts[flow] = Carried(counter["bytes"], counter["packets"])
+            counts[flow] = element["elem"]["counter"]["bytes"]
     return counts
 
 

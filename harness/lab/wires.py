@@ -17,7 +17,7 @@ from harness.errors import EnvironmentError_, LabError
 from harness.lab.node import LabNode, QuietNode
 from harness.link.backend import Cable, LinkBackend, RunningLinks
 from harness.link.choose import choose_backend
-from harness.link.offload import carries_bundles, outer_offloads, set_offloads
+from harness.link.offload import prepare_outer_end
 from harness.model.link import LinkProfile
 from harness.sandbox.namespace import inside_network_of, netlink_inside
 from harness.sandbox.pairs import pair_number
@@ -139,8 +139,7 @@ class LinkSpace:
         refusals = self.backend.refusals(profile)
         if refusals:
             raise EnvironmentError_(f"link {name} ({profile.label}): {'; '.join(refusals)}", "another `links:` backend")
-        bundles = carries_bundles(self.backend.name, profile)
-        self.cables.append(Cable(name=name, profile=profile, near=near, far=far, bundles=bundles))
+        self.cables.append(Cable(name=name, profile=profile, near=near, far=far))
 
     def start(self, *, seed: int, workdir: Path) -> RunningLinks:
         """Start the backend on all cables noted so far."""
@@ -159,10 +158,9 @@ class EmulatedLink(LabLink):
     def __init__(self, node1: Any, node2: Any, space: LinkSpace, profile: LinkProfile, **params: Any) -> None:
         self._space, self._profile = space, profile
         super().__init__(node1, node2, **params)
-        off = tuple(outer_offloads(space.backend.name, profile))
         for interface in (self.intf1, self.intf2):
             with inside_network_of(interface.node.pid):
-                set_offloads(interface.name, off, on=False)
+                prepare_outer_end(space.backend.name, interface.name)
 
     def makeIntfPair(  # type: ignore[override]  # noqa: N802, PLR0917  # an instance knows its space, a class does not
         self,

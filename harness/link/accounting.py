@@ -27,7 +27,8 @@ def bucket_upper_us(index: int) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class DirectionCounts:
-    """Frames of one direction of one link, counted by the backend; all counts are frames.
+    """Frames of one direction of one link, counted by the backend; all counts are frames, but for
+    `sent_bytes`: those of the frames that were sent, Ethernet headers included.
 
     `lateness` is a histogram of (actual - scheduled) send time with `BUCKETS` buckets, empty where a backend cannot
     tell.
@@ -35,6 +36,7 @@ class DirectionCounts:
 
     received: int = 0
     sent: int = 0
+    sent_bytes: int = 0
     lost: int = 0
     queue_drops: int = 0
     oversize_drops: int = 0

@@ -21,16 +21,13 @@ class Cable:
     """One impaired link of a lab.
 
     `name` is unique in the lab and goes into the seeds of the link's random streams: the same name and seed repeat
-    the same losses. `bundles` says that the lab left segmentation offload on at both outer ends (see
-    `harness.link.offload.carries_bundles`); such a link carries 64 KB bundles whole and cannot change to a profile
-    that treats single packets.
+    the same losses. The lab has called `harness.link.offload.prepare_outer_end` for both outer ends.
     """
 
     name: str
     profile: LinkProfile
     near: str
     far: str
-    bundles: bool = False
 
 
 class RunningLinks(Protocol):

@@ -128,7 +128,10 @@ class NetemLinks:
                 root, queue = seen.get("1:", {}), seen.get("2:", {})
                 drops, queue_drops = int(root.get("drops", 0)), int(queue.get("drops", 0))
                 counts[name][way] = DirectionCounts(
-                    sent=int(root.get("packets", 0)), lost=max(drops - queue_drops, 0), queue_drops=queue_drops
+                    sent=int(root.get("packets", 0)),
+                    sent_bytes=int(root.get("bytes", 0)),
+                    lost=max(drops - queue_drops, 0),
+                    queue_drops=queue_drops,
                 )
         delay_ms = {
             name: {"up": profile.up.delay_ms, "down": profile.down.delay_ms} for name, profile in self._profiles.items()

@@ -29,6 +29,7 @@ from harness.link.offload import WHOLE_FRAMES, set_offloads
 from harness.link.settings import LossKind, QueueKind, Settings
 from harness.link.spec import ETHERNET_HEADER_BYTES, Way
 from harness.link.stamps import STAMP_SPACE, ask_for_stamps, stamp_ns
+from harness.link.tags import TAG_SPACE, ask_for_tags, with_tag
 
 _PR_SET_PDEATHSIG: Final = 1
 _ETH_P_ALL: Final = 3
@@ -50,14 +51,14 @@ class Carrier:
         self.sender = sender
         self.way = Way(Settings(), (0, 0, 0, 0, 0))
         self.lateness = [0] * BUCKETS
-        self.ingress_drops = self.send_errors = 0
+        self.ingress_drops = self.send_errors = self.sent_bytes = 0
         self.latest_arrival = 0
 
     def receive(self) -> None:
         """Take in what waits at the socket, at most a batch."""
         for _ in range(_BATCH):
             try:
-                data, ancillary, _, _ = self.receiver.recvmsg(2048, STAMP_SPACE)
+                data, ancillary, _, _ = self.receiver.recvmsg(2048, STAMP_SPACE + TAG_SPACE)
             except (BlockingIOError, InterruptedError):
                 return
             now = time.monotonic_ns()
@@ -65,6 +66,7 @@ class Carrier:
             # Stamps are of the wall clock; its distance is taken anew each time because it may be stepped.
             arrival = now if stamp is None else min(now, stamp - (time.time_ns() - now))
             self.latest_arrival = max(self.latest_arrival, arrival)
+            data = with_tag(data, ancillary)
             self.way.arrive(self.latest_arrival, len(data), data)
 
     def send(self, now: int) -> None:
@@ -77,7 +79,7 @@ class Carrier:
             late_us = max((time.monotonic_ns() - frame.deliver) / 1000, 1.0)
             self.lateness[min(max(ceil(SUB_BUCKETS * log2(late_us)) - 1, 0), BUCKETS - 1)] += 1
             try:
-                self.sender.send(data)
+                self.sent_bytes += self.sender.send(data)
             except OSError:
                 self.send_errors += 1
 
@@ -86,7 +88,7 @@ class Carrier:
         stats = self.receiver.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8)
         self.ingress_drops += struct.unpack("II", stats)[1]
         counts = {f.name: getattr(self.way.counts, f.name) for f in fields(self.way.counts)}
-        counts |= {"ingress_drops": self.ingress_drops, "send_errors": self.send_errors}
+        counts |= {"ingress_drops": self.ingress_drops, "send_errors": self.send_errors, "sent_bytes": self.sent_bytes}
         counts["sent"] -= self.send_errors
         buckets = (f"{index}={count}" for index, count in enumerate(self.lateness) if count)
         return " ".join([*(f"{key}={value}" for key, value in counts.items()), *buckets])
@@ -147,10 +149,7 @@ class Helper:
         self._tables[int(number)] = read_table(Path(path))
 
     def _do_link(self, rest: str) -> None:
-        near, far, bundles = rest.split()
-        if int(bundles):
-            raise ValueError("the Python helper carries no bundles of segments")
-        ports = [_open_port(name) for name in (near, far)]
+        ports = [_open_port(name) for name in rest.split()]
         self._links.append({"up": Carrier(ports[0], ports[1]), "down": Carrier(ports[1], ports[0])})
 
     def _do_seeds(self, rest: str) -> None:
@@ -196,6 +195,7 @@ def _open_port(name: str) -> socket.socket:
         port.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
     port.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
     ask_for_stamps(port)
+    ask_for_tags(port)
     port.bind((name, _ETH_P_ALL))
     request = struct.pack("iHH8s", socket.if_nametoindex(name), _PACKET_MR_PROMISC, 0, b"")
     port.setsockopt(_SOL_PACKET, _PACKET_ADD_MEMBERSHIP, request)

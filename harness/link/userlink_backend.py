@@ -76,9 +76,7 @@ class UserlinkLinks:
         self._tables: dict[tuple[int, ...], int] = {}
         self.applied: Mapping[str, Mapping[str, Any]] = {}
         for index, cable in enumerate(cables):
-            if cable.bundles and not cable.profile.plain:
-                raise LabError(f"link {cable.name}: bundles of segments allow a fixed delay and rate only")
-            process.ask(f"link {cable.near} {cable.far} {int(cable.bundles)}")
+            process.ask(f"link {cable.near} {cable.far}")
             for way in WAYS:
                 seeds = " ".join(map(str, stream_seeds(seed, cable.name, way)))
                 process.ask(f"seeds {index} {way} {seeds}")
@@ -94,8 +92,6 @@ class UserlinkLinks:
         """See `RunningLinks.change`."""
         if cable not in self._cables:
             raise ValueError(f"no link {cable!r}; there are {', '.join(self._cables)}")
-        if self._cables[cable].bundles and not profile.plain:
-            raise ValueError(f"link {cable} carries bundles of segments and can have a fixed delay and rate only")
         self._set(cable, profile)
 
     def accounting(self) -> Accounting:
@@ -132,7 +128,7 @@ class UserlinkLinks:
             self._process.ask(f"set {self._index[cable]} {way} {wanted.words(numbers)}")
         self._profiles[cable] = profile
         said: dict[str, Any] = {way: getattr(profile, way).model_dump(exclude_defaults=True) for way in WAYS}
-        self.applied = {**self.applied, cable: {**said, "bundles": self._cables[cable].bundles}}
+        self.applied = {**self.applied, cable: said}
 
     def _table(self, values: tuple[int, ...]) -> int:
         if values not in self._tables:

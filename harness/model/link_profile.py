@@ -208,13 +208,6 @@ class Direction(_Model):
         return self != Direction()
 
     @property
-    def plain(self) -> bool:
-        """Whether there is nothing but a fixed delay and a fixed rate."""
-        return self == Direction(
-            delay_ms=self.delay_ms, rate_mbit=self.rate_mbit, queue=self.queue if self.rate_mbit is not None else None
-        )
-
-    @property
     def files(self) -> tuple[tuple[str, str], ...]:
         """Trace files that the direction needs: (field, path) pairs."""
         named = (
@@ -275,11 +268,6 @@ class LinkProfile(_Model):
     def impaired(self) -> bool:
         """False for an ideal link: no backend belongs in its path."""
         return self.up.impaired or self.down.impaired
-
-    @property
-    def plain(self) -> bool:
-        """Whether both directions have nothing but a fixed delay and a fixed rate."""
-        return self.up.plain and self.down.plain
 
     @property
     def base_rtt_ms(self) -> float:

@@ -1,49 +1,48 @@
-"""What the underlay has to carry for each useful byte; counted by the lab on the segments, not by the overlay."""
+"""What the underlay has to carry for each useful byte; counted by the links, not by the overlay."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 
-from harness.lab.counters import Carried, Flow
-from harness.model.family import Address
+from harness.link.accounting import DirectionCounts
 from harness.probes.measurement import Measurement
 
-Traffic = Mapping[Flow, Carried]
-Places = Collection[tuple[str, Address]]
+_ETHERNET_HEADER_BYTES = 14
 
 
 def summarise_overhead(
-    before: Traffic, after: Traffic, moved: float, *, members: Places, server: Places
+    carried: Mapping[str, Mapping[str, DirectionCounts]],
+    moved: float,
+    *,
+    members: Collection[str],
+    server: Collection[str],
 ) -> Iterator[Measurement]:
     """What the members' sites and the server sent over the outermost segment per byte of goodput, all pairs together.
 
     Acknowledgements, keepalives and what is sent again are in it; what stays within a site is not.
 
     Args:
-        before: what each flow had carried when the load began.
-        after: the same when it ended.
-        moved: bytes of goodput in between, all directions.
-        members: segment and address at which the members' sites send; empty: not known, nothing is said.
+        carried: what each impaired link carried while the load ran, as in `Accounting.counts`.
+        moved: bytes of goodput in the same time, all directions.
+        members: the links by which the members' sites reach the outermost segment, *up* is towards it. With one of
+            them unknown to `carried`, because nothing is in its path, nothing is said.
         server: the same of the server.
     """
     if moved <= 0:
         return
 
-    def sent_by(places: Places) -> Carried:
-        octets = packets = 0
-        for flow, carried in after.items():
-            if (flow.segment, flow.src) in places:
-                earlier = before.get(flow, Carried(0, 0))
-                octets += carried.octets - earlier.octets
-                packets += carried.packets - earlier.packets
-        return Carried(octets, packets)
+    def sent_over(links: Collection[str]) -> tuple[int, int] | None:
+        if not links or not all(link in carried for link in links):
+            return None
+        ways = [carried[link]["up"] for link in links]
+        packets = sum(way.sent for way in ways)
+        return sum(way.sent_bytes for way in ways) - _ETHERNET_HEADER_BYTES * packets, packets
 
     def figure(metric: str, unit: str, value: float) -> Measurement:
         return Measurement(probe="cost", metric=metric, unit=unit, value=value)
 
-    if members:
-        sent = sent_by(members)
-        yield figure("underlay_bytes_per_byte", "B/B", sent.octets / moved)
-        yield figure("underlay_packets_per_mb", "1/MB", sent.packets / (moved / 1e6))
-    if server:
-        yield figure("server_bytes_per_byte", "B/B", sent_by(server).octets / moved)
+    if (sent := sent_over(members)) is not None:
+        yield figure("underlay_bytes_per_byte", "B/B", sent[0] / moved)
+        yield figure("underlay_packets_per_mb", "1/MB", sent[1] / (moved / 1e6))
+    if (sent := sent_over(server)) is not None:
+        yield figure("server_bytes_per_byte", "B/B", sent[0] / moved)

@@ -19,7 +19,6 @@ from harness.link.accounting import BUCKETS, Accounting, DirectionCounts, bucket
 from harness.link.check import rtt_bounds_ms
 from harness.link.hoststack import differences, node_sysctls, pick_congestion_control
 from harness.link.netem_plan import netem_plan, netem_refusals, read_back_problems
-from harness.link.offload import carries_bundles, outer_offloads
 from harness.link.quantiles import QUANTILE_COUNT, netem_table, quantiles
 from harness.model.link import PRESETS, parse_link
 
@@ -129,20 +128,6 @@ def test_a_window_is_the_difference_of_two_accounts() -> None:
     assert (seen.received, seen.sent, sum(seen.lateness)) == (20, 19, 19)
     assert after.since(before).violation() is None, "what was late before the window does not count in it"
     assert after.since(Accounting(backend="userlink")).counts == after.counts
-
-
-def test_bundles_only_where_nothing_treats_single_packets() -> None:
-    assert carries_bundles("userlink", parse_link({"delay_ms": 10}))
-    assert carries_bundles("userlink", parse_link({"rate_mbit": 4000, "queue_ms": 10}))
-    for spec in (
-        {"delay_ms": 10, "loss_percent": 1},
-        {"rate_mbit": 100, "queue_ms": 10},
-        {"jitter_ms": 1, "delay_ms": 5},
-    ):
-        assert not carries_bundles("userlink", parse_link(spec))
-        assert outer_offloads("userlink", parse_link(spec)) == {"tso": False, "gso": False, "gro": False, "tx": False}
-    assert not carries_bundles("netem", parse_link({"delay_ms": 10}))
-    assert not carries_bundles("userlink-python", parse_link({"delay_ms": 10}))
 
 
 @pytest.mark.parametrize("shape", ["uniform", "normal", "pareto"])

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from harness.model.link import PRESETS, LinkProfile, LinkSpecError, parse_link
+from harness.model.link import PRESETS, LinkSpecError, parse_link
 
 
 def test_every_preset_names_itself_and_its_source() -> None:
@@ -95,11 +95,3 @@ def test_labels_are_short_stable_and_tell_links_apart() -> None:
         )
     }
     assert labels == {"10ms", "10ms-loss1%", "up:10ms,down:ideal", "10ms-5mbit", "ideal"}
-
-
-def test_only_fixed_delay_and_rate_are_plain() -> None:
-    assert parse_link({"delay_ms": 1, "rate_mbit": 5, "queue_ms": 5}).plain
-    assert LinkProfile().plain
-    assert not LinkProfile().impaired
-    for more in ({"loss_percent": 1}, {"jitter_ms": 1}, {"mtu_bytes": 1400}, {"duplicate_percent": 1}):
-        assert not parse_link({"delay_ms": 9, **more}).plain

@@ -18,8 +18,8 @@ static struct frame *pop(struct way *way)
     way->waiting = frame->next;
     if (!way->waiting)
         way->waiting_end = &way->waiting;
-    way->waiting_bytes -= frame->wire;
-    way->waiting_packets -= frame->packets;
+    way->waiting_bytes -= frame->length;
+    way->waiting_packets--;
     return frame;
 }
 
@@ -78,7 +78,7 @@ void codel_serve(struct way *way, int64_t now)
         int64_t turn = codel_next(way);
         struct frame *frame = dequeue(way, turn);
         if (frame)
-            way_depart(way, frame, transmit(way, turn, frame->wire));
+            way_depart(way, frame, transmit(way, turn, frame->length));
     }
 }
 
@@ -92,7 +92,7 @@ void codel_enter(struct way *way, struct frame *frame)
     frame->next = NULL;
     *way->waiting_end = frame;
     way->waiting_end = &frame->next;
-    way->waiting_bytes += frame->wire;
-    way->waiting_packets += frame->packets;
+    way->waiting_bytes += frame->length;
+    way->waiting_packets++;
     codel_serve(way, frame->arrival);
 }

@@ -11,11 +11,11 @@
 #include "clock.h"
 #include "settings.h"
 
-/* table N PATH | link NEAR FAR BUNDLES | seeds LINK WAY five numbers | set LINK WAY key=value... | go | account LINK
+/* table N PATH | link NEAR FAR | seeds LINK WAY five numbers | set LINK WAY key=value... | go | account LINK
  * | usage. Answers begin with `ok` or `error`. Links count from 0 in the order of their `link` commands; WAY is up or
  * down. */
 
-static struct carrier *find(struct daemon *daemon, char *words, char **rest, struct port **in)
+static struct carrier *find(struct daemon *daemon, char *words, char **rest)
 {
     char *way;
     unsigned long index = strtoul(words, &way, 10);
@@ -26,8 +26,6 @@ static struct carrier *find(struct daemon *daemon, char *words, char **rest, str
     if (!up && strncmp(way, "down ", 5))
         return NULL;
     *rest = strchr(way, ' ') + 1;
-    if (in)
-        *in = up ? &link->near : &link->far;
     return up ? &link->up : &link->down;
 }
 
@@ -35,17 +33,12 @@ static const char *change(struct daemon *daemon, char *words)
 {
     char *rest;
     struct settings set;
-    struct port *in;
-    struct carrier *carrier = find(daemon, words, &rest, &in);
+    struct carrier *carrier = find(daemon, words, &rest);
     if (!carrier)
         return "no such link";
     const char *error = settings_parse(rest, &set);
     if (error)
         return error;
-    bool single_frames = set.loss_kind || set.duplicate || set.corrupt || set.reorder || set.jitter_table ||
-                         set.rate_table;
-    if (in->bundles && single_frames)
-        return "this link carries bundles of segments: fixed delay and rate only";
     way_change(&carrier->way, &set, now_ns());
     agenda_update(carrier);
     return NULL;
@@ -54,13 +47,13 @@ static const char *change(struct daemon *daemon, char *words)
 static size_t describe(char *text, size_t room, struct carrier *carrier, struct port *in)
 {
     struct counts *c = &carrier->way.counts;
-    c->ingress_drops += port_ingress_drops(in);
+    c->ingress_drops = port_ingress_drops(in);
     c->send_errors = carrier->out->send_errors;
     size_t used = (size_t)snprintf(text, room,
-                                   " | received=%" PRIu64 " sent=%" PRIu64 " lost=%" PRIu64 " queue_drops=%" PRIu64
+                                   " | received=%" PRIu64 " sent=%" PRIu64 " sent_bytes=%" PRIu64 " lost=%" PRIu64 " queue_drops=%" PRIu64
                                    " oversize_drops=%" PRIu64 " duplicated=%" PRIu64 " corrupted=%" PRIu64
                                    " reordered=%" PRIu64 " ingress_drops=%" PRIu64 " send_errors=%" PRIu64,
-                                   c->received, c->sent, c->lost, c->queue_drops, c->oversize_drops, c->duplicated,
+                                   c->received, c->sent, c->sent_bytes, c->lost, c->queue_drops, c->oversize_drops, c->duplicated,
                                    c->corrupted, c->reordered, c->ingress_drops, c->send_errors);
     for (int i = 0; i < BUCKETS && used < room; i++)
         if (carrier->lateness[i])
@@ -99,12 +92,11 @@ static void usage(const struct daemon *daemon, char *answer, size_t room)
 static const char *add_link(struct daemon *daemon, const char *words)
 {
     char near[16], far[16];
-    int bundles;
     if (daemon->carrying)
         return "links are added before `go`";
-    if (sscanf(words, "%15s %15s %d", near, far, &bundles) != 3)
-        return "link: NEAR FAR BUNDLES";
-    return daemon_add_link(daemon, near, far, bundles != 0);
+    if (sscanf(words, "%15s %15s", near, far) != 2)
+        return "link: NEAR FAR";
+    return daemon_add_link(daemon, near, far);
 }
 
 static const char *obey(struct daemon *daemon, char *command)
@@ -116,7 +108,7 @@ static const char *obey(struct daemon *daemon, char *command)
     if (!strncmp(command, "link ", 5))
         return add_link(daemon, command + 5);
     if (!strncmp(command, "seeds ", 6))
-        return (carrier = find(daemon, command + 6, &rest, NULL)) ? settings_seeds(rest, &carrier->way)
+        return (carrier = find(daemon, command + 6, &rest)) ? settings_seeds(rest, &carrier->way)
                                                                   : "no such link";
     if (!strncmp(command, "set ", 4))
         return change(daemon, command + 4);

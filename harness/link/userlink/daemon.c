@@ -25,7 +25,7 @@
 
 static char problem[256];
 
-const char *daemon_add_link(struct daemon *daemon, const char *near, const char *far, bool bundles)
+const char *daemon_add_link(struct daemon *daemon, const char *near, const char *far)
 {
     struct link *link = calloc(1, sizeof *link);
     struct link **links = realloc(daemon->links, (daemon->link_count + 1) * sizeof *links);
@@ -33,8 +33,8 @@ const char *daemon_add_link(struct daemon *daemon, const char *near, const char 
         daemon->links = links;
     if (!link || !links)
         return "out of memory";
-    const char *failed = port_open(&link->near, near, bundles) < 0 ? near
-                         : port_open(&link->far, far, bundles) < 0 ? far
+    const char *failed = port_open(&link->near, near) < 0 ? near
+                         : port_open(&link->far, far) < 0 ? far
                                                                    : NULL;
     if (failed) {
         snprintf(problem, sizeof problem, "interface %s: %s", failed, strerror(errno));
@@ -80,55 +80,55 @@ static struct carrier *carrier_of(struct way *way)
 
 static void receive(struct port *port)
 {
-    struct frame *frames[BATCH];
     struct carrier *carrier = carrier_of(port->towards);
     int64_t now = now_ns();
-    int count = port_receive(port, frames, now);
-    if (count < 0) {
+    struct frame *frame, *following;
+    if (port_receive(port, &frame, now) < 0) {
         fprintf(stderr, "userlink: %s: %s\n", port->name, strerror(errno));
         return;
     }
-    for (int i = 0; i < count; i++) {
+    if (!frame)
+        return;
+    for (; frame; frame = following) {
+        following = frame->next;
         /* The wall clock may be stepped between a stamp and its conversion: time goes on in any case. */
-        if (frames[i]->arrival > now)
-            frames[i]->arrival = now;
-        if (frames[i]->arrival < carrier->latest_arrival)
-            frames[i]->arrival = carrier->latest_arrival;
-        carrier->latest_arrival = frames[i]->arrival;
-        way_arrive(&carrier->way, frames[i]);
+        if (frame->arrival > now)
+            frame->arrival = now;
+        if (frame->arrival < carrier->latest_arrival)
+            frame->arrival = carrier->latest_arrival;
+        carrier->latest_arrival = frame->arrival;
+        way_arrive(&carrier->way, frame);
     }
-    if (count)
-        agenda_update(carrier);
+    agenda_update(carrier);
 }
 
-static void send_due(struct carrier *carrier)
+static void send_due(struct carrier *carrier, int64_t until)
 {
-    struct frame *frames[BATCH];
+    struct frame *frames[SEND_BATCH];
     struct way *way = &carrier->way;
     int count = 0;
     int64_t now = now_ns();
-    way_advance(way, now);
-    for (struct frame *head; count < BATCH && (head = line_head(&way->line)) && head->deliver <= now;) {
+    way_advance(way, until);
+    for (struct frame *head; count < SEND_BATCH && (head = line_head(&way->line)) && head->deliver <= until;) {
         frames[count++] = line_take(&way->line);
         histogram_add(carrier->lateness, now - head->deliver);
     }
     if (count)
-        way->counts.sent += (uint64_t)port_send(carrier->out, frames, count);
+        port_send(carrier->out, frames, count, &way->counts);
     for (int i = 0; i < count; i++)
         frame_free(frames[i]);
     agenda_update(carrier);
 }
 
-/* How long until the next thing is due; sends what is due already. */
-static int64_t work_off(void)
+/* How long until the next thing is due; sends what is due already. What comes due meanwhile is sent too, but not by a
+ * helper that works in rounds: on a fast link something always is, and alone, where the next round finds a bundle. */
+static int64_t work_off(bool rounds)
 {
-    for (;;) {
+    for (int64_t until = now_ns();; until = rounds ? until : now_ns()) {
         struct carrier *first = agenda_first();
-        if (!first || first->next == NEVER)
-            return NEVER;
-        if (first->next > now_ns())
-            return first->next;
-        send_due(first);
+        if (!first || first->next > until)
+            return first ? first->next : NEVER;
+        send_due(first, until);
     }
 }
 
@@ -218,7 +218,7 @@ int daemon_run(int control, int64_t spin_ns, bool realtime)
     histogram_start();
 
     for (int count = 0;;) {
-        int64_t due = work_off(), now = now_ns(), wake = due == NEVER ? NEVER : due - daemon.wake_ns - 2000;
+        int64_t due = work_off(daemon.rounds), now = now_ns(), wake = due == NEVER ? NEVER : due - daemon.wake_ns - 2000;
         bool close = spin_ns && due != NEVER && wake <= now, spin = close && may_spin(&daemon, now);
         bool round = daemon.rounds && (count > 0 || due < now + ROUND_NS);
         if (round) {

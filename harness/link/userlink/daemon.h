@@ -37,7 +37,7 @@ struct daemon {
 int daemon_run(int control, int64_t spin_ns, bool realtime);
 
 /* For control.c. Each returns an error text or NULL. */
-const char *daemon_add_link(struct daemon *daemon, const char *near, const char *far, bool bundles);
+const char *daemon_add_link(struct daemon *daemon, const char *near, const char *far);
 const char *daemon_go(struct daemon *daemon);
 
 #endif

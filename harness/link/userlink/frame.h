@@ -2,6 +2,7 @@
 #ifndef USERLINK_FRAME_H
 #define USERLINK_FRAME_H
 
+#include <linux/virtio_net.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -9,19 +10,19 @@ struct frame {
     struct frame *next;
     int64_t arrival;
     int64_t deliver;
-    uint64_t number;  /* of its direction, from 0 */
-    uint32_t length;  /* bytes in data */
-    uint32_t wire;    /* bytes that count for the rate: more than length where data is a bundle of segments */
-    uint32_t packets; /* segments in a bundle, else 1 */
-    uint32_t large;   /* which size class the frame goes back to */
+    uint64_t number; /* of its direction, from 0 */
+    uint64_t place;  /* of a bundle's segment: the one behind it has the next; 0 where it is none, or no longer (bundle.h) */
+    uint32_t length; /* bytes in data */
+    uint32_t headers; /* of a segment: bytes in front of its payload */
+    struct virtio_net_hdr offload; /* what the sending node left to its network card; of a segment: of its bundle */
     uint8_t data[];
 };
 
-#define SMALL_BYTES 1600
-#define LARGE_BYTES (65536 + 256)
+/* The longest frame, with room for the VLAN tags that may be in it. */
+#define FRAME_BYTES 1600
 
 /* NULL when the pool has reached its bound. */
-struct frame *frame_new(uint32_t large);
+struct frame *frame_new(void);
 struct frame *frame_copy(const struct frame *from);
 void frame_free(struct frame *frame);
 size_t frame_pool_bytes(void);

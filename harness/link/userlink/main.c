@@ -2,7 +2,8 @@
  *
  *   userlink serve FD PARENT SPIN_US   FD: a connected SOCK_SEQPACKET socket; dies when it closes, or with process
  *                                      PARENT (0: do not watch it)
- *   userlink replay                    the model alone, for tests (replay.c) */
+ *   userlink replay                    the model alone, for tests (replay.c)
+ *   userlink replay-bundles            cutting and joining alone, for tests (replay_bundles.c) */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,6 +42,8 @@ int main(int count, char **words)
         return serve(atoi(words[2]), atol(words[3]), atol(words[4]));
     if (count == 2 && !strcmp(words[1], "replay"))
         return replay();
-    fprintf(stderr, "usage: userlink serve FD PARENT SPIN_US | userlink replay\n");
+    if (count == 2 && !strcmp(words[1], "replay-bundles"))
+        return replay_bundles();
+    fprintf(stderr, "usage: userlink serve FD PARENT SPIN_US | userlink replay | userlink replay-bundles\n");
     return 2;
 }

@@ -2,46 +2,25 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <linux/ethtool.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
-#include <linux/sockios.h>
-#include <linux/virtio_net.h>
 #include <net/if.h>
+#include <stdbool.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
-#include <unistd.h>
 
+#include "bundle.h"
 #include "clock.h"
-
-#ifndef VIRTIO_NET_HDR_GSO_UDP_L4
-#define VIRTIO_NET_HDR_GSO_UDP_L4 5
-#endif
+#include "way.h"
 
 /* Room for the frames of a burst at full speed while we are busy; an unprivileged process gets less (rmem_max). */
 #define RECEIVE_BUFFER (32 << 20)
+#define RECEIVE_BATCH 64
+#define ADDRESSES (2 * ETH_ALEN)
+#define VLAN_TAG 4
 
-static int set_offload(int socket, const char *name, uint32_t command)
-{
-    struct ethtool_value off = {.cmd = command};
-    struct ifreq request = {.ifr_data = (char *)&off};
-    strncpy(request.ifr_name, name, sizeof request.ifr_name - 1);
-    return ioctl(socket, SIOCETHTOOL, &request);
-}
-
-/* veth hands frames over with half-made checksums and in bundles; a frame must be whole to be delayed or lost alone. */
-static int make_frames_whole(int socket, const char *name)
-{
-    static const uint32_t off[] = {ETHTOOL_STSO, ETHTOOL_SGSO, ETHTOOL_SGRO, ETHTOOL_STXCSUM};
-    for (size_t i = 0; i < sizeof off / sizeof *off; i++)
-        if (set_offload(socket, name, off[i]) < 0 && errno != EOPNOTSUPP)
-            return -1;
-    return 0;
-}
-
-int port_open(struct port *port, const char *name, bool bundles)
+int port_open(struct port *port, const char *name)
 {
     int one = 1, buffer = RECEIVE_BUFFER;
     struct sockaddr_ll address = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL)};
@@ -52,10 +31,9 @@ int port_open(struct port *port, const char *name, bool bundles)
     if (socket_ < 0)
         return -1;
     strncpy(port->name, name, sizeof port->name - 1);
-    port->bundles = bundles;
     port->socket = socket_;
     address.sll_ifindex = all.mr_ifindex = (int)if_nametoindex(name);
-    if (!address.sll_ifindex || (!bundles && make_frames_whole(socket_, name) < 0))
+    if (!address.sll_ifindex)
         return -1;
     if (setsockopt(socket_, SOL_SOCKET, SO_RCVBUFFORCE, &buffer, sizeof buffer) < 0)
         setsockopt(socket_, SOL_SOCKET, SO_RCVBUF, &buffer, sizeof buffer);
@@ -64,61 +42,88 @@ int port_open(struct port *port, const char *name, bool bundles)
         setsockopt(socket_, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof buffer);
     if (setsockopt(socket_, SOL_PACKET, PACKET_IGNORE_OUTGOING, &one, sizeof one) < 0 ||
         setsockopt(socket_, SOL_SOCKET, SO_TIMESTAMPNS, &one, sizeof one) < 0 ||
-        (bundles && setsockopt(socket_, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof one) < 0) ||
+        setsockopt(socket_, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof one) < 0 ||
+        setsockopt(socket_, SOL_PACKET, PACKET_AUXDATA, &one, sizeof one) < 0 ||
         bind(socket_, (struct sockaddr *)&address, sizeof address) < 0 ||
         setsockopt(socket_, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &all, sizeof all) < 0)
         return -1;
     return 0;
 }
 
-/* Bytes in front of a bundle's payload; the header's own hdr_len is only a hint. 0 where there is no bundle. */
-static uint32_t headers_of_bundle(const struct virtio_net_hdr *header, const uint8_t *packet, uint32_t length)
+/* What came beside a frame. */
+struct aside {
+    int64_t wall; /* the kernel's stamp; 0: none */
+    bool tagged;
+    uint8_t tag[VLAN_TAG];
+};
+
+static struct aside read_aside(struct msghdr *message)
 {
-    switch (header->gso_type & ~VIRTIO_NET_HDR_GSO_ECN) {
-    case VIRTIO_NET_HDR_GSO_TCPV4:
-    case VIRTIO_NET_HDR_GSO_TCPV6:
-        return header->csum_start + 12u < length ? header->csum_start + (packet[header->csum_start + 12] >> 4) * 4u : 0;
-    case VIRTIO_NET_HDR_GSO_UDP_L4:
-        return header->csum_start + 8u;
-    default:
-        return 0;
+    struct aside aside = {0};
+    for (struct cmsghdr *part = CMSG_FIRSTHDR(message); part; part = CMSG_NXTHDR(message, part)) {
+        if (part->cmsg_level == SOL_SOCKET && part->cmsg_type == SCM_TIMESTAMPNS) {
+            struct timespec t;
+            memcpy(&t, CMSG_DATA(part), sizeof t);
+            aside.wall = (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+        } else if (part->cmsg_level == SOL_PACKET && part->cmsg_type == PACKET_AUXDATA) {
+            struct tpacket_auxdata data;
+            memcpy(&data, CMSG_DATA(part), sizeof data);
+            aside.tagged = data.tp_status & TP_STATUS_VLAN_VALID;
+            uint16_t tag[2] = {htons(data.tp_status & TP_STATUS_VLAN_TPID_VALID ? data.tp_vlan_tpid : ETH_P_8021Q),
+                               htons(data.tp_vlan_tci)};
+            memcpy(aside.tag, tag, sizeof tag);
+        }
     }
+    return aside;
 }
 
-static void measure(struct frame *frame, bool bundles)
+/* The kernel takes the outermost VLAN tag off; on the wire it is behind the addresses. */
+static void put_tag_back(struct frame *frame, const uint8_t tag[VLAN_TAG])
 {
-    frame->wire = frame->length;
-    frame->packets = 1;
-    if (!bundles)
-        return;
-    struct virtio_net_hdr header;
-    memcpy(&header, frame->data, sizeof header);
-    frame->wire -= (uint32_t)sizeof header;
-    uint32_t headers = headers_of_bundle(&header, frame->data + sizeof header, frame->wire);
-    if (!headers || !header.gso_size || frame->wire <= headers)
-        return;
-    /* On a real wire every segment would have had headers of its own. */
-    frame->packets = (frame->wire - headers + header.gso_size - 1) / header.gso_size;
-    frame->wire += (frame->packets - 1) * headers;
+    memmove(frame->data + ADDRESSES + VLAN_TAG, frame->data + ADDRESSES, frame->length - ADDRESSES);
+    memcpy(frame->data + ADDRESSES, tag, VLAN_TAG);
+    frame->length += VLAN_TAG;
+    frame->headers += VLAN_TAG;
+    frame->offload.csum_start += VLAN_TAG;
+}
+
+/* The frames that came as one message. NULL: there is no room for them, or they are of no kind that we know. */
+static struct frame *unpack(struct frame **slot, const uint8_t *rest, const struct aside *aside)
+{
+    struct frame *frame = *slot;
+    if (is_bundle(frame)) {
+        frame = bundle_cut(frame, rest);
+    } else if (frame->length > FRAME_BYTES - VLAN_TAG) {
+        return NULL;
+    } else {
+        frame->place = 0;
+        frame->next = NULL;
+        *slot = NULL;
+    }
+    for (struct frame *each = frame; each && aside->tagged; each = each->next)
+        put_tag_back(each, aside->tag);
+    return frame;
 }
 
 int port_receive(struct port *port, struct frame **frames, int64_t now)
 {
-    static struct frame *room[2][BATCH];
-    static char control[BATCH][CMSG_SPACE(sizeof(struct timespec))];
-    struct mmsghdr messages[BATCH];
-    struct iovec parts[BATCH];
-    struct frame **slots = room[port->bundles];
-    uint32_t size = port->bundles ? LARGE_BYTES : SMALL_BYTES;
+    static struct frame *slots[RECEIVE_BATCH];
+    static uint8_t rest[RECEIVE_BATCH][BUNDLE_BYTES];
+    static char control[RECEIVE_BATCH]
+                       [CMSG_SPACE(sizeof(struct timespec)) + CMSG_SPACE(sizeof(struct tpacket_auxdata))];
+    struct mmsghdr messages[RECEIVE_BATCH];
+    struct iovec parts[RECEIVE_BATCH][3];
     int ready = 0;
 
-    while (ready < BATCH && (slots[ready] || (slots[ready] = frame_new(port->bundles)))) {
-        parts[ready] = (struct iovec){slots[ready]->data, size};
-        messages[ready].msg_hdr = (struct msghdr){.msg_iov = &parts[ready],
-                                                  .msg_iovlen = 1,
+    *frames = NULL;
+    for (; ready < RECEIVE_BATCH && (slots[ready] || (slots[ready] = frame_new())); ready++) {
+        parts[ready][0] = (struct iovec){&slots[ready]->offload, sizeof slots[ready]->offload};
+        parts[ready][1] = (struct iovec){slots[ready]->data, FRAME_BYTES};
+        parts[ready][2] = (struct iovec){rest[ready], BUNDLE_BYTES};
+        messages[ready].msg_hdr = (struct msghdr){.msg_iov = parts[ready],
+                                                  .msg_iovlen = 3,
                                                   .msg_control = control[ready],
                                                   .msg_controllen = sizeof control[ready]};
-        ready++;
     }
     if (!ready) {
         errno = ENOMEM;
@@ -130,48 +135,54 @@ int port_receive(struct port *port, struct frame **frames, int64_t now)
 
     /* Stamps are of the wall clock; its distance is taken anew each time because it may be stepped. */
     int64_t wall_ahead = clock_ns(CLOCK_REALTIME) - now_ns();
+    struct frame **end = frames;
     for (int i = 0; i < count; i++) {
-        struct frame *frame = slots[i];
-        const struct cmsghdr *stamp = CMSG_FIRSTHDR(&messages[i].msg_hdr);
-        frame->arrival = now;
-        if (stamp && stamp->cmsg_level == SOL_SOCKET && stamp->cmsg_type == SCM_TIMESTAMPNS) {
-            struct timespec t;
-            memcpy(&t, CMSG_DATA(stamp), sizeof t);
-            frame->arrival = (int64_t)t.tv_sec * 1000000000 + t.tv_nsec - wall_ahead;
-        }
-        frame->length = messages[i].msg_len;
-        measure(frame, port->bundles);
-        frames[i] = frame;
+        struct aside aside = read_aside(&messages[i].msg_hdr);
+        slots[i]->length = messages[i].msg_len - (uint32_t)sizeof slots[i]->offload;
+        slots[i]->arrival = aside.wall ? aside.wall - wall_ahead : now;
+        *end = unpack(&slots[i], rest[i], &aside);
+        port->ingress_drops += !*end;
+        while (*end)
+            end = &(*end)->next;
     }
-    /* Slots given away leave a gap at the front; close it so that the unused ones are found next time. */
-    for (int i = 0; i + count < ready; i++)
-        slots[i] = slots[i + count];
-    for (int i = ready - count; i < ready; i++)
-        slots[i] = NULL;
-    return count;
+    return 0;
 }
 
-int port_send(struct port *port, struct frame **frames, int count)
+static void count_sent(struct frame **frames, int count, struct counts *counts)
 {
-    struct mmsghdr messages[BATCH];
-    struct iovec parts[BATCH];
-    int done = 0, good = 0;
-    for (int i = 0; i < count; i++) {
-        parts[i] = (struct iovec){frames[i]->data, frames[i]->length};
-        messages[i].msg_hdr = (struct msghdr){.msg_iov = &parts[i], .msg_iovlen = 1};
-    }
-    while (done < count) {
-        int sent = sendmmsg(port->socket, messages + done, (unsigned)(count - done), 0);
-        if (sent > 0) {
-            done += sent;
-            good += sent;
-        } else if (errno != EINTR) {
-            /* The first one left cannot go; the ones behind it may. */
-            port->send_errors++;
-            done++;
+    counts->sent += (uint64_t)count;
+    for (int i = 0; i < count; i++)
+        counts->sent_bytes += frames[i]->length;
+}
+
+void port_send(struct port *port, struct frame **frames, int count, struct counts *counts)
+{
+    struct virtio_net_hdr headers[SEND_BATCH];
+    struct mmsghdr messages[SEND_BATCH];
+    struct iovec parts[2 * SEND_BATCH], *part = parts;
+    int bundles = 0, done = 0, gone = 0, joined[SEND_BATCH];
+    for (int i = 0; i < count; i += joined[bundles++]) {
+        joined[bundles] = bundle_join(frames + i, count - i);
+        headers[bundles] = bundle_header(frames[i], joined[bundles]);
+        messages[bundles].msg_hdr = (struct msghdr){.msg_iov = part, .msg_iovlen = (size_t)joined[bundles] + 1};
+        *part++ = (struct iovec){&headers[bundles], sizeof headers[bundles]};
+        *part++ = (struct iovec){frames[i]->data, frames[i]->length};
+        for (int more = i + 1; more < i + joined[bundles]; more++) {
+            uint32_t from = frames[more]->headers;
+            *part++ = (struct iovec){frames[more]->data + from, frames[more]->length - from};
         }
     }
-    return good;
+    while (done < bundles) {
+        int sent = sendmmsg(port->socket, messages + done, (unsigned)(bundles - done), 0);
+        if (sent > 0) {
+            for (int end = done + sent; done < end; gone += joined[done++])
+                count_sent(frames + gone, joined[done], counts);
+        } else if (errno != EINTR) {
+            /* The first one left cannot go; the ones behind it may. */
+            port->send_errors += (uint64_t)joined[done];
+            gone += joined[done++];
+        }
+    }
 }
 
 uint64_t port_ingress_drops(struct port *port)
@@ -179,5 +190,7 @@ uint64_t port_ingress_drops(struct port *port)
     struct tpacket_stats stats;
     socklen_t length = sizeof stats;
     /* Reading resets the kernel's counter. */
-    return getsockopt(port->socket, SOL_PACKET, PACKET_STATISTICS, &stats, &length) < 0 ? 0 : stats.tp_drops;
+    if (getsockopt(port->socket, SOL_PACKET, PACKET_STATISTICS, &stats, &length) == 0)
+        port->ingress_drops += stats.tp_drops;
+    return port->ingress_drops;
 }

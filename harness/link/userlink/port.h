@@ -2,30 +2,30 @@
 #ifndef USERLINK_PORT_H
 #define USERLINK_PORT_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #include "frame.h"
 
+struct counts;
 struct way;
 
 struct port {
     int socket;
-    bool bundles;        /* frames carry a virtio header and may be bundles of segments */
     struct way *towards; /* the direction that frames received here travel */
-    uint64_t send_errors;
+    uint64_t ingress_drops, send_errors;
     char name[16];
 };
 
-/* Opens the port on interface `name`; 0, or -1 with errno. Sets the interface's offloads unless it carries bundles. */
-int port_open(struct port *port, const char *name, bool bundles);
-/* Receives up to a batch of frames; their count, 0 where none waits, or -1 with errno. */
+/* Opens the port on interface `name`; 0, or -1 with errno. */
+int port_open(struct port *port, const char *name);
+/* Receives a batch of what waits, bundles cut, linked by `next`: NULL where nothing waits. 0, or -1 with errno. */
 int port_receive(struct port *port, struct frame **frames, int64_t now);
-/* Sends a batch; how many went. */
-int port_send(struct port *port, struct frame **frames, int count);
-/* Frames that the kernel could not hand to us since the last call. */
+/* Sends a batch, joining what can be joined; counts what went. */
+void port_send(struct port *port, struct frame **frames, int count, struct counts *counts);
+/* Frames so far that we could not take in, for want of room or because we do not know their kind. */
 uint64_t port_ingress_drops(struct port *port);
 
-#define BATCH 64
+/* Frames at most that port_send takes. */
+#define SEND_BATCH 256
 
 #endif

@@ -52,15 +52,16 @@ int replay(void)
                 way_change(&way, &set, at);
         } else if (sscanf(line, "at %" SCNd64, &at) == 1) {
             deliver_until(&way, at);
-        } else if (sscanf(line, "frame %" SCNd64 " %" SCNu32, &at, &length) == 2 && length <= LARGE_BYTES) {
-            struct frame *frame = frame_new(length > SMALL_BYTES);
+        } else if (sscanf(line, "frame %" SCNd64 " %" SCNu32, &at, &length) == 2 && length <= FRAME_BYTES) {
+            struct frame *frame = frame_new();
             if (!frame)
                 return 1;
             deliver_until(&way, at);
             memset(frame->data, 0, length);
             frame->arrival = at;
-            frame->length = frame->wire = length;
-            frame->packets = 1;
+            frame->length = length;
+            frame->place = 0;
+            frame->offload = (struct virtio_net_hdr){0};
             way_arrive(&way, frame);
         } else {
             error = "not understood";

@@ -2,5 +2,6 @@
 #define USERLINK_REPLAY_H
 
 int replay(void);
+int replay_bundles(void);
 
 #endif

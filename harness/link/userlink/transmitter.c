@@ -58,8 +58,8 @@ int64_t transmit(struct way *way, int64_t start, uint32_t bytes)
 
 bool queue_full(const struct settings *set, uint64_t bytes, uint64_t packets, const struct frame *more)
 {
-    return (set->limit_bytes && bytes + more->wire > set->limit_bytes) ||
-           (set->limit_packets && packets + more->packets > set->limit_packets);
+    return (set->limit_bytes && bytes + more->length > set->limit_bytes) ||
+           (set->limit_packets && packets + 1 > set->limit_packets);
 }
 
 static void ring_put(struct way *way, struct served entry)
@@ -83,18 +83,16 @@ void droptail_enter(struct way *way, struct frame *frame)
 {
     while (way->ring_count && way->ring[way->ring_first].depart <= frame->arrival) {
         way->held_bytes -= way->ring[way->ring_first].bytes;
-        way->held_packets -= way->ring[way->ring_first].packets;
         way->ring_first = (way->ring_first + 1) % way->ring_size;
         way->ring_count--;
     }
-    if (queue_full(&way->set, way->held_bytes, way->held_packets, frame)) {
+    if (queue_full(&way->set, way->held_bytes, way->ring_count, frame)) {
         way_drop_queued(way, frame);
         return;
     }
     int64_t start = way->free_at > frame->arrival ? way->free_at : frame->arrival;
-    int64_t depart = transmit(way, start, frame->wire);
-    way->held_bytes += frame->wire;
-    way->held_packets += frame->packets;
-    ring_put(way, (struct served){depart, frame->wire, frame->packets});
+    int64_t depart = transmit(way, start, frame->length);
+    way->held_bytes += frame->length;
+    ring_put(way, (struct served){depart, frame->length});
     way_depart(way, frame, depart);
 }

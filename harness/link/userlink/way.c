@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "bundle.h"
 #include "clock.h"
 #include "codel.h"
 #include "transmitter.h"
@@ -112,7 +113,7 @@ void way_arrive(struct way *way, struct frame *frame)
     way_advance(way, frame->arrival);
     frame->number = way->number++;
     way->counts.received++;
-    if (frame->packets == 1 && frame->wire > set->mtu + ETHERNET_HEADER) {
+    if (frame->length > set->mtu + ETHERNET_HEADER) {
         way->counts.oversize_drops++;
         frame_free(frame);
         return;
@@ -124,6 +125,8 @@ void way_arrive(struct way *way, struct frame *frame)
     }
     bool twice = set->duplicate && chance(&way->duplicate_stream, set->duplicate);
     if (set->corrupt && chance(&way->corrupt_stream, set->corrupt) && frame->length > ETHERNET_HEADER) {
+        /* The wire corrupts what the card has made whole; else nobody could notice. */
+        frame_finish(frame);
         uint64_t bit = draw(&way->corrupt_stream) % ((uint64_t)(frame->length - ETHERNET_HEADER) * 8);
         frame->data[ETHERNET_HEADER + bit / 8] ^= (uint8_t)(1u << (bit % 8));
         way->counts.corrupted++;

@@ -34,13 +34,13 @@ struct settings {
 };
 
 struct counts {
-    uint64_t received, sent, lost, queue_drops, oversize_drops, duplicated, corrupted, reordered;
+    uint64_t received, sent, sent_bytes, lost, queue_drops, oversize_drops, duplicated, corrupted, reordered;
     uint64_t ingress_drops, send_errors;
 };
 
 struct served {
     int64_t depart;
-    uint32_t bytes, packets;
+    uint32_t bytes;
 };
 
 struct way {
@@ -61,7 +61,7 @@ struct way {
     /* What the transmitter still holds, oldest first: drop-tail keeps times only, CoDel the frames themselves. */
     struct served *ring;
     size_t ring_first, ring_count, ring_size;
-    uint64_t held_bytes, held_packets;
+    uint64_t held_bytes;
     struct frame *waiting, **waiting_end;
     uint64_t waiting_bytes, waiting_packets;
     int64_t first_above, drop_next;
