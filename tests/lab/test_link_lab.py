@@ -148,9 +148,9 @@ def test_bundles_cross_as_the_frames_that_they_are_and_every_byte_arrives() -> N
     code = """
 import hashlib, socket, threading
 from harness.sandbox.namespace import inside_network_of
-spec = {"delay_ms": 3, "jitter_ms": 0.2, "loss_percent": 0.3, "duplicate_percent": 0.3, "corrupt_percent": 0.3,
-        "reorder_percent": 0.3}
-data = os.urandom(1 << 20) * 24
+spec = {"delay_ms": 3, "jitter_ms": 0.2, "loss_percent": 0.6, "duplicate_percent": 0.6, "corrupt_percent": 0.6,
+        "reorder_percent": 0.6}
+data = os.urandom(1 << 20) * 12
 answers = []
 for family, there, everywhere in ((socket.AF_INET, B_ADDRESS, "0.0.0.0"), (socket.AF_INET6, "fd00::b", "::")):
     with rig(spec) as made:
@@ -180,11 +180,11 @@ out(answers)
 """
     for same, received, bytes_a_frame, counts, ingress_drops in in_sandbox(PREAMBLE + code):
         assert same
-        # 24 MB in segments of 1428 to 1448 bytes, and none longer than a frame of 1514.
-        assert received > 17_000
+        # 12.6 MB in segments of 1428 to 1448 bytes, and none longer than a frame of 1514.
+        assert received > 8_600
         assert bytes_a_frame < 1515
-        # 0.3 % of 17,000 and more: 52 and more; 25 is four deviations below.
-        assert min(counts) > 25
+        # 0.6 % of 8,600 and more: 52 and more; 23 is four deviations below.
+        assert min(counts) > 23
         assert ingress_drops == 0
 
 
