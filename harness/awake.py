@@ -4,9 +4,9 @@ A virtual processor that halts has to be given one of the host's again before it
 takes milliseconds, real-time scheduling or not: timers, frames and wake-ups are all late by it. On bare metal waking
 takes microseconds, and nothing is done there.
 
-Root asks the kernel for a wake-up latency of 0 (Documentation/power/pm_qos_interface.rst): its idle loop polls. For
-others a loop of the lowest scheduling class (SCHED_IDLE, sched(7)) runs on each processor. That is the worse way: a
-kernel with autogroup gives such a loop's session a small share of the processor even beside work.
+Root asks the kernel for a wake-up latency of 0 (Documentation/power/pm_qos_interface.rst): its idle loop polls. Others
+have no way. Loops of the lowest scheduling class on every processor were tried and made it worse: beside work, too, the
+kernel let them end their slices, and a helper without real-time priority waited for that.
 """
 
 from __future__ import annotations
@@ -15,19 +15,14 @@ import contextlib
 import os
 import re
 import struct
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from harness.sandbox.syscalls import die_with_parent
-
 LATENCY_DEVICE = Path("/dev/cpu_dma_latency")
 _CPUIDLE_DRIVER = Path("/sys/devices/system/cpu/cpuidle/current_driver")
-_AUTOGROUP = Path("/proc/self/autogroup")
 
-Way = Literal["latency request", "idle loops"]
+Way = Literal["latency request"]
 
 
 def is_virtual() -> bool:
@@ -45,18 +40,12 @@ def stolen_s() -> float:
 
 @contextlib.contextmanager
 def processors_awake() -> Iterator[Way | None]:
-    """While open no processor of a virtual machine halts; gives how, None on bare metal.
+    """While open no processor of a virtual machine halts, where we may see to that; gives how.
 
-    Whatever is held or runs for it ends with the caller, however that ends.
+    None on bare metal, and where it cannot be had. What is held for it ends with the caller, however that ends.
     """
     with contextlib.ExitStack() as held:
-        if not is_virtual():
-            yield None
-        elif _request_no_latency(held):
-            yield "latency request"
-        else:
-            held.enter_context(_idle_loops())
-            yield "idle loops"
+        yield "latency request" if is_virtual() and _request_no_latency(held) else None
 
 
 def _cpuidle_driver() -> str:
@@ -74,38 +63,3 @@ def _request_no_latency(held: contextlib.ExitStack) -> bool:
     held.callback(os.close, device)
     os.write(device, struct.pack("=i", 0))
     return True
-
-
-@contextlib.contextmanager
-def _idle_loops() -> Iterator[None]:
-    loops = [
-        subprocess.Popen(
-            [sys.executable, "-m", "harness.awake", str(cpu), str(os.getpid())],
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C in the terminal is for the orchestrator
-        )
-        for cpu in sorted(os.sched_getaffinity(0))
-    ]
-    try:
-        yield
-    finally:
-        for loop in loops:
-            loop.kill()
-        for loop in loops:
-            loop.wait()
-
-
-def _loop(cpu: int, parent: int) -> None:
-    die_with_parent()
-    os.sched_setaffinity(0, {cpu})
-    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    with contextlib.suppress(OSError):  # the session's own share: nothing else lowers it
-        _AUTOGROUP.write_text("19")
-    if os.getppid() != parent:  # it died before the kernel was told to tell us
-        return
-    while True:
-        pass
-
-
-if __name__ == "__main__":
-    _loop(int(sys.argv[1]), int(sys.argv[2]))

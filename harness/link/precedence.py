@@ -7,6 +7,9 @@ carries waits with it. Nobody may raise himself without privilege, but everybody
 from __future__ import annotations
 
 import os
+import re
+import time
+from pathlib import Path
 from typing import Final
 
 from harness.link.backend import RunningLinks
@@ -14,14 +17,40 @@ from harness.link.backend import RunningLinks
 # A tenth of the weight of an ordinary process. The lab's processes keep their proportions among each other.
 LAB_NICENESS: Final = 10
 
+# sched(7), "The autogroup feature": processes of one session share what one process would get, so that niceness counts
+# within a session alone, and the session has a niceness of its own.
+_AUTOGROUP: Final = Path("/proc/self/autogroup")
+# The kernel takes one change of a session's niceness in 100 ms from all its unprivileged users together.
+_PATIENCE_S: Final = 1.0
+_PAUSE_S: Final = 0.02
+
 
 def stand_back(links: RunningLinks) -> bool:
-    """Lower this process, and whatever it starts from now on, behind a helper without real-time priority.
+    """Lower this process and its session, and whatever it starts from now on, behind a helper without real-time
+    priority.
 
     To be called by the process of one trial before it starts the trial's daemons; there is no way back without
-    privilege. Does nothing (False) where the helper has real-time priority or where the kernel carries the links.
+    privilege. The helper has a session of its own (`harness.link.helper`). Does nothing (False) where the helper has
+    real-time priority or where the kernel carries the links.
     """
     if links.accounting().realtime is not False:
         return False
     os.setpriority(os.PRIO_PROCESS, 0, max(LAB_NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
+    _lower_session()
     return True
+
+
+def _lower_session() -> None:
+    deadline = time.monotonic() + _PATIENCE_S
+    # All trials of a run are in one session: the first one lowers it, and the others see that.
+    while _AUTOGROUP.exists() and session_niceness() < LAB_NICENESS and time.monotonic() < deadline:
+        try:
+            _AUTOGROUP.write_text(str(LAB_NICENESS))
+        except OSError:
+            time.sleep(_PAUSE_S)
+
+
+def session_niceness() -> int:
+    """The niceness of this process's session; 0 where the kernel keeps none."""
+    found = re.search(r"nice (-?\d+)", _AUTOGROUP.read_text()) if _AUTOGROUP.exists() else None
+    return int(found[1]) if found else 0

@@ -85,10 +85,11 @@ def machine(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _virtual(processors: Mapping[str, Any]) -> str:
-    how = {
-        "latency request": "its processors were kept from halting by a latency request to the kernel",
-        "idle loops": "its processors were kept from halting by loops at idle priority",
-    }.get(str(processors.get("kept_awake")), "its processors could halt, which makes timers late")
+    how = (
+        "its processors were kept from halting by a latency request to the kernel"
+        if processors.get("kept_awake") == "latency request"
+        else "its processors could halt, which makes timers late"
+    )
     stolen = processors.get("stolen_s")
     if stolen is None:
         return f"yes; {how}"

@@ -35,7 +35,7 @@ def fork_into_sandbox(main: Callable[[], None], fds: tuple[int, int, int], privi
         return launcher
     status = 1
     try:
-        os.setsid()
+        os.setpgid(0, 0)  # of its own, but in its parent's session: see harness/link/precedence.py
         syscalls.die_with_parent()
         signal.set_wakeup_fd(-1)
         for number, fd in enumerate(fds):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from harness.link.accounting import Accounting
 from harness.link.backend import RunningLinks
-from harness.link.precedence import LAB_NICENESS, stand_back
+from harness.link.precedence import LAB_NICENESS, session_niceness, stand_back
 
 
 def links(realtime: bool | None) -> RunningLinks:
@@ -18,27 +19,33 @@ def links(realtime: bool | None) -> RunningLinks:
     return cast(RunningLinks, cast(Any, type("Links", (), {"accounting": lambda _: account})()))
 
 
-def niceness_afterwards(realtime: bool | None, before: int) -> int:
-    """In a process of its own, for there is no way back."""
+def niceness_afterwards(realtime: bool | None, before: int) -> list[int]:
+    """Of the process and of its session; in ones of their own, for there is no way back."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
+        os.setsid()
         os.setpriority(os.PRIO_PROCESS, 0, before)
         stood_back = stand_back(links(realtime))
         now = os.getpriority(os.PRIO_PROCESS, 0)
-        os.write(writer, f"{now if stood_back == (realtime is False) else -100}".encode())
+        os.write(writer, f"{now if stood_back == (realtime is False) else -100} {session_niceness()}".encode())
         os._exit(0)
     os.close(writer)
     said = os.read(reader, 10)
     os.close(reader)
     os.waitpid(child, 0)
-    return int(said)
+    return [int(word) for word in said.split()]
 
 
 @pytest.mark.parametrize(
     ("realtime", "before", "after"),
-    [(False, 5, LAB_NICENESS), (False, 15, 15), (True, 5, 5), (None, 5, 5)],
+    [(False, 5, [LAB_NICENESS] * 2), (False, 15, [15, LAB_NICENESS]), (True, 5, [5, 0]), (None, 5, [5, 0])],
     ids=["ordinary helper", "nicer already", "real-time helper", "the kernel carries the links"],
 )
-def test_the_lab_stands_back_behind_an_ordinary_helper_alone(realtime: bool | None, before: int, after: int) -> None:
-    assert niceness_afterwards(realtime, before) == after
+def test_the_lab_stands_back_behind_an_ordinary_helper_alone(
+    realtime: bool | None, before: int, after: list[int]
+) -> None:
+    own, session = niceness_afterwards(realtime, before)
+    assert own == after[0]
+    if Path("/proc/self/autogroup").exists():
+        assert session == after[1]
