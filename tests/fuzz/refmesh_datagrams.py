@@ -76,7 +76,7 @@ def node_state(node: Node) -> Any:
             peer.path,
             peer.rx_bytes,
             peer.tx_bytes,
-            session.current and (session.current.local_index, session.current.counter, session.current.window._highest),
+            session.current and (session.current.local_index, session.current.counter, session.current.window.highest),
             [pair.local_index for pair in session.unconfirmed],
             session.last_received_s,
             session._last_timestamp,
@@ -95,7 +95,7 @@ def server_state(server: Server) -> Any:
             registration.endpoint,
             registration.seen_s,
             registration.relayed_bytes,
-            registration.session.current and registration.session.current.window._highest,
+            registration.session.current and registration.session.current.window.highest,
             registration.session._last_timestamp,
         )
         for registration in server.registry.by_key.values()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from overlays.refmesh.driver.eagerness import LIMIT_S, MAX_MISSES, PAUSE_S, Eagerness
+from overlays.refmesh.driver.eagerness import BESIDE, LIMIT_S, MAX_MISSES, PAUSE_S, Eagerness
 
 
 def test_after_a_pause_an_answer_is_waited_for_awake() -> None:
@@ -44,4 +44,23 @@ def test_one_answer_in_time_makes_it_eager_again() -> None:
             eagerness.sent(eagerness._sent_s + 1.0)
         eagerness.ended(answered=number == 2)
     eagerness.sent(eagerness._sent_s + 1.0)
+    assert eagerness.until_s
+
+
+def test_whether_answers_are_there_at_once_is_learned() -> None:
+    eagerness = Eagerness()
+    asked = 0
+    for number in range(10_000):
+        asked += eagerness.ask
+        eagerness.sent(100.0 + number / 1000, answered=False if eagerness.ask else None)
+    assert asked <= MAX_MISSES + 10_000 / 2**MAX_MISSES + 1
+    while not eagerness.ask:
+        eagerness.sent(200.0)
+    eagerness.sent(300.0, answered=True)
+    assert eagerness.ask
+    assert not eagerness.until_s, "there is nothing to wait for"
+    for number in range(BESIDE):
+        eagerness.sent(301.0 + number)
+        assert not eagerness.until_s, "the other end may need this processor"
+    eagerness.sent(400.0)
     assert eagerness.until_s

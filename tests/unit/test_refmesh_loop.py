@@ -50,3 +50,26 @@ def test_input_goes_before_timers(loop: Loop, monkeypatch: pytest.MonkeyPatch) -
 def test_but_not_for_ever(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop_module, "LATE_S", 0.0)
     assert rounds(loop, b"123") == [False, True]  # in the first round it was due, but not late
+
+
+def test_what_is_done_needs_nothing_after_it_until_it_is_time(loop: Loop) -> None:
+    reader, writer = os.pipe()
+    os.write(writer, b"dddxd")
+    read: list[bytes] = []
+    looked: list[int] = []
+
+    def handler(_: float) -> bool:
+        read.append(os.read(reader, 1))
+        return read[-1] == b"d"
+
+    def after(_: float) -> None:
+        looked.append(len(read))
+        if len(looked) > 1:
+            loop.stop()
+
+    loop.add(reader, handler)
+    # With the fifth octet it is time.
+    loop.run(lambda: 0.0 if len(read) > 3 else float("inf"), after)
+    os.close(writer)
+    os.close(reader)
+    assert looked == [4, 5]

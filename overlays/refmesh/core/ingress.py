@@ -48,7 +48,8 @@ class Ingress:
         self._tunnel, self._peers, self._servers, self._plane = tunnel, peers, servers, plane
         self._puncher, self._mappings, self._reactions, self._outbox = puncher, mappings, reactions, outbox
         self._reads_bulk, self._on_mapped = reads_bulk, on_mapped
-        self._inlets: dict[bytes, Inlet] = {}
+        self.inlets: dict[int, Inlet] = {}
+        """Short ways of small packets, by receiver index."""
 
     def receive(self, datagram: bytes, source: Endpoint, now: float, local: int = 0) -> None:
         """Takes one datagram from a socket, by its number, or from a stream."""
@@ -141,19 +142,22 @@ class Ingress:
 
         It does what `Reactions.on_input` does, without the questions that the answer to is known then.
         """
-        if messages.message_type(datagram) != messages.TRANSPORT or len(datagram) < messages.TRANSPORT_MIN_LEN:
+        if len(datagram) < messages.TRANSPORT_MIN_LEN:
             return False
-        index = datagram[4:8]
-        inlet = self._inlets.get(index)
+        kind, index, counter = messages.TRANSPORT_HEAD.unpack_from(datagram)
+        if kind != messages.TRANSPORT:
+            return False
+        inlet = self.inlets.get(index)
         if inlet is not None:
-            packet = inlet.open(datagram, now) if inlet.right(now) else None
+            packet = inlet.open(counter, datagram[messages.TRANSPORT_HEADER_LEN :], now)
             if packet is not None:
                 self._plane.to_tun.append(packet)
+                inlet.note(len(packet), now)
                 return True
-            self._inlets.clear()
+            self.inlets.clear()
         return self._receive_message(datagram, index, source, now, local)
 
-    def _receive_message(self, datagram: bytes, index: bytes, source: Endpoint, now: float, local: int) -> bool:
+    def _receive_message(self, datagram: bytes, index: int, source: Endpoint, now: float, local: int) -> bool:
         session, keypair = self._tunnel.keypair_of(datagram) or (None, None)
         if session is None or keypair is None or keypair is not session.current or not keypair.usable(now):
             return False
@@ -168,7 +172,7 @@ class Ingress:
             self._plane.packets_in(peer, (payload,), now)
             self._reactions.log_foreign(peer)
             if payload[0] == IPV4 and Inlet.possible(peer):
-                self._inlets[index] = Inlet(peer, keypair, self._plane.routes)
+                self.inlets[index] = Inlet(peer, keypair, self._plane.routes)
         elif payload is not None:
             self._reactions.on_input(
                 self._tunnel.accepted(session, keypair, [payload], now), Path(source, 0, local), now

@@ -53,7 +53,7 @@ def finish_sum(total: int) -> int:
     return 0xFFFF - total % 0xFFFF
 
 
-def complete(header: bytes, packet: bytes) -> bytes:
+def complete(header: bytes | bytearray, packet: bytes) -> bytes:
     """A packet that the kernel left without its checksum, with it."""
     flags, _, _, _, start, offset = HEADER.unpack(header)
     if not flags & NEEDS_CSUM or start + offset + 2 > len(packet):

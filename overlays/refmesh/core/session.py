@@ -169,6 +169,12 @@ class Session:
         self._established(now)
         return True
 
+    def heard(self, now: float) -> None:
+        """Notes an authentic packet under the current keypair, while that is too young to think of new keys."""
+        self.last_received_s = now
+        if self.last_data_s <= self.spoke_s:
+            self.last_data_s = now
+
     def sealed(self, payloads: Sequence[bytes], now: float, *, hopeful: bool = True) -> list[bytes] | None:
         """The messages to send; None, and the packets staged, when there are no keys yet. Asks for new keys in time.
 

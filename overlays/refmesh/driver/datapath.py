@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
-import os
+import math
 
 from overlays.refmesh.core import bulk, offload, packets
-from overlays.refmesh.core.lane import IPV4, Lane
+from overlays.refmesh.core.ingress import ROW_OCTETS
+from overlays.refmesh.core.lane import Lane
 from overlays.refmesh.core.node import Node
 from overlays.refmesh.core.peer import Peer
 from overlays.refmesh.driver.eagerness import Eagerness
-from overlays.refmesh.driver.sockets import NodeSockets
+from overlays.refmesh.driver.near import NearSocket
+from overlays.refmesh.driver.shortway import ShortWay
+from overlays.refmesh.driver.sockets import UNUSED_S, NodeSockets
+from overlays.refmesh.driver.stage import Stage
 from overlays.refmesh.driver.streams import NodeStreams
 from overlays.refmesh.driver.tun import MAX_READ, VNET_HEADER_LEN, Tun
 from overlays.refmesh.driver.udp import READS_PER_ROUND, UdpSocket
+from overlays.refmesh.driver.warmth import Warmth
 
 SMALL = 2000
 """Octets: a read of less is no part of a bulk transfer."""
-MAX_LANES = 256
 
 
 class Datapath:
@@ -27,66 +32,93 @@ class Datapath:
         self._node, self._tun, self._streams = node, tun, streams
         self.eagerness = Eagerness()
         self._layer_2 = node.config.layer == "l2"
+        self._read = tun.file.readinto
         self._read_buffer = bytearray(MAX_READ)
         self._read_view = memoryview(self._read_buffer)
-        self._lanes: dict[bytes, tuple[Lane, UdpSocket]] = {}
+        self._short = ShortWay(tun.file, self._read_buffer, node.ingress.inlets, node.ingress.receive)
+        self._near: NearSocket | None = None
+        self._stage: Stage | None = None
+        with contextlib.suppress(OSError):
+            self._stage = Stage()
+        self.warmth = Warmth(self._rehearse)
         self.sockets: NodeSockets
         """Set it before anything is read."""
 
-    def on_tun(self, now: float) -> None:
-        """The device is readable."""
+    def on_tun(self, now: float) -> bool:
+        """The device is readable. Returns whether all that follows is done."""
         for _ in range(READS_PER_ROUND):
-            length = self._forward(now)
+            ask = self.eagerness.ask and self.warmth.until_s > now
+            length = self._forward(now, ask=ask)
             if length < SMALL and not self._layer_2:
                 # Nothing waits behind a small packet, nearly always; asking costs more than epoll's saying so.
                 if length:
-                    self.eagerness.sent(now)
+                    return self._sent(now, asked=ask)
                 break
             if not length:
                 break
-        if self._node.outbox.main:
-            self.sockets.flush()
+            self.warmth.transfer(now)
+        return self._finish()
 
-    def _forward(self, now: float) -> int:
-        """Sends what one read of the device gives; returns its octets, 0 when there was nothing."""
+    def _sent(self, now: float, *, asked: bool = False) -> bool:
+        """Does what follows from a small packet of our host; returns whether that is all."""
+        came = self._short.came
+        self.eagerness.sent(now, answered=came is not None if asked else None)
+        self.warmth.packet(now)
+        if self._short.used is None or came is False:
+            return self._finish()
+        return True
+
+    def _finish(self) -> bool:
+        """Does what follows from something that went the general way, and leaves the rest to others."""
+        plane, outbox = self._node.plane, self._node.outbox
+        if plane.to_tun or plane.large:
+            self.write_tun()
+        if outbox.main or outbox.fresh:
+            self.sockets.flush()
+        return False
+
+    def _forward(self, now: float, *, ask: bool = False) -> int:
+        """Sends what one read of the device gives; returns its octets, 0 when there was nothing.
+
+        With `ask` an answer that is there by then is taken as well.
+        """
         try:
-            length = os.readv(self._tun.fd, (self._read_buffer,))
-        except BlockingIOError:
-            return 0
+            length = self._read(self._read_buffer) or 0
         except OSError as error:
-            if error.errno == errno.EBADFD:
+            if error.errno == errno.EBADFD:  # it is being taken down
                 return 0
             raise
-        buffer = self._read_buffer
-        if length >= SMALL or buffer[1] or buffer[VNET_HEADER_LEN] != IPV4 or not self._by_lane(length, now):
+        if length and (length >= SMALL or self._layer_2 or not self._short.out(length, now, ask=ask)):
+            self._short.used = self._short.came = None
             self._outbound(self._read_view[:length], now)
         return length
 
-    def _by_lane(self, length: int, now: float) -> bool:
-        """Sends a small IPv4 packet the short way, if there is one."""
-        buffer = self._read_buffer
-        found = self._lanes.get(bytes(buffer[26:30]))
-        if found is None:
-            return False
-        packet = bytes(self._read_view[VNET_HEADER_LEN:length])
-        if buffer[0]:
-            packet = offload.complete(bytes(buffer[:VNET_HEADER_LEN]), packet)
-        lane, sock = found
-        datagram = lane.seal(packet, now)
-        if datagram is None:
-            self._lanes.clear()
-            return False
-        sock.send(datagram, lane.path.endpoint)
-        return True
-
-    def _open_lane(self, peer: Peer, destination: bytes) -> None:
+    def _open_lane(self, peer: Peer, destination: bytes, now: float) -> None:
         """The next packet to this IPv4 address goes the short way."""
-        if len(self._lanes) >= MAX_LANES:
-            self._lanes.clear()
-        if len(destination) == 4 and Lane.possible(peer) and peer.path is not None:
-            sock = self.sockets.find(peer.path.endpoint, 0)
-            if isinstance(sock, UdpSocket):
-                self._lanes[destination] = Lane(peer, self._node.plane.routes), sock
+        if len(destination) != 4 or not Lane.possible(peer) or peer.path is None:
+            return
+        if self.sockets.near_is_full():
+            self.forget_near(now - UNUSED_S)
+        near = self.sockets.near(peer.path.endpoint)
+        if near is not None:
+            self._short.open_lane(destination, Lane(peer, self._node.plane.routes), near)
+
+    def _rehearse(self, now: float) -> bool:
+        """Does all that a packet needs without one; returns whether that is all, as there may be one by now."""
+        near, done = self._near, True
+        if near is not None and near.single:
+            done = self.on_near(near, now)
+        if self._forward(now):
+            done = self._sent(now) and done
+        if self._stage is not None:
+            self._stage.rehearse(now)
+        return done
+
+    def forget_near(self, unused_since_s: float = math.inf) -> None:
+        """Closes near sockets that nothing has come from since then; without: all."""
+        self._short.clear()
+        self._near = None
+        self.sockets.close_near(unused_since_s)
 
     def _outbound(self, data: memoryview, now: float) -> None:
         node, egress, packet = self._node, self._node.egress, data[VNET_HEADER_LEN:]
@@ -106,7 +138,7 @@ class Datapath:
         sealed = egress.sealed(peer, packets_, now) if packets_ else None
         if sealed is not None:
             self._send(peer, sealed, now)
-            self._open_lane(peer, destination)
+            self._open_lane(peer, destination, now)
 
     def _outbound_large(self, peer: Peer, data: memoryview, now: float) -> bool:
         """Sends a packet with a gso_type all at once, if that can be."""
@@ -138,8 +170,32 @@ class Datapath:
             if endpoint[0] == "tls":
                 self._streams.used(endpoint[1], now)
 
-    def on_udp(self, sock: UdpSocket, local: int, now: float) -> None:
-        """A socket is readable; `local` is its number."""
+    def on_near(self, near: NearSocket, now: float) -> bool:
+        """A near socket is readable."""
+        self._near = near
+        if not near.single:
+            near.used_s = now
+            done = self.on_udp(near, 0, now)
+            if self.warmth.packet(now):
+                near.settle()
+            return done
+        taken = self._short.take(near, now)
+        if taken is None:
+            return True
+        near.used_s = now
+        if taken:
+            # What our host says to that is there by now: an echo reply, an acknowledgement, the next data.
+            self._short.used = near
+            self._forward(now)
+            taken = self._short.used is not None
+        if self._short.octets >= ROW_OCTETS:
+            self.warmth.transfer(now)
+        if not self.warmth.packet(now):
+            near.join()
+        return taken or self._finish()
+
+    def on_udp(self, sock: UdpSocket, local: int, now: float) -> bool:
+        """A socket is readable; `local` is its number. Returns whether all that follows is done."""
         node = self._node
         for _ in range(READS_PER_ROUND):
             received = sock.receive()
@@ -153,12 +209,11 @@ class Datapath:
                 node.ingress.receive_run([view[i : i + size] for i in range(0, length, size)], source, now, local)
             if node.plane.to_tun or node.plane.large:
                 self.write_tun()
-                # What our host says to that is there by now: an echo reply, an acknowledgement, the next data.
                 self._forward(now)
             if length < SMALL:
                 break
-        if node.outbox.main or node.outbox.fresh:
-            self.sockets.flush()
+            self.warmth.transfer(now)
+        return self._finish()
 
     def write_tun(self) -> None:
         """Gives our host what is for it."""

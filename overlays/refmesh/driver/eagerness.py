@@ -11,23 +11,42 @@ LIMIT_S = 0.0008
 PAUSE_S = 0.008
 """Packets that follow one another faster are a transfer. So at most LIMIT_S / PAUSE_S, a tenth, of a core is spent."""
 MAX_MISSES = 10
+BESIDE = 32
+"""After an answer that was there at once the other end is thought to be on this machine for so many packets."""
 
 
 class Eagerness:
-    """Learns from each try: after n misses in a row, 2^n - 1 packets go by before the next one, up to 1,023."""
+    """Learns from each try: after n misses in a row, 2^n - 1 packets go by before the next one, up to 1,023.
+
+    It learns two things: whether an answer comes soon, and whether it is there as soon as the packet has been sent. If
+    so the other end is on this machine, may need the very processor, and is not waited for awake.
+    """
 
     def __init__(self) -> None:
         self.until_s = 0.0
         """Until then waiting is done awake."""
         self._sent_s = 0.0
         self._misses = self._skip = 0
+        self.ask = True
+        """Whether to look for an answer as soon as the next packet has been sent."""
+        self._not_yet = self._unasked = self._beside = 0
 
-    def sent(self, now: float) -> None:
-        """A packet has gone out that may be answered."""
+    def sent(self, now: float, *, answered: bool | None = None) -> None:
+        """A packet has gone out that may be answered; `answered`: whether it has been by now, if that was asked."""
+        if answered is not None:
+            self._not_yet = 0 if answered else min(self._not_yet + 1, MAX_MISSES)
+            self._unasked = (1 << self._not_yet) - 1
+        elif self._unasked:
+            self._unasked -= 1
+        self.ask = not self._unasked
         paused = now - self._sent_s >= PAUSE_S
         self._sent_s = now
-        if not paused:
+        if answered:
+            self.ended(answered=True)
+            self._beside = BESIDE
+        elif not paused or self._beside:
             self.until_s = 0.0
+            self._beside = max(0, self._beside - paused)
         elif self._skip:
             self._skip -= 1
         else:

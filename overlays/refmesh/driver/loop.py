@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from overlays.refmesh.driver.eagerness import Eagerness
+from overlays.refmesh.driver.warmth import EVERY_S, Warmth
 
 MAX_WAIT_S = 60.0
 LATE_S = 0.05
@@ -22,12 +23,15 @@ class HasFileno(Protocol):
     def fileno(self) -> int: ...
 
 
+Handler = Callable[[float], bool | None]
+
+
 class Loop:
     """Runs until `stop` is called or SIGTERM or SIGINT comes."""
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
-        self._handlers: dict[int, Callable[[float], None]] = {}
+        self._handlers: dict[int, Handler] = {}
         self._running = True
         self._reading = False
         reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -36,9 +40,9 @@ class Loop:
             signal.signal(number, lambda *_: self.stop())
         self.add(reader, lambda _: self._drain(reader))
 
-    def add(self, source: HasFileno | int, handler: Callable[[float], None], events: int = select.EPOLLIN) -> None:
+    def add(self, source: HasFileno | int, handler: Handler, events: int = select.EPOLLIN) -> None:
         """Calls `handler(now)` whenever the descriptor is ready; it must read until there is nothing left, or be called
-        again."""
+        again. Where it returns True, all that follows from it is done."""
         fd = source if isinstance(source, int) else source.fileno()
         self._epoll.register(fd, events)
         self._handlers[fd] = handler
@@ -62,11 +66,16 @@ class Loop:
         self._running = False
 
     def run(
-        self, deadline: Callable[[], float], after: Callable[[float], None], eagerness: Eagerness | None = None
+        self,
+        deadline: Callable[[], float],
+        after: Callable[[float], None],
+        eagerness: Eagerness | None = None,
+        warmth: Warmth | None = None,
     ) -> None:
         """Waits for descriptors until `deadline()`, calls their handlers, then `after(now)`; over and over.
 
-        While `eagerness` says so, waiting is done awake.
+        While `eagerness` says so, waiting is done awake, and while `warmth` does, with interruptions. `after` is left
+        out when all is done and it is not time.
         """
         poll, handlers, clock = self._epoll.poll, self._handlers, time.monotonic
         while self._running:
@@ -76,15 +85,25 @@ class Loop:
                 while not ready and clock() < until_s:
                     ready = poll(0)
                 eagerness.ended(answered=bool(ready))
-            if not ready:
-                wait_s = deadline() - clock()
-                ready = poll(0 if wait_s <= 0 else min(wait_s, MAX_WAIT_S))
+            done = bool(ready)
+            if not done:
+                now = clock()
+                wait_s = deadline() - now
+                done = wait_s > 0
+                if warmth is not None and warmth.until_s and wait_s > EVERY_S:
+                    ready = poll(EVERY_S)
+                    if not ready:
+                        done = warmth.idle(now, clock())
+                else:
+                    ready = poll(min(wait_s, MAX_WAIT_S) if done else 0)
+                    done = done and bool(ready)
             self._reading = bool(ready)
             for fd, _ in ready:
                 handler = handlers.get(fd)
-                if handler is not None:
-                    handler(clock())
-            after(clock())
+                if handler is not None and not handler(clock()):
+                    done = False
+            if not done:
+                after(clock())
 
     @staticmethod
     def _drain(fd: int) -> None:

@@ -9,6 +9,7 @@ import os
 import socket
 import sys
 import time
+from functools import partial
 from typing import Any
 
 from overlays.refmesh import credentials, keys
@@ -67,7 +68,14 @@ class NodeDriver:
         self.loop = Loop()
         self.streams = NodeStreams(self.node, self.loop)
         self.datapath = Datapath(self.node, self.tun, self.streams)
-        self.sockets = NodeSockets(self.node, self.loop, self.streams, config.listen_port, self.datapath.on_udp)
+        self.sockets = NodeSockets(
+            self.node,
+            self.loop,
+            self.streams,
+            config.listen_port,
+            on_readable=self.datapath.on_udp,
+            on_near=self.datapath.on_near,
+        )
         self.datapath.sockets = self.sockets
         self.status = StatusSocket(config.status_socket, self._answer) if config.status_socket else None
         self._igd = IgdClient(self._on_mapped)
@@ -92,7 +100,9 @@ class NodeDriver:
             # What exists now stays: the collector need not walk through it while packets wait.
             gc.collect()
             gc.freeze()
-            loop.run(lambda: node.deadline, self._after, self.datapath.eagerness)
+            loop.run(
+                partial(getattr, node.outbox, "deadline"), self._after, self.datapath.eagerness, self.datapath.warmth
+            )
         finally:
             self.close()
 
@@ -108,6 +118,8 @@ class NodeDriver:
 
     def _on_change(self, now: float) -> None:
         addresses.drain(self._watch)
+        # A connected socket keeps the address of ours that it began with.
+        self.datapath.forget_near()
         local = self._local()
         if local != self.node.local or self._routers() != self.node.mappings.routers:
             log.info("the network has changed: %s", ", ".join(host for _, host, _ in local) or "no address")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
+import math
 import socket
 import time
 from collections.abc import Callable
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from overlays.refmesh.core.node import Node
 from overlays.refmesh.driver.loop import Loop
+from overlays.refmesh.driver.near import NearSocket
 from overlays.refmesh.driver.streams import NodeStreams
 from overlays.refmesh.driver.udp import UdpSocket
 from overlays.refmesh.errors import MachineError
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("refmesh")
 FRESH_BUFFER = 1 << 18
+MAX_NEAR, UNUSED_S = 64, 60.0
+"""So many near sockets at most; those unused for so long make room."""
 
 
 class NodeSockets:
@@ -32,12 +37,19 @@ class NodeSockets:
         loop: Loop,
         streams: NodeStreams,
         port: int,
-        on_readable: Callable[[UdpSocket, int, float], None],
+        *,
+        on_readable: Callable[[UdpSocket, int, float], bool],
+        on_near: Callable[[NearSocket, float], bool],
     ) -> None:
-        """`on_readable(socket, number, now)`. MachineError when the port is taken."""
+        """`on_readable(socket, number, now)`, `on_near(socket, now)`: True when all is done with that.
+
+        MachineError when the port is taken.
+        """
         self.main = open_sockets("", port)
         self._fresh: dict[int, UdpSocket] = {}
-        self._node, self._loop, self._streams, self._on_readable = node, loop, streams, on_readable
+        self._near: dict[Endpoint, NearSocket] = {}
+        self._node, self._loop, self._streams = node, loop, streams
+        self._on_readable, self._on_near = on_readable, on_near
 
     def listen(self) -> None:
         """From now on calls the handler."""
@@ -51,6 +63,33 @@ class NodeSockets:
         if endpoint[0] == "tls":
             return self._streams.get(endpoint[1])
         return self.main.get(socket.AF_INET6 if ":" in endpoint[0] else socket.AF_INET)
+
+    def near(self, endpoint: Endpoint) -> NearSocket | None:
+        """The socket connected to an endpoint, a new one if need be; None when there cannot be one."""
+        near = self._near.get(endpoint)
+        main = self.find(endpoint, 0)
+        if near is None and isinstance(main, UdpSocket) and len(self._near) < MAX_NEAR:
+            family = main.socket.family
+            sharing = [main, *(other for other in self._near.values() if other.socket.family == family)]
+            try:
+                near = self._near[endpoint] = NearSocket(endpoint, main.port, sharing)
+            except (MachineError, OSError) as error:
+                log.warning("cannot open a socket for %s:%d: %s", *endpoint, error)
+                return None
+            self._loop.add(near, functools.partial(self._on_near, near))
+        return near
+
+    def near_is_full(self) -> bool:
+        """Whether `near` opens no more."""
+        return len(self._near) >= MAX_NEAR
+
+    def close_near(self, unused_since_s: float = math.inf) -> None:
+        """Closes near sockets that have been unused since then; without: all."""
+        for endpoint, near in list(self._near.items()):
+            if near.used_s < unused_since_s:
+                del self._near[endpoint]
+                self._loop.remove(near)
+                near.close()
 
     def flush(self) -> None:
         """Sends everything and closes what punching needs no longer."""
@@ -71,7 +110,7 @@ class NodeSockets:
 
     def close(self) -> None:
         """Closes all."""
-        for sock in (*self.main.values(), *self._fresh.values()):
+        for sock in (*self.main.values(), *self._fresh.values(), *self._near.values()):
             sock.close()
 
     def _flush_fresh(self) -> None:

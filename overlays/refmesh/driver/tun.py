@@ -10,6 +10,7 @@ import os
 import socket
 import struct
 from collections.abc import Sequence
+from io import FileIO
 
 from overlays.refmesh.driver.udp import MAX_SEND
 from overlays.refmesh.errors import MachineError
@@ -27,6 +28,8 @@ _RTM_NEWLINK, _NLM_F_REQUEST, _IFLA_GSO_MAX_SEGS = 16, 1, 40
 _MAX_OVERHEAD = 56
 """Octets that a packet grows by at most: relay header, message, bulk header or padding, tag."""
 _QUEUE_LEN = 1000
+REFUSED = (errno.EINVAL, errno.EIO, errno.EAGAIN, errno.ENOBUFS)
+"""What writing may fail with; the packet is lost then, as on any network."""
 
 
 class Tun:
@@ -49,6 +52,8 @@ class Tun:
             hint = "the name is in use" if error.errno == errno.EBUSY else "run as root, or give it CAP_NET_ADMIN"
             raise MachineError(f"cannot make interface {name}: {error.strerror}; {hint}") from None
         self.name = name
+        self.file = FileIO(self.fd, "r+b", closefd=False)
+        """Reads and writes a packet with its virtio_net_hdr at a time; None: not now."""
 
     def configure(self, addresses: Sequence[str], mtu: int) -> None:
         """Sets addresses (with prefix length) and MTU in octets, takes the interface up. MachineError on refusal."""
@@ -100,9 +105,10 @@ class Tun:
         try:
             os.writev(self.fd, buffers)
         except OSError as error:
-            if error.errno not in (errno.EINVAL, errno.EIO, errno.EAGAIN, errno.ENOBUFS):
+            if error.errno not in REFUSED:
                 raise
 
     def close(self) -> None:
         """Removes the device."""
+        self.file.close()
         os.close(self.fd)

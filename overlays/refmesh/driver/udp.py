@@ -30,16 +30,26 @@ _VIEW = memoryview(_BUFFER)
 class UdpSocket:
     """One socket of one address family."""
 
-    def __init__(self, family: int, host: str, port: int, *, buffer: int = BUFFER) -> None:
-        """MachineError when the port is taken or the address is not ours."""
+    def __init__(
+        self, family: int, host: str, port: int, *, buffer: int = BUFFER, sharing: Sequence[UdpSocket] = ()
+    ) -> None:
+        """MachineError when the port is taken, but for `sharing`, or the address is not ours."""
         self.socket = sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        # For this moment only: while it is set, any program of this machine could take the port as well.
+        for holder in (sock, *(other.socket for other in sharing)) if sharing else ():
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             sock.bind((host, port))
         except OSError as error:
             sock.close()
             raise MachineError(f"cannot use UDP port {port} of {host or 'any address'}: {error.strerror}") from None
+        finally:
+            for other in sharing:
+                other.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+        if sharing:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
         for force, plain in ((_SO_RCVBUFFORCE, socket.SO_RCVBUF), (_SO_SNDBUFFORCE, socket.SO_SNDBUF)):
             try:
                 sock.setsockopt(socket.SOL_SOCKET, force, buffer)
