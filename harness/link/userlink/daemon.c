@@ -107,16 +107,16 @@ static void send_due(struct carrier *carrier, int64_t until)
     struct frame *frames[SEND_BATCH];
     struct way *way = &carrier->way;
     int count = 0;
-    int64_t now = now_ns();
     way_advance(way, until);
-    for (struct frame *head; count < SEND_BATCH && (head = line_head(&way->line)) && head->deliver <= until;) {
+    for (struct frame *head; count < SEND_BATCH && (head = line_head(&way->line)) && head->deliver <= until;)
         frames[count++] = line_take(&way->line);
-        histogram_add(carrier->lateness, now - head->deliver);
+    for (int gone = 0; gone < count;) {
+        int64_t now = now_ns();
+        for (int end = gone + port_send(carrier->out, frames + gone, count - gone, &way->counts); gone < end; gone++) {
+            histogram_add(carrier->lateness, now - frames[gone]->deliver);
+            frame_free(frames[gone]);
+        }
     }
-    if (count)
-        port_send(carrier->out, frames, count, &way->counts);
-    for (int i = 0; i < count; i++)
-        frame_free(frames[i]);
     agenda_update(carrier);
 }
 

@@ -155,13 +155,13 @@ static void count_sent(struct frame **frames, int count, struct counts *counts)
         counts->sent_bytes += frames[i]->length;
 }
 
-void port_send(struct port *port, struct frame **frames, int count, struct counts *counts)
+int port_send(struct port *port, struct frame **frames, int count, struct counts *counts)
 {
-    struct virtio_net_hdr headers[SEND_BATCH];
-    struct mmsghdr messages[SEND_BATCH];
-    struct iovec parts[2 * SEND_BATCH], *part = parts;
-    int bundles = 0, done = 0, gone = 0, joined[SEND_BATCH];
-    for (int i = 0; i < count; i += joined[bundles++]) {
+    struct virtio_net_hdr headers[SEND_MESSAGES];
+    struct mmsghdr messages[SEND_MESSAGES];
+    struct iovec parts[SEND_BATCH + SEND_MESSAGES], *part = parts;
+    int bundles = 0, done = 0, gone = 0, joined[SEND_MESSAGES];
+    for (int i = 0; i < count && bundles < SEND_MESSAGES; i += joined[bundles++]) {
         joined[bundles] = bundle_join(frames + i, count - i);
         headers[bundles] = bundle_header(frames[i], joined[bundles]);
         messages[bundles].msg_hdr = (struct msghdr){.msg_iov = part, .msg_iovlen = (size_t)joined[bundles] + 1};
@@ -183,6 +183,7 @@ void port_send(struct port *port, struct frame **frames, int count, struct count
             gone += joined[done++];
         }
     }
+    return gone;
 }
 
 uint64_t port_ingress_drops(struct port *port)
