@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import struct
 from collections.abc import Sequence
 
@@ -154,3 +155,20 @@ def test_rows_are_joined_only_if_packets_would_be(order: list[int], position: in
         assert written([rebuilt.buffers]) == written(merged)
     else:
         assert len(merged) > 1
+
+
+@pytest.mark.parametrize("chunks", [False, True])
+def test_each_read_is_itself_though_the_buffers_are_the_same(chunks: bool) -> None:
+    sender, receiver = keypairs()
+    rebuilt = []
+    for octets in (20_000, 19_000, 20_000, 9_001):  # the same rows, but for their number and the last one's length
+        content = random.Random(octets).randbytes(octets)
+        packet = memoryview(large_packet(4, content, seq=1, ident=1, flags=0x10, options=b""))
+        run = large.seal(sender, packet, 20, 1000, chunks=chunks, prefix=b"")
+        assert run is not None
+        opened = large.unseal(receiver, memoryview(bytes(run.data)), run.size, chunks=chunks, prefix=0)
+        assert opened is not None
+        rebuilt.append((octets, large.rebuild(opened, chunks=chunks)))
+    for octets, found in rebuilt:
+        assert found is not None
+        assert b"".join(found.buffers)[-octets:] == random.Random(octets).randbytes(octets)

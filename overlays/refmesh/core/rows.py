@@ -85,7 +85,7 @@ def each_into(
 
 
 class Opened(NamedTuple):
-    """Plain rows. The last one has `last` octets, the others all."""
+    """Plain rows. The last one has `last` octets, the others all. Good until the next ones."""
 
     plain: Bytes
     last: int
@@ -110,6 +110,24 @@ def head_of_all(data: memoryview, size: int, prefix: int) -> Bytes | None:
     return None if (heads[:, :-8] != heads[0, :-8]).any() else heads
 
 
+class Opener:
+    """Buffers for rows of one plain length that are opened."""
+
+    def __init__(self, length: int) -> None:
+        self.plain: Bytes = np.zeros((MAX_ROWS, length), np.uint8)
+        self.nonces = np.zeros((MAX_ROWS, 3), "<u4")
+        plain, nonces = self.plain.reshape(-1).data, self.nonces.reshape(-1).data.cast("B")
+        self.targets = [plain[i * length : (i + 1) * length] for i in range(MAX_ROWS)]
+        self.nonce_rows = [nonces[i * 12 : (i + 1) * 12] for i in range(MAX_ROWS)]
+
+
+@lru_cache(maxsize=8)
+def opener(length: int) -> Opener:
+    """The buffers for rows of this length. New ones for each read would cost page faults, as the C library gives large
+    blocks back to the kernel."""
+    return Opener(length)
+
+
 def open_rows(decrypt: IntoCipher, window: ReplayWindow, data: memoryview, size: int, prefix: int) -> Opened | None:
     """The plain rows of datagrams of `size` octets, the last one perhaps shorter.
 
@@ -123,22 +141,20 @@ def open_rows(decrypt: IntoCipher, window: ReplayWindow, data: memoryview, size:
     first = int(counters[0])
     if first + count > REJECT_AFTER_MESSAGES or (counters != _COUNT[:count] + counters[0]).any():
         return None
-    nonces = np.zeros((count, 3), "<u4")
-    nonces[:, 1:] = counters.view("<u4").reshape(count, 2)
     begin, length = prefix + HEAD, size - prefix - HEAD - TAG
-    plain: Bytes = np.zeros((count, length), np.uint8)
+    buffers = opener(length)
+    buffers.nonces[:count, 1:] = counters.view("<u4").reshape(count, 2)
     short = count * size - len(data)
-    into, packed = plain.reshape(-1).data, nonces.reshape(-1).data.cast("B")
-    targets = [into[i : i + length] for i in range(0, count * length, length)]
+    targets = buffers.targets[:count]
     targets[-1] = targets[-1][: length - short]
     try:
         each_into(
             decrypt,
-            [packed[i : i + 12] for i in range(0, count * 12, 12)],
+            buffers.nonce_rows[:count],
             [data[i + begin : i + size] for i in range(0, count * size, size)],
             targets,
         )
     except InvalidTag:
         return None
     # After authentication only, so that a forgery cannot use up a counter.
-    return Opened(plain, length - short) if window.accept_run(first, count) else None
+    return Opened(buffers.plain[:count], length - short) if window.accept_run(first, count) else None
