@@ -32,7 +32,8 @@ def test_single_packets_are_not_worth_it() -> None:
     counter = Counter()
     warmth = Warmth(counter)
     for number in range(100):
-        warmth.packet(100 + number * WINDOW_S * 1.01)
+        warmth.packet(100 + number * WINDOW_S * 1.02)
+        warmth.packet(100 + number * WINDOW_S * 1.02 + 0.0003)  # and their answers
         assert not warmth.until_s
     assert not counter.times
 
@@ -84,6 +85,8 @@ def test_what_a_rehearsal_finds_is_looked_after() -> None:
 def test_a_transfer_is_told_from_a_conversation() -> None:
     warmth = Warmth(Counter())
     assert all(warmth.packet(100 + number * 2 * CLOSE_S) for number in range(100))
+    assert not warmth.until_s, "closer than rehearsals would be"
+    warmth.packet(100.04)
     assert warmth.until_s
     run = [warmth.packet(101 + number * CLOSE_S / 2) for number in range(RUN + 3)]
     assert run == [True] * (RUN + 1) + [False] * 2

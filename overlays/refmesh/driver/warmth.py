@@ -44,7 +44,8 @@ class Warmth:
                 self.transfer(now)
         if now - self._transfer_s < CALM_S:
             return False
-        if pause_s < WINDOW_S:
+        # What comes sooner is the answer, or a part of the same: it alone says nothing of what comes later.
+        if pause_s < WINDOW_S and (self.until_s or pause_s >= EVERY_S):
             self.until_s = now + WINDOW_S
         return True
 
