@@ -133,6 +133,17 @@ def test_a_checksum_left_to_the_device_is_made(ends: tuple[End, End, int]) -> No
     assert os.read(host, 2000)[VNET_HEADER_LEN:] == offload.complete(header, sent)
 
 
+def test_a_lane_that_is_no_longer_right_leaves_a_packet_whose_checksum_is_made_once(ends: tuple[End, End, int]) -> None:
+    a, _, _ = ends
+    sent = packet(a.world, b"payload that is summed")
+    header = offload.HEADER.pack(offload.NEEDS_CSUM, 0, 0, 0, 20, 6)
+    a.world.now += 1000  # nothing was heard for so long that the lane is left
+    assert not a.out(sent, header)
+    left = a.buffer[: VNET_HEADER_LEN + len(sent)]
+    general = offload.split(bytes(left[:VNET_HEADER_LEN]), bytes(left[VNET_HEADER_LEN:]))
+    assert general == [offload.complete(header, sent)]
+
+
 def test_what_is_not_ordinary_is_left_to_the_general_way(ends: tuple[End, End, int]) -> None:
     a, b, host = ends
     good = packet(a.world, b"good")

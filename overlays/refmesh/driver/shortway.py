@@ -91,6 +91,7 @@ class ShortWay:
         if flags:
             packet = offload.complete(self._buffer[:VNET_HEADER_LEN], bytes(self._view[VNET_HEADER_LEN:length]))
             self._view[VNET_HEADER_LEN:length] = packet
+            self._buffer[0] = 0  # made: who goes the general way after all must not make it again
         padding = (VNET_HEADER_LEN - length) & 15
         end = length + padding
         if padding:
