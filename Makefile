@@ -17,7 +17,8 @@ test:
 	$(PY)/python -m pytest -m "not lab" -n auto --dist loadscope
 	$(PY)/python -m pytest -m lab
 
-test-pure: setup
+test-pure:
+	@./setup.sh test
 	$(PY)/python -m pytest -m "not lab" -n auto --dist loadscope
 
 lint: setup
