@@ -67,7 +67,7 @@ class Way:
         frame = Frame(0, self._number, now, length, payload=payload)
         self._number += 1
         self.counts.received += 1
-        if length > self.settings.mtu + ETHERNET_HEADER_BYTES:
+        if length - _tag_bytes(payload) > self.settings.mtu + ETHERNET_HEADER_BYTES:
             self.counts.oversize_drops += 1
             return
         if self._is_lost():
@@ -254,3 +254,11 @@ class Way:
             self._drop_next = self._control_law(now)
             self._last_drop_count = self._drop_count
         return frame
+
+
+def _tag_bytes(payload: bytes) -> int:
+    """Of VLAN tags, two at most: they are no part of the packet that the MTU limits (IEEE 802.3, clause 3.2.7)."""
+    tags = 0
+    while tags < 8 and payload[12 + tags : 14 + tags] in (b"\x81\x00", b"\x88\xa8"):
+        tags += 4
+    return tags

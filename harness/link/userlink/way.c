@@ -107,13 +107,23 @@ void way_change(struct way *way, const struct settings *set, int64_t now)
     way->set = *set;
 }
 
+/* A VLAN tag is no part of the packet that the MTU limits (IEEE 802.3, clause 3.2.7: a tagged frame may be longer). */
+static uint32_t tag_bytes(const struct frame *frame)
+{
+    uint32_t tags = 0;
+    for (const uint8_t *type = frame->data + 12; tags < 8 && frame->length >= tags + 18; type += 4, tags += 4)
+        if (!(type[0] == 0x81 && type[1] == 0x00) && !(type[0] == 0x88 && type[1] == 0xa8))
+            break;
+    return tags;
+}
+
 void way_arrive(struct way *way, struct frame *frame)
 {
     const struct settings *set = &way->set;
     way_advance(way, frame->arrival);
     frame->number = way->number++;
     way->counts.received++;
-    if (frame->length > set->mtu + ETHERNET_HEADER) {
+    if (frame->length - tag_bytes(frame) > set->mtu + ETHERNET_HEADER) {
         way->counts.oversize_drops++;
         frame_free(frame);
         return;
