@@ -24,7 +24,6 @@ import numpy as np
 from scipy import stats
 
 from bench.link_rigs import DELAY_MS, hogs, rig, wirefilter
-from harness.awake import processors_awake
 from harness.calibration.link_judge import CABLE, queued_rate_mbit
 from harness.calibration.link_rig import A_ADDRESS, B_ADDRESS, Rig, python, run
 from harness.calibration.link_traffic import Seen, Stream, run_stream
@@ -32,6 +31,7 @@ from harness.link.backend import Cable
 from harness.link.choose import choose_backend
 from harness.link.offload import WHOLE_FRAMES, set_offloads
 from harness.link.userlink_backend import UserlinkLinks
+from harness.machine.processors import processors_awake
 from harness.model.link import parse_link
 from harness.sandbox.namespace import inside_network_of
 from harness.sandbox.unshare import sandbox_argv

@@ -21,9 +21,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from harness.awake import processors_awake
 from harness.calibration.nat_ground import Ground
 from harness.calibration.nat_worker import SCRATCH
+from harness.machine.processors import processors_awake
 from harness.model.nat import Unsolicited, parse_nat
 from harness.nat.events import RunningRouter
 from harness.nat.ports import RouterPorts, port_blocks

@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING
 from harness.sandbox.unshare import sandbox_argv
 
 if TYPE_CHECKING:
-    from harness.deploy import RunningOverlay
     from harness.lab.network import Lab
     from harness.overlay.contract import Deployment, Readiness, Service
+    from harness.trial.deploy import RunningOverlay
 
 OVERLAYS = ("openvpn:hub", "nebula:mesh", "wireguard:hub", "tinc:mesh")
 
@@ -98,14 +98,14 @@ def by_harness(overlay: RunningOverlay) -> float:
 
 def _inside(name: str, mode: str, rounds: int, parent: Path) -> None:
     """PID 1 of a sandbox: one lab, both ways in turn."""
-    from harness.deploy import RunningOverlay
     from harness.lab.network import Lab
-    from harness.load import load_topology
     from harness.model.probes import PathProbe, Probes
     from harness.model.trial import Trial
     from harness.overlay.registry import load_overlay
     from harness.overlay.search_path import search_path
     from harness.sandbox.mounts import make_private
+    from harness.scenario.load import load_topology
+    from harness.trial.deploy import RunningOverlay
 
     os.environ["PATH"] = search_path()
     make_private(parent)

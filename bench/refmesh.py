@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from refmesh_subjects import SUBJECTS, A, B, Subject
 
-from harness.awake import processors_awake
+from harness.machine.processors import processors_awake
 from harness.sandbox.namespace import hold_namespace, release_namespaces
 from harness.sandbox.unshare import sandbox_argv
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from pyroute2 import IPRoute
 
-from harness.awake import processors_awake
+from harness.machine.processors import processors_awake
 from harness.sandbox.namespace import hold_namespace, netlink_inside, release_namespaces
 from harness.sandbox.unshare import sandbox_argv
 from overlays.refmesh.driver.status import ask

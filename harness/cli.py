@@ -21,11 +21,11 @@ _COMMANDS = {
     "check": "harness.commands.check:check_command",
     "plan": "harness.commands.plan:plan_command",
     "run": "harness.commands.run:run_command",
-    "report": "harness.report.command:report_command",
-    "compare": "harness.report.compare_command:compare_command",
+    "report": "harness.commands.report:report_command",
+    "compare": "harness.commands.compare:compare_command",
     "calibrate": "harness.commands.calibrate:calibrate_group",
     "shell": "harness.commands.shell:shell_command",
-    "install": "harness.overlay.install_command:install_command",
+    "install": "harness.commands.install:install_command",
 }
 _HELP = {
     "doctor": "What this machine can do, what is missing, how to get it.",

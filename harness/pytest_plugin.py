@@ -74,8 +74,8 @@ class ScenarioFile(pytest.File):
 
     def collect(self) -> Iterator[pytest.Item]:
         """A test per cell that something is expected of, all its repeats together."""
+        from harness.campaign.run import plan_trials  # noqa: PLC0415
         from harness.errors import OverlaybenchError  # noqa: PLC0415
-        from harness.run import plan_trials  # noqa: PLC0415
 
         try:
             _, trials, _ = plan_trials(str(self.path), {}, self.config.getoption("overlaybench_repeat"))
@@ -131,7 +131,7 @@ class Cell(pytest.Item):
 
     def runtest(self) -> None:
         """Runs the file's cells when nobody has yet, then judges this one."""
-        from harness.outcome import unmet  # noqa: PLC0415
+        from harness.campaign.outcomes import unmet  # noqa: PLC0415
         from harness.results.record import Record  # noqa: PLC0415
 
         assert isinstance(self.parent, ScenarioFile)

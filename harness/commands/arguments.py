@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem
 
-from harness.load import bundled
+from harness.scenario.load import bundled
 
 
 class Bundled(click.ParamType[str]):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from harness.calibration.link_command import calibrate_link_command
-from harness.calibration.nat_command import calibrate_nat_command
+from harness.commands.calibrate_link import calibrate_link_command
+from harness.commands.calibrate_nat import calibrate_nat_command
 
 
 @click.group("calibrate")

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
+from harness.campaign.run import plan_trials
 from harness.commands.arguments import Bundled, examples
 from harness.errors import Problem, ScenarioError
-from harness.load import SCENARIOS, load_topology
 from harness.model.document import parse
 from harness.model.template import render
-from harness.run import plan_trials
+from harness.scenario.load import SCENARIOS, load_topology
 
 _EPILOG = examples(
     "overlaybench check mine.yaml",

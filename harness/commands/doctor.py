@@ -8,8 +8,8 @@ import click
 from rich.console import Console
 
 from harness.commands.arguments import examples
-from harness.doctor import examine
 from harness.errors import EXIT_MACHINE
+from harness.machine.doctor import examine
 
 _EPILOG = examples(
     "overlaybench doctor",

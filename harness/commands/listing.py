@@ -11,13 +11,13 @@ from rich.console import Console
 from rich.table import Table
 
 from harness.commands.arguments import examples
-from harness.load import SCENARIOS, TOPOLOGIES, bundled, load_topology
 from harness.model.document import parse
 from harness.model.link import PRESETS
 from harness.model.nat import ALIASES
 from harness.model.probes import Probes
 from harness.overlay.registry import load_overlay, overlay_names
 from harness.overlay.support import underlays_of
+from harness.scenario.load import SCENARIOS, TOPOLOGIES, bundled, load_topology
 
 Rows = list[dict[str, Any]]
 

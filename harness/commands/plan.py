@@ -8,17 +8,17 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from harness.campaign.run import plan_trials
 from harness.commands.arguments import Bundled, examples, only_option, pairs
 from harness.errors import Problem, ScenarioError
-from harness.load import SCENARIOS
-from harness.messages import Job
 from harness.model.document import did_you_mean
 from harness.model.trial import Trial
 from harness.nat.ruleset import render_ruleset
 from harness.overlay.contract import Overlay
 from harness.overlay.support import why_unsupported
-from harness.run import plan_trials
-from harness.wiring import router_behaviour, router_ports
+from harness.scenario.load import SCENARIOS
+from harness.topology.wiring import router_behaviour, router_ports
+from harness.trial.messages import Job
 
 _EPILOG = examples(
     "overlaybench plan demo",

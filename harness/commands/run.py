@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from harness.campaign.run import RunOptions, run_scenario
 from harness.commands.arguments import Bundled, examples, only_option, pairs
-from harness.load import SCENARIOS
-from harness.run import RunOptions, run_scenario
+from harness.scenario.load import SCENARIOS
 
 _EPILOG = examples(
     "overlaybench run smoke",

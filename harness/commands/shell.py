@@ -11,9 +11,9 @@ import yaml
 
 from harness.commands.arguments import Bundled, examples
 from harness.errors import LabError, Problem, ScenarioError
-from harness.load import TOPOLOGIES, load_topology
-from harness.mininet_class import MininetSource
 from harness.sandbox.unshare import sandbox_argv, why_no_user_namespaces
+from harness.scenario.load import TOPOLOGIES, load_topology
+from harness.topology.mininet_class import MininetSource
 
 _EPILOG = examples(
     "overlaybench shell two-sites --set nat_a=symmetric",

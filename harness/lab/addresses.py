@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from harness.lab.node import LabNode
 from harness.lab.routes import routes_of
 from harness.model.topology import Topology
-from harness.wiring import interface_name
+from harness.topology.wiring import interface_name
 
 # An access link carries no ARP in life; here it does, and may lose it. A lost request then costs a moment, not the
 # kernel's second, and the many tries outlast the longest round trip.

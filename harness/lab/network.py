@@ -17,12 +17,12 @@ from harness.lab.wires import EmulatedLink, LabBridge, LabLink, LinkSpace
 from harness.link.backend import RunningLinks
 from harness.link.hoststack import ALLOWED_CONGESTION_CONTROL, RECORDED, node_sysctls, pick_congestion_control
 from harness.link.offload import get_offloads
-from harness.mininet_class import import_topo
 from harness.model.link import LinkProfile, parse_link
 from harness.model.topology import Topology
 from harness.nat.events import RunningRouter
 from harness.sandbox.namespace import inside_network_of, release_namespaces
-from harness.wiring import interface_name, router_behaviour, router_ports
+from harness.topology.mininet_class import import_topo
+from harness.topology.wiring import interface_name, router_behaviour, router_ports
 
 # bridge-nf would send bridged frames through the sandbox's own IP rules and its connection tracking.
 _BRIDGE_NETFILTER = [Path(f"/proc/sys/net/bridge/bridge-nf-call-{tool}") for tool in ("iptables", "ip6tables")]

@@ -18,19 +18,19 @@ import time
 from pathlib import Path
 from typing import Any
 
-from harness.deploy import RunningOverlay
 from harness.errors import OverlaybenchError
 from harness.lab import counters
 from harness.lab.network import Lab
 from harness.lab.process import Daemon
 from harness.lab.tap import Tap
-from harness.messages import Job
 from harness.overlay.registry import load_overlay
 from harness.overlay.search_path import search_path
 from harness.probes.measurement import Target
 from harness.probes.path import judge_burst, measure_paths
 from harness.sandbox.mounts import make_private
 from harness.sandbox.unshare import sandbox_argv
+from harness.trial.deploy import RunningOverlay
+from harness.trial.messages import Job
 
 BULK_BYTES = 10_000_000
 PORT = 7001

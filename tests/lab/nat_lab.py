@@ -21,7 +21,6 @@ from typing import Any
 
 from harness.calibration.nat_ground import WAN_ADDRESSES, Ground
 from harness.calibration.nat_worker import SCRATCH
-from harness.checks import check_nats
 from harness.errors import LabNotAsDeclared
 from harness.lab.network import Lab
 from harness.model.nat import Hairpinning, parse_nat
@@ -41,6 +40,7 @@ from harness.nat.wire import Wire, port_of
 from harness.sandbox.mounts import make_private
 from harness.sandbox.namespace import inside_network_of
 from harness.sandbox.unshare import sandbox_argv
+from harness.trial.checks import check_nats
 
 SO_NO_CHECK = 11  # asm-generic/socket.h
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.lab
 CODE = """
 import json, sys, time
 from pathlib import Path
-from harness import checks
+from harness.trial import checks
 from harness.errors import LabNotAsDeclared
 from harness.lab.network import Lab
 from harness.model.topology import Topology

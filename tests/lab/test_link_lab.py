@@ -359,7 +359,7 @@ with rig({"delay_ms": 5, "loss_percent": 5}) as made:
 
 def test_calibrate_proves_the_cases_asked_for_and_refuses_what_it_does_not_know() -> None:
     def calibrate(*words: str) -> subprocess.CompletedProcess[str]:
-        code = "from harness.calibration.link_command import calibrate_link_command as c; c()"
+        code = "from harness.commands.calibrate_link import calibrate_link_command as c; c()"
         argv = [sys.executable, "-c", code, "--json", "--backend", "userlink", *words]
         return subprocess.run(argv, capture_output=True, text=True, check=False)
 

@@ -19,14 +19,14 @@ from typing import Any
 
 import pytest
 
-from harness.load import load_topology
-from harness.messages import Job
 from harness.model.probes import PathProbe, Probes
 from harness.model.trial import Trial
 from harness.overlay.contract import DependsOnServer, Overlay, ReportsPath
 from harness.overlay.install import missing
 from harness.overlay.registry import load_overlay, overlay_names
 from harness.overlay.search_path import programs_folder
+from harness.scenario.load import load_topology
+from harness.trial.messages import Job
 
 WORKER = Path(__file__).with_name("contract_worker.py")
 NOBODY = 65534

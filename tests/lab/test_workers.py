@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.workers import Workers
+from harness.hosts.workers import Workers
 from tests.lab.running import processes_naming
 
 pytestmark = pytest.mark.lab

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import awake
+from harness.machine import processors as awake
 
 
 def test_who_may_asks_the_kernel_and_takes_the_request_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

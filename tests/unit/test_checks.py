@@ -8,13 +8,13 @@ from typing import Any, cast
 
 import pytest
 
-from harness import checks
-from harness.checks import check_links, links_between
 from harness.errors import LabNotAsDeclared
 from harness.lab.network import Lab
 from harness.link.check import PathToCheck
-from harness.load import load_topology
 from harness.model.topology import Topology
+from harness.scenario.load import load_topology
+from harness.trial import checks
+from harness.trial.checks import check_links, links_between
 
 
 def lab(**links: Any) -> Lab:

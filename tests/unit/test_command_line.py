@@ -11,7 +11,7 @@ from click.shell_completion import BashComplete
 from click.testing import CliRunner
 
 from harness.cli import cli
-from harness.load import SCENARIOS, TOPOLOGIES, bundled
+from harness.scenario.load import SCENARIOS, TOPOLOGIES, bundled
 
 
 def _leaves(group: click.Group, *path: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from harness import doctor
+from harness.campaign.run import MEASURING_TOOLS
 from harness.commands.doctor import doctor_command
+from harness.machine import doctor
 from harness.overlay.registry import load_overlay, overlay_names
-from harness.run import MEASURING_TOOLS
 
 
 @pytest.fixture

@@ -14,19 +14,19 @@ from harness.lab.baseline import added_routes
 from harness.lab.counters import Flow, parse
 from harness.lab.routes import routes_of
 from harness.lab.tap import parse as parse_frame
-from harness.load import load_scenario, load_topology
 from harness.model.nat import ALIASES, NatBehaviour, parse_nat
 from harness.model.nat_ipv6 import as_seen_in_ipv6, ipv6_alone
 from harness.model.topology import Topology
 from harness.model.trial import Trial
 from harness.nat.observation import Observation, differences
 from harness.nat.ruleset import render_ruleset
-from harness.oracle import expected_verdicts
 from harness.overlay.registry import load_overlay, overlay_names
 from harness.overlay.support import underlays_of, why_unsupported
-from harness.plan import expand
 from harness.probes.verdict import front_of, path_of_burst
-from harness.wiring import router_behaviour, router_ports
+from harness.scenario.expected import expected_verdicts
+from harness.scenario.load import load_scenario, load_topology
+from harness.scenario.plan import expand
+from harness.topology.wiring import router_behaviour, router_ports
 from overlays.refmesh.network import Site, make_network
 
 DUAL = {"alias": "symmetric", "ipv6_filtering": "APDF"}

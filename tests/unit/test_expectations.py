@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.load import load_scenario
+from harness.campaign.outcomes import against_cell, throughputs, unmet
 from harness.model.trial import Trial
-from harness.oracle import expected_verdicts
-from harness.outcome import against_cell, throughputs, unmet
 from harness.overlay.registry import load_overlay, overlay_names
-from harness.plan import expand
 from harness.results.record import Record
+from harness.scenario.expected import expected_verdicts
+from harness.scenario.load import load_scenario
+from harness.scenario.plan import expand
 
 
 def trial(  # noqa: PLR0917  # one word a field of the scenario

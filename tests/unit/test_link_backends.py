@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from harness.calibration import link_command
 from harness.calibration.link_cases import CASES
 from harness.calibration.link_judge import Finding, compare, judge, predicted
 from harness.calibration.link_traffic import Seen
+from harness.commands import calibrate_link
 from harness.errors import EnvironmentError_
 from harness.link import choose
 from harness.link.accounting import BUCKETS, Accounting, DirectionCounts, bucket_upper_us
@@ -235,7 +235,7 @@ def test_backends_that_differ_are_told_apart() -> None:
 
 def test_calibrate_exits_with_1_where_a_link_is_not_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = Finding("userlink", "delay-1ms-100", "delay_error_p50", "us", 0, 900, -50, 200, 800)
-    monkeypatch.setattr(link_command, "calibrate", lambda *_, **__: [wrong])
-    done = CliRunner().invoke(link_command.calibrate_link_command, ["--json"])
+    monkeypatch.setattr(calibrate_link, "calibrate", lambda *_, **__: [wrong])
+    done = CliRunner().invoke(calibrate_link.calibrate_link_command, ["--json"])
     assert done.exit_code == 1
     assert json.loads(done.stdout)["findings"][0]["ok"] is False

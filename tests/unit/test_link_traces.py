@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from harness.campaign.run import plan_trials
 from harness.errors import ScenarioError
 from harness.link.traces import load_trace, parse_trace, rate_of_trace_mbit, trace_problems
 from harness.model.link import parse_link
 from harness.model.trial import Trial
-from harness.run import plan_trials
-from harness.traces import keep_traces
+from harness.scenario.traces import keep_traces
 
 
 def test_values_come_in_the_models_units() -> None:

@@ -7,12 +7,12 @@ import re
 import pytest
 
 from harness.calibration.nat_cases import all_cases
-from harness.load import load_topology
 from harness.model.nat import ALIASES, parse_nat
 from harness.nat.forgetting import filled_by_packets
 from harness.nat.ports import RouterPorts, port_blocks
 from harness.nat.ruleset import render_ruleset, router_sysctls
-from harness.wiring import router_ports
+from harness.scenario.load import load_topology
+from harness.topology.wiring import router_ports
 
 PORTS = RouterPorts("r-eth0", ("45.45.1.1", "45.45.1.2"), ("r-eth1",), ("10.0.0.0/24",))
 

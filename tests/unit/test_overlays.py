@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.load import load_topology
 from harness.model.probes import Probes
 from harness.model.scenario import Mode
 from harness.model.trial import Trial
 from harness.overlay.contract import Deployment, Overlay
 from harness.overlay.registry import load_overlay, overlay_names
+from harness.scenario.load import load_topology
 from overlays.addressing import addresses_of, check_options
 from overlays.n2n import N2n
 from overlays.nebula import Nebula

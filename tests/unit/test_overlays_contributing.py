@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from harness.load import load_topology
 from harness.model.probes import Probes
 from harness.model.trial import Trial
 from harness.overlay.contract import Overlay
+from harness.scenario.load import load_topology
 
 PAGE = Path(__file__).resolve().parents[2] / "CONTRIBUTING.md"
 

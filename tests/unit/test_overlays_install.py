@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from harness.commands.install import install_command
 from harness.errors import CommandFailed, EnvironmentError_
 from harness.overlay import install, registry
 from harness.overlay.contract import GoBuild, Requirement
-from harness.overlay.install_command import install_command
 from harness.overlay.search_path import programs_folder, search_path
 
 

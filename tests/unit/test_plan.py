@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ScenarioError
-from harness.load import SCENARIOS, TOPOLOGIES, bundled, load_scenario, load_topology
 from harness.model.trial import Trial
 from harness.overlay.registry import load_overlay, overlay_names
-from harness.plan import expand, select
+from harness.scenario.load import SCENARIOS, TOPOLOGIES, bundled, load_scenario, load_topology
+from harness.scenario.plan import expand, select
 
 
 def plan(tmp_path: Path, text: str) -> list[Trial]:

@@ -9,7 +9,7 @@ import pytest
 from harness.errors import LabNotAsDeclared
 from harness.link.accounting import BUCKETS, Accounting, DirectionCounts, bucket_upper_us
 from harness.link.backend import RunningLinks
-from harness.punctuality import ATTEMPTS, Punctuality
+from harness.trial.lateness import ATTEMPTS, Punctuality
 
 
 class Links:

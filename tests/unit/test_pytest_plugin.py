@@ -55,7 +55,7 @@ def test_python_test_runs_do_not_load_the_harness(project: pytest.Pytester) -> N
         import sys
 
         def test_python():
-            assert not {"pandas", "mininet", "pydantic", "harness.run"} & set(sys.modules)
+            assert not {"pandas", "mininet", "pydantic", "harness.campaign.run"} & set(sys.modules)
         """
     )
     for path in Path(project.path).glob("*.yaml"):

@@ -19,8 +19,8 @@ from result_samples import Maker
 from rich.console import Console
 
 from bench.publish import publish
-from harness.report.command import report_command
-from harness.report.compare_command import compare_command
+from harness.commands.compare import compare_command
+from harness.commands.report import report_command
 from harness.report.html import write_report
 from harness.report.markup import latex_text, to_latex, to_markdown
 from harness.report.measured import all_tables
@@ -279,7 +279,7 @@ def test_each_pair_of_members_is_a_file_for_flent(tmp_path: Path) -> None:
 def test_report_and_compare_import_nothing_of_the_lab() -> None:
     code = """
 import sys
-import harness.report.command, harness.report.compare_command, harness.results.loading
+import harness.commands.report, harness.commands.compare, harness.results.loading
 lab = ["mininet", "pyroute2", "scapy", "overlays"]
 lab += ["harness." + part for part in ("lab", "model", "nat", "link", "probes")]
 bad = [name for name in sys.modules if any(name == one or name.startswith(one + ".") for one in lab)]

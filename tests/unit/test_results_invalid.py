@@ -10,11 +10,8 @@ import pandas as pd
 import pytest
 from result_samples import Maker
 
-from harness.load import load_scenario
-from harness.messages import Done
-from harness.outcome import Context, records_of, throughputs, unmet
+from harness.campaign.outcomes import Context, records_of, throughputs, unmet
 from harness.overlay.registry import load_overlay, overlay_names
-from harness.plan import expand
 from harness.probes.measurement import Measurement
 from harness.report.measured import path_table
 from harness.report.plots.latency import distributions
@@ -25,6 +22,9 @@ from harness.results.frame import records_frame
 from harness.results.record import Record
 from harness.results.summary import summarise
 from harness.results.trials import trials_frame
+from harness.scenario.load import load_scenario
+from harness.scenario.plan import expand
+from harness.trial.messages import Done
 
 PAIR = {"overlay": "refmesh", "mode": "mesh", "nat_a": "full-cone", "nat_b": "symmetric"}
 LATE = "link ra-internet up: 108 of 6605 frames over 1000 us late"

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from result_samples import Maker
 
-from harness.campaign import Tally
+from harness.campaign.campaign import Tally
+from harness.campaign.rounds import cell_of, run_in_rounds
+from harness.campaign.run import plan_trials
 from harness.errors import ScenarioError
 from harness.model.scenario import Until
 from harness.model.trial import Trial
 from harness.results.stopping import Stopping, StopRule, cell_key
-from harness.rounds import cell_of, run_in_rounds
-from harness.run import plan_trials
 
 SCENARIO = """\
 description: two overlays, one of them noisy

@@ -9,9 +9,9 @@ from click.testing import CliRunner
 
 from harness.cli import cli
 from harness.errors import ScenarioError
-from harness.load import load_scenario, load_topology
 from harness.overlay.registry import overlay_names
-from harness.plan import expand
+from harness.scenario.load import load_scenario, load_topology
+from harness.scenario.plan import expand
 
 GOOD = """\
 description: fine

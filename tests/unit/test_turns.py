@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from harness.turns import Turns
+from harness.hosts.turns import Turns
 
 
 def test_waiting_trials_run_side_by_side_up_to_the_limit() -> None:

@@ -8,9 +8,9 @@ import pytest
 
 from harness.lab.counters import Flow, parse, since
 from harness.lab.tap import Passing
-from harness.load import load_topology
 from harness.model.topology import Topology
 from harness.probes.verdict import first_direct_s, front_of, path_of_burst
+from harness.scenario.load import load_topology
 
 BURST = 20_000
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.workers import Workers
+from harness.hosts.workers import Workers
 
 
 def test_trials_that_begin_together_start_one_nursery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

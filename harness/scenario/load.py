@@ -12,13 +12,13 @@ from pydantic import ValidationError
 
 import harness
 from harness.errors import Problem, ScenarioError
-from harness.mininet_class import MininetSource
 from harness.model.document import Document, did_you_mean, parse, validate
 from harness.model.parameters import Parameter
 from harness.model.scenario import Scenario
 from harness.model.template import TopologyTemplate, check_parameters, read_template, render, with_defaults
 from harness.model.topology import Topology
-from harness.plan import LoadedScenario, TopologySource, check
+from harness.scenario.plan import LoadedScenario, TopologySource, check
+from harness.topology.mininet_class import MininetSource
 
 _ROOT = Path(harness.__file__).resolve().parent.parent
 SCENARIOS = _ROOT / "scenarios"

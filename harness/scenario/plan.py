@@ -21,7 +21,7 @@ from harness.model.parameters import Parameter
 from harness.model.scenario import Expectation, Mode, Scenario
 from harness.model.topology import Topology
 from harness.model.trial import Trial
-from harness.wiring import impossible_routers
+from harness.topology.wiring import impossible_routers
 
 
 class TopologySource(Protocol):

@@ -13,17 +13,17 @@ from typing import Protocol
 
 from pydantic import TypeAdapter
 
+from harness.campaign.outcomes import Context, Throughputs, against_cell, records_of, throughputs, unmet
 from harness.errors import OverlaybenchError
-from harness.messages import Done, Job, Step, WantTurn
+from harness.hosts.turns import Turns
+from harness.hosts.workers import Worker, Workers
 from harness.model.trial import Trial
-from harness.outcome import Context, Throughputs, against_cell, records_of, throughputs, unmet
 from harness.overlay.contract import Overlay
 from harness.overlay.support import why_unsupported
-from harness.punctuality import ATTEMPTS
 from harness.results.record import COUNTED, Record
 from harness.results.store import RunFolder
-from harness.turns import Turns
-from harness.workers import Worker, Workers
+from harness.trial.lateness import ATTEMPTS
+from harness.trial.messages import Done, Job, Step, WantTurn
 
 # A worker that neither asks for a turn nor ends within its probes' own time plus this is taken for dead.
 PATIENCE_S = 120.0

@@ -6,10 +6,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import partial
 
-from harness.deploy import RunningOverlay
 from harness.lab.network import Lab
 from harness.link.accounting import Accounting
-from harness.messages import Turn
 from harness.model.probes import LatencyProbe, Probes, ThroughputProbe
 from harness.model.trial import Trial
 from harness.probes.cost import moved_bytes, summarise_cost, usage_by_node
@@ -20,7 +18,9 @@ from harness.probes.mtu import measure_mtu
 from harness.probes.overhead import summarise_overhead
 from harness.probes.throughput import Throughput, measure_throughput, summarise_throughput
 from harness.probes.udp import measure_udp
-from harness.punctuality import Punctuality
+from harness.trial.deploy import RunningOverlay
+from harness.trial.lateness import Punctuality
+from harness.trial.messages import Turn
 
 Pair = tuple[str, str]
 

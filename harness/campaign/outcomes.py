@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from harness.messages import Done
 from harness.model.trial import Trial
 from harness.overlay.contract import Overlay, ReportsPath
 from harness.results.record import COUNTED, Record
+from harness.trial.messages import Done
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from harness.messages import Turn
+from harness.trial.messages import Turn
 
 # When nobody holds a turn, load goes first: trials that only wait would otherwise hold up those that are nearly done.
 _PRIORITY: tuple[Turn, ...] = ("alone", "quiet", "wait")

@@ -10,13 +10,13 @@ from typing import Any
 
 import click
 
-from harness.awake import processors_awake
 from harness.calibration.link_calibrate import available_backends, calibrate
 from harness.calibration.link_cases import CASES, cases_matching
 from harness.calibration.link_judge import Finding
 from harness.commands.arguments import examples
 from harness.errors import EXIT_EXPECTATION, EXIT_INPUT
 from harness.link.choose import netem_missing
+from harness.machine.processors import processors_awake
 
 _EPILOG = examples(
     "overlaybench calibrate link",

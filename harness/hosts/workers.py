@@ -118,7 +118,7 @@ class Workers:
             # Mininet wants distutils; setuptools would replace Python's own by a copy that takes longer to load.
             environment["SETUPTOOLS_USE_DISTUTILS"] = "stdlib"
         self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "harness.nursery", self._label),
+            *(sys.executable, "-m", "harness.trial.fork_server", self._label),
             stdin=theirs.fileno(),
             stdout=asyncio.subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C in the terminal is for the orchestrator

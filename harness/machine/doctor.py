@@ -12,13 +12,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.campaign.run import MEASURING_TOOLS
 from harness.errors import EnvironmentError_
 from harness.link.choose import netem_missing
 from harness.link.helper import helper_argv
 from harness.nat.portmap import DAEMON, INSTALL
 from harness.overlay.install import is_met
 from harness.overlay.registry import load_overlay, overlay_names
-from harness.run import MEASURING_TOOLS
 from harness.sandbox.unshare import is_privileged, sandbox_argv, why_no_user_namespaces
 
 

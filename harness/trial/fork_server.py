@@ -21,7 +21,7 @@ from pathlib import Path
 from harness.sandbox import syscalls
 from harness.sandbox.birth import fork_into_sandbox
 from harness.sandbox.unshare import is_privileged
-from harness.worker import work
+from harness.trial.worker import work
 
 _LARGEST = 65536
 
@@ -81,7 +81,7 @@ class Nursery:
 
 
 def main() -> None:
-    """`python -m harness.nursery`, with the socket as stdin."""
+    """`python -m harness.trial.fork_server`, with the socket as stdin."""
     syscalls.die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.freeze()  # the children share these objects' pages for as long as nobody counts them

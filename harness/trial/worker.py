@@ -15,9 +15,6 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from harness.battery import Battery
-from harness.checks import check_links, check_nats
-from harness.deploy import RunningOverlay
 from harness.errors import OverlaybenchError, OverlayError
 from harness.lab import counters
 from harness.lab.baseline import open_underlay
@@ -25,14 +22,17 @@ from harness.lab.network import Lab
 from harness.lab.snapshot import snapshot
 from harness.lab.tap import Tap
 from harness.link.precedence import stand_back
-from harness.messages import Done, Job, Step, Turn, WantTurn
 from harness.model.trial import Trial
 from harness.overlay.search_path import search_path
 from harness.probes.measurement import Measurement, Target
 from harness.probes.path import measure_paths
-from harness.punctuality import Punctuality
 from harness.sandbox.mounts import make_private
 from harness.sandbox.unshare import run_as_init_check
+from harness.trial.battery import Battery
+from harness.trial.checks import check_links, check_nats
+from harness.trial.deploy import RunningOverlay
+from harness.trial.lateness import Punctuality
+from harness.trial.messages import Done, Job, Step, Turn, WantTurn
 
 
 class Channel:

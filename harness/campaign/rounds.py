@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from harness.campaign import Tally
+from harness.campaign.campaign import Tally
 from harness.model.scenario import Until
 from harness.model.trial import Trial
 from harness.results.stopping import CellKey, Stopping, StopRule, cell_key

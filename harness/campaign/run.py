@@ -15,8 +15,8 @@ from typing import Any
 from rich.console import Console
 
 import harness
-from harness.awake import is_virtual, processors_awake, stolen_s
-from harness.campaign import Campaign, Tally
+from harness.campaign.campaign import Campaign, Tally
+from harness.campaign.progress import progress_for
 from harness.errors import (
     EXIT_EXPECTATION,
     EXIT_HARNESS,
@@ -27,22 +27,22 @@ from harness.errors import (
     ScenarioError,
 )
 from harness.link.choose import require_backend
-from harness.load import load_scenario
-from harness.machine import describe_machine, git_commit, overlay_version, tool_versions
+from harness.machine.describe import describe_machine, git_commit, overlay_version, tool_versions
+from harness.machine.processors import is_virtual, processors_awake, stolen_s
 from harness.model.document import did_you_mean
 from harness.model.trial import Trial
 from harness.nat.portmap import require_miniupnpd
-from harness.oracle import expected_verdicts
 from harness.overlay.contract import Overlay
 from harness.overlay.install import missing as missing_requirements
 from harness.overlay.registry import load_overlay, overlay_names
-from harness.plan import LoadedScenario, expand, select
-from harness.progress import progress_for
 from harness.results.metrics import METRICS
 from harness.results.record import SCHEMA_VERSION
 from harness.results.store import RunFolder
 from harness.sandbox.unshare import is_privileged, why_no_user_namespaces
-from harness.traces import find_traces, keep_traces
+from harness.scenario.expected import expected_verdicts
+from harness.scenario.load import load_scenario
+from harness.scenario.plan import LoadedScenario, expand, select
+from harness.scenario.traces import find_traces, keep_traces
 
 VERSION = "0.1.0"
 MEASURING_TOOLS = {
@@ -158,7 +158,7 @@ def run_scenario(options: RunOptions, console: Console) -> int:
         if loaded.scenario.until is None:
             tally = run(left)
         else:
-            from harness.rounds import run_in_rounds  # noqa: PLC0415  # scipy is slow to load
+            from harness.campaign.rounds import run_in_rounds  # noqa: PLC0415  # scipy is slow to load
 
             tally, manifest["until"] = run_in_rounds(
                 trials, left, loaded.scenario.until, read=lambda: folder.read().records, run=run
