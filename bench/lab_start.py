@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from harness.errors import EnvironmentError_
+from harness.errors import MissingPrerequisite
 from harness.sandbox.unshare import sandbox_argv
 
 UP_BOUND = 2.0
@@ -152,7 +152,7 @@ def main() -> None:
         _inside(arguments.inside, arguments.hosts)
         return
     if shutil.which("brctl") is None:
-        raise EnvironmentError_("brctl, which plain Mininet's LinuxBridge needs", "apt-get install -y bridge-utils")
+        raise MissingPrerequisite("brctl, which plain Mininet's LinuxBridge needs", "apt-get install -y bridge-utils")
     runs: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
     for _ in range(arguments.rounds):
         for way, measured in runs.items():

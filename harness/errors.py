@@ -42,7 +42,7 @@ class ScenarioError(OverlaybenchError):
         super().__init__("\n".join(str(problem) for problem in problems))
 
 
-class EnvironmentError_(OverlaybenchError):  # noqa: N801  # EnvironmentError is a builtin
+class MissingPrerequisite(OverlaybenchError):
     """The machine lacks something; `remedy` is the command that gets it."""
 
     exit_code = EXIT_MACHINE

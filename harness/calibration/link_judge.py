@@ -14,7 +14,7 @@ from scipy import stats
 from harness.calibration.link_cases import Case
 from harness.calibration.link_traffic import Seen
 from harness.link.settings import settings_of, stream_seeds
-from harness.link.spec import Way
+from harness.link.spec import LinkDirection
 from harness.link.traces import parse_trace, rate_of_trace_mbit
 from harness.model.link import Direction
 from harness.model.link_profile import BernoulliLoss, GilbertElliottLoss
@@ -60,7 +60,7 @@ def predicted(case: Case, seen: Seen, seed: int) -> dict[int, list[int]]:
     """
     direction = case.profile.up
     traces = {field: parse_trace(case.trace or "", "rate", case.name) for field, _ in direction.files}
-    way = Way(settings_of(direction, traces), stream_seeds(seed, CABLE, "up"))
+    way = LinkDirection(settings_of(direction, traces), stream_seeds(seed, CABLE, "up"))
     due: dict[int, list[int]] = {}
     start = seen.sent_ns[0]
     for at in seen.sent_ns:

@@ -64,7 +64,7 @@ def calibrate_nat(*, jobs: int, only: Sequence[str] = (), seed: int = 0) -> Iter
         seed: decides the arbitrary: how early or late first packets come, where sequences start.
 
     Raises:
-        EnvironmentError_: the machine cannot make sandboxes.
+        MissingPrerequisite: the machine cannot make sandboxes.
         LabError: a worker died.
         ScenarioError: a pattern in `only` matches nothing.
     """

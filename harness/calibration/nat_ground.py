@@ -9,8 +9,8 @@ from harness.lab.network import Lab
 from harness.lab.node import LabNode
 from harness.model.nat import NatBehaviour
 from harness.model.topology import Topology
+from harness.nat.discovery_setup import DiscoverySetup
 from harness.nat.events import RunningRouter
-from harness.nat.field import Field
 from harness.nat.ports import RouterPorts
 from harness.nat.wire import Vantage, Wire
 
@@ -94,9 +94,9 @@ class Ground:
         router.load()
         return router
 
-    def field(self, wire: Wire) -> Field:
+    def setup(self, wire: Wire) -> DiscoverySetup:
         """The ground for IPv4 tests."""
-        return Field(
+        return DiscoverySetup(
             wire,
             inside=self.inside,
             servers=self.public[:2],
@@ -104,11 +104,11 @@ class Ground:
             inside_ports=self._inside_ports,
         )
 
-    def field6(self, wire: Wire) -> Field:
+    def setup6(self, wire: Wire) -> DiscoverySetup:
         """The ground for IPv6 tests."""
         inside = [Vantage(place.pid, f"{_LAN6}{n}") for n, place in enumerate(self.inside, 2)]
         public = [Vantage(self.public[0].pid, f"{_INTERNET6}{n}") for n in (1, 2, 3)]
-        return Field(wire, inside=inside, servers=public[:2], strangers=public[2:])
+        return DiscoverySetup(wire, inside=inside, servers=public[:2], strangers=public[2:])
 
     def _add_ipv6(self) -> None:
         plan = {

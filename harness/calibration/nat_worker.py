@@ -51,15 +51,15 @@ def try_case(ground: Ground, case: Case, seed: int) -> dict[str, object]:
 def _look(ground: Ground, wire: Wire, case: Case, rng: random.Random) -> Observation:
     match case.kind:
         case "behaviour":
-            return observe_behaviour(ground.field(wire), rng)
+            return observe_behaviour(ground.setup(wire), rng)
         case "lifetimes":
-            return observe_lifetimes(ground.field(wire), case.behaviour)
+            return observe_lifetimes(ground.setup(wire), case.behaviour)
         case "limits":
-            return observe_limits(ground.field(wire), ground.field6(wire), case.behaviour)
+            return observe_limits(ground.setup(wire), ground.setup6(wire), case.behaviour)
         case "families":
-            return observe_families(ground.field(wire), ground.field6(wire))
+            return observe_families(ground.setup(wire), ground.setup6(wire))
         case "port-mapping":
-            return Observation(port_mapping=port_mapping_test(ground.field(wire), GATEWAY))
+            return Observation(port_mapping=port_mapping_test(ground.setup(wire), GATEWAY))
 
 
 def main() -> None:

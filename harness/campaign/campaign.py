@@ -104,7 +104,7 @@ class Campaign:
                 while waiting and self.turns.may_admit:
                     trial = waiting.pop(0)
                     self._granted[trial.id] = asyncio.Event()
-                    self.turns.want(trial.id, "wait")
+                    self.turns.want(trial.id, "waiting")
                     tasks.add(asyncio.create_task(self._trial(trial)))
                 for name in self.turns.grant():
                     self._granted[name].set()

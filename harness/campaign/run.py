@@ -21,7 +21,7 @@ from harness.errors import (
     EXIT_EXPECTATION,
     EXIT_HARNESS,
     EXIT_OK,
-    EnvironmentError_,
+    MissingPrerequisite,
     OverlaybenchError,
     Problem,
     ScenarioError,
@@ -212,7 +212,7 @@ def require_machine(overlays: Mapping[str, Overlay]) -> None:
     """Check that this machine can run these overlays at all, before anything is started.
 
     Raises:
-        EnvironmentError_: names all that is missing and one command that gets it.
+        MissingPrerequisite: names all that is missing and one command that gets it.
     """
     forbidden = why_no_user_namespaces()
     if forbidden is not None:
@@ -232,7 +232,7 @@ def require_machine(overlays: Mapping[str, Overlay]) -> None:
         how = "sudo chmod 0666 /dev/net/tun" if Path("/dev/net/tun").exists() else "sudo modprobe tun"
         missing["access to /dev/net/tun"] = how
     if missing:
-        raise EnvironmentError_(", ".join(missing), " && ".join(dict.fromkeys(missing.values())))
+        raise MissingPrerequisite(", ".join(missing), " && ".join(dict.fromkeys(missing.values())))
 
 
 def _finished(folder: RunFolder, loaded: LoadedScenario, trials: Sequence[Trial]) -> set[str]:

@@ -1,4 +1,4 @@
-"""Who may do what at the same time: waiting beside waiting, quiet beside quiet, load alone. Pure; no processes here."""
+"""Who may do what at the same time: waiting with waiting, shared with shared, exclusive alone. Pure; no processes here."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from harness.trial.messages import Turn
 
 # When nobody holds a turn, load goes first: trials that only wait would otherwise hold up those that are nearly done.
-_PRIORITY: tuple[Turn, ...] = ("alone", "quiet", "wait")
+_PRIORITY: tuple[Turn, ...] = ("exclusive", "shared", "waiting")
 
 
 @dataclass
@@ -40,19 +40,19 @@ class Turns:
     @property
     def may_admit(self) -> bool:
         """Whether a new trial may come in now: a place is free, and nobody measures or waits to."""
-        measuring = {*self._held.values(), *self._wanted.values()} & {"quiet", "alone"}
-        return self.live < self.jobs and (not measuring or "wait" in self._held.values())
+        measuring = {*self._held.values(), *self._wanted.values()} & {"shared", "exclusive"}
+        return self.live < self.jobs and (not measuring or "waiting" in self._held.values())
 
     def grant(self) -> list[str]:
         """The trials that get their turn now, in the order in which they asked."""
         kinds = set(self._held.values())
-        if "alone" in kinds:
+        if "exclusive" in kinds:
             return []
         kind = kinds.pop() if kinds else next((one for one in _PRIORITY if one in self._wanted.values()), None)
         if kind is None:
             return []
         granted = [trial for trial, turn in self._wanted.items() if turn == kind]
-        if kind == "alone":
+        if kind == "exclusive":
             granted = granted[:1]
         for trial in granted:
             self._held[trial] = self._wanted.pop(trial)

@@ -1,4 +1,4 @@
-"""The orchestrator's side of workers: starts them through the nursery, talks to them, ends them."""
+"""The orchestrator's side of workers: starts them through the fork server, talks to them, ends them."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Worker:
     reader away from whoever has been given the same descriptor since.
     """
 
-    def __init__(self, nursery: Workers, name: str, stdin: int, stdout: int) -> None:
-        self._nursery = nursery
+    def __init__(self, fork_server: Workers, name: str, stdin: int, stdout: int) -> None:
+        self._fork_server = fork_server
         self._name = name
         self._stdin = stdin
         self._stdout: int | None = stdout
@@ -44,7 +44,7 @@ class Worker:
     async def end(self) -> None:
         """Kill it if it still runs, and wait until it is gone."""
         if not self.ended.done():
-            self._nursery.kill(self._name)
+            self._fork_server.kill(self._name)
         await self.ended
         self._close_stdout()
         os.close(self._stdin)
@@ -79,9 +79,9 @@ class Workers:
 
     async def start(self, name: str, folder: Path) -> Worker:
         """Start a worker on `folder`; its stderr goes to worker.log there."""
-        async with self._starting:  # the first trials come all at once, and one nursery is for all of them
+        async with self._starting:  # the first trials come all at once, and one fork server is for all of them
             if self._socket is None:
-                await self._start_nursery()
+                await self._start_fork_server()
         assert self._socket is not None
         stdin_read, stdin_write = os.pipe()
         stdout_read, stdout_write = os.pipe()
@@ -97,12 +97,12 @@ class Workers:
         return worker
 
     def kill(self, name: str) -> None:
-        """Have the nursery kill a worker: only its parent can do so without mistaking it for another process."""
+        """Have the fork server kill a worker: only its parent can do so without mistaking it for another process."""
         if self._socket is not None:
             self._socket.send(json.dumps({"kill": name}).encode())
 
     async def close(self) -> None:
-        """End the nursery and with it all workers that are left."""
+        """End the fork server and with it all workers that are left."""
         if self._socket is not None:
             asyncio.get_running_loop().remove_reader(self._socket.fileno())
             self._socket.close()
@@ -111,7 +111,7 @@ class Workers:
             await self._process.wait()
             self._process = None
 
-    async def _start_nursery(self) -> None:
+    async def _start_fork_server(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         environment = dict(os.environ)
         if sys.version_info < (3, 12):
@@ -146,7 +146,7 @@ class Workers:
             worker.ended.set_result(message["status"])
 
     def _all_gone(self) -> None:
-        """The nursery died, and its workers with it; the next start makes another one."""
+        """The fork server died, and its workers with it; the next start makes another one."""
         if self._socket is not None:
             asyncio.get_running_loop().remove_reader(self._socket.fileno())
             self._socket.close()

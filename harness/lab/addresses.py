@@ -23,7 +23,7 @@ def configure(node: LabNode, topology: Topology, name: str) -> None:
     Raises:
         LabError: the kernel refused something.
     """
-    plugs = topology.plugs()[name]
+    plugs = topology.attachments()[name]
     interfaces = [interface_name(name, number) for number in range(len(plugs))]
     node.write_sysctls({"net.ipv4.ip_forward": "1" if name in topology.routers else "0", **_OFF})
     if any(plug.ipv6 for plug in plugs):

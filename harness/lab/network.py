@@ -58,7 +58,7 @@ class _PlannedTopo(Topo):  # type: ignore[misc]
     def build(self, topology: Topology, space: LinkSpace | None) -> None:
         for segment in topology.segments:
             self.addSwitch(segment)
-        for name, attachments in topology.plugs().items():
+        for name, attachments in topology.attachments().items():
             # Addresses are ours to give, several an interface; Mininet's default would be 10.0.0.n.
             self.addHost(name, ip=None)
             for number, plug in enumerate(attachments):
@@ -114,7 +114,7 @@ class Lab:
 
         Raises:
             LabError: the kernel or a tool refused something.
-            EnvironmentError_: no link backend of this machine can do what the topology's links ask for.
+            MissingPrerequisite: no link backend of this machine can do what the topology's links ask for.
         """
         for setting in _BRIDGE_NETFILTER:
             if setting.exists():
@@ -126,7 +126,7 @@ class Lab:
         if impaired:
             self._space = LinkSpace(self.link_choice, impaired)
         self.net = LabNet(_PlannedTopo(topology=self.topology, space=self._space))
-        for name in self.topology.plugs():
+        for name in self.topology.attachments():
             configure(self.nodes[name], self.topology, name)
         self._settle_hosts()
         for name in self.topology.routers:
@@ -148,7 +148,7 @@ class Lab:
         allowed = nodes[0].read_sysctls([ALLOWED_CONGESTION_CONTROL])[ALLOWED_CONGESTION_CONTROL]
         settings = node_sysctls(pick_congestion_control(allowed))
         for node in nodes:
-            ipv6 = any(plug.ipv6 for plug in self.topology.plugs().get(node.name, []))
+            ipv6 = any(plug.ipv6 for plug in self.topology.attachments().get(node.name, []))
             node.write_sysctls({**settings, **neighbour_sysctls(node.intfNames(), ipv6)})
         self.sysctls = nodes[0].read_sysctls([*settings, *RECORDED])
 
@@ -194,7 +194,7 @@ class Lab:
         if isinstance(link, EmulatedLink):
             assert self._space is not None
             return self._space.node.pid, link.near, False
-        return os.getpid(), self.topology.plugs()[node][number].on, True
+        return os.getpid(), self.topology.attachments()[node][number].on, True
 
     def watched_ports(self) -> dict[str, list[str]]:
         """Segment -> the bridge ports on it: where the lab's counters stand."""

@@ -29,7 +29,7 @@ def routes_of(topology: Topology, node: str) -> list[Route]:
 
 
 def _routes(topology: Topology, node: str, family: Family) -> Iterator[Route]:
-    first, *others = topology.plugs()[node]
+    first, *others = topology.attachments()[node]
     if not any(plug.of(family) for plug in (first, *others)):
         return
     via = first.via if isinstance(first, Host) else topology.routers[node].outside.via

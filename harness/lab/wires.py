@@ -13,7 +13,7 @@ from mininet.node import Node, Switch
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from harness.errors import EnvironmentError_, LabError
+from harness.errors import LabError, MissingPrerequisite
 from harness.lab.node import LabNode, QuietNode
 from harness.link.backend import Cable, LinkBackend, RunningLinks
 from harness.link.choose import choose_backend
@@ -134,11 +134,13 @@ class LinkSpace:
         """Note a cable whose middle ends lie here.
 
         Raises:
-            EnvironmentError_: the backend cannot do the profile; names every reason.
+            MissingPrerequisite: the backend cannot do the profile; names every reason.
         """
         refusals = self.backend.refusals(profile)
         if refusals:
-            raise EnvironmentError_(f"link {name} ({profile.label}): {'; '.join(refusals)}", "another `links:` backend")
+            raise MissingPrerequisite(
+                f"link {name} ({profile.label}): {'; '.join(refusals)}", "another `links:` backend"
+            )
         self.cables.append(Cable(name=name, profile=profile, near=near, far=far))
 
     def start(self, *, seed: int, workdir: Path) -> RunningLinks:

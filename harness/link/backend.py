@@ -56,5 +56,5 @@ class LinkBackend(Protocol):
     def start(self, cables: Sequence[Cable], *, netns_pid: int, seed: int, workdir: Path) -> RunningLinks:
         """Impair `cables` in the network namespace of process `netns_pid`; returns when frames flow.
 
-        Raises EnvironmentError_ where the machine lacks something, LabError where a link cannot be set up.
+        Raises MissingPrerequisite where the machine lacks something, LabError where a link cannot be set up.
         """

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final, Literal
 
-from harness.errors import EnvironmentError_
+from harness.errors import MissingPrerequisite
 from harness.link.backend import LinkBackend
 from harness.link.helper import helper_argv
 from harness.link.netem_backend import NetemBackend
@@ -29,7 +29,7 @@ def choose_backend(
     """The backend for links of these profiles; `auto` is netem where kernel and profiles allow it, else userlink.
 
     Without a compiled helper `auto` falls back to the one in pure Python, with a warning. `traces_from` is where
-    relative paths of trace files start. Raises EnvironmentError_ where the machine lacks what was asked for.
+    relative paths of trace files start. Raises MissingPrerequisite where the machine lacks what was asked for.
     """
     netem = NetemBackend()
     match wanted:
@@ -40,7 +40,7 @@ def choose_backend(
             return netem
         case "userlink":
             if helper_argv() is None:
-                raise EnvironmentError_("the compiled link helper", _BUILD)
+                raise MissingPrerequisite("the compiled link helper", _BUILD)
             return UserlinkBackend("userlink", traces_from=traces_from)
         case "userlink-python":
             return UserlinkBackend("userlink-python", traces_from=traces_from)
@@ -61,22 +61,22 @@ def choose_backend(
 def require_backend(wanted: str, profiles: Sequence[LinkProfile]) -> LinkBackend:
     """As `choose_backend`, and it can do every one of the profiles; to be asked before a run starts.
 
-    Raises EnvironmentError_ that names each profile and why not.
+    Raises MissingPrerequisite that names each profile and why not.
     """
     backend = choose_backend(wanted, profiles)
     refused = [f"{profile.label}: {reason}" for profile in profiles for reason in backend.refusals(profile)]
     if refused:
         what = f"a link backend {wanted!r} for {'; '.join(dict.fromkeys(refused))}"
-        raise EnvironmentError_(what, "write `links: auto` or `links: userlink` in the scenario")
+        raise MissingPrerequisite(what, "write `links: auto` or `links: userlink` in the scenario")
     return backend
 
 
 @cache
-def netem_missing() -> EnvironmentError_ | None:
+def netem_missing() -> MissingPrerequisite | None:
     """What netem lacks on this machine, None where it works; tried in a namespace that is gone afterwards."""
     for program in ("tc", "unshare"):
         if shutil.which(program) is None:
-            return EnvironmentError_(f"the program `{program}`", "apt-get install -y iproute2 util-linux")
+            return MissingPrerequisite(f"the program `{program}`", "apt-get install -y iproute2 util-linux")
     script = (
         "ip link add name va type veth peer name vb && tc qdisc add dev va root handle 1: netem delay 1ms && "
         "tc qdisc add dev va parent 1:1 tbf rate 1mbit burst 4000b limit 9000b && tc qdisc add dev va clsact && "
@@ -87,7 +87,7 @@ def netem_missing() -> EnvironmentError_ | None:
     if done.returncode == 0:
         return None
     said = done.stderr.strip().splitlines()
-    return EnvironmentError_(
+    return MissingPrerequisite(
         f"netem in the kernel ({said[0] if said else 'tc failed'})",
         "modprobe -a sch_netem sch_tbf act_mirred cls_matchall, or use the userlink backend",
     )

@@ -25,7 +25,7 @@ _PATIENCE_S: Final = 1.0
 _PAUSE_S: Final = 0.02
 
 
-def stand_back(links: RunningLinks) -> bool:
+def deprioritise_lab(links: RunningLinks) -> bool:
     """Lower this process and its session, and whatever it starts from now on, behind a helper without real-time
     priority.
 

@@ -27,7 +27,7 @@ from harness.link.accounting import BUCKETS, SUB_BUCKETS
 from harness.link.helper import read_table
 from harness.link.offload import WHOLE_FRAMES, set_offloads
 from harness.link.settings import LossKind, QueueKind, Settings
-from harness.link.spec import ETHERNET_HEADER_BYTES, Way
+from harness.link.spec import ETHERNET_HEADER_BYTES, LinkDirection
 from harness.link.stamps import STAMP_SPACE, ask_for_stamps, stamp_ns
 from harness.link.tags import TAG_SPACE, ask_for_tags, with_tag
 
@@ -49,7 +49,7 @@ class Carrier:
     def __init__(self, receiver: socket.socket, sender: socket.socket) -> None:
         self.receiver = receiver
         self.sender = sender
-        self.way = Way(Settings(), (0, 0, 0, 0, 0))
+        self.way = LinkDirection(Settings(), (0, 0, 0, 0, 0))
         self.lateness = [0] * BUCKETS
         self.ingress_drops = self.send_errors = self.sent_bytes = 0
         self.latest_arrival = 0
@@ -154,7 +154,7 @@ class Helper:
 
     def _do_seeds(self, rest: str) -> None:
         index, way, *seeds = rest.split()
-        self._links[int(index)][way].way = Way(Settings(), tuple(map(int, seeds)))
+        self._links[int(index)][way].way = LinkDirection(Settings(), tuple(map(int, seeds)))
 
     def _do_set(self, rest: str) -> None:
         index, way, *words = rest.split()

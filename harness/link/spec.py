@@ -21,7 +21,7 @@ ETHERNET_HEADER_BYTES: Final = 14
 OPPORTUNITY_BYTES: Final = 1500
 
 
-class Way:
+class LinkDirection:
     """One direction: `arrive` with frames in order of time, `due` for those whose time has come."""
 
     def __init__(self, settings: Settings, seeds: tuple[int, ...], epoch: int = 0) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.campaign.run import MEASURING_TOOLS
-from harness.errors import EnvironmentError_
+from harness.errors import MissingPrerequisite
 from harness.link.choose import netem_missing
 from harness.link.helper import helper_argv
 from harness.nat.portmap import DAEMON, INSTALL
@@ -61,7 +61,7 @@ def _sandbox() -> Finding:
         return Finding("sandbox", False, forbidden.missing, forbidden.remedy)
     try:
         error = _try_in_sandbox("import os; assert os.getpid() == 1")
-    except EnvironmentError_ as missing:
+    except MissingPrerequisite as missing:
         return Finding("sandbox", False, missing.missing, missing.remedy)
     return Finding("sandbox", not error, error or f"works {how}", "see the message; containers need --privileged")
 
@@ -102,7 +102,7 @@ def _inside() -> Iterator[Finding]:
             continue
         try:
             error = _try_in_sandbox(program)
-        except EnvironmentError_ as missing:
+        except MissingPrerequisite as missing:
             yield Finding(what, False, missing.missing, missing.remedy)
         else:
             yield Finding(what, not error, error or "works", remedy)
@@ -146,7 +146,7 @@ def _helper() -> Finding:
 def _overlay(name: str) -> Finding:
     try:
         overlay = load_overlay(name)
-    except EnvironmentError_ as error:
+    except MissingPrerequisite as error:
         return Finding(f"overlay {name}", False, error.missing, error.remedy, needed=False)
     absent = [requirement for requirement in overlay.requirements() if not is_met(requirement)]
     named = ", ".join(requirement.program for requirement in absent)

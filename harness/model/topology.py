@@ -44,7 +44,7 @@ class Topology(BaseModel):
             raise ValidationError.from_exception_data("Topology", problems)
         return self
 
-    def plugs(self) -> dict[str, list[Attachment]]:
+    def attachments(self) -> dict[str, list[Attachment]]:
         """Every node's attachments, in the order of its interfaces: a router's outside is the first."""
         plugs: dict[str, list[Attachment]] = {name: [host] for name, host in self.hosts.items()}
         plugs |= {name: [router.outside, *router.inside] for name, router in self.routers.items()}
@@ -52,7 +52,7 @@ class Topology(BaseModel):
 
     def impaired_links(self) -> list[LinkProfile]:
         """The links that need a backend."""
-        return [plug.link for plugs in self.plugs().values() for plug in plugs if plug.link.impaired]
+        return [plug.link for plugs in self.attachments().values() for plug in plugs if plug.link.impaired]
 
     def address(self, node: str) -> IPv4Address:
         """A node's first IPv4 underlay address; of a router the outside one.
@@ -60,14 +60,14 @@ class Topology(BaseModel):
         Raises:
             ValueError: it has none; where that may be, ask for `families` first.
         """
-        addresses = self.plugs()[node][0].ipv4
+        addresses = self.attachments()[node][0].ipv4
         if not addresses:
             raise ValueError(f"{node} has no IPv4 address")
         return addresses[0]
 
     def address_in(self, node: str, family: Family) -> Address:
         """A node's first underlay address of an IP version. Raises StopIteration where it has none."""
-        return next(iter(self.plugs()[node][0].of(family)))
+        return next(iter(self.attachments()[node][0].of(family)))
 
     def families(self, host: str) -> tuple[Family, ...]:
         """The IP versions in which a host gets through to the Internet, IPv4 first: it has an address of that version,

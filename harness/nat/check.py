@@ -14,9 +14,9 @@ from dataclasses import replace
 from harness.errors import LabError, LabNotAsDeclared
 from harness.model.nat import Egress, Filtering, Mapping, Unsolicited
 from harness.nat import discovery, discovery_tcp
+from harness.nat.discovery_setup import GRACE_S, DiscoverySetup
 from harness.nat.egress import TLS_PORT, egress_test
 from harness.nat.events import RunningRouter
-from harness.nat.field import GRACE_S, Field
 from harness.nat.observation import Observation, differences
 from harness.nat.observers import Observers, Side
 from harness.nat.responder import Stranger
@@ -43,8 +43,8 @@ def check_router(
         LabError: the observers could not be placed, or the router passes nothing at all.
     """
     way_back = None if router.behaviour.translates else router.ports.wan_addresses[0]
-    with observed_field(observers, inside, inside_gateway, outside, way_back) as field:
-        seen = _observe(field)
+    with observed_setup(observers, inside, inside_gateway, outside, way_back) as setup:
+        seen = _observe(setup)
     router.forget()
     if router.behaviour.unsolicited is Unsolicited.POISONS and seen.unsolicited is None:
         return replace(seen, unsolicited=Unsolicited.DROP)  # an early packet did no harm
@@ -52,12 +52,12 @@ def check_router(
 
 
 @contextlib.contextmanager
-def observed_field(
+def observed_setup(
     observers: Observers, inside: Side, inside_gateway: str, outside: Side, way_back: str | None
-) -> Iterator[Field]:
+) -> Iterator[DiscoverySetup]:
     """The ground between both observers, plugged in as `Observers.beside` says."""
     with observers.beside(inside, inside_gateway, outside, way_back) as (host, public), Wire() as wire:
-        yield Field(
+        yield DiscoverySetup(
             wire,
             inside=[host],
             servers=public[:2],
@@ -79,31 +79,31 @@ def require_as_declared(name: str, router: RunningRouter, seen: Observation) -> 
         raise LabNotAsDeclared(f"router {name} is not {router.behaviour.label}: {'; '.join(wrong)}")
 
 
-def _observe(field: Field) -> Observation:
+def _observe(setup: DiscoverySetup) -> Observation:
     """Mapping, filtering, allocation and poisoning, together in two round trips and a half."""
-    flows = [field.open() for _ in range(_FLOWS)]
-    asks = [field.send(each) for each in flows]
-    mapper, opener, meeter = (field.open() for _ in range(3))
-    mappings = [field.send(mapper, endpoint) for row in field.responder.endpoints for endpoint in row]
-    contacts = [field.send(opener), field.send(meeter)]
+    flows = [setup.open() for _ in range(_FLOWS)]
+    asks = [setup.send(each) for each in flows]
+    mapper, opener, meeter = (setup.open() for _ in range(3))
+    mappings = [setup.send(mapper, endpoint) for row in setup.responder.endpoints for endpoint in row]
+    contacts = [setup.send(opener), setup.send(meeter)]
     # TLS passes where anything does: when it is through, UDP that is not has been blocked.
-    door = discovery_tcp.listener(field, field.strangers[0], TLS_PORT)
-    to_tls = Endpoint(field.strangers[0].address, TLS_PORT)
-    tls = [discovery_tcp.call(field, field.inside[0], to_tls) for _ in range(3)]
-    field.until(lambda: any(call.state == "open" for call in tls) or any(ask.answer for ask in asks))
-    blocked = not field.wire.pump(lambda: any(ask.answer for ask in asks), GRACE_S)
-    discovery_tcp.hang_up(field, *tls)
-    field.wire.forget(door)
+    door = discovery_tcp.listener(setup, setup.strangers[0], TLS_PORT)
+    to_tls = Endpoint(setup.strangers[0].address, TLS_PORT)
+    tls = [discovery_tcp.call(setup, setup.inside[0], to_tls) for _ in range(3)]
+    setup.until(lambda: any(call.state == "open" for call in tls) or any(ask.answer for ask in asks))
+    blocked = not setup.wire.pump(lambda: any(ask.answer for ask in asks), GRACE_S)
+    discovery_tcp.hang_up(setup, *tls)
+    setup.wire.forget(door)
     if blocked:
-        return Observation(egress=egress_test(field))
-    field.wait_for([*asks, *mappings, *contacts])
+        return Observation(egress=egress_test(setup))
+    setup.wait_for([*asks, *mappings, *contacts])
     mapping = discovery.classify_mapping(
-        Endpoint(field.inside[0].address, port_of(mapper)), [ask.mapped for ask in mappings]
+        Endpoint(setup.inside[0].address, port_of(mapper)), [ask.mapped for ask in mappings]
     )
-    stranger = Stranger(field.wire, field.strangers[0])
+    stranger = Stranger(setup.wire, setup.strangers[0])
     known = contacts[1].mapped
     stranger.send(known)
-    filtering = filtering_of(field, opener, stranger)
+    filtering = filtering_of(setup, opener, stranger)
     if mapping is Mapping.NONE:
         return Observation(egress=Egress.ANY, mapping=mapping, filtering=filtering)
     pairs = [(port_of(ask.bound), ask.answer.mapped) for ask in asks if ask.answer]
@@ -111,7 +111,7 @@ def _observe(field: Field) -> Observation:
     unsolicited = None
     if mapping is Mapping.EIM and filtering is Filtering.APDF:
         # Whether others are rejected or dropped needs ICMP, which Linux limits in rate; poisoning needs none.
-        unsolicited = None if _meet(field, meeter, stranger) == known else Unsolicited.POISONS
+        unsolicited = None if _meet(setup, meeter, stranger) == known else Unsolicited.POISONS
     return Observation(
         egress=Egress.ANY,
         mapping=mapping,
@@ -122,24 +122,24 @@ def _observe(field: Field) -> Observation:
     )
 
 
-def filtering_of(field: Field, opener: socket.socket, stranger: Stranger) -> Filtering:
+def filtering_of(setup: DiscoverySetup, opener: socket.socket, stranger: Stranger) -> Filtering:
     """As `filtering_test`, on a mapping that is there already."""
-    quiet = field.open()
-    stranger.send(Endpoint(field.inside[0].address, port_of(quiet)))
-    anybody = field.send(opener, change_ip=True, change_port=True)
-    other_port = field.send(opener, change_port=True)
-    field.fence(opener)
-    if field.inbox[quiet]:
+    quiet = setup.open()
+    stranger.send(Endpoint(setup.inside[0].address, port_of(quiet)))
+    anybody = setup.send(opener, change_ip=True, change_port=True)
+    other_port = setup.send(opener, change_port=True)
+    setup.fence(opener)
+    if setup.inbox[quiet]:
         return Filtering.NONE
     if anybody.answer is not None:
         return Filtering.EIF
     return Filtering.ADF if other_port.answer is not None else Filtering.APDF
 
 
-def _meet(field: Field, meeter: socket.socket, stranger: Stranger) -> Endpoint:
+def _meet(setup: DiscoverySetup, meeter: socket.socket, stranger: Stranger) -> Endpoint:
     """The mapping that `meeter` gets towards a stranger whose packet came a round trip before."""
     for _ in range(4):
         meeter.sendto(b"first packet to a peer", stranger.endpoint)
-        if field.wire.pump(lambda: bool(stranger.heard), field.retransmit_s):
+        if setup.wire.pump(lambda: bool(stranger.heard), setup.retransmit_s):
             return stranger.heard[0]
     raise LabError("the inside host's packet to a new peer did not leave the router")

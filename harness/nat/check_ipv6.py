@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 
 from harness.model.nat import Egress, NatBehaviour
-from harness.nat.check import filtering_of, observed_field
+from harness.nat.check import filtering_of, observed_setup
+from harness.nat.discovery_setup import DiscoverySetup
 from harness.nat.egress import answers, egress_test
 from harness.nat.events import RunningRouter
-from harness.nat.field import Field
 from harness.nat.observation import Observation
 from harness.nat.observers import Observers, Side
 from harness.nat.responder import Stranger
@@ -37,9 +37,9 @@ def check_router_ipv6(
     Raises:
         LabError: the observers could not be placed, or the router passes nothing although its label says so.
     """
-    with observed_field(observers, inside, inside_gateway, outside, outside_address) as field:
-        _announce(field, outside_address)
-        seen = _observe(field, router.behaviour)
+    with observed_setup(observers, inside, inside_gateway, outside, outside_address) as setup:
+        _announce(setup, outside_address)
+        seen = _observe(setup, router.behaviour)
     router.forget()
     return seen
 
@@ -54,30 +54,30 @@ def check_silence(
     outside_address: str,
 ) -> Observation:
     """Whether IPv4 passes a router of which it is said that it does not; arguments as above."""
-    with observed_field(observers, inside, inside_gateway, outside, outside_address) as field:
-        passes = answers(field, _SILENCE_S)
+    with observed_setup(observers, inside, inside_gateway, outside, outside_address) as setup:
+        passes = answers(setup, _SILENCE_S)
     router.forget()
     return Observation(ipv4=passes)
 
 
-def _announce(field: Field, router_address: str) -> None:
+def _announce(setup: DiscoverySetup, router_address: str) -> None:
     """Tell the router where the outside observers are.
 
     A fresh address does not hear at once who asks for it: the kernel joins its multicast group when it finds the time.
     """
     for i in range(2):
-        field.responder.send(i, 0, b"here I am", Endpoint(router_address, _DISCARD))
-    with contextlib.closing(field.strangers[0].udp()) as stranger:
+        setup.responder.send(i, 0, b"here I am", Endpoint(router_address, _DISCARD))
+    with contextlib.closing(setup.strangers[0].udp()) as stranger:
         stranger.sendto(b"here I am", (router_address, _DISCARD))
 
 
-def _observe(field: Field, declared: NatBehaviour) -> Observation:
+def _observe(setup: DiscoverySetup, declared: NatBehaviour) -> Observation:
     if declared.ipv6_filtering is None:
-        return Observation(ipv6=answers(field, _SILENCE_S))
+        return Observation(ipv6=answers(setup, _SILENCE_S))
     if declared.egress is not Egress.ANY:
-        return Observation(ipv6=True, egress=egress_test(field))
-    opener = field.open()
-    if not field.wait_for([field.send(opener)]):
+        return Observation(ipv6=True, egress=egress_test(setup))
+    opener = setup.open()
+    if not setup.wait_for([setup.send(opener)]):
         return Observation(ipv6=False)
-    filtering = filtering_of(field, opener, Stranger(field.wire, field.strangers[0]))
+    filtering = filtering_of(setup, opener, Stranger(setup.wire, setup.strangers[0]))
     return Observation(ipv6=True, ipv6_filtering=filtering)

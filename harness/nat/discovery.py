@@ -1,4 +1,4 @@
-"""The UDP tests of NAT behaviour discovery (RFC 5780 section 4), each a function of a `Field`.
+"""The UDP tests of NAT behaviour discovery (RFC 5780 section 4), each a function of a `DiscoverySetup`.
 
 A test concludes "nothing came" not from a timeout but from a later packet on the same path that did come.
 """
@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from harness.errors import LabError
 from harness.model.nat import Filtering, Hairpinning, Mapping, Pooling, PortAllocation, Unsolicited
-from harness.nat.field import Field
+from harness.nat.discovery_setup import DiscoverySetup
 from harness.nat.responder import Stranger
 from harness.nat.simulated import Endpoint
 from harness.nat.wire import port_of
@@ -23,18 +23,18 @@ LARGEST_BLOCK = 8192
 UNUSED_PORT = 9  # discard: no allocation gives out ports below 1024 that the inside does not use
 
 
-def mapping_test(field: Field, host: int = 0) -> Mapping:
+def mapping_test(setup: DiscoverySetup, host: int = 0) -> Mapping:
     """How the mapping depends on the destination (RFC 5780 section 4.3); all four destinations at once.
 
     Raises:
         LabError: a server did not answer, or the answers fit no behaviour.
     """
-    bound = field.open(host)
-    asks = [field.send(bound, endpoint) for row in field.responder.endpoints for endpoint in row]
-    field.wait_for(asks)
+    bound = setup.open(host)
+    asks = [setup.send(bound, endpoint) for row in setup.responder.endpoints for endpoint in row]
+    setup.wait_for(asks)
     seen = [ask.mapped for ask in asks]
-    inside = Endpoint(field.inside[host].address, port_of(bound))
-    field.close(bound)
+    inside = Endpoint(setup.inside[host].address, port_of(bound))
+    setup.close(bound)
     return classify_mapping(inside, seen)
 
 
@@ -57,7 +57,7 @@ def classify_mapping(inside: Endpoint, seen: list[Endpoint]) -> Mapping:
     raise LabError(f"the mappings {text} are neither EIM nor ADM nor APDM")
 
 
-def filtering_test(field: Field, host: int = 0, rounds: int = 1) -> Filtering:
+def filtering_test(setup: DiscoverySetup, host: int = 0, rounds: int = 1) -> Filtering:
     """Whose packets come in (RFC 5780 section 4.4), on a mapping that has contacted the primary endpoint alone.
 
     Args:
@@ -66,20 +66,20 @@ def filtering_test(field: Field, host: int = 0, rounds: int = 1) -> Filtering:
     Raises:
         LabError: the primary server did not answer.
     """
-    bound = field.open(host)
-    field.fence(bound)
+    bound = setup.open(host)
+    setup.fence(bound)
     heard_anybody = heard_other_port = False
     for _ in range(rounds):
-        anybody = field.send(bound, change_ip=True, change_port=True)
-        other_port = field.send(bound, change_port=True)
-        field.fence(bound)
+        anybody = setup.send(bound, change_ip=True, change_port=True)
+        other_port = setup.send(bound, change_port=True)
+        setup.fence(bound)
         heard_anybody = heard_anybody or anybody.answer is not None
         heard_other_port = heard_other_port or other_port.answer is not None
         if heard_anybody and heard_other_port:
             break
     # A stranger that never was part of any exchange: without a filter it reaches an unused inside port as well.
-    unfiltered = heard_anybody and heard_other_port and _unused_port_is_reached(field, host)
-    field.close(bound)
+    unfiltered = heard_anybody and heard_other_port and _unused_port_is_reached(setup, host)
+    setup.close(bound)
     if unfiltered:
         return Filtering.NONE
     if heard_anybody:
@@ -87,20 +87,20 @@ def filtering_test(field: Field, host: int = 0, rounds: int = 1) -> Filtering:
     return Filtering.ADF if heard_other_port else Filtering.APDF
 
 
-def _unused_port_is_reached(field: Field, host: int) -> bool:
+def _unused_port_is_reached(setup: DiscoverySetup, host: int) -> bool:
     """Whether a packet to an inside address, to a port that never sent anything, arrives. Never through a NAT."""
-    quiet, busy = field.open(host), field.open(host)
-    stranger = Stranger(field.wire, field.strangers[0])
-    stranger.send(Endpoint(field.inside[host].address, port_of(quiet)))
-    field.fence(busy)
-    reached = bool(field.inbox[quiet])
+    quiet, busy = setup.open(host), setup.open(host)
+    stranger = Stranger(setup.wire, setup.strangers[0])
+    stranger.send(Endpoint(setup.inside[host].address, port_of(quiet)))
+    setup.fence(busy)
+    reached = bool(setup.inbox[quiet])
     for bound in (quiet, busy):
-        field.close(bound)
-    field.wire.forget(stranger.socket)
+        setup.close(bound)
+    setup.wire.forget(stranger.socket)
     return reached
 
 
-def hairpinning_test(field: Field) -> Hairpinning:
+def hairpinning_test(setup: DiscoverySetup) -> Hairpinning:
     """Whether one inside host reaches another by its external endpoint, and whose source it shows.
 
     Both sides contact each other, so that a filter passes the second packet (RFC 5780 section 4.5 uses one host).
@@ -108,22 +108,22 @@ def hairpinning_test(field: Field) -> Hairpinning:
     Raises:
         LabError: the server did not answer.
     """
-    first, second = field.open(0), field.open(len(field.inside) - 1)
-    first_external, second_external = field.mapped(first), field.mapped(second)
+    first, second = setup.open(0), setup.open(len(setup.inside) - 1)
+    first_external, second_external = setup.mapped(first), setup.mapped(second)
     for _ in range(2):
         first.sendto(b"hairpin 1", (second_external.address, second_external.port))
         second.sendto(b"hairpin 2", (first_external.address, first_external.port))
-        field.fence(first)
-        field.fence(second)
-    arrived = [source for bound in (first, second) for _, source in field.inbox[bound]]
-    inside = {place.address for place in field.inside}
-    field.close(first)
-    field.close(second)
+        setup.fence(first)
+        setup.fence(second)
+    arrived = [source for bound in (first, second) for _, source in setup.inbox[bound]]
+    inside = {place.address for place in setup.inside}
+    setup.close(first)
+    setup.close(second)
     if not arrived:
         return Hairpinning.OFF
     if all(source.address in inside for source in arrived):
         return Hairpinning.INTERNAL_SOURCE
-    lan = ipaddress.ip_network(f"{field.inside[0].address}/24", strict=False)
+    lan = ipaddress.ip_network(f"{setup.inside[0].address}/24", strict=False)
     if not any(ipaddress.ip_address(source.address) in lan for source in arrived):
         return Hairpinning.EXTERNAL_SOURCE
     raise LabError(f"hairpinned packets came from {', '.join(source.address for source in arrived)}")
@@ -162,55 +162,55 @@ class Allocation:
         return Pooling.ARBITRARY if self.addresses > 1 else Pooling.PAIRED
 
 
-def allocation_test(field: Field, host: int = 0, flows: int = ALLOCATION_FLOWS) -> Allocation:
+def allocation_test(setup: DiscoverySetup, host: int = 0, flows: int = ALLOCATION_FLOWS) -> Allocation:
     """Open many flows to the primary server, one after the other, and look at the ports (RFC 4787 section 4.2).
 
     Raises:
         LabError: no flow at all was answered.
     """
-    bound = [field.open(host) for _ in range(flows)]
-    asks = [field.send(each) for each in bound]
-    if not field.wire.pump(lambda: all(ask.answer for ask in asks), 0.05):
+    bound = [setup.open(host) for _ in range(flows)]
+    asks = [setup.send(each) for each in bound]
+    if not setup.wire.pump(lambda: all(ask.answer for ask in asks), 0.05):
         # Some may be refused by a limit: those that are not must be there when the first one answers again.
-        field.fence(bound[0])
+        setup.fence(bound[0])
     pairs = [(port_of(ask.bound), ask.answer.mapped) for ask in asks if ask.answer]
     for each in bound:
-        field.close(each)
+        setup.close(each)
     if not pairs:
         raise LabError("no flow through the router was answered")
     return Allocation(pairs, flows)
 
 
-def overloading_test(field: Field) -> None:
+def overloading_test(setup: DiscoverySetup) -> None:
     """Two inside hosts on one port must get two external endpoints (RFC 4787 REQ-3).
 
     Raises:
         LabError: they share one, or the server did not answer.
     """
-    first = field.open(0)
-    second = field.open(1, port_of(first))
-    seen = field.mapped(first), field.mapped(second)
-    field.close(first)
-    field.close(second)
+    first = setup.open(0)
+    second = setup.open(1, port_of(first))
+    seen = setup.mapped(first), setup.mapped(second)
+    setup.close(first)
+    setup.close(second)
     if seen[0] == seen[1]:
         raise LabError(f"two inside endpoints share {seen[0].address}:{seen[0].port}: port overloading")
 
 
-def unsolicited_test(field: Field, *, translates: bool) -> Unsolicited:
+def unsolicited_test(setup: DiscoverySetup, *, translates: bool) -> Unsolicited:
     """What a stranger gets who sends to a port that nothing inside uses.
 
     Raises:
         LabError: the server did not answer.
     """
-    bound = field.open()
-    external = field.mapped(bound)
-    stranger = Stranger(field.wire, field.strangers[0])
-    address = external.address if translates else field.inside[0].address
+    bound = setup.open()
+    external = setup.mapped(bound)
+    stranger = Stranger(setup.wire, setup.strangers[0])
+    address = external.address if translates else setup.inside[0].address
     stranger.send(Endpoint(address, UNUSED_PORT))
-    field.fence(bound)
+    setup.fence(bound)
     refused = stranger.was_refused
-    field.close(bound)
-    field.wire.forget(stranger.socket)
+    setup.close(bound)
+    setup.wire.forget(stranger.socket)
     return Unsolicited.REJECT if refused else Unsolicited.DROP
 
 
@@ -222,7 +222,7 @@ class Meeting:
     answered: bool
 
 
-def meeting_test(field: Field, early_ms: float) -> Meeting:
+def meeting_test(setup: DiscoverySetup, early_ms: float) -> Meeting:
     """A peer's first packet comes `early_ms` before (negative: after) the inside host's first packet to it.
 
     The peer sends to the mapping that a server saw, as a hole-punching peer does. Afterwards it answers to where the
@@ -231,9 +231,9 @@ def meeting_test(field: Field, early_ms: float) -> Meeting:
     Raises:
         LabError: the inside host's packet did not leave the router.
     """
-    bound = field.open()
-    external = field.mapped(bound)
-    stranger = Stranger(field.wire, field.strangers[0])
+    bound = setup.open()
+    external = setup.mapped(bound)
+    stranger = Stranger(setup.wire, setup.strangers[0])
     hello = b"the inside's first packet"
 
     def peer() -> None:
@@ -244,13 +244,13 @@ def meeting_test(field: Field, early_ms: float) -> Meeting:
 
     first, second = (peer, inside) if early_ms >= 0 else (inside, peer)
     first()
-    field.wire.wait(abs(early_ms) / 1000)
+    setup.wire.wait(abs(early_ms) / 1000)
     second()
-    if not field.until(lambda: bool(stranger.heard)):
+    if not setup.until(lambda: bool(stranger.heard)):
         raise LabError("the inside host's packet to a new peer did not leave the router")
     seen = stranger.heard[0]
     stranger.send(seen, b"answer")
-    answered = field.until(lambda: (b"answer", stranger.endpoint) in field.inbox[bound])
-    field.close(bound)
-    field.wire.forget(stranger.socket)
+    answered = setup.until(lambda: (b"answer", stranger.endpoint) in setup.inbox[bound])
+    setup.close(bound)
+    setup.wire.forget(stranger.socket)
     return Meeting(seen == external, answered)

@@ -11,7 +11,7 @@ from scapy.packet import Packet, Raw
 
 from harness.errors import LabError
 from harness.nat.discovery import UNUSED_PORT
-from harness.nat.field import Field
+from harness.nat.discovery_setup import DiscoverySetup
 from harness.nat.responder import RECVERR
 from harness.nat.simulated import Endpoint
 from harness.nat.wire import Vantage, port_of
@@ -22,7 +22,7 @@ _EXTENDED_ERROR = struct.Struct("=IBBBBII")
 _TIME_EXCEEDED = 11
 
 
-def hop_error_test(field: Field) -> bool:
+def hop_error_test(setup: DiscoverySetup) -> bool:
     """Whether a hop's Time Exceeded about an outbound datagram reaches the socket that sent it (RFC 5508 REQ-4).
 
     The error comes from an address that the inside never contacted and holds the datagram as it left the router; the
@@ -31,11 +31,11 @@ def hop_error_test(field: Field) -> bool:
     Raises:
         LabError: the server did not answer.
     """
-    bound = field.open()
+    bound = setup.open()
     bound.setsockopt(*RECVERR[socket.AF_INET], 1)
-    mapped = field.mapped(bound)
-    hop = field.strangers[0]
-    quoted = IP(src=mapped.address, dst=field.primary.address) / UDP(sport=mapped.port, dport=field.primary.port)
+    mapped = setup.mapped(bound)
+    hop = setup.strangers[0]
+    quoted = IP(src=mapped.address, dst=setup.primary.address) / UDP(sport=mapped.port, dport=setup.primary.port)
     error = IP(src=hop.address, dst=mapped.address) / ICMP(type=_TIME_EXCEEDED) / quoted / Raw(b"as it left")
     found: list[tuple[int, int, Endpoint]] = []
 
@@ -44,9 +44,9 @@ def hop_error_test(field: Field) -> bool:
         return bool(found)
 
     _emit(hop, error)
-    field.wire.pump(came, field.patience_s)
-    field.close(bound)
-    return found == [(errno.EHOSTUNREACH, _TIME_EXCEEDED, field.primary)]
+    setup.wire.pump(came, setup.patience_s)
+    setup.close(bound)
+    return found == [(errno.EHOSTUNREACH, _TIME_EXCEEDED, setup.primary)]
 
 
 def _errors(bound: socket.socket) -> list[tuple[int, int, Endpoint]]:
@@ -61,7 +61,7 @@ def _errors(bound: socket.socket) -> list[tuple[int, int, Endpoint]]:
     return [(number, kind, Endpoint(*about[:2])) for number, origin, kind, *_ in said if origin == _FROM_ICMP]
 
 
-def leak_test(field: Field) -> bool:
+def leak_test(setup: DiscoverySetup) -> bool:
     """Whether a segment that belongs to no connection leaves with its inside address.
 
     It has no flags at all; connection tracking calls it invalid and does not translate it.
@@ -69,38 +69,38 @@ def leak_test(field: Field) -> bool:
     Raises:
         LabError: the server did not answer.
     """
-    bound = field.open()
-    inside, port = field.inside[0].address, port_of(bound)
+    bound = setup.open()
+    inside, port = setup.inside[0].address, port_of(bound)
     seen: list[tuple[str, int, int]] = []
-    watch = _server(field).raw(socket.SOCK_RAW, socket.IPPROTO_TCP)
+    watch = _server(setup).raw(socket.SOCK_RAW, socket.IPPROTO_TCP)
     watch.setblocking(False)
 
     def note(data: bytes, source: Endpoint) -> None:
         seen.append((source.address, *struct.unpack_from("!HH", data, (data[0] & 0x0F) * 4)))
 
-    field.wire.listen(watch, note)
-    _emit(field.inside[0], IP(src=inside, dst=field.primary.address) / TCP(sport=port, dport=UNUSED_PORT, flags=0))
-    field.fence(bound)
-    field.close(bound)
-    field.wire.forget(watch)
+    setup.wire.listen(watch, note)
+    _emit(setup.inside[0], IP(src=inside, dst=setup.primary.address) / TCP(sport=port, dport=UNUSED_PORT, flags=0))
+    setup.fence(bound)
+    setup.close(bound)
+    setup.wire.forget(watch)
     return (inside, port, UNUSED_PORT) in seen
 
 
-def fragments_test(field: Field) -> bool:
+def fragments_test(setup: DiscoverySetup) -> bool:
     """Whether a datagram in fragments, the last one first, passes both ways (RFC 4787 REQ-14).
 
     Raises:
         LabError: the server did not answer.
     """
-    bound = field.open()
-    mapped = field.mapped(bound)
-    inside, server = Endpoint(field.inside[0].address, port_of(bound)), field.primary
+    bound = setup.open()
+    mapped = setup.mapped(bound)
+    inside, server = Endpoint(setup.inside[0].address, port_of(bound)), setup.primary
     outward, inward = (bytes([number]) * 64 for number in (1, 2))
-    heard = field.responder.strange
-    _emit(field.inside[0], *_in_pieces(inside, server, outward))
-    _emit(_server(field), *_in_pieces(server, mapped, inward))
-    passed = field.until(lambda: (outward, mapped) in heard and (inward, server) in field.inbox[bound])
-    field.close(bound)
+    heard = setup.responder.strange
+    _emit(setup.inside[0], *_in_pieces(inside, server, outward))
+    _emit(_server(setup), *_in_pieces(server, mapped, inward))
+    passed = setup.until(lambda: (outward, mapped) in heard and (inward, server) in setup.inbox[bound])
+    setup.close(bound)
     return passed
 
 
@@ -111,8 +111,8 @@ def _in_pieces(source: Endpoint, destination: Endpoint, data: bytes) -> list[Pac
     return list(reversed(fragment(whole, fragsize=24)))  # type: ignore[no-untyped-call]
 
 
-def _server(field: Field) -> Vantage:
-    return Vantage(field.strangers[0].pid, field.primary.address)
+def _server(setup: DiscoverySetup) -> Vantage:
+    return Vantage(setup.strangers[0].pid, setup.primary.address)
 
 
 def _emit(place: Vantage, *packets: Packet) -> None:

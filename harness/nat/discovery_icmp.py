@@ -7,7 +7,7 @@ import struct
 from dataclasses import dataclass
 
 from harness.nat.discovery import UNUSED_PORT
-from harness.nat.field import Field
+from harness.nat.discovery_setup import DiscoverySetup
 from harness.nat.simulated import Endpoint
 from harness.nat.wire import Vantage
 
@@ -25,37 +25,37 @@ class Echoes:
     sources: tuple[str, ...]
 
 
-def icmp_echo_test(field: Field, identifier: int) -> Echoes:
+def icmp_echo_test(setup: DiscoverySetup, identifier: int) -> Echoes:
     """Two inside hosts use one echo identifier at once (RFC 5508 REQ-1); the outside looks at their sources."""
     answers: dict[int, list[bytes]] = {}
     seen: dict[int, str] = {}
-    watch = icmp_socket(Vantage(field.strangers[0].pid, field.primary.address), hears=_ECHO_REQUEST)
+    watch = icmp_socket(Vantage(setup.strangers[0].pid, setup.primary.address), hears=_ECHO_REQUEST)
 
     def note(data: bytes, source: Endpoint) -> None:
         seen[_sequence(data)] = source.address
 
-    field.wire.listen(watch, note)
+    setup.wire.listen(watch, note)
     sockets = [watch]
-    for number, place in enumerate(field.inside[:2]):
+    for number, place in enumerate(setup.inside[:2]):
         raw = icmp_socket(place, hears=_ECHO_REPLY)
         answers[number] = []
-        field.wire.listen(raw, lambda data, _, number=number: answers[number].append(data))  # type: ignore[misc]
-        raw.sendto(_echo(identifier, number), (field.primary.address, 0))
+        setup.wire.listen(raw, lambda data, _, number=number: answers[number].append(data))  # type: ignore[misc]
+        raw.sendto(_echo(identifier, number), (setup.primary.address, 0))
         sockets.append(raw)
-    complete = field.until(lambda: all(map(len, answers.values())) and len(seen) == len(answers))
+    complete = setup.until(lambda: all(map(len, answers.values())) and len(seen) == len(answers))
     for raw in sockets:
-        field.wire.forget(raw)
+        setup.wire.forget(raw)
     good = all(_is_answer(data, identifier, number) for number, found in answers.items() for data in found)
     return Echoes(complete and good, tuple(seen[number] for number in sorted(seen)))
 
 
-def icmp_error_test(field: Field) -> bool:
+def icmp_error_test(setup: DiscoverySetup) -> bool:
     """Whether an ICMP error about an outbound packet reaches the inside socket that sent it (RFC 5508 REQ-3)."""
-    bound = field.open()
-    bound.connect((field.primary.address, UNUSED_PORT))
+    bound = setup.open()
+    bound.connect((setup.primary.address, UNUSED_PORT))
     bound.send(b"to a closed port")
-    came = field.until(lambda: bound in field.wire.refused)
-    field.close(bound)
+    came = setup.until(lambda: bound in setup.wire.refused)
+    setup.close(bound)
     return came
 
 

@@ -10,7 +10,7 @@ import struct
 
 from harness.errors import LabError
 from harness.model.nat import PortMappingProtocol
-from harness.nat.field import Field
+from harness.nat.discovery_setup import DiscoverySetup
 from harness.nat.portmap import PMP_PORT, UPNP_PORT
 from harness.nat.responder import Stranger
 from harness.nat.simulated import Endpoint
@@ -29,7 +29,7 @@ s:encodingStyle="http://schemas.xmlsoap.org/soap/encoding/"><s:Body>\
 </u:AddPortMapping></s:Body></s:Envelope>"""
 
 
-def port_mapping_test(field: Field, gateway: str) -> tuple[PortMappingProtocol, ...]:
+def port_mapping_test(setup: DiscoverySetup, gateway: str) -> tuple[PortMappingProtocol, ...]:
     """The protocols by which an inside host gets a mapping that lets a stranger in.
 
     Raises:
@@ -40,19 +40,19 @@ def port_mapping_test(field: Field, gateway: str) -> tuple[PortMappingProtocol, 
         PortMappingProtocol.NAT_PMP: ask_nat_pmp,
         PortMappingProtocol.PCP: ask_pcp,
     }
-    place = field.inside[0]
-    probe = field.open()
-    address = field.mapped(probe).address
-    field.close(probe)
+    place = setup.inside[0]
+    probe = setup.open()
+    address = setup.mapped(probe).address
+    setup.close(probe)
     spoken = []
     for protocol, ask in asking.items():
-        bound = field.open()
+        bound = setup.open()
         external_port = ask(place, gateway, port_of(bound))
         if external_port is None:
             continue
-        stranger = Stranger(field.wire, field.strangers[0])
+        stranger = Stranger(setup.wire, setup.strangers[0])
         stranger.send(Endpoint(address, external_port))
-        if not field.until(lambda bound=bound: bool(field.inbox[bound])):  # type: ignore[misc]
+        if not setup.until(lambda bound=bound: bool(setup.inbox[bound])):  # type: ignore[misc]
             raise LabError(f"{protocol} gave port {external_port}, but nothing comes in by it")
         spoken.append(protocol)
     return tuple(spoken)

@@ -5,44 +5,44 @@ from __future__ import annotations
 from harness.errors import LabError
 from harness.model.nat import Egress
 from harness.nat import discovery_tcp
-from harness.nat.field import GRACE_S, Field
+from harness.nat.discovery_setup import GRACE_S, DiscoverySetup
 from harness.nat.simulated import Endpoint
 
 TLS_PORT = 443
 
 
-def answers(field: Field, patience_s: float = 0.4) -> bool:
+def answers(setup: DiscoverySetup, patience_s: float = 0.4) -> bool:
     """Whether the primary server answers over UDP within the time."""
-    bound = field.open()
-    ask = field.send(bound)
-    came = field.wire.pump(lambda: ask.answer is not None, patience_s)
-    field.close(bound)
+    bound = setup.open()
+    ask = setup.send(bound)
+    came = setup.wire.pump(lambda: ask.answer is not None, patience_s)
+    setup.close(bound)
     return came
 
 
-def egress_test(field: Field) -> Egress:
+def egress_test(setup: DiscoverySetup) -> Egress:
     """What may leave: UDP, TCP to any port, TCP to port 443. One that comes through proves that the others do not.
 
     Raises:
         LabError: nothing does.
     """
-    bound = field.open()
-    udp = field.send(bound)
-    stranger = field.strangers[0]
-    door = discovery_tcp.listener(field, stranger, TLS_PORT)
+    bound = setup.open()
+    udp = setup.send(bound)
+    stranger = setup.strangers[0]
+    door = discovery_tcp.listener(setup, stranger, TLS_PORT)
     # Three SYNs to each: TCP would send a lost one again only after a second.
-    ports = [field.primary, Endpoint(stranger.address, TLS_PORT)]
-    tcp, tls = ([discovery_tcp.call(field, field.inside[0], to) for _ in range(3)] for to in ports)
+    ports = [setup.primary, Endpoint(stranger.address, TLS_PORT)]
+    tcp, tls = ([discovery_tcp.call(setup, setup.inside[0], to) for _ in range(3)] for to in ports)
 
     def is_open(calls: list[discovery_tcp.Call]) -> bool:
         return any(made.state == "open" for made in calls)
 
-    field.until(lambda: udp.answer is not None or is_open(tls))
-    field.wire.pump(lambda: udp.answer is not None or is_open(tcp), field.retransmit_s)
-    field.wire.pump(lambda: udp.answer is not None, GRACE_S)
-    field.close(bound)
-    discovery_tcp.hang_up(field, *tcp, *tls)
-    field.wire.forget(door)
+    setup.until(lambda: udp.answer is not None or is_open(tls))
+    setup.wire.pump(lambda: udp.answer is not None or is_open(tcp), setup.retransmit_s)
+    setup.wire.pump(lambda: udp.answer is not None, GRACE_S)
+    setup.close(bound)
+    discovery_tcp.hang_up(setup, *tcp, *tls)
+    setup.wire.forget(door)
     if udp.answer is not None:
         return Egress.ANY
     if is_open(tcp):

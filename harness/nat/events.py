@@ -48,7 +48,7 @@ class RunningRouter:
 
         Raises:
             CommandFailed: nft refused the ruleset.
-            EnvironmentError_: the machine has no port mapping daemon, and the behaviour asks for one.
+            MissingPrerequisite: the machine has no port mapping daemon, and the behaviour asks for one.
             LabError: the kernel refused a sysctl.
             ValueError: the router has too few addresses for its behaviour.
         """

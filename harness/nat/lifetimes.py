@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 
 from harness.errors import LabError
 from harness.model.nat import Filtering, NatBehaviour, Refresh
+from harness.nat.discovery_setup import DiscoverySetup
 from harness.nat.discovery_tcp import Call, call, connected, hang_up, listener
-from harness.nat.field import Field
 from harness.nat.refreshing import Step, TcpRefreshing, UdpRefreshing
 from harness.nat.simulated import Endpoint
 from harness.nat.wire import port_of
@@ -28,7 +28,7 @@ LATENESS = 0.2
 ATTEMPTS = 4
 
 
-def lifetime_tests(field: Field, behaviour: NatBehaviour) -> Lifetimes:
+def lifetime_tests(setup: DiscoverySetup, behaviour: NatBehaviour) -> Lifetimes:
     """UDP lifetime and refresh direction, and the TCP lifetimes; all at the same time.
 
     How long a mapping outlives its connection is measured only with a filter that lets strangers in, or nobody could
@@ -45,34 +45,34 @@ def lifetime_tests(field: Field, behaviour: NatBehaviour) -> Lifetimes:
         behaviour.udp_lifetime_s, behaviour.tcp_established_lifetime_s, behaviour.tcp_transitory_lifetime_s
     )
     for _ in range(ATTEMPTS):
-        result, late_s = _all_at_once(field, behaviour)
+        result, late_s = _all_at_once(setup, behaviour)
         if late_s < LATENESS * shortest_s:
             return result()
     raise LabError(f"this machine is too busy to wait for {shortest_s} s: it was {late_s:.2f} s late")
 
 
-def _all_at_once(field: Field, behaviour: NatBehaviour) -> tuple[Callable[[], Lifetimes], float]:
+def _all_at_once(setup: DiscoverySetup, behaviour: NatBehaviour) -> tuple[Callable[[], Lifetimes], float]:
     """What to ask for the results, and by how much an idle time was at most longer than it should have been."""
     made = time.monotonic()
-    refreshing = UdpRefreshing(field, behaviour, behaviour.udp_lifetime_s)
-    udp_steps, udp_result = _udp_idle(field, _idle_times(behaviour.udp_lifetime_s))
-    established_steps, established_result = _tcp_idle(field, _idle_times(behaviour.tcp_established_lifetime_s))
+    refreshing = UdpRefreshing(setup, behaviour, behaviour.udp_lifetime_s)
+    udp_steps, udp_result = _udp_idle(setup, _idle_times(behaviour.udp_lifetime_s))
+    established_steps, established_result = _tcp_idle(setup, _idle_times(behaviour.tcp_established_lifetime_s))
     steps = [*udp_steps, *refreshing.steps(), *established_steps]
     transitory_result: Callable[[], Bracket] | None = None
     tcp_refreshing: TcpRefreshing | None = None
     if behaviour.translates:
-        tcp_refreshing = TcpRefreshing(field, behaviour, behaviour.tcp_established_lifetime_s)
+        tcp_refreshing = TcpRefreshing(setup, behaviour, behaviour.tcp_established_lifetime_s)
         steps += tcp_refreshing.steps()
         if behaviour.filtering is Filtering.EIF:
-            more, transitory_result = _tcp_after_close(field, _idle_times(behaviour.tcp_transitory_lifetime_s))
+            more, transitory_result = _tcp_after_close(setup, _idle_times(behaviour.tcp_transitory_lifetime_s))
             steps += more
     begun = time.monotonic()
     late_s = 0.0
     for at_s, act in sorted(steps, key=lambda step: step[0]):
-        field.wire.wait(begun + at_s - time.monotonic())
+        setup.wire.wait(begun + at_s - time.monotonic())
         act()
         late_s = max(late_s, time.monotonic() - begun - at_s)
-    field.fence(field.open())
+    setup.fence(setup.open())
 
     def all_results() -> Lifetimes:
         if tcp_refreshing is not None:
@@ -101,41 +101,41 @@ def bracket(idle_s: Sequence[float], alive: Sequence[bool]) -> Bracket:
     return longest, shortest
 
 
-def _udp_idle(field: Field, idle_s: Sequence[float]) -> tuple[list[Step], Callable[[], Bracket]]:
-    bound = [field.open() for _ in idle_s]
-    external = [field.mapped(each) for each in bound]
+def _udp_idle(setup: DiscoverySetup, idle_s: Sequence[float]) -> tuple[list[Step], Callable[[], Bracket]]:
+    bound = [setup.open() for _ in idle_s]
+    external = [setup.mapped(each) for each in bound]
 
     def probe(to: Endpoint) -> Callable[[], None]:
-        return lambda: field.responder.send(0, 0, b"still there?", to)
+        return lambda: setup.responder.send(0, 0, b"still there?", to)
 
     steps = [(idle, probe(to)) for idle, to in zip(idle_s, external, strict=True)]
-    return steps, lambda: bracket(idle_s, [bool(field.inbox[each]) for each in bound])
+    return steps, lambda: bracket(idle_s, [bool(setup.inbox[each]) for each in bound])
 
 
-def _tcp_idle(field: Field, idle_s: Sequence[float]) -> tuple[list[Step], Callable[[], Bracket]]:
-    calls = [connected(field, field.inside[0], field.primary) for _ in idle_s]
+def _tcp_idle(setup: DiscoverySetup, idle_s: Sequence[float]) -> tuple[list[Step], Callable[[], Bracket]]:
+    calls = [connected(setup, setup.inside[0], setup.primary) for _ in idle_s]
     heard: set[int] = set()
     steps: list[Step] = []
     for number, (idle, made) in enumerate(zip(idle_s, calls, strict=True)):
         assert made.mapped is not None
-        server = field.responder.tcp[made.mapped]
-        field.wire.relisten(made.bound, lambda _data, _source, number=number: heard.add(number))  # type: ignore[misc]
+        server = setup.responder.tcp[made.mapped]
+        setup.wire.relisten(made.bound, lambda _data, _source, number=number: heard.add(number))  # type: ignore[misc]
         steps.append((idle, lambda server=server: server.send(b"still there?")))  # type: ignore[misc]
     return steps, lambda: bracket(idle_s, [number in heard for number in range(len(calls))])
 
 
-def _tcp_after_close(field: Field, idle_s: Sequence[float]) -> tuple[list[Step], Callable[[], Bracket]]:
-    place = field.inside[0]
+def _tcp_after_close(setup: DiscoverySetup, idle_s: Sequence[float]) -> tuple[list[Step], Callable[[], Bracket]]:
+    place = setup.inside[0]
     attempts: list[Call] = []
     steps: list[Step] = []
     for idle in idle_s:
-        made = connected(field, place, field.primary)
+        made = connected(setup, place, setup.primary)
         assert made.mapped is not None
-        listener(field, place, port_of(made.bound))
-        hang_up(field, made)
+        listener(setup, place, port_of(made.bound))
+        hang_up(setup, made)
 
         def attempt(to: Endpoint = made.mapped) -> None:
-            attempts.append(call(field, field.strangers[0], to))
+            attempts.append(call(setup, setup.strangers[0], to))
 
         steps.append((idle, attempt))
     return steps, lambda: bracket(idle_s, [made.state == "open" for made in attempts])

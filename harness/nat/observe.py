@@ -8,51 +8,51 @@ from collections.abc import Sequence
 from harness.errors import LabError
 from harness.model.nat import Egress, Filtering, Hairpinning, Mapping, NatBehaviour, Unsolicited
 from harness.nat import discovery, discovery_crafted, discovery_icmp, discovery_sessions, discovery_tcp
+from harness.nat.discovery_setup import DiscoverySetup
 from harness.nat.egress import answers, egress_test
-from harness.nat.field import Field
 from harness.nat.lifetimes import lifetime_tests
 from harness.nat.observation import IcmpSource, Observation
 
 
-def observe_behaviour(field: Field, rng: random.Random, *, early_limit_ms: float = 200.0) -> Observation:
+def observe_behaviour(setup: DiscoverySetup, rng: random.Random, *, early_limit_ms: float = 200.0) -> Observation:
     """All axes that need no waiting, and a peer's first packet up to `early_limit_ms` early or late.
 
     Raises:
         LabError: something that must pass did not, or the answers contradict each other.
     """
-    egress = egress_test(field)
+    egress = egress_test(setup)
     if egress is Egress.TCP_443:
         return Observation(egress=egress)
     if egress is Egress.NO_UDP:
-        return Observation(egress=egress, **_tcp(field))  # type: ignore[arg-type]
-    mapping = discovery.mapping_test(field)
+        return Observation(egress=egress, **_tcp(setup))  # type: ignore[arg-type]
+    mapping = discovery.mapping_test(setup)
     translates = mapping is not Mapping.NONE
-    filtering = discovery.filtering_test(field)
+    filtering = discovery.filtering_test(setup)
     early_ms = rng.uniform(-early_limit_ms, early_limit_ms)
-    meeting = discovery.meeting_test(field, early_ms)
+    meeting = discovery.meeting_test(setup, early_ms)
     if not meeting.answered:
         raise LabError(f"a peer whose first packet came {early_ms:.0f} ms early was not heard")
     unsolicited = None
     if filtering is not Filtering.NONE:
-        unsolicited = discovery.unsolicited_test(field, translates=translates)
+        unsolicited = discovery.unsolicited_test(setup, translates=translates)
         if mapping is Mapping.EIM:
             # Late packets harm nobody, so poisoning is looked for with an early one in any case.
-            early = meeting if early_ms >= 0 else discovery.meeting_test(field, 0.0)
+            early = meeting if early_ms >= 0 else discovery.meeting_test(setup, 0.0)
             if early_ms < 0 and not meeting.kept_mapping:
                 raise LabError("the mapping changed although no packet came early")
             if not early.kept_mapping:
                 unsolicited = Unsolicited.POISONS
     hairpinning = allocation = None
     if translates:
-        hairpinning = discovery.hairpinning_test(field)
-        allocation = discovery.allocation_test(field)
-        discovery.overloading_test(field)
+        hairpinning = discovery.hairpinning_test(setup)
+        allocation = discovery.allocation_test(setup)
+        discovery.overloading_test(setup)
         if mapping is not Mapping.EIM and filtering is not Filtering.APDF:
-            discovery_sessions.two_doors_test(field, mapping, filtering)
+            discovery_sessions.two_doors_test(setup, mapping, filtering)
         if hairpinning is Hairpinning.EXTERNAL_SOURCE and filtering is Filtering.EIF:
-            discovery_sessions.hairpin_first_test(field, mapping)
+            discovery_sessions.hairpin_first_test(setup, mapping)
         elif hairpinning is Hairpinning.EXTERNAL_SOURCE:
-            discovery_sessions.uninvited_hairpin_test(field)
+            discovery_sessions.uninvited_hairpin_test(setup)
     return Observation(
         mapping=mapping,
         filtering=filtering,
@@ -64,30 +64,30 @@ def observe_behaviour(field: Field, rng: random.Random, *, early_limit_ms: float
         unsolicited=unsolicited,
         egress=egress,
         early_packet_ms=round(early_ms, 1),
-        icmp_error=discovery_icmp.icmp_error_test(field),
-        hop_error=discovery_crafted.hop_error_test(field),
-        fragments=discovery_crafted.fragments_test(field),
-        no_checksum=discovery_sessions.no_checksum_test(field),
-        invalid_leaks=discovery_crafted.leak_test(field) if translates else None,
-        silent_hairpin=discovery_sessions.silent_hairpin_test(field) if translates else None,
-        **_tcp(field),  # type: ignore[arg-type]
+        icmp_error=discovery_icmp.icmp_error_test(setup),
+        hop_error=discovery_crafted.hop_error_test(setup),
+        fragments=discovery_crafted.fragments_test(setup),
+        no_checksum=discovery_sessions.no_checksum_test(setup),
+        invalid_leaks=discovery_crafted.leak_test(setup) if translates else None,
+        silent_hairpin=discovery_sessions.silent_hairpin_test(setup) if translates else None,
+        **_tcp(setup),  # type: ignore[arg-type]
     )
 
 
-def _tcp(field: Field) -> dict[str, object]:
-    mapping = discovery_tcp.tcp_mapping_test(field)
-    filtering, reaction = discovery_tcp.tcp_filtering_test(field)
+def _tcp(setup: DiscoverySetup) -> dict[str, object]:
+    mapping = discovery_tcp.tcp_mapping_test(setup)
+    filtering, reaction = discovery_tcp.tcp_filtering_test(setup)
     translates = mapping is not Mapping.NONE
-    if not translates and filtering is Filtering.EIF and discovery_tcp.unused_port_answers(field):
+    if not translates and filtering is Filtering.EIF and discovery_tcp.unused_port_answers(setup):
         filtering, reaction = Filtering.NONE, None
     elif reaction is None:
-        reaction = discovery_tcp.tcp_unsolicited_test(field, translates=translates)
+        reaction = discovery_tcp.tcp_unsolicited_test(setup, translates=translates)
     hairpinning = allocation = None
     if translates:
-        allocation = discovery_tcp.tcp_allocation_test(field)
+        allocation = discovery_tcp.tcp_allocation_test(setup)
     if translates and (mapping is Mapping.EIM or filtering is Filtering.EIF):
-        hairpinning = discovery_tcp.tcp_hairpinning_test(field)
-    echoes = discovery_icmp.icmp_echo_test(field, identifier=field.transaction()[-1] + 1000)
+        hairpinning = discovery_tcp.tcp_hairpinning_test(setup)
+    echoes = discovery_icmp.icmp_echo_test(setup, identifier=setup.transaction()[-1] + 1000)
     return {
         "tcp_mapping": mapping,
         "tcp_filtering": filtering,
@@ -96,30 +96,30 @@ def _tcp(field: Field) -> dict[str, object]:
         "tcp_port_allocation": allocation.kind if allocation else None,
         "tcp_pooling": allocation.pooling if allocation else None,
         "icmp_echo": echoes.answered,
-        "icmp_source": _icmp_source(field, echoes.sources),
+        "icmp_source": _icmp_source(setup, echoes.sources),
     }
 
 
-def _icmp_source(field: Field, sources: Sequence[str]) -> IcmpSource:
+def _icmp_source(setup: DiscoverySetup, sources: Sequence[str]) -> IcmpSource:
     """Echoes beside the TCP of the same hosts: paired pooling is for all protocols (RFC 4787 REQ-2)."""
-    if any(place.address in sources for place in field.inside):
+    if any(place.address in sources for place in setup.inside):
         return "inside"
     as_tcp = []
-    for place in field.inside[: len(sources)]:
-        made = discovery_tcp.connected(field, place, field.primary)
+    for place in setup.inside[: len(sources)]:
+        made = discovery_tcp.connected(setup, place, setup.primary)
         assert made.mapped is not None
         as_tcp.append(made.mapped.address)
-        discovery_tcp.hang_up(field, made)
+        discovery_tcp.hang_up(setup, made)
     return "as TCP" if list(sources) == as_tcp else "another"
 
 
-def observe_lifetimes(field: Field, behaviour: NatBehaviour) -> Observation:
+def observe_lifetimes(setup: DiscoverySetup, behaviour: NatBehaviour) -> Observation:
     """The lifetimes, of which the declared ones say only where to look; takes 1.6 times the longest of them.
 
     Raises:
         LabError: as `lifetime_tests`.
     """
-    udp, refresh, established, transitory = lifetime_tests(field, behaviour)
+    udp, refresh, established, transitory = lifetime_tests(setup, behaviour)
     return Observation(
         udp_lifetime_s=udp,
         udp_refresh=refresh if behaviour.translates else None,
@@ -128,7 +128,7 @@ def observe_lifetimes(field: Field, behaviour: NatBehaviour) -> Observation:
     )
 
 
-def observe_limits(ipv4: Field, ipv6: Field, behaviour: NatBehaviour) -> Observation:
+def observe_limits(ipv4: DiscoverySetup, ipv6: DiscoverySetup, behaviour: NatBehaviour) -> Observation:
     """How many of many flows are answered: those of a session cap, or as many as a block of ports holds.
 
     Raises:
@@ -143,7 +143,7 @@ def observe_limits(ipv4: Field, ipv6: Field, behaviour: NatBehaviour) -> Observa
     )
 
 
-def observe_families(ipv4: Field, ipv6: Field) -> Observation:
+def observe_families(ipv4: DiscoverySetup, ipv6: DiscoverySetup) -> Observation:
     """Whether IPv4 and IPv6 pass at all, and how IPv6 is filtered.
 
     Raises:

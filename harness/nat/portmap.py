@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.errors import EnvironmentError_, LabError
+from harness.errors import LabError, MissingPrerequisite
 from harness.model.nat import NatBehaviour, PortMappingProtocol
 from harness.nat.ports import RouterPorts
 from harness.sandbox.namespace import inside_network_of
@@ -61,9 +61,9 @@ def miniupnpd_configuration(behaviour: NatBehaviour, ports: RouterPorts) -> str:
 
 
 def require_miniupnpd() -> None:
-    """Raise EnvironmentError_ where this machine has no port mapping daemon."""
+    """Raise MissingPrerequisite where this machine has no port mapping daemon."""
     if shutil.which(DAEMON) is None:
-        raise EnvironmentError_(f"the program `{DAEMON}`", INSTALL)
+        raise MissingPrerequisite(f"the program `{DAEMON}`", INSTALL)
 
 
 def start_miniupnpd(pid: int, behaviour: NatBehaviour, ports: RouterPorts) -> subprocess.Popen[bytes]:
@@ -73,7 +73,7 @@ def start_miniupnpd(pid: int, behaviour: NatBehaviour, ports: RouterPorts) -> su
         pid: the process that holds the router's network and mount namespace, with a /run of its own.
 
     Raises:
-        EnvironmentError_: there is no miniupnpd on this machine.
+        MissingPrerequisite: there is no miniupnpd on this machine.
         LabError: it does not start.
     """
     require_miniupnpd()

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from harness.errors import LabError
 from harness.model.nat import Filtering, Mapping, NatBehaviour, Refresh
 from harness.nat import stun
+from harness.nat.discovery_setup import Ask, DiscoverySetup
 from harness.nat.discovery_tcp import Call, call, connected, hang_up, listener
-from harness.nat.field import Ask, Field
 from harness.nat.responder import Stranger
 from harness.nat.simulated import Endpoint
 from harness.nat.wire import Vantage, port_of
@@ -25,7 +25,7 @@ Step = tuple[float, Callable[[], None]]
 REFRESH_AT, LOOK_AT = 0.6, 1.3
 
 
-def visitors(ground: Field, filtering: Filtering) -> Vantage | None:
+def visitors(ground: DiscoverySetup, filtering: Filtering) -> Vantage | None:
     """Where somebody stands whom the filter lets in though his endpoint was never contacted; None: nowhere."""
     match filtering:
         case Filtering.EIF | Filtering.NONE:
@@ -36,7 +36,7 @@ def visitors(ground: Field, filtering: Filtering) -> Vantage | None:
             return None
 
 
-def elsewhere(ground: Field, mapping: Mapping) -> Endpoint | None:
+def elsewhere(ground: DiscoverySetup, mapping: Mapping) -> Endpoint | None:
     """A second server towards which the mapping must be that towards the primary one; None: there is none."""
     match mapping:
         case Mapping.EIM:
@@ -51,7 +51,7 @@ def elsewhere(ground: Field, mapping: Mapping) -> Endpoint | None:
 class UdpRefreshing:
     """One mapping is refreshed from inside, one from outside; where strangers come in, the same with their flows."""
 
-    ground: Field
+    ground: DiscoverySetup
     behaviour: NatBehaviour
     lifetime_s: float
     _asked: list[tuple[Ask, Endpoint]] = field(default_factory=list)
@@ -137,7 +137,7 @@ class UdpRefreshing:
 class TcpRefreshing:
     """A connection from inside and one from outside are used past the lifetime; then somebody new calls."""
 
-    ground: Field
+    ground: DiscoverySetup
     behaviour: NatBehaviour
     lifetime_s: float
     _calls: list[Call] = field(default_factory=list)

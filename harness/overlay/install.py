@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from harness.errors import CommandFailed, EnvironmentError_
+from harness.errors import CommandFailed, MissingPrerequisite
 from harness.overlay.contract import GoBuild, Requirement
 from harness.overlay.search_path import programs_folder, search_path
 
@@ -50,7 +50,7 @@ def install(requirements: Sequence[Requirement], say: Say) -> None:
         say: told what happens, one line at a time.
 
     Raises:
-        EnvironmentError_: something can be had only by a command that the user must run; it is named.
+        MissingPrerequisite: something can be had only by a command that the user must run; it is named.
         CommandFailed: apt-get or go failed.
     """
     wanted = missing(requirements)
@@ -66,13 +66,13 @@ def install(requirements: Sequence[Requirement], say: Say) -> None:
             _build(one.program, one.go, say)
     left = missing(requirements)
     if left:
-        raise EnvironmentError_(f"the program `{left[0].program}`", left[0].install)
+        raise MissingPrerequisite(f"the program `{left[0].program}`", left[0].install)
 
 
 def _install_packages(packages: Sequence[str], say: Say) -> None:
     command = ["apt-get", "install", "-y", "--no-install-recommends", *packages]
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        raise EnvironmentError_(f"Debian packages: {' '.join(packages)}", " ".join(["sudo", *command]))
+        raise MissingPrerequisite(f"Debian packages: {' '.join(packages)}", " ".join(["sudo", *command]))
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for argv in (["apt-get", "update", "-qq"], command):
         say(" ".join(argv))
@@ -81,7 +81,7 @@ def _install_packages(packages: Sequence[str], say: Say) -> None:
 
 def _build(program: str, build: GoBuild, say: Say) -> None:
     if shutil.which("go") is None:
-        raise EnvironmentError_(f"a Go compiler for {program}", GO_REMEDY)
+        raise MissingPrerequisite(f"a Go compiler for {program}", GO_REMEDY)
     folder = programs_folder()
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder / ".lock", say):

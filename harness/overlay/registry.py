@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
-from harness.errors import EnvironmentError_
+from harness.errors import MissingPrerequisite
 from harness.overlay.contract import Overlay
 
 GROUP = "overlaybench.overlays"
@@ -26,18 +26,18 @@ def load_overlay(name: str) -> Overlay:
     """The adapter of that name.
 
     Raises:
-        EnvironmentError_: its package is installed but cannot be imported, or has no such class.
+        MissingPrerequisite: its package is installed but cannot be imported, or has no such class.
         KeyError: there is none.
     """
     point = _found()[name]
     try:
         adapter = point.load()()
     except (ImportError, AttributeError) as error:
-        raise EnvironmentError_(
+        raise MissingPrerequisite(
             f"overlay {name}: {point.value} cannot be loaded: {error}", "pip install -e ."
         ) from error
     if not isinstance(adapter, Overlay):
-        raise EnvironmentError_(
+        raise MissingPrerequisite(
             f"overlay {name}: {point.value} does not offer the overlay contract", "see CONTRIBUTING.md"
         )
     return adapter

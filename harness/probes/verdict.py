@@ -25,7 +25,7 @@ IP_ICMP_HEADER_BYTES = 28
 
 
 @dataclass(frozen=True)
-class Front:
+class MemberAddresses:
     """A member as the network sees it: its own addresses, its access segment, and all addresses that can stand for it.
 
     Of both IP versions: a path may be direct in either.
@@ -36,16 +36,16 @@ class Front:
     public: frozenset[Address]
 
 
-def front_of(topology: Topology, member: str) -> Front:
+def front_of(topology: Topology, member: str) -> MemberAddresses:
     """A member's own addresses and those of the routers in front of it."""
     host = topology.hosts[member]
     addresses = set(host.addresses)
     for router in topology.routers_of(member):
         addresses.update(topology.routers[router].outside.addresses)
-    return Front(frozenset(host.addresses), host.on, frozenset(addresses))
+    return MemberAddresses(frozenset(host.addresses), host.on, frozenset(addresses))
 
 
-def path_of_burst(counts: Mapping[Flow, int], a: Front, b: Front, burst_bytes: int) -> Verdict:
+def path_of_burst(counts: Mapping[Flow, int], a: MemberAddresses, b: MemberAddresses, burst_bytes: int) -> Verdict:
     """The verdict on a burst that was sent from `a` to `b` and answered.
 
     Args:
@@ -77,7 +77,7 @@ def path_of_burst(counts: Mapping[Flow, int], a: Front, b: Front, burst_bytes: i
     return "mixed"
 
 
-def first_direct_s(seen: Sequence[Passing], a: Front, b: Front, payload_bytes: int) -> float | None:
+def first_direct_s(seen: Sequence[Passing], a: MemberAddresses, b: MemberAddresses, payload_bytes: int) -> float | None:
     """When the first overlay ping was answered on a direct path, Unix time in seconds; None: not yet.
 
     Told by size: a packet that can hold the ping's inner packet, first out to the other side and then back from it.

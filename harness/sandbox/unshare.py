@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.errors import EnvironmentError_
+from harness.errors import MissingPrerequisite
 
 _CAP_NET_ADMIN = 12
 _CAP_SYS_ADMIN = 21
@@ -38,11 +38,11 @@ def sandbox_argv(command: Sequence[str]) -> list[str]:
         command: what runs inside; its own parent-death signal is set by `unshare --kill-child`.
 
     Raises:
-        EnvironmentError_: util-linux lacks one of the two programs.
+        MissingPrerequisite: util-linux lacks one of the two programs.
     """
     for program in ("setpriv", "unshare"):
         if shutil.which(program) is None:
-            raise EnvironmentError_(f"the program `{program}`", "apt-get install -y util-linux")
+            raise MissingPrerequisite(f"the program `{program}`", "apt-get install -y util-linux")
     return [
         *("setpriv", "--pdeathsig", "KILL", "--"),
         *(
@@ -62,7 +62,7 @@ def sandbox_argv(command: Sequence[str]) -> list[str]:
     ]
 
 
-def why_no_user_namespaces() -> EnvironmentError_ | None:
+def why_no_user_namespaces() -> MissingPrerequisite | None:
     """What forbids unprivileged user namespaces here, as an error with its remedy; None when nothing does."""
     if is_privileged():
         return None
@@ -76,7 +76,7 @@ def why_no_user_namespaces() -> EnvironmentError_ | None:
     }
     for path, (forbidding, remedy) in knobs.items():
         if Path(path).exists() and Path(path).read_text().strip() == forbidding:
-            return EnvironmentError_(
+            return MissingPrerequisite(
                 f"unprivileged user namespaces ({path} is {forbidding})", f"sudo sysctl -w {remedy}"
             )
     return None
@@ -85,4 +85,4 @@ def why_no_user_namespaces() -> EnvironmentError_ | None:
 def run_as_init_check() -> None:
     """Refuse to go on outside a sandbox: everything the worker does assumes namespaces of its own."""
     if os.getpid() != 1:
-        raise EnvironmentError_("a sandbox around the worker", "start it through `overlaybench run`, not by hand")
+        raise MissingPrerequisite("a sandbox around the worker", "start it through `overlaybench run`, not by hand")

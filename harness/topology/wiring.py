@@ -23,7 +23,9 @@ def router_ports(topology: Topology, name: str) -> RouterPorts:
     """
     router = topology.routers[name]
     inside = {plug.on for plug in router.inside}
-    plugged = [plug for node, plugs in topology.plugs().items() if node != name for plug in plugs if plug.on in inside]
+    plugged = [
+        plug for node, plugs in topology.attachments().items() if node != name for plug in plugs if plug.on in inside
+    ]
     subscribers = [str(address) for plug in plugged for address in plug.ipv4]
     subnet = topology.segments[router.inside[0].on].ipv4
     taken = {*subscribers, *(str(address) for plug in router.inside for address in plug.ipv4)}

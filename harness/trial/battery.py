@@ -19,7 +19,7 @@ from harness.probes.overhead import summarise_overhead
 from harness.probes.throughput import Throughput, measure_throughput, summarise_throughput
 from harness.probes.udp import measure_udp
 from harness.trial.deploy import RunningOverlay
-from harness.trial.lateness import Punctuality
+from harness.trial.lateness import LatenessMonitor
 from harness.trial.messages import Turn
 
 Pair = tuple[str, str]
@@ -32,7 +32,7 @@ class Battery:
     trial: Trial
     lab: Lab
     overlay: RunningOverlay
-    punctuality: Punctuality
+    lateness_monitor: LatenessMonitor
     take_turn: Callable[[Turn, str], None]
     _found: list[Measurement] = field(default_factory=list)
     _samples: dict[Pair, list[Sample]] = field(default_factory=dict)
@@ -52,35 +52,35 @@ class Battery:
         """
         probes = self._probes
         if probes.latency is not None:
-            self.take_turn("quiet", "measuring latency")
+            self.take_turn("shared", "measuring latency")
             self._samples = self._latency(pairs, probes.latency)
         if probes.mtu is not None:
-            self.take_turn("quiet", "measuring the MTU")
+            self.take_turn("shared", "measuring the MTU")
             for target in pairs.values():
                 self._found += measure_mtu(target, probes.mtu)
         if probes.throughput is not None:
-            self.take_turn("alone", "measuring throughput")
+            self.take_turn("exclusive", "measuring throughput")
             self._throughput(pairs, probes.throughput)
         if probes.loaded_latency is not None:
-            self.take_turn("alone", "measuring latency under load")
+            self.take_turn("exclusive", "measuring latency under load")
             for pair, target in pairs.items():
-                loaded = self.punctuality.measure(partial(sample_under_load, target, probes.loaded_latency))
+                loaded = self.lateness_monitor.measure(partial(sample_under_load, target, probes.loaded_latency))
                 self._found += summarise_loaded(target, loaded, self._samples.get(pair))
         if probes.udp is not None:
-            self.take_turn("alone", "seeking UDP goodput")
+            self.take_turn("exclusive", "seeking UDP goodput")
             for target in pairs.values():
-                self._found += self.punctuality.measure(partial(measure_udp, target, probes.udp))
+                self._found += self.lateness_monitor.measure(partial(measure_udp, target, probes.udp))
 
     def over_underlay(self, pairs: dict[Pair, Target]) -> None:
         """The same without the overlay, where its figures are set beside the overlay's."""
         throughput, latency = self._probes.throughput, self._probes.latency
         if throughput is not None and throughput.baseline == "lab":
-            self.take_turn("alone", "measuring the underlay's throughput")
-            self._under = self.punctuality.measure(
+            self.take_turn("exclusive", "measuring the underlay's throughput")
+            self._under = self.lateness_monitor.measure(
                 lambda: {pair: measure_throughput(target, throughput) for pair, target in pairs.items()}
             )
         if latency is not None:
-            self.take_turn("quiet", "measuring the underlay's latency")
+            self.take_turn("shared", "measuring the underlay's latency")
             self._samples_under = self._latency(pairs, latency)
 
     def figures(self, pairs: dict[Pair, Target]) -> list[Measurement]:
@@ -94,10 +94,12 @@ class Battery:
         return figures
 
     def _latency(self, pairs: dict[Pair, Target], probe: LatencyProbe) -> dict[Pair, list[Sample]]:
-        return self.punctuality.measure(lambda: {pair: sample_rtt(target, probe) for pair, target in pairs.items()})
+        return self.lateness_monitor.measure(
+            lambda: {pair: sample_rtt(target, probe) for pair, target in pairs.items()}
+        )
 
     def _throughput(self, pairs: dict[Pair, Target], probe: ThroughputProbe) -> None:
-        self._over, cost = self.punctuality.measure(lambda: self._throughput_and_cost(pairs, probe))
+        self._over, cost = self.lateness_monitor.measure(lambda: self._throughput_and_cost(pairs, probe))
         self._found += cost
 
     def _throughput_and_cost(
@@ -122,7 +124,7 @@ class Battery:
 
         def exits(hosts: Collection[str]) -> frozenset[str]:
             nodes = {[host, *topology.routers_of(host)][-1] for host in hosts}
-            return frozenset(f"{node}-{topology.plugs()[node][0].on}" for node in nodes)
+            return frozenset(f"{node}-{topology.attachments()[node][0].on}" for node in nodes)
 
         return {
             "members": exits(topology.members),

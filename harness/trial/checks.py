@@ -123,10 +123,10 @@ def _sides(lab: Lab, router: str, family: Family) -> _Sides:
 def _side(lab: Lab, router: str, number: int, family: Family) -> Side:
     """What attachment `number` of a router faces."""
     topology = lab.topology
-    segment = topology.plugs()[router][number].on
+    segment = topology.attachments()[router][number].on
     taken = [
         str(address)
-        for plugs in topology.plugs().values()
+        for plugs in topology.attachments().values()
         for plug in plugs
         if plug.on == segment
         for address in plug.of(family)

@@ -26,7 +26,7 @@ from harness.trial.worker import work
 _LARGEST = 65536
 
 
-class Nursery:
+class ForkServer:
     """The forking side. Single-threaded: a child of a thread would inherit locks that nobody opens again."""
 
     def __init__(self, channel: socket.socket) -> None:
@@ -85,7 +85,7 @@ def main() -> None:
     syscalls.die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.freeze()  # the children share these objects' pages for as long as nobody counts them
-    Nursery(socket.socket(fileno=sys.stdin.fileno())).run()
+    ForkServer(socket.socket(fileno=sys.stdin.fileno())).run()
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ ATTEMPTS = 3
 Found = TypeVar("Found")
 
 
-class Punctuality:
+class LatenessMonitor:
     """The links' account, cut into the windows in which probes ran; outside them lateness harms no figure."""
 
     def __init__(self, links: RunningLinks | None) -> None:

@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict
 from harness.model.trial import Trial
 from harness.overlay.contract import Deployment
 
-# What a worker may do while it holds a turn. `wait`: anything that mostly waits; `quiet`: latency, beside other quiet
-# ones; `alone`: load, beside nobody.
-Turn = Literal["wait", "quiet", "alone"]
+# What a worker may do while it holds a turn. `waiting`: anything that mostly waits; `shared`: latency, next to other
+# shared turns; `exclusive`: load, with the machine to itself.
+Turn = Literal["waiting", "shared", "exclusive"]
 
 
 class _Strict(BaseModel):

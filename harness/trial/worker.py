@@ -1,6 +1,6 @@
 """One trial in one sandbox, from start to end: the only file that orders its steps.
 
-Forked by the nursery into a sandbox of its own; the trial's folder holds job.json and takes the evidence.
+Forked by the fork server into a sandbox of its own; the trial's folder holds job.json and takes the evidence.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from harness.lab.baseline import open_underlay
 from harness.lab.network import Lab
 from harness.lab.snapshot import snapshot
 from harness.lab.tap import Tap
-from harness.link.precedence import stand_back
+from harness.link.precedence import deprioritise_lab
 from harness.model.trial import Trial
 from harness.overlay.search_path import search_path
 from harness.probes.measurement import Measurement, Target
@@ -31,7 +31,7 @@ from harness.sandbox.unshare import run_as_init_check
 from harness.trial.battery import Battery
 from harness.trial.checks import check_links, check_nats
 from harness.trial.deploy import RunningOverlay
-from harness.trial.lateness import Punctuality
+from harness.trial.lateness import LatenessMonitor
 from harness.trial.messages import Done, Job, Step, Turn, WantTurn
 
 
@@ -65,8 +65,8 @@ class TrialRun:
         self.measurements: list[Measurement] = []
         self.nat_observed: dict[str, str] = {}
         self.claims: dict[str, str] = {}
-        self.turn: Turn = "wait"
-        self.punctuality = Punctuality(None)
+        self.turn: Turn = "waiting"
+        self.lateness_monitor = LatenessMonitor(None)
         self.lab = Lab(job.trial.topology, seed=job.trial.seed, link_choice=job.trial.links, workdir=folder)
         self.overlay = RunningOverlay(self.lab, job.deployment, folder)
 
@@ -89,7 +89,7 @@ class TrialRun:
                 self._measure_over_overlay()
         self.overlay.stop()
         self._account_for_links()
-        self.punctuality.require()
+        self.lateness_monitor.require()
 
     def _account_for_links(self) -> None:
         """Keep what the link backend says of the whole trial; each window of measurement has been judged by then."""
@@ -98,7 +98,7 @@ class TrialRun:
         account = self.lab.links.accounting()
         said = {**account.as_dict(), "applied": self.lab.links.applied}
         (self.folder / "links.json").write_text(json.dumps(said, indent=1))
-        self._measured("lab", "repeated_measurements", "count", self.punctuality.repeated)
+        self._measured("lab", "repeated_measurements", "count", self.lateness_monitor.repeated)
         lateness_us = account.lateness_us(0.99)
         if lateness_us is not None:
             self._measured("lab", "link_lateness_p99_us", "us", lateness_us)
@@ -114,9 +114,9 @@ class TrialRun:
             self._measured("lab", "nat_check_s", "s", time.monotonic() - started)
         started = time.monotonic()
         self.lab.start_links()
-        self.punctuality = Punctuality(self.lab.links)
+        self.lateness_monitor = LatenessMonitor(self.lab.links)
         if self.lab.links is not None:
-            stand_back(self.lab.links)
+            deprioritise_lab(self.lab.links)
         self._measured("lab", "lab_start_s", "s", building_s + time.monotonic() - started)
         (self.folder / "offloads.json").write_text(json.dumps(self.lab.read_offloads(), indent=1))
         for name, router in self.lab.routers.items():
@@ -178,7 +178,7 @@ class TrialRun:
         probe = self.trial.probes.path
         assert probe is not None
         since = self.overlay.running_since()
-        with self.punctuality.measured(path_only=True):
+        with self.lateness_monitor.measured(path_only=True):
             self.measurements += measure_paths(self._targets(), probe, tap, since)
         self.claims = self.overlay.claims()
         self.overlay.check_alive()
@@ -188,7 +188,7 @@ class TrialRun:
         unconnected = [m.error for m in self.measurements if m.metric == "connect_success" and m.value == 0.0]
         if unconnected:
             raise OverlayError(str(unconnected[0]))
-        battery = Battery(self.trial, self.lab, self.overlay, self.punctuality, self._turn)
+        battery = Battery(self.trial, self.lab, self.overlay, self.lateness_monitor, self._turn)
         pairs = {(target.src, target.dst): target for target in self._targets()}
         try:
             battery.over_overlay(pairs)

@@ -122,7 +122,7 @@ class EasyTier:
 def _free_address(trial: Trial) -> IPv4Address:
     server = server_of(trial)
     segment = trial.topology.hosts[server].on
-    plugs = [plug for attachments in trial.topology.plugs().values() for plug in attachments]
+    plugs = [plug for attachments in trial.topology.attachments().values() for plug in attachments]
     taken = {address for plug in plugs if plug.on == segment for address in plug.addresses}
     subnet = trial.topology.segments[segment].ipv4
     free = (address for address in subnet.hosts() if address not in taken) if subnet else iter(())

@@ -28,9 +28,9 @@ from harness.model.topology import Topology
 from harness.nat import discovery, discovery_tcp
 from harness.nat.check import check_router, require_as_declared
 from harness.nat.check_ipv6 import check_router_ipv6, check_silence
+from harness.nat.discovery_setup import DiscoverySetup
 from harness.nat.egress import answers
 from harness.nat.events import RunningRouter
-from harness.nat.field import Field
 from harness.nat.observation import Observation, differences
 from harness.nat.observe import observe_behaviour
 from harness.nat.observers import Observers, Side
@@ -57,7 +57,7 @@ def mislabelled(ground: Ground, actual: str, declared: str) -> list[str]:
     """The differences that discovery finds where a router is one thing and is said to be another."""
     ground.router(parse_nat(actual), 1)
     with Wire() as wire:
-        return list(differences(parse_nat(declared), observe_behaviour(ground.field(wire), random.Random(1))))
+        return list(differences(parse_nat(declared), observe_behaviour(ground.setup(wire), random.Random(1))))
 
 
 def spoilt(ground: Ground, rules: list[str]) -> list[list[str]]:
@@ -67,7 +67,7 @@ def spoilt(ground: Ground, rules: list[str]) -> list[list[str]]:
         router = ground.router(parse_nat("port-restricted"), 1)
         router.node.check_output(["nft", "insert", "rule", "inet", "filter_router", "forward", *rule.split()])
         with Wire() as wire:
-            found.append(list(differences(router.behaviour, observe_behaviour(ground.field(wire), random.Random(1)))))
+            found.append(list(differences(router.behaviour, observe_behaviour(ground.setup(wire), random.Random(1)))))
     return found
 
 
@@ -76,21 +76,21 @@ def after_the_last_ack(ground: Ground, idle_s: list[float]) -> list[bool]:
     alias = {"alias": "full-cone", "tcp_established_lifetime_s": 60, "tcp_transitory_lifetime_s": 1}
     ground.router(parse_nat(alias), 1)
     with Wire() as wire:
-        field = ground.field(wire)
-        place = field.inside[0]
-        calls = [discovery_tcp.connected(field, place, field.primary) for _ in idle_s]
-        doors = [discovery_tcp.listener(field, place, port_of(made.bound)) for made in calls]
+        setup = ground.setup(wire)
+        place = setup.inside[0]
+        calls = [discovery_tcp.connected(setup, place, setup.primary) for _ in idle_s]
+        doors = [discovery_tcp.listener(setup, place, port_of(made.bound)) for made in calls]
         external = [made.mapped for made in calls]
         for to in external:
             assert to is not None
-            wire.forget(field.responder.tcp[to])  # the inside reads the end, and closes as well
+            wire.forget(setup.responder.tcp[to])  # the inside reads the end, and closes as well
         assert wire.pump(lambda: all(made.bound.fileno() < 0 for made in calls), 1.0)
         assert len(doors) == len(idle_s)
         attempts, begun = [], time.monotonic()
         for idle, to in zip(idle_s, external, strict=True):
             assert to is not None
             wire.wait(begun + idle - time.monotonic())
-            attempts.append(discovery_tcp.call(field, field.strangers[0], to))
+            attempts.append(discovery_tcp.call(setup, setup.strangers[0], to))
         wire.pump(lambda: all(made.state != "waiting" for made in attempts), 0.3)
         return [made.state == "open" for made in attempts]
 
@@ -100,37 +100,37 @@ def events(ground: Ground) -> dict[str, Any]:
     router = ground.router(parse_nat("full-cone"), 1)
     seen: dict[str, Any] = {}
     with Wire() as wire:
-        field = ground.field(wire)
+        setup = ground.setup(wire)
 
         def reaches(to: Endpoint) -> bool:
             """Whether the alternate server's datagram comes in to a mapping."""
-            before = len(field.inbox[bound])
-            field.responder.send(1, 1, b"anybody there?", to)
+            before = len(setup.inbox[bound])
+            setup.responder.send(1, 1, b"anybody there?", to)
             wire.wait(0.05)
-            return len(field.inbox[bound]) > before
+            return len(setup.inbox[bound]) > before
 
-        bound = field.open()
-        first = field.mapped(bound)
+        bound = setup.open()
+        first = setup.mapped(bound)
         seen["before"] = reaches(first)
         router.reboot()
         seen["after reboot, from outside"] = reaches(first)
-        seen["after reboot, once the inside has sent"] = reaches(field.mapped(bound))
+        seen["after reboot, once the inside has sent"] = reaches(setup.mapped(bound))
         router.block_udp()
-        seen["blocked"] = answers(field, 0.1)
+        seen["blocked"] = answers(setup, 0.1)
         seen["blocked, from outside"] = reaches(first)
         router.unblock_udp()
         seen["unblocked, mapping as before"] = reaches(first)
-        seen["unblocked"] = answers(field, 1.0)
+        seen["unblocked"] = answers(setup, 1.0)
         router.change_address(("45.45.1.9",), 16)
-        moved = field.mapped(bound)
+        moved = setup.mapped(bound)
         seen["new address"] = moved.address
         seen["old address"] = reaches(Endpoint(WAN_ADDRESSES[0], moved.port))
         seen["addresses"] = sorted(
             re.findall(r"inet (\S+)/", router.node.check_output(["ip", "-4", "addr", "show", "r-eth0"]))
         )
         router.change_behaviour(parse_nat("symmetric"))
-        seen["new behaviour"] = discovery.mapping_test(field).short
-        seen["new behaviour, old flow"] = field.mapped(bound) != moved
+        seen["new behaviour"] = discovery.mapping_test(setup).short
+        seen["new behaviour, old flow"] = setup.mapped(bound) != moved
     return seen
 
 
@@ -234,12 +234,12 @@ def without_checksum(ground: Ground, alias: str) -> list[bool]:
     """Whether datagrams without a UDP checksum, which RFC 768 allows, are answered: the first one and the next."""
     ground.router(parse_nat(alias), 1)
     with Wire() as wire:
-        field = ground.field(wire)
-        bound = field.open()
+        setup = ground.setup(wire)
+        bound = setup.open()
         bound.setsockopt(socket.SOL_SOCKET, SO_NO_CHECK, 1)
         answered = []
         for _ in range(2):
-            ask = field.send(bound)
+            ask = setup.send(bound)
             wire.pump(lambda ask=ask: ask.answer is not None, 0.5)  # type: ignore[misc]
             answered.append(ask.answer is not None)
         return answered
@@ -259,8 +259,8 @@ def same_answers(ground: Ground, axes: dict[str, Any], steps: list[Step]) -> lis
     table = SimulatedNat(behaviour, addresses=WAN_ADDRESSES, rng=random.Random(3), blocks=port_blocks(behaviour, ports))
     wrong = []
     with Wire() as wire:
-        field = ground.field(wire)
-        real, simulated = _Real(field), _Simulated(table, field)
+        setup = ground.setup(wire)
+        real, simulated = _Real(setup), _Simulated(table, setup)
         for number, (what, inside, other) in enumerate(steps):
             if what == "hairpin" and simulated.would_be_martian(inside, other):
                 continue
@@ -287,31 +287,31 @@ class _Names:
 class _Real:
     """The nftables router, by real datagrams."""
 
-    def __init__(self, field: Field) -> None:
-        self.field = field
+    def __init__(self, setup: DiscoverySetup) -> None:
+        self.setup = setup
         self.names = _Names()
         self.remotes = [(0, 0), (0, 1), (1, 0), (1, 1)]
-        self.inside = [field.open(host) for host in (0, 0, 1, 1)]
+        self.inside = [setup.open(host) for host in (0, 0, 1, 1)]
 
     def step(self, what: str, inside: int, other: int) -> str | None:
         bound = self.inside[inside]
         if what == "out":
             i, j = self.remotes[other]
-            ask = self.field.send(bound, self.field.responder.endpoints[i][j])
-            self.field.wait_for([ask])
+            ask = self.setup.send(bound, self.setup.responder.endpoints[i][j])
+            self.setup.wait_for([ask])
             return self.names.name(ask.mapped)
         if not self.names.known:
             return None
         target = self.names.known[other % len(self.names.known)]
         for each in self.inside:
-            self.field.inbox[each].clear()
+            self.setup.inbox[each].clear()
         if what == "in":
-            self.field.responder.send(*self.remotes[inside], b"in", target)
+            self.setup.responder.send(*self.remotes[inside], b"in", target)
         else:
             bound.sendto(b"hairpin", target)
-        self.field.wire.pump(lambda: any(self.field.inbox[each] for each in self.inside), 0.03)
+        self.setup.wire.pump(lambda: any(self.setup.inbox[each] for each in self.inside), 0.03)
         for index, each in enumerate(self.inside):
-            for _, source in self.field.inbox[each]:
+            for _, source in self.setup.inbox[each]:
                 return f"socket {index} from {self.names.name(self._place(source))}"
         return None
 
@@ -326,11 +326,11 @@ class _Real:
 class _Simulated:
     """The same steps through the table."""
 
-    def __init__(self, table: SimulatedNat, field: Field) -> None:
+    def __init__(self, table: SimulatedNat, setup: DiscoverySetup) -> None:
         self.table = table
         self.names = _Names()
-        self.remotes = [endpoint for row in field.responder.endpoints for endpoint in row]
-        self.inside = [Endpoint(field.inside[n // 2].address, 5000 + n) for n in range(4)]
+        self.remotes = [endpoint for row in setup.responder.endpoints for endpoint in row]
+        self.inside = [Endpoint(setup.inside[n // 2].address, 5000 + n) for n in range(4)]
         self.now = 0.0
         self.owner: dict[Endpoint, int] = {}
 

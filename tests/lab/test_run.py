@@ -227,8 +227,8 @@ def test_workers_that_are_killed_cost_their_own_trials_only(tmp_path: Path) -> N
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not list(out.glob("trials/*/nodes/*")):
         time.sleep(0.02)
-    nursery = processes_naming(f"harness.trial.fork_server {out}")[0]
-    os.kill(nursery, signal.SIGKILL)
+    fork_server = processes_naming(f"harness.trial.fork_server {out}")[0]
+    os.kill(fork_server, signal.SIGKILL)
     _, said = process.communicate(timeout=90)
     assert process.returncode == 4
     assert "the worker ended with status -9" in said

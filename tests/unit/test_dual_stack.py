@@ -45,13 +45,18 @@ def resolved(topology: str, ip: str, nat: object = "dual-stack") -> Topology:
 @pytest.mark.parametrize("name", ALL_TOPOLOGIES)
 def test_bundled_topologies_in_all_ip_versions(name: str) -> None:
     versions = {
-        ip: {address.version for plugs in resolved(name, ip).plugs().values() for p in plugs for address in p.addresses}
+        ip: {
+            address.version
+            for plugs in resolved(name, ip).attachments().values()
+            for p in plugs
+            for address in p.addresses
+        }
         for ip in ("v4", "dual", "v6")
     }
     assert versions == {"v4": {4}, "dual": {4, 6}, "v6": {6}}
     assert load_topology(name).resolve(nats(name, "dual-stack")) == resolved(name, "v4")
     topology = resolved(name, "dual")
-    assert all(address.is_global for address in topology.plugs()["s"][0].addresses)
+    assert all(address.is_global for address in topology.attachments()["s"][0].addresses)
     assert all(topology.families(host) == ("ipv4", "ipv6") for host in topology.hosts)
 
 

@@ -13,7 +13,7 @@ from harness.calibration.link_cases import CASES
 from harness.calibration.link_judge import Finding, compare, judge, predicted
 from harness.calibration.link_traffic import Seen
 from harness.commands import calibrate_link
-from harness.errors import EnvironmentError_
+from harness.errors import MissingPrerequisite
 from harness.link import choose
 from harness.link.accounting import BUCKETS, Accounting, DirectionCounts, bucket_upper_us
 from harness.link.check import rtt_bounds_ms
@@ -143,8 +143,8 @@ def test_distributions_have_mean_0_and_their_declared_width(shape: Any) -> None:
     assert numbers == sorted(numbers)
 
 
-def no_netem() -> EnvironmentError_:
-    return EnvironmentError_("netem in the kernel", "modprobe sch_netem")
+def no_netem() -> MissingPrerequisite:
+    return MissingPrerequisite("netem in the kernel", "modprobe sch_netem")
 
 
 def test_auto_takes_netem_unless_machine_or_profile_is_against_it(
@@ -155,13 +155,13 @@ def test_auto_takes_netem_unless_machine_or_profile_is_against_it(
     assert choose.choose_backend("auto", [parse_link("dsl"), parse_link("lte")]).name == "userlink"
     monkeypatch.setattr(choose, "netem_missing", no_netem)
     assert choose.choose_backend("auto").name == "userlink"
-    with pytest.raises(EnvironmentError_, match="modprobe"):
+    with pytest.raises(MissingPrerequisite, match="modprobe"):
         choose.choose_backend("netem")
     monkeypatch.setattr(choose, "helper_argv", lambda: None)
     with caplog.at_level(logging.WARNING):
         assert choose.choose_backend("auto").name == "userlink-python"
     assert "pure-Python" in caplog.text
-    with pytest.raises(EnvironmentError_, match="gcc"):
+    with pytest.raises(MissingPrerequisite, match="gcc"):
         choose.choose_backend("userlink")
     with pytest.raises(ValueError, match="no link backend 'tc'"):
         choose.choose_backend("tc")

@@ -10,7 +10,7 @@ import pytest
 
 from harness.link.accounting import Accounting
 from harness.link.backend import RunningLinks
-from harness.link.precedence import LAB_NICENESS, session_niceness, stand_back
+from harness.link.precedence import LAB_NICENESS, deprioritise_lab, session_niceness
 
 
 def links(realtime: bool | None) -> RunningLinks:
@@ -26,7 +26,7 @@ def niceness_afterwards(realtime: bool | None, before: int) -> list[int]:
     if child == 0:
         os.setsid()
         os.setpriority(os.PRIO_PROCESS, 0, before)
-        stood_back = stand_back(links(realtime))
+        stood_back = deprioritise_lab(links(realtime))
         now = os.getpriority(os.PRIO_PROCESS, 0)
         os.write(writer, f"{now if stood_back == (realtime is False) else -100} {session_niceness()}".encode())
         os._exit(0)

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from harness.link.helper import helper_argv, write_table
 from harness.link.settings import Settings, settings_of, stream_seeds
-from harness.link.spec import Way
+from harness.link.spec import LinkDirection
 from harness.model.link import Direction
 
 Fate = tuple[int, int, int]
 
 
 def by_specification(seeds: tuple[int, ...], steps: list[Any]) -> tuple[list[Fate], list[int]]:
-    way = Way(Settings(), seeds)
+    way = LinkDirection(Settings(), seeds)
     fates: list[Fate] = []
 
     def take(until: int) -> None:

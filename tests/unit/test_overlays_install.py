@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from harness.commands.install import install_command
-from harness.errors import CommandFailed, EnvironmentError_
+from harness.errors import CommandFailed, MissingPrerequisite
 from harness.overlay import install, registry
 from harness.overlay.contract import GoBuild, Requirement
 from harness.overlay.search_path import programs_folder, search_path
@@ -98,7 +98,7 @@ def test_a_failed_build_leaves_nothing_that_looks_built(machine: Path, tmp_path:
 
 @pytest.mark.usefixtures("machine")
 def test_without_a_compiler_the_error_names_it(tmp_path: Path) -> None:
-    with pytest.raises(EnvironmentError_, match="Go compiler") as raised:
+    with pytest.raises(MissingPrerequisite, match="Go compiler") as raised:
         install.install([tool(module(tmp_path))], lambda _: None)
     assert raised.value.exit_code == 3
 
@@ -111,7 +111,7 @@ def test_apt_get_is_run_by_root_alone(machine: Path, monkeypatch: pytest.MonkeyP
         f'[ "$1" = install ] && printf "#!/bin/sh\\n" >{machine}/tool && /bin/chmod +x {machine}/tool; exit 0',
     )
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(EnvironmentError_, match=r"sudo apt-get install -y --no-install-recommends p"):
+    with pytest.raises(MissingPrerequisite, match=r"sudo apt-get install -y --no-install-recommends p"):
         install.install([requirement], lambda _: None)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     install.install([requirement], lambda _: None)
@@ -120,7 +120,7 @@ def test_apt_get_is_run_by_root_alone(machine: Path, monkeypatch: pytest.MonkeyP
 
 def test_what_nobody_carries_ends_with_its_own_remedy() -> None:
     requirement = Requirement(program="no-such-program", install="ask its vendor")
-    with pytest.raises(EnvironmentError_, match="ask its vendor"):
+    with pytest.raises(MissingPrerequisite, match="ask its vendor"):
         install.install([requirement], lambda _: None)
 
 
@@ -138,6 +138,6 @@ def test_an_entry_point_that_leads_nowhere_is_no_traceback(monkeypatch: pytest.M
         point = EntryPoint("moved", value, registry.GROUP)
         monkeypatch.setattr(registry, "_found", lambda point=point: {"moved": point})
         registry.load_overlay.cache_clear()
-        with pytest.raises(EnvironmentError_, match=rf"moved.*cannot be loaded: .*{said}.*pip install -e"):
+        with pytest.raises(MissingPrerequisite, match=rf"moved.*cannot be loaded: .*{said}.*pip install -e"):
             registry.load_overlay("moved")
     registry.load_overlay.cache_clear()

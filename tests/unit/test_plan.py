@@ -112,15 +112,15 @@ def test_every_bundled_topology_holds_together(name: str) -> None:
 def test_names_that_scripts_use() -> None:
     two = load_topology("two-sites")
     assert set(two.parameters) == {"nat_a", "nat_b", "link_a", "link_b", "link_s", "ip"}
-    assert set(two.resolve({}).plugs()) == {"a", "b", "s", "ra", "rb"}
+    assert set(two.resolve({}).attachments()) == {"a", "b", "s", "ra", "rb"}
     same = load_topology("same-site")
     assert "nat" in same.parameters
-    assert set(same.resolve({}).plugs()) == {"a", "b", "s", "r"}
+    assert set(same.resolve({}).attachments()) == {"a", "b", "s", "r"}
     carrier = load_topology("cgnat")
     assert {"nat_a", "nat_b", "nat_carrier"} <= set(carrier.parameters)
     assert carrier.resolve({}).routers_of("a") == ["ra", "rc"]
     parties = load_topology("parties").resolve({"n": 12, "nat": "symmetric"})
-    assert set(parties.plugs()) == {"s", *(f"{kind}{i}" for kind in "pr" for i in range(1, 13))}
+    assert set(parties.attachments()) == {"s", *(f"{kind}{i}" for kind in "pr" for i in range(1, 13))}
 
 
 def test_a_cell_that_stands_twice_is_refused(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Trials that begin together share one nursery."""
+"""Trials that begin together share one fork server."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from harness.hosts.workers import Workers
 
 
-def test_trials_that_begin_together_start_one_nursery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second nursery would take the first one's socket, and its workers would die unheard."""
+def test_trials_that_begin_together_start_one_fork_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second fork server would take the first one's socket, and its workers would die unheard."""
     far_ends: list[socket.socket] = []
     workers = Workers("test")
 
@@ -28,7 +28,7 @@ def test_trials_that_begin_together_start_one_nursery(tmp_path: Path, monkeypatc
             folder.mkdir()
         await asyncio.gather(*(workers.start(folder.name, folder) for folder in folders))
 
-    monkeypatch.setattr(workers, "_start_nursery", start_nursery)
+    monkeypatch.setattr(workers, "_start_fork_server", start_nursery)
     asyncio.run(begin_together())
     assert len(far_ends) == 1
     for end in far_ends:

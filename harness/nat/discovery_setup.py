@@ -43,7 +43,7 @@ class Ask:
         return self.answer.mapped
 
 
-class Field:
+class DiscoverySetup:
     """A Responder outside, vantages inside, one wire.
 
     `inside` are hosts behind the same router (two where there are two); `strangers` are outside addresses that the
@@ -101,7 +101,7 @@ class Field:
         self.wire.forget(bound)
 
     def transaction(self) -> bytes:
-        """A transaction id that is not used twice on this field."""
+        """A transaction id that is not used twice on this setup."""
         return next(self._numbers).to_bytes(12, "big")
 
     def send(

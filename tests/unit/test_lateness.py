@@ -9,7 +9,7 @@ import pytest
 from harness.errors import LabNotAsDeclared
 from harness.link.accounting import BUCKETS, Accounting, DirectionCounts, bucket_upper_us
 from harness.link.backend import RunningLinks
-from harness.trial.lateness import ATTEMPTS, Punctuality
+from harness.trial.lateness import ATTEMPTS, LatenessMonitor
 
 
 class Links:
@@ -31,13 +31,13 @@ class Links:
 
 def judge(before: float, during: float, *, path_only: bool = False, drops: int = 0) -> None:
     links = Links()
-    punctuality = Punctuality(cast(RunningLinks, cast(Any, links)))
+    lateness_monitor = LatenessMonitor(cast(RunningLinks, cast(Any, links)))
     links.send(1000, before)
-    with punctuality.measured(path_only=path_only):
+    with lateness_monitor.measured(path_only=path_only):
         links.send(1000, during)
         links.drops += drops
     links.send(1000, before)
-    punctuality.require()
+    lateness_monitor.require()
 
 
 def test_lateness_outside_the_window_harms_nobody() -> None:
@@ -61,16 +61,16 @@ def test_a_dropped_frame_is_refused(path_only: bool) -> None:
 
 
 def test_a_lab_without_impaired_links_is_never_late() -> None:
-    punctuality = Punctuality(None)
-    with punctuality.measured():
+    lateness_monitor = LatenessMonitor(None)
+    with lateness_monitor.measured():
         pass
-    punctuality.require()
+    lateness_monitor.require()
 
 
-def measure(*late_us: float) -> tuple[int, Punctuality]:
+def measure(*late_us: float) -> tuple[int, LatenessMonitor]:
     """Measure over links that are so late in the first, second... measurement; gives which one was kept."""
     links = Links()
-    punctuality = Punctuality(cast(RunningLinks, cast(Any, links)))
+    lateness_monitor = LatenessMonitor(cast(RunningLinks, cast(Any, links)))
     taken = 0
 
     def take() -> int:
@@ -79,32 +79,32 @@ def measure(*late_us: float) -> tuple[int, Punctuality]:
         taken += 1
         return taken
 
-    return punctuality.measure(take), punctuality
+    return lateness_monitor.measure(take), lateness_monitor
 
 
 def test_a_measurement_over_late_links_is_taken_anew() -> None:
-    kept, punctuality = measure(2_000, 10)
-    assert (kept, punctuality.repeated) == (2, 1)
-    punctuality.require()
+    kept, lateness_monitor = measure(2_000, 10)
+    assert (kept, lateness_monitor.repeated) == (2, 1)
+    lateness_monitor.require()
 
 
 def test_a_punctual_measurement_is_taken_once() -> None:
-    kept, punctuality = measure(10)
-    assert (kept, punctuality.repeated) == (1, 0)
+    kept, lateness_monitor = measure(10)
+    assert (kept, lateness_monitor.repeated) == (1, 0)
 
 
 def test_links_that_are_late_each_time_are_refused_with_the_last_figure_kept() -> None:
-    kept, punctuality = measure(*[2_000] * ATTEMPTS)
-    assert (kept, punctuality.repeated) == (ATTEMPTS, ATTEMPTS - 1)
+    kept, lateness_monitor = measure(*[2_000] * ATTEMPTS)
+    assert (kept, lateness_monitor.repeated) == (ATTEMPTS, ATTEMPTS - 1)
     with pytest.raises(LabNotAsDeclared, match=r"link ra-internet up: .*p99"):
-        punctuality.require()
+        lateness_monitor.require()
 
 
 def test_an_earlier_violation_is_not_forgotten_by_a_later_measurement() -> None:
     links = Links()
-    punctuality = Punctuality(cast(RunningLinks, cast(Any, links)))
-    with punctuality.measured(path_only=True):
+    lateness_monitor = LatenessMonitor(cast(RunningLinks, cast(Any, links)))
+    with lateness_monitor.measured(path_only=True):
         links.send(1000, 20_000)
-    punctuality.measure(lambda: links.send(1000, 10))
+    lateness_monitor.measure(lambda: links.send(1000, 10))
     with pytest.raises(LabNotAsDeclared, match="while the path was sought"):
-        punctuality.require()
+        lateness_monitor.require()
