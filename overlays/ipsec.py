@@ -17,8 +17,8 @@ from harness.model.trial import Trial
 from harness.overlay.contract import (
     ClaimSource,
     Deployment,
-    Endpoint,
     File,
+    IpEndpoint,
     Layer,
     LogLine,
     Requirement,
@@ -141,7 +141,7 @@ class Ipsec:
         return Deployment(
             files=tuple(files),
             services=tuple(_service(trial, node, addresses[node]) for node in addresses),
-            endpoints={m: Endpoint(address=addresses[m], interface="ipsec0") for m in trial.topology.members},
+            endpoints={m: IpEndpoint(address=addresses[m], interface="ipsec0") for m in trial.topology.members},
             claims=tuple(
                 ClaimSource(name=f"sas-{m}", node=m, argv=("swanctl", "--list-sas", "--uri", _URI), env=_ENV)
                 for m in trial.topology.members

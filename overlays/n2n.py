@@ -15,8 +15,8 @@ from harness.model.trial import Trial
 from harness.overlay.contract import (
     ClaimSource,
     Deployment,
-    Endpoint,
     InterfaceAddress,
+    IpEndpoint,
     Layer,
     LogLine,
     Requirement,
@@ -72,7 +72,7 @@ class N2n:
                 ),
                 *(_edge(member, address, where, key) for member, address in addresses.items()),
             ),
-            endpoints={m: Endpoint(address=address, interface=_device(m)) for m, address in addresses.items()},
+            endpoints={m: IpEndpoint(address=address, interface=_device(m)) for m, address in addresses.items()},
             claims=tuple(ClaimSource(name=f"edge-{m}", node=m, service=f"edge-{m}") for m in addresses),
         )
 

@@ -22,10 +22,10 @@ from harness.overlay.contract import (
     ClaimSource,
     Command,
     Deployment,
-    Endpoint,
     File,
     GoBuild,
     InterfaceAddress,
+    IpEndpoint,
     Layer,
     LogLine,
     Requirement,
@@ -98,7 +98,7 @@ class Nebula:
                 for node in addresses
             ),
             endpoints={
-                member: Endpoint(address=addresses[member], interface=f"neb-{member}")
+                member: IpEndpoint(address=addresses[member], interface=f"neb-{member}")
                 for member in trial.topology.members
             },
             claims=tuple(

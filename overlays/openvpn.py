@@ -12,9 +12,9 @@ from harness.model.scenario import Mode, Verdict
 from harness.model.trial import Trial
 from harness.overlay.contract import (
     Deployment,
-    Endpoint,
     File,
     InterfaceAddress,
+    IpEndpoint,
     Layer,
     LogLine,
     Requirement,
@@ -118,7 +118,7 @@ class OpenVpn:
                 ),
             ),
             endpoints={
-                member: Endpoint(address=address, interface=f"{self.kind}-{member}")
+                member: IpEndpoint(address=address, interface=f"{self.kind}-{member}")
                 for member, address in members.items()
             },
         )

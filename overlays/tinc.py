@@ -20,9 +20,9 @@ from harness.model.trial import Trial
 from harness.overlay.contract import (
     ClaimSource,
     Deployment,
-    Endpoint,
     File,
     InterfaceAddress,
+    IpEndpoint,
     Layer,
     LogLine,
     Requirement,
@@ -86,7 +86,7 @@ class Tinc:
         return Deployment(
             files=tuple(files),
             services=tuple(_service(node, address, server) for node, address in addresses.items()),
-            endpoints={m: Endpoint(address=addresses[m], interface=_device(m)) for m in trial.topology.members},
+            endpoints={m: IpEndpoint(address=addresses[m], interface=_device(m)) for m in trial.topology.members},
             claims=tuple(
                 ClaimSource(
                     name=f"tinc-{m}",

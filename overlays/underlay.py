@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from harness.model.family import FAMILIES, Family
 from harness.model.scenario import Mode
 from harness.model.trial import Trial
-from harness.overlay.contract import Deployment, Endpoint, Layer, Requirement
+from harness.overlay.contract import Deployment, IpEndpoint, Layer, Requirement
 from overlays.addressing import check_options
 
 
@@ -34,6 +34,6 @@ class Underlay:
         topology = trial.topology
         family = topology.common_families(topology.members)[0]
         return Deployment(
-            endpoints={name: Endpoint(address=topology.address_in(name, family)) for name in topology.members},
+            endpoints={name: IpEndpoint(address=topology.address_in(name, family)) for name in topology.members},
             open_underlay=True,
         )

@@ -35,13 +35,15 @@ from harness.nat.portmap import require_miniupnpd
 from harness.overlay.contract import Overlay
 from harness.overlay.install import missing as missing_requirements
 from harness.overlay.registry import load_overlay, overlay_names
+from harness.overlay.support import helpers_of
 from harness.results.metrics import METRICS
 from harness.results.record import SCHEMA_VERSION
 from harness.results.store import RunFolder
 from harness.sandbox.unshare import is_privileged, why_no_user_namespaces
 from harness.scenario.expected import expected_verdicts
 from harness.scenario.load import load_scenario
-from harness.scenario.plan import LoadedScenario, expand, select
+from harness.scenario.loaded import LoadedScenario
+from harness.scenario.plan import expand, select
 from harness.scenario.traces import find_traces, keep_traces
 
 VERSION = "0.1.0"
@@ -86,7 +88,11 @@ def plan_trials(
         scenario = loaded.scenario.model_copy(update=changes)
         loaded = replace(loaded, scenario=scenario)
     overlays = {name: load_overlay(name) for name in loaded.scenario.overlays}
-    trials = expand(loaded, lambda trial: expected_verdicts(trial, overlays[trial.overlay]))
+    trials = expand(
+        loaded,
+        lambda trial: expected_verdicts(trial, overlays[trial.overlay]),
+        lambda name, mode: helpers_of(overlays[name], mode),
+    )
     problems = [
         loaded.document.problem(
             ("overlays", overlay), f"{overlay} needs a server, and topology {loaded.topology.name} has none"

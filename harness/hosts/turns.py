@@ -1,4 +1,4 @@
-"""Who may do what at the same time: waiting with waiting, shared with shared, exclusive alone. Pure; no processes here."""
+"""Who may do what at the same time: waiting with waiting, shared with shared, exclusive alone. Pure."""
 
 from __future__ import annotations
 

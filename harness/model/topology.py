@@ -18,6 +18,7 @@ __all__ = ["Attachment", "Host", "MininetClass", "Router", "Segment", "Topology"
 class Topology(BaseModel):
     """A resolved topology: no template, no alias, every address known.
 
+    `server` is the public node of overlays that need one, `helpers` are further ones for overlays that need several.
     Either ours (`segments`, `routers`) or a Mininet class; then `hosts` holds what its `Topo` gives them, on the
     segment that stands for its switches.
     """
@@ -30,6 +31,7 @@ class Topology(BaseModel):
     routers: dict[NodeName, Router] = {}
     members: tuple[str, ...] = Field(min_length=1)
     server: str | None = None
+    helpers: tuple[str, ...] = ()
     mininet: MininetClass | None = None
 
     @model_validator(mode="after")

@@ -83,6 +83,15 @@ def _roles(topology: Topology) -> Iterator[Complaint]:
         yield ("members",), "a host stands twice"
     if topology.server is not None and topology.server not in hosts:
         yield ("server",), f"there is no host {topology.server}{did_you_mean(topology.server, hosts)}"
+    for name in topology.helpers:
+        if name not in hosts:
+            yield ("helpers",), f"there is no host {name}{did_you_mean(name, hosts)}"
+        elif name in topology.members or name == topology.server:
+            yield ("helpers",), f"{name} is a member or the server already"
+        elif hosts[name].via is not None:
+            yield ("helpers",), f"{name} is behind {hosts[name].via}: a helper is a public node"
+    if len(set(topology.helpers)) != len(topology.helpers):
+        yield ("helpers",), "a host stands twice"
 
 
 def _ways(topology: Topology) -> Iterator[Complaint]:

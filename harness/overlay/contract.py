@@ -7,6 +7,7 @@ one inside. All paths in a deployment are relative to the node's own folder, whi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Address
 from typing import Annotated, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress
@@ -113,11 +114,46 @@ class Service(_Strict):
     deadline_s: float = 15.0
 
 
-class Endpoint(_Strict):
-    """Where probes reach a member over the overlay."""
+EndpointKind = Literal["interface", "stream", "content"]
+
+
+class IpEndpoint(_Strict):
+    """An interface (L2, L3): the address at which probes reach a member over the overlay."""
 
     address: IPvAnyAddress
     interface: str | None = None
+
+
+class StreamEndpoint(_Strict):
+    """A byte stream (L7): what connects to `listen_address:listen_port` on node `src` reaches a TCP service on `dst`.
+
+    The service is the probe's own: while it measures, it listens on `dst` at `service_address:service_port`, where the
+    overlay's far end connects to it. One endpoint leads one way; a pair has two, one a direction.
+    """
+
+    src: str
+    dst: str
+    listen_port: int = Field(ge=1, le=65535)
+    listen_address: IPvAnyAddress = IPv4Address("127.0.0.1")
+    service_port: int = Field(ge=1, le=65535)
+    service_address: IPvAnyAddress = IPv4Address("127.0.0.1")
+
+
+class ContentEndpoint(_Strict):
+    """Content (L7): a file that `publish` puts in at node `src`, and `fetch` gets out at node `dst`.
+
+    Both are commands run in their node's folder. In their words `{file}` stands for the path of the file to read or to
+    write, and in `fetch` `{id}` for what `identifier`, a regular expression with one group, finds in the stdout of
+    `publish`.
+    `fetch` ends with 0 once the file is whole.
+    """
+
+    src: str
+    dst: str
+    publish: tuple[str, ...]
+    identifier: str = r"(\S+)\s*$"
+    fetch: tuple[str, ...]
+    env: dict[str, str] = {}
 
 
 class ClaimSource(_Strict):
@@ -135,15 +171,31 @@ class ClaimSource(_Strict):
 
 
 class Deployment(_Strict):
-    """A trial rendered for one overlay. `endpoints` is keyed by member; `open_underlay` is the baseline's alone."""
+    """A trial rendered for one overlay.
+
+    `endpoints` are the members' interfaces, keyed by member; `streams` and `contents` lead from one member to another.
+    An overlay offers at least one kind for every pair of members. `open_underlay` is the baseline's alone.
+    """
 
     files: tuple[File, ...] = ()
     prepare: tuple[Command, ...] = ()
     services: tuple[Service, ...] = ()
     setup: tuple[Command, ...] = ()
-    endpoints: dict[str, Endpoint]
+    endpoints: dict[str, IpEndpoint] = {}
+    streams: tuple[StreamEndpoint, ...] = ()
+    contents: tuple[ContentEndpoint, ...] = ()
     claims: tuple[ClaimSource, ...] = ()
     open_underlay: bool = False
+
+    @property
+    def kinds(self) -> frozenset[EndpointKind]:
+        """The kinds of endpoints that this deployment offers."""
+        offered: dict[EndpointKind, bool] = {
+            "interface": bool(self.endpoints),
+            "stream": bool(self.streams),
+            "content": bool(self.contents),
+        }
+        return frozenset(kind for kind, there in offered.items() if there)
 
 
 @runtime_checkable
@@ -191,6 +243,18 @@ class HasUnderlays(Protocol):
     """
 
     underlays: frozenset[Family]
+
+
+@runtime_checkable
+class NeedsHelpers(Protocol):
+    """Optional: how many public nodes the overlay needs besides the server (relays, introducers, lighthouses).
+
+    The plan resolves the topology with as many `helpers`; `trial.topology.helpers` names them. A topology that has no
+    parameter `helpers` cannot carry the overlay, and `check` says so.
+    """
+
+    def helpers(self, mode: Mode) -> int:
+        """The number of helpers in a mode."""
 
 
 @runtime_checkable

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from harness.model.family import Family
+from harness.model.scenario import Mode
 from harness.model.trial import Trial
-from harness.overlay.contract import HasUnderlays, Overlay
+from harness.overlay.contract import HasUnderlays, NeedsHelpers, Overlay
 
 
 def underlays_of(overlay: Overlay) -> frozenset[Family]:
     """The IP versions over which an overlay can run; IPv4 alone where it does not say."""
     return overlay.underlays if isinstance(overlay, HasUnderlays) else frozenset({"ipv4"})
+
+
+def helpers_of(overlay: Overlay, mode: Mode) -> int:
+    """How many public nodes an overlay needs in a mode besides the server; 0 where it does not say."""
+    return overlay.helpers(mode) if isinstance(overlay, NeedsHelpers) else 0
 
 
 def why_unsupported(trial: Trial, overlay: Overlay) -> str | None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,46 +12,16 @@ from pydantic import ValidationError
 import harness
 from harness.errors import Problem, ScenarioError
 from harness.model.document import Document, did_you_mean, parse, validate
-from harness.model.parameters import Parameter
 from harness.model.scenario import Scenario
-from harness.model.template import TopologyTemplate, check_parameters, read_template, render, with_defaults
-from harness.model.topology import Topology
-from harness.scenario.plan import LoadedScenario, TopologySource, check
+from harness.model.template import read_template
+from harness.scenario.loaded import LoadedScenario
+from harness.scenario.plan import check
 from harness.topology.mininet_class import MininetSource
+from harness.topology.source import TemplateSource, TopologySource
 
 _ROOT = Path(harness.__file__).resolve().parent.parent
 SCENARIOS = _ROOT / "scenarios"
 TOPOLOGIES = _ROOT / "topologies"
-
-
-@dataclass(frozen=True)
-class TemplateSource:
-    """A topology file as a source of topologies."""
-
-    template: TopologyTemplate
-    folder: Path = Path()
-
-    @property
-    def name(self) -> str:
-        """The topology's name."""
-        return self.template.name
-
-    @property
-    def parameters(self) -> Mapping[str, Parameter]:
-        """What its header declares."""
-        return self.template.header.parameters
-
-    def check(self, given: Mapping[str, Any]) -> dict[str, str]:
-        """What is wrong with a set of parameters: name -> complaint."""
-        return check_parameters(self.template, given)
-
-    def complete(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """The parameters with the header's defaults."""
-        return with_defaults(self.template, given)
-
-    def resolve(self, given: Mapping[str, Any]) -> Topology:
-        """Render and check."""
-        return render(self.template, given)
 
 
 def bundled(folder: Path) -> list[str]:

@@ -9,59 +9,29 @@ import random
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from harness.errors import Problem, ScenarioError
-from harness.model.document import Document, Location, did_you_mean
+from harness.model.document import Location, did_you_mean
 from harness.model.link import parse_link
 from harness.model.nat import parse_nat
 from harness.model.parameters import Parameter
 from harness.model.scenario import Expectation, Mode, Scenario
 from harness.model.topology import Topology
 from harness.model.trial import Trial
+from harness.scenario.helpers import HELPERS, with_helpers, without_helpers
+from harness.scenario.loaded import LoadedScenario
 from harness.topology.wiring import impossible_routers
 
 
-class TopologySource(Protocol):
-    """Where topologies come from: a template file, or a Mininet class."""
-
-    @property
-    def name(self) -> str:
-        """What it is called in tables."""
-
-    @property
-    def parameters(self) -> Mapping[str, Parameter]:
-        """What it takes."""
-
-    def check(self, given: Mapping[str, Any]) -> dict[str, str]:
-        """What is wrong with a set of parameters: name -> complaint."""
-
-    def complete(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """The parameters with defaults filled in."""
-
-    def resolve(self, given: Mapping[str, Any]) -> Topology:
-        """The topology for these parameters."""
-
-
-@dataclass(frozen=True)
-class LoadedScenario:
-    """A scenario with its source, ready to be planned; `text` goes into the manifest.
-
-    `folders` are where relative paths of trace files start: the scenario's folder, then the topology file's.
-    """
-
-    name: str
-    scenario: Scenario
-    document: Document
-    text: str
-    topology: TopologySource
-    folders: tuple[Path, ...] = (Path(),)
-
-
-def expand(loaded: LoadedScenario, oracle: Callable[[Trial], tuple[str, ...]] | None = None) -> list[Trial]:
+def expand(
+    loaded: LoadedScenario,
+    oracle: Callable[[Trial], tuple[str, ...]] | None = None,
+    helpers: Callable[[str, Mode], int] = lambda _overlay, _mode: 0,
+) -> list[Trial]:
     """All trials of a scenario, in the order in which they run.
+
+    `helpers` says how many public nodes an overlay needs in a mode besides the server.
 
     Within a repeat the order is random (seeded): a machine that drifts then disturbs all overlays alike.
 
@@ -75,15 +45,22 @@ def expand(loaded: LoadedScenario, oracle: Callable[[Trial], tuple[str, ...]] | 
     cells = list(_cells(scenario))
     overlays = [(name, mode, use.options) for name, use in scenario.overlays.items() for mode in use.modes]
     trials: list[Trial] = []
-    topologies = [_resolve(loaded, {**scenario.params, **cell}) for cell in cells]
-    found = [p for cell, topology in zip(cells, topologies, strict=True) for p in _impossible(loaded, cell, topology)]
+    wanted = {(name, mode): helpers(name, mode) for name, mode, _ in overlays}
+    problems = list(without_helpers(loaded, wanted))
+    if problems:
+        raise ScenarioError(problems)
+    resolved = {
+        count: [_resolve(loaded, {**scenario.params, **cell, **with_helpers(loaded, cell, count)}) for cell in cells]
+        for count in {0, *wanted.values()}
+    }
+    found = [p for cell, topology in zip(cells, resolved[0], strict=True) for p in _impossible(loaded, cell, topology)]
     problems = list(dict.fromkeys(found))
     if problems:
         raise ScenarioError(problems)
     for repeat in range(1, scenario.repeats + 1):
         block = [
-            _trial(loaded, cell, topology, overlay, repeat, oracle)
-            for (cell, topology), overlay in itertools.product(zip(cells, topologies, strict=True), overlays)
+            _trial(loaded, cell, resolved[wanted[overlay[:2]]][number], overlay, repeat, oracle)
+            for (number, cell), overlay in itertools.product(enumerate(cells), overlays)
         ]
         random.Random(f"{scenario.seed}/{repeat}").shuffle(block)
         if scenario.probes.throughput is not None and scenario.probes.throughput.baseline == "cell":
@@ -176,7 +153,9 @@ def _trial(  # noqa: PLR0917
 ) -> Trial:
     scenario = loaded.scenario
     name, mode, options = overlay
-    params = loaded.topology.complete({**scenario.params, **cell})
+    given = {**scenario.params, **cell}
+    # What the plan itself adds is no condition: all overlays of a cell have the same parameters.
+    params = {k: v for k, v in loaded.topology.complete(given).items() if k != HELPERS or k in given}
     key = json.dumps([loaded.name, dict(cell), repeat, scenario.seed], sort_keys=True, default=str)
     labels = _labels(loaded.topology.parameters, params)
     trial = Trial(

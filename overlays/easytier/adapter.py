@@ -18,9 +18,9 @@ from harness.overlay.contract import (
     ClaimSource,
     Command,
     Deployment,
-    Endpoint,
     File,
     InterfaceAddress,
+    IpEndpoint,
     Layer,
     LogLine,
     Requirement,
@@ -99,7 +99,7 @@ class EasyTier:
                 _stun_server(server, stun),
                 *(_node(node, address, server) for node, address in addresses.items()),
             ),
-            endpoints={m: Endpoint(address=addresses[m], interface=f"et-{m}") for m in trial.topology.members},
+            endpoints={m: IpEndpoint(address=addresses[m], interface=f"et-{m}") for m in trial.topology.members},
             claims=tuple(
                 ClaimSource(name=f"easytier-{m}", node=m, service=f"easytier-{m}") for m in trial.topology.members
             ),

@@ -15,9 +15,9 @@ from harness.model.trial import Trial
 from harness.overlay.contract import (
     ClaimSource,
     Deployment,
-    Endpoint,
     File,
     InterfaceAddress,
+    IpEndpoint,
     Layer,
     LogLine,
     Requirement,
@@ -91,7 +91,7 @@ class RefmeshAdapter:
                     for member in members
                 ),
             ),
-            endpoints={m: Endpoint(address=addresses[m], interface=f"rm-{m}") for m in members},
+            endpoints={m: IpEndpoint(address=addresses[m], interface=f"rm-{m}") for m in members},
             claims=tuple(
                 ClaimSource(
                     name=f"status-{member}",

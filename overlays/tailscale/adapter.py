@@ -20,8 +20,8 @@ from harness.overlay.contract import (
     ClaimSource,
     CommandSays,
     Deployment,
-    Endpoint,
     GoBuild,
+    IpEndpoint,
     Layer,
     LogLine,
     Requirement,
@@ -88,7 +88,7 @@ class Tailscale:
         return Deployment(
             files=files(server, outer, NETWORK, relays=trial.mode != "direct"),
             services=tuple(daemons),
-            endpoints={m: Endpoint(address=address, interface=f"ts-{m}") for m, address in addresses.items()},
+            endpoints={m: IpEndpoint(address=address, interface=f"ts-{m}") for m, address in addresses.items()},
             claims=tuple(
                 ClaimSource(name=f"status-{m}", node=m, argv=("tailscale", f"--socket={_SOCKET}", "status", "--json"))
                 for m in addresses

@@ -22,9 +22,9 @@ from harness.model.trial import Trial
 from harness.overlay.contract import (
     ClaimSource,
     Deployment,
-    Endpoint,
     File,
     InterfaceAddress,
+    IpEndpoint,
     Layer,
     LogLine,
     Requirement,
@@ -99,7 +99,7 @@ class WireGuard:
         return Deployment(
             files=tuple(files),
             services=tuple(services),
-            endpoints={m: Endpoint(address=addresses[m], interface=_device(m)) for m in trial.topology.members},
+            endpoints={m: IpEndpoint(address=addresses[m], interface=_device(m)) for m in trial.topology.members},
             claims=tuple(
                 ClaimSource(name=f"coordinator-{m}", node=m, service=f"coordinator-{m}")
                 for m in trial.topology.members
@@ -139,7 +139,7 @@ def _config(trial: Trial, node: str, keys: Mapping[str, _KeyPair], addresses: Ma
         return "\n".join(lines) + "\n"
     reach = f"{addresses[server]}/32" if trial.mode == "direct" else str(NETWORK)
     lines += ["[Peer]", f"PublicKey = {keys[server].public}", f"AllowedIPs = {reach}", "PersistentKeepalive = 15"]
-    lines.append(f"Endpoint = {trial.topology.address(server)}:{PORT}")
+    lines.append(f"IpEndpoint = {trial.topology.address(server)}:{PORT}")
     return "\n".join(lines) + "\n"
 
 

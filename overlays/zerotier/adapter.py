@@ -22,9 +22,9 @@ from harness.overlay.contract import (
     Command,
     CommandSays,
     Deployment,
-    Endpoint,
     File,
     InterfaceAddress,
+    IpEndpoint,
     Layer,
     Requirement,
     Service,
@@ -91,7 +91,7 @@ class ZeroTier:
             files=(File(node=server, path="plan.json", text=plan.text()),),
             prepare=(Command(node=server, argv=(sys.executable, "-m", "overlays.zerotier.planet", "plan.json")),),
             services=(root, *members),
-            endpoints={m: Endpoint(address=addresses[m], interface=f"zt-{m}") for m in trial.topology.members},
+            endpoints={m: IpEndpoint(address=addresses[m], interface=f"zt-{m}") for m in trial.topology.members},
             claims=(
                 ClaimSource(name="addresses", node=server, argv=("cat", "addresses.json")),
                 *(

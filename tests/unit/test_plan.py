@@ -111,7 +111,7 @@ def test_every_bundled_topology_holds_together(name: str) -> None:
 
 def test_names_that_scripts_use() -> None:
     two = load_topology("two-sites")
-    assert set(two.parameters) == {"nat_a", "nat_b", "link_a", "link_b", "link_s", "ip"}
+    assert set(two.parameters) == {"nat_a", "nat_b", "link_a", "link_b", "link_s", "helpers", "ip"}
     assert set(two.resolve({}).attachments()) == {"a", "b", "s", "ra", "rb"}
     same = load_topology("same-site")
     assert "nat" in same.parameters
@@ -130,3 +130,38 @@ def test_a_cell_that_stands_twice_is_refused(tmp_path: Path) -> None:
             "description: x\ntopology: two-sites\nmatrix: {nat_a: [full-cone, full-cone]}\n"
             "overlays: {underlay: }\nprobes: [path]\n",
         )
+
+
+def test_an_overlay_gets_the_public_nodes_it_needs_and_its_cell_stays_the_same(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(SWEEP)
+    wants = {"nebula": 3}
+    trials = expand(load_scenario(str(file), overlay_names()), helpers=lambda overlay, _mode: wants.get(overlay, 0))
+    assert {(trial.overlay, trial.topology.helpers) for trial in trials} == {
+        ("underlay", ()),
+        ("openvpn", ()),
+        ("nebula", ("s2", "s3", "s4")),
+    }
+    assert all("helpers" not in trial.params for trial in trials)
+    some = next(trial for trial in trials if trial.overlay == "nebula")
+    assert some.topology.routers_of("s4") == [] and some.topology.address("s4").is_global
+
+
+def test_a_topology_without_helpers_refuses_an_overlay_that_needs_them(tmp_path: Path) -> None:
+    (tmp_path / "bare.yaml").write_text(
+        "description: x\n---\nsegments: {net: {subnet: 45.45.0.0/16}}\n"
+        "hosts: {a: {on: net, address: 45.45.0.1}, b: {on: net, address: 45.45.0.2}}\nmembers: [a, b]\n"
+    )
+    file = tmp_path / "mine.yaml"
+    file.write_text("description: x\ntopology: bare.yaml\noverlays:\n  nebula: mesh\nprobes: [path]\n")
+    with pytest.raises(ScenarioError, match=r"mine.yaml:4: overlays.nebula: nebula mesh needs 2 public nodes") as error:
+        expand(load_scenario(str(file), overlay_names()), helpers=lambda _overlay, _mode: 2)
+    assert "no parameter `helpers`" in str(error.value)
+
+
+@pytest.mark.parametrize("helper", ["nobody", "a", "s"])
+def test_a_helper_is_a_public_node_of_its_own(tmp_path: Path, helper: str) -> None:
+    text = (TOPOLOGIES / "two-sites.yaml").read_text().replace("helpers: [{%", f"helpers: [{helper}, {{%")
+    (tmp_path / "t.yaml").write_text(text)
+    with pytest.raises(ScenarioError, match="helpers"):
+        load_topology(str(tmp_path / "t.yaml")).resolve({})

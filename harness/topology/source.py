@@ -1,0 +1,63 @@
+"""Where topologies come from: a template file, or a Mininet class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from harness.model.parameters import Parameter
+from harness.model.template import TopologyTemplate, check_parameters, render, with_defaults
+from harness.model.topology import Topology
+
+
+class TopologySource(Protocol):
+    """Where topologies come from: a template file, or a Mininet class."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in tables."""
+
+    @property
+    def parameters(self) -> Mapping[str, Parameter]:
+        """What it takes."""
+
+    def check(self, given: Mapping[str, Any]) -> dict[str, str]:
+        """What is wrong with a set of parameters: name -> complaint."""
+
+    def complete(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The parameters with defaults filled in."""
+
+    def resolve(self, given: Mapping[str, Any]) -> Topology:
+        """The topology for these parameters."""
+
+
+@dataclass(frozen=True)
+class TemplateSource:
+    """A topology file as a source of topologies."""
+
+    template: TopologyTemplate
+    folder: Path = Path()
+
+    @property
+    def name(self) -> str:
+        """The topology's name."""
+        return self.template.name
+
+    @property
+    def parameters(self) -> Mapping[str, Parameter]:
+        """What its header declares."""
+        return self.template.header.parameters
+
+    def check(self, given: Mapping[str, Any]) -> dict[str, str]:
+        """What is wrong with a set of parameters: name -> complaint."""
+        return check_parameters(self.template, given)
+
+    def complete(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The parameters with the header's defaults."""
+        return with_defaults(self.template, given)
+
+    def resolve(self, given: Mapping[str, Any]) -> Topology:
+        """Render and check."""
+        return render(self.template, given)
