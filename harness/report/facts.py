@@ -6,7 +6,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.report.order import nat_key, subject_name
+from harness.model.nat_order import nat_rank
+from harness.report.order import subject_name
 from harness.report.tables import groups
 from harness.report.verdict import listed
 from harness.results.loading import Results
@@ -33,7 +34,7 @@ def asked(results: Results) -> list[tuple[str, str]]:
     trials = results.trials
     rows = []
     if len(trials):
-        nats = sorted({*trials["nat_a"], *trials["nat_b"]} - {""}, key=nat_key)
+        nats = sorted({*trials["nat_a"], *trials["nat_b"]} - {""}, key=nat_rank)
         rows = [
             ("overlays", listed([subject_name(*subject) for subject, _ in groups(trials)])),
             ("topology", listed(sorted(set(trials["topology"])))),

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from harness.report.order import nat_key, subject_key, subject_name
+from harness.model.nat_order import nat_rank
+from harness.report.order import subject_key, subject_name
 from harness.results import statistics
 from harness.results.conditions import condition_labels
-from harness.results.record import COUNTED
+from harness.results.record import COUNTED, INSTEAD
 from harness.results.statistics import as_floats
 
 NOTHING = "-"
@@ -77,7 +78,7 @@ def path_matrix(trials: pd.DataFrame) -> TextTable:
     """NAT pairs and overlays: the path that the counters saw. Of many overlays each has a row, else each a column."""
     subjects = [subject for subject, _ in groups(trials) if subject[0] != "underlay"]
     pairs = sorted(
-        set(zip(trials["nat_a"], trials["nat_b"], strict=True)), key=lambda pair: (nat_key(pair[0]), nat_key(pair[1]))
+        set(zip(trials["nat_a"], trials["nat_b"], strict=True)), key=lambda pair: (nat_rank(pair[0]), nat_rank(pair[1]))
     )
     by_cell = dict(iter(trials.groupby(["overlay", "mode", "nat_a", "nat_b"], sort=False)))
     cells = [[_path_cell(by_cell.get((*subject, *pair))) for subject in subjects] for pair in pairs]
@@ -136,7 +137,7 @@ def percent(values: pd.Series) -> str:
 def left_out(outcomes: pd.Series | Sequence[str]) -> str:
     """The trials that are not ok, by reason."""
     counts = Counter(outcomes)
-    return ", ".join(f"{counts[name]} {name}" for name in ("failed", "unsupported", "invalid", "error") if counts[name])
+    return ", ".join(f"{counts[name]} {name}" for name in INSTEAD if counts[name])
 
 
 def _path_cell(group: pd.DataFrame | None) -> str:

@@ -7,7 +7,8 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 
-from harness.report.order import nat_key, subject_name
+from harness.model.nat_order import nat_rank
+from harness.report.order import subject_name
 from harness.report.tables import groups, left_out
 from harness.results import statistics
 from harness.results.conditions import condition_labels
@@ -49,7 +50,7 @@ def _never(group: pd.DataFrame) -> list[str]:
     for nat_a, nat_b, value in zip(counted["nat_a"], counted["nat_b"], counted["hole_punch_success"], strict=True):
         best[nat_a, nat_b] = max(value, best.get((nat_a, nat_b), 0.0))
     never = [pair for pair, value in best.items() if not value]
-    pairs = sorted(never, key=lambda pair: (nat_key(pair[0]), nat_key(pair[1])))
+    pairs = sorted(never, key=lambda pair: (nat_rank(pair[0]), nat_rank(pair[1])))
     return [" x ".join(label or "no NAT" for label in pair) for pair in pairs]
 
 

@@ -281,7 +281,7 @@ def test_report_and_compare_import_nothing_of_the_lab() -> None:
 import sys
 import harness.commands.report, harness.commands.compare, harness.results.loading
 lab = ["mininet", "pyroute2", "scapy", "overlays"]
-lab += ["harness." + part for part in ("lab", "model", "nat", "link", "probes")]
+lab += ["harness." + part for part in ("lab", "nat", "link", "probes")]
 bad = [name for name in sys.modules if any(name == one or name.startswith(one + ".") for one in lab)]
 assert not bad, bad
 """

@@ -10,7 +10,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from harness.report.order import nat_key, subject_name
+from harness.model.nat_order import nat_rank
+from harness.report.order import subject_name
 from harness.report.plots.figure import Plot
 from harness.report.plots.style import INK, LINE, PAPER
 from harness.report.tables import counted
@@ -61,7 +62,7 @@ def matrix_of(trials: pd.DataFrame, overlay: str, mode: str, metric: str = "hole
         cells[str(nat_a), str(nat_b)] = Cell(
             round(float(values.sum())), values.size, estimate.low, estimate.high, paths, len(group) - values.size
         )
-    sides = [sorted({pair[side] for pair in cells}, key=nat_key) for side in (0, 1)]
+    sides = [sorted({pair[side] for pair in cells}, key=nat_rank) for side in (0, 1)]
     return Matrix(overlay, mode, tuple(sides[0]), tuple(sides[1]), cells, metric)
 
 
