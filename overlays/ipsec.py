@@ -12,7 +12,8 @@ from ipaddress import IPv4Address, IPv4Network
 
 from cryptography import x509
 
-from harness.model.scenario import Mode, Verdict
+from harness.model.scenario import Mode
+from harness.model.words import Verdict
 from harness.model.trial import Trial
 from harness.overlay.contract import (
     ClaimSource,

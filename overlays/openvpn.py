@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Network
 
-from harness.model.scenario import Mode, Verdict
+from harness.model.scenario import Mode
+from harness.model.words import Verdict
 from harness.model.trial import Trial
 from harness.overlay.contract import (
     Deployment,

@@ -15,7 +15,8 @@ from typing import Literal
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from harness.model.scenario import Mode, Verdict
+from harness.model.scenario import Mode
+from harness.model.words import Verdict
 from harness.model.trial import Trial
 from harness.overlay.contract import (
     ClaimSource,

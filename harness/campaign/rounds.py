@@ -8,7 +8,8 @@ from typing import Any
 from harness.campaign.campaign import Tally
 from harness.model.scenario import Until
 from harness.model.trial import Trial
-from harness.results.stopping import CellKey, Stopping, StopRule, cell_key
+from harness.results.cells import CellKey, cell_key
+from harness.results.stopping import Stopping, StopRule
 
 Records = Sequence[Mapping[str, Any]]
 

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from harness.model.probes import ProbeName, Probes, probes_as_mapping
+from harness.model.words import Verdict
 
 Mode = Literal["underlay", "mesh", "direct", "relay", "hub"]
-Verdict = Literal["direct", "relayed", "mixed", "none"]
 Expected = Literal["ok", "failed", "unsupported"]
 
 

@@ -7,8 +7,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from harness.model.probes import Probes
-from harness.model.scenario import Mode, Verdict
+from harness.model.scenario import Mode
 from harness.model.topology import Topology
+from harness.model.words import Verdict
 
 
 class Trial(BaseModel):

@@ -13,8 +13,9 @@ from typing import Annotated, Literal, Protocol, runtime_checkable
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress
 
 from harness.model.family import Family
-from harness.model.scenario import Mode, Verdict
+from harness.model.scenario import Mode
 from harness.model.trial import Trial
+from harness.model.words import Verdict
 
 Layer = Literal["L2", "L3", "L7"]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from harness.lab.network import Lab
 from harness.model.family import Address
-from harness.model.scenario import Mode, Verdict
-from harness.results.record import Outcome
+from harness.model.scenario import Mode
+from harness.model.words import Outcome, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from harness.lab import counters
 from harness.lab.process import Daemon
 from harness.lab.tap import Tap
 from harness.model.probes import PathProbe
-from harness.model.scenario import Verdict
+from harness.model.words import Verdict
 from harness.probes.measurement import Measurement, Target
 from harness.probes.verdict import IP_ICMP_HEADER_BYTES, first_direct_s, front_of, path_of_burst
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from harness.lab.counters import Flow
 from harness.lab.tap import Passing
 from harness.model.family import Address
-from harness.model.scenario import Verdict
 from harness.model.topology import Topology
+from harness.model.words import Verdict
 
 # A direct session still sends keepalives to its server, and a relayed one still probes: small shares mean nothing.
 DIRECT_SHARE = 0.9

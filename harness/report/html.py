@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from harness.model.words import OUTCOMES
 from harness.report.evidence import Evidence
 from harness.report.facts import asked, machine, reproduce
 from harness.report.page import render
@@ -44,6 +45,7 @@ def write_report(run_dir: Path, style: Style = SCREEN) -> Path:
         trials=_trials(results),
         quality=quality_of(results.records, results.trials),
         most_drawn=MOST_DRAWN,
+        outcomes=OUTCOMES,
     )
     if not (summary := results.path / "summary.csv").exists():
         write_summary(results.records, summary)

@@ -7,8 +7,8 @@ from functools import lru_cache
 
 import pandas as pd
 
+from harness.results.cells import BOUNDS
 from harness.results.frame import canonical_json
-from harness.results.summary import BOUNDS
 
 
 @lru_cache(maxsize=65536)

@@ -9,17 +9,20 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from harness.results.lines import FIELDS
-
-_NUMBERS = {"schema": pa.int16(), "repeat": pa.int32(), "seed": pa.uint64(), "value": pa.float64()}
-_PLAIN_TEXT = frozenset({"started_at", "evidence", "error"})
-_LABELS = pa.dictionary(pa.int32(), pa.string())
+from harness.results.record import FIELDS, SCHEMA_VERSION, Kind, fields_of
 
 # Nearly every text column has few distinct values: dictionaries make a million records load in a second.
-ARROW_SCHEMA = pa.schema(
-    [(name, _NUMBERS.get(name) or (pa.string() if name in _PLAIN_TEXT else _LABELS)) for name in FIELDS]
-)
-
+_LABELS = pa.dictionary(pa.int32(), pa.string())
+_ARROW: dict[Kind, pa.DataType] = {
+    "version": pa.int16(),
+    "count": pa.int32(),
+    "seed": pa.uint64(),
+    "number": pa.float64(),
+    "label": _LABELS,
+    "object": _LABELS,
+    "text": pa.string(),
+}
+ARROW_SCHEMA = pa.schema([(item.name, _ARROW[item.kind]) for item in FIELDS])
 
 # The parquet file says which records.jsonl it was made from, so that a reader knows when it is out of date.
 PARQUET_SOURCE_SIZE = b"overlaybench.records_jsonl_bytes"
@@ -32,15 +35,33 @@ def canonical_json(params: Mapping[str, Any]) -> str:
 
 
 def records_table(records: Sequence[Mapping[str, Any]]) -> pa.Table:
-    """Records (as read or as `Record.as_dict()` gives them) as an Arrow table; `params` becomes canonical JSON text."""
+    """Return records (as read, or as `Record.as_dict()` gives them) as an Arrow table; objects become canonical JSON.
+
+    A field that a record lacks is what it was before its time, so that older records need no conversion.
+    """
     columns = []
-    for column in ARROW_SCHEMA:
-        if column.name == "params":
-            values: list[Any] = [canonical_json(record["params"]) for record in records]
-        else:
-            values = [record[column.name] for record in records]
+    for item, column in zip(FIELDS, ARROW_SCHEMA, strict=True):
+        values: list[Any] = [record.get(item.name, item.before) for record in records]
+        if item.kind == "object":
+            values = [canonical_json(value) for value in values]
         columns.append(pa.array(values, type=column.type))
     return pa.table(columns, schema=ARROW_SCHEMA)
+
+
+def is_known(names: Sequence[str]) -> bool:
+    """Return whether a table with these columns was written by this version of the program or an earlier one."""
+    versions = range(1, SCHEMA_VERSION + 1)
+    return any(list(names) == [item.name for item in fields_of(version)] for version in versions)
+
+
+def completed(table: pa.Table) -> pa.Table:
+    """Return the table of an earlier version with the columns that it lacks (`is_known` says whether it is one)."""
+    for item, column in zip(FIELDS, ARROW_SCHEMA, strict=True):
+        if item.name not in table.column_names:
+            value = canonical_json(item.before) if item.kind == "object" else item.before
+            values = pa.array([value] * len(table), type=column.type)
+            table = table.append_column(column, values)
+    return table
 
 
 def records_frame(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:

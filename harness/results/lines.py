@@ -9,21 +9,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
 from typing import Any
 
-from harness.results.record import SCHEMA_VERSION, Record
+from harness.results.record import FIELDS, SCHEMA_VERSION, Kind, RecordField, fields_of
 
-FIELDS = tuple(item.name for item in fields(Record))
-_REQUIRED_TEXT = ("run", "scenario", "trial", "overlay", "mode", "topology", "probe", "metric", "unit", "started_at")
-_OPTIONAL_TEXT = (
-    *("overlay_version", "nat_a", "nat_b", "link", "src", "dst", "path", "path_claimed"),
-    *("nat_a_observed", "nat_b_observed", "link_backend", "evidence", "error"),
-)
-_OUTCOMES = frozenset({"ok", "failed", "unsupported", "invalid", "error"})
-_PATHS = frozenset({"direct", "relayed", "mixed", "none", None})
 _SEED_LIMIT = 2**64
+_FIELDS_OF = {version: {item.name: item for item in fields_of(version)} for version in range(1, SCHEMA_VERSION + 1)}
 
 
 class OtherSchema(ValueError):
@@ -84,7 +78,12 @@ def read_lines(lines: Iterable[bytes]) -> Lines:
 
 
 def parse_line(line: bytes) -> dict[str, Any]:
-    """One line as a record's fields. Raises ValueError with what is wrong with it."""
+    """Return one line's record with all fields of this version; those that its own version lacks are filled in.
+
+    Raises:
+        OtherSchema: it was written by a later version of this program.
+        ValueError: it is no record; the text says why.
+    """
     try:
         record = json.loads(line)
     except json.JSONDecodeError as error:
@@ -94,35 +93,38 @@ def parse_line(line: bytes) -> dict[str, Any]:
         raise ValueError("corrupt line (not UTF-8)") from None
     if not isinstance(record, dict):
         raise ValueError("not a JSON object")
-    if record.get("schema") != SCHEMA_VERSION:
-        raise OtherSchema(f"schema {record.get('schema')!r}; this program reads {SCHEMA_VERSION}")
-    if unknown := record.keys() - set(FIELDS):
-        raise ValueError(f"unknown field {sorted(unknown)[0]!r}")
-    if missing := set(FIELDS) - record.keys():
-        raise ValueError(f"field {sorted(missing)[0]!r} is missing")
-    _check_types(record)
-    return record
+    version = record.get("schema")
+    known = _FIELDS_OF.get(version) if type(version) is int else None
+    if known is None:
+        raise OtherSchema(f"schema {version!r}; this program reads 1 to {SCHEMA_VERSION}")
+    if unknown := record.keys() - known.keys():
+        raise ValueError(f"unknown field {min(unknown)!r}")
+    if missing := known.keys() - record.keys():
+        raise ValueError(f"field {min(missing)!r} is missing")
+    for name, item in known.items():
+        _check(item, record[name])
+    return {item.name: record[item.name] if item.name in known else deepcopy(item.before) for item in FIELDS}
 
 
-def _check_types(record: Mapping[str, Any]) -> None:
-    for name in _REQUIRED_TEXT:
-        if type(record[name]) is not str:
-            raise ValueError(f"{name} must be text")
-    for name in _OPTIONAL_TEXT:
-        if record[name] is not None and type(record[name]) is not str:
-            raise ValueError(f"{name} must be text or null")
-    if type(record["repeat"]) is not int:
-        raise ValueError("repeat must be a whole number")
-    if type(record["seed"]) is not int or not 0 <= record["seed"] < _SEED_LIMIT:
-        raise ValueError("seed must be a whole number below 2**64")
-    if record["value"] is not None and type(record["value"]) not in (int, float):
-        raise ValueError("value must be a number or null")
-    if type(record["params"]) is not dict:
-        raise ValueError("params must be an object")
-    if record["outcome"] not in _OUTCOMES:
-        raise ValueError(f"outcome {record['outcome']!r} is none of {', '.join(sorted(_OUTCOMES))}")
-    if record["path"] not in _PATHS or record["path_claimed"] not in _PATHS:
-        raise ValueError("path and path_claimed must be direct, relayed, mixed, none or null")
+_IS: Mapping[Kind, tuple[Callable[[Any], bool], str]] = {
+    "version": (lambda value: type(value) is int, "a whole number"),
+    "count": (lambda value: type(value) is int, "a whole number"),
+    "seed": (lambda value: type(value) is int and 0 <= value < _SEED_LIMIT, "a whole number below 2**64"),
+    "number": (lambda value: type(value) in (int, float), "a number"),
+    "label": (lambda value: type(value) is str, "text"),
+    "text": (lambda value: type(value) is str, "text"),
+    "object": (lambda value: type(value) is dict, "an object"),
+}
+
+
+def _check(item: RecordField, value: Any) -> None:
+    if value is None and item.null:
+        return
+    holds, what = _IS[item.kind]
+    if not holds(value):
+        raise ValueError(f"{item.name} must be {what}{' or null' if item.null else ''}")
+    if item.words and value not in item.words:
+        raise ValueError(f"{item.name} {value!r} is none of {', '.join(item.words)}")
 
 
 def _unfinished(pending: list[tuple[int, dict[str, Any]]]) -> list[LineProblem]:

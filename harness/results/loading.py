@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet as pq
 
-from harness.results.frame import ARROW_SCHEMA, PARQUET_PROBLEMS, PARQUET_SOURCE_SIZE, records_frame, table_frame
+from harness.results.frame import PARQUET_PROBLEMS, PARQUET_SOURCE_SIZE, completed, is_known, records_frame, table_frame
 from harness.results.lines import LineProblem
 from harness.results.samples import latency_samples
 from harness.results.store import ResultFolderError, RunFolder
@@ -80,12 +80,14 @@ def _from_parquet(folder: RunFolder) -> tuple[pd.DataFrame, tuple[LineProblem, .
         source = int(metadata.get(PARQUET_SOURCE_SIZE, b"-1"))
         if folder.records_path.exists() and folder.records_path.stat().st_size != source:
             return None
-        if file.schema_arrow.names != ARROW_SCHEMA.names:
-            return None
+        if not is_known(file.schema_arrow.names):
+            if folder.records_path.exists():
+                return None
+            raise ValueError("its columns are those of no version that this program reads")
         table = file.read()
     except (OSError, ValueError) as error:
         if folder.records_path.exists():
             return None
         raise ResultFolderError(f"{folder.parquet_path}: unreadable: {error}") from None
     problems = tuple(LineProblem(*item) for item in json.loads(metadata.get(PARQUET_PROBLEMS, b"[]")))
-    return table_frame(table), problems
+    return table_frame(completed(table)), problems

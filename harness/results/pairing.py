@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from harness.results.cells import cells, counted_values
 from harness.results.conditions import nat_params, other_params
 from harness.results.statistics import Floats, as_floats
-from harness.results.summary import cells, counted_values
 
 # A test pools the NAT pairs of one subject; with a test for each pair, the correction for so many would hide everything
 # that a campaign of ordinary size can show. Directions of one trial are no runs of their own: their median counts.

@@ -7,15 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from harness.results.frame import canonical_json
+from harness.results.cells import CellKey, cell_key, cell_name
 from harness.results.metrics import metric_of
 from harness.results.record import COUNTED
 from harness.results.statistics import FEWEST_FOR_BOOTSTRAP, Estimate, median, proportion
-from harness.results.summary import BOUNDS
-
-# What two trials share when one repeats the other.
-CellKey = tuple[str, ...]
-_FIELDS = ("overlay", "mode", "topology", "nat_a", "nat_b", "link")
 
 
 @dataclass(frozen=True)
@@ -36,12 +31,6 @@ class Reached:
     n: int
     half_width: float | None
     reason: Literal["narrow enough", "cap"]
-
-
-def cell_key(fields: Mapping[str, Any]) -> CellKey:
-    """The cell of a record or trial, given as its fields."""
-    params = {key: value for key, value in fields["params"].items() if key not in BOUNDS}
-    return (*(str(fields[name] or "") for name in _FIELDS), canonical_json(params))
 
 
 class Stopping:
@@ -74,8 +63,7 @@ class Stopping:
         for cell in sorted(set(cells)):
             n = min((len(values) for values in self._values.get(cell, {}).values()), default=0)
             reason: Literal["narrow enough", "cap"] = "narrow enough" if self.enough(cell) else "cap"
-            name = " ".join(part for part in cell if part and part != "{}")
-            found.append(asdict(Reached(name, n, self._half_width(cell), reason)))
+            found.append(asdict(Reached(cell_name(cell), n, self._half_width(cell), reason)))
         return found
 
     def _half_width(self, cell: CellKey) -> float | None:

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 
-from harness.results.frame import canonical_json
+from harness.results.cells import CELL, CONDITION, cells, counted_values
 from harness.results.metrics import metric_of
-from harness.results.record import COUNTED
+from harness.results.record import INSTEAD
 from harness.results.statistics import Estimate, as_floats, medians, proportion
 
-CELL = ("overlay", "mode", "topology", "nat_a", "nat_b", "link", "params", "src", "dst")
-CONDITION = CELL[:7]
-COUNTS = ("failed", "unsupported", "invalid", "error")
+COUNTS = INSTEAD
 COLUMNS = (*CELL, "metric", "n", "estimate", "ci_low", "ci_high", "unit", "method", *COUNTS)
 
 Key = tuple[str, ...]
-
-# Where a measurement gave up; it is a bound of the value, not a condition under which it was taken.
-BOUNDS = ("deadline_s",)
 
 
 def summarise(records: pd.DataFrame) -> pd.DataFrame:
@@ -64,41 +57,6 @@ def summarise(records: pd.DataFrame) -> pd.DataFrame:
     table["unit"] = units
     table["method"] = [estimate.method for estimate in final]
     return _with_counts(table, frame)[list(COLUMNS)]
-
-
-def cells(records: pd.DataFrame) -> pd.DataFrame:
-    """The records with their cell's keys as plain text and bounds taken out of `params`.
-
-    What was measured before its trial turned out to be invalid, or an error, has the trial's outcome: runs of earlier
-    versions say so in the terminating record alone.
-    """
-    frame = records.copy()
-    for name in (*CELL, "trial", "metric", "probe", "outcome", "unit"):
-        frame[name] = frame[name].astype(object).where(frame[name].notna(), "")
-    frame["params"] = [without_bounds(text) for text in frame["params"]]
-    ends = frame[(frame["probe"] == "trial") & (frame["metric"] == "duration_s") & ~frame["outcome"].isin(COUNTED)]
-    if len(ends):
-        of_trial = frame["trial"].map(dict(zip(ends["trial"], ends["outcome"], strict=True)))
-        frame["outcome"] = of_trial.where(of_trial.notna(), frame["outcome"])
-    return frame
-
-
-@lru_cache(maxsize=65536)
-def without_bounds(params: str) -> str:
-    """Canonical JSON of the parameters that are conditions."""
-    return canonical_json({key: value for key, value in json.loads(params).items() if key not in BOUNDS})
-
-
-def counted_values(frame: pd.DataFrame) -> pd.Series:
-    """The value of each record as statistics see it: NaN where it does not count, inf where it was censored.
-
-    Counted are the outcomes ok and failed; a time without value whose metric is censored at a deadline is inf.
-    """
-    values = as_floats(frame["value"].to_numpy(dtype=np.float64, na_value=np.nan))
-    counts = frame["outcome"].isin(COUNTED).to_numpy()
-    censored = frame["metric"].map(lambda name: metric_of(name).estimator == "censored median").to_numpy(dtype=bool)
-    values = np.where(np.isnan(values) & censored, np.inf, values)
-    return pd.Series(np.where(counts, values, np.nan), index=frame.index)
 
 
 def _per_run(frame: pd.DataFrame) -> pd.DataFrame:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from harness.results.cells import CONDITION, cells, counted_values
 from harness.results.statistics import as_floats
-from harness.results.summary import CONDITION, cells, counted_values
 
 # A trial with several pairs of members succeeds when all of them do, and carries what its worst way does; other metrics
 # are means over pairs and ways.

@@ -8,9 +8,9 @@ from itertools import takewhile
 from harness.model.family import Family
 from harness.model.nat import NatBehaviour
 from harness.model.nat_ipv6 import as_seen_in_ipv6
-from harness.model.scenario import Verdict
 from harness.model.topology import Topology
 from harness.model.trial import Trial
+from harness.model.words import Verdict
 from harness.nat.oracle import Expectation, expected_path
 from harness.overlay.contract import Overlay, Traverses
 from harness.overlay.support import underlays_of, why_unsupported

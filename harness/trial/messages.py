@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from harness.model.trial import Trial
+from harness.model.words import Outcome
 from harness.overlay.contract import Deployment
 
 # What a worker may do while it holds a turn. `waiting`: anything that mostly waits; `shared`: latency, next to other
@@ -43,7 +44,7 @@ class Done(_Strict):
     """Worker: the end. `measurements` are `harness.probes.measurement.Measurement` as mappings, paths relative."""
 
     kind: Literal["done"] = "done"
-    outcome: Literal["ok", "failed", "unsupported", "invalid", "error"]
+    outcome: Outcome
     error: str | None = None
     measurements: list[dict[str, Any]] = []
     nat_observed: dict[str, str] = {}

@@ -10,7 +10,8 @@ from ipaddress import IPv4Address, ip_interface
 from typing import Any
 
 from harness.model.family import FAMILIES, Family
-from harness.model.scenario import Mode, Verdict
+from harness.model.scenario import Mode
+from harness.model.words import Verdict
 from harness.model.trial import Trial
 from harness.overlay.contract import (
     ClaimSource,

@@ -17,7 +17,8 @@ from ipaddress import IPv4Address, IPv4Network
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from harness.model.scenario import Mode, Verdict
+from harness.model.scenario import Mode
+from harness.model.words import Verdict
 from harness.model.trial import Trial
 from harness.overlay.contract import (
     ClaimSource,

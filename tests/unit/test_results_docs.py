@@ -13,6 +13,7 @@ from result_samples import Maker
 from harness.results.frame import ARROW_SCHEMA
 from harness.results.loading import load
 from harness.results.metrics import reference_table
+from harness.results.record import reference_table as fields_table
 from harness.results.store import RunFolder
 from harness.results.summary import COLUMNS
 from harness.results.trials import MAIN
@@ -25,6 +26,12 @@ def test_the_readme_lists_every_metric_as_it_is() -> None:
     text = (ROOT / "results" / "README.md").read_text()
     table = text[text.index("<!-- metrics -->\n") + 17 : text.index("<!-- end of metrics -->")]
     assert table == reference_table()
+
+
+def test_the_readme_lists_every_field_as_it_is() -> None:
+    text = (ROOT / "results" / "README.md").read_text()
+    table = text[text.index("<!-- fields -->\n") + 16 : text.index("<!-- end of fields -->")]
+    assert table == fields_table()
 
 
 def test_the_readme_names_every_field_and_column() -> None:

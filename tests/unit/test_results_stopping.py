@@ -13,7 +13,8 @@ from harness.campaign.run import plan_trials
 from harness.errors import ScenarioError
 from harness.model.scenario import Until
 from harness.model.trial import Trial
-from harness.results.stopping import Stopping, StopRule, cell_key
+from harness.results.cells import cell_key
+from harness.results.stopping import Stopping, StopRule
 
 SCENARIO = """\
 description: two overlays, one of them noisy

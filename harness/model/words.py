@@ -1,0 +1,14 @@
+"""The words in which trials are judged, each said once. Needs nothing, so that every room can say them."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, get_args
+
+# *failed* is the overlay's fault, *error* ours; *unsupported*: it has no such mode; *invalid*: the lab was not what it
+# said.
+Outcome = Literal["ok", "failed", "unsupported", "invalid", "error"]
+# What the lab's counters saw of one pair of members.
+Verdict = Literal["direct", "relayed", "mixed", "none"]
+
+OUTCOMES: Final[tuple[Outcome, ...]] = get_args(Outcome)
+VERDICTS: Final[tuple[Verdict, ...]] = get_args(Verdict)
