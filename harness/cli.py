@@ -5,14 +5,16 @@ Commands are loaded when they are called, so that `--help` is instant and `repor
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
+from typing import NoReturn
 
 import click
 from click.shell_completion import CompletionItem
 
-from harness.errors import EXIT_HARNESS, OverlaybenchError, ScenarioError
+from harness.errors import EXIT_HARNESS, OverlaybenchError, ScenarioError, StorageError
 from harness.overlay.search_path import search_path
 
 _COMMANDS = {
@@ -82,6 +84,7 @@ def main() -> None:
     os.environ["PATH"] = search_path()
     try:
         status = cli.main(standalone_mode=False)
+        sys.stdout.flush()  # here a full disk or a closed pipe is still an error of ours
         # click hands `ctx.exit(n)` back as a value in this mode, and a command's own return value as well.
         sys.exit(status if isinstance(status, int) else 0)
     except ScenarioError as error:
@@ -89,14 +92,25 @@ def main() -> None:
             click.echo(str(problem), err=True)
         sys.exit(error.exit_code)
     except OverlaybenchError as error:
-        click.echo(f"overlaybench: {error}", err=True)
-        sys.exit(error.exit_code)
+        _fail(error)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("overlaybench: stopped", err=True)
         sys.exit(EXIT_HARNESS)
+    except OSError as error:
+        _fail(StorageError.of(error, "standard output" if isinstance(error, BrokenPipeError) else None))
+
+
+def _fail(error: OverlaybenchError) -> NoReturn:
+    """Say what is wrong in a line, where somebody may still read it, and end with the error's exit code."""
+    with contextlib.suppress(OSError):
+        click.echo(f"overlaybench: {error}", err=True)
+    # What is left in the buffer of a closed standard output would be complained of once more while Python ends.
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(error.exit_code)
 
 
 if __name__ == "__main__":

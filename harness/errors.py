@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import errno
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 EXIT_OK = 0
@@ -67,6 +69,38 @@ class LabNotAsDeclared(OverlaybenchError):
     """A NAT or link is not what its label says: the trial is `invalid`, never a result."""
 
     outcome = "invalid"
+
+
+class StorageError(OverlaybenchError):
+    """Something cannot be written or read: a full disk, a folder of somebody else, too many open files."""
+
+    exit_code = EXIT_MACHINE
+
+    @classmethod
+    def of(cls, error: OSError, what: object = None) -> StorageError:
+        """The error of the operating system in one line, with the file that it is about (`what` where it has none)."""
+        name = error.filename if isinstance(error.filename, str | bytes) and error.filename else what
+        about = f"{name.decode(errors='replace') if isinstance(name, bytes) else name}: " if name else ""
+        return cls(f"{about}{(error.strerror or str(error)).lower()}{_REMEDIES.get(error.errno or 0, '')}")
+
+
+_REMEDIES = {
+    errno.ENOSPC: "; make room, or name another folder with --out",
+    errno.EDQUOT: "; make room, or name another folder with --out",
+    errno.EMFILE: "; raise the limit (`ulimit -n 4096`) or run fewer jobs side by side (--jobs)",
+    errno.EACCES: "; name a folder that you may write to",
+    errno.EROFS: "; name a folder that can be written to",
+    errno.EPERM: "; name a folder that you may write to",
+}
+
+
+@contextlib.contextmanager
+def storage_errors(what: object) -> Iterator[None]:
+    """Turn errors of the operating system in here into a StorageError about `what`."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError.of(error, what) from error
 
 
 class CommandFailed(LabError):

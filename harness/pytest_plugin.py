@@ -74,11 +74,11 @@ class ScenarioFile(pytest.File):
 
     def collect(self) -> Iterator[pytest.Item]:
         """A test per cell that something is expected of, all its repeats together."""
-        from harness.campaign.run import plan_trials  # noqa: PLC0415
         from harness.errors import OverlaybenchError  # noqa: PLC0415
+        from harness.scenario.planned import plan_trials  # noqa: PLC0415
 
         try:
-            _, trials, _ = plan_trials(str(self.path), {}, self.config.getoption("overlaybench_repeat"))
+            trials = plan_trials(str(self.path), repeat=self.config.getoption("overlaybench_repeat")).trials
         except OverlaybenchError as error:
             raise self.CollectError(str(error)) from None
         cells: dict[str, list[Trial]] = {}

@@ -13,8 +13,8 @@ from ipaddress import IPv4Address, IPv4Network
 from cryptography import x509
 
 from harness.model.scenario import Mode
-from harness.model.words import Verdict
 from harness.model.trial import Trial
+from harness.model.words import Verdict
 from harness.overlay.contract import (
     ClaimSource,
     Deployment,

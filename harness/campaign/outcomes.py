@@ -9,6 +9,7 @@ from typing import Any
 from harness.model.trial import Trial
 from harness.overlay.contract import Overlay, ReportsPath
 from harness.results.record import COUNTED, Record
+from harness.topology.labels import link_label, nat_label
 from harness.trial.messages import Done
 
 
@@ -17,6 +18,7 @@ class Context:
     """What all records of a trial share beside the trial itself."""
 
     run: str
+    host: str
     overlay: Overlay
     overlay_version: str | None
     started_at: str
@@ -35,6 +37,7 @@ def records_of(trial: Trial, done: Done, duration_s: float, context: Context) ->
             **shared,
             **{
                 **measurement,
+                "pair": _pair(trial, done, measurement.get("src"), measurement.get("dst")),
                 "evidence": f"trials/{trial.id}/{measurement['evidence']}" if measurement.get("evidence") else None,
                 "path_claimed": _claim(context.overlay, measurement, done),
                 **spoilt,
@@ -48,6 +51,7 @@ def records_of(trial: Trial, done: Done, duration_s: float, context: Context) ->
     records.append(
         Record(
             **shared,
+            pair=_pair(trial, done, None, None),
             probe="trial",
             metric="duration_s",
             unit="s",
@@ -79,7 +83,21 @@ def _shared(trial: Trial, done: Done, context: Context) -> dict[str, Any]:
         "nat_a_observed": _observed(trial, done, first),
         "nat_b_observed": _observed(trial, done, second),
         "link_backend": done.link_backend,
+        "host": context.host,
         "started_at": context.started_at,
+    }
+
+
+def _pair(trial: Trial, done: Done, src: str | None, dst: str | None) -> dict[str, Any]:
+    """What lies in front of the two members of a pair, or of all of them."""
+    named = [name for name in (src, dst) if name in trial.topology.members]
+    return {
+        member: {
+            "nat": nat_label(trial.topology, member),
+            "link": link_label(trial.topology, member),
+            "nat_observed": _observed(trial, done, member),
+        }
+        for member in named or trial.topology.members
     }
 
 
@@ -118,6 +136,7 @@ def _never_measured(
             path="none",
             src=src,
             dst=dst,
+            pair=_pair(trial, done, src, dst),
             error=done.error,
             evidence=f"trials/{trial.id}",
         )

@@ -38,11 +38,7 @@ def run_in_rounds(
         if not part:
             continue
         one = run(part)
-        for outcome, count in one.outcomes.items():
-            tally.outcomes[outcome] = tally.outcomes.get(outcome, 0) + count
-        tally.complaints += one.complaints
-        tally.errors += one.errors
-        tally.instruments |= one.instruments
+        tally.add(one)
         stopping.update(read())
         if one.interrupted:
             tally.interrupted = True

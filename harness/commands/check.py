@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from harness.campaign.run import plan_trials
 from harness.commands.arguments import Bundled, examples
 from harness.errors import Problem, ScenarioError
 from harness.model.document import parse
 from harness.model.template import render
 from harness.scenario.load import SCENARIOS, load_topology
+from harness.scenario.planned import plan_trials
 
 _EPILOG = examples(
     "overlaybench check mine.yaml",
@@ -41,8 +41,7 @@ def _check(name: str) -> str:
             return f"a topology; its body is checked when a scenario gives {', '.join(required)}"
         topology = render(source.template, {})
         return f"a topology of {len(topology.hosts)} hosts and {len(topology.routers)} routers"
-    _, trials, _ = plan_trials(name, {})
-    return f"a scenario of {len(trials)} trials"
+    return f"a scenario of {len(plan_trials(name).trials)} trials"
 
 
 def _is_topology(name: str) -> bool:

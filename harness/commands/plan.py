@@ -8,7 +8,6 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from harness.campaign.run import plan_trials
 from harness.commands.arguments import Bundled, examples, only_option, pairs
 from harness.errors import Problem, ScenarioError
 from harness.model.document import did_you_mean
@@ -17,6 +16,7 @@ from harness.nat.ruleset import render_ruleset
 from harness.overlay.contract import Overlay
 from harness.overlay.support import why_unsupported
 from harness.scenario.load import SCENARIOS
+from harness.scenario.planned import plan_trials
 from harness.topology.wiring import router_behaviour, router_ports
 from harness.trial.messages import Job
 
@@ -34,9 +34,10 @@ _EPILOG = examples(
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def plan_command(scenario: str, trial_id: str | None, only: tuple[str, ...], as_json: bool) -> None:
     """The trials of SCENARIO in the order in which they would run. Needs no privileges and starts nothing."""
-    loaded, trials, overlays = plan_trials(scenario, pairs(only, "--only"))
+    planned = plan_trials(scenario, pairs(only, "--only"))
+    trials = planned.trials
     if trial_id is not None:
-        _show_trial(_find(trials, trial_id, loaded.document.file), overlays, as_json)
+        _show_trial(_find(trials, trial_id, planned.loaded.document.file), planned.overlays, as_json)
     elif as_json:
         click.echo(json.dumps([trial.model_dump(mode="json") for trial in trials], indent=1))
     else:

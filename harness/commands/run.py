@@ -7,9 +7,11 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from harness.campaign.run import RunOptions, run_scenario
+from harness.campaign.run import RunOptions, RunResult, run_trials
 from harness.commands.arguments import Bundled, examples, only_option, pairs
+from harness.errors import EXIT_EXPECTATION, EXIT_HARNESS, EXIT_OK, storage_errors
 from harness.scenario.load import SCENARIOS
+from harness.scenario.planned import plan_trials
 
 _EPILOG = examples(
     "overlaybench run smoke",
@@ -22,10 +24,17 @@ _EPILOG = examples(
 @click.argument("scenario", type=Bundled(SCENARIOS))
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Result folder; default runs/NAME-TIME.")
 @click.option("--jobs", type=click.IntRange(1, 1000), help="Trials side by side while they wait; default 4 a core.")
-@click.option("--repeat", type=click.IntRange(1, 10_000), help="Repeats of every cell, instead of the scenario's.")
+@click.option(
+    "--repeat", "--repeats", type=click.IntRange(1, 10_000), help="Repeats of every cell, instead of the scenario's."
+)
 @only_option
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Another seed than the scenario's.")
 @click.option("--resume", is_flag=True, help="Go on with the folder given by --out.")
+@click.option(
+    "--accept-changes",
+    is_flag=True,
+    help="With --resume: go on although machine, programs or topology have changed; each record says on which it was.",
+)
 @click.pass_context
 def run_command(  # noqa: PLR0917  # click passes them by name
     ctx: click.Context,
@@ -36,9 +45,51 @@ def run_command(  # noqa: PLR0917  # click passes them by name
     only: tuple[str, ...],
     seed: int | None,
     resume: bool,
+    accept_changes: bool,
 ) -> None:
     """Run SCENARIO (a path or a bundled name) and report."""
     if resume and out is None:
         raise click.UsageError("--resume needs --out DIR: the folder to go on with")
-    options = RunOptions(scenario, out, jobs, repeat, seed, pairs(only, "--only"), resume)
-    ctx.exit(run_scenario(options, Console(stderr=True)))
+    if accept_changes and not resume:
+        raise click.UsageError("--accept-changes goes with --resume")
+    selected = pairs(only, "--only")
+    options = RunOptions(out, jobs, selected, resume, accept_changes)
+    console = Console(stderr=True)
+    result = run_trials(plan_trials(scenario, selected, repeat, seed), options, console)
+    _report(result, console)
+    ctx.exit(_conclude(result, console))
+
+
+def _report(result: RunResult, console: Console) -> None:
+    """Write the tables and the report, and print what people look for first."""
+    with storage_errors(result.folder.path):
+        lines = result.folder.finish()
+        for problem in lines.problems:
+            console.print(f"records.jsonl, line {problem.line}: {problem.text}", style="yellow", markup=False)
+        if not result.done:
+            return
+        from harness.report.html import write_report  # noqa: PLC0415  # matplotlib is slow to load
+        from harness.report.terminal import print_results  # noqa: PLC0415
+        from harness.results.loading import load  # noqa: PLC0415
+
+        report = write_report(result.folder.path)
+        print_results(load(result.folder.path).records, Console())
+    console.print(f"report: {report}", highlight=False, soft_wrap=True)
+
+
+def _conclude(result: RunResult, console: Console) -> int:
+    """Say what was wrong, the worst last; returns the exit code."""
+    tally = result.tally
+    if tally.interrupted:
+        kept = f"the results of {result.done} of {result.planned} trials are kept in {result.folder.path}"
+        console.print(f"stopped: {kept}; go on with --resume", highlight=False, soft_wrap=True)
+        return EXIT_HARNESS
+    for reason in tally.invalid:
+        console.print(f"invalid, shows nothing: {reason}", style="yellow", markup=False, soft_wrap=True)
+    for complaint in tally.complaints:
+        console.print(f"not as expected: {complaint}", style="red", markup=False, soft_wrap=True)
+    for error in tally.errors:
+        console.print(f"error of the harness: {error}", style="bold red", markup=False, soft_wrap=True)
+    if tally.errors:
+        return EXIT_HARNESS
+    return EXIT_EXPECTATION if tally.complaints or tally.invalid else EXIT_OK

@@ -9,13 +9,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-from harness.campaign.run import MEASURING_TOOLS
 from harness.errors import MissingPrerequisite
 from harness.link.choose import netem_missing
 from harness.link.helper import helper_argv
+from harness.machine.requirements import MEASURING_TOOLS, TUN, tun_remedy
 from harness.nat.portmap import DAEMON, INSTALL
 from harness.overlay.install import is_met
 from harness.overlay.registry import load_overlay, overlay_names
@@ -120,12 +119,11 @@ def _try_in_sandbox(program: str) -> str:
 
 
 def _tun() -> Finding:
-    device = Path("/dev/net/tun")
-    if not device.exists():
-        return Finding("/dev/net/tun", False, "missing", "sudo modprobe tun")
-    usable = os.access(device, os.R_OK | os.W_OK)
-    detail = "usable" if usable else "not yours to open; udev's own rule would make it 0666"
-    return Finding("/dev/net/tun", usable, detail, "sudo chmod 0666 /dev/net/tun")
+    remedy = tun_remedy()
+    if remedy is None:
+        return Finding(str(TUN), True, "usable")
+    detail = "not yours to open; udev's own rule would make it 0666" if TUN.exists() else "missing"
+    return Finding(str(TUN), False, detail, remedy)
 
 
 def _netem() -> Finding:

@@ -29,6 +29,7 @@ class TopologyTemplate:
     header: TopologyHeader
     body: str
     lines_before_body: int
+    text: str = ""
 
 
 def read_template(name: str, file: str, text: str) -> TopologyTemplate:
@@ -60,7 +61,7 @@ def read_template(name: str, file: str, text: str) -> TopologyTemplate:
     ]
     if problems:
         raise ScenarioError(problems)
-    return TopologyTemplate(name, file, header, body, offset)
+    return TopologyTemplate(name, file, header, body, offset, text)
 
 
 def check_parameters(template: TopologyTemplate, given: Mapping[str, Any]) -> dict[str, str]:

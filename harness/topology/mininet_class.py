@@ -66,6 +66,11 @@ class MininetSource:
         return inspect.signature(self._class.build)
 
     @property
+    def source_text(self) -> str:
+        """The text of the module that defines the class; what that module imports is not followed."""
+        return inspect.getsource(sys.modules[self._class.__module__])
+
+    @property
     def parameters(self) -> Mapping[str, Parameter]:
         """The named arguments of `build`; their defaults are the class's own."""
         return {

@@ -20,6 +20,10 @@ class TopologySource(Protocol):
         """What it is called in tables."""
 
     @property
+    def source_text(self) -> str:
+        """What it was read from, whole: another text may be another topology."""
+
+    @property
     def parameters(self) -> Mapping[str, Parameter]:
         """What it takes."""
 
@@ -44,6 +48,11 @@ class TemplateSource:
     def name(self) -> str:
         """The topology's name."""
         return self.template.name
+
+    @property
+    def source_text(self) -> str:
+        """The file's text."""
+        return self.template.text
 
     @property
     def parameters(self) -> Mapping[str, Parameter]:

@@ -9,14 +9,11 @@ from typing import TypeVar
 from harness.errors import LabNotAsDeclared
 from harness.link.accounting import Accounting
 from harness.link.backend import RunningLinks
+from harness.trial.messages import ATTEMPTS
 
 # Beside other labs that start their daemons, a helper waits for a processor now and then. The path probe's own clock
 # ticks every 50 ms; what it tells apart are seconds and addresses, so a tenth of that is on time for it.
 PATH_BOUND_US = 5_000.0
-
-# How often one thing is measured before late links are given up on. A host that takes the processors away for a moment
-# does so now and then; one that does so all the time is no place to measure.
-ATTEMPTS = 3
 
 Found = TypeVar("Found")
 

@@ -15,6 +15,11 @@ from harness.overlay.contract import Deployment
 Turn = Literal["waiting", "shared", "exclusive"]
 
 
+# How often one thing is measured before late links are given up on. A host that takes the processors away for a moment
+# does so now and then; one that does so all the time is no place to measure.
+ATTEMPTS = 3
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -51,3 +56,9 @@ class Done(_Strict):
     link_backend: str = "none"
     claims: dict[str, str] = {}
     sysctls: dict[str, str] = {}
+
+
+def longest_silence_s(trial: Trial) -> float:
+    """How long a trial's probes may rightly say nothing, in seconds: all pairs, both networks, every attempt."""
+    pairs = len(trial.topology.members) * (len(trial.topology.members) - 1) // 2
+    return ATTEMPTS * 2 * pairs * trial.probes.own_time_s()

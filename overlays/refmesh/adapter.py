@@ -11,8 +11,8 @@ from typing import Any
 
 from harness.model.family import FAMILIES, Family
 from harness.model.scenario import Mode
-from harness.model.words import Verdict
 from harness.model.trial import Trial
+from harness.model.words import Verdict
 from harness.overlay.contract import (
     ClaimSource,
     Deployment,

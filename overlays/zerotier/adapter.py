@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Network
 
 from harness.model.scenario import Mode
-from harness.model.words import Verdict
 from harness.model.trial import Trial
+from harness.model.words import Verdict
 from harness.overlay.contract import (
     ClaimSource,
     Command,

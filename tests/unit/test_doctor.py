@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from harness.campaign.run import MEASURING_TOOLS
 from harness.commands.doctor import doctor_command
 from harness.machine import doctor
+from harness.machine.requirements import MEASURING_TOOLS
 from harness.overlay.registry import load_overlay, overlay_names
 
 

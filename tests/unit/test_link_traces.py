@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.campaign.run import plan_trials
 from harness.errors import ScenarioError
 from harness.link.traces import load_trace, parse_trace, rate_of_trace_mbit, trace_problems
 from harness.model.link import parse_link
 from harness.model.trial import Trial
+from harness.scenario.planned import plan_trials
 from harness.scenario.traces import keep_traces
 
 
@@ -80,17 +80,17 @@ def rate_files(trials: list[Trial]) -> set[str | None]:
 def test_a_relative_trace_starts_at_the_scenarios_folder(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(SCENARIO)
     (tmp_path / "cell.trace").write_text("1\n2\n3\n")
-    _, trials, _ = plan_trials(str(tmp_path / "mine.yaml"), {})
+    trials = plan_trials(str(tmp_path / "mine.yaml")).trials
     assert rate_files(trials) == {str(tmp_path / "cell.trace")}
 
 
 def test_a_wrong_trace_is_wrong_before_the_run(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(SCENARIO)
     with pytest.raises(ScenarioError, match="rate_file: no rate trace there"):
-        plan_trials(str(tmp_path / "mine.yaml"), {})
+        plan_trials(str(tmp_path / "mine.yaml"))
     (tmp_path / "cell.trace").write_text("1\nsoon\n")
     with pytest.raises(ScenarioError) as caught:
-        plan_trials(str(tmp_path / "mine.yaml"), {})
+        plan_trials(str(tmp_path / "mine.yaml"))
     (problem,) = caught.value.problems
     assert (problem.file, problem.line, problem.field) == (str(tmp_path / "cell.trace"), 2, "rate_file")
 
@@ -98,7 +98,7 @@ def test_a_wrong_trace_is_wrong_before_the_run(tmp_path: Path) -> None:
 def test_a_run_keeps_its_traces_and_resumes_with_no_others(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(SCENARIO)
     (tmp_path / "cell.trace").write_text("1\n2\n3\n")
-    _, trials, _ = plan_trials(str(tmp_path / "mine.yaml"), {})
+    trials = plan_trials(str(tmp_path / "mine.yaml")).trials
     own, kept = keep_traces(trials, tmp_path / "run")
     ((name, _),) = kept.items()
     assert (tmp_path / "run" / "traces" / name).read_text() == "1\n2\n3\n"

@@ -91,7 +91,7 @@ def test_what_the_orchestrator_writes_carries_the_trials_outcome(tmp_path: Path)
         Measurement(probe="path", metric="connect_success", unit="1", value=1, path="direct", **ways),
         Measurement(probe="throughput", metric="tcp_throughput_mbit", unit="Mbit/s", value=50, **ways),
     ]
-    context = Context("run", overlay, None, "2026-11-23T12:00:00Z")
+    context = Context("run", "cafe0123", overlay, None, "2026-11-23T12:00:00Z")
     ends = {}
     for outcome in ("ok", "failed", "invalid", "error"):
         done = Done(outcome=outcome, error=LATE, measurements=[asdict(one) for one in measured])  # type: ignore[arg-type]

@@ -9,12 +9,12 @@ from result_samples import Maker
 
 from harness.campaign.campaign import Tally
 from harness.campaign.rounds import cell_of, run_in_rounds
-from harness.campaign.run import plan_trials
 from harness.errors import ScenarioError
 from harness.model.scenario import Until
 from harness.model.trial import Trial
 from harness.results.cells import cell_key
 from harness.results.stopping import Stopping, StopRule
+from harness.scenario.planned import plan_trials
 
 SCENARIO = """\
 description: two overlays, one of them noisy
@@ -72,7 +72,7 @@ def test_a_time_that_never_comes_goes_on_to_the_cap() -> None:
 def test_narrow_cells_are_left_out_of_later_rounds(tmp_path: Path) -> None:
     path = tmp_path / "s.yaml"
     path.write_text(SCENARIO.replace("METRIC", "rtt_p50_ms"))
-    _, trials, _ = plan_trials(str(path), {})
+    trials = plan_trials(str(path)).trials
     assert len(trials) == 24
     records: list[dict[str, Any]] = []
     rounds: list[set[int]] = []
@@ -105,7 +105,7 @@ def test_narrow_cells_are_left_out_of_later_rounds(tmp_path: Path) -> None:
 def test_trial_and_record_agree_on_the_cell(tmp_path: Path) -> None:
     path = tmp_path / "s.yaml"
     path.write_text(SCENARIO.replace("METRIC", "rtt_p50_ms"))
-    trial = plan_trials(str(path), {})[1][0]
+    trial = plan_trials(str(path)).trials[0]
     record = Maker().one(
         "latency",
         "rtt_p50_ms",
@@ -126,4 +126,4 @@ def test_an_unknown_metric_is_refused_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "s.yaml"
     path.write_text(SCENARIO.replace("METRIC", "rtt_p51_ms"))
     with pytest.raises(ScenarioError, match=r"s.yaml:7: until.metric: .*did you mean rtt_p"):
-        plan_trials(str(path), {})
+        plan_trials(str(path))

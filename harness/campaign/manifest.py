@@ -1,0 +1,99 @@
+"""What a run writes down about itself, and whether a run that goes on is still the same experiment. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from harness.errors import Problem, ScenarioError
+from harness.hosts.contract import HostFacts
+from harness.model.trial import Trial
+from harness.results.record import SCHEMA_VERSION
+from harness.scenario.loaded import LoadedScenario
+
+
+def new_manifest(
+    loaded: LoadedScenario, facts: HostFacts, *, started_at: str, run: str, command: Sequence[str], version: str
+) -> dict[str, Any]:
+    """The manifest of a run that begins (results/README.md has its keys)."""
+    return {
+        "schema": SCHEMA_VERSION,
+        "run": run,
+        "scenario": loaded.name,
+        "scenario_file": loaded.document.file,
+        "scenario_text": loaded.text,
+        "scenario_sha256": sha256(loaded.text),
+        "description": loaded.scenario.description,
+        "topology": loaded.topology.name,
+        "topology_sha256": sha256(loaded.topology.source_text),
+        "seed": loaded.scenario.seed,
+        "repeats": loaded.scenario.repeats,
+        "command": list(command),
+        "started_at": started_at,
+        "overlaybench_version": version,
+        "overlaybench_commit": facts.commit,
+        "overlay_versions": facts.overlay_versions,
+        "tool_versions": facts.tool_versions,
+        "link_backend_wanted": loaded.scenario.links,
+        "privileged": facts.privileged,
+        "machine": facts.machine,
+        "hosts": {facts.id: facts.model_dump(mode="json")},
+    }
+
+
+def require_same_plan(
+    manifest: Mapping[str, Any],
+    plan: Sequence[Mapping[str, Any]],
+    loaded: LoadedScenario,
+    trials: Sequence[Trial],
+    where: str,
+) -> None:
+    """Refuse to go on with a folder that was made for other trials; nothing can make these one experiment.
+
+    Raises:
+        ScenarioError: another text of the scenario, or another plan.
+    """
+    if manifest.get("scenario_sha256") != sha256(loaded.text):
+        text = f"{where} was made from another text of this scenario; use another --out"
+        raise ScenarioError([Problem(loaded.document.file, 0, "--resume", text)])
+    planned = {entry["id"]: entry["seed"] for entry in plan}
+    if {trial.id: trial.seed for trial in trials} != planned:
+        text = f"{where} has another plan: give the same --only, --repeat and --seed as before"
+        raise ScenarioError([Problem(loaded.document.file, 0, "--resume", text)])
+
+
+def differences(manifest: Mapping[str, Any], loaded: LoadedScenario, facts: HostFacts) -> list[str]:
+    """What is not as it was when the run began, one phrase each: its results would be of several experiments.
+
+    The machine's load is no difference, nor is what the manifest of an older version does not tell.
+    """
+    return list(_differences(manifest, loaded, facts))
+
+
+def _differences(manifest: Mapping[str, Any], loaded: LoadedScenario, facts: HostFacts) -> Iterator[str]:
+    before = manifest.get("topology_sha256")
+    if before is not None and before != sha256(loaded.topology.source_text):
+        yield f"the content of topology {loaded.topology.name}"
+    now = facts.model_dump(mode="json")
+    singles = (("overlaybench_commit", "overlaybench's commit", facts.commit), ("privileged", "root", facts.privileged))
+    for key, name, value in singles:
+        if key in manifest and manifest[key] != value:
+            yield _changed(name, manifest[key], value)
+    for key, name in (("tool_versions", "tool"), ("overlay_versions", "overlay"), ("machine", "machine:")):
+        then: Mapping[str, Any] = manifest.get(key) or {}
+        for part in sorted(then.keys() & now[key].keys() - {"load_1min"}):
+            if then[part] != now[key][part]:
+                yield _changed(f"{name} {part}", then[part], now[key][part])
+
+
+def _changed(name: str, then: Any, now: Any) -> str:
+    if isinstance(then, dict) and isinstance(now, dict):
+        parts = sorted(key for key in then.keys() | now.keys() if then.get(key) != now.get(key))
+        return "; ".join(_changed(f"{name} {key}", then.get(key), now.get(key)) for key in parts)
+    return f"{name} (was {then}, is {now})"
+
+
+def sha256(text: str) -> str:
+    """The SHA-256 of a text, in hexadecimal digits."""
+    return hashlib.sha256(text.encode()).hexdigest()

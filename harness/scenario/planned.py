@@ -1,0 +1,78 @@
+"""From a scenario's name to its trials: loaded, checked, expanded, with the overlays that it names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from harness.errors import Problem, ScenarioError
+from harness.model.document import did_you_mean
+from harness.model.trial import Trial
+from harness.overlay.contract import Overlay
+from harness.overlay.registry import load_overlay, overlay_names
+from harness.overlay.support import helpers_of
+from harness.results.metrics import METRICS
+from harness.scenario.expected import expected_verdicts
+from harness.scenario.load import load_scenario
+from harness.scenario.loaded import LoadedScenario
+from harness.scenario.plan import expand, select
+from harness.scenario.traces import find_traces
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A scenario's trials in the order in which they run, and the overlays that they are about."""
+
+    loaded: LoadedScenario
+    trials: list[Trial]
+    overlays: dict[str, Overlay]
+
+
+def plan_trials(
+    name: str,
+    only: Mapping[str, Sequence[str]] | None = None,
+    repeat: int | None = None,
+    seed: int | None = None,
+) -> Planned:
+    """Load, check and expand a scenario; `only` selects trials, `repeat` and `seed` replace the scenario's.
+
+    Raises:
+        ScenarioError: everything that is wrong with it.
+    """
+    loaded = load_scenario(name, overlay_names())
+    changes: dict[str, Any] = {"repeats": repeat, "seed": seed}
+    changes = {key: value for key, value in changes.items() if value is not None}
+    loaded = replace(loaded, scenario=loaded.scenario.model_copy(update=changes))
+    overlays = {name: load_overlay(name) for name in loaded.scenario.overlays}
+    trials = expand(
+        loaded,
+        lambda trial: expected_verdicts(trial, overlays[trial.overlay]),
+        lambda name, mode: helpers_of(overlays[name], mode),
+    )
+    problems = list(_misfits(loaded, trials, overlays))
+    try:
+        trials = find_traces(trials, loaded.folders)
+    except ScenarioError as error:
+        problems += error.problems
+    if problems:
+        raise ScenarioError(problems)
+    if only:
+        trials = select(trials, only, loaded.document.file)
+    named = {trial.overlay for trial in trials}
+    return Planned(loaded, trials, {name: overlay for name, overlay in overlays.items() if name in named})
+
+
+def _misfits(loaded: LoadedScenario, trials: Sequence[Trial], overlays: Mapping[str, Overlay]) -> list[Problem]:
+    problems = [
+        loaded.document.problem(
+            ("overlays", overlay), f"{overlay} needs a server, and topology {loaded.topology.name} has none"
+        )
+        for overlay, adapter in overlays.items()
+        if adapter.needs_server and trials[0].topology.server is None
+    ]
+    until = loaded.scenario.until
+    if until is not None and until.metric not in METRICS:
+        text = f"unknown metric{did_you_mean(until.metric, METRICS)}"
+        problems.append(loaded.document.problem(("until", "metric"), text))
+    return problems
