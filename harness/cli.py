@@ -9,7 +9,7 @@ import contextlib
 import importlib
 import os
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 from click.shell_completion import CompletionItem
@@ -54,6 +54,15 @@ class _LazyGroup(click.Group):
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; click itself would end in silence, with status 1, when nobody reads its output any more."""
+        try:
+            status = super().invoke(ctx)
+            sys.stdout.flush()  # here a full disk or a closed pipe is still an error of ours
+        except BrokenPipeError as error:
+            raise StorageError.of(error, "standard output") from error
+        return status
+
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Names from the table: click's own would load every command to ask whether it is hidden."""
         named = [CompletionItem(name, help=text) for name, text in _HELP.items() if name.startswith(incomplete)]
@@ -84,7 +93,6 @@ def main() -> None:
     os.environ["PATH"] = search_path()
     try:
         status = cli.main(standalone_mode=False)
-        sys.stdout.flush()  # here a full disk or a closed pipe is still an error of ours
         # click hands `ctx.exit(n)` back as a value in this mode, and a command's own return value as well.
         sys.exit(status if isinstance(status, int) else 0)
     except ScenarioError as error:
@@ -100,7 +108,7 @@ def main() -> None:
         click.echo("overlaybench: stopped", err=True)
         sys.exit(EXIT_HARNESS)
     except OSError as error:
-        _fail(StorageError.of(error, "standard output" if isinstance(error, BrokenPipeError) else None))
+        _fail(StorageError.of(error))
 
 
 def _fail(error: OverlaybenchError) -> NoReturn:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import click
-from rich.console import Console
 
 from harness.commands.arguments import examples
+from harness.commands.console import Console
 from harness.errors import EXIT_MACHINE
 from harness.machine.doctor import examine
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from harness.commands.arguments import examples
+from harness.commands.console import Console
 from harness.model.document import parse
 from harness.model.link import PRESETS
 from harness.model.nat import ALIASES

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from harness.campaign.run import RunOptions, RunResult, run_trials
 from harness.commands.arguments import Bundled, examples, only_option, pairs
+from harness.commands.console import Console
 from harness.errors import EXIT_EXPECTATION, EXIT_HARNESS, EXIT_OK, storage_errors
 from harness.scenario.load import SCENARIOS
 from harness.scenario.planned import plan_trials

@@ -56,6 +56,8 @@ class Done(_Strict):
     link_backend: str = "none"
     claims: dict[str, str] = {}
     sysctls: dict[str, str] = {}
+    cannot_write: str | None = None
+    """The machine ran out of what every other trial needs as well (disk, open files), in a line."""
 
 
 def longest_silence_s(trial: Trial) -> float:

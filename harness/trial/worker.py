@@ -31,6 +31,7 @@ from harness.sandbox.unshare import run_as_init_check
 from harness.trial.battery import Battery
 from harness.trial.checks import check_links, check_nats
 from harness.trial.deploy import RunningOverlay
+from harness.trial.exhaustion import exhausted
 from harness.trial.lateness import LatenessMonitor
 from harness.trial.messages import Done, Job, Step, Turn, WantTurn
 
@@ -222,11 +223,14 @@ def work(folder: Path, spawned: float) -> None:
     job = Job.model_validate_json((folder / "job.json").read_text())
     make_private(folder)
     run = TrialRun(job, folder, channel, spawned)
-    outcome, error = "ok", None
+    outcome, error, cannot_write = "ok", None, None
     try:
         run.run()
     except OverlaybenchError as failure:
-        outcome, error = failure.outcome, str(failure)
+        outcome, error, cannot_write = failure.outcome, str(failure), exhausted(folder)
+    except OSError as failure:
+        outcome, error, cannot_write = "error", str(failure), exhausted(folder, failure)
+        traceback.print_exc()
     except Exception as failure:  # the orchestrator must hear of it, whatever it is
         traceback.print_exc()
         outcome, error = "error", f"{type(failure).__name__}: {failure}"
@@ -239,6 +243,7 @@ def work(folder: Path, spawned: float) -> None:
             link_backend=run.lab.link_backend,
             claims=run.claims,
             sysctls=run.lab.sysctls,
+            cannot_write=cannot_write,
         )
     )
 

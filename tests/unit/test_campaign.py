@@ -164,10 +164,18 @@ def test_a_full_disk_stops_the_campaign_and_leaves_what_was_written(
         written += 1
 
     monkeypatch.setattr(run.folder, "append", append_until_full)
-    with pytest.raises(StorageError, match=r"records\.jsonl: no space left on device; make room") as error:
+    with pytest.raises(StorageError, match=r"records\.jsonl: no space left on device; make room there") as error:
         run.run(planned.trials)
     assert error.value.exit_code == 3 and host.closed
     assert len(ends(tmp_path)) == 2
+
+
+def test_a_trial_that_ran_out_of_disk_stops_the_run_and_is_run_again(tmp_path: Path, planned: Planned) -> None:
+    full = Done(outcome="failed", error="iperf3: control socket has closed", cannot_write="no space left on device")
+    host = FakeHost(lambda job: full if job.trial.id == planned.trials[1].id else OK, slots=1)
+    with pytest.raises(StorageError, match="no space left on device"):
+        campaign(tmp_path, planned, host).run(planned.trials)
+    assert host.closed and set(ends(tmp_path)) == {planned.trials[0].id}
 
 
 def test_the_baseline_of_a_cell_is_found_again_when_the_run_goes_on(tmp_path: Path) -> None:

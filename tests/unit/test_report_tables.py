@@ -33,7 +33,7 @@ from harness.report.verdict import verdict
 from harness.results.flent import export
 from harness.results.frame import records_frame
 from harness.results.loading import load
-from harness.results.store import RunFolder
+from harness.results.store import ResultFolderError, RunFolder
 from harness.results.trials import trials_frame
 
 
@@ -211,7 +211,7 @@ def test_report_command_writes_the_page_or_prints_tables(tmp_path: Path) -> None
     assert done.stdout.startswith("### Overlays\n\n| overlay ")
     assert "| 10 direct, 2 relayed" in done.stdout
     assert "\n### Overlays by path\n" in done.stdout
-    assert CliRunner().invoke(report_command, [str(tmp_path)]).exit_code == 2
+    assert isinstance(CliRunner().invoke(report_command, [str(tmp_path)]).exception, ResultFolderError)
 
 
 def test_the_same_records_give_the_same_summary(tmp_path: Path) -> None:
@@ -238,7 +238,8 @@ def test_compare_command_exit_codes_and_forms(tmp_path: Path) -> None:
     data = json.loads(run(compare_command, [str(base.path), str(slow.path), "--json"]).stdout)
     assert data["regressions"] > 5
     assert run(compare_command, [str(base.path), str(slow.path), "--min-effect", "20"]).exit_code == 0
-    assert run(compare_command, [str(base.path), str(tmp_path / "nowhere")]).exit_code == 2
+    nowhere = run(compare_command, [str(base.path), str(tmp_path / "nowhere")])
+    assert isinstance(nowhere.exception, ResultFolderError) and nowhere.exception.exit_code == 2
 
 
 def test_flent_itself_reads_the_export(tmp_path: Path) -> None:
