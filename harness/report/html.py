@@ -39,7 +39,7 @@ def write_report(run_dir: Path, style: Style = SCREEN) -> Path:
         asked=asked(results),
         machine=machine(results.manifest),
         reproduce=reproduce(results.manifest),
-        verdict=verdict(results.trials) if len(results.trials) else ["No trial has finished yet."],
+        verdict=verdict(results.pairs) if len(results.pairs) else ["No trial has finished yet."],
         sections=_sections(results, style),
         topology=_topology(results),
         trials=_trials(results),
@@ -55,17 +55,17 @@ def write_report(run_dir: Path, style: Style = SCREEN) -> Path:
 
 
 def _sections(results: Results, style: Style) -> list[Section]:
-    trials = results.trials
-    if trials.empty:
+    rows = results.pairs
+    if rows.empty:
         return []
-    look_of = looks([subject for subject, _ in groups(trials)])
-    labels = condition_labels(trials)
+    look_of = looks([subject for subject, _ in groups(rows)])
+    labels = condition_labels(rows)
     names = sorted(set(labels))
     samples = Samples(results.rtt_samples, results.loaded_rtt_samples)
     return [
         section_of(
             name,
-            trials[labels == name],
+            rows[labels == name],
             samples,
             look_of,
             folder=results.path / "plots" if number < MOST_DRAWN else None,

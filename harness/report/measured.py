@@ -9,13 +9,12 @@ import pandas as pd
 from harness.report.order import subject_name
 from harness.report.tables import (
     NOTHING,
-    PATHS,
     TextTable,
-    counted,
     groups,
     k_of_n,
     middle,
     overview,
+    path_groups,
     path_matrix,
     percent,
 )
@@ -24,55 +23,27 @@ from harness.results.conditions import condition_labels
 Column = tuple[str, Callable[[pd.DataFrame], str]]
 
 
-def all_tables(trials: pd.DataFrame) -> list[TextTable]:
-    """Every table that these trials fill, the overview first."""
-    paths = path_matrix(trials)
-    rare = (path_table(trials), load_table(trials), size_table(trials), overhead_table(trials))
+def all_tables(rows: pd.DataFrame) -> list[TextTable]:
+    """Return every table that these rows (of `pairs_frame`) fill, the overview first."""
+    paths = path_matrix(rows)
+    rare = (load_table(rows), size_table(rows), overhead_table(rows))
     return [
-        overview(trials),
+        overview(rows),
         *([paths] if len(paths.header) > 1 else []),  # the underlay alone has no column there
         *(table for table in rare if table is not None),
     ]
 
 
-def tables_by_condition(trials: pd.DataFrame) -> list[tuple[str, list[TextTable]]]:
-    """The tables of each condition (topology, links, other parameters) with its label, empty where there is but one."""
-    labels = condition_labels(trials)
-    return [(name, all_tables(trials[labels == name])) for name in sorted(set(labels))]
+def tables_by_condition(rows: pd.DataFrame) -> list[tuple[str, list[TextTable]]]:
+    """Return the tables of each condition (`condition_labels`) with its label, empty where there is but one."""
+    labels = condition_labels(rows)
+    return [(name, all_tables(rows[labels == name])) for name in sorted(set(labels))]
 
 
-def path_table(trials: pd.DataFrame) -> TextTable | None:
-    """A row per subject and path; None where each subject had one path, and the overview says it all."""
-    rows = []
-    for subject, group in groups(counted(trials[trials["overlay"] != "underlay"])):
-        for path in PATHS:
-            part = group[group["path"] == path]
-            if len(part):
-                rows.append(
-                    (
-                        f"{subject_name(*subject)}, {path}",
-                        str(len(part)),
-                        middle(part["time_to_connect_s"], part["deadline_s"]),
-                        middle(part["added_rtt_p50_ms"], digits=1),
-                        middle(part["tcp_throughput_mbit"], digits=1),
-                        percent(part["tcp_throughput_ratio"]),
-                    )
-                )
-    if len(rows) == len({row[0].rsplit(", ", 1)[0] for row in rows}):
-        return None
-    return TextTable(
-        "Overlays by path",
-        ("overlay, path", "trials", "connect s", "added RTT ms", "TCP Mbit/s", "TCP share"),
-        tuple(rows),
-        frozenset(range(1, 6)),
-        "A median over direct and relayed trials together lies where no trial was; here they are apart.",
-    )
-
-
-def load_table(trials: pd.DataFrame) -> TextTable | None:
+def load_table(rows: pd.DataFrame) -> TextTable | None:
     """Rates beyond plain TCP, and what queues do to the delay; None where nothing of it was measured."""
     return _table(
-        trials,
+        rows,
         "Delay and rates under load",
         [
             ("RTT ms", _median("loaded_rtt_p50_ms", 1)),
@@ -87,10 +58,10 @@ def load_table(trials: pd.DataFrame) -> TextTable | None:
     )
 
 
-def size_table(trials: pd.DataFrame) -> TextTable | None:
+def size_table(rows: pd.DataFrame) -> TextTable | None:
     """MTU offered and carried, and black holes; None where it was not measured."""
     return _table(
-        trials,
+        rows,
         "MTU offered and carried",
         [
             ("MTU offered", _median("offered_mtu_bytes", 0)),
@@ -102,10 +73,10 @@ def size_table(trials: pd.DataFrame) -> TextTable | None:
     )
 
 
-def overhead_table(trials: pd.DataFrame) -> TextTable | None:
+def overhead_table(rows: pd.DataFrame) -> TextTable | None:
     """What a useful byte costs network and processors; None where it was not measured."""
     return _table(
-        trials,
+        rows,
         "What a useful byte costs",
         [
             ("underlay B/B", _median("underlay_bytes_per_byte", 3)),
@@ -123,16 +94,21 @@ def _median(metric: str, digits: int) -> Callable[[pd.DataFrame], str]:
     return lambda group: middle(group[metric], digits=digits)
 
 
-def _table(trials: pd.DataFrame, title: str, columns: Sequence[Column], note: str) -> TextTable | None:
-    """A row per subject; columns that nobody fills are left out."""
-    found = [(subject_name(*subject), [text(group) for _, text in columns]) for subject, group in groups(trials)]
-    filled = [index for index in range(len(columns)) if any(cells[index] != NOTHING for _, cells in found)]
-    if not filled:
+def _table(rows: pd.DataFrame, title: str, columns: Sequence[Column], note: str) -> TextTable | None:
+    """A row per subject and path; columns that nobody fills are left out, and so are rows without any figure."""
+    found = []
+    for subject, group in groups(rows):
+        name = subject_name(*subject)
+        parts = [(path, [text(part) for _, text in columns]) for path, part in path_groups(group)]
+        filled = [(path, cells) for path, cells in parts if any(cell != NOTHING for cell in cells)] or parts[:1]
+        found += [(f"{name}, {path}" if len(filled) > 1 else name, cells) for path, cells in filled]
+    kept = [index for index in range(len(columns)) if any(cells[index] != NOTHING for _, cells in found)]
+    if not kept:
         return None
     return TextTable(
         title,
-        ("overlay", *(columns[index][0] for index in filled)),
-        tuple((name, *(cells[index] for index in filled)) for name, cells in found),
-        frozenset(range(1, len(filled) + 1)),
+        ("overlay", *(columns[index][0] for index in kept)),
+        tuple((name, *(cells[index] for index in kept)) for name, cells in found),
+        frozenset(range(1, len(kept) + 1)),
         note,
     )

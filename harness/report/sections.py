@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from harness.report.measured import load_table, overhead_table, path_table, size_table
+from harness.report.measured import load_table, overhead_table, size_table
 from harness.report.order import subject_name
 from harness.report.plots.figure import Drawn, Plot, save
 from harness.report.plots.heatmap import Matrix, heatmap_plot, labels, matrix_of, shade
@@ -59,7 +59,6 @@ class Section:
 
     label: str
     overview: TextTable
-    by_path: TextTable | None
     paths: TextTable
     load: TextTable | None
     sizes: TextTable | None
@@ -91,7 +90,6 @@ def section_of(
     return Section(
         label,
         overview(trials),
-        path_table(trials),
         path_matrix(trials),
         load_table(trials),
         size_table(trials),

@@ -23,13 +23,13 @@ from harness.report.plots.style import STYLES, Look, Style, applied, looks
 from harness.report.plots.times import time_plot
 from harness.report.tables import groups
 from harness.results.frame import records_frame
-from harness.results.trials import trials_frame
+from harness.results.pairs import pairs_frame
 
 
 @pytest.fixture(scope="module")
 def trials() -> pd.DataFrame:
     campaign = Maker(full=True).campaign(2)
-    return trials_frame(records_frame([record.as_dict() for trial in campaign for record in trial]))
+    return pairs_frame(records_frame([record.as_dict() for trial in campaign for record in trial]))
 
 
 def look_of(trials: pd.DataFrame) -> dict[tuple[str, str], Look]:
@@ -38,7 +38,15 @@ def look_of(trials: pd.DataFrame) -> dict[tuple[str, str], Look]:
 
 def samples_of(trials: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(
-        pd.DataFrame({"trial": row.trial, "seq": range(100), "rtt_ms": row.rtt_p50_ms + np.arange(100) % 7})
+        pd.DataFrame(
+            {
+                "trial": row.trial,
+                "src": "a",
+                "dst": "b",
+                "seq": range(100),
+                "rtt_ms": row.rtt_p50_ms + np.arange(100) % 7,
+            }
+        )
         for row in trials.itertuples()
     )
 

@@ -107,8 +107,8 @@ def test_the_frames_have_the_dtypes_that_the_page_says(tmp_path: Path) -> None:
         for name in names:
             for column in re.findall(r"`(\w+)`", columns) or [columns]:
                 said.setdefault(name, {})[column] = {word.split()[0] for word in dtypes.split(", ")}
-    assert set(said) == {"records", "trials", "summary", "rtt_samples", "loaded_rtt_samples"}
+    assert set(said) == {"records", "pairs", "trials", "summary", "rtt_samples", "loaded_rtt_samples"}
     for name, columns_of in said.items():
         for column, dtype in getattr(run, name).dtypes.items():
-            rest = "metrics" if name == "trials" and column in MAIN else "all others"
+            rest = "metrics" if name in {"pairs", "trials"} and column in MAIN else "all others"
             assert str(dtype) in columns_of.get(str(column), columns_of.get(rest, set())), (name, column, dtype)
