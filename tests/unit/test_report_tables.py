@@ -33,8 +33,8 @@ from harness.report.verdict import verdict
 from harness.results.flent import export
 from harness.results.frame import records_frame
 from harness.results.loading import load
-from harness.results.store import ResultFolderError, RunFolder
 from harness.results.pairs import pairs_frame
+from harness.results.store import ResultFolderError, RunFolder
 
 
 def frame_of(maker: Maker | None = None, repeats: int = 1) -> pd.DataFrame:
