@@ -24,6 +24,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from overlays.refmesh.wire.bodies import PolicyPart
 from overlays.refmesh.wire.control import MAX_BODY
 
 HELLO_INTERVAL_S = 20.0
@@ -84,18 +85,16 @@ class PolicyParts:
     """Puts a network document together again from its entries."""
 
     def __init__(self) -> None:
-        self._version = 0
+        self._whole = (0, 0)
         self._parts: dict[int, str] = {}
 
-    def add(self, entry: dict[str, Any]) -> str | None:
-        """Takes one part; returns the whole text with the last one. ValueError or KeyError when it makes no sense."""
-        version, part, parts = int(entry["policy"]), int(entry["part"]), int(entry["parts"])
-        if not 0 <= part < parts <= 256:
-            raise ValueError("a network document of too many parts")
-        if version != self._version:
-            self._version, self._parts = version, {}
-        self._parts[part] = str(entry["text"])
-        return "".join(self._parts[i] for i in range(parts)) if len(self._parts) == parts else None
+    def add(self, entry: PolicyPart) -> str | None:
+        """Takes one part; returns the whole text with the last one."""
+        if (entry.version, entry.parts) != self._whole:
+            self._whole, self._parts = (entry.version, entry.parts), {}
+        if entry.part < entry.parts:
+            self._parts[entry.part] = entry.text
+        return "".join(self._parts[i] for i in range(entry.parts)) if len(self._parts) == entry.parts else None
 
 
 def policy_entries(version: int, text: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -12,6 +12,7 @@ from overlays.refmesh.core.peer import Peer
 from overlays.refmesh.core.punching import FIRING, IDLE, MEASURING, WAITING, Round
 from overlays.refmesh.keys import Rng
 from overlays.refmesh.wire import control, stun
+from overlays.refmesh.wire.bodies import Punch
 from overlays.refmesh.wire.control import Endpoint
 
 if TYPE_CHECKING:
@@ -102,15 +103,14 @@ class Puncher:
                 return peer
         return None
 
-    def on_punch(self, peer: Peer, link: ServerLink, body: dict[str, Any], *, dependent: bool, now: float) -> None:
-        """The peer's PUNCH came. Raises what `punching.read_message` raises."""
-        theirs = punching.read_message(body)
+    def on_punch(self, peer: Peer, link: ServerLink, theirs: Punch, *, dependent: bool, now: float) -> None:
+        """The peer's PUNCH came."""
         state = self.round_of(peer)
         if peer.path is not None and peer.path.direct:
             return
-        if theirs["ask"]:
+        if theirs.ask:
             self._release(state, keep=0)
-            state.theirs, state.number = theirs, theirs["n"] - 1
+            state.theirs, state.number = theirs, theirs.n - 1
             self._measure(state, link, asked=False, now=now)
         elif state.state == WAITING:
             state.theirs = theirs

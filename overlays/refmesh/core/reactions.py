@@ -14,7 +14,7 @@ from overlays.refmesh.core.server_link import ServerLink
 from overlays.refmesh.core.servers import Servers
 from overlays.refmesh.core.tunnel import Input
 from overlays.refmesh.errors import MalformedMessage
-from overlays.refmesh.wire import control
+from overlays.refmesh.wire import bodies, control
 
 
 class Reactions:
@@ -94,11 +94,11 @@ class Reactions:
             elif kind == control.ETHERNET and self._config.layer == "l2":
                 self._plane.frame_in(peer, body, now)
             elif kind == control.PUNCH and link is not None:
-                self._holes.on_punch(link, control.read_json(body), now)
+                self._holes.on_punch(link, bodies.read_punch(body, "from"), now)
             elif kind == control.UPDATE and link is not None:
-                self._servers.on_update(link, control.read_json(body), now)
+                self._servers.on_update(link, bodies.read_update(body), now)
                 self._egress.release_held(now)
-        except (MalformedMessage, KeyError, TypeError, ValueError, IndexError) as error:
+        except MalformedMessage as error:
             self._outbox.events.append(f"{peer.name} sent nonsense: {error}")
 
     def _on_check(self, peer: Peer, payload: bytes, path: Path, now: float) -> None:

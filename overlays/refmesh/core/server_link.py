@@ -22,6 +22,7 @@ from overlays.refmesh.core.peer import RETRY_S, Peer
 from overlays.refmesh.core.tunnel import Tunnel
 from overlays.refmesh.keys import Rng
 from overlays.refmesh.wire import control, stun
+from overlays.refmesh.wire.bodies import Member, PolicyPart, Update
 from overlays.refmesh.wire.control import Endpoint
 
 STUN_INTERVAL_S = 25.0
@@ -86,26 +87,24 @@ class ServerLink:
         if not self.up:
             self.hello_due_s = now
 
-    def on_update(self, update: dict[str, Any], now: float) -> list[dict[str, Any]]:
-        """Takes an UPDATE; returns the entries that are news. KeyError, TypeError, ValueError: nonsense."""
-        if int(update["seq"]) == self._seq:
+    def on_update(self, update: Update, now: float) -> list[Member | PolicyPart]:
+        """Takes an UPDATE; returns the entries that are news."""
+        if update.seq == self._seq:
             self._unanswered = 0
             self.hello_due_s = max(self.hello_due_s, now + min(HELLO_INTERVAL_S, self._lifetime.interval_s))
             self.up = True
-        self.hub = bool(update["hub"])
-        if update["you"] is not None and update["you"][0] != "tls":
-            self.seen_as = control.valid_endpoint(update["you"])
-        epoch, start, end = str(update["epoch"]), int(update["from"]), int(update["to"])
-        if epoch != self.epoch:
-            self.epoch, self.rev, self.listed = epoch, 0, False
-        if start > self.rev:
+        self.hub = update.hub
+        if update.you is not None:
+            self.seen_as = update.you
+        if update.epoch != self.epoch:
+            self.epoch, self.rev, self.listed = update.epoch, 0, False
+        if update.start > self.rev:
             return []
-        entries = list(update["entries"])
-        if end > self.rev:
-            self.rev = end
+        if update.end > self.rev:
+            self.rev = update.end
             self._acknowledge = True
             self.hello_due_s = min(self.hello_due_s, now + ACKNOWLEDGE_AFTER_S)
-        return entries
+        return update.entries
 
     def greet(self, now: float) -> None:
         """Something that the server should know has changed."""

@@ -12,6 +12,7 @@ from typing import Any
 from overlays.refmesh import credentials
 from overlays.refmesh.core import introduction
 from overlays.refmesh.core.coordination import MAX_CANDIDATES_TOLD, OFFLINE_AFTER_S, UPDATE_RETRY_S
+from overlays.refmesh.core.guard import Guard
 from overlays.refmesh.core.tunnel import Input, Tunnel
 from overlays.refmesh.credentials import Certificate, Policy
 from overlays.refmesh.errors import CredentialError, MalformedMessage
@@ -20,7 +21,8 @@ from overlays.refmesh.server.herald import Herald
 from overlays.refmesh.server.hub import Hub
 from overlays.refmesh.server.outlet import Outlet
 from overlays.refmesh.server.registry import Registration, Registry
-from overlays.refmesh.wire import control, messages, stun
+from overlays.refmesh.wire import bodies, control, messages, stun
+from overlays.refmesh.wire.bodies import Hello, Punch
 from overlays.refmesh.wire.control import Endpoint
 
 MAX_MEMBERS = 4096
@@ -46,6 +48,7 @@ class Server:
         self.tunnel = Tunnel(private, rng, unix_offset_s)
         self.registry = Registry()
         self.outlet = Outlet()
+        self.guard = Guard(self.outlet.events)
         self.herald = Herald(self.registry, self.outlet, rng, hub=hub)
         self.hub = Hub(self.registry, self.outlet, own_addresses) if hub else None
         self.joined: dict[str, bytes] = {}
@@ -76,6 +79,12 @@ class Server:
 
     def receive(self, datagram: bytes, source: Endpoint, now: float) -> None:
         """Takes one datagram from a socket."""
+        try:
+            self._receive(datagram, source, now)
+        except Exception as error:
+            self.guard.caught(error, now)
+
+    def _receive(self, datagram: bytes, source: Endpoint, now: float) -> None:
         kind = messages.message_type(datagram)
         if kind == messages.RELAY:
             self._on_relay(datagram, source)
@@ -93,9 +102,12 @@ class Server:
     def receive_run(self, datagrams: Sequence[bytes | memoryview], source: Endpoint, now: float) -> None:
         """Takes datagrams of one size and source that came in one read: a relayed or tunnelled flow, nearly always."""
         if messages.message_type(datagrams[0]) == messages.TRANSPORT:
-            result = self.tunnel.receive_run(datagrams, now)
-            if result is not None:
-                self._on_input(result, source, now)
+            try:
+                result = self.tunnel.receive_run(datagrams, now)
+                if result is not None:
+                    self._on_input(result, source, now)
+            except Exception as error:
+                self.guard.caught(error, now)
             return
         for datagram in datagrams:
             self.receive(bytes(datagram), source, now)
@@ -121,17 +133,23 @@ class Server:
     def tick(self, now: float) -> None:
         """Does what is due: retries, keepalives, members that have gone silent."""
         for registration in list(self.registry.by_key.values()):
-            initiation, keepalive = self.tunnel.tick(registration.session, now)
-            for message in (initiation, keepalive):
-                if message is not None and registration.endpoint is not None:
-                    self.outlet.datagrams.append((message, registration.endpoint))
-            if registration.online and now - registration.seen_s > OFFLINE_AFTER_S:
-                registration.online = False
-                self.outlet.events.append(f"{registration.certificate.name} is gone")
-                self.herald.publish(registration, now)
-            self.herald.tick(registration, now)
+            try:
+                self._look_after(registration, now)
+            except Exception as error:
+                self.guard.caught(error, now)
         next_s = (min(r.retry_s, r.news_s, r.session.deadline()) for r in self.registry.by_key.values())
         self.outlet.deadline = min(min(next_s, default=math.inf), now + OFFLINE_AFTER_S / 4)
+
+    def _look_after(self, registration: Registration, now: float) -> None:
+        initiation, keepalive = self.tunnel.tick(registration.session, now)
+        for message in (initiation, keepalive):
+            if message is not None and registration.endpoint is not None:
+                self.outlet.datagrams.append((message, registration.endpoint))
+        if registration.online and now - registration.seen_s > OFFLINE_AFTER_S:
+            registration.online = False
+            self.outlet.events.append(f"{registration.certificate.name} is gone")
+            self.herald.publish(registration, now)
+        self.herald.tick(registration, now)
 
     def status(self, now: float) -> list[dict[str, Any]]:
         """The members, for the status socket."""
@@ -216,34 +234,31 @@ class Server:
             elif kind == control.ETHERNET and self.hub is not None:
                 self.hub.switch(registration, body, payload, now)
             elif kind == control.PUNCH:
-                self._pass_on(registration, control.read_json(body), now)
+                self._pass_on(registration, bodies.read_punch(body, "to"), now)
             elif kind == control.HELLO:
-                self._on_hello(registration, control.read_json(body), now)
-        except (MalformedMessage, KeyError, TypeError, ValueError) as error:
+                self._on_hello(registration, bodies.read_hello(body), now)
+        except MalformedMessage as error:
             self.outlet.events.append(f"{registration.certificate.name} sent nonsense: {error}")
 
-    def _pass_on(self, registration: Registration, body: dict[str, Any], now: float) -> None:
-        target = self.registry.by_number.get(int(body.pop("to")))
+    def _pass_on(self, registration: Registration, punch: Punch, now: float) -> None:
+        target = self.registry.by_number.get(punch.other)
         if target is not None and target.online:
-            self.outlet.send(target, control.json_frame(control.PUNCH, body | {"from": registration.number}), now)
+            self.outlet.send(target, control.json_frame(control.PUNCH, punch.told(registration.number)), now)
 
-    def _on_hello(self, registration: Registration, hello: dict[str, Any], now: float) -> None:
-        candidates = []
-        for kind, host, port in hello["candidates"][:MAX_CANDIDATES_TOLD]:
-            candidates.append([str(kind)[:20], *control.valid_endpoint((host, port))])
-        registration.candidates, registration.hello = candidates, int(hello["seq"])
-        registration.direct, registration.hub = bool(hello["direct"]), bool(hello["hub"])
-        known = int(hello["rev"]) if hello["epoch"] == self.herald.epoch else 0
+    def _on_hello(self, registration: Registration, hello: Hello, now: float) -> None:
+        registration.candidates = [list(candidate) for candidate in hello.candidates[:MAX_CANDIDATES_TOLD]]
+        registration.hello, registration.direct, registration.hub = hello.seq, hello.direct, hello.hub
+        known = hello.rev if hello.epoch == self.herald.epoch else 0
         if known != registration.known:
             registration.known, registration.retry_wait_s = known, UPDATE_RETRY_S
-        if not hello.get("quiet"):
+        if not hello.quiet:
             # Who asks gets everything again; who only says how far it is has the rest on its way.
             registration.told = known
         if not registration.greeted or not registration.online:
             self.outlet.events.append(f"{registration.certificate.name} is here")
         registration.greeted = registration.online = True
         self.herald.publish(registration, now, tell_itself=False)
-        if not hello.get("quiet"):
+        if not hello.quiet:
             self.herald.tell(registration, now, answer=True)
         elif registration.known >= self.herald.log.revision:
             registration.retry_s = math.inf
