@@ -24,6 +24,7 @@ from overlays.refmesh.keys import Rng
 from overlays.refmesh.wire import fields
 
 MEMBER, INVITATION, JOINED, POLICY = "member", "invitation", "joined", "policy"
+NODE, SERVER = "node", "server"
 MAX_TEXT = 4096
 MAX_POLICY = 1 << 18
 MAX_NAME, MAX_GROUPS, MAX_ADDRESSES, MAX_RULES = 255, 64, 16, 4096
@@ -46,6 +47,12 @@ class Certificate:
     """Unix time in seconds."""
     text: str
     invited: bool
+    issued: int = 0
+    """Unix time in seconds; says which of two certificates is newer."""
+
+    def supersedes(self, other: Certificate) -> bool:
+        """Whether this one is newer: everybody orders two certificates alike, whichever he hears of first."""
+        return (self.issued, self.not_after, self.serial) > (other.issued, other.not_after, other.serial)
 
 
 @dataclass(frozen=True)
@@ -63,12 +70,20 @@ def _b64(data: bytes) -> str:
 
 
 def _unb64(text: str) -> bytes:
-    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    if _b64(data) != text:
+        # Unused bits, padding and the other alphabet: many texts for one signature, and each would be a new identity.
+        raise ValueError("not in the canonical encoding")
+    return data
+
+
+def _canonical(body: Mapping[str, Any]) -> bytes:
+    return json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
 
 
 def sign_link(body: Mapping[str, Any], private: bytes) -> str:
     """A link over `body` (which names its `kind`), signed with an Ed25519 private key."""
-    data = json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
+    data = _canonical(body)
     signature = Ed25519PrivateKey.from_private_bytes(private).sign(_signed(body["kind"], data))
     return f"{_b64(data)}.{_b64(signature)}"
 
@@ -86,7 +101,7 @@ def _open_link(text: str, public: bytes, kind: str) -> dict[str, Any]:
         raise CredentialError(f"the signature on this {kind} is not the authority's") from None
     except (ValueError, MalformedMessage):
         raise CredentialError(f"this is not a {kind}") from None
-    if body.get("kind") != kind:
+    if body.get("kind") != kind or _canonical(body) != data:
         raise CredentialError(f"this is not a {kind}")
     return body
 
@@ -100,11 +115,22 @@ def issue(
     role: str = "node",
     groups: Collection[str] = (),
     not_after: int,
+    issued: int = 0,
     rng: Rng,
 ) -> str:
     """A certificate for a member's public key, signed with the authority's private key."""
     return sign_link(
-        _member(MEMBER, name, key, addresses=addresses, role=role, groups=groups, not_after=not_after, rng=rng),
+        _member(
+            MEMBER,
+            name,
+            key,
+            addresses=addresses,
+            role=role,
+            groups=groups,
+            not_after=not_after,
+            issued=issued,
+            rng=rng,
+        ),
         authority,
     )
 
@@ -116,6 +142,7 @@ def invite(
     *,
     groups: Collection[str] = (),
     not_after: int,
+    issued: int = 0,
     rng: Rng,
 ) -> str:
     """A one-time join key: a secret that lets one node, which makes its own key, become member `name`."""
@@ -128,6 +155,7 @@ def invite(
         role="node",
         groups=groups,
         not_after=not_after,
+        issued=issued,
         rng=rng,
     )
     return f"{_b64(seed)}:{sign_link(body, authority)}"
@@ -165,6 +193,7 @@ def verify(text: str, authority: bytes, unix_s: float, revoked: Collection[str] 
             not_after=fields.number(body, "not_after", 0, fields.U63),
             text=text,
             invited=bool(slash),
+            issued=fields.number(body, "issued", 0, fields.U63) if "issued" in body else 0,
         )
     except (MalformedMessage, ValueError) as error:
         raise CredentialError(f"a certificate with a wrong field: {error}") from None
@@ -216,6 +245,7 @@ def _member(
     role: str,
     groups: Collection[str],
     not_after: int,
+    issued: int,
     rng: Rng,
 ) -> dict[str, Any]:
     return {
@@ -227,4 +257,5 @@ def _member(
         "groups": list(groups),
         "serial": rng(8).hex(),
         "not_after": not_after,
+        "issued": issued,
     }

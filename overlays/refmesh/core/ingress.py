@@ -222,7 +222,7 @@ class Ingress:
         if not plains or peer is None:
             return
         if session.received(keypair, True, now):
-            self._reactions.on_established(peer, None, path, now)
+            self._reactions.on_established(peer, None, now)
         self._reactions.heard(peer, None, path, now)
         self._plane.large_in(peer, plains, now)
         self._reactions.log_foreign(peer)

@@ -35,10 +35,9 @@ class Peer:
     ) -> None:
         """`finder` None: the peer is where it was last heard from (WireGuard's roaming)."""
         self.name, self.session, self.finder, self.certificate = name, session, finder, certificate
-        self.networks = tuple(ipaddress.ip_network(address, strict=False) for address in allowed_ips)
-        hosts = [network for network in self.networks if network.num_addresses == 1]
-        self.sources = frozenset(network.network_address.packed for network in hosts)
-        self._wide = tuple(network for network in self.networks if network.num_addresses > 1)
+        self._set_networks(allowed_ips)
+        self.contested = False
+        """Whether somebody else had the name or an address of its certificate, and its handshake is still to come."""
         self.any_source = any_source
         self.path: Path | None = None
         self.prefix = b""
@@ -65,6 +64,17 @@ class Peer:
     def wanted(self) -> bool:
         """Whether a session should be kept up without there being traffic."""
         return self.finder is not None and (not self.online or any(self.online.values()))
+
+    def certify(self, certificate: Certificate, allowed_ips: Sequence[str]) -> None:
+        """The peer has a newer certificate."""
+        self.name, self.certificate = certificate.name, certificate
+        self._set_networks(allowed_ips)
+
+    def _set_networks(self, allowed_ips: Sequence[str]) -> None:
+        self.networks = tuple(ipaddress.ip_network(address, strict=False) for address in allowed_ips)
+        hosts = [network for network in self.networks if network.num_addresses == 1]
+        self.sources = frozenset(network.network_address.packed for network in hosts)
+        self._wide = tuple(network for network in self.networks if network.num_addresses > 1)
 
     def take(self, path: Path | None) -> bool:
         """Uses this path from now on; False when it was in use already."""

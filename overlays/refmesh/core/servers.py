@@ -191,7 +191,7 @@ class Servers:
     def _on_member(self, link: ServerLink, entry: Member, now: float) -> None:
         text = entry.certificate
         link.listed = link.listed or text == link.certificate
-        peer = self._peers.find(text) or self._peers.admit(text, now)
+        peer = self._peers.admit(text, now)
         if peer is None:
             return
         assert peer.finder is not None

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from overlays.refmesh.core.coordination import UPDATE_RETRY_S
 from overlays.refmesh.core.session import Session
 from overlays.refmesh.credentials import Certificate
+from overlays.refmesh.wire.bodies import Hello
 from overlays.refmesh.wire.control import Endpoint
+
+Name = TypeVar("Name")
+
+
+class Probe(NamedTuple):
+    """A PING to an address that a member seems to be at."""
+
+    endpoint: Endpoint
+    transaction: bytes
+    sent_s: float
 
 
 @dataclass
@@ -21,6 +32,10 @@ class Registration:
     number: int
     """Names the member in relay headers; never 0."""
     endpoint: Endpoint | None = None
+    """Where it has proved to receive, by completing a handshake or answering a PING there."""
+    probe: Probe | None = None
+    deferred: Hello | None = None
+    """A HELLO from an address that is not proved yet."""
     candidates: list[list[Any]] = field(default_factory=list)
     direct: bool = True
     hub: bool = False
@@ -66,24 +81,64 @@ class Registry:
         self.by_number: dict[int, Registration] = {}
         self.by_endpoint: dict[Endpoint, Registration] = {}
         self.by_address: dict[str, Registration] = {}
+        self.by_name: dict[str, Registration] = {}
+        self.by_text: dict[str, Registration] = {}
 
     def add(self, registration: Registration) -> None:
         """Adds a member; its overlay addresses are its certificate's."""
         self.by_key[registration.certificate.key] = registration
         self.by_number[registration.number] = registration
-        for address in registration.certificate.addresses:
-            self.by_address[address.split("/")[0]] = registration
+        self._certify(registration)
 
     def remove(self, registration: Registration) -> None:
         """Forgets a member."""
         self.by_key.pop(registration.certificate.key, None)
         self.by_number.pop(registration.number, None)
-        self.by_endpoint = {name: owner for name, owner in self.by_endpoint.items() if owner is not registration}
-        self.by_address = {name: owner for name, owner in self.by_address.items() if owner is not registration}
+        if registration.endpoint is not None:
+            _drop(self.by_endpoint, registration.endpoint, registration)
+        self._uncertify(registration)
+
+    def recertify(self, registration: Registration, certificate: Certificate) -> None:
+        """The member has a newer certificate for the same key."""
+        self._uncertify(registration)
+        registration.certificate = certificate
+        self._certify(registration)
+
+    def rivals(self, certificate: Certificate) -> list[Registration]:
+        """Who has another key, and the name or an address of this certificate."""
+        named = [self.by_name.get(certificate.name), *map(self.by_address.get, _hosts(certificate))]
+        found = {other.number: other for other in named if other is not None}
+        return [other for other in found.values() if other.certificate.key != certificate.key]
+
+    def holds(self, registration: Registration, endpoint: Endpoint) -> bool:
+        """Whether an address is this member's, and this member's the address: both ways, so that neither is stolen."""
+        return registration.endpoint == endpoint and self.by_endpoint.get(endpoint) is registration
 
     def moved(self, registration: Registration, endpoint: Endpoint) -> None:
-        """The member was heard, authentically, from another address."""
-        if registration.endpoint is not None and self.by_endpoint.get(registration.endpoint) is registration:
-            del self.by_endpoint[registration.endpoint]
+        """The member has proved that it receives at this address."""
+        if registration.endpoint is not None:
+            _drop(self.by_endpoint, registration.endpoint, registration)
         registration.endpoint = endpoint
         self.by_endpoint[endpoint] = registration
+
+    def _certify(self, registration: Registration) -> None:
+        certificate = registration.certificate
+        self.by_name[certificate.name] = self.by_text[certificate.text] = registration
+        for host in _hosts(certificate):
+            self.by_address[host] = registration
+
+    def _uncertify(self, registration: Registration) -> None:
+        certificate = registration.certificate
+        _drop(self.by_name, certificate.name, registration)
+        _drop(self.by_text, certificate.text, registration)
+        for host in _hosts(certificate):
+            _drop(self.by_address, host, registration)
+
+
+def _hosts(certificate: Certificate) -> list[str]:
+    return [address.split("/")[0] for address in certificate.addresses]
+
+
+def _drop(names: dict[Name, Registration], name: Name, registration: Registration) -> None:
+    if names.get(name) is registration:
+        del names[name]
