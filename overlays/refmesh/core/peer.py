@@ -13,6 +13,7 @@ from overlays.refmesh.core.connectivity import Path, PathFinder
 from overlays.refmesh.core.session import Session
 from overlays.refmesh.credentials import Certificate
 from overlays.refmesh.wire import messages
+from overlays.refmesh.wire.control import Endpoint
 
 RETRY_S = (0.1, 0.3, 0.9, 2.4, 5.0)
 DIRECT_RETRY_S = (0.25,) * 6 + (0.5,) * 4 + (1.0,) * 5 + (5.0,)
@@ -44,6 +45,8 @@ class Peer:
         """The relay header of the path in use; empty on a direct one."""
         self.numbers: dict[int, int] = {}
         """Its relay number at each server, by the server's index."""
+        self.seen: dict[int, Endpoint] = {}
+        """Where each server sees it, by the server's index; no member can choose that, so it may be punched at."""
         self.access: Access | None = None
         """The access rules between us; None: all may pass (a static peer, or a server)."""
         self.online: dict[int, bool] = {}

@@ -28,6 +28,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from overlays.refmesh.core.pacer import Pacer
 from overlays.refmesh.wire.bodies import Punch
 from overlays.refmesh.wire.control import Endpoint
 
@@ -43,6 +44,8 @@ MAX_STEP = 64
 PREDICTED_PORTS = 4
 BIRTHDAY_SOCKETS = 256
 BIRTHDAY_TRIES = 2048
+MAX_SHOTS = 3 * BIRTHDAY_TRIES
+"""Shots at one peer within `PAUSE_S`: four rounds, of which two or three are of the expensive kind."""
 TRIES_PER_BURST = 50
 BURST_S = 0.05
 REPEATS = 3
@@ -69,6 +72,10 @@ class Round:
     locals: list[int] = field(default_factory=list)
     theirs: Punch | None = None
     server: int = -1
+    asks: Pacer = field(default_factory=lambda: Pacer(ROUNDS / PAUSE_S, 2 * ROUNDS))
+    """Rounds that the peer may ask for."""
+    budget: Pacer = field(default_factory=lambda: Pacer(MAX_SHOTS / PAUSE_S, MAX_SHOTS))
+    """Shots at this peer, whoever asks."""
     shots: list[tuple[float, int, Endpoint]] = field(default_factory=list)
     """What is to be sent: when, from which local socket, where to."""
 

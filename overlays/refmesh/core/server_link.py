@@ -16,9 +16,16 @@ from typing import Any
 from overlays.refmesh.config import ServerEntry
 from overlays.refmesh.core import introduction
 from overlays.refmesh.core.connectivity import Path
-from overlays.refmesh.core.coordination import HELLO_INTERVAL_S, HELLO_LOST_AFTER, HELLO_RETRY_S, PolicyParts
+from overlays.refmesh.core.coordination import (
+    HELLO_INTERVAL_S,
+    HELLO_LOST_AFTER,
+    HELLO_RETRY_S,
+    MAX_SPANS,
+    PolicyParts,
+)
 from overlays.refmesh.core.lifetime import Lifetime
 from overlays.refmesh.core.peer import RETRY_S, Peer
+from overlays.refmesh.core.spans import Span, gaps, joined
 from overlays.refmesh.core.tunnel import Tunnel
 from overlays.refmesh.keys import Rng
 from overlays.refmesh.wire import control, stun
@@ -58,6 +65,10 @@ class ServerLink:
         self.mapped: Endpoint | None = None
         """Our address as STUN sees it on another port: differs with address-and-port-dependent mapping."""
         self.epoch, self.rev = "", 0
+        self.have: list[Span] = []
+        """Spans of the directory's log that have come before what lies between."""
+        self.told: dict[bytes, int] = {}
+        """The end of the UPDATE that last told of a member, by its key: what was overtaken is not news."""
         self.policy_parts = PolicyParts()
         self.hello_due_s = math.inf
         self.tls_due_s = 0.0
@@ -97,13 +108,17 @@ class ServerLink:
         if update.you is not None:
             self.seen_as = update.you
         if update.epoch != self.epoch:
-            self.epoch, self.rev, self.listed = update.epoch, 0, False
-        if update.start > self.rev:
+            self.epoch, self.rev, self.have, self.listed = update.epoch, 0, [], False
+            self.told.clear()
+        span = (update.start, update.end)
+        if next(gaps(*span, [(0, self.rev), *self.have]), None) is None:
             return []
-        if update.end > self.rev:
-            self.rev = update.end
-            self._acknowledge = True
-            self.hello_due_s = min(self.hello_due_s, now + ACKNOWLEDGE_AFTER_S)
+        spans = joined([(0, self.rev), *self.have, span])
+        if len(spans) > MAX_SPANS:
+            return []  # it comes again, when there are fewer holes
+        (_, self.rev), *self.have = spans
+        self._acknowledge = True
+        self.hello_due_s = min(self.hello_due_s, now + ACKNOWLEDGE_AFTER_S)
         return update.entries
 
     def greet(self, now: float) -> None:
@@ -136,6 +151,7 @@ class ServerLink:
             "hub": hub,
             "epoch": self.epoch,
             "rev": self.rev,
+            "have": self.have,
             "quiet": quiet,
         }
         return control.json_frame(control.HELLO, body)

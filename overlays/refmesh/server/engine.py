@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from overlays.refmesh.core import introduction
-from overlays.refmesh.core.coordination import MAX_CANDIDATES_TOLD, OFFLINE_AFTER_S, UPDATE_RETRY_S
+from overlays.refmesh.core.coordination import MAX_CANDIDATES_TOLD, OFFLINE_AFTER_S
 from overlays.refmesh.core.guard import Guard
 from overlays.refmesh.core.tunnel import Input, Tunnel
 from overlays.refmesh.credentials import Policy
@@ -255,26 +255,18 @@ class Server:
 
     def _pass_on(self, registration: Registration, punch: Punch, now: float) -> None:
         target = self.registry.by_number.get(punch.other)
-        if target is not None and target.online:
+        if target is not None and target.online and registration.punches.available(now):
+            registration.punches.take()
             self.outlet.send(target, control.json_frame(control.PUNCH, punch.told(registration.number)), now)
 
     def _on_hello(self, registration: Registration, hello: Hello, now: float) -> None:
         registration.candidates = [list(candidate) for candidate in hello.candidates[:MAX_CANDIDATES_TOLD]]
         registration.hello, registration.direct, registration.hub = hello.seq, hello.direct, hello.hub
-        known = hello.rev if hello.epoch == self.herald.epoch else 0
-        if known != registration.known:
-            registration.known, registration.retry_wait_s = known, UPDATE_RETRY_S
-        if not hello.quiet:
-            # Who asks gets everything again; who only says how far it is has the rest on its way.
-            registration.told = known
         if not registration.greeted or not registration.online:
             self.outlet.events.append(f"{registration.certificate.name} is here")
         registration.greeted = registration.online = True
         self.herald.publish(registration, now, tell_itself=False)
-        if not hello.quiet:
-            self.herald.tell(registration, now, answer=True)
-        elif registration.known >= self.herald.log.revision:
-            registration.retry_s = math.inf
+        self.herald.heard(registration, hello, now)
 
     def _on_relay(self, datagram: bytes, source: Endpoint) -> None:
         if len(datagram) < messages.RELAY_HEAD.size:

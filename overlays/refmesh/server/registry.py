@@ -7,12 +7,16 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
 from overlays.refmesh.core.coordination import UPDATE_RETRY_S
+from overlays.refmesh.core.pacer import Pacer
 from overlays.refmesh.core.session import Session
+from overlays.refmesh.core.spans import Span
 from overlays.refmesh.credentials import Certificate
 from overlays.refmesh.wire.bodies import Hello
 from overlays.refmesh.wire.control import Endpoint
 
 Name = TypeVar("Name")
+PUNCHES_PER_S, PUNCHES_BURST = 8.0, 40
+"""A node asks four peers at a time, and answers four, once in some seconds."""
 
 
 class Probe(NamedTuple):
@@ -45,8 +49,10 @@ class Registration:
     hello: int = 0
     known: int = 0
     """The revision up to which the member has said that it knows the directory."""
-    told: int = 0
-    """The revision up to which it has been told, acknowledged or not."""
+    have: list[Span] = field(default_factory=list)
+    """What it has said that it knows beyond."""
+    flight: dict[Span, float] = field(default_factory=dict)
+    """What is on the way to it, and since when."""
     retry_s: float = math.inf
     """When to tell again what was told."""
     retry_wait_s: float = UPDATE_RETRY_S
@@ -55,14 +61,17 @@ class Registration:
     newest_s: float = -math.inf
     """When it was last told anything."""
     relayed_bytes: int = 0
+    punches: Pacer = field(default_factory=lambda: Pacer(PUNCHES_PER_S, PUNCHES_BURST))
+    """PUNCH messages that are passed on for it."""
 
     def entry(self) -> dict[str, Any]:
         """What others are told of it; the address that we see it at is one more candidate."""
         candidates = list(self.candidates)
         if self.direct and self.endpoint is not None and self.endpoint[0] != "tls":
-            seen = ["server-reflexive", *self.endpoint]
-            if all(candidate[1:3] != seen[1:3] for candidate in candidates):
-                candidates.append(seen)
+            reflexive = ["server-reflexive", *self.endpoint]
+            if all(candidate[1:3] != reflexive[1:3] for candidate in candidates):
+                candidates.append(reflexive)
+        seen = self.endpoint if self.endpoint is not None and self.endpoint[0] != "tls" else None
         return {
             "certificate": self.certificate.text,
             "candidates": candidates,
@@ -70,6 +79,7 @@ class Registration:
             "online": self.online,
             "direct": self.direct,
             "hub": self.hub,
+            "seen": seen,
         }
 
 

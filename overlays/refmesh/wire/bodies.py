@@ -31,6 +31,7 @@ class Hello(NamedTuple):
     hub: bool
     epoch: str
     rev: int
+    have: list[tuple[int, int]]
     quiet: bool
 
 
@@ -42,6 +43,7 @@ class Member(NamedTuple):
     relay: int
     online: bool
     direct: bool
+    seen: Endpoint | None
 
 
 class PolicyPart(NamedTuple):
@@ -90,6 +92,7 @@ def read_hello(data: bytes) -> Hello:
         hub=fields.flag(body, "hub"),
         epoch=fields.text(body, "epoch", _MAX_EPOCH),
         rev=fields.number(body, "rev", 0, U63),
+        have=_spans(body) if "have" in body else [],
         quiet="quiet" in body and fields.flag(body, "quiet"),
     )
 
@@ -141,6 +144,15 @@ def _candidates(body: dict[str, Any]) -> list[Candidate]:
     return found
 
 
+def _spans(body: dict[str, Any]) -> list[tuple[int, int]]:
+    found = []
+    for value in fields.items(body, "have", MAX_CANDIDATES):
+        if type(value) is not list or [type(end) for end in value] != [int, int] or not 0 <= value[0] < value[1] <= U63:
+            raise MalformedMessage("have is no list of spans")
+        found.append((value[0], value[1]))
+    return found
+
+
 def _entry(value: Any) -> Member | PolicyPart | None:
     if type(value) is not dict:
         return None
@@ -158,6 +170,7 @@ def _entry(value: Any) -> Member | PolicyPart | None:
             relay=fields.number(value, "relay", 1, U32),
             online=fields.flag(value, "online"),
             direct=fields.flag(value, "direct"),
+            seen=control.valid_candidate(value["seen"]) if value.get("seen") is not None else None,
         )
     except MalformedMessage:
         return None
