@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from overlays.refmesh.core.node import Node
@@ -35,7 +36,7 @@ def restore(node: Node, stored: Any, now: float) -> None:
             node.peers.set_policy(str(stored["policy"]))
         for entry in stored["members"]:
             _restore(node, entry, now)
-    except (CredentialError, MalformedMessage, KeyError, TypeError, ValueError) as error:
+    except (CredentialError, KeyError, TypeError, ValueError) as error:
         node.outbox.events.append(f"the stored state is of no use: {error}")
 
 
@@ -47,7 +48,8 @@ def _restore(node: Node, entry: dict[str, Any], now: float) -> None:
         return
     if peer is not None and peer.finder is not None:
         for kind, host, port in entry["candidates"]:
-            peer.finder.add(control.valid_endpoint((host, port)), str(kind), now)
+            with contextlib.suppress(MalformedMessage):
+                peer.finder.add(control.valid_candidate((host, port)), str(kind), now)
         node.outbox.due(peer, now)
 
 
