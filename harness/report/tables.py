@@ -14,6 +14,8 @@ from harness.model.words import VERDICTS
 from harness.report.order import subject_key, subject_name
 from harness.results import statistics
 from harness.results.cells import CONDITION
+from harness.results.declared import OVERVIEW, Column
+from harness.results.metrics import shown
 from harness.results.pairs import SEVERAL, counted
 from harness.results.record import INSTEAD
 from harness.results.statistics import as_floats
@@ -50,51 +52,78 @@ def path_groups(group: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     return [(path, part) for path, part in found if len(part)] or [("", rows)]
 
 
+def columns_of(key: str) -> list[Column]:
+    """Return the columns that the probes declare for a table, in the probes' order."""
+    return [column for one in shown().values() for column in one.columns if column.table == key]
+
+
+def cell(column: Column, rows: pd.DataFrame, overlay: str, path: str = "") -> str:
+    """Return what a column says of some rows of an overlay, all of which have that path."""
+    if overlay == "underlay" and not column.of_underlay:
+        return NOTHING
+    values = rows[column.metric]
+    match column.form:
+        case "path":
+            text = f"{_measured(rows)} {path}" if path and len(rows) else NOTHING
+        case "success":
+            text = success_text(rows, column.metric)
+        case "count":
+            text = k_of_n(values)
+        case "percent":
+            text = percent(values)
+        case "time":
+            text = middle(values, rows["deadline_s"], column.digits)
+        case "median":
+            text = middle(values, digits=column.digits)
+    return text
+
+
+def filled(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[int]:
+    """Return the places of the columns to show: some row says something, or the column always stands."""
+    return [
+        at for at, column in enumerate(columns) if column.always or any(row[at] not in {"", NOTHING} for row in rows)
+    ]
+
+
 def overview(rows: pd.DataFrame) -> TextTable:
     """Return a row per overlay, mode and path over all its pairs of members (the frame of `pairs_frame`).
 
     Success and the time to a direct path are over all paths, so they stand in a subject's first row; what a path costs
     is never pooled over paths.
     """
-    header: tuple[str, ...] = (
-        *("overlay", "hole punch", "direct s", "path", "connect s", "added RTT ms"),
-        *("TCP Mbit/s", "TCP share", "not ok"),
-    )
-    table: list[tuple[str, ...]] = []
+    columns = columns_of(OVERVIEW)
+    names: list[str] = []
+    found: list[list[str]] = []
+    spoilt: list[str] = []
     for (overlay, mode), group in groups(rows):
-        # What the underlay adds to itself and its share of itself are noise, not results.
-        subject = overlay != "underlay"
         parts = [(path, part) for path, part in path_groups(group) if path != SEVERAL]
         for number, (path, part) in enumerate(parts):
-            first = number == 0
-            success = (
-                success_text(group) if subject else NOTHING,
-                middle(group["time_to_direct_s"], group["deadline_s"]) if subject else NOTHING,
+            names.append(subject_name(overlay, mode))
+            found.append(
+                [
+                    cell(column, part, overlay, path)
+                    if not column.of_all_paths
+                    else (cell(column, group, overlay) if number == 0 else "")
+                    for column in columns
+                ]
             )
-            table.append(
-                (
-                    subject_name(overlay, mode),
-                    *(success if first else ("", "")),
-                    f"{_measured(part)} {path}" if path and len(part) else NOTHING,
-                    middle(part["time_to_connect_s"], part["deadline_s"]),
-                    middle(part["added_rtt_p50_ms"], digits=1) if subject else NOTHING,
-                    middle(part["tcp_throughput_mbit"], digits=1),
-                    percent(part["tcp_throughput_ratio"]) if subject else NOTHING,
-                    left_out(outcomes(group)) if first else "",
-                )
-            )
-    if not any(row[-1] for row in table):
-        header, table = header[:-1], [row[:-1] for row in table]
+            spoilt.append(left_out(outcomes(group)) if number == 0 else "")
+    kept = filled(columns, found)
+    header = ("overlay", *(columns[at].header for at in kept))
+    table = [(name, *(texts[at] for at in kept)) for name, texts in zip(names, found, strict=True)]
+    if any(spoilt):
+        header, table = (*header, "not ok"), [(*row, text) for row, text in zip(table, spoilt, strict=True)]
     all_of_them, that_count = rows["trial"].nunique(), counted(rows)["trial"].nunique()
     over = (
         f"{all_of_them} trials" if that_count == all_of_them else f"the {that_count} of {all_of_them} trials that count"
     )
     note = f"Medians over {over}, path by path; > means: not by the deadline. Paths are what the lab's counters saw."
-    if any("cells" in row[1] for row in table):
+    if any("cells" in text for row in table for text in row):
         note += " A cell is a pair of NATs, tried as often as the scenario says: always direct in so many of them."
     if (rows["trial"][rows["src"].ne("")].duplicated() if "src" in rows else pd.Series(dtype=bool)).any():
         note += " Paths and medians are over pairs of members; a trial succeeds when all of its pairs do."
-    return TextTable("Overlays", header, tuple(table), frozenset({1, 2, 4, 5, 6, 7}), note)
+    numeric = frozenset(place for place, at in enumerate(kept, 1) if columns[at].form != "path")
+    return TextTable("Overlays", header, tuple(table), numeric, note)
 
 
 def path_matrix(rows: pd.DataFrame) -> TextTable:

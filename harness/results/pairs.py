@@ -12,21 +12,10 @@ import pandas as pd
 
 from harness.model.nat_order import nat_rank
 from harness.results.cells import CONDITION, cells, counted_values
-from harness.results.paths import LARGER_WAY, SMALLER_WAY
+from harness.results.metrics import metrics_in_tables
 from harness.results.record import COUNTED
 from harness.results.statistics import as_floats
 
-MAIN = (
-    *("connect_success", "hole_punch_success", "time_to_connect_s", "time_to_direct_s", "time_to_ready_s"),
-    *("rtt_p50_ms", "rtt_p99_ms", "added_rtt_p50_ms", "loss_ratio", "underlay_rtt_p50_ms", "owd_p50_ms", "pdv_p99_ms"),
-    *("loaded_rtt_p50_ms", "loaded_rtt_p95_ms", "rtt_rise_p50_ms", "loaded_loss_ratio"),
-    *("tcp_throughput_mbit", "tcp_throughput_ratio", "underlay_tcp_throughput_mbit", "tcp_throughput_both_mbit"),
-    *("udp_goodput_mbit", "offered_mtu_bytes", "path_mtu_bytes", "pmtu_black_hole"),
-    *("underlay_bytes_per_byte", "underlay_packets_per_mb", "server_bytes_per_byte", "cpu_s_per_gb", "rss_mib"),
-    *("fixed_overhead_s", "link_lateness_p99_us", "duration_s"),
-)
-# These tell of the instrument, not of the subject: those of invalid trials are what one wants to see.
-_INSTRUMENT = ("fixed_overhead_s", "link_lateness_p99_us", "duration_s")
 # The path of what is a whole trial's whose pairs have different paths: it is no pair's.
 SEVERAL = "several"
 PAIR_KEYS = ("trial", "phase", "src", "dst")
@@ -34,7 +23,7 @@ _OF_TRIAL = (*CONDITION, "repeat", "seed", "outcome", "error", "nat_a_observed",
 
 
 def pairs_frame(records: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per trial, phase and pair of members, with its cell's condition, its path and `MAIN`'s values.
+    """Return one row per trial, phase and pair of members, its cell's condition, path and metrics of tables.
 
     `src` and `dst` are the pair; both ways are one row. `nat_a` and `nat_b` are the NATs in front of the two, as probes
     found them where none was declared. A value is NaN where nothing counted and inf where it was censored; figures of
@@ -48,20 +37,23 @@ def pairs_frame(records: pd.DataFrame) -> pd.DataFrame:
     of_trial = ends[["trial", *_OF_TRIAL]].set_index("trial")
     frame["src"], frame["dst"] = _in_order(frame)
     measured = as_floats(frame["value"].to_numpy(dtype=np.float64, na_value=np.nan))
-    frame["value"] = np.where(frame["metric"].isin(_INSTRUMENT), measured, counted_values(frame))
+    metrics = [metric.name for metric in metrics_in_tables()]
+    # These tell of the instrument, not of the subject: those of invalid trials are what one wants to see.
+    of_instrument = [metric.name for metric in metrics_in_tables() if metric.of_instrument]
+    frame["value"] = np.where(frame["metric"].isin(of_instrument), measured, counted_values(frame))
     frame = frame[frame["trial"].isin(of_trial.index)]
-    values = _values(frame[frame["metric"].isin(MAIN) & frame["value"].notna()])
+    values = _values(frame[frame["metric"].isin(metrics) & frame["value"].notna()])
     paths = _paths(frame)
     order = pd.MultiIndex.from_frame(frame[list(PAIR_KEYS)].drop_duplicates())
     table = _with_trial_rows(values, paths, order, of_trial.index)
-    for name in MAIN:
+    for name in metrics:
         if name not in table:
             table[name] = np.nan
     table = table.join(of_trial, on="trial")
     table["deadline_s"] = table["trial"].map(_deadlines(records, frame))
     _label(table)
     first = ["trial", *CONDITION, "phase", "src", "dst", "repeat", "seed", "outcome", "error"]
-    names = [*first, "nat_a_observed", "nat_b_observed", "host", "path", "path_claimed", "deadline_s", *MAIN]
+    names = [*first, "nat_a_observed", "nat_b_observed", "host", "path", "path_claimed", "deadline_s", *metrics]
     table = table[names].reset_index(drop=True)
     return table.astype({name: "str" for name in table.columns if not pd.api.types.is_numeric_dtype(table[name])})
 
@@ -89,8 +81,9 @@ def _values(kept: pd.DataFrame) -> pd.DataFrame:
     """A column per metric, a row per trial, phase and pair (or none)."""
     grouped = kept.groupby([*PAIR_KEYS, "metric"], sort=False)["value"]
     values = grouped.mean().unstack("metric")
-    for names, worst in ((SMALLER_WAY, grouped.min()), (LARGER_WAY, grouped.max())):
-        for metric in values.columns.intersection(list(names)):
+    for way, worst in (("smaller", grouped.min()), ("larger", grouped.max())):
+        names = [metric.name for metric in metrics_in_tables() if metric.ways == way]
+        for metric in values.columns.intersection(names):
             values[metric] = worst.unstack("metric")[metric]
     return values
 

@@ -19,13 +19,6 @@ from harness.results.record import COUNTED
 
 Pair = tuple[str, str]
 
-# Both ways of a pair are one value: the mean, but for what only is as good as its worse way.
-SMALLER_WAY = ("connect_success", "hole_punch_success", "offered_mtu_bytes", "path_mtu_bytes")
-LARGER_WAY = ("pmtu_black_hole",)
-# Over the pairs of a trial these are a question of all: did every pair connect, did any have a black hole.
-OF_ALL_PAIRS = ("connect_success", "hole_punch_success")
-OF_ANY_PAIR = ("pmtu_black_hole",)
-
 
 @dataclass(frozen=True)
 class TrialPaths:
@@ -91,16 +84,22 @@ def trial_figures(records: Iterable[Mapping[str, Any]]) -> dict[str, float]:
 
 def over_ways(metric: str, values: Sequence[float]) -> float:
     """Return one pair's figure from those of its ways."""
-    if metric in SMALLER_WAY:
-        return min(values)
-    return max(values) if metric in LARGER_WAY else statistics.fmean(values)
+    match metric_of(metric).ways:
+        case "smaller":
+            return min(values)
+        case "larger":
+            return max(values)
+        case "mean":
+            return statistics.fmean(values)
 
 
 def over_pairs(metric: str, values: Sequence[float]) -> float:
     """Return one trial's figure from those of its pairs."""
-    if metric in OF_ALL_PAIRS:
-        return min(values)
-    if metric in OF_ANY_PAIR:
-        return max(values)
-    low, high = statistics.median_low(values), statistics.median_high(values)
-    return high if math.isinf(high) else (low + high) / 2
+    match metric_of(metric).pairs:
+        case "all":
+            return min(values)
+        case "any":
+            return max(values)
+        case "median":
+            low, high = statistics.median_low(values), statistics.median_high(values)
+            return high if math.isinf(high) else (low + high) / 2

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from harness.results.pairs import MAIN, pairs_frame
-from harness.results.paths import OF_ALL_PAIRS, OF_ANY_PAIR, path_text
+from harness.results.declared import Metric
+from harness.results.metrics import metrics_in_tables
+from harness.results.pairs import pairs_frame
+from harness.results.paths import path_text
 from harness.results.statistics import as_floats, middle
-
-__all__ = ["MAIN", "trials_frame", "trials_of"]
 
 
 def trials_frame(records: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per trial: its condition, repeat, seed, outcome, error, paths and `MAIN`'s values.
+    """Return one row per trial: its condition, repeat, seed, outcome, error, paths and `metrics_in_tables`.
 
     Of a trial with several pairs of members, `path` counts their paths ("9 direct, 1 relayed"), successes are those of
     all pairs, a black hole is that of any, and everything else is the median over pairs; `pairs` says how many there
@@ -39,15 +39,19 @@ def trials_of(pairs: pd.DataFrame) -> pd.DataFrame:
         table.loc[trial, "path"] = path_text(list(real.loc[real["trial"] == trial, "path"]))
         claims = [claim for claim in rows["path_claimed"] if claim]
         table.loc[trial, "path_claimed"] = path_text(claims)
-        for metric in MAIN:
-            values = as_floats(rows[metric].dropna())
-            table.loc[trial, metric] = _over_pairs(metric, values)
+        for metric in metrics_in_tables():
+            values = as_floats(rows[metric.name].dropna())
+            table.loc[trial, metric.name] = _over_pairs(metric, values)
     return table.reset_index()
 
 
-def _over_pairs(metric: str, values: np.ndarray) -> float:
+def _over_pairs(metric: Metric, values: np.ndarray) -> float:
     if not values.size:
         return float("nan")
-    if metric in OF_ALL_PAIRS:
-        return float(values.min())
-    return float(values.max()) if metric in OF_ANY_PAIR else middle(values)
+    match metric.pairs:
+        case "all":
+            return float(values.min())
+        case "any":
+            return float(values.max())
+        case "median":
+            return middle(values)

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from harness.model.probes import PathProbe, Probes
+from harness.model.probes import Probes
 from harness.model.trial import Trial
 from harness.overlay.contract import DependsOnServer, Overlay, ReportsPath
 from harness.overlay.install import missing
@@ -63,7 +63,7 @@ def trial_of(name: str, mode: str) -> Trial:
     """Two sites whose NATs any traversal of UDP passes."""
     source = load_topology("two-sites")
     params = source.complete({"nat_a": "port-restricted", "nat_b": "port-restricted"})
-    probes = Probes(path=PathProbe(deadline_s=DEADLINE_S))
+    probes = Probes(path={"deadline_s": DEADLINE_S})
     topology = source.resolve(params)
     return Trial(
         id="contract", scenario="contract", repeat=1, seed=7, overlay=name, mode=mode, topology=topology, probes=probes

@@ -28,12 +28,10 @@ def latency_plots(
     look_of: Mapping[tuple[str, str], Look],
     suffix: str = "",
     *,
-    loaded: bool = False,
+    name: str = "latency",
+    title: str = "Latency",
 ) -> list[Plot]:
-    """CDF and CCDF of the round-trip times (`Results.rtt_samples`) of these trials; none without samples.
-
-    `loaded`: the samples were taken beside TCP in both directions, and name and title say so.
-    """
+    """CDF and CCDF of the round-trip times (as `Results.rtt_samples`) of these trials; none without samples."""
     data = distributions(samples, trials)
     if data.empty:
         return []
@@ -66,7 +64,6 @@ def latency_plots(
 
     height = height_with_legend(data.groupby(["overlay", "mode", "path"], sort=False).ngroups)
     rows = data[["overlay", "mode", "path", "runs", "packets", "probability", "rtt_low_ms", "rtt_ms", "rtt_high_ms"]]
-    name, title = ("loaded-latency", "Latency under load") if loaded else ("latency", "Latency")
     return [
         Plot(f"{name}-cdf{suffix}", f"{title}: distribution", note, rows, height, cdf),
         Plot(f"{name}-ccdf{suffix}", f"{title}: tail (complementary distribution)", note, rows, height, ccdf),
