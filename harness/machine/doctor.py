@@ -18,7 +18,7 @@ from harness.link.helper import helper_argv
 from harness.machine.describe import tool_versions
 from harness.machine.requirements import MEASURING_TOOLS, TUN, tun_remedy
 from harness.nat.acceptance import samples
-from harness.nat.portmap import DAEMON, INSTALL
+from harness.nat.miniupnpd import DAEMON, INSTALL
 from harness.overlay.install import is_met
 from harness.overlay.registry import load_overlay, overlay_names
 from harness.sandbox.unshare import is_privileged, sandbox_argv, why_no_user_namespaces
