@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from harness.overlay.contract import Overlay
+    from harness.probes.contract import Probe
     from harness.results.compare import compare
     from harness.results.loading import load
     from harness.results.record import Record
@@ -21,9 +22,10 @@ _SURFACE = {
     "compare": "harness.results.compare",
     "Record": "harness.results.record",
     "Overlay": "harness.overlay.contract",
+    "Probe": "harness.probes.contract",
 }
 
-__all__ = ["Overlay", "Record", "compare", "load"]
+__all__ = ["Overlay", "Probe", "Record", "compare", "load"]
 
 
 def __getattr__(name: str) -> Any:

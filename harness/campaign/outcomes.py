@@ -102,7 +102,7 @@ def _pair(trial: Trial, done: Done, src: str | None, dst: str | None) -> dict[st
 
 
 def _probe_params(trial: Trial) -> dict[str, Any]:
-    return {"deadline_s": trial.probes.path.deadline_s} if trial.probes.path else {}
+    return {name: value for settings in trial.probes.named() for name, value in settings.conditions().items()}
 
 
 def _observed(trial: Trial, done: Done, member: str | None) -> str | None:
