@@ -83,6 +83,7 @@ def _shared(trial: Trial, done: Done, context: Context) -> dict[str, Any]:
         "nat_a_observed": _observed(trial, done, first),
         "nat_b_observed": _observed(trial, done, second),
         "link_backend": done.link_backend,
+        "link_accounts": done.link_accounts,
         "host": context.host,
         "started_at": context.started_at,
     }
