@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from harness.results.compare import compare
     from harness.results.loading import load
     from harness.results.record import Record
+    from harness.timeline.contract import Event
 
 # Loaded when first asked for: `overlaybench --help` must not wait for pandas.
 _SURFACE = {
@@ -23,9 +24,10 @@ _SURFACE = {
     "Record": "harness.results.record",
     "Overlay": "harness.overlay.contract",
     "Probe": "harness.probes.contract",
+    "Event": "harness.timeline.contract",
 }
 
-__all__ = ["Overlay", "Probe", "Record", "compare", "load"]
+__all__ = ["Event", "Overlay", "Probe", "Record", "compare", "load"]
 
 
 def __getattr__(name: str) -> Any:

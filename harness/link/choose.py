@@ -28,8 +28,8 @@ def choose_backend(
 ) -> LinkBackend:
     """The backend for links of these profiles; `auto` is the compiled helper wherever there is one.
 
-    It accounts for its lateness and repeats its losses, so that a trial is as valid on one kernel as on another. Without
-    it `auto` is netem where kernel and profiles allow it, else the helper in pure Python, each with a warning.
+    It accounts for its lateness and repeats its losses: a trial is as valid on one kernel as on another. Without it
+    `auto` is netem where kernel and profiles allow it, else the helper in pure Python, each with a warning.
     `traces_from` is where relative paths of trace files start. Raises MissingPrerequisite where the machine lacks what
     was asked for.
     """
