@@ -49,7 +49,11 @@ def quality_of(records: pd.DataFrame, trials: pd.DataFrame) -> Quality:
         tuple(rows),
         frozenset({1, 2, 3, 5}),
     )
-    backends = sorted({str(name) for name in records["link_backend"].dropna().unique()})
+    carried = records[["link_backend", "link_accounts"]].astype(object).drop_duplicates().dropna(subset="link_backend")
+    backends = sorted(
+        name if not isinstance(accounts, str) else f"{name} (accounted for: {accounts})"
+        for name, accounts in carried.itertuples(index=False, name=None)
+    )
     claimed = trials[(trials["path"] != "") & (trials["path_claimed"] != "")]
     wrong = claimed[claimed["path"] != claimed["path_claimed"]]
     sentences = [

@@ -1,5 +1,7 @@
 """The metrics: what each is, its unit, which way is better, and how it is estimated (results/README.md says more).
 
+python -m harness.results.metrics      writes the table in results/README.md
+
 Those of the trial, the lab and the deployment stand here; all others are declared by the probes that measure them.
 """
 
@@ -7,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cache
+from pathlib import Path
 
 from harness.errors import MissingPrerequisite
 from harness.extensions import extensions
@@ -118,3 +121,15 @@ def reference_table() -> str:
         cells = (f"`{metric.name}`", unit, metric.definition, metric.source, metric.better, effect)
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
+
+
+def main() -> None:
+    """Write the table."""
+    page = Path(__file__).resolve().parents[2] / "results" / "README.md"
+    before, _, rest = page.read_text(encoding="utf-8").partition("<!-- metrics -->\n")
+    after = rest[rest.index("<!-- end of metrics -->") :]
+    page.write_text(f"{before}<!-- metrics -->\n{reference_table()}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

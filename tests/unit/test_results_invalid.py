@@ -109,6 +109,14 @@ def test_what_the_orchestrator_writes_carries_the_trials_outcome(tmp_path: Path)
     assert "expected direct, but the trial shows nothing, it is invalid" in complaint and LATE in complaint
 
 
+def test_records_and_report_say_what_the_links_were_held_to() -> None:
+    trial = [replace(one, link_backend="netem", link_accounts="nothing") for one in Maker().trial("t", **PAIR)]
+    records = records_frame([one.as_dict() for one in trial])
+    assert quality_of(records, pairs_frame(records)).backends == ["netem (accounted for: nothing)"]
+    earlier = records_frame([replace(one, link_accounts=None).as_dict() for one in trial])
+    assert quality_of(earlier, pairs_frame(earlier)).backends == ["netem"]
+
+
 def test_a_cell_without_a_valid_trial_has_no_estimate() -> None:
     records = records_frame([one.as_dict() for one in spoilt(Maker().trial("t", **PAIR), "invalid", marked=False)])
     row = summarise(records).set_index("metric").loc["hole_punch_success"]
