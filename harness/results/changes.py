@@ -9,9 +9,9 @@ from typing import Literal
 
 import numpy as np
 
+from harness.results.declared import Metric
 from harness.results.intervals import interval_of_medians, interval_of_rates, middles_of
 from harness.results.matching import Sample
-from harness.results.declared import Metric
 from harness.results.metrics import metric_of
 from harness.results.ranks import Cell, rank_test
 from harness.results.statistics import Floats, holm, middle

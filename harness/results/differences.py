@@ -17,6 +17,7 @@ _STATE = ("kernel", "memory_mib", "distribution", "python")
 # More load per processor than this in one of the runs, and less in the other, is worth a warning.
 _BUSY = 0.5
 
+
 @dataclass(frozen=True)
 class Differences:
     """How the circumstances of two runs differ.
