@@ -17,6 +17,8 @@ from harness.results.declared import Metric, Shown
 
 _PROBES = "overlaybench.probes"
 
+TRIAL_SUCCESS = "trial_success"
+
 _OWN = (
     Metric(
         "duration_s",
@@ -25,6 +27,14 @@ _OWN = (
         "this project",
         in_tables=True,
         of_instrument=True,
+    ),
+    Metric(
+        TRIAL_SUCCESS,
+        "1",
+        "1 when a trial ended ok, 0 when it failed; `compare` and `expect:` make it of outcomes, no record has it.",
+        "this project",
+        better="higher",
+        estimator="proportion",
     ),
     Metric("lab_start_s", "s", "From the worker's start until nodes, routers and links stand.", "this project"),
     Metric("nat_check_s", "s", "Checking every router's NAT before the overlay starts.", "this project"),
@@ -66,6 +76,12 @@ _OWN = (
 def shown() -> dict[str, Shown]:
     """What each probe adds to terminal and report, by probe, in the probes' order."""
     return {name: probe.shows for name, probe in extensions(_PROBES).items()}
+
+
+@cache
+def metrics_of_probes() -> dict[str, tuple[str, ...]]:
+    """Return the metrics of each probe, by the probe's name in a scenario."""
+    return {name: tuple(metric.name for metric in probe.metrics) for name, probe in extensions(_PROBES).items()}
 
 
 @cache
