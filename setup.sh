@@ -68,8 +68,8 @@ if [ "$(id -u)" = 0 ] && [ -c /dev/net/tun ] && [ "$(stat -c %a /dev/net/tun)" !
 fi
 
 # The distribution's own Python first: unlike one below /root it can be run by every user.
-for python in /usr/bin/python3 python3.13 python3.12 python3.11 python3 ""; do
-    [ -n "$python" ] || { say "no Python of version 3.11 or later with venv; run as root: apt-get install -y python3.11-venv"; exit 3; }
+for python in /usr/bin/python3 python3.14 python3.13 python3.12 python3.11 python3 ""; do
+    [ -n "$python" ] || { say "no Python of version 3.11 or later with venv; run as root: apt-get install -y python3-venv"; exit 3; }
     "$python" -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break
 done
 
