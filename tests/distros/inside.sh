@@ -27,9 +27,9 @@ as_a_user() {
 # Outcomes of the trials below a result folder, as `36 of 36`.
 outcomes() {
     .venv/bin/python - "$@" <<'PYTHON'
-import json, pathlib, sys
-files = [file for name in sys.argv[1:] for file in pathlib.Path().glob(name + "/records.jsonl")]
-seen = [line["outcome"] for file in files for line in map(json.loads, file.open()) if line["probe"] == "trial"]
+import glob, json, sys
+files = [file for name in sys.argv[1:] for file in glob.glob(name + "/records.jsonl")]
+seen = [line["outcome"] for file in files for line in map(json.loads, open(file)) if line["probe"] == "trial"]
 print(f"{seen.count('ok')} of {len(seen)}")
 PYTHON
 }
