@@ -9,7 +9,9 @@ required="nftables iproute2 iputils-ping iperf3 irtt mininet util-linux ethtool 
 # The subjects of the bundled scenarios; a distribution without one of them still gets the rest.
 subjects="openvpn wireguard-go wireguard-tools strongswan-charon strongswan-swanctl \
 libstrongswan-standard-plugins libcharon-extra-plugins tinc n2n nebula openssh-client coturn miniupnpd-nftables"
-# what `setup.sh test` gets besides: programs that only tests and benchmarks use.
+# For Pythons so young that a package has no wheel for them yet and is compiled; others do without.
+subjects="$subjects python3-dev"
+# What `setup.sh test` gets besides: programs that only tests and benchmarks use.
 testing="bridge-utils chromium wireguard-go wireguard-tools vde2"
 
 stamp=".venv/.setup-$(cat setup.sh pyproject.toml constraints.txt setup.py harness/link/userlink/*.[ch] 2>/dev/null | sha256sum | cut -c1-16)"
