@@ -12,6 +12,7 @@ from refmesh_world import UNIX_S, World
 
 from overlays.refmesh import credentials, keys
 from overlays.refmesh.core import introduction
+from overlays.refmesh.core.cookie import Macs
 from overlays.refmesh.core.session import Session
 from overlays.refmesh.errors import CredentialError
 from overlays.refmesh.wire import control
@@ -86,7 +87,11 @@ def reissue(world: World, name: str, private: bytes | None = None, *, issued: in
 def introduce(world: World, text: str) -> None:
     """Somebody who has only a certificate's text introduces himself by it."""
     server = server_of(world)
-    server.receive(introduction.write(text, server.tunnel.static.public, RNG), ("66.6.6.6", 6666), world.now)
+    server.receive(
+        introduction.write(text, server.tunnel.static.public, Macs(server.tunnel.static.public), RNG, world.now),
+        ("66.6.6.6", 6666),
+        world.now,
+    )
     world._settle_server("s0")
 
 

@@ -164,9 +164,9 @@ class ServerLink:
         self.peer.session.forget_all()
         self.peer.session.hurry(now)
 
-    def introduction(self) -> bytes:
+    def introduction(self, now: float) -> bytes:
         """What goes before a handshake initiation while the server may not know us."""
-        return introduction.write(self.certificate, self.entry.public_key, self._rng)
+        return introduction.write(self.certificate, self.entry.public_key, self.peer.session.macs, self._rng, now)
 
     def wants_tls(self, now: float) -> bool:
         """Whether a TLS stream should be tried now: UDP is silent, and the server offers one. Asking counts."""

@@ -124,7 +124,7 @@ class Servers:
         initiation, keepalive = self._tunnel.tick(link.peer.session, now)
         if initiation is not None:
             for endpoint in link.ways():
-                outbox.main += [(link.introduction(), endpoint), (initiation, endpoint)]
+                outbox.main += [(link.introduction(now), endpoint), (initiation, endpoint)]
         if keepalive is not None:
             outbox.main.append((keepalive, link.endpoint))
         if now >= link.udp_probe_s:

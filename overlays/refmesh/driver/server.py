@@ -15,11 +15,12 @@ from overlays.refmesh import credentials, keys
 from overlays.refmesh.config import ServerConfig
 from overlays.refmesh.core import offload
 from overlays.refmesh.credentials import Policy
+from overlays.refmesh.driver.descriptors import raise_limit
 from overlays.refmesh.driver.files import write_atomically
+from overlays.refmesh.driver.listener import StreamListener
 from overlays.refmesh.driver.loop import Loop
 from overlays.refmesh.driver.sockets import open_sockets
 from overlays.refmesh.driver.status import StatusSocket
-from overlays.refmesh.driver.streams import StreamListener
 from overlays.refmesh.driver.tun import MAX_READ, VNET_HEADER_LEN, Tun
 from overlays.refmesh.driver.udp import READS_PER_ROUND, UdpSocket
 from overlays.refmesh.errors import ConfigError, CredentialError, MachineError
@@ -38,6 +39,7 @@ class ServerDriver:
     def __init__(self, config: ServerConfig) -> None:
         """Opens everything; MachineError or CredentialError when something is lacking."""
         self.config = config
+        raise_limit()
         now, wall = time.monotonic(), time.time()
         certificate = credentials.verify(config.certificate, config.authority, wall)
         if certificate.key != keys.public(config.private_key):
@@ -72,7 +74,13 @@ class ServerDriver:
         """Works until SIGTERM or SIGINT."""
         loop, config = self.loop, self.config
         if config.tls_port:
-            self.streams = StreamListener(config.listen.host, config.tls_port, loop, self._on_stream)
+            self.streams = StreamListener(
+                config.listen.host,
+                config.tls_port,
+                loop,
+                self._on_stream,
+                self.engine.registry.by_endpoint.__contains__,
+            )
         for sock in self.sockets.values():
             loop.add(sock, lambda now, sock=sock: self._on_udp(sock, now))  # type: ignore[misc]
         for sock in self.stun.values():
@@ -193,6 +201,8 @@ class ServerDriver:
             self._reload_policy(now)
         if self.loop.due(engine.deadline, now):
             engine.tick(now)
+        if self.streams is not None:
+            self.streams.look(now)
         if engine.outlet.datagrams:
             self._flush()
         if engine.outlet.to_tun:

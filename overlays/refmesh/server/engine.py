@@ -26,7 +26,6 @@ from overlays.refmesh.wire.bodies import Hello, Punch
 from overlays.refmesh.wire.control import Endpoint
 
 PROBE_AGAIN_S = 0.2
-INTRODUCTIONS_PER_S = 500
 
 
 class Server:
@@ -56,7 +55,6 @@ class Server:
         self.policy = policy
         self._rng, self._unix_offset_s = rng, unix_offset_s
         self._relay = relay
-        self._second, self._introductions = -1.0, 0
         if policy is not None:
             self.set_policy(policy, 0.0)
 
@@ -89,11 +87,11 @@ class Server:
         if kind == messages.RELAY:
             self._on_relay(datagram, source)
         elif kind == messages.INTRODUCTION:
-            self._on_introduction(datagram, now)
+            self._on_introduction(datagram, source, now)
         elif stun.is_stun(datagram):
             self.answer_stun(datagram, source)
         else:
-            result = self.tunnel.receive(datagram, control.pack_endpoint(source), now)
+            result = self.tunnel.receive(datagram, source, now)
             if isinstance(result, bytes):
                 self.outlet.datagrams.append((result, source))
             elif result is not None:
@@ -168,11 +166,10 @@ class Server:
             for registration in self.registry.by_key.values()
         ]
 
-    def _on_introduction(self, datagram: bytes, now: float) -> None:
-        if now - self._second >= 1.0:
-            self._second, self._introductions = now, 0
-        self._introductions += 1
-        if self._introductions > INTRODUCTIONS_PER_S:
+    def _on_introduction(self, datagram: bytes, source: Endpoint, now: float) -> None:
+        if not introduction.MIN_LEN <= len(datagram) <= introduction.MAX_LEN:
+            return
+        if not self.tunnel.welcome(datagram, source, now):
             return
         try:
             self.admission.claim(introduction.read(datagram, self.tunnel.static), self._unix_offset_s + now, now)
