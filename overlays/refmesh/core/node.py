@@ -144,6 +144,7 @@ class Node:
         """Does what is due and sets the next deadline."""
         self.mappings.tick(now, translated=self.servers.translated)
         self.servers.tick(now)
+        self.peers.expire(now)
         for peer in list(self.peers.by_key.values()):
             if peer.due_s <= now:
                 try:
@@ -152,7 +153,9 @@ class Node:
                     self.guard.caught(error, now)
                     peer.due_s = now + AGAIN_S
         next_peer_s = min((peer.due_s for peer in self.peers.by_key.values()), default=math.inf)
-        self.outbox.deadline = min(self.servers.deadline(), self.mappings.deadline(), next_peer_s)
+        self.outbox.deadline = min(
+            self.servers.deadline(), self.mappings.deadline(), next_peer_s, self.peers.next_end_s() + 1.0
+        )
 
     def _tell_candidates(self, now: float) -> None:
         self.servers.candidates = self.local + self.mappings.candidates()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+import math
 from typing import Any
 
 from overlays.refmesh.config import NodeConfig
@@ -37,6 +39,8 @@ class Peers:
         rng: Rng,
     ) -> None:
         self.by_key: dict[bytes, Peer] = {}
+        self._ends: list[tuple[float, bytes]] = []
+        """A heap: when which key's certificate ends."""
         self._by_text: dict[str, Peer] = {}
         self._by_name: dict[str, Peer] = {}
         """Members, each the one that its certificate's name stands for."""
@@ -106,6 +110,19 @@ class Peers:
             else:
                 peer.access = self._directory.access_to(peer.certificate)
 
+    def expire(self, now: float) -> None:
+        """Forgets the peers whose certificates have ended."""
+        while self._ends and self._ends[0][0] < now:
+            _, key = heapq.heappop(self._ends)
+            peer = self.by_key.get(key)
+            if peer is not None and peer.certificate is not None and self._directory.ends_s(peer.certificate) < now:
+                self._outbox.events.append(f"the certificate of {peer.name} has expired")
+                self._remove(peer)
+
+    def next_end_s(self) -> float:
+        """When `expire` has something to do."""
+        return self._ends[0][0] if self._ends else math.inf
+
     def use(self, peer: Peer, path: Path | None, now: float) -> None:
         """From now on sends to a peer on this path."""
         if path is None or not peer.take(path):
@@ -131,6 +148,7 @@ class Peers:
         hosts = [packets.host_network(address) for address in certificate.addresses]
         peer = Peer(certificate.name, session, hosts, finder=finder, certificate=certificate)
         peer.access = self._directory.access_to(certificate)
+        heapq.heappush(self._ends, (self._directory.ends_s(certificate), certificate.key))
         return peer
 
     def _take_names(self, peer: Peer, certificate: Certificate) -> None:
@@ -150,6 +168,7 @@ class Peers:
         self._plane.routes.remove(peer)
         peer.certify(certificate, [packets.host_network(address) for address in certificate.addresses])
         peer.access = self._directory.access_to(certificate)
+        heapq.heappush(self._ends, (self._directory.ends_s(certificate), certificate.key))
         self._by_text[certificate.text] = peer
         self._take_names(peer, certificate)
         self._outbox.events.append(f"{certificate.name} has a newer certificate")

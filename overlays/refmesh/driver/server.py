@@ -52,7 +52,8 @@ class ServerDriver:
             policy=self._first_policy(),
             relay=config.relay,
             hub=config.hub,
-            own_addresses=certificate.addresses,
+            own=certificate,
+            remembers=config.state_dir is not None,
         )
         self._joined_file = config.state_dir / "joined.json" if config.state_dir else None
         if self._joined_file is not None:
@@ -271,7 +272,10 @@ class ServerDriver:
         self._policy_seen = seen
         if policy is not None and (self.engine.policy is None or policy.version > self.engine.policy.version):
             log.info("network document version %d", policy.version)
-            self.engine.set_policy(policy, now)
+            try:
+                self.engine.set_policy(policy, now)
+            except CredentialError as error:
+                log.warning("%s: %s", self.config.policy_file, error)
 
     def _answer(self, _request: dict[str, Any]) -> Any:
         return {"name": self.name, "members": self.engine.status(time.monotonic())}

@@ -13,7 +13,7 @@ from overlays.refmesh.core import introduction
 from overlays.refmesh.core.coordination import MAX_CANDIDATES_TOLD, OFFLINE_AFTER_S
 from overlays.refmesh.core.guard import Guard
 from overlays.refmesh.core.tunnel import Input, Tunnel
-from overlays.refmesh.credentials import Policy
+from overlays.refmesh.credentials import Certificate, Policy
 from overlays.refmesh.errors import CredentialError, MalformedMessage
 from overlays.refmesh.keys import Rng
 from overlays.refmesh.server.admission import Admission
@@ -41,16 +41,22 @@ class Server:
         policy: Policy | None = None,
         relay: bool = True,
         hub: bool = False,
-        own_addresses: Sequence[str] = (),
+        own: Certificate | None = None,
+        remembers: bool = True,
     ) -> None:
-        """`own_addresses`: overlay addresses whose packets go to the TUN device."""
+        """`own`: our certificate; a hub's packets to its addresses are for the TUN device.
+
+        `remembers`: whether `joined` is kept over restarts; without, nobody can join by an invitation.
+        """
         self.tunnel = Tunnel(private, rng, unix_offset_s)
         self.registry = Registry()
         self.outlet = Outlet()
         self.guard = Guard(self.outlet.events)
         self.herald = Herald(self.registry, self.outlet, rng, hub=hub)
-        self.hub = Hub(self.registry, self.outlet, own_addresses) if hub else None
-        self.admission = Admission(authority, self.tunnel, self.registry, self.outlet, rng)
+        self.hub = Hub(self.registry, self.outlet, own.addresses if own is not None else ()) if hub else None
+        self.admission = Admission(
+            authority, self.tunnel, self.registry, self.outlet, rng, own=own, remembers=remembers
+        )
         self.joined = self.admission.joined
         self.policy = policy
         self._rng, self._unix_offset_s = rng, unix_offset_s
@@ -65,15 +71,19 @@ class Server:
 
     def set_policy(self, policy: Policy, now: float) -> None:
         """A new network document: told to all; members that it revokes are forgotten."""
-        self.policy = self.admission.policy = policy
+        self.admission.take_policy(policy)
+        self.policy = policy
         self.herald.take_policy(policy)
         for registration in list(self.registry.by_key.values()):
             if registration.certificate.serial in policy.revoked:
                 self.outlet.events.append(f"{registration.certificate.name} is revoked")
-                self.herald.log.drop(registration.certificate.name)
-                self.registry.remove(registration)
-                self.tunnel.remove(registration.certificate.key)
+                self._forget(registration)
         self.herald.tell_all(now)
+
+    def _forget(self, registration: Registration) -> None:
+        self.herald.log.drop(registration.certificate.name)
+        self.registry.remove(registration)
+        self.tunnel.remove(registration.certificate.key)
 
     def receive(self, datagram: bytes, source: Endpoint, now: float) -> None:
         """Takes one datagram from a socket."""
@@ -128,11 +138,14 @@ class Server:
     def from_tun(self, packet: bytes, now: float) -> None:
         """A packet of the server's own host for a member."""
         if self.hub is not None:
-            self.hub.forward([packet], now)
+            self.hub.from_host(packet, now)
 
     def tick(self, now: float) -> None:
         """Does what is due: retries, keepalives, members that have gone silent."""
         self.admission.tick(now)
+        for expired in self.admission.expired(self._unix_offset_s + now):
+            self.outlet.events.append(f"the certificate of {expired.certificate.name} has expired")
+            self._forget(expired)
         for registration in list(self.registry.by_key.values()):
             try:
                 self._look_after(registration, now)

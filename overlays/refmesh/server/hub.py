@@ -22,18 +22,30 @@ class Hub:
         self._macs: dict[bytes, Registration] = {}
 
     def forward_from(self, registration: Registration, payloads: Sequence[bytes], now: float) -> None:
-        """Packets of a member, still padded; those with a source that is not its own are dropped."""
-        self.forward([packet for packet in map(packets.trim, payloads) if self._owns(registration, packet)], now)
+        """Packets of a member, still padded; those with a source that is not its own are dropped.
 
-    def forward(self, batch: list[bytes], now: float) -> None:
-        """Packets for members, or for our own host."""
+        Members enforce the rules among themselves, at both ends. For our own host we are an end.
+        """
+        batch = [packet for packet in map(packets.trim, payloads) if self._owns(registration, packet)]
         for target_address, group in packets.by_destination(batch):
-            if target_address in self._own:
-                self._outlet.to_tun.extend(group)
-                continue
+            if target_address not in self._own:
+                self._forward(target_address, group, now)
+            elif registration.access is not None:
+                access = registration.access
+                self._outlet.to_tun.extend(packet for packet in group if access.open or access.inbound(packet, now))
+
+    def from_host(self, packet: bytes, now: float) -> None:
+        """A packet of our own host for a member."""
+        for target_address, group in packets.by_destination([packet]):
             target = self._registry.by_address.get(target_address)
-            if target is not None and target.endpoint is not None:
-                self._outlet.send_many(target, group, now)
+            access = target.access if target is not None else None
+            if access is not None and (access.open or access.outbound(packet, now)):
+                self._forward(target_address, group, now)
+
+    def _forward(self, target_address: str, group: list[bytes], now: float) -> None:
+        target = self._registry.by_address.get(target_address)
+        if target is not None and target.endpoint is not None:
+            self._outlet.send_many(target, group, now)
 
     def switch(self, registration: Registration, frame: bytes, payload: bytes, now: float) -> None:
         """An Ethernet frame of a member, and the control frame that carried it."""
