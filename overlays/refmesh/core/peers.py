@@ -77,7 +77,8 @@ class Peers:
             raise CredentialError(f"no room for {certificate.name}")
         peer = self._make(certificate)
         peer.contested = bool(rivals)
-        self.by_key[certificate.key] = self._by_text[text] = peer
+        self._add(peer)
+        self._by_text[text] = peer
         if not rivals:
             self._take_names(peer, certificate)
         self._outbox.events.append(
@@ -151,6 +152,11 @@ class Peers:
         heapq.heappush(self._ends, (self._directory.ends_s(certificate), certificate.key))
         return peer
 
+    def _add(self, peer: Peer) -> None:
+        self.by_key[peer.session.remote] = peer
+        peer.schedule = self._outbox.schedule
+        peer.due_s = 0.0
+
     def _take_names(self, peer: Peer, certificate: Certificate) -> None:
         self._by_name[certificate.name] = peer
         self._plane.routes.assign(peer, peer)
@@ -178,6 +184,7 @@ class Peers:
         self._puncher.forget(peer)
         self._tunnel.remove(peer.session.remote)
         self.by_key.pop(peer.session.remote, None)
+        peer.schedule.forget(peer)
         if peer.certificate is not None:
             self._by_text.pop(peer.certificate.text, None)
         if self._by_name.get(peer.name) is peer:
@@ -191,5 +198,5 @@ class Peers:
             peer.take(Path((entry.endpoint.host, entry.endpoint.port)))
             if entry.persistent_keepalive_s:
                 session.want(0.0)
-        self.by_key[entry.public_key] = peer
+        self._add(peer)
         self._plane.routes.assign(peer, peer)

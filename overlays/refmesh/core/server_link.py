@@ -67,6 +67,8 @@ class ServerLink:
         self.epoch, self.rev = "", 0
         self.have: list[Span] = []
         """Spans of the directory's log that have come before what lies between."""
+        self.by_number: dict[int, bytes] = {}
+        """The key of the member with a relay number."""
         self.told: dict[bytes, int] = {}
         """The end of the UPDATE that last told of a member, by its key: what was overtaken is not news."""
         self.policy_parts = PolicyParts()
@@ -110,6 +112,7 @@ class ServerLink:
         if update.epoch != self.epoch:
             self.epoch, self.rev, self.have, self.listed = update.epoch, 0, [], False
             self.told.clear()
+            self.by_number.clear()
         span = (update.start, update.end)
         if next(gaps(*span, [(0, self.rev), *self.have]), None) is None:
             return []

@@ -198,7 +198,9 @@ class Servers:
             return
         link.told[peer.session.remote] = revision
         assert peer.finder is not None
+        link.by_number.pop(peer.numbers.get(link.index, 0), None)
         peer.numbers[link.index] = entry.relay
+        link.by_number[entry.relay] = peer.session.remote
         if entry.seen is not None:
             peer.seen[link.index] = entry.seen
         came = entry.online and not peer.online.get(link.index)

@@ -16,7 +16,7 @@ from overlays.refmesh.core.cookie import Gate
 from overlays.refmesh.core.keypair import Keypair
 from overlays.refmesh.core.pacer import Pacer
 from overlays.refmesh.core.ratelimit import RateLimiter
-from overlays.refmesh.core.session import NEVER, PENDING_INITIATIONS, REKEY_TIMEOUT_S, Session
+from overlays.refmesh.core.session import PENDING_INITIATIONS, REKEY_TIMEOUT_S, Session
 from overlays.refmesh.errors import MalformedMessage
 from overlays.refmesh.keys import Rng
 from overlays.refmesh.wire import control, messages
@@ -58,18 +58,28 @@ class Tunnel:
         self._asked = Pacer(BUSY_HANDSHAKES_PER_S, BUSY_BURST)
         self._busy_until_s = -math.inf
         self._limiter = RateLimiter()
+        self._crowd: set[Session] = set()
 
     def add(self, remote: bytes, psk: bytes = noise.NO_PSK, retry_s: Sequence[float] = (REKEY_TIMEOUT_S,)) -> Session:
         """From now on accepts sessions with this peer."""
         if remote not in self.sessions:
             self.sessions[remote] = Session(self.static, remote, self._rng, psk, retry_s)
+            self.sessions[remote].crowd = self._crowd
         return self.sessions[remote]
 
     def remove(self, remote: bytes) -> None:
         """Forgets a peer and its keys."""
         session = self.sessions.pop(remote, None)
-        self._keypairs = {i: entry for i, entry in self._keypairs.items() if entry[0] is not session}
-        self._pending = {i: owner for i, owner in self._pending.items() if owner is not session}
+        if session is None:
+            return
+        for index in session.pending:
+            self._pending.pop(index, None)
+        for keypair in (session.current, session.previous, *session.unconfirmed):
+            if keypair is not None:
+                self._keypairs.pop(keypair.local_index, None)
+        self._free(session)
+        session.crowd = set()
+        self._crowd.discard(session)
 
     def initiate(self, session: Session, now: float) -> bytes:
         """A handshake initiation, to be sent on every way that may lead to the peer."""
@@ -83,7 +93,7 @@ class Tunnel:
 
     def slower(self) -> float:
         """How many times longer than usual an answer is waited for; 1 unless many handshakes are under way."""
-        return max(1.0, sum(session.attempt_due_s != NEVER for session in self.sessions.values()) / CROWD)
+        return max(1.0, len(self._crowd) / CROWD)
 
     def tick(self, session: Session, now: float) -> tuple[bytes | None, bytes | None]:
         """What is due for one session: (an initiation, a keepalive), each None when it is not."""

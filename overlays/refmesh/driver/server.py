@@ -16,6 +16,7 @@ from overlays.refmesh.config import ServerConfig
 from overlays.refmesh.core import offload
 from overlays.refmesh.credentials import Policy
 from overlays.refmesh.driver.descriptors import raise_limit
+from overlays.refmesh.driver.events import EventLog
 from overlays.refmesh.driver.files import write_atomically
 from overlays.refmesh.driver.listener import StreamListener
 from overlays.refmesh.driver.loop import Loop
@@ -66,6 +67,7 @@ class ServerDriver:
             self.tun.configure(certificate.addresses, config.mtu)
         self.name = certificate.name
         self.loop = Loop()
+        self._events = EventLog()
         self.streams: StreamListener | None = None
         self.status = StatusSocket(config.status_socket, self._answer) if config.status_socket else None
         self._policy_checked_s = now
@@ -209,9 +211,7 @@ class ServerDriver:
         if engine.outlet.to_tun:
             self._write_tun()
         if engine.outlet.events:
-            for event in engine.outlet.events:
-                log.info("%s", event)
-            engine.outlet.events.clear()
+            self._events.write(engine.outlet.events, now)
         if len(engine.joined) != self._joined and self._joined_file is not None and now >= self._save_s:
             self._save_joined(self._joined_file, now)
 

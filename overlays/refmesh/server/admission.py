@@ -122,6 +122,7 @@ class Admission:
         for rival in self._registry.rivals(certificate):
             # The authority gave this member a new key; the old one's addresses are the new one's.
             self._registry.remove(rival)
+            self._outlet.schedule.forget(rival)
             self._tunnel.remove(rival.certificate.key)
         if member is not None:
             self._registry.recertify(member, certificate)

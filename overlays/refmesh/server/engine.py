@@ -11,7 +11,7 @@ from typing import Any
 
 from overlays.refmesh.core import introduction
 from overlays.refmesh.core.coordination import MAX_CANDIDATES_TOLD, OFFLINE_AFTER_S
-from overlays.refmesh.core.guard import Guard
+from overlays.refmesh.core.guard import AGAIN_S, Guard
 from overlays.refmesh.core.tunnel import Input, Tunnel
 from overlays.refmesh.credentials import Certificate, Policy
 from overlays.refmesh.errors import CredentialError, MalformedMessage
@@ -81,7 +81,10 @@ class Server:
         self.herald.tell_all(now)
 
     def _forget(self, registration: Registration) -> None:
-        self.herald.log.drop(registration.certificate.name)
+        self.herald.forget(registration)
+        self.outlet.schedule.forget(registration)
+        if self.hub is not None:
+            self.hub.forget(registration)
         self.registry.remove(registration)
         self.tunnel.remove(registration.certificate.key)
 
@@ -146,13 +149,15 @@ class Server:
         for expired in self.admission.expired(self._unix_offset_s + now):
             self.outlet.events.append(f"the certificate of {expired.certificate.name} has expired")
             self._forget(expired)
-        for registration in list(self.registry.by_key.values()):
+        for registration in self.outlet.schedule.take(now):
+            if self.registry.by_key.get(registration.certificate.key) is not registration:
+                continue
             try:
                 self._look_after(registration, now)
             except Exception as error:
                 self.guard.caught(error, now)
-        next_s = (min(r.retry_s, r.news_s, r.session.deadline()) for r in self.registry.by_key.values())
-        self.outlet.deadline = min(min(next_s, default=math.inf), now + OFFLINE_AFTER_S / 4)
+                self.outlet.schedule.set(registration, now + AGAIN_S)
+        self.outlet.deadline = min(self.outlet.schedule.next_s(), now + OFFLINE_AFTER_S / 4)
 
     def _look_after(self, registration: Registration, now: float) -> None:
         initiation, keepalive = self.tunnel.tick(registration.session, now)
@@ -164,6 +169,9 @@ class Server:
             self.outlet.events.append(f"{registration.certificate.name} is gone")
             self.herald.publish(registration, now)
         self.herald.tick(registration, now)
+        silent_s = registration.seen_s + OFFLINE_AFTER_S + 0.001 if registration.online else math.inf
+        due_s = min(registration.retry_s, registration.news_s, registration.session.deadline(), silent_s)
+        self.outlet.due(registration, due_s)
 
     def status(self, now: float) -> list[dict[str, Any]]:
         """The members, for the status socket."""
@@ -220,7 +228,7 @@ class Server:
                 self._on_control(registration, payload, source, now)
         if forward and self.hub is not None:
             self.hub.forward_from(registration, forward, now)
-        self.outlet.wake(session.deadline())
+        self.outlet.due(registration, session.deadline())
 
     def _move(self, registration: Registration, endpoint: Endpoint, now: float) -> None:
         self.registry.moved(registration, endpoint)
@@ -275,6 +283,7 @@ class Server:
         if not registration.greeted or not registration.online:
             self.outlet.events.append(f"{registration.certificate.name} is here")
         registration.greeted = registration.online = True
+        self.outlet.due(registration, now + OFFLINE_AFTER_S)
         self.herald.publish(registration, now, tell_itself=False)
         self.herald.heard(registration, hello, now)
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from overlays.refmesh.core import packets
+from overlays.refmesh.core.switch import Switch
 from overlays.refmesh.server.outlet import Outlet
 from overlays.refmesh.server.registry import Registration, Registry
-
-MAX_MACS = 8192
-_FRAME_HEADER_LEN = 14
 
 
 class Hub:
@@ -19,7 +17,7 @@ class Hub:
         """`own_addresses`: overlay addresses whose packets go to the TUN device."""
         self._registry, self._outlet = registry, outlet
         self._own = {address.split("/")[0] for address in own_addresses}
-        self._macs: dict[bytes, Registration] = {}
+        self._switch: Switch[Registration] = Switch(self._owner)
 
     def forward_from(self, registration: Registration, payloads: Sequence[bytes], now: float) -> None:
         """Packets of a member, still padded; those with a source that is not its own are dropped.
@@ -49,15 +47,20 @@ class Hub:
 
     def switch(self, registration: Registration, frame: bytes, payload: bytes, now: float) -> None:
         """An Ethernet frame of a member, and the control frame that carried it."""
-        if len(frame) < _FRAME_HEADER_LEN or frame[6] & 1:
+        if not self._switch.learn(frame, registration, now):
             return
-        if frame[6:12] in self._macs or len(self._macs) < MAX_MACS:
-            self._macs[frame[6:12]] = registration
-        known = None if frame[0] & 1 else self._macs.get(frame[:6])
+        known = self._switch.find(frame, now)
         targets = [known] if known is not None else list(self._registry.by_key.values())
         for target in targets:
             if target is not registration and target.hub and target.online:
                 self._outlet.send(target, payload, now)
+
+    def forget(self, registration: Registration) -> None:
+        """The member is gone."""
+        self._switch.forget(registration)
+
+    def _owner(self, packed: bytes) -> Registration | None:
+        return self._registry.by_address.get(packets.address_text(packed))
 
     def _owns(self, registration: Registration, packet: bytes) -> bool:
         source = packets.source(packet)

@@ -28,7 +28,7 @@ class Probe(NamedTuple):
     sent_s: float
 
 
-@dataclass
+@dataclass(eq=False)
 class Registration:
     """A member that has introduced itself."""
 
