@@ -302,3 +302,12 @@ def test_who_makes_a_daemon_say_much_does_not_fill_its_log(caplog: pytest.LogCap
     assert len(caplog.records) == LINES_BURST
     said.write(["more"], 1.0)
     assert f"{2 * LINES_BURST} lines were left out here" in caplog.text
+
+
+def test_a_short_datagram_of_a_relay_in_a_run_is_dropped(world: World) -> None:
+    node = world.nodes["a"]
+    before = node.guard.count
+    for length in range(1, 9):
+        cut = messages.RELAY_HEAD.pack(messages.RELAY, 7)[:length]
+        node.ingress.receive_run([cut] * 3, node.servers.links[0].udp, world.now)
+    assert node.guard.count == before

@@ -8,19 +8,17 @@ import select
 import signal
 import socket
 import ssl
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from refmesh_daemon import HOST, WAIT_S, Daemon, free_ports, serving
+from refmesh_daemon import HOST, WAIT_S, Client, free_ports, serving
 from refmesh_hostility import server_of
 from refmesh_world import World
 
 from overlays.refmesh import keys
 from overlays.refmesh.core import introduction
 from overlays.refmesh.core.cookie import Macs
-from overlays.refmesh.core.tunnel import Tunnel
 from overlays.refmesh.driver import listener as listener_module
 from overlays.refmesh.driver.listener import StreamListener
 from overlays.refmesh.driver.loop import Loop
@@ -57,34 +55,6 @@ def test_a_flood_of_introductions_and_initiations_locks_nobody_out(knows_key: bo
         world.run(1 / per_s)
     assert all(node.ready for node in world.nodes.values())
     assert server.guard.count == 0
-
-
-class Client:
-    """A member that does no more than to join, over UDP at a real socket."""
-
-    def __init__(self, daemon: Daemon, name: str) -> None:
-        network = daemon.network
-        self.tunnel = Tunnel(
-            network.private_keys[name], lambda n: time.time_ns().to_bytes(16, "big")[-n:].rjust(n, b"x"), 0
-        )
-        self._certificate, self._public = network.certificates[name], keys.public(network.private_keys["s"])
-        self._session = self.tunnel.add(self._public)
-        self._server = (HOST, daemon.site.port)
-
-    def joins(self, sock: socket.socket, tries: int = 20) -> bool:
-        """Whether a handshake completes."""
-        sock.settimeout(1.0)
-        for _ in range(tries):
-            now = time.time()
-            first = introduction.write(self._certificate, self._public, self._session.macs, self.tunnel._rng, now)
-            sock.sendto(first, self._server)
-            sock.sendto(self.tunnel.initiate(self._session, now), self._server)
-            with contextlib.suppress(TimeoutError):
-                while not self._session.usable(now):
-                    self.tunnel.receive(sock.recv(2048), self._server, now)
-            if self._session.usable(now):
-                return True
-        return False
 
 
 def test_a_member_joins_a_real_server_under_a_flood_of_strangers(tmp_path: Path) -> None:
