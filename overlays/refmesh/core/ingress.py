@@ -21,7 +21,7 @@ from overlays.refmesh.core.reactions import Reactions
 from overlays.refmesh.core.servers import Servers
 from overlays.refmesh.core.tunnel import Tunnel
 from overlays.refmesh.errors import MalformedMessage
-from overlays.refmesh.wire import control, messages, stun
+from overlays.refmesh.wire import messages, stun
 from overlays.refmesh.wire.control import Endpoint
 
 ROW_OCTETS = 500
@@ -80,7 +80,7 @@ class Ingress:
             if self._mappings.receive(datagram, source, now):
                 self._on_mapped(now)
             return
-        result = self._tunnel.receive(datagram, control.pack_endpoint(source), now)
+        result = self._tunnel.receive(datagram, source, now, path.relay)
         if isinstance(result, bytes):
             self._outbox.send(path, result)
         elif result is not None:
@@ -140,22 +140,26 @@ class Ingress:
             self._guard.caught(error, now)
 
     def _receive_run(self, datagrams: Sequence[bytes | memoryview], source: Endpoint, now: float, local: int) -> None:
-        kind = messages.message_type(datagrams[0])
+        kind, inner = messages.message_type(datagrams[0]), datagrams
         path = Path(source, 0, local)
-        if kind == messages.RELAY and self._servers.at(source) is not None:
+        if (
+            kind == messages.RELAY
+            and len(datagrams[0]) > messages.RELAY_HEAD.size
+            and self._servers.at(source) is not None
+        ):
             head = bytes(datagrams[0][: messages.RELAY_HEAD.size])
             if all(datagram[: messages.RELAY_HEAD.size] == head for datagram in datagrams):
                 path = Path(source, messages.RELAY_HEAD.unpack(head)[1])
-                datagrams = [datagram[messages.RELAY_HEAD.size :] for datagram in datagrams]
-                kind = messages.message_type(datagrams[0])
+                inner = [datagram[messages.RELAY_HEAD.size :] for datagram in datagrams]
+                kind = messages.message_type(inner[0])
         if kind == messages.BULK:
-            self._on_bulk(datagrams, path, now)
+            self._on_bulk(inner, path, now)
             return
         if kind != messages.TRANSPORT:
             for datagram in datagrams:
                 self.receive(bytes(datagram), source, now, local)
             return
-        result = self._tunnel.receive_run(datagrams, now)
+        result = self._tunnel.receive_run(inner, now)
         if result is not None:
             self._reactions.on_input(result, path, now)
 

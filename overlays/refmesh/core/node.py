@@ -15,10 +15,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from overlays.refmesh.config import NodeConfig
+from overlays.refmesh.core import packets
 from overlays.refmesh.core.dataplane import DataPlane
 from overlays.refmesh.core.directory import Directory
 from overlays.refmesh.core.egress import Egress
@@ -49,7 +49,8 @@ class Node:
         self.tunnel = tunnel = Tunnel(config.private_key, rng, unix_offset_s)
         self.outbox = outbox = Outbox()
         self.guard = Guard(outbox.events)
-        self.plane = DataPlane(hub=config.mode == "hub")
+        own = frozenset(packets.packed_host(address) for address in self.addresses)
+        self.plane = DataPlane(hub=config.mode == "hub", own=own)
         self.directory = Directory(config.authority, certificate, unix_offset_s)
         self.lifetime = Lifetime()
         self.local: list[tuple[str, str, int]] = []
@@ -144,15 +145,21 @@ class Node:
         """Does what is due and sets the next deadline."""
         self.mappings.tick(now, translated=self.servers.translated)
         self.servers.tick(now)
-        for peer in list(self.peers.by_key.values()):
-            if peer.due_s <= now:
-                try:
-                    self._upkeep.tick(peer, now)
-                except Exception as error:
-                    self.guard.caught(error, now)
-                    peer.due_s = now + AGAIN_S
-        next_peer_s = min((peer.due_s for peer in self.peers.by_key.values()), default=math.inf)
-        self.outbox.deadline = min(self.servers.deadline(), self.mappings.deadline(), next_peer_s)
+        self.peers.expire(now)
+        for peer in self.outbox.schedule.take(now):
+            if self.peers.by_key.get(peer.session.remote) is not peer:
+                continue
+            try:
+                self._upkeep.tick(peer, now)
+            except Exception as error:
+                self.guard.caught(error, now)
+                peer.due_s = now + AGAIN_S
+        self.outbox.deadline = min(
+            self.servers.deadline(),
+            self.mappings.deadline(),
+            self.outbox.schedule.next_s(),
+            self.peers.next_end_s() + 1.0,
+        )
 
     def _tell_candidates(self, now: float) -> None:
         self.servers.candidates = self.local + self.mappings.candidates()
