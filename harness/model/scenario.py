@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from harness.model.probes import ProbeName, Probes, probes_as_mapping
+from harness.model.timeline import TimelineItem
 from harness.model.words import Verdict
 
 Mode = Literal["underlay", "mesh", "direct", "relay", "hub"]
@@ -117,6 +118,7 @@ class Scenario(_Strict):
         ],
     ] = Field(min_length=1)
     probes: Annotated[Probes, BeforeValidator(probes_as_mapping, json_schema_input_type=tuple[ProbeName, ...] | Probes)]
+    timeline: tuple[TimelineItem, ...] = ()
     repeats: int = Field(default=1, ge=1, le=10_000)
     until: Until | None = None
     seed: int = Field(default=1, ge=0, lt=2**63)

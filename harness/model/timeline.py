@@ -5,11 +5,12 @@ They are found by entry point (`harness.extensions`), never by import: a model k
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Annotated, Any, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from harness.extensions import extensions
+from harness.model.document import did_you_mean
 from harness.model.topology import Topology
 
 GROUP = "overlaybench.events"
@@ -44,3 +45,67 @@ class DeclaredEvent(Protocol):
 def declared_events() -> dict[str, DeclaredEvent]:
     """All events by name."""
     return extensions(GROUP)
+
+
+# The moments of a trial that an event may follow: all daemons are ready, all pairs connect (or have failed to), the
+# traffic of the continuity probe has begun.
+Moment = Literal["ready", "connected", "traffic"]
+
+
+def _as_tuple(value: Any) -> Any:
+    return (value,) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+Seconds = Annotated[float, Field(ge=0, le=3600)]
+Swept = Annotated[tuple[Seconds, ...], BeforeValidator(_as_tuple, json_schema_input_type=Seconds | tuple[Seconds, ...])]
+
+
+class TimelineItem(BaseModel):
+    """One event of a timeline: `do` it `to` a node, `at_s` seconds after the traffic began or `after` a moment.
+
+    `for_s` is how long it lasts before it is undone. Lists of seconds are swept. Whatever else stands here are the
+    event's own settings.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    at_s: Swept | None = None
+    after: Moment | None = None
+    do: str
+    to: str
+    for_s: Swept | None = None
+    settings: dict[str, Any] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_settings(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or "settings" in data:
+            return data
+        own = {key: value for key, value in data.items() if key in ITEM_KEYS}
+        return {**own, "settings": {key: value for key, value in data.items() if key not in ITEM_KEYS}}
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> TimelineItem:
+        if (self.at_s is None) == (self.after is None):
+            raise ValueError("give `at_s` or `after`, one of the two")
+        if self.at_s == () or self.for_s == ():
+            raise ValueError("an empty list sweeps nothing")
+        events = declared_events()
+        if self.do not in events:
+            raise ValueError(f"unknown event {self.do}{did_you_mean(self.do, events)}")
+        event = events[self.do]
+        if self.for_s is not None and not event.can_be_undone:
+            raise ValueError(f"{self.do} cannot be undone: `for_s` has no meaning")
+        if self.for_s is not None and 0 in self.for_s:
+            raise ValueError("`for_s` is longer than nothing")
+        try:
+            event.settings.model_validate(self.settings)
+        except ValidationError as error:
+            wrong = (
+                f"unknown key {part['loc'][0]}{did_you_mean(str(part['loc'][0]), event.settings.model_fields)}"
+                if part["type"] == "extra_forbidden"
+                else f"{'.'.join(map(str, part['loc']))}: {part['msg']}"
+                for part in error.errors()
+            )
+            raise ValueError(f"{self.do}: {'; '.join(wrong)}") from None
+        return self

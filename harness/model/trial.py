@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from harness.model.probes import Probes
 from harness.model.scenario import Mode
+from harness.model.timeline import TimelineItem
 from harness.model.topology import Topology
 from harness.model.words import Verdict
 
@@ -34,6 +35,7 @@ class Trial(BaseModel):
     nat_b: str | None = None
     link: str | None = None
     probes: Probes
+    timeline: tuple[TimelineItem, ...] = ()
     links: Literal["auto", "netem", "userlink"] = "auto"
     expected_path: tuple[Verdict, ...] = ()
     expected_outcome: tuple[str, ...] = ()

@@ -32,6 +32,7 @@ __all__ = [
     "Chapter",
     "Column",
     "Found",
+    "Happened",
     "Measurement",
     "Metric",
     "Pair",
@@ -43,11 +44,54 @@ __all__ = [
     "Surroundings",
     "Table",
     "Target",
+    "Timeline",
     "Turn",
 ]
 
 Settings = TypeVar("Settings", bound=ProbeSettings)
 Raw = TypeVar("Raw")
+
+
+class Happened(Protocol):
+    """An event of the timeline that has happened, or one that is over; Unix seconds."""
+
+    @property
+    def do(self) -> str:
+        """The event."""
+
+    @property
+    def to(self) -> str:
+        """Its subject."""
+
+    @property
+    def due_s(self) -> float:
+        """When it should have been done."""
+
+    @property
+    def effective_s(self) -> float:
+        """When the lab or the overlay had it."""
+
+    @property
+    def undone(self) -> bool:
+        """Whether this is its end."""
+
+
+class Timeline(Protocol):
+    """What is to happen while a probe measures."""
+
+    @property
+    def happened(self) -> Sequence[Happened]:
+        """What has happened so far, in its order."""
+
+    def begin(self) -> None:
+        """The traffic has begun: time zero."""
+
+    def poll(self) -> float | None:
+        """Do what is due; returns the seconds until the next thing is, None when nothing is left.
+
+        Raises:
+            LabError: the kernel or a tool refused an event.
+        """
 
 
 class Surroundings(Protocol):
@@ -60,6 +104,10 @@ class Surroundings(Protocol):
     @property
     def tap(self) -> Tap:
         """Watches the ports of all members since before the daemons were started; closed once the paths are known."""
+
+    @property
+    def timeline(self) -> Timeline:
+        """What is to happen in this trial; without items where the scenario has none."""
 
     def usage(self) -> Mapping[str, Usage]:
         """What the overlay's daemons have used so far, by node."""

@@ -34,6 +34,7 @@ class Measurement:
     path: Verdict | None = None
     evidence: str | None = None
     error: str | None = None
+    phase: str | None = None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import json
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.errors import Problem, ScenarioError
@@ -21,6 +21,7 @@ from harness.model.topology import Topology
 from harness.model.trial import Trial
 from harness.scenario.helpers import HELPERS, with_helpers, without_helpers
 from harness.scenario.loaded import LoadedScenario
+from harness.scenario.timelines import problems_of, swept, timeline_of
 from harness.topology.wiring import impossible_routers
 
 
@@ -49,11 +50,16 @@ def expand(
     problems = list(without_helpers(loaded, wanted))
     if problems:
         raise ScenarioError(problems)
+    events = swept(scenario)
     resolved = {
-        count: [_resolve(loaded, {**scenario.params, **cell, **with_helpers(loaded, cell, count)}) for cell in cells]
+        count: [
+            _resolve(loaded, {**scenario.params, **_without(cell, events), **with_helpers(loaded, cell, count)})
+            for cell in cells
+        ]
         for count in {0, *wanted.values()}
     }
     found = [p for cell, topology in zip(cells, resolved[0], strict=True) for p in _impossible(loaded, cell, topology)]
+    found += [problem for topology in resolved[0] for problem in problems_of(loaded, topology)]
     problems = list(dict.fromkeys(found))
     if problems:
         raise ScenarioError(problems)
@@ -77,7 +83,7 @@ def _impossible(loaded: LoadedScenario, cell: Mapping[str, Any], topology: Topol
     """Routers of a cell that the topology does not give what their behaviour needs, at the parameter that says it."""
     for name, reason in impossible_routers(topology):
         where: Location = ("topology",)
-        for parameter, value in {**loaded.scenario.params, **cell}.items():
+        for parameter, value in {**loaded.scenario.params, **_without(cell, swept(loaded.scenario))}.items():
             if loaded.topology.parameters[parameter].type == "nat" and parse_nat(value) == topology.routers[name].nat:
                 places = (("params", parameter), ("matrix", parameter), ("pairs", "values"))
                 where = places[0 if parameter not in cell else 1 if parameter in loaded.scenario.matrix else 2]
@@ -106,8 +112,14 @@ def _cells(scenario: Scenario) -> Iterator[dict[str, Any]]:
             else itertools.product(values, repeat=2)
         )
         axes.append([{first: one, second: other} for one, other in combine])
+    axes += [[{name: value} for value in values] for name, values in swept(scenario).items()]
     for choice in itertools.product(*axes):
         yield {name: value for part in choice for name, value in part.items()}
+
+
+def _without(cell: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """A cell without the axes that are no parameters of the topology."""
+    return {name: value for name, value in cell.items() if name not in names}
 
 
 def check(loaded: LoadedScenario) -> Iterator[Problem]:
@@ -153,9 +165,11 @@ def _trial(  # noqa: PLR0917
 ) -> Trial:
     scenario = loaded.scenario
     name, mode, options = overlay
-    given = {**scenario.params, **cell}
+    events = swept(scenario)
+    given = {**scenario.params, **_without(cell, events)}
     # What the plan itself adds is no condition: all overlays of a cell have the same parameters.
     params = {k: v for k, v in loaded.topology.complete(given).items() if k != HELPERS or k in given}
+    params |= {name: cell[name] for name in events}
     key = json.dumps([loaded.name, dict(cell), repeat, scenario.seed], sort_keys=True, default=str)
     labels = _labels(loaded.topology.parameters, params)
     trial = Trial(
@@ -169,6 +183,7 @@ def _trial(  # noqa: PLR0917
         topology=topology,
         params=params,
         probes=scenario.probes,
+        timeline=timeline_of(scenario, cell),
         links=scenario.links,
         nat_a=labels["nat_a"],
         nat_b=labels["nat_b"],

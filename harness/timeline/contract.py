@@ -37,6 +37,9 @@ class RunningDaemons(Protocol):
     def daemons(self) -> Mapping[str, Daemon]:
         """Its daemons by service; `where` is a daemon's node."""
 
+    def restart(self, service: str) -> None:
+        """Start a service's daemon again, as it was started first; returns when it runs, not when it is ready."""
+
 
 class Event(ABC, Generic[Settings]):
     """One event. Subclasses give the class attributes below.

@@ -148,6 +148,10 @@ class RunningOverlay:
             failure = CommandFailed(argv, -1 if status is None else status, command.tail, node)
             raise OverlayError(f"{failure}{' (too slow)' if status is None else ''}")
 
+    def restart(self, service: str) -> None:
+        """Start a service's daemon again, as it was started first; returns when it runs, not when it is ready."""
+        self._spawn(next(one for one in self.deployment.services if one.name == service))
+
     def _spawn(self, service: Service) -> None:
         folder = self.node_folder(service.node)
         node = self.lab.nodes[service.node]

@@ -21,6 +21,7 @@ from harness.trial.ground import Ground, evidence_of_failure
 from harness.trial.keepalive import interval_s, paths_kept
 from harness.trial.lateness import LatenessMonitor
 from harness.trial.messages import Job, Step, Turn
+from harness.trial.schedule import Schedule
 
 
 class Orchestrator(Protocol):
@@ -72,6 +73,7 @@ class TrialRun:
         ground: Ground,
         overlay: Overlay,
         probes: Mapping[str, Probe[Any, Any]],
+        timeline: Schedule,
     ) -> None:
         self.trial = job.trial
         self.deployment: Deployment = job.deployment
@@ -81,6 +83,7 @@ class TrialRun:
         self.ground = ground
         self.overlay = overlay
         self.probes = probes
+        self.timeline = timeline
         self.measurements: list[Measurement] = []
         self.nat_observed: dict[str, str] = {}
         self.claims: dict[str, str] = {}
@@ -137,6 +140,7 @@ class TrialRun:
         started = time.monotonic()
         with self.lateness_monitor.measured(loose=True, doing="the overlay was started"):
             self.overlay.start()
+        self.timeline.reached("ready")
         if self.deployment.services:
             self._measured("deploy", "time_to_ready_s", "s", self.overlay.time_to_ready_s)
         self._measured("lab", "fixed_overhead_s", "s", time.time() - self.spawned - (time.monotonic() - started))
@@ -154,7 +158,7 @@ class TrialRun:
         try:
             self._in_use = self._targets("overlay")
             battery.over_overlay(self._in_use)
-            self.overlay.check_alive()
+            self._check_alive()
             self._in_use = []
             self.overlay.stop()
             if not self.deployment.open_underlay:
@@ -165,7 +169,13 @@ class TrialRun:
 
     def _connected(self) -> None:
         self.claims = self.overlay.claims()
-        self.overlay.check_alive()
+        self._check_alive()
+        self.timeline.reached("connected")
+
+    def _check_alive(self) -> None:
+        """A daemon that died is the overlay's fault, unless it was the timeline that stopped it."""
+        if not self.timeline.happened:
+            self.overlay.check_alive()
 
     @property
     def running_since(self) -> float:

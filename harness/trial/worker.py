@@ -17,10 +17,12 @@ from harness.probes.measurement import Measurement
 from harness.probes.registry import probes
 from harness.sandbox.mounts import make_private
 from harness.sandbox.unshare import run_as_init_check
+from harness.timeline.registry import events
 from harness.trial.deploy import RunningOverlay
 from harness.trial.exhaustion import exhausted
 from harness.trial.ground import LabGround
 from harness.trial.messages import Done, Job, Step, Turn, WantTurn
+from harness.trial.schedule import Schedule
 from harness.trial.steps import TrialRun
 
 
@@ -52,7 +54,17 @@ def work(folder: Path, spawned: float) -> None:
     make_private(folder)
     ground = LabGround(job.trial, folder)
     overlay = RunningOverlay(ground.lab, job.deployment, folder)
-    run = TrialRun(job, folder, channel=channel, spawned=spawned, ground=ground, overlay=overlay, probes=probes())
+    timeline = Schedule(job.trial.timeline, events() if job.trial.timeline else {}, ground.lab, overlay, folder)
+    run = TrialRun(
+        job,
+        folder,
+        channel=channel,
+        spawned=spawned,
+        ground=ground,
+        overlay=overlay,
+        probes=probes(),
+        timeline=timeline,
+    )
     outcome, error, cannot_write = "ok", None, None
     try:
         run.run()

@@ -1,175 +1,168 @@
-"""Events: those of routers, and one from a package outside, which is one file and one line of registration."""
+"""Timelines: refused at check with their line, planned as said, done in order with measured moments, read from logs."""
 
 from __future__ import annotations
 
 import json
-import re
-import signal
-from ipaddress import ip_address
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from extension import install, run
-from pydantic import ValidationError
 
-from harness.lab.network import Lab
-from harness.model.timeline import declared_events
-from harness.probes.verdict import front_of
-from harness.scenario.load import load_topology
-from harness.timeline.performing import Performed, perform
-from harness.timeline.registry import events
+from harness.errors import ScenarioError
+from harness.model.timeline import TimelineItem
+from harness.probes.answers import Answers, longest_gap_s, parse_pings, recovery_s
+from harness.scenario.planned import plan_trials
+from harness.timeline.contract import Event, NoSettings
+from harness.trial.schedule import Schedule
 
-PAGE = Path(__file__).resolve().parents[2] / "CONTRIBUTING.md"
-NEW = ip_address("45.45.200.9")
-IDLE: Any = SimpleNamespace(daemons={})
-
-
-class Router:
-    """Notes what it is told."""
-
-    def __init__(self) -> None:
-        self.told: list[Any] = []
-
-    def reboot(self) -> None:
-        self.told.append("reboot")
-
-    def block_udp(self) -> None:
-        self.told.append("block")
-
-    def unblock_udp(self) -> None:
-        self.told.append("unblock")
-
-    def change_behaviour(self, behaviour: Any) -> None:
-        self.told.append(behaviour.label)
-
-    def change_address(self, addresses: tuple[str, ...], prefix_length: int) -> None:
-        self.told.append((addresses, prefix_length))
-
-
-class FakeLab:
-    """A lab of one router that can be told things."""
-
-    def __init__(self, name: str = "two-sites", router: str = "ra") -> None:
-        self.topology = load_topology(name).resolve({"nat_a": "full-cone"} if name == "two-sites" else {})
-        self.routers = {router: Router()}
-        self.routes: list[tuple[str, str]] = []
-        self.nodes = {
-            router: SimpleNamespace(add_route=lambda network, gateway: self.routes.append((network, gateway)))
-        }
-
-
-def do(lab: FakeLab, name: str, subject: str = "ra", *, undo: bool = False, **settings: Any) -> Performed:
-    event = events()[name]
-    clock = iter([100.0, 100.5])
-    given = event.settings.model_validate(settings)
-    return perform(event, cast(Lab, lab), IDLE, subject, given, due_s=99.0, undo=undo, now=lambda: next(clock))
-
-
-def test_a_router_reboots_and_it_is_measured_when() -> None:
-    lab = FakeLab()
-    assert do(lab, "reboot") == Performed("reboot", "ra", due_s=99.0, began_s=100.0, effective_s=100.5)
-    assert lab.routers["ra"].told == ["reboot"]
-    assert not events()["reboot"].can_be_undone
-
-
-def test_udp_is_blocked_for_a_while() -> None:
-    lab = FakeLab()
-    do(lab, "block_udp")
-    assert do(lab, "block_udp", undo=True).undone
-    assert lab.routers["ra"].told == ["block", "unblock"]
-
-
-def test_a_nat_changes_and_comes_back() -> None:
-    lab = FakeLab()
-    do(lab, "change_nat", nat="symmetric")
-    do(lab, "change_nat", nat="symmetric", undo=True)
-    assert lab.routers["ra"].told == ["symmetric", "full-cone"]
-
-
-def test_an_address_changes_and_verdicts_know_the_new_one() -> None:
-    lab = FakeLab()
-    (before,) = lab.topology.routers["ra"].outside.ipv4
-    do(lab, "change_address", addresses=[str(NEW)])
-    assert NEW in front_of(lab.topology, "a").public and before not in front_of(lab.topology, "a").public
-    do(lab, "change_address", addresses=[str(NEW)], undo=True)
-    assert lab.topology.routers["ra"].outside.ipv4 == (before,)
-    assert lab.routers["ra"].told == [((str(NEW),), 16), ((str(before),), 16)]
-
-
-def test_routes_that_went_with_the_old_address_are_set_again() -> None:
-    lab = FakeLab("cgnat")
-    carrier_side = lab.topology.segments[lab.topology.routers["ra"].outside.on].ipv4
-    assert carrier_side is not None
-    do(lab, "change_address", addresses=[str(carrier_side[200])])
-    assert [network for network, _ in lab.routes] == ["default"]
-
-
-@pytest.mark.parametrize(
-    ("name", "settings", "words"),
-    [
-        ("change_address", {"addresses": ["10.1.1.1"]}, "10.1.1.1 is not in"),
-        ("change_address", {"addresses": ["SERVER"]}, "is s's"),
-        (
-            "change_nat",
-            {"nat": {"mapping": "EIM", "filtering": "ADF", "pool_size": 3, "pooling": "paired"}},
-            "pool_size 3",
-        ),
-    ],
-)
-def test_what_cannot_be_done_is_told_beforehand(name: str, settings: dict[str, Any], words: str) -> None:
-    topology = load_topology("two-sites").resolve({})
-    text = json.dumps(settings).replace("SERVER", str(topology.address("s")))
-    event = events()[name]
-    problems = event.problems(topology, "ra", event.settings.model_validate_json(text))
-    assert any(words in problem for problem in problems), problems
-    assert event.subjects(topology) == ("ra", "rb")
-
-
-def test_unknown_settings_are_refused() -> None:
-    with pytest.raises(ValidationError, match="extra"):
-        declared_events()["reboot"].settings.model_validate({"forr_s": 3})
-
-
-LOOK = """
-import json, sys
-from types import SimpleNamespace
-from harness.timeline.performing import perform
-from harness.timeline.registry import events
-sent = []
-daemons = {name: SimpleNamespace(where=where, send=lambda number, name=name: sent.append([name, number]))
-           for name, where in (("vpn-a", "a"), ("vpn-b", "b"))}
-event = events()["stall"]
-labs = sorted(name for name in sys.modules if name.startswith(("mininet", "scapy", "harness.lab")))
-for undo in (False, True):
-    perform(event, None, SimpleNamespace(daemons=daemons), "a", event.settings(), due_s=0.0, undo=undo)
-print(json.dumps({"sent": sent, "undone": event.can_be_undone, "labs": labs}))
+SCENARIO = """\
+description: x
+topology: two-sites
+params: {link_a: fibre}
+overlays: {underlay: , refmesh: mesh}
+probes: {path: {}, continuity: {duration_s: 5}}
+timeline:
 """
 
 
-def test_an_event_from_outside_is_one_file_and_one_line(tmp_path: Path) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    (code,) = (block for block in blocks if "class Stall(" in block)
-    environment = install(tmp_path, group="overlaybench.events", name="stall", source=code, attribute="Stall")
-    listed = run(environment, "overlaybench", "list", "events", "--json")
-    assert listed.returncode == 0, listed.stderr
-    named = {row["name"]: row for row in json.loads(listed.stdout)}
-    assert named["stall"]["settings"] == "hard=True" and named["stall"]["for_s"]
-    assert {"reboot", "change_address", "change_nat", "block_udp"} < named.keys()
-    done = run(environment, "-c", LOOK)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {
-        "sent": [["vpn-a", signal.SIGSTOP], ["vpn-a", signal.SIGCONT]],
-        "undone": True,
-        "labs": [],
-    }
+def planned(tmp_path: Path, *items: str, text: str = SCENARIO) -> list[Any]:
+    file = tmp_path / "mine.yaml"
+    file.write_text(text + "".join(f"  - {item}\n" for item in items))
+    return plan_trials(str(file)).trials
 
 
-def test_settings_that_hide_an_items_own_keys_are_refused(tmp_path: Path) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    (code,) = (block for block in blocks if "class Stall(" in block)
-    source = code.replace("hard: bool = True", "for_s: float = 1.0")
-    environment = install(tmp_path, group="overlaybench.events", name="stall", source=source, attribute="Stall")
-    done = run(environment, "-c", "from harness.timeline.registry import events; events()")
-    assert "event stall: its settings for_s would hide" in done.stderr
+@pytest.mark.parametrize(
+    ("item", "said"),
+    [
+        ("{do: kill, to: s}", "give `at_s` or `after`"),
+        ("{at_s: 1, after: ready, do: kill, to: s}", "give `at_s` or `after`"),
+        ("{at_s: 1, do: kil, to: s}", "unknown event kil (did you mean kill?)"),
+        ("{at_s: 1, do: kill, to: x}", "kill cannot be done to x (there are a, b, s)"),
+        ("{at_s: 1, do: reboot, to: a}", "reboot cannot be done to a (did you mean ra?)"),
+        ("{at_s: 1, do: reboot, to: ra, for_s: 3}", "reboot cannot be undone"),
+        ("{at_s: 1, do: kill, to: s, sevice: x}", "kill: unknown key sevice"),
+        ("{at_s: -1, do: kill, to: s}", "timeline[0].at_s"),
+        ("{at_s: 1, do: kill, to: s, for_s: 0}", "`for_s` is longer than nothing"),
+        ("{at_s: .inf, do: kill, to: s}", "timeline[0].at_s"),
+        ("{at_s: [], do: kill, to: s}", "an empty list sweeps nothing"),
+        ("{after: noon, do: kill, to: s}", "timeline[0].after"),
+        ("{at_s: 1, do: link_change, to: rb, link: lte}", "the link of rb is `ideal`"),
+        ("{at_s: 1, do: link_change, to: ra, link: nosuch}", "nosuch"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_its_line(tmp_path: Path, item: str, said: str) -> None:
+    with pytest.raises(ScenarioError) as error:
+        planned(tmp_path, item)
+    assert said in str(error.value)
+    assert "mine.yaml:7: timeline" in str(error.value)
+
+
+def test_a_timeline_without_traffic_shows_nothing(tmp_path: Path) -> None:
+    text = SCENARIO.replace(", continuity: {duration_s: 5}", "")
+    with pytest.raises(ScenarioError, match="a timeline needs the probe `continuity`"):
+        planned(tmp_path, "{at_s: 1, do: kill, to: s}", text=text)
+
+
+def test_times_are_swept_and_make_conditions(tmp_path: Path) -> None:
+    trials = planned(tmp_path, "{at_s: [1, 3], do: kill, to: s, for_s: 2}", "{after: ready, do: reboot, to: ra}")
+    assert len(trials) == 4 and len({trial.id for trial in trials}) == 4
+    assert {(trial.params["kill_at_s"], trial.timeline[0].at_s) for trial in trials} == {(1.0, (1.0,)), (3.0, (3.0,))}
+    assert all(trial.timeline[0].for_s == (2.0,) and trial.timeline[1].after == "ready" for trial in trials)
+    again = type(trials[0]).model_validate_json(trials[0].model_dump_json())
+    assert again.timeline == trials[0].timeline
+
+
+class Noted(Event[NoSettings]):
+    """Writes down what is done; takes effect half a second later than it begins."""
+
+    name = "noted"
+    settings = NoSettings
+
+    def __init__(self, log: list[str], clock: Clock) -> None:
+        self.log, self.clock = log, clock
+
+    def subjects(self, topology: Any) -> tuple[str, ...]:
+        del topology
+        return ("x",)
+
+    def perform(self, lab: Any, overlay: Any, subject: str, settings: NoSettings) -> float:
+        del lab, overlay, settings
+        self.log.append(f"{self.clock():g} do {subject}")
+        return self.clock() + 0.5
+
+    def undo(self, lab: Any, overlay: Any, subject: str, settings: NoSettings) -> None:
+        del lab, overlay, settings
+        self.log.append(f"{self.clock():g} undo {subject}")
+
+
+class Clock:
+    """Time that goes on when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def item(**said: Any) -> TimelineItem:
+    return TimelineItem.model_construct(**{"at_s": None, "after": None, "for_s": None, "settings": {}, **said})
+
+
+def test_events_are_done_in_order_and_last_from_when_they_took_effect(tmp_path: Path) -> None:
+    clock, log = Clock(), list[str]()
+    items = [
+        item(do="noted", to="late", at_s=(4.0,)),
+        item(do="noted", to="early", at_s=(1.0,), for_s=(2.0,)),
+        item(do="noted", to="first", after="ready"),
+    ]
+    schedule = Schedule(items, {"noted": Noted(log, clock)}, None, None, tmp_path, now=clock)  # type: ignore[arg-type]
+    schedule.reached("ready")
+    schedule.reached("connected")
+    assert log == ["100 do first"] and schedule.poll() is None
+    clock.now = 110.0
+    schedule.begin()
+    assert schedule.poll() == 1.0
+    for clock.now in (110.9, 111.0, 113.4, 113.5, 113.6, 114.0):
+        schedule.poll()
+    assert log[1:] == ["111 do early", "113.5 undo early", "114 do late"]
+    assert schedule.poll() is None
+    kept = json.loads((tmp_path / "timeline.json").read_text())
+    assert [(one["to"], one["due_s"], one["effective_s"], one["undone"]) for one in kept] == [
+        ("first", 100.0, 100.5, False),
+        ("early", 111.0, 111.5, False),
+        ("early", 113.5, 113.5, True),
+        ("late", 114.0, 114.5, False),
+    ]
+
+
+PINGS = """\
+PING 10.77.0.2 (10.77.0.2) 200(228) bytes of data.
+[100.010] 208 bytes from 10.77.0.2: icmp_seq=1 ttl=64 time=10.0 ms
+no answer yet for icmp_seq=2
+[100.250] 208 bytes from 10.77.0.2: icmp_seq=3 ttl=64 time=50.0 ms
+[100.251] 208 bytes from 10.77.0.2: icmp_seq=3 ttl=64 time=51.0 ms (DUP!)
+[100.260] 208 bytes from 10.77.0.2: icmp_seq=2 ttl=64 time=160 ms
+[103.310] 208 bytes from 10.77.0.2: icmp_seq=33 ttl=64 time=110 ms
+"""
+
+
+def test_pings_are_read_with_what_came_twice_or_late() -> None:
+    found = parse_pings(PINGS)
+    assert found.answered_s == (100.01, 100.25, 100.26, 103.31)
+    assert [round(sent, 3) for sent in found.sent_s] == [100.0, 100.2, 100.1, 103.2]
+    assert (found.duplicates, found.reordered) == (1, 1)
+
+
+def test_the_gap_counts_from_the_event_and_to_the_end() -> None:
+    found = parse_pings(PINGS)
+    assert longest_gap_s(found.answered_s, 100.0, 104.0) == pytest.approx(3.05)
+    assert longest_gap_s(found.answered_s, 103.4, 110.0) == pytest.approx(6.6)
+    assert longest_gap_s([], 1.0, 3.0) == 2.0
+
+
+def test_what_was_under_way_when_it_happened_is_no_recovery() -> None:
+    answers = Answers((100.0, 100.2, 103.2), (100.05, 100.4, 103.3), 0, 0)
+    assert recovery_s(answers, 100.3, 110.0) == pytest.approx(3.0), "the answer at 100.4 was asked for before"
+    assert recovery_s(answers, 100.3, 103.0) is None
+    assert recovery_s(answers, 104.0, 110.0) is None

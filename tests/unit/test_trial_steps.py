@@ -23,6 +23,7 @@ from harness.probes.contract import Found, Measurement, Metric, Pair, Probe, Pro
 from harness.scenario.load import load_topology
 from harness.trial import steps
 from harness.trial.messages import Job, Step, Turn
+from harness.trial.schedule import Schedule
 from harness.trial.steps import TrialRun
 
 LATE_US = 20_000.0
@@ -215,7 +216,16 @@ def run_of(
     overlay = Overlay(log, lambda: start(ground))
     named: dict[str, Probe[Any, Any]] = {probe.name: probe for probe in probes}
     return (
-        TrialRun(job, folder, channel=Orchestrator(log), spawned=0.0, ground=ground, overlay=overlay, probes=named),
+        TrialRun(
+            job,
+            folder,
+            channel=Orchestrator(log),
+            spawned=0.0,
+            ground=ground,
+            overlay=overlay,
+            probes=named,
+            timeline=Schedule((), {}, ground.lab, overlay, folder),  # type: ignore[arg-type]
+        ),
         ground,
     )
 

@@ -1,0 +1,21 @@
+"""What the events that befall an overlay's daemons have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from harness.timeline.contract import RunningDaemons, Topology
+
+if TYPE_CHECKING:
+    from harness.lab.process import Daemon
+
+
+def host_names(topology: Topology) -> tuple[str, ...]:
+    """The hosts of a topology: members, server, helpers."""
+    return tuple(topology.hosts)
+
+
+def daemons_on(overlay: RunningDaemons, node: str) -> Iterator[tuple[str, Daemon]]:
+    """Service and daemon of everything that the overlay runs on a node; nothing where it needs nothing there."""
+    yield from ((name, daemon) for name, daemon in overlay.daemons.items() if daemon.where == node)

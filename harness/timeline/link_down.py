@@ -1,0 +1,36 @@
+"""A cable is pulled, or a radio loses its cell."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness.timeline.cables import node_names, set_interfaces
+from harness.timeline.contract import Event, NoSettings, RunningDaemons, Topology
+
+if TYPE_CHECKING:
+    from harness.lab.network import Lab
+
+
+class LinkDownSettings(NoSettings):
+    """The interfaces of a host, or the outside of a router, are down: programs see it, and packets are gone."""
+
+
+class LinkDown(Event[LinkDownSettings]):
+    """Up again with the routes that were there before."""
+
+    name = "link_down"
+    settings = LinkDownSettings
+
+    def subjects(self, topology: Topology) -> tuple[str, ...]:
+        """Hosts and routers."""
+        return node_names(topology)
+
+    def perform(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: LinkDownSettings) -> None:
+        """Take the interfaces down."""
+        del overlay, settings
+        set_interfaces(lab, subject, "down")
+
+    def undo(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: LinkDownSettings) -> None:
+        """Take them up, with their routes."""
+        del overlay, settings
+        set_interfaces(lab, subject, "up")

@@ -1,0 +1,42 @@
+"""A host sleeps, as a closed laptop does: its daemons stand still and nothing reaches it."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+from harness.timeline.cables import set_interfaces
+from harness.timeline.contract import Event, NoSettings, RunningDaemons, Topology
+from harness.timeline.daemons import daemons_on, host_names
+
+if TYPE_CHECKING:
+    from harness.lab.network import Lab
+
+
+class SleepSettings(NoSettings):
+    """The overlay's daemons on a host are stopped (SIGSTOP) and its interfaces are down; the clocks go on."""
+
+
+class Sleep(Event[SleepSettings]):
+    """The clock of a sleeping machine goes on: daemons find out afterwards that time has passed."""
+
+    name = "sleep"
+    settings = SleepSettings
+
+    def subjects(self, topology: Topology) -> tuple[str, ...]:
+        """Hosts."""
+        return host_names(topology)
+
+    def perform(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: SleepSettings) -> None:
+        """Stop the daemons, then take the interfaces down."""
+        del settings
+        for _, daemon in daemons_on(overlay, subject):
+            daemon.send(signal.SIGSTOP)
+        set_interfaces(lab, subject, "down")
+
+    def undo(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: SleepSettings) -> None:
+        """Interfaces first, as a machine that wakes up has them before its programs run."""
+        del settings
+        set_interfaces(lab, subject, "up")
+        for _, daemon in daemons_on(overlay, subject):
+            daemon.send(signal.SIGCONT)

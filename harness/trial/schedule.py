@@ -1,0 +1,85 @@
+"""A trial's timeline: which event is due when, done in that order, with the moments at which each took effect."""
+
+from __future__ import annotations
+
+import heapq
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.model.timeline import Moment, TimelineItem
+from harness.timeline.contract import Event, RunningDaemons
+from harness.timeline.performing import Performed, perform
+
+if TYPE_CHECKING:
+    from harness.lab.network import Lab
+
+
+class Schedule:
+    """The events of one trial, and what has come of them; `now` is Unix time in seconds.
+
+    Everything is done by `reached` and `poll`, in the caller's thread, one thing after the other.
+    """
+
+    def __init__(
+        self,
+        items: Sequence[TimelineItem],
+        events: Mapping[str, Event[Any]],
+        lab: Lab,
+        overlay: RunningDaemons,
+        folder: Path,
+        *,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._items, self._events, self._lab, self._overlay = items, events, lab, overlay
+        self._folder, self._now = folder, now
+        # When, in which order among what is due at once, which item, and whether it is its end.
+        self._due: list[tuple[float, int, TimelineItem, bool]] = []
+        self._count = 0
+        self.happened: list[Performed] = []
+
+    def reached(self, moment: Moment) -> None:
+        """Do what follows this moment at once, and plan what lasts.
+
+        Raises:
+            LabError: the kernel or a tool refused.
+        """
+        zero_s = self._now()
+        for item in self._items:
+            if item.after == moment:
+                self._plan(zero_s, item)
+            elif moment == "traffic" and item.at_s is not None:
+                self._plan(zero_s + item.at_s[0], item)
+        self.poll()
+
+    def begin(self) -> None:
+        """See `harness.probes.contract.Timeline`."""
+        self.reached("traffic")
+
+    def poll(self) -> float | None:
+        """Do what is due; returns the seconds until the next thing is, None when nothing is left.
+
+        Raises:
+            LabError: the kernel or a tool refused.
+        """
+        while self._due and self._due[0][0] <= self._now():
+            due_s, _, item, undo = heapq.heappop(self._due)
+            event = self._events[item.do]
+            settings = event.settings.model_validate(item.settings)
+            done = perform(event, self._lab, self._overlay, item.to, settings, due_s=due_s, undo=undo, now=self._now)
+            self.happened.append(done)
+            self._keep()
+            if item.for_s is not None and not undo:
+                # It lasts as long as it was asked to, from when it took effect.
+                self._plan(done.effective_s + item.for_s[0], item, undo=True)
+        return max(0.0, self._due[0][0] - self._now()) if self._due else None
+
+    def _plan(self, due_s: float, item: TimelineItem, *, undo: bool = False) -> None:
+        heapq.heappush(self._due, (due_s, self._count, item, undo))
+        self._count += 1
+
+    def _keep(self) -> None:
+        (self._folder / "timeline.json").write_text(json.dumps([asdict(one) for one in self.happened], indent=1))
