@@ -82,8 +82,8 @@ class Lab:
         self.link_choice = link_choice
         self.net: LabNet | None = None
         self.links: RunningLinks | None = None
-        # Default routes of nodes whose interfaces are down, by IP version: the kernel drops them with the interface.
-        self.defaults: dict[str, dict[str, str]] = {}
+        # Commands that set the routes again which the kernel dropped, by node and interface that is down.
+        self.routes_down: dict[tuple[str, str], list[list[str]]] = {}
         self.link_backend: str = "none"
         self.routers: dict[str, RunningRouter] = {}
         self.sysctls: dict[str, str] = {}

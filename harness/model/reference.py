@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from harness.model.probes import Probes, declared_probes
 from harness.model.scenario import Expectation, OverlayUse, Pairs, Scenario, TopologyUse, Until
+from harness.model.timeline import TimelineItem
 
 
 def _parts() -> list[tuple[str, type[BaseModel]]]:
@@ -26,6 +27,7 @@ def _parts() -> list[tuple[str, type[BaseModel]]]:
         ("`probes`", Probes),
         *((f"`probes: {name}`", probe.settings) for name, probe in declared_probes().items()),
         ("`until`", Until),
+        ("An item of `timeline`", TimelineItem),
         ("An item of `expect`", Expectation),
     ]
 

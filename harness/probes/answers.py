@@ -9,16 +9,20 @@ from dataclasses import dataclass
 
 _REPLY = re.compile(r"^\[(\d+\.\d+)\] \d+ bytes from .*?icmp_seq=(\d+) .*?time=([\d.]+) ms( \(DUP!\))?", re.MULTILINE)
 
+_SILENT = re.compile(r"^\[(\d+\.\d+)\] no answer yet for icmp_seq=(\d+)", re.MULTILINE)
+
 
 @dataclass(frozen=True)
 class Answers:
     """Answered pings in the order of their answers: Unix seconds at which each was sent, and answered.
 
-    `duplicates` came more than once; `reordered` were overtaken by the answer of a later one.
+    `silent_s` is, for each ping that was never answered, when the next one was sent. `duplicates` came more than once;
+    `reordered` were overtaken by the answer of a later one.
     """
 
     sent_s: tuple[float, ...]
     answered_s: tuple[float, ...]
+    silent_s: tuple[float, ...]
     duplicates: int
     reordered: int
 
@@ -27,16 +31,19 @@ def parse_pings(log: str) -> Answers:
     """Read the log of `ping -D`, whose stamps are those of the answers."""
     sent: list[float] = []
     answered: list[float] = []
+    numbers: set[str] = set()
     duplicates = reordered = latest = 0
     for stamp, number, trip_ms, again in _REPLY.findall(log):
         if again:
             duplicates += 1
             continue
+        numbers.add(number)
         reordered += int(number) < latest
         latest = max(latest, int(number))
         sent.append(float(stamp) - float(trip_ms) / 1000)
         answered.append(float(stamp))
-    return Answers(tuple(sent), tuple(answered), duplicates, reordered)
+    silent = tuple(float(stamp) for stamp, number in _SILENT.findall(log) if number not in numbers)
+    return Answers(tuple(sent), tuple(answered), silent, duplicates, reordered)
 
 
 def longest_gap_s(answered_s: Sequence[float], begin_s: float, end_s: float) -> float:

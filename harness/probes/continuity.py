@@ -67,7 +67,6 @@ class Continued:
     begin_s: float
     end_s: float
     answers: Answers
-    asked: int
     tcp_survived: bool
     happened: tuple[Happened, ...]
 
@@ -229,9 +228,8 @@ class _Traffic:
         self._held.wait(_START_S + stream_peer.PATIENCE_S)
         self._held.stop()
         answers = parse_pings(self._pings.text)
-        asked = max(1, round((end_s - begin_s) / self._interval_s))
         survived = _survived(self._held.text, end_s)
-        return Continued(begin_s, end_s, answers, asked, survived, tuple(happened))
+        return Continued(begin_s, end_s, answers, survived, tuple(happened))
 
     def stop(self) -> None:
         """End everything of this pair."""
@@ -263,7 +261,8 @@ def summarise_continuity(target: Target, seen: Continued) -> Iterator[Measuremen
             phase=phase,
         )
 
-    inside = [sent for sent in seen.answers.sent_s if seen.begin_s <= sent < seen.end_s]
+    answered = sum(seen.begin_s <= moment < seen.end_s for moment in seen.answers.sent_s)
+    silent = sum(seen.begin_s <= moment < seen.end_s for moment in seen.answers.silent_s)
     answered_s = seen.answers.answered_s
     ends = [*(one.effective_s for one in seen.happened[1:]), seen.end_s]
     for one, end_s in zip(seen.happened, ends, strict=False):
@@ -272,7 +271,8 @@ def summarise_continuity(target: Target, seen: Continued) -> Iterator[Measuremen
         if end_s > one.effective_s:
             yield figure("event_gap_s", "s", longest_gap_s(answered_s, one.effective_s, end_s), phase)
         yield figure("event_late_ms", "ms", 1000 * (one.effective_s - one.due_s), phase)
-    yield figure("continuity_answered_ratio", "1", min(1.0, len(inside) / seen.asked))
+    if answered + silent:
+        yield figure("continuity_answered_ratio", "1", answered / (answered + silent))
     yield figure("continuity_longest_gap_s", "s", longest_gap_s(answered_s, seen.begin_s, seen.end_s))
     yield figure("tcp_survives", "1", float(seen.tcp_survived))
     yield figure("continuity_duplicates", "count", float(seen.answers.duplicates))

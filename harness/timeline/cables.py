@@ -20,22 +20,27 @@ def node_names(topology: Topology) -> tuple[str, ...]:
 def set_interfaces(lab: Lab, node: str, state: Literal["up", "down"]) -> None:
     """Take all interfaces of a host up or down, or a router's outside.
 
-    Routes over an interface go with it; those that the lab had set are set again when it comes up.
+    The kernel drops the routes over an interface that goes down, and its IPv6 addresses: addresses are kept, and routes
+    are set again when it comes up.
 
     Raises:
         LabError: the kernel refused.
     """
     number = 1 if node in lab.topology.routers else len(lab.topology.attachments()[node])
     running = lab.nodes[node]
-    routes = {family: running.check_output(["ip", family, "route", "show", "default"]) for family in ("-4", "-6")}
-    kept = lab.defaults.setdefault(node, routes)
-    for place in range(number):
-        running.check_output(["ip", "link", "set", interface_name(node, place), state])
-    if state == "up":
-        for family, text in kept.items():
-            for line in filter(None, text.splitlines()):
-                running.check_output(["ip", family, "route", "replace", *line.split()])
-        del lab.defaults[node]
+    for name in (interface_name(node, place) for place in range(number)):
+        if state == "down":
+            running.write_sysctls({f"net.ipv6.conf.{name}.keep_addr_on_down": "1"})
+            lab.routes_down[node, name] = [
+                ["ip", family, "route", "replace", *line.split(), "dev", name]
+                for family in ("-4", "-6")
+                for line in running.check_output(["ip", family, "route", "show", "dev", name]).splitlines()
+                if "proto kernel" not in line
+            ]
+        running.check_output(["ip", "link", "set", name, state])
+        if state == "up":
+            for argv in lab.routes_down.pop((node, name), []):
+                running.check_output(argv)
 
 
 def cable_of(lab: Lab, node: str) -> str:

@@ -139,7 +139,8 @@ def test_events_are_done_in_order_and_last_from_when_they_took_effect(tmp_path: 
 PINGS = """\
 PING 10.77.0.2 (10.77.0.2) 200(228) bytes of data.
 [100.010] 208 bytes from 10.77.0.2: icmp_seq=1 ttl=64 time=10.0 ms
-no answer yet for icmp_seq=2
+[100.201] no answer yet for icmp_seq=2
+[100.301] no answer yet for icmp_seq=4
 [100.250] 208 bytes from 10.77.0.2: icmp_seq=3 ttl=64 time=50.0 ms
 [100.251] 208 bytes from 10.77.0.2: icmp_seq=3 ttl=64 time=51.0 ms (DUP!)
 [100.260] 208 bytes from 10.77.0.2: icmp_seq=2 ttl=64 time=160 ms
@@ -151,7 +152,7 @@ def test_pings_are_read_with_what_came_twice_or_late() -> None:
     found = parse_pings(PINGS)
     assert found.answered_s == (100.01, 100.25, 100.26, 103.31)
     assert [round(sent, 3) for sent in found.sent_s] == [100.0, 100.2, 100.1, 103.2]
-    assert (found.duplicates, found.reordered) == (1, 1)
+    assert (found.duplicates, found.reordered) == (1, 1) and found.silent_s == (100.301,)
 
 
 def test_the_gap_counts_from_the_event_and_to_the_end() -> None:
@@ -162,7 +163,7 @@ def test_the_gap_counts_from_the_event_and_to_the_end() -> None:
 
 
 def test_what_was_under_way_when_it_happened_is_no_recovery() -> None:
-    answers = Answers((100.0, 100.2, 103.2), (100.05, 100.4, 103.3), 0, 0)
+    answers = Answers((100.0, 100.2, 103.2), (100.05, 100.4, 103.3), (), 0, 0)
     assert recovery_s(answers, 100.3, 110.0) == pytest.approx(3.0), "the answer at 100.4 was asked for before"
     assert recovery_s(answers, 100.3, 103.0) is None
     assert recovery_s(answers, 104.0, 110.0) is None
