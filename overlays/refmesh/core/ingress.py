@@ -118,20 +118,27 @@ class Ingress:
         self, datagrams: Sequence[bytes | memoryview], source: Endpoint, now: float, local: int = 0
     ) -> None:
         """Takes datagrams of one size and source that came in one read."""
+        for run in messages.runs(datagrams):
+            path = Path(source, 0, local)
+            if messages.message_type(run[0]) == messages.RELAY and self._servers.at(source) is not None:
+                if len(run[0]) <= messages.RELAY_HEAD.size:
+                    continue
+                path = Path(source, messages.RELAY_HEAD.unpack_from(run[0])[1])
+                for inner in messages.runs([datagram[messages.RELAY_HEAD.size :] for datagram in run]):
+                    self._receive_same(inner, path, now)
+            else:
+                self._receive_same(run, path, now)
+
+    def _receive_same(self, datagrams: Sequence[bytes | memoryview], path: Path, now: float) -> None:
+        """Takes messages of one type and index."""
         kind = messages.message_type(datagrams[0])
-        path = Path(source, 0, local)
-        if kind == messages.RELAY and self._servers.at(source) is not None:
-            head = bytes(datagrams[0][: messages.RELAY_HEAD.size])
-            if all(datagram[: messages.RELAY_HEAD.size] == head for datagram in datagrams):
-                path = Path(source, messages.RELAY_HEAD.unpack(head)[1])
-                datagrams = [datagram[messages.RELAY_HEAD.size :] for datagram in datagrams]
-                kind = messages.message_type(datagrams[0])
         if kind == messages.BULK:
             self._on_bulk(datagrams, path, now)
             return
         if kind != messages.TRANSPORT:
+            head = messages.RELAY_HEAD.pack(messages.RELAY, path.relay) if path.relay else b""
             for datagram in datagrams:
-                self.receive(bytes(datagram), source, now, local)
+                self.receive(head + datagram, path.endpoint, now, path.local)
             return
         result = self._tunnel.receive_run(datagrams, now)
         if result is not None:

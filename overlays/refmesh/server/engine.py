@@ -92,13 +92,14 @@ class Server:
 
     def receive_run(self, datagrams: Sequence[bytes | memoryview], source: Endpoint, now: float) -> None:
         """Takes datagrams of one size and source that came in one read: a relayed or tunnelled flow, nearly always."""
-        if messages.message_type(datagrams[0]) == messages.TRANSPORT:
-            result = self.tunnel.receive_run(datagrams, now)
-            if result is not None:
-                self._on_input(result, source, now)
-            return
-        for datagram in datagrams:
-            self.receive(bytes(datagram), source, now)
+        for run in messages.runs(datagrams):
+            if messages.message_type(run[0]) == messages.TRANSPORT:
+                result = self.tunnel.receive_run(run, now)
+                if result is not None:
+                    self._on_input(result, source, now)
+                continue
+            for datagram in run:
+                self.receive(bytes(datagram), source, now)
 
     def answer_stun(self, datagram: bytes, source: Endpoint) -> None:
         """Answers a Binding request, whoever asks: that is what STUN is for (RFC 8489, section 14)."""
