@@ -91,7 +91,7 @@ def join(opened: Opened) -> Rebuilt | None:
     if not data < last <= min(end, opened.last) or last + 15 < opened.last:
         return None
     total = end * (count - 1) + last - data * (count - 1)
-    if total > MAX_MERGED:
+    if total > MAX_MERGED or not _intact(rows, tcp, end, last):
         return None
     heads = rows[:, :data]
     differs = (heads[1:] ^ heads[0]) & _mask(tcp, data)
@@ -99,8 +99,6 @@ def join(opened: Opened) -> Rebuilt | None:
     length_at = 2 if tcp == 20 else 4
     differs[-1, length_at : length_at + 2] = 0
     sequence = rows[:, tcp + 4 : tcp + 8].copy().view(">u4").reshape(-1).astype(np.uint32)
-    if not _intact(rows, tcp, end, last):
-        return None
     if differs.any() or (sequence != _COUNT[:count] * np.uint32(size) + sequence[0]).any():
         return None
     head = bytearray(heads[0].tobytes())
