@@ -127,6 +127,7 @@ class World:
         if config.policy is not None:
             node.peers.set_policy(config.policy)
         self.nodes[name] = node
+        self._ticks.pop(name, None)  # what is still to come is for the one that ran before
         self._node_at[self.address[name], NODE_PORT] = name
         node.network_changed([("host", self.address[name], NODE_PORT)], self.now)
         node.start(self.now)

@@ -46,8 +46,8 @@ def _restore(node: Node, entry: dict[str, Any], now: float) -> None:
         node.outbox.events.append(f"not taken from the stored state: {error}")
         return
     if peer is not None and peer.finder is not None:
-        for kind, host, port in entry["candidates"]:
-            peer.finder.add(control.valid_endpoint((host, port)), str(kind), now)
+        for kind, host, port in control.candidates(entry["candidates"]):
+            peer.finder.add((host, port), kind, now)
         node.outbox.due(peer, now)
 
 

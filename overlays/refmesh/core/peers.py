@@ -105,7 +105,7 @@ class Peers:
 
     def _add_static(self, entry: Any) -> None:
         session = self._tunnel.add(entry.public_key, entry.preshared_key or bytes(32))
-        session.persistent_s = float(entry.persistent_keepalive_s)
+        session.persistent_s = session.tireless_s = float(entry.persistent_keepalive_s)
         peer = Peer(short(entry.public_key), session, entry.allowed_ips)
         if entry.endpoint is not None:
             peer.take(Path((entry.endpoint.host, entry.endpoint.port)))

@@ -30,6 +30,8 @@ STUN_TRIES = 8
 ACKNOWLEDGE_AFTER_S = 0.01
 PATIENCE, MAX_RTT_S = 1.5, 2.0
 """A HELLO is not repeated before so many round trips; one that took longer than the second says nothing of the next."""
+AWAY_RETRY_S = 15.0
+"""A server that has been silent for 90 s is tried so often, for ever: without any, nobody new is found."""
 TLS_RETRY_S = 5.0
 TLS_AFTER_S = 1.0
 """So long UDP may be silent before TLS is tried; a lost datagram or two should not lead to a stream."""
@@ -46,6 +48,7 @@ class ServerLink:
         self.tls: Endpoint = ("tls", index)
         self.endpoint = self.udp
         self.peer = Peer(entry.name, tunnel.add(entry.public_key, retry_s=RETRY_S), (), any_source=True)
+        self.peer.session.tireless_s = AWAY_RETRY_S
         self.peer.take(Path(self.udp))
         self.up = False
         self.tls_open = False

@@ -203,9 +203,8 @@ class Servers:
             self._plane.routes.assign(peer, link.peer)
             return
         peer.finder.set_relays(self._relays_of(peer), now)
-        for kind, host, port in entry["candidates"] if entry["direct"] else ():
-            if not host.startswith("fe80"):
-                peer.finder.add(control.valid_endpoint((host, port)), str(kind), now)
+        for kind, host, port in control.candidates(entry["candidates"]) if entry["direct"] else ():
+            peer.finder.add((host, port), kind, now)
         if came and not peer.session.usable(now):
             ways = peer.finder.ways()
             # The directory is a log: who stands before us was there before us.

@@ -77,7 +77,10 @@ class Tunnel:
 
     def slower(self) -> float:
         """How many times longer than usual an answer is waited for; 1 unless many handshakes are under way."""
-        return max(1.0, sum(session.attempt_due_s != NEVER for session in self.sessions.values()) / CROWD)
+        return max(
+            1.0,
+            sum(session.attempt_due_s != NEVER and not session.resting for session in self.sessions.values()) / CROWD,
+        )
 
     def tick(self, session: Session, now: float) -> tuple[bytes | None, bytes | None]:
         """What is due for one session: (an initiation, a keepalive), each None when it is not."""

@@ -12,6 +12,8 @@ from overlays.refmesh.core.tunnel import Tunnel
 from overlays.refmesh.wire import control
 
 LOOK_S = 5.0
+AWAY_RETRY_S = 30.0
+"""A member that has been silent for 90 s is tried so often, unless servers say that it is not there."""
 CHECKS_PER_S, CHECKS_BURST = 100.0, 50
 """Checks to all peers together: what many peers at once would ask for must not drown a small machine."""
 
@@ -28,8 +30,10 @@ class Upkeep:
     def tick(self, peer: Peer, now: float) -> None:
         """Does what is due for one peer and says when it is due again."""
         session, finder = peer.session, peer.finder
-        if peer.wanted and not peer.hub_servers and not session.usable(now):
-            session.want(now)
+        if finder is not None:
+            session.tireless_s = AWAY_RETRY_S if peer.wanted and not peer.hub_servers else 0.0
+            if session.tireless_s and not session.usable(now):
+                session.want(now)
         initiation, keepalive = self._tunnel.tick(session, now)
         if initiation is not None:
             for path in _handshake_ways(peer):

@@ -229,9 +229,7 @@ class Server:
             self.outlet.send(target, control.json_frame(control.PUNCH, body | {"from": registration.number}), now)
 
     def _on_hello(self, registration: Registration, hello: dict[str, Any], now: float) -> None:
-        candidates = []
-        for kind, host, port in hello["candidates"][:MAX_CANDIDATES_TOLD]:
-            candidates.append([str(kind)[:20], *control.valid_endpoint((host, port))])
+        candidates = [list(candidate) for candidate in control.candidates(hello["candidates"][:MAX_CANDIDATES_TOLD])]
         registration.candidates, registration.hello = candidates, int(hello["seq"])
         registration.direct, registration.hub = bool(hello["direct"]), bool(hello["hub"])
         known = int(hello["rev"]) if hello["epoch"] == self.herald.epoch else 0

@@ -88,13 +88,34 @@ def unpack_endpoint(data: bytes) -> Endpoint | None:
     return str(address.ipv4_mapped or address), port
 
 
+def candidates(told: Any) -> list[tuple[str, str, int]]:
+    """Candidates from JSON, a list of `[kind, host, port]`, as (kind, host, port); what is none of use is left out.
+
+    One bad one must not cost the others: a node that told of one would be offline, and so would those that hear of it.
+    """
+    found = []
+    for candidate in told if isinstance(told, list) else ():
+        try:
+            kind, host, port = candidate
+            found.append((str(kind)[:20], *valid_endpoint((host, port))))
+        except (MalformedMessage, TypeError, ValueError):
+            continue
+    return found
+
+
 def valid_endpoint(value: Any) -> Endpoint:
     """`[host, port]` from JSON as an endpoint; MalformedMessage when it is no unicast address and port."""
     try:
         host, port = value
-        address = ipaddress.ip_address(host)
+        address = ipaddress.ip_address(str(host))
     except (ValueError, TypeError):
         raise MalformedMessage("not an address and port") from None
-    if not isinstance(port, int) or not 0 < port < 65536 or address.is_multicast or address.is_unspecified:
+    if not isinstance(port, int) or not 0 < port < 65536 or not _reachable(address):
         raise MalformedMessage("not a unicast address and port")
     return str(address), port
+
+
+def _reachable(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    # A link-local address means something only together with a link of the one who tells it.
+    link_local = address.version == 6 and address.is_link_local
+    return not (address.is_multicast or address.is_unspecified or link_local or "%" in str(address))
