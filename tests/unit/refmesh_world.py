@@ -118,12 +118,12 @@ class World:
         }
         return NodeConfig(**(fields | self.options | changes))
 
-    def start(self, name: str, *, config: NodeConfig | None = None) -> Node:
-        """Starts a node (anew, when it ran before)."""
+    def start(self, name: str, *, config: NodeConfig | None = None, unix_s: float = UNIX_S) -> Node:
+        """Starts a node (anew, when it ran before); `unix_s`: its wall clock at the beginning of the world."""
         config = config or self.config(name)
         assert config.certificate is not None
-        certificate = credentials.verify(config.certificate, self.authority, UNIX_S + self.now)
-        node = Node(config, certificate, self.rng.randbytes, UNIX_S)
+        certificate = credentials.verify(config.certificate, self.authority, unix_s + self.now)
+        node = Node(config, certificate, self.rng.randbytes, unix_s)
         if config.policy is not None:
             node.peers.set_policy(config.policy)
         self.nodes[name] = node

@@ -150,3 +150,51 @@ def test_a_member_that_was_away_for_long_is_found_again_without_any_server(dead_
 
 def known_without_candidates(world: World) -> dict[str, object]:
     return {"certificate": world.network.certificates["a"], "candidates": []}
+
+
+@pytest.mark.parametrize("jump_s", [-3600.0, -1e9, 3600.0])
+def test_a_wall_clock_that_jumps_does_not_end_anything(jump_s: float) -> None:
+    """Initiations bear the wall clock's time, and none that is older than the last one is answered."""
+    world = World({"a": None, "b": None})
+    world.start_all()
+    assert world.run(5.0, lambda: set(world.paths()) == {"direct"})
+    for node in world.nodes.values():
+        node.set_clock(UNIX_S + jump_s)
+    world.run(300.0)  # past the age at which keys are refused, so all have been made anew
+    assert set(world.paths()) == {"direct"}
+    assert all(node.ready for node in world.nodes.values())
+
+
+def test_a_restart_with_an_older_wall_clock_is_answered_if_the_node_remembers() -> None:
+    world = World({"a": None, "b": None})
+    world.start_all()
+    assert world.run(5.0, lambda: set(world.paths()) == {"direct"})
+    stored = known(world.nodes["a"])
+    world.run(3.0)
+    node = world.start("a", unix_s=UNIX_S - 7200.0)
+    restore(node, stored, world.now)
+    world._settle_node("a")
+    assert world.run(5.0, lambda: node.ready and world.path("a", "b") == "direct")
+
+
+@pytest.mark.parametrize("stamp", ["x", None, -1, 1e400, 2**80, True, "40000000ffffffff00000000"])
+def test_a_stored_time_that_is_none_is_left_out(stamp: object) -> None:
+    world = World({"a": None, "b": None})
+    world.start_all()
+    assert world.run(5.0, lambda: set(world.paths()) == {"direct"})
+    stored = known(world.nodes["a"]) | {"initiated_unix_s": stamp}
+    node = world.start("a")
+    restore(node, stored, world.now)
+    world._settle_node("a")
+    assert world.run(5.0, lambda: node.ready and world.path("a", "b") == "direct")
+
+
+def test_certificates_expire_by_the_clock_as_it_is_now() -> None:
+    world = World({"a": None, "b": None})
+    world.start("a")
+    world.run(2.0)
+    world.nodes["a"].set_clock(UNIX_S + 10**7)
+    world.start("b")
+    world.run(5.0)
+    assert world.path("a", "b") == "unknown"
+    assert any("has expired" in event for event in world.events)

@@ -13,7 +13,9 @@ class Directory:
 
     def __init__(self, authority: bytes | None, own: Certificate | None, unix_offset_s: float) -> None:
         self.policy: Policy | None = None
-        self._authority, self._own, self._unix_offset_s = authority, own, unix_offset_s
+        self._authority, self._own = authority, own
+        self.unix_offset_s = unix_offset_s
+        """What to add to `now` to get Unix time; certificates expire by it."""
         self._rules: tuple[Rule, ...] = ()
         self._joined: dict[str, bytes] = {}
 
@@ -37,7 +39,7 @@ class Directory:
         if self._authority is None or self._own is None:
             raise CredentialError("a certificate without an authority to check it by")
         revoked = self.policy.revoked if self.policy is not None else frozenset()
-        certificate = credentials.verify(text, self._authority, self._unix_offset_s + now, revoked)
+        certificate = credentials.verify(text, self._authority, self.unix_offset_s + now, revoked)
         if certificate.key == self._own.key or certificate.role != "node":
             return None
         if certificate.invited and self._joined.setdefault(certificate.serial, certificate.key) != certificate.key:

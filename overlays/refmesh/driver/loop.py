@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import select
 import signal
-import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from overlays.refmesh.driver import clock
 from overlays.refmesh.driver.eagerness import Eagerness
 from overlays.refmesh.driver.warmth import EVERY_S, Warmth
 
@@ -77,33 +77,33 @@ class Loop:
         While `eagerness` says so, waiting is done awake, and while `warmth` does, with interruptions. `after` is left
         out when all is done and it is not time.
         """
-        poll, handlers, clock = self._epoll.poll, self._handlers, time.monotonic
+        poll, handlers, time = self._epoll.poll, self._handlers, clock.now
         while self._running:
             ready: Sequence[tuple[int, int]] = ()
             if eagerness is not None and eagerness.until_s:
                 until_s = min(eagerness.until_s, deadline())
-                while not ready and clock() < until_s:
+                while not ready and time() < until_s:
                     ready = poll(0)
                 eagerness.ended(answered=bool(ready))
             done = bool(ready)
             if not done:
-                now = clock()
+                now = time()
                 wait_s = deadline() - now
                 done = wait_s > 0
                 if warmth is not None and warmth.until_s and wait_s > EVERY_S:
                     ready = poll(EVERY_S)
                     if not ready:
-                        done = warmth.idle(now, clock())
+                        done = warmth.idle(now, time())
                 else:
                     ready = poll(min(wait_s, MAX_WAIT_S) if done else 0)
                     done = done and bool(ready)
             self._reading = bool(ready)
             for fd, _ in ready:
                 handler = handlers.get(fd)
-                if handler is not None and not handler(clock()):
+                if handler is not None and not handler(time()):
                     done = False
             if not done:
-                after(clock())
+                after(time())
 
     @staticmethod
     def _drain(fd: int) -> None:

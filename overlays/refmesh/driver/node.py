@@ -8,7 +8,6 @@ import logging
 import os
 import socket
 import sys
-import time
 from functools import partial
 from typing import Any
 
@@ -18,7 +17,7 @@ from overlays.refmesh.core.connectivity import HOST
 from overlays.refmesh.core.known import ping, status
 from overlays.refmesh.core.node import Node
 from overlays.refmesh.credentials import Certificate
-from overlays.refmesh.driver import addresses
+from overlays.refmesh.driver import addresses, clock
 from overlays.refmesh.driver.datapath import Datapath
 from overlays.refmesh.driver.igd import Answer, IgdClient
 from overlays.refmesh.driver.loop import Loop
@@ -57,9 +56,9 @@ class NodeDriver:
         """Opens everything; MachineError or CredentialError when something is lacking."""
         config = dataclasses.replace(config, servers=tuple(map(_resolved, config.servers)))
         self.config = config
-        now, wall = time.monotonic(), time.time()
-        certificate = own_certificate(config, wall)
-        self.node = Node(config, certificate, os.urandom, wall - now)
+        now = clock.now()
+        certificate = own_certificate(config, now + clock.unix_offset_s())
+        self.node = Node(config, certificate, os.urandom, clock.unix_offset_s())
         if config.policy is not None:
             self.node.peers.set_policy(config.policy)
         self.tun = Tun(config.interface, tap=config.layer == "l2")
@@ -86,7 +85,7 @@ class NodeDriver:
     def run(self) -> None:
         """Works until SIGTERM or SIGINT."""
         loop, node = self.loop, self.node
-        now = time.monotonic()
+        now = clock.now()
         node.network_changed(self._local(), now, self._routers())
         node.start(now)
         loop.add(self.tun.fd, self.datapath.on_tun)
@@ -108,7 +107,7 @@ class NodeDriver:
 
     def close(self) -> None:
         """Gives everything back."""
-        self._memory.save(time.monotonic())
+        self._memory.save(clock.now())
         if self.status is not None:
             self.status.close()
         self.tun.close()
@@ -128,6 +127,7 @@ class NodeDriver:
     def _after(self, now: float) -> None:
         node = self.node
         if self.loop.due(node.deadline, now):
+            node.set_clock(clock.unix_offset_s())
             node.tick(now)
             self.streams.look(now)
             if node.mappings.requests:
@@ -164,7 +164,7 @@ class NodeDriver:
         self.node.port_mapped(answer.request, answer.external, answer.lease_s, now)
 
     def _answer(self, request: dict[str, Any]) -> Any:
-        now = time.monotonic()
+        now = clock.now()
         return ping(self.node, str(request["ping"]), now) if "ping" in request else status(self.node, now)
 
 

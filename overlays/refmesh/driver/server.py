@@ -7,13 +7,13 @@ import logging
 import os
 import socket
 import sys
-import time
 from typing import Any
 
 from overlays.refmesh import credentials, keys
 from overlays.refmesh.config import ServerConfig
 from overlays.refmesh.core import offload
 from overlays.refmesh.credentials import Policy
+from overlays.refmesh.driver import clock
 from overlays.refmesh.driver.files import write_atomically
 from overlays.refmesh.driver.loop import Loop
 from overlays.refmesh.driver.sockets import open_sockets
@@ -36,15 +36,15 @@ class ServerDriver:
     def __init__(self, config: ServerConfig) -> None:
         """Opens everything; MachineError or CredentialError when something is lacking."""
         self.config = config
-        now, wall = time.monotonic(), time.time()
-        certificate = credentials.verify(config.certificate, config.authority, wall)
+        now = clock.now()
+        certificate = credentials.verify(config.certificate, config.authority, now + clock.unix_offset_s())
         if certificate.key != keys.public(config.private_key):
             raise CredentialError(f"{config.file}: the certificate is for another private key")
         self.engine = Server(
             config.private_key,
             config.authority,
             rng=os.urandom,
-            unix_offset_s=wall - now,
+            unix_offset_s=clock.unix_offset_s(),
             policy=self._policy(),
             relay=config.relay,
             hub=config.hub,
@@ -179,7 +179,7 @@ class ServerDriver:
             if endpoint[0] != "tls":
                 self._socket(endpoint).send_run(datagrams, endpoint)
             elif self.streams is not None:
-                self.streams.send_run(datagrams, endpoint, time.monotonic())
+                self.streams.send_run(datagrams, endpoint, clock.now())
             first = last
 
     def _socket(self, endpoint: Endpoint) -> UdpSocket:
@@ -191,6 +191,7 @@ class ServerDriver:
             self._policy_checked_s = now
             self._reload_policy(now)
         if self.loop.due(engine.deadline, now):
+            engine.tunnel.unix_offset_s = clock.unix_offset_s()
             engine.tick(now)
         if engine.outlet.datagrams:
             self._flush()
@@ -240,4 +241,4 @@ class ServerDriver:
             self.engine.set_policy(policy, now)
 
     def _answer(self, _request: dict[str, Any]) -> Any:
-        return {"name": self.name, "members": self.engine.status(time.monotonic())}
+        return {"name": self.name, "members": self.engine.status(clock.now())}

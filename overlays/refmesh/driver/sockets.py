@@ -7,11 +7,11 @@ import itertools
 import logging
 import math
 import socket
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from overlays.refmesh.core.node import Node
+from overlays.refmesh.driver import clock
 from overlays.refmesh.driver.loop import Loop
 from overlays.refmesh.driver.near import NearSocket
 from overlays.refmesh.driver.streams import NodeStreams
@@ -102,7 +102,7 @@ class NodeSockets:
                 if sock is not None:
                     sock.send_run([datagram for datagram, _ in group], endpoint)
                     if endpoint[0] == "tls":
-                        self._streams.used(endpoint[1], time.monotonic())
+                        self._streams.used(endpoint[1], clock.now())
         if outbox.fresh:
             self._flush_fresh()
         if self._node.puncher.closed:

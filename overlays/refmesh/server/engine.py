@@ -51,7 +51,7 @@ class Server:
         self.joined: dict[str, bytes] = {}
         """The key that has used each invitation, by its serial; to be kept over restarts."""
         self.policy = policy
-        self._authority, self._rng, self._unix_offset_s = authority, rng, unix_offset_s
+        self._authority, self._rng = authority, rng
         self._relay = relay
         self._second, self._introductions = -1.0, 0
         if policy is not None:
@@ -160,7 +160,7 @@ class Server:
             return
         revoked = self.policy.revoked if self.policy is not None else frozenset()
         try:
-            certificate = credentials.verify(text, self._authority, self._unix_offset_s + now, revoked)
+            certificate = credentials.verify(text, self._authority, self.tunnel.unix_offset_s + now, revoked)
             self._admit(certificate)
         except CredentialError as error:
             self.outlet.events.append(f"refused: {error}")
