@@ -100,6 +100,7 @@ def ping(config: Path, name: str, count: int) -> None:
 def init(folder: Path, members: tuple[str, ...], servers: tuple[str, ...], prefix: str, mode: str) -> None:
     """Make a network: an authority, and a configuration for every member and server, in FOLDER."""
     from overlays.refmesh import keys
+    from overlays.refmesh.driver.files import write_new
     from overlays.refmesh.network import Site, make_network, to_yaml
 
     sites = []
@@ -110,16 +111,15 @@ def init(folder: Path, members: tuple[str, ...], servers: tuple[str, ...], prefi
             raise click.BadParameter(f"{text!r} is not NAME=HOST or NAME=HOST:PORT", param_hint="--server")
         sites.append(Site(name, host, int(port)) if port else Site(name, host))
     network = make_network(members, sites, prefix=prefix)
-    folder.mkdir(parents=True, exist_ok=True)
     hub = {"hub": True, "interface": "refmesh0"} if mode == "hub" else {}
-    _secret(folder / "authority.key", keys.encode(network.authority_private) + "\n")
+    files = {folder / "authority.key": keys.encode(network.authority_private) + "\n"}
     for name in members:
         options = {"mode": mode, "status_socket": f"{name}.sock", "state_dir": f"{name}.state"}
-        _secret(folder / f"{name}.yaml", to_yaml(network.node_config(name, **options)))
+        files[folder / f"{name}.yaml"] = to_yaml(network.node_config(name, **options))
     for site in sites:
         options = {"status_socket": f"{site.name}.sock", "state_dir": f"{site.name}.state", "policy_file": "policy"}
-        _secret(folder / f"{site.name}.yaml", to_yaml(network.server_config(site.name, **options, **hub)))
-    (folder / "policy").write_text(network.policy + "\n")
+        files[folder / f"{site.name}.yaml"] = to_yaml(network.server_config(site.name, **options, **hub))
+    write_new(files | {folder / "policy": network.policy + "\n"})
     click.echo(
         f"{folder}: authority.key (keep it offline), policy, {', '.join(f'{n}.yaml' for n in members)}", err=True
     )
@@ -189,17 +189,12 @@ def show(config: Path) -> None:
     click.echo(f"groups {', '.join(certificate.groups) or '-'}\nvalid until {time.ctime(certificate.not_after)}")
 
 
-def _secret(path: Path, text: str) -> None:
-    path.touch(mode=0o600)
-    path.write_text(text)
-
-
 def _key_of(path: Path) -> bytes:
-    from overlays.refmesh import keys
+    from overlays.refmesh.config_file import read_key
     from overlays.refmesh.errors import ConfigError
 
     try:
-        return keys.decode(path.read_text().strip())
+        return read_key(path)
     except (OSError, ValueError) as error:
         raise ConfigError([f"{path}:1: authority: {error}"]) from None
 

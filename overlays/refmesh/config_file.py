@@ -152,12 +152,13 @@ def _networks(value: Any) -> tuple[str, ...]:
 
 def _private_key(section: _Section, folder: Path) -> bytes:
     if section.has("private_key_file"):
-        return section.take("private_key_file", lambda value: _read_key(folder / _text(value)), bytes(32))
+        return section.take("private_key_file", lambda value: read_key(folder / _text(value)), bytes(32))
     section.take("private_key_file", _text, "")
     return section.take("private_key", _key, bytes(32), required=True)
 
 
-def _read_key(path: Path) -> bytes:
+def read_key(path: Path) -> bytes:
+    """The key in a file that its owner alone can read. ValueError or OSError when it is none."""
     if path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
         raise ValueError(f"{path} can be read by others; run: chmod 600 {path}")
     return keys.decode(path.read_text().strip())
