@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import math
 
 from overlays.refmesh.core import bulk, offload, packets
@@ -17,7 +16,7 @@ from overlays.refmesh.driver.shortway import ShortWay
 from overlays.refmesh.driver.sockets import UNUSED_S, NodeSockets
 from overlays.refmesh.driver.stage import Stage
 from overlays.refmesh.driver.streams import NodeStreams
-from overlays.refmesh.driver.tun import MAX_READ, VNET_HEADER_LEN, Tun
+from overlays.refmesh.driver.tun import MAX_READ, NOTHING, VNET_HEADER_LEN, Tun
 from overlays.refmesh.driver.udp import READS_PER_ROUND, UdpSocket
 from overlays.refmesh.driver.warmth import Warmth
 
@@ -85,7 +84,7 @@ class Datapath:
         try:
             length = self._read(self._read_buffer) or 0
         except OSError as error:
-            if error.errno == errno.EBADFD:  # it is being taken down
+            if error.errno in NOTHING:
                 return 0
             raise
         if length and (length >= SMALL or self._layer_2 or not self._short.out(length, now, ask=ask)):

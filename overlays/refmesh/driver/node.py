@@ -99,9 +99,9 @@ class NodeDriver:
             # What exists now stays: the collector need not walk through it while packets wait.
             gc.collect()
             gc.freeze()
-            loop.run(
-                partial(getattr, node.outbox, "deadline"), self._after, self.datapath.eagerness, self.datapath.warmth
-            )
+            deadline = partial(getattr, node.outbox, "deadline")
+            with self.tun.being_there():
+                loop.run(deadline, self._after, self.datapath.eagerness, self.datapath.warmth)
         finally:
             self.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -19,7 +20,7 @@ from overlays.refmesh.driver.loop import Loop
 from overlays.refmesh.driver.sockets import open_sockets
 from overlays.refmesh.driver.status import StatusSocket
 from overlays.refmesh.driver.streams import StreamListener
-from overlays.refmesh.driver.tun import MAX_READ, VNET_HEADER_LEN, Tun
+from overlays.refmesh.driver.tun import VNET_HEADER_LEN, Tun
 from overlays.refmesh.driver.udp import READS_PER_ROUND, UdpSocket
 from overlays.refmesh.errors import CredentialError
 from overlays.refmesh.server.engine import Server
@@ -83,7 +84,8 @@ class ServerDriver:
         role = "hub" if self.config.hub else "relay" if self.config.relay else "coordination only"
         print(f"refmesh: ready server {self.name} port {self.config.listen.port} {role}", file=sys.stderr, flush=True)
         try:
-            loop.run(self._deadline, self._after)
+            with self.tun.being_there() if self.tun is not None else contextlib.nullcontext():
+                loop.run(self._deadline, self._after)
         finally:
             self.close()
 
@@ -158,9 +160,8 @@ class ServerDriver:
     def _on_tun(self, now: float) -> None:
         assert self.tun is not None
         for _ in range(READS_PER_ROUND):
-            try:
-                data = os.read(self.tun.fd, MAX_READ)
-            except BlockingIOError:
+            data = self.tun.read()
+            if data is None:
                 break
             for packet in offload.split(data[:VNET_HEADER_LEN], data[VNET_HEADER_LEN:]):
                 self.engine.from_tun(packet, now)

@@ -9,7 +9,7 @@ import ipaddress
 import os
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from io import FileIO
 
 from overlays.refmesh.driver.udp import MAX_SEND
@@ -28,6 +28,8 @@ _RTM_NEWLINK, _NLM_F_REQUEST, _IFLA_GSO_MAX_SEGS = 16, 1, 40
 _MAX_OVERHEAD = 56
 """Octets that a packet grows by at most: relay header, message, bulk header or padding, tag."""
 _QUEUE_LEN = 1000
+NOTHING = (errno.EAGAIN, errno.EFAULT)
+"""What reading fails with while there is nothing: the second while the interface is down."""
 REFUSED = (errno.EINVAL, errno.EIO, errno.EAGAIN, errno.ENOBUFS)
 """What writing may fail with; the packet is lost then, as on any network."""
 
@@ -107,6 +109,25 @@ class Tun:
         except OSError as error:
             if error.errno not in REFUSED:
                 raise
+
+    def read(self) -> bytes | None:
+        """A packet of our host with its virtio_net_hdr; None: there is none. OSError as `being_there` takes it."""
+        try:
+            return os.read(self.fd, MAX_READ)
+        except OSError as error:
+            if error.errno in NOTHING:
+                return None
+            raise
+
+    @contextlib.contextmanager
+    def being_there(self) -> Iterator[None]:
+        """While the device is used. MachineError when somebody has deleted it."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno != errno.EBADFD:
+                raise
+            raise MachineError(f"interface {self.name} is gone: somebody has deleted it") from None
 
     def close(self) -> None:
         """Removes the device."""
