@@ -10,6 +10,7 @@ from overlays.refmesh.core.ingress import ROW_OCTETS
 from overlays.refmesh.core.lane import Lane
 from overlays.refmesh.core.node import Node
 from overlays.refmesh.core.peer import Peer
+from overlays.refmesh.driver.crowd import Crowd
 from overlays.refmesh.driver.eagerness import Eagerness
 from overlays.refmesh.driver.near import NearSocket
 from overlays.refmesh.driver.shortway import ShortWay
@@ -29,7 +30,8 @@ class Datapath:
 
     def __init__(self, node: Node, tun: Tun, streams: NodeStreams) -> None:
         self._node, self._tun, self._streams = node, tun, streams
-        self.eagerness = Eagerness()
+        crowd = Crowd()
+        self.eagerness = Eagerness(crowd)
         self._layer_2 = node.config.layer == "l2"
         self._read = tun.file.readinto
         self._read_buffer = bytearray(MAX_READ)
@@ -39,7 +41,7 @@ class Datapath:
         self._stage: Stage | None = None
         with contextlib.suppress(OSError):
             self._stage = Stage()
-        self.warmth = Warmth(self._rehearse)
+        self.warmth = Warmth(self._rehearse, crowd)
         self.sockets: NodeSockets
         """Set it before anything is read."""
 
