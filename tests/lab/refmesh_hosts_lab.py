@@ -5,8 +5,10 @@ python refmesh_hosts_lab.py CASE
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import random
 import subprocess
 import sys
 import time
@@ -31,8 +33,8 @@ def mesh(lab: Lab, **options: Any) -> dict[str, str]:
     lab.start("s", network.server_config("s", **places["s"]), "server")
     for name in "ab":
         lab.start(name, network.node_config(name, interface="rm0", **places[name], **options), "up")
-    lab.path("a", "direct")
-    lab.path("b", "direct")
+    for name in "ab":
+        lab.path(name, "relayed" if options.get("mode") == "relay" else "direct")
     return {name: address.split("/")[0] for name, address in network.addresses.items()}
 
 
@@ -90,6 +92,98 @@ def hub_link_deleted() -> dict[str, Any]:
     lab.start("s", config, "server")
     must(lab.hosts["s"], "ip", "link", "del", "rm0")
     return {"s": ended(lab, "s")}
+
+
+def transfer(lab: Lab, src: str, dst: str, target: str, octets: int = 3_000_000) -> dict[str, Any]:
+    """Octets that arrive of a TCP transfer, and whether they are the right ones; it is given 60 s."""
+    sink = subprocess.Popen(enter(lab.hosts[dst], *PYTHON, RECEIVE, target), stdout=subprocess.PIPE, text=True)
+    assert sink.stdout is not None
+    sink.stdout.readline()  # it listens
+    source = subprocess.Popen(enter(lab.hosts[src], *PYTHON, SEND, target, str(octets)))
+    try:
+        digest = sink.communicate(timeout=60)[0].strip()
+    except subprocess.TimeoutExpired:
+        digest = "stalled"
+    for process in (source, sink):
+        process.kill()
+        process.wait()
+    return {"intact": digest == hashlib.sha256(pattern(octets)).hexdigest(), "digest": digest}
+
+
+def pattern(octets: int) -> bytes:
+    return random.Random(octets).randbytes(octets)
+
+
+PYTHON = (sys.executable, "-c")
+RECEIVE = """
+import hashlib, socket, sys
+with socket.create_server((sys.argv[1], 5000)) as listener:
+    print("listens", flush=True)
+    connection, _ = listener.accept()
+digest = hashlib.sha256()
+while data := connection.recv(65536):
+    digest.update(data)
+print(digest.hexdigest())
+"""
+SEND = """
+import random, socket, sys
+octets = int(sys.argv[2])
+with socket.create_connection((sys.argv[1], 5000)) as connection:
+    connection.sendall(random.Random(octets).randbytes(octets))
+"""
+
+
+def narrow(lab: Lab, *, told: bool) -> None:
+    """The cable of b carries 1,460 octets: the hosts know, or a switch on the way drops what is longer."""
+    if told:
+        for name in "ab":
+            must(lab.hosts[name], "ip", "link", "set", "eth0", "mtu", "1460")
+    else:
+        for name in "ab":
+            subprocess.run(["ip", "link", "set", f"v{name}", "mtu", "1460"], check=True)
+
+
+def over_a_narrow_underlay(kind: str, *, told: bool, **options: Any) -> dict[str, Any]:
+    lab = Lab(kind)
+    narrow(lab, told=told)
+    addresses = mesh(lab, **options)
+    result = {
+        "there": transfer(lab, "a", "b", addresses["b"])["intact"],
+        "back": transfer(lab, "b", "a", addresses["a"])["intact"],
+        "limits": [lab.status(name)["peers"][0]["mtu"] for name in "ab"],
+    }
+    pings = [must(lab.hosts["a"], "ping", "-c1", "-W2", "-M", kind, "-s", "1372", addresses["b"]) for kind in ("dont",)]
+    return result | {"large_ping": pings[0].count("bytes from")}
+
+
+@case
+def mtu_1460() -> dict[str, Any]:
+    return over_a_narrow_underlay("ipv4", told=True)
+
+
+@case
+def mtu_1460_wireguard() -> dict[str, Any]:
+    return over_a_narrow_underlay("ipv4", told=True, framing="wireguard")
+
+
+@case
+def mtu_1460_ipv6() -> dict[str, Any]:
+    return over_a_narrow_underlay("ipv6", told=True)
+
+
+@case
+def mtu_1460_layer_2() -> dict[str, Any]:
+    return over_a_narrow_underlay("ipv4", told=True, layer="l2")
+
+
+@case
+def mtu_1460_relayed() -> dict[str, Any]:
+    return over_a_narrow_underlay("ipv4", told=True, mode="relay")
+
+
+@case
+def black_hole() -> dict[str, Any]:
+    return over_a_narrow_underlay("ipv4", told=False)
 
 
 def main() -> None:

@@ -37,3 +37,15 @@ def test_an_interface_that_is_taken_down_and_up_again_works_again() -> None:
     result = run("link-down")
     assert result["a"]["code"] is None
     assert result["answers_s"] is not None
+
+
+NARROW = ("mtu-1460", "mtu-1460-wireguard", "mtu-1460-ipv6", "mtu-1460-layer-2", "mtu-1460-relayed", "black-hole")
+
+
+@pytest.mark.parametrize("case", NARROW)
+def test_tcp_goes_over_an_underlay_of_1460(case: str) -> None:
+    result = run(case)
+    assert result["there"]
+    assert result["back"]
+    assert result["large_ping"] == 1
+    assert all(1200 < limit <= 1392 for limit in result["limits"])

@@ -193,6 +193,9 @@ class World:
         node.outbox.main.clear()
         for datagram, endpoint in out:
             self._from_node(name, datagram, endpoint, 0)
+        for local, datagram, endpoint in node.outbox.probes:
+            self._from_node(name, datagram, endpoint, local)
+        node.outbox.probes.clear()
         fresh = node.outbox.fresh[:]
         node.outbox.fresh.clear()
         for local, datagram, endpoint in fresh:

@@ -131,6 +131,7 @@ class Lane:
             or self._routes.version != self._version
             or now >= self._fresh_until_s
             or now - session.last_received_s > SILENCE_S
+            or len(padded) > peer.limit
         ):
             return None
         counter = keypair.counter

@@ -28,7 +28,9 @@ from overlays.refmesh.core.ingress import Ingress
 from overlays.refmesh.core.lifetime import Lifetime
 from overlays.refmesh.core.mappings import Mappings
 from overlays.refmesh.core.outbox import Outbox
+from overlays.refmesh.core.path_mtu import ANY
 from overlays.refmesh.core.peers import Peers
+from overlays.refmesh.core.probing import Probing
 from overlays.refmesh.core.puncher import Puncher
 from overlays.refmesh.core.reactions import Reactions
 from overlays.refmesh.core.servers import Servers
@@ -64,6 +66,7 @@ class Node:
             lifetime=self.lifetime,
             rng=rng,
         )
+        self._probing = probing = Probing(self.plane, outbox, rng, mtu=config.mtu, flags=flags)
         self.servers = Servers(
             config,
             certificate.text if certificate is not None else None,
@@ -72,12 +75,13 @@ class Node:
             plane=self.plane,
             outbox=outbox,
             lifetime=self.lifetime,
+            probing=probing,
             rng=rng,
         )
         self.mappings = Mappings(outbox, rng, config.port_mapping if config.direct else ())
         holes = Holes(self.puncher, self.peers, self.servers, tunnel, outbox, direct=config.direct, flags=flags)
-        self._upkeep = Upkeep(tunnel, self.peers, holes, outbox, flags=flags)
-        self.egress = Egress(self.plane, self.peers, self.servers, outbox)
+        self._upkeep = Upkeep(tunnel, self.peers, holes, outbox, probing, flags=flags)
+        self.egress = Egress(self.plane, self.peers, self.servers, outbox, probing)
         self.ingress = Ingress(
             tunnel=tunnel,
             peers=self.peers,
@@ -93,6 +97,7 @@ class Node:
                 holes=holes,
                 egress=self.egress,
                 outbox=outbox,
+                probing=probing,
                 flags=flags,
             ),
             outbox=outbox,
@@ -133,6 +138,9 @@ class Node:
         self.local = list(local)
         self.mappings.ask(routers, {host: port for _, host, port in self.local}, now)
         self.puncher.reset()
+        for peer in self.peers.by_key.values():
+            peer.mtus.clear()
+            peer.limit = ANY
         self._tell_candidates(now)
         self.peers.recheck(now)
 
@@ -140,6 +148,11 @@ class Node:
         """What came of one of `mappings.requests`: the external endpoint, None when there is none."""
         if self.mappings.on_igd(request, external, lease_s, now):
             self._tell_candidates(now)
+
+    def refused(self, endpoint: Endpoint, allowed: int, now: float) -> None:
+        """The kernel sends no datagrams of more than `allowed` octets to an endpoint: some link is narrow."""
+        peers = [*self.peers.by_key.values(), *(link.peer for link in self.servers.links)]
+        self._probing.refused(peers, endpoint, allowed, now)
 
     def tick(self, now: float) -> None:
         """Does what is due and sets the next deadline."""

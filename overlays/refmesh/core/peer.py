@@ -10,6 +10,7 @@ from typing import Any
 from overlays.refmesh.core import packets
 from overlays.refmesh.core.access import Access
 from overlays.refmesh.core.connectivity import Path, PathFinder
+from overlays.refmesh.core.path_mtu import ANY, PathMtu
 from overlays.refmesh.core.session import Session
 from overlays.refmesh.credentials import Certificate
 from overlays.refmesh.wire import messages
@@ -50,6 +51,14 @@ class Peer:
         self.online: dict[int, bool] = {}
         self.hub_servers: set[int] = set()
         """The servers that reach it as their client in hub mode."""
+        self.mtus: dict[Path, PathMtu] = {}
+        """What its paths are known to carry; those that carried large packets."""
+        self.probes: dict[bytes, tuple[PathMtu, int]] = {}
+        """Probes that are out, by their transaction: of which search, and of which size."""
+        self.limit = ANY
+        """The largest packet that may be sent to it now, in octets."""
+        self.told_s = -math.inf
+        """When our host was last told of that."""
         self.data_sent_s = -math.inf
         self.due_s = 0.0
         self.bulk = False
@@ -72,6 +81,8 @@ class Peer:
             return False
         self.path = path
         self.prefix = messages.RELAY_HEAD.pack(messages.RELAY, path.relay) if path is not None and path.relay else b""
+        known = self.mtus.get(path) if path is not None else None
+        self.limit = known.limit(len(self.prefix)) if known is not None else ANY
         return True
 
     def owns(self, packed: bytes) -> bool:
@@ -99,6 +110,7 @@ class Peer:
             "path": "none" if not up or self.path is None else "direct" if self.path.direct else "relayed",
             "endpoint": "{}:{}".format(*self.path.endpoint) if up and self.path is not None else None,
             "rtt_ms": round(rtt_s * 1000, 3) if math.isfinite(rtt_s) else None,
+            "mtu": min(self.limit, 65535),
             "tx_bytes": self.tx_bytes,
             "rx_bytes": self.rx_bytes,
             "foreign_packets": self.foreign,

@@ -10,6 +10,7 @@ from overlays.refmesh.core.holes import Holes
 from overlays.refmesh.core.outbox import Outbox
 from overlays.refmesh.core.peer import Peer
 from overlays.refmesh.core.peers import Peers
+from overlays.refmesh.core.probing import Probing
 from overlays.refmesh.core.server_link import ServerLink
 from overlays.refmesh.core.servers import Servers
 from overlays.refmesh.core.tunnel import Input
@@ -30,11 +31,13 @@ class Reactions:
         holes: Holes,
         egress: Egress,
         outbox: Outbox,
+        probing: Probing,
         flags: int,
     ) -> None:
         """`flags`: what our PONGs say."""
         self._config, self._peers, self._servers, self._plane = config, peers, servers, plane
         self._holes, self._egress, self._outbox, self._flags = holes, egress, outbox, flags
+        self._probing = probing
 
     def on_input(self, result: Input, path: Path, now: float) -> None:
         link = self._servers.of(result.session.remote)
@@ -111,6 +114,8 @@ class Reactions:
             if peer.finder is not None:
                 peer.finder.on_ping(path, now)
                 self._outbox.due(peer, now)
+        elif self._probing.on_pong(peer, transaction, now):
+            return
         elif peer.finder is not None:
             peer.finder.on_pong(transaction, path, now)
             self._peers.use(peer, peer.finder.best, now)

@@ -49,6 +49,7 @@ class ServerLink:
         self.endpoint = self.udp
         self.peer = Peer(entry.name, tunnel.add(entry.public_key, retry_s=RETRY_S), (), any_source=True)
         self.peer.session.tireless_s = AWAY_RETRY_S
+        self.peer.due_s = math.inf
         self.peer.take(Path(self.udp))
         self.up = False
         self.tls_open = False
@@ -192,7 +193,7 @@ class ServerLink:
         stun_due_s = self._stun_due_s if self.entry.stun is not None else math.inf
         tls_due_s = self.tls_due_s if self.entry.tls is not None and not self.tls_open else math.inf
         look_s = self.udp_probe_s if self.up else tls_due_s
-        return min(self.hello_due_s, stun_due_s, look_s, self.peer.session.deadline())
+        return min(self.hello_due_s, stun_due_s, look_s, self.peer.due_s, self.peer.session.deadline())
 
     def status(self, now: float) -> dict[str, Any]:
         """The server for the status socket."""

@@ -13,6 +13,7 @@ from overlays.refmesh.core.lifetime import Lifetime
 from overlays.refmesh.core.outbox import Outbox
 from overlays.refmesh.core.peer import Peer
 from overlays.refmesh.core.peers import Peers
+from overlays.refmesh.core.probing import Probing
 from overlays.refmesh.core.server_link import ServerLink
 from overlays.refmesh.core.tunnel import Tunnel
 from overlays.refmesh.errors import CredentialError
@@ -42,11 +43,13 @@ class Servers:
         plane: DataPlane,
         outbox: Outbox,
         lifetime: Lifetime,
+        probing: Probing,
         rng: Rng,
     ) -> None:
         """`certificate` None: we are no member of anything, and have no servers."""
         self._config, self._tunnel, self._peers = config, tunnel, peers
         self._plane, self._outbox, self._rng = plane, outbox, rng
+        self._probing = probing
         self.candidates: list[tuple[str, str, int]] = []
         """Our candidates but for those that servers tell us of, as (kind, host, port)."""
         self.links = [
@@ -119,6 +122,7 @@ class Servers:
         request = link.stun_request(now)
         if request is not None and self._config.direct:
             outbox.main.append(request)
+        link.peer.due_s = self._probing.tick(link.peer, now) if link.peer.mtus else math.inf
         was_up = link.up
         initiation, keepalive = self._tunnel.tick(link.peer.session, now)
         if initiation is not None:

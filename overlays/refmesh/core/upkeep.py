@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 from overlays.refmesh.core.connectivity import SILENCE_S, Path
 from overlays.refmesh.core.holes import Holes
 from overlays.refmesh.core.outbox import Outbox
 from overlays.refmesh.core.pacer import Pacer
 from overlays.refmesh.core.peer import Peer
 from overlays.refmesh.core.peers import Peers
+from overlays.refmesh.core.probing import Probing
 from overlays.refmesh.core.tunnel import Tunnel
 from overlays.refmesh.wire import control
 
@@ -21,10 +24,12 @@ CHECKS_PER_S, CHECKS_BURST = 100.0, 50
 class Upkeep:
     """Looks after the peers of one node."""
 
-    def __init__(self, tunnel: Tunnel, peers: Peers, holes: Holes, outbox: Outbox, *, flags: int) -> None:
+    def __init__(
+        self, tunnel: Tunnel, peers: Peers, holes: Holes, outbox: Outbox, probing: Probing, *, flags: int
+    ) -> None:
         """`flags`: what our PINGs say."""
         self._tunnel, self._peers, self._holes, self._outbox = tunnel, peers, holes, outbox
-        self._flags = flags
+        self._flags, self._probing = flags, probing
         self._checks = Pacer(CHECKS_PER_S, CHECKS_BURST)
 
     def tick(self, peer: Peer, now: float) -> None:
@@ -40,7 +45,7 @@ class Upkeep:
                 self._outbox.send(path, initiation)
         if keepalive is not None and peer.path is not None:
             self._outbox.send(peer.path, keepalive)
-        due_s = session.deadline()
+        due_s = min(session.deadline(), self._probing.tick(peer, now) if peer.mtus else math.inf)
         if finder is not None and session.usable(now):
             if peer.data_sent_s - session.last_received_s > SILENCE_S:
                 best = finder.checks.get(peer.path) if peer.path is not None else None
@@ -50,7 +55,7 @@ class Upkeep:
                 self._checks.take()
                 self._outbox.send_sealed(peer, control.frame(control.PING, transaction, self._flags), path, now)
             self._peers.use(peer, finder.best, now)
-            due_s = min(session.deadline(), max(finder.deadline(), self._checks.next_s(now)))
+            due_s = min(session.deadline(), due_s, max(finder.deadline(), self._checks.next_s(now)))
         if finder is not None and not peer.hub_servers:
             due_s = min(due_s, self._holes.tick(peer, finder, now))
         # Traffic moves deadlines without telling; looking every few seconds is cheaper than telling each time.

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import math
+import struct
 
 from overlays.refmesh.core import bulk, offload, packets
 from overlays.refmesh.core.ingress import ROW_OCTETS
 from overlays.refmesh.core.lane import Lane
 from overlays.refmesh.core.node import Node
 from overlays.refmesh.core.peer import Peer
+from overlays.refmesh.core.probing import LARGE
 from overlays.refmesh.driver.crowd import Crowd
 from overlays.refmesh.driver.eagerness import Eagerness
 from overlays.refmesh.driver.near import NearSocket
@@ -21,6 +23,7 @@ from overlays.refmesh.driver.tun import MAX_READ, NOTHING, VNET_HEADER_LEN, Tun
 from overlays.refmesh.driver.udp import READS_PER_ROUND, UdpSocket
 from overlays.refmesh.driver.warmth import Warmth
 
+_GSO_SIZE = struct.Struct("<H")
 SMALL = 2000
 """Octets: a read of less is no part of a bulk transfer."""
 
@@ -139,7 +142,8 @@ class Datapath:
         sealed = egress.sealed(peer, packets_, now) if packets_ else None
         if sealed is not None:
             self._send(peer, sealed, now)
-            self._open_lane(peer, destination, now)
+            if len(packet) <= LARGE:
+                self._open_lane(peer, destination, now)
 
     def _outbound_large(self, peer: Peer, data: memoryview, now: float) -> bool:
         """Sends a packet with a gso_type all at once, if that can be."""
@@ -147,6 +151,10 @@ class Datapath:
         packet = data[VNET_HEADER_LEN:]
         if not size or not bulk.sealable(gso_type, start, packet):
             return False
+        fitting = self._node.egress.segment(peer, packet, start, size, now)
+        if fitting < size:
+            size = fitting
+            _GSO_SIZE.pack_into(data, 4, size)  # for whoever cuts it
         run = self._node.egress.seal_rows(peer, packet, start, size, now)
         if run is not None:
             assert peer.path is not None

@@ -133,7 +133,7 @@ class NodeDriver:
             if node.mappings.requests:
                 self._igd.ask(node.mappings.requests)
                 node.mappings.requests.clear()
-        if node.outbox.main or node.outbox.fresh or node.puncher.closed:
+        if node.outbox.main or node.outbox.fresh or node.outbox.probes or node.puncher.closed:
             self.sockets.flush()
         if node.plane.to_tun or node.plane.large:
             self.datapath.write_tun()

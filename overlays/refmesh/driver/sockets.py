@@ -105,6 +105,11 @@ class NodeSockets:
                         self._streams.used(endpoint[1], clock.now())
         if outbox.fresh:
             self._flush_fresh()
+        for local, datagram, endpoint in outbox.probes:
+            sock = self.find(endpoint, local)
+            if isinstance(sock, UdpSocket):
+                sock.send_whole(datagram, endpoint)
+        outbox.probes.clear()
         if self._node.puncher.closed:
             self._close_fresh()
 
@@ -128,7 +133,11 @@ class NodeSockets:
             self._fresh[local].send(datagram, endpoint)
         fresh.clear()
 
+    def _too_large(self, endpoint: Endpoint, allowed: int) -> None:
+        self._node.refused(endpoint, allowed, clock.now())
+
     def _listen(self, sock: UdpSocket, local: int) -> None:
+        sock.on_too_large = self._too_large
         self._loop.add(sock, lambda now: self._on_readable(sock, local, now))
 
     def _close_fresh(self) -> None:

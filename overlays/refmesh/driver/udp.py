@@ -7,12 +7,18 @@ import errno
 import select
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from overlays.refmesh.errors import MachineError
 from overlays.refmesh.wire.control import Endpoint
 
 SOL_UDP, UDP_SEGMENT, UDP_GRO = 17, 103, 104
+_MTU_DISCOVER = {socket.AF_INET: (socket.IPPROTO_IP, 10), socket.AF_INET6: (socket.IPPROTO_IPV6, 23)}
+_MTU = {socket.AF_INET: (socket.IPPROTO_IP, 14, 28), socket.AF_INET6: (socket.IPPROTO_IPV6, 24, 48)}
+"""IP_MTU_DISCOVER, and IP_MTU with the octets of the headers before UDP's payload (ip(7), ipv6(7))."""
+_WANT, _PROBE = 1, 3
+_CANNOT_SEGMENT = (errno.EMSGSIZE, errno.EINVAL)
+"""A segment would be larger than the path; the second by older kernels."""
 READS_PER_ROUND = 16
 """So many reads before others have their turn."""
 MAX_SEGMENTS = 60
@@ -57,6 +63,8 @@ class UdpSocket:
                 sock.setsockopt(socket.SOL_SOCKET, plain, buffer)
         sock.setsockopt(SOL_UDP, UDP_GRO, 1)
         self.port: int = sock.getsockname()[1]
+        self.on_too_large: Callable[[Endpoint, int], None] | None = None
+        """Is told of an endpoint and of the octets that a datagram to it may have, when some had more."""
         self._writable = select.poll()
         self._writable.register(sock, select.POLLOUT)
 
@@ -129,6 +137,11 @@ class UdpSocket:
                 if error.errno == errno.EIO and ancillary:
                     # The device cannot checksum, so the kernel will not segment: one by one, then.
                     self._send_singly(buffers, ancillary, endpoint)
+                elif error.errno in _CANNOT_SEGMENT and ancillary:
+                    # One by one the kernel cuts them, which is slow, but nothing is lost until all know better.
+                    self._send_singly(buffers, ancillary, endpoint)
+                    if self.on_too_large is not None:
+                        self.on_too_large(endpoint, self.allowed(endpoint))
                 return
 
     def _send_singly(
@@ -142,6 +155,24 @@ class UdpSocket:
         for start in range(0, len(data), size):
             with contextlib.suppress(OSError):
                 self.socket.sendto(data[start : start + size], endpoint)
+
+    def send_whole(self, datagram: bytes, endpoint: Endpoint) -> None:
+        """Sends a datagram that nobody may cut, here or on its way; one larger than the link is lost."""
+        level, option = _MTU_DISCOVER[self.socket.family]
+        self.socket.setsockopt(level, option, _PROBE)
+        with contextlib.suppress(OSError):
+            self.socket.sendto(datagram, endpoint)
+        self.socket.setsockopt(level, option, _WANT)
+
+    def allowed(self, endpoint: Endpoint) -> int:
+        """The octets that a datagram to an endpoint may have, as far as the kernel knows; a lot if it does not."""
+        level, option, headers = _MTU[self.socket.family]
+        try:
+            with socket.socket(self.socket.family, socket.SOCK_DGRAM) as asking:
+                asking.connect(endpoint)
+                return asking.getsockopt(level, option) - headers
+        except OSError:
+            return MAX_SEND
 
     def close(self) -> None:
         """Closes the socket."""
