@@ -23,6 +23,7 @@ from overlays.refmesh.core.dataplane import DataPlane
 from overlays.refmesh.core.directory import Directory
 from overlays.refmesh.core.egress import Egress
 from overlays.refmesh.core.holes import Holes
+from overlays.refmesh.core.hosts import Hosts
 from overlays.refmesh.core.igd import Request
 from overlays.refmesh.core.ingress import Ingress
 from overlays.refmesh.core.lifetime import Lifetime
@@ -78,6 +79,7 @@ class Node:
             probing=probing,
             rng=rng,
         )
+        self.hosts = Hosts(self.servers.hosts() | self.peers.hosts())
         self.mappings = Mappings(outbox, rng, config.port_mapping if config.direct else ())
         holes = Holes(self.puncher, self.peers, self.servers, tunnel, outbox, direct=config.direct, flags=flags)
         self._upkeep = Upkeep(tunnel, self.peers, holes, outbox, probing, flags=flags)
@@ -137,6 +139,7 @@ class Node:
         """
         self.local = list(local)
         self.mappings.ask(routers, {host: port for _, host, port in self.local}, now)
+        self.hosts.restart(now)
         self.puncher.reset()
         for peer in self.peers.by_key.values():
             peer.mtus.clear()
@@ -154,15 +157,23 @@ class Node:
         peers = [*self.peers.by_key.values(), *(link.peer for link in self.servers.links)]
         self._probing.refused(peers, endpoint, allowed, now)
 
+    def host_found(self, host: str, address: str, now: float) -> None:
+        """A name of `hosts.requests` has this literal address."""
+        self.hosts.take(host, address)
+        self.servers.host_found(host, address, now)
+        self.peers.host_found(host, address, now)
+
     def tick(self, now: float) -> None:
         """Does what is due and sets the next deadline."""
+        if now >= self.hosts.due_s:
+            self.hosts.tick(now, self.servers.unreached() | self.peers.unreached(now))
         self.mappings.tick(now, translated=self.servers.translated)
         self.servers.tick(now)
         for peer in list(self.peers.by_key.values()):
             if peer.due_s <= now:
                 self._upkeep.tick(peer, now)
         next_peer_s = min((peer.due_s for peer in self.peers.by_key.values()), default=math.inf)
-        self.outbox.deadline = min(self.servers.deadline(), self.mappings.deadline(), next_peer_s)
+        self.outbox.deadline = min(self.servers.deadline(), self.mappings.deadline(), self.hosts.due_s, next_peer_s)
 
     def _tell_candidates(self, now: float) -> None:
         self.servers.candidates = self.local + self.mappings.candidates()

@@ -9,6 +9,7 @@ from overlays.refmesh.core import packets
 from overlays.refmesh.core.connectivity import Path, PathFinder
 from overlays.refmesh.core.dataplane import DataPlane
 from overlays.refmesh.core.directory import Directory
+from overlays.refmesh.core.hosts import is_name
 from overlays.refmesh.core.lifetime import Lifetime
 from overlays.refmesh.core.outbox import Outbox
 from overlays.refmesh.core.peer import DIRECT_RETRY_S, RETRY_S, Peer
@@ -39,6 +40,8 @@ class Peers:
         self._config, self._tunnel, self._directory = config, tunnel, directory
         self._plane, self._puncher, self._outbox = plane, puncher, outbox
         self._lifetime, self._rng = lifetime, rng
+        self._named: list[tuple[str, int, Peer]] = []
+        """Static peers whose endpoint has a name: name, port, peer."""
         for entry in config.peers:
             self._add_static(entry)
 
@@ -97,6 +100,27 @@ class Peers:
                 peer.finder.restart(now)
             peer.due_s = now
 
+    def hosts(self) -> set[str]:
+        """The names of static peers' endpoints."""
+        return {host for host, _, _ in self._named}
+
+    def unreached(self, now: float) -> set[str]:
+        """Those of them whose peers there are no keys with, though they are wanted: they may have moved."""
+        return {
+            host
+            for host, _, peer in self._named
+            if not peer.session.usable(now) and (peer.session.persistent_s or peer.session.staged)
+        }
+
+    def host_found(self, host: str, address: str, now: float) -> None:
+        """A name has been looked up; who answers elsewhere stays there, as it may have roamed."""
+        for name, port, peer in self._named:
+            if name == host and (peer.path is None or not peer.session.usable(now)):
+                moved = peer.take(Path((address, port)))
+                if moved and (peer.session.persistent_s or peer.session.staged):
+                    peer.session.hurry(now)
+                self._outbox.due(peer, now)
+
     def _remove(self, peer: Peer) -> None:
         self._plane.forget(peer)
         self._puncher.forget(peer)
@@ -107,7 +131,9 @@ class Peers:
         session = self._tunnel.add(entry.public_key, entry.preshared_key or bytes(32))
         session.persistent_s = session.tireless_s = float(entry.persistent_keepalive_s)
         peer = Peer(short(entry.public_key), session, entry.allowed_ips)
-        if entry.endpoint is not None:
+        if entry.endpoint is not None and is_name(entry.endpoint.host):
+            self._named.append((entry.endpoint.host, entry.endpoint.port, peer))
+        elif entry.endpoint is not None:
             peer.take(Path((entry.endpoint.host, entry.endpoint.port)))
             if entry.persistent_keepalive_s:
                 session.want(0.0)

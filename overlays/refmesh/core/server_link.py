@@ -10,13 +10,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any
 
-from overlays.refmesh.config import ServerEntry
+from overlays.refmesh.config import Address, ServerEntry
 from overlays.refmesh.core import introduction
 from overlays.refmesh.core.connectivity import Path
 from overlays.refmesh.core.coordination import HELLO_INTERVAL_S, HELLO_LOST_AFTER, HELLO_RETRY_S, PolicyParts
+from overlays.refmesh.core.hosts import is_name
 from overlays.refmesh.core.lifetime import Lifetime
 from overlays.refmesh.core.peer import RETRY_S, Peer
 from overlays.refmesh.core.tunnel import Tunnel
@@ -43,8 +46,12 @@ class ServerLink:
     def __init__(
         self, index: int, entry: ServerEntry, tunnel: Tunnel, *, certificate: str, rng: Rng, lifetime: Lifetime
     ) -> None:
-        self.index, self.entry = index, entry
-        self.udp: Endpoint = (entry.endpoint.host, entry.endpoint.port)
+        self._named = entry
+        """As the configuration has it."""
+        self.index, self.entry = index, _known(entry, {})
+        """With literal addresses; without one that is not known yet."""
+        self.udp: Endpoint = (self.entry.endpoint.host, entry.endpoint.port)
+        """With an empty host while it is not known."""
         self.tls: Endpoint = ("tls", index)
         self.endpoint = self.udp
         self.peer = Peer(entry.name, tunnel.add(entry.public_key, retry_s=RETRY_S), (), any_source=True)
@@ -71,6 +78,7 @@ class ServerLink:
         self._unanswered = 0
         self._retry_s = math.inf
         self._told: list[list[Any]] = []
+        self._found: dict[str, str] = {}
         self._acknowledge = False
         self._stun = b""
         self._stun_due_s, self._stun_tries = 0.0, 0
@@ -84,6 +92,29 @@ class ServerLink:
         """Begins to connect."""
         self.tls_due_s = now + TLS_AFTER_S
         self.peer.session.want(now)
+
+    def hosts(self) -> set[str]:
+        """The hosts that the configuration names, literal or not."""
+        return {place.host for place in (self._named.endpoint, self._named.stun, self._named.tls) if place is not None}
+
+    def host_found(self, host: str, address: str, now: float) -> bool:
+        """A name has been looked up; returns whether the server is thus reached elsewhere."""
+        self._found[host] = address
+        self.entry = _known(self._named, self._found)
+        before, self.udp = self.udp, (self.entry.endpoint.host, self.entry.endpoint.port)
+        if self.udp == before:
+            return False
+        if self.up and self.endpoint == self.tls:
+            return False  # UDP is tried there from time to time
+        self.endpoint = self.udp
+        self.peer.take(Path(self.udp))
+        if self.up:
+            self.lost(now)
+        else:
+            self.peer.session.forget_all()
+            self.peer.session.hurry(now)
+        self._stun_due_s = now
+        return True
 
     def on_established(self, now: float) -> None:
         """The session has new keys; a server that does not know us yet wants to be greeted."""
@@ -168,7 +199,7 @@ class ServerLink:
         """Where a handshake goes: all ways while the server is down, else the one in use."""
         if self.up:
             return [self.endpoint]
-        return [self.udp, self.tls] if self.tls_open else [self.udp]
+        return [way for way in ((self.udp, self.tls) if self.tls_open else (self.udp,)) if way[0]]
 
     def stun_request(self, now: float) -> tuple[bytes, Endpoint] | None:
         """The Binding request that is due, and where it goes."""
@@ -206,3 +237,15 @@ class ServerLink:
             "mapped": "{}:{}".format(*self.mapped) if self.mapped else None,
             "handshake_s_ago": round(now - self.peer.session.established_s, 3) if self.peer.session.current else None,
         }
+
+
+def _known(entry: ServerEntry, found: Mapping[str, str]) -> ServerEntry:
+    """The entry with names replaced by what was found."""
+
+    def place(address: Address | None) -> Address | None:
+        if address is None or not is_name(address.host):
+            return address
+        return Address(found[address.host], address.port) if address.host in found else None
+
+    endpoint = place(entry.endpoint) or Address("", entry.endpoint.port)
+    return dataclasses.replace(entry, endpoint=endpoint, stun=place(entry.stun), tls=place(entry.tls))

@@ -94,6 +94,22 @@ class Servers:
         """A server that the peer is registered with, as we are."""
         return next((link for link in self.links if link.up and peer.online.get(link.index)), None)
 
+    def hosts(self) -> set[str]:
+        """The hosts of all servers, names and literal addresses."""
+        return {host for link in self.links for host in link.hosts()}
+
+    def unreached(self) -> set[str]:
+        """The hosts of those that do not answer."""
+        return {host for link in self.links if not link.up for host in link.hosts()}
+
+    def host_found(self, host: str, address: str, now: float) -> None:
+        """A name has been looked up."""
+        for link in self.links:
+            if host in link.hosts() and link.host_found(host, address, now):
+                self._outbox.events.append(f"server {link.entry.name} is at {address}")
+                self._relays_changed(now)
+        self._outbox.wake(now)
+
     def start(self, now: float) -> None:
         """Begins to connect."""
         for link in self.links:

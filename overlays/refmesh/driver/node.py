@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import gc
 import logging
 import os
@@ -12,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from overlays.refmesh import credentials, keys
-from overlays.refmesh.config import Address, NodeConfig, ServerEntry
+from overlays.refmesh.config import NodeConfig
 from overlays.refmesh.core.connectivity import HOST
 from overlays.refmesh.core.known import ping, status
 from overlays.refmesh.core.node import Node
@@ -22,31 +21,14 @@ from overlays.refmesh.driver.datapath import Datapath
 from overlays.refmesh.driver.igd import Answer, IgdClient
 from overlays.refmesh.driver.loop import Loop
 from overlays.refmesh.driver.memory import Memory
+from overlays.refmesh.driver.names import Names
 from overlays.refmesh.driver.sockets import NodeSockets
 from overlays.refmesh.driver.status import StatusSocket
 from overlays.refmesh.driver.streams import NodeStreams
 from overlays.refmesh.driver.tun import Tun
-from overlays.refmesh.errors import CredentialError, MachineError
+from overlays.refmesh.errors import CredentialError
 
 log = logging.getLogger("refmesh")
-
-
-def resolve(address: Address) -> Address:
-    """The address with its host name looked up; MachineError when there is no such host."""
-    try:
-        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_DGRAM)
-    except OSError as error:
-        raise MachineError(f"cannot find host {address.host}: {error}") from None
-    return Address(str(found[0][4][0]), address.port)
-
-
-def _resolved(entry: ServerEntry) -> ServerEntry:
-    return dataclasses.replace(
-        entry,
-        endpoint=resolve(entry.endpoint),
-        stun=resolve(entry.stun) if entry.stun else None,
-        tls=resolve(entry.tls) if entry.tls else None,
-    )
 
 
 class NodeDriver:
@@ -54,7 +36,6 @@ class NodeDriver:
 
     def __init__(self, config: NodeConfig) -> None:
         """Opens everything; MachineError or CredentialError when something is lacking."""
-        config = dataclasses.replace(config, servers=tuple(map(_resolved, config.servers)))
         self.config = config
         now = clock.now()
         certificate = own_certificate(config, now + clock.unix_offset_s())
@@ -78,6 +59,7 @@ class NodeDriver:
         self.datapath.sockets = self.sockets
         self.status = StatusSocket(config.status_socket, self._answer) if config.status_socket else None
         self._igd = IgdClient(self._on_mapped)
+        self._names = Names(self.node.host_found)
         self._watch = addresses.watch()
         self._said_ready = False
         self._memory = Memory(self.node, config.state_dir, now)
@@ -92,6 +74,7 @@ class NodeDriver:
         self.sockets.listen()
         loop.add(self._watch, self._on_change)
         loop.add(self._igd, self._igd.on_ready)
+        loop.add(self._names, self._names.on_ready)
         if self.status is not None:
             loop.add(self.status, self.status.on_ready)
         try:
@@ -113,6 +96,7 @@ class NodeDriver:
         self.tun.close()
         self.streams.close()
         self.sockets.close()
+        self._names.close()
         self._igd.close()  # the last, as it may wait
 
     def _on_change(self, now: float) -> None:
@@ -133,6 +117,9 @@ class NodeDriver:
             if node.mappings.requests:
                 self._igd.ask(node.mappings.requests)
                 node.mappings.requests.clear()
+            if node.hosts.requests:
+                self._names.ask(node.hosts.requests)
+                node.hosts.requests.clear()
         if node.outbox.main or node.outbox.fresh or node.outbox.probes or node.puncher.closed:
             self.sockets.flush()
         if node.plane.to_tun or node.plane.large:
