@@ -208,6 +208,7 @@ def load_node(path: Path) -> NodeConfig:
         listen_port=section.take("listen_port", _number(0, 65535), 0),
         interface=section.take("interface", _interface, NodeConfig.interface),
         mtu=section.take("mtu", _number(576, 65000), NodeConfig.mtu),
+        fwmark=section.take("fwmark", _number(0, 2**32 - 1), 0),
         framing=section.take("framing", _choice("auto", "wireguard"), "auto"),
         port_mapping=section.take("port_mapping", _protocols, MAPPING_PROTOCOLS),
         status_socket=section.take("status_socket", lambda value: folder / _text(value), None),

@@ -69,8 +69,12 @@ class Egress:
 
     def sealed(self, peer: Peer, batch: Sequence[bytes], now: float) -> list[bytes] | None:
         """Packets for a peer, sealed; None while there are no keys or no path, or when the access rules forbid them."""
-        if batch[0][0] >> 4 and not self._plane.may_go(peer, batch[0], now):
-            return None
+        if batch[0][0] >> 4:
+            if peer.loops(batch[0]):
+                self._log_loop(peer)
+                return None
+            if not self._plane.may_go(peer, batch[0], now):
+                return None
         if peer.path is None:
             peer.session.stage(batch, now)
             self._outbox.due(peer, now)
@@ -125,6 +129,11 @@ class Egress:
         data = start + (packet[start + 12] >> 4) * 4
         self._note_sent(peer, len(packet), now)
         return bulk.seal(keypair, packet, start, data, size)
+
+    def _log_loop(self, peer: Peer) -> None:
+        if not peer.loop_logged:
+            peer.loop_logged = True
+            self._outbox.events.append(f"the route to {peer.name}'s endpoint leads through the tunnel itself; dropped")
 
     def _note_sent(self, peer: Peer, octets: int, now: float) -> None:
         peer.session.note_sent(now)

@@ -15,6 +15,7 @@ from overlays.refmesh.core.session import Session
 from overlays.refmesh.credentials import Certificate
 from overlays.refmesh.wire import messages
 
+_UDP = 17
 RETRY_S = (0.1, 0.3, 0.9, 2.4, 5.0)
 DIRECT_RETRY_S = (0.25,) * 6 + (0.5,) * 4 + (1.0,) * 5 + (5.0,)
 """Waits between handshake initiations to another refmesh node. Without a relay they are what punches the hole, and come
@@ -66,7 +67,7 @@ class Peer:
         self.tx_bytes = self.rx_bytes = 0
         self.foreign = 0
         """Packets of it that had somebody else's source address."""
-        self.foreign_logged = False
+        self.foreign_logged = self.loop_logged = False
         self.direct_s: float | None = None
         """When a direct path was first in use."""
 
@@ -84,6 +85,17 @@ class Peer:
         known = self.mtus.get(path) if path is not None else None
         self.limit = known.limit(len(self.prefix)) if known is not None else ANY
         return True
+
+    def loops(self, packet: bytes) -> bool:
+        """Whether a packet of our host is what we ourselves have sent to this peer: the way there leads into here."""
+        path = self.path
+        if path is None or path.endpoint[0] == "tls":
+            return False
+        start = 20 if packet[0] >> 4 == 4 else 40
+        if packet[9 if start == 20 else 6] != _UDP or len(packet) < start + 8:
+            return False
+        port = packet[start + 2] << 8 | packet[start + 3]
+        return port == path.endpoint[1] and packets.address_text(packets.destination_bytes(packet)) == path.endpoint[0]
 
     def owns(self, packed: bytes) -> bool:
         """Whether an inner source address is this peer's to use (cryptokey routing)."""

@@ -101,6 +101,8 @@ class Datapath:
         """The next packet to this IPv4 address goes the short way."""
         if len(destination) != 4 or not Lane.possible(peer) or peer.path is None:
             return
+        if packets.address_text(destination) == peer.path.endpoint[0]:
+            return  # what we send there ourselves must not go this way; that is looked at elsewhere
         if self.sockets.near_is_full():
             self.forget_near(now - UNUSED_S)
         near = self.sockets.near(peer.path.endpoint)

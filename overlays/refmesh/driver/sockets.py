@@ -45,7 +45,8 @@ class NodeSockets:
 
         MachineError when the port is taken.
         """
-        self.main = open_sockets("", port)
+        self._mark = node.config.fwmark
+        self.main = open_sockets("", port, self._mark)
         self._fresh: dict[int, UdpSocket] = {}
         self._near: dict[Endpoint, NearSocket] = {}
         self._node, self._loop, self._streams = node, loop, streams
@@ -72,7 +73,7 @@ class NodeSockets:
             family = main.socket.family
             sharing = [main, *(other for other in self._near.values() if other.socket.family == family)]
             try:
-                near = self._near[endpoint] = NearSocket(endpoint, main.port, sharing)
+                near = self._near[endpoint] = NearSocket(endpoint, main.port, sharing, main.asked(endpoint))
             except (MachineError, OSError) as error:
                 log.warning("cannot open a socket for %s:%d: %s", *endpoint, error)
                 return None
@@ -123,9 +124,8 @@ class NodeSockets:
         for local, datagram, endpoint in fresh:
             if local not in self._fresh:
                 try:
-                    self._fresh[local] = UdpSocket(
-                        socket.AF_INET6 if ":" in endpoint[0] else socket.AF_INET, "", 0, buffer=FRESH_BUFFER
-                    )
+                    family = socket.AF_INET6 if ":" in endpoint[0] else socket.AF_INET
+                    self._fresh[local] = UdpSocket(family, "", 0, buffer=FRESH_BUFFER, mark=self._mark)
                 except (MachineError, OSError) as error:
                     log.warning("cannot open one more socket: %s", error)
                     continue
@@ -149,15 +149,15 @@ class NodeSockets:
         self._node.puncher.closed.clear()
 
 
-def open_sockets(host: str, port: int) -> dict[int, UdpSocket]:
+def open_sockets(host: str, port: int, mark: int = 0) -> dict[int, UdpSocket]:
     """A socket for each address family that this machine has, on the same port where possible."""
     sockets: dict[int, UdpSocket] = {}
     if ":" not in host:
-        sockets[socket.AF_INET] = UdpSocket(socket.AF_INET, host, port)
+        sockets[socket.AF_INET] = UdpSocket(socket.AF_INET, host, port, mark=mark)
         port = sockets[socket.AF_INET].port
     if not host or ":" in host:
         try:
-            sockets[socket.AF_INET6] = UdpSocket(socket.AF_INET6, host, port)
+            sockets[socket.AF_INET6] = UdpSocket(socket.AF_INET6, host, port, mark=mark)
         except (MachineError, OSError):
             if host:
                 raise
