@@ -13,6 +13,7 @@ import click
 
 # Each command imports what it needs when it runs: `status` should not pay for a tunnel.
 # ruff: noqa: PLC0415
+from overlays.refmesh.cli_authority import authority_key, authority_option, issue, renew
 from overlays.refmesh.daemon import run_node, run_server
 from overlays.refmesh.errors import RefmeshError
 
@@ -92,6 +93,33 @@ def ping(config: Path, name: str, count: int) -> None:
 
 
 @cli.command()
+@_config_option
+def down(config: Path) -> None:
+    """End a running node or server, and wait until it has given everything back."""
+    from overlays.refmesh.driver.status import ask, gone
+
+    path = _status_socket(config)
+    ask(path, {"down": True})
+    gone(path)
+
+
+@cli.command()
+@_config_option
+def reload(config: Path) -> None:
+    """Have a running node read its configuration again: static peers, certificate, network document, log level.
+
+    What else has changed needs a new start; then nothing is taken, and the command says what it is.
+    """
+    from overlays.refmesh.driver.status import ask
+    from overlays.refmesh.errors import ConfigError
+
+    answer = ask(_status_socket(config), {"reload": True})
+    if answer["problems"]:
+        raise ConfigError(answer["problems"])
+    click.echo(", ".join(answer["changed"]) or "nothing has changed", err=True)
+
+
+@cli.command()
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--member", "members", multiple=True, required=True, help="Name of a node; may be repeated.")
 @click.option("--server", "servers", multiple=True, required=True, help="NAME=HOST or NAME=HOST:PORT; repeatable.")
@@ -125,13 +153,12 @@ def init(folder: Path, members: tuple[str, ...], servers: tuple[str, ...], prefi
     )
 
 
-_authority_option = click.option(
-    "--authority", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The authority's key file."
-)
+cli.add_command(issue)
+cli.add_command(renew)
 
 
 @cli.command()
-@_authority_option
+@authority_option
 @click.argument("name")
 @click.argument("address")
 @click.option("--group", "groups", multiple=True)
@@ -147,11 +174,13 @@ def invite(authority: Path, name: str, address: str, groups: tuple[str, ...], da
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="ADDRESS") from None
     until = int(time.time()) + days * 86400
-    click.echo(credentials.invite(_key_of(authority), name, [address], groups=groups, not_after=until, rng=os.urandom))
+    click.echo(
+        credentials.invite(authority_key(authority), name, [address], groups=groups, not_after=until, rng=os.urandom)
+    )
 
 
 @cli.command()
-@_authority_option
+@authority_option
 @click.option("--version", required=True, type=int, help="Higher than the one in force.")
 @click.option(
     "--rules", type=click.Path(dir_okay=False, path_type=Path), help="YAML list of rules; all allowed if absent."
@@ -159,19 +188,13 @@ def invite(authority: Path, name: str, address: str, groups: tuple[str, ...], da
 @click.option("--revoke", "revoked", multiple=True, help="Serial of a certificate; `refmesh show` tells it.")
 def policy(authority: Path, version: int, rules: Path | None, revoked: tuple[str, ...]) -> None:
     """Print a signed network document: access rules and revocations. Servers read it from their `policy_file`."""
-    import yaml
-
-    from overlays.refmesh import credentials
+    from overlays.refmesh import credentials, yaml_file
     from overlays.refmesh.core.access import parse_rules
-    from overlays.refmesh.errors import ConfigError
     from overlays.refmesh.network import ALLOW_ALL
 
-    try:
-        wanted = list(ALLOW_ALL) if rules is None else yaml.safe_load(rules.read_text()) or []
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError([f"{rules}:0: file: {error}"]) from None
+    wanted = list(ALLOW_ALL) if rules is None else yaml_file.load(rules) or []
     parse_rules(wanted)
-    click.echo(credentials.sign_policy(_key_of(authority), version, wanted, revoked))
+    click.echo(credentials.sign_policy(authority_key(authority), version, wanted, revoked))
 
 
 @cli.command()
@@ -187,16 +210,6 @@ def show(config: Path) -> None:
         raise CredentialError(f"{config}: has no certificate")
     click.echo(f"name {certificate.name}\nserial {certificate.serial}\naddresses {', '.join(certificate.addresses)}")
     click.echo(f"groups {', '.join(certificate.groups) or '-'}\nvalid until {time.ctime(certificate.not_after)}")
-
-
-def _key_of(path: Path) -> bytes:
-    from overlays.refmesh.config_file import read_key
-    from overlays.refmesh.errors import ConfigError
-
-    try:
-        return read_key(path)
-    except (OSError, ValueError) as error:
-        raise ConfigError([f"{path}:1: authority: {error}"]) from None
 
 
 def _table(state: dict[str, Any]) -> list[str]:
@@ -215,14 +228,11 @@ def _table(state: dict[str, Any]) -> list[str]:
 
 
 def _status_socket(config: Path) -> Path:
-    import yaml
-
+    from overlays.refmesh import yaml_file
     from overlays.refmesh.errors import ConfigError
 
-    try:
-        value = (yaml.safe_load(config.read_text()) or {}).get("status_socket")
-    except (OSError, yaml.YAMLError, AttributeError) as error:
-        raise ConfigError([f"{config}:0: file: {error}"]) from None
+    said = yaml_file.load(config)
+    value = said.get("status_socket") if isinstance(said, dict) else None
     if not value:
         raise ConfigError([f"{config}:1: status_socket: is missing; `refmesh status` needs it"])
     return config.parent / str(value)

@@ -22,9 +22,9 @@ from overlays.refmesh.config import (
     ServerEntry,
 )
 from overlays.refmesh.errors import ConfigError
+from overlays.refmesh.yaml_file import LOADER, compose
 
 T = TypeVar("T")
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Section:
@@ -59,7 +59,7 @@ class _Section:
             return default
         line, node = self._values[field]
         try:
-            loader = _Loader("")
+            loader = LOADER("")
             value = loader.construct_object(node, deep=True)
             return parse(value)
         except (ValueError, TypeError, OSError, yaml.YAMLError) as error:
@@ -272,17 +272,7 @@ def _listen(value: Any) -> Address:
 
 
 def _open(path: Path) -> tuple[_Section, list[str]]:
-    try:
-        root = yaml.compose(path.read_text(), Loader=_Loader)
-    except OSError as error:
-        raise ConfigError([f"{path}:0: file: {error.strerror}"]) from None
-    except UnicodeDecodeError:
-        raise ConfigError([f"{path}:0: file: is not UTF-8 text"]) from None
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 0
-        raise ConfigError([f"{path}:{line}: file: not YAML: {error.problem}"]) from None
-    except yaml.YAMLError as error:
-        raise ConfigError([f"{path}:0: file: not YAML: {error}"]) from None
+    root = compose(path)
     if root is None:
         raise ConfigError([f"{path}:1: file: is empty"])
     problems: list[str] = []

@@ -48,13 +48,13 @@ def test_a_stored_candidate_that_is_none_does_not_lose_the_others(candidate: obj
 class Cable:
     """Two plain WireGuard nodes, `a` knowing where `b` is, and time."""
 
-    def __init__(self, keepalive_s: int, *, port: int = 1) -> None:
-        self.now = 0.0
+    def __init__(self, keepalive_s: int, *, now: float = 0.0) -> None:
+        self.now = now
         rng = random.Random(3)
         private = {name: rng.randbytes(32) for name in "ab"}
         self.public = {name: keys.public(key) for name, key in private.items()}
         self.nodes = {}
-        for name, other, endpoint in (("a", "b", Address("45.0.0.2", port)), ("b", "a", None)):
+        for name, other, endpoint in (("a", "b", Address("45.0.0.2", 1)), ("b", "a", None)):
             peer = PeerEntry(self.public[other], ("10.0.0.0/24",), endpoint, None, keepalive_s if name == "a" else 0)
             config = NodeConfig(f"{name}.yaml", private[name], addresses=("10.0.0.1/24",), peers=(peer,))
             self.nodes[name] = Node(config, None, rng.randbytes, UNIX_S)
@@ -96,6 +96,17 @@ def test_a_keepalive_keeps_the_keys_too() -> None:
     # Never a gap in which b could not have reached a, for which the keepalives are there.
     sent = [at for at, name, _ in cable.carried if name == "a"]
     assert max(later - at for at, later in itertools.pairwise(sent)) < 30.0
+
+
+@pytest.mark.parametrize("uptime_s", [0.0, 1e6])
+def test_at_the_start_a_peer_is_asked_at_once_and_over_again(uptime_s: float) -> None:
+    cable = Cable(25, now=uptime_s)
+    cable.alive = {"a"}
+    cable.nodes["a"].start(uptime_s)
+    cable.run(80.0)
+    sent = [at - uptime_s for at, _, _ in cable.carried]
+    assert sent[0] < 0.1
+    assert max(later - at for at, later in itertools.pairwise(sent)) < 6.0
 
 
 @pytest.mark.parametrize("silent_s", [30.0, 100.0, REJECT_AFTER_S + 120, 3600.0])

@@ -30,6 +30,10 @@ class Directory:
         self.policy = policy
         return True
 
+    def renew(self, own: Certificate) -> None:
+        """We have a new certificate."""
+        self._own = own
+
     def revoked(self, certificate: Certificate) -> bool:
         """Whether the network document in force revokes it."""
         return self.policy is not None and certificate.serial in self.policy.revoked

@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 
@@ -38,9 +39,13 @@ from overlays.refmesh.core.servers import Servers
 from overlays.refmesh.core.tunnel import Tunnel
 from overlays.refmesh.core.upkeep import Upkeep
 from overlays.refmesh.credentials import Certificate
+from overlays.refmesh.errors import ConfigError
 from overlays.refmesh.keys import Rng
 from overlays.refmesh.wire import control
 from overlays.refmesh.wire.control import Endpoint
+
+RELOADABLE = frozenset({"peers", "certificate", "policy", "log_level"})
+"""Fields of a configuration that can change while a node runs."""
 
 
 class Node:
@@ -125,6 +130,34 @@ class Node:
     def start(self, now: float) -> None:
         """Begins to connect to the servers."""
         self.servers.start(now)
+
+    def reload(self, config: NodeConfig, certificate: Certificate | None, now: float) -> list[str]:
+        """Takes another configuration while everything goes on; returns the fields that have changed.
+
+        ConfigError, and nothing has happened: something has changed that only a new start can change.
+        CredentialError: the network document is not to be believed.
+        """
+        changed = [
+            field.name
+            for field in dataclasses.fields(config)
+            if getattr(config, field.name) != getattr(self.config, field.name)
+        ]
+        fixed = [name for name in changed if name not in RELOADABLE]
+        if fixed or (certificate is None) != (self.certificate is None):
+            wanted = fixed or ["certificate"]
+            raise ConfigError([f"{config.file}:0: {name}: has changed, which needs a new start" for name in wanted])
+        if config.policy is not None:
+            self.peers.set_policy(config.policy)
+        if certificate is not None and self.certificate is not None and certificate.text != self.certificate.text:
+            self.certificate = certificate
+            self.directory.renew(certificate)
+            self.servers.renew(certificate.text, now)
+        if config.peers != self.config.peers:
+            self.peers.reload(config.peers, now)
+            self.hosts = Hosts(self.servers.hosts() | self.peers.hosts())
+        self.config = config
+        self.outbox.wake(now)
+        return changed
 
     def set_clock(self, unix_offset_s: float) -> None:
         """What to add to `now` to get Unix time, as it is at present: wall clocks are set, forwards and backwards."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
-from overlays.refmesh.config import NodeConfig
+from overlays.refmesh.config import NodeConfig, PeerEntry
 from overlays.refmesh.core import packets
 from overlays.refmesh.core.connectivity import Path, PathFinder
 from overlays.refmesh.core.dataplane import DataPlane
@@ -42,6 +42,7 @@ class Peers:
         self._lifetime, self._rng = lifetime, rng
         self._named: list[tuple[str, int, Peer]] = []
         """Static peers whose endpoint has a name: name, port, peer."""
+        self._static = config.peers
         for entry in config.peers:
             self._add_static(entry)
 
@@ -100,6 +101,28 @@ class Peers:
                 peer.finder.restart(now)
             peer.due_s = now
 
+    def reload(self, entries: Sequence[PeerEntry], now: float) -> None:
+        """These are the static peers from now on. Those that stay keep their keys, and their place if none is new."""
+        before, after = ({entry.public_key: entry for entry in some} for some in (self._static, entries))
+        places = {}
+        for key, old in before.items():
+            peer, new = self.by_key[key], after.get(key)
+            if new is None or new.preshared_key != old.preshared_key:
+                self._remove(peer)
+            elif new != old:
+                if new.endpoint == old.endpoint:
+                    places[key] = peer.path
+                self._plane.forget(peer)
+                del self.by_key[key]
+        self._named = [named for named in self._named if self.by_key.get(named[2].session.remote) is named[2]]
+        for key, entry in after.items():
+            if key not in self.by_key:
+                self._add_static(entry)
+                if key in places:
+                    self.by_key[key].take(places[key])
+                self._outbox.due(self.by_key[key], now)
+        self._static = tuple(entries)
+
     def hosts(self) -> set[str]:
         """The names of static peers' endpoints."""
         return {host for host, _, _ in self._named}
@@ -127,7 +150,7 @@ class Peers:
         self._tunnel.remove(peer.session.remote)
         self.by_key.pop(peer.session.remote, None)
 
-    def _add_static(self, entry: Any) -> None:
+    def _add_static(self, entry: PeerEntry) -> None:
         session = self._tunnel.add(entry.public_key, entry.preshared_key or bytes(32))
         session.persistent_s = session.tireless_s = float(entry.persistent_keepalive_s)
         peer = Peer(short(entry.public_key), session, entry.allowed_ips)
@@ -135,7 +158,5 @@ class Peers:
             self._named.append((entry.endpoint.host, entry.endpoint.port, peer))
         elif entry.endpoint is not None:
             peer.take(Path((entry.endpoint.host, entry.endpoint.port)))
-            if entry.persistent_keepalive_s:
-                session.want(0.0)
         self.by_key[entry.public_key] = peer
         self._plane.routes.assign(peer, peer)

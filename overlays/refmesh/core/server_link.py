@@ -117,8 +117,8 @@ class ServerLink:
         return True
 
     def on_established(self, now: float) -> None:
-        """The session has new keys; a server that does not know us yet wants to be greeted."""
-        if not self.up:
+        """The session has new keys; a server that does not know us, or not by our new certificate, is greeted."""
+        if not self.up or not self.listed:
             self.hello_due_s = now
 
     def on_update(self, update: dict[str, Any], now: float) -> list[dict[str, Any]]:

@@ -98,6 +98,13 @@ class Servers:
         """The hosts of all servers, names and literal addresses."""
         return {host for link in self.links for host in link.hosts()}
 
+    def renew(self, certificate: str, now: float) -> None:
+        """We have a new certificate: introduces us to all servers by it, under new keys, while the old ones hold."""
+        for link in self.links:
+            link.certificate, link.listed = certificate, False
+            link.peer.session.want(now)
+        self._outbox.wake(now)
+
     def unreached(self) -> set[str]:
         """The hosts of those that do not answer."""
         return {host for link in self.links if not link.up for host in link.hosts()}

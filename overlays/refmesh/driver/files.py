@@ -10,10 +10,16 @@ from overlays.refmesh.errors import ConfigError, MachineError
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Replaces a file as a whole, so that a crash leaves the old one or the new one."""
+    """Replaces a file as a whole, so that a crash leaves the old one or the new one.
+
+    It keeps its mode; a new one is its owner's alone. Raises OSError.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
     temporary = path.with_name(path.name + ".new")
-    temporary.write_text(text)
+    temporary.unlink(missing_ok=True)
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
+        file.write(text)
     temporary.replace(path)
 
 

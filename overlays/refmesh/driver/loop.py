@@ -33,7 +33,8 @@ class Loop:
         self._epoll = select.epoll()
         self._handlers: dict[int, Handler] = {}
         self._running = True
-        self._reading = False
+        self._reading = self._hung_up = False
+        self._hangup: Callable[[], object] = lambda: None
         reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -60,6 +61,11 @@ class Loop:
     def due(self, deadline: float, now: float) -> bool:
         """Whether to do now what is due at `deadline`: input goes first, for up to 50 ms."""
         return now >= deadline and (not self._reading or now - deadline > LATE_S)
+
+    def on_hangup(self, handler: Callable[[], object]) -> None:
+        """Calls this when SIGHUP comes, between two rounds."""
+        self._hangup = handler
+        signal.signal(signal.SIGHUP, lambda *_: setattr(self, "_hung_up", True))
 
     def stop(self) -> None:
         """Ends `run` after the present round."""
@@ -98,6 +104,9 @@ class Loop:
                     ready = poll(min(wait_s, MAX_WAIT_S) if done else 0)
                     done = done and bool(ready)
             self._reading = bool(ready)
+            if self._hung_up:
+                self._hung_up = False
+                self._hangup()
             for fd, _ in ready:
                 handler = handlers.get(fd)
                 if handler is not None and not handler(time()):

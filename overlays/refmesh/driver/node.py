@@ -8,10 +8,12 @@ import os
 import socket
 import sys
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from overlays.refmesh import credentials, keys
 from overlays.refmesh.config import NodeConfig
+from overlays.refmesh.config_file import load_node
 from overlays.refmesh.core.connectivity import HOST
 from overlays.refmesh.core.known import ping, status
 from overlays.refmesh.core.node import Node
@@ -26,7 +28,7 @@ from overlays.refmesh.driver.sockets import NodeSockets
 from overlays.refmesh.driver.status import StatusSocket
 from overlays.refmesh.driver.streams import NodeStreams
 from overlays.refmesh.driver.tun import Tun
-from overlays.refmesh.errors import CredentialError
+from overlays.refmesh.errors import ConfigError, CredentialError
 
 log = logging.getLogger("refmesh")
 
@@ -75,6 +77,7 @@ class NodeDriver:
         loop.add(self._watch, self._on_change)
         loop.add(self._igd, self._igd.on_ready)
         loop.add(self._names, self._names.on_ready)
+        loop.on_hangup(lambda: self._reload(clock.now()))
         if self.status is not None:
             loop.add(self.status, self.status.on_ready)
         try:
@@ -152,7 +155,28 @@ class NodeDriver:
 
     def _answer(self, request: dict[str, Any]) -> Any:
         now = clock.now()
-        return ping(self.node, str(request["ping"]), now) if "ping" in request else status(self.node, now)
+        if "ping" in request:
+            return ping(self.node, str(request["ping"]), now)
+        if "reload" in request:
+            return self._reload(now)
+        if "down" in request:
+            self.loop.stop()
+        return status(self.node, now)
+
+    def _reload(self, now: float) -> dict[str, list[str]]:
+        """Takes what the configuration file says now, all of it or nothing."""
+        try:
+            config = load_node(Path(self.config.file))
+            certificate = own_certificate(config, now + clock.unix_offset_s())
+            changed = self.node.reload(config, certificate, now)
+        except ConfigError as error:
+            return {"changed": [], "problems": list(error.problems)}
+        except CredentialError as error:
+            return {"changed": [], "problems": [f"{self.config.file}:0: certificate: {error}"]}
+        self.config = config
+        logging.getLogger().setLevel(config.log_level.upper())
+        log.info("read again: %s", ", ".join(changed) or "nothing has changed")
+        return {"changed": changed, "problems": []}
 
 
 def own_certificate(config: NodeConfig, unix_s: float) -> Certificate | None:

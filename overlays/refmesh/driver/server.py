@@ -241,5 +241,12 @@ class ServerDriver:
             log.info("network document version %d", policy.version)
             self.engine.set_policy(policy, now)
 
-    def _answer(self, _request: dict[str, Any]) -> Any:
+    def _answer(self, request: dict[str, Any]) -> Any:
+        if "down" in request:
+            self.loop.stop()
+        if "reload" in request:
+            return {
+                "changed": [],
+                "problems": [f"{self.config.file}:0: file: a server reads its policy_file by itself"],
+            }
         return {"name": self.name, "members": self.engine.status(clock.now())}
