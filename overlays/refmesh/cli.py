@@ -125,7 +125,10 @@ def reload(config: Path) -> None:
 @click.option("--server", "servers", multiple=True, required=True, help="NAME=HOST or NAME=HOST:PORT; repeatable.")
 @click.option("--prefix", default="10.77.0.0/16", show_default=True, help="Overlay addresses.")
 @click.option("--mode", default="mesh", show_default=True, help="mesh, direct, relay or hub.")
-def init(folder: Path, members: tuple[str, ...], servers: tuple[str, ...], prefix: str, mode: str) -> None:
+@click.option("--system", is_flag=True, help="With the paths of a system service (see the README).")
+def init(
+    *, folder: Path, members: tuple[str, ...], servers: tuple[str, ...], prefix: str, mode: str, system: bool
+) -> None:
     """Make a network: an authority, and a configuration for every member and server, in FOLDER."""
     from overlays.refmesh import keys
     from overlays.refmesh.driver.files import write_new
@@ -139,13 +142,19 @@ def init(folder: Path, members: tuple[str, ...], servers: tuple[str, ...], prefi
             raise click.BadParameter(f"{text!r} is not NAME=HOST or NAME=HOST:PORT", param_hint="--server")
         sites.append(Site(name, host, int(port)) if port else Site(name, host))
     network = make_network(members, sites, prefix=prefix)
+
+    def places(name: str) -> dict[str, str]:
+        if system:
+            return {"status_socket": f"/run/refmesh/{name}.sock", "state_dir": f"/var/lib/refmesh/{name}"}
+        return {"status_socket": f"{name}.sock", "state_dir": f"{name}.state"}
+
     hub = {"hub": True, "interface": "refmesh0"} if mode == "hub" else {}
     files = {folder / "authority.key": keys.encode(network.authority_private) + "\n"}
     for name in members:
-        options = {"mode": mode, "status_socket": f"{name}.sock", "state_dir": f"{name}.state"}
+        options = {"mode": mode, **places(name)}
         files[folder / f"{name}.yaml"] = to_yaml(network.node_config(name, **options))
     for site in sites:
-        options = {"status_socket": f"{site.name}.sock", "state_dir": f"{site.name}.state", "policy_file": "policy"}
+        options = {**places(site.name), "policy_file": "policy"}
         files[folder / f"{site.name}.yaml"] = to_yaml(network.server_config(site.name, **options, **hub))
     write_new(files | {folder / "policy": network.policy + "\n"})
     click.echo(
