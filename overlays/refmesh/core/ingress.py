@@ -160,6 +160,8 @@ class Ingress:
             if packet is not None:
                 self._plane.to_tun.append(packet)
                 inlet.note(len(packet), now)
+                if not inlet.from_path(source):
+                    self._reactions.heard(inlet.peer, None, Path(source, 0, local), now)
                 return True
             self.inlets.clear()
         return self._receive_message(datagram, index, source, now, local)
@@ -178,6 +180,8 @@ class Ingress:
                 self._outbox.due(peer, now)
             self._plane.packets_in(peer, (payload,), now)
             self._reactions.log_foreign(peer)
+            if source != peer.path.endpoint:
+                self._reactions.heard(peer, None, Path(source, 0, local), now)
             if payload[0] == IPV4 and Inlet.possible(peer):
                 self.inlets[index] = Inlet(peer, keypair, self._plane.routes)
         elif payload is not None:

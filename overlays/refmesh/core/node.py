@@ -87,7 +87,15 @@ class Node:
         self.hosts = Hosts(self.servers.hosts() | self.peers.hosts())
         self.mappings = Mappings(outbox, rng, config.port_mapping if config.direct else ())
         holes = Holes(self.puncher, self.peers, self.servers, tunnel, outbox, direct=config.direct, flags=flags)
-        self._upkeep = Upkeep(tunnel, self.peers, holes, outbox, probing, flags=flags)
+        self._upkeep = Upkeep(
+            tunnel=tunnel,
+            peers=self.peers,
+            servers=self.servers,
+            holes=holes,
+            outbox=outbox,
+            probing=probing,
+            flags=flags,
+        )
         self.egress = Egress(self.plane, self.peers, self.servers, outbox, probing)
         self.ingress = Ingress(
             tunnel=tunnel,

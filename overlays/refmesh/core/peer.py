@@ -60,6 +60,8 @@ class Peer:
         """The largest packet that may be sent to it now, in octets."""
         self.told_s = -math.inf
         """When our host was last told of that."""
+        self.elsewhere_s = -math.inf
+        """When it was last heard on another path than the one in use, and that one checked."""
         self.data_sent_s = -math.inf
         self.due_s = 0.0
         self.bulk = False

@@ -98,7 +98,8 @@ class Peers:
         """The network has changed: all paths are checked again."""
         for peer in self.by_key.values():
             if peer.finder is not None:
-                peer.finder.restart(now)
+                peer.finder.moved(now)
+                self.use(peer, peer.finder.best, now)
             peer.due_s = now
 
     def reload(self, entries: Sequence[PeerEntry], now: float) -> None:

@@ -17,6 +17,9 @@ from overlays.refmesh.core.tunnel import Input
 from overlays.refmesh.errors import MalformedMessage
 from overlays.refmesh.wire import control
 
+ELSEWHERE_S = 5.0
+"""Two ends may use different paths for long; the one in use is checked so often then."""
+
 
 class Reactions:
     """Acts on what peers and servers say inside their sessions."""
@@ -68,6 +71,13 @@ class Reactions:
             if path.direct:
                 peer.finder.add(path.endpoint, PEER_REFLEXIVE, now, path.local)
             self._peers.use(peer, peer.finder.best or path, now)
+        elif path != peer.path and now - peer.elsewhere_s > ELSEWHERE_S:
+            # It may have moved, and then what we send is lost: nothing that comes this way says that it is not.
+            peer.elsewhere_s = now
+            if path.direct and path not in peer.finder.checks:
+                peer.finder.add(path.endpoint, PEER_REFLEXIVE, now, path.local)
+            peer.finder.doubt(now)
+            self._outbox.due(peer, now)
 
     def on_established(self, peer: Peer, link: ServerLink | None, path: Path, now: float) -> None:
         if link is not None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from overlays.refmesh.config import Address, ServerEntry
 from overlays.refmesh.core import introduction
-from overlays.refmesh.core.connectivity import Path
+from overlays.refmesh.core.connectivity import SILENCE_S, Path
 from overlays.refmesh.core.coordination import HELLO_INTERVAL_S, HELLO_LOST_AFTER, HELLO_RETRY_S, PolicyParts
 from overlays.refmesh.core.hosts import is_name
 from overlays.refmesh.core.lifetime import Lifetime
@@ -35,6 +35,7 @@ PATIENCE, MAX_RTT_S = 1.5, 2.0
 """A HELLO is not repeated before so many round trips; one that took longer than the second says nothing of the next."""
 AWAY_RETRY_S = 15.0
 """A server that has been silent for 90 s is tried so often, for ever: without any, nobody new is found."""
+DOUBT_S = 5.0
 TLS_RETRY_S = 5.0
 TLS_AFTER_S = 1.0
 """So long UDP may be silent before TLS is tried; a lost datagram or two should not lead to a stream."""
@@ -78,10 +79,16 @@ class ServerLink:
         self._unanswered = 0
         self._retry_s = math.inf
         self._told: list[list[Any]] = []
+        self._doubted_s = -math.inf
         self._found: dict[str, str] = {}
         self._acknowledge = False
         self._stun = b""
         self._stun_due_s, self._stun_tries = 0.0, 0
+
+    @property
+    def hello_unanswered(self) -> bool:
+        """Whether a HELLO has been repeated, and still has no answer."""
+        return self._unanswered > 1
 
     @property
     def rtt_s(self) -> float:
@@ -117,9 +124,18 @@ class ServerLink:
         return True
 
     def on_established(self, now: float) -> None:
-        """The session has new keys; a server that does not know us, or not by our new certificate, is greeted."""
-        if not self.up or not self.listed:
-            self.hello_due_s = now
+        """The session has new keys: the server may be another one than it was, so it is greeted."""
+        self.hello_due_s = min(self.hello_due_s, now)
+
+    def doubt(self, now: float) -> None:
+        """What should come by its relay does not: it may have been started anew, and not know our keys any more.
+
+        It is asked for new ones, while the old ones hold.
+        """
+        heard_s = self.peer.session.last_received_s
+        if self.up and now - heard_s > SILENCE_S and now - self._doubted_s > DOUBT_S:
+            self._doubted_s = now
+            self.peer.session.want(now)
 
     def on_update(self, update: dict[str, Any], now: float) -> list[dict[str, Any]]:
         """Takes an UPDATE; returns the entries that are news. KeyError, TypeError, ValueError: nonsense."""

@@ -123,6 +123,13 @@ class Servers:
             link.start(now)
         self._outbox.wake(now)
 
+    def doubt(self, path: Path, now: float) -> None:
+        """Nothing comes back on a relayed path."""
+        link = self.at(path.endpoint)
+        if link is not None:
+            link.doubt(now)
+            self._outbox.wake(now)
+
     def greet(self, now: float, but: ServerLink | None = None) -> None:
         """Tells all servers, or all but one, our candidates."""
         for link in self.links:
@@ -147,6 +154,8 @@ class Servers:
             outbox.main.append(request)
         link.peer.due_s = self._probing.tick(link.peer, now) if link.peer.mtus else math.inf
         was_up = link.up
+        if link.up and (link.hello_unanswered or not link.peer.session.usable(now)):
+            link.doubt(now)
         initiation, keepalive = self._tunnel.tick(link.peer.session, now)
         if initiation is not None:
             for endpoint in link.ways():

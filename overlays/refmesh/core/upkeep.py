@@ -11,6 +11,7 @@ from overlays.refmesh.core.pacer import Pacer
 from overlays.refmesh.core.peer import Peer
 from overlays.refmesh.core.peers import Peers
 from overlays.refmesh.core.probing import Probing
+from overlays.refmesh.core.servers import Servers
 from overlays.refmesh.core.tunnel import Tunnel
 from overlays.refmesh.wire import control
 
@@ -25,11 +26,19 @@ class Upkeep:
     """Looks after the peers of one node."""
 
     def __init__(
-        self, tunnel: Tunnel, peers: Peers, holes: Holes, outbox: Outbox, probing: Probing, *, flags: int
+        self,
+        *,
+        tunnel: Tunnel,
+        peers: Peers,
+        servers: Servers,
+        holes: Holes,
+        outbox: Outbox,
+        probing: Probing,
+        flags: int,
     ) -> None:
         """`flags`: what our PINGs say."""
         self._tunnel, self._peers, self._holes, self._outbox = tunnel, peers, holes, outbox
-        self._flags, self._probing = flags, probing
+        self._flags, self._probing, self._servers = flags, probing, servers
         self._checks = Pacer(CHECKS_PER_S, CHECKS_BURST)
 
     def tick(self, peer: Peer, now: float) -> None:
@@ -51,6 +60,8 @@ class Upkeep:
                 best = finder.checks.get(peer.path) if peer.path is not None else None
                 if best is None or not best.unanswered:
                     finder.suspect(now)
+                if peer.path is not None and not peer.path.direct:
+                    self._servers.doubt(peer.path, now)
             for path, transaction in finder.due(now, self._checks.available(now)):
                 self._checks.take()
                 self._outbox.send_sealed(peer, control.frame(control.PING, transaction, self._flags), path, now)
