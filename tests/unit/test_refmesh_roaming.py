@@ -5,9 +5,13 @@ The bounds are what the rules say: 1 s of silence before a path is doubted, thre
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from refmesh_roaming import Roaming
 from refmesh_world import ip_packet
+
+from overlays.refmesh.server.known import known, restore
 
 PAIRS = {
     "public": (None, None),
@@ -57,11 +61,35 @@ def test_after_sleep(pair: str, seconds: float, who_asks: str) -> None:
     assert world.recovery_s(*who_asks) < (1.0 if who_asks == "ab" else 2.5)
 
 
+@pytest.mark.parametrize("phase_s", range(0, 20, 4))
+@pytest.mark.parametrize("remembers", [True, False])
 @pytest.mark.parametrize("pair", PAIRS)
-def test_after_a_restart_of_the_server(pair: str) -> None:
+def test_after_a_restart_of_the_server(pair: str, remembers: bool, phase_s: int) -> None:
     world = world_of(pair)
+    world.run(phase_s)
+    server = world.servers["s0"]
+    assert server is not None
+    stored = json.loads(json.dumps(known(server)))
     world.start_server("s0")
-    assert world.recovery_s("a", "b") < (2.0 if pair == "relayed" else 0.2)
+    server = world.servers["s0"]
+    assert server is not None
+    if remembers:
+        assert len(stored) == 2
+        restore(server, stored, world.now)
+        world._settle_server("s0")
+    # A server that remembers nobody is found by each end at its next greeting.
+    limit_s = 0.2 if pair != "relayed" else 1.0 if remembers else 16.0
+    assert world.recovery_s("a", "b") < limit_s
+
+
+@pytest.mark.parametrize("stored", [None, {}, [5], [{}], [{"certificate": "x", "endpoint": ["1.2.3.4", 5]}]])
+def test_a_server_does_not_trip_over_its_memory(stored: object) -> None:
+    world = world_of("public")
+    server = world.servers["s0"]
+    assert server is not None
+    before = len(server.registry.by_key)
+    restore(server, stored, world.now)
+    assert len(server.registry.by_key) == before
 
 
 @pytest.mark.parametrize("dead_s", [600.0, 3600.0])

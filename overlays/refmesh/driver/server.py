@@ -24,11 +24,13 @@ from overlays.refmesh.driver.tun import VNET_HEADER_LEN, Tun
 from overlays.refmesh.driver.udp import READS_PER_ROUND, UdpSocket
 from overlays.refmesh.errors import CredentialError
 from overlays.refmesh.server.engine import Server
+from overlays.refmesh.server.known import known, restore
 from overlays.refmesh.wire import messages, stun
 from overlays.refmesh.wire.control import Endpoint
 
 log = logging.getLogger("refmesh")
 POLICY_CHECK_S = 2.0
+SAVE_EVERY_S = 1.0
 
 
 class ServerDriver:
@@ -56,6 +58,9 @@ class ServerDriver:
             stored = json.loads(self._joined_file.read_text())
             self.engine.joined.update({serial: keys.decode(key) for serial, key in stored.items()})
         self._joined = len(self.engine.joined)
+        self._known_file = config.state_dir / "known.json" if config.state_dir else None
+        self._known, self._known_s = "", now
+        self._restore(now)
         self.sockets = open_sockets(config.listen.host, config.listen.port)
         self.stun = open_sockets(config.listen.host, config.stun_port) if config.stun_port else {}
         self.tun = Tun(config.interface) if config.hub and config.interface else None
@@ -202,11 +207,31 @@ class ServerDriver:
             for event in engine.outlet.events:
                 log.info("%s", event)
             engine.outlet.events.clear()
+        self._save_known(now)
         if len(engine.joined) != self._joined and self._joined_file is not None:
             self._joined = len(engine.joined)
             write_atomically(
                 self._joined_file, json.dumps({serial: keys.encode(key) for serial, key in engine.joined.items()})
             )
+
+    def _restore(self, now: float) -> None:
+        if self._known_file is not None and self._known_file.exists():
+            try:
+                restore(self.engine, json.loads(self._known_file.read_text()), now)
+            except (OSError, ValueError) as error:
+                log.warning("%s: not read: %s", self._known_file, error)
+
+    def _save_known(self, now: float) -> None:
+        if self._known_file is None or now - self._known_s < SAVE_EVERY_S:
+            return
+        self._known_s = now
+        text = json.dumps(known(self.engine))
+        if text != self._known:
+            try:
+                write_atomically(self._known_file, text)
+                self._known = text
+            except OSError as error:
+                log.warning("%s: not written: %s", self._known_file, error)
 
     def _write_tun(self) -> None:
         if self.tun is not None:

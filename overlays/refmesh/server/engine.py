@@ -158,12 +158,23 @@ class Server:
             text = introduction.read(datagram, self.tunnel.static)
         except MalformedMessage:
             return
-        revoked = self.policy.revoked if self.policy is not None else frozenset()
         try:
-            certificate = credentials.verify(text, self._authority, self.tunnel.unix_offset_s + now, revoked)
-            self._admit(certificate)
+            self._admit(self._verified(text, now))
         except CredentialError as error:
             self.outlet.events.append(f"refused: {error}")
+
+    def invite_back(self, text: str, endpoint: Endpoint, now: float) -> None:
+        """A member of before our restart: asks it for new keys where it was. CredentialError: it is none any more."""
+        certificate = self._verified(text, now)
+        self._admit(certificate)
+        registration = self.registry.by_key[certificate.key]
+        self.registry.moved(registration, endpoint)
+        registration.session.want(now)
+        self.outlet.wake(now)
+
+    def _verified(self, text: str, now: float) -> Certificate:
+        revoked = self.policy.revoked if self.policy is not None else frozenset()
+        return credentials.verify(text, self._authority, self.tunnel.unix_offset_s + now, revoked)
 
     def _admit(self, certificate: Certificate) -> None:
         known = self.registry.by_key.get(certificate.key)
