@@ -65,6 +65,7 @@ _BLURS = (
     (r"\d+-\d+", "P-P"),
     (r"expiration ([<>]=?) \d+\w+", r"expiration \1 T"),
     (r"block_\d+", "block_N"),
+    (r"meta mark & 0x\w+ != 0 (.*) \| 0x\w+", r"meta mark & B != 0 \1 | B"),
 )
 
 

@@ -99,7 +99,7 @@ def by_harness(overlay: RunningOverlay) -> float:
 def _inside(name: str, mode: str, rounds: int, parent: Path) -> None:
     """PID 1 of a sandbox: one lab, both ways in turn."""
     from harness.lab.network import Lab
-    from harness.model.probes import PathProbe, Probes
+    from harness.model.probes import Probes
     from harness.model.trial import Trial
     from harness.overlay.registry import load_overlay
     from harness.overlay.search_path import search_path
@@ -112,7 +112,7 @@ def _inside(name: str, mode: str, rounds: int, parent: Path) -> None:
     source = load_topology("two-sites")
     topology = source.resolve(source.complete({}))
     fields = {"id": "bench", "scenario": "bench", "repeat": 1, "seed": 1, "overlay": name, "mode": mode}
-    trial = Trial.model_validate({**fields, "topology": topology, "probes": Probes(path=PathProbe())})
+    trial = Trial.model_validate({**fields, "topology": topology, "probes": Probes(path={})})
     lab = Lab(topology, seed=1, link_choice="auto", workdir=parent)
     lab.start()
     took: dict[str, list[float]] = {"harness_s": [], "by_hand_s": []}

@@ -48,8 +48,8 @@ def _readme(results: Results) -> str:
     parts = [
         f"# {results.manifest.get('scenario', 'A run')}",
         "Written by `python -m bench.publish`; the files are described in [../README.md](../README.md).",
-        *verdict(results.trials),
-        markdown_of(tables_by_condition(results.trials)).rstrip(),
+        *verdict(results.pairs),
+        markdown_of(tables_by_condition(results.pairs)).rstrip(),
         "## Plots",
         "\n".join(f"![{name}](plots/{name}.svg)" for name in plots),
         "## What was asked, on what machine, and how to repeat it",

@@ -9,7 +9,7 @@ import contextlib
 import importlib
 import os
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 from click.shell_completion import CompletionItem
@@ -23,6 +23,7 @@ _COMMANDS = {
     "check": "harness.commands.check:check_command",
     "plan": "harness.commands.plan:plan_command",
     "run": "harness.commands.run:run_command",
+    "merge": "harness.commands.merge:merge_command",
     "report": "harness.commands.report:report_command",
     "compare": "harness.commands.compare:compare_command",
     "calibrate": "harness.commands.calibrate:calibrate_group",
@@ -35,6 +36,7 @@ _HELP = {
     "check": "Check scenario and topology files.",
     "plan": "The trials of a scenario; needs no privileges.",
     "run": "Run a scenario.",
+    "merge": "Put the shards of a run together.",
     "report": "Tables, plots and report.html from a result folder.",
     "compare": "What changed between two runs, with statistics.",
     "calibrate": "Prove every NAT behaviour or link backend on this machine.",
@@ -53,6 +55,15 @@ class _LazyGroup(click.Group):
         module, _, attribute = _COMMANDS[cmd_name].partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; click itself would end in silence, with status 1, when nobody reads its output any more."""
+        try:
+            status = super().invoke(ctx)
+            sys.stdout.flush()  # here a full disk or a closed pipe is still an error of ours
+        except BrokenPipeError as error:
+            raise StorageError.of(error, "standard output") from error
+        return status
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Names from the table: click's own would load every command to ask whether it is hidden."""
@@ -84,7 +95,6 @@ def main() -> None:
     os.environ["PATH"] = search_path()
     try:
         status = cli.main(standalone_mode=False)
-        sys.stdout.flush()  # here a full disk or a closed pipe is still an error of ours
         # click hands `ctx.exit(n)` back as a value in this mode, and a command's own return value as well.
         sys.exit(status if isinstance(status, int) else 0)
     except ScenarioError as error:
@@ -100,7 +110,7 @@ def main() -> None:
         click.echo("overlaybench: stopped", err=True)
         sys.exit(EXIT_HARNESS)
     except OSError as error:
-        _fail(StorageError.of(error, "standard output" if isinstance(error, BrokenPipeError) else None))
+        _fail(StorageError.of(error))
 
 
 def _fail(error: OverlaybenchError) -> NoReturn:

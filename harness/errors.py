@@ -85,12 +85,12 @@ class StorageError(OverlaybenchError):
 
 
 _REMEDIES = {
-    errno.ENOSPC: "; make room, or name another folder with --out",
-    errno.EDQUOT: "; make room, or name another folder with --out",
+    errno.ENOSPC: "; make room there, or name another place",
+    errno.EDQUOT: "; make room there, or name another place",
     errno.EMFILE: "; raise the limit (`ulimit -n 4096`) or run fewer jobs side by side (--jobs)",
-    errno.EACCES: "; name a folder that you may write to",
-    errno.EROFS: "; name a folder that can be written to",
-    errno.EPERM: "; name a folder that you may write to",
+    errno.EACCES: "; name a place that is yours",
+    errno.EROFS: "; name a place that can be written to",
+    errno.EPERM: "; name a place that is yours",
 }
 
 

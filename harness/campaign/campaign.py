@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from harness.campaign.outcomes import Context, Throughputs, against_cell, records_of, throughputs, unmet
-from harness.errors import OverlaybenchError, storage_errors
+from harness.errors import OverlaybenchError, StorageError, storage_errors
 from harness.hosts.contract import Host, HostFacts
 from harness.model.trial import Trial
 from harness.overlay.contract import Overlay
@@ -127,6 +127,9 @@ class Campaign:
         overlay = self.overlays[trial.overlay]
         beginning = _Beginning(trial, self.progress)
         done = await self._done(trial, overlay, beginning)
+        if done.cannot_write is not None:
+            # The trial shows nothing and is not recorded, so that --resume runs it again.
+            raise StorageError(done.cannot_write)
         version = self.host_facts.overlay_versions.get(trial.overlay)
         context = Context(self.run_id, self.host_facts.id, overlay, version, beginning.started_at)
         records = self._with_baseline(trial, records_of(trial, done, beginning.duration_s(), context))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from types import TracebackType
 
@@ -10,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as RichProgress
 
 from harness.model.trial import Trial
+from harness.results.paths import paths_of, trial_figures
 from harness.results.record import Record
 
 _STYLES = {"ok": "green", "failed": "red", "unsupported": "dim", "invalid": "yellow", "error": "bold red"}
@@ -19,18 +21,18 @@ def one_line(trial: Trial, records: Sequence[Record]) -> str:
     """A finished trial in a line: outcome, path, the figure that people look for first."""
     last = records[-1]
     words = [f"{trial.id}: {last.outcome}"]
-    by_metric = {record.metric: record for record in reversed(records)}
-    if (connect := by_metric.get("connect_success")) is not None and connect.path:
-        words.append(connect.path)
+    rows = [record.as_dict() for record in records]
+    if paths := paths_of(rows).text:
+        words.append(paths)
+    figures = trial_figures(rows)
     for metric, form in (
         ("time_to_connect_s", "connect {:.2f} s"),
         ("time_to_direct_s", "direct {:.2f} s"),
         ("rtt_p50_ms", "RTT {:.2f} ms"),
         ("tcp_throughput_mbit", "{:.0f} Mbit/s"),
     ):
-        record = by_metric.get(metric)
-        if record is not None and record.value is not None:
-            words.append(form.format(record.value))
+        if math.isfinite(value := figures.get(metric, math.inf)):
+            words.append(form.format(value))
     if last.error:
         words.append(last.error.strip().splitlines()[0][:160])
     return ", ".join(words)

@@ -17,9 +17,10 @@ from rich.console import Console
 from harness.campaign.campaign import Campaign, Tally
 from harness.campaign.manifest import differences, new_manifest, require_same_plan
 from harness.campaign.progress import progress_for
+from harness.campaign.shards import Shard, description, trials_of
 from harness.errors import Problem, ScenarioError, storage_errors
 from harness.hosts.contract import Host, HostFacts
-from harness.hosts.local import LocalHost
+from harness.hosts.registry import kind_of
 from harness.machine.processors import is_virtual, processors_awake, stolen_s
 from harness.machine.requirements import require_for
 from harness.model.trial import Trial
@@ -32,7 +33,8 @@ from harness.scenario.traces import keep_traces
 class RunOptions:
     """What the command line says about a run besides the scenario.
 
-    `accept_changes` lets a resumed run go on although machine, programs or topology are not what they were.
+    `accept_changes` lets a resumed run go on although machine, programs or topology are not what they were; `hosts` is
+    where the trials run, None for this machine; `shard` is the part of the plan that runs here, None for all of it.
     """
 
     out: Path | None = None
@@ -40,6 +42,8 @@ class RunOptions:
     only: Mapping[str, Sequence[str]] = field(default_factory=dict)
     resume: bool = False
     accept_changes: bool = False
+    hosts: str | None = None
+    shard: Shard | None = None
 
 
 @dataclass(frozen=True)
@@ -64,24 +68,46 @@ def run_trials(planned: Planned, options: RunOptions, console: Console) -> RunRe
         OverlaybenchError: nothing was run: wrong input, or the machine lacks something.
         StorageError: the result folder could not be written; what was written stays, `--resume` goes on.
     """
-    require_for(planned.trials, planned.overlays)
+    part, described = _part_of(planned, options.shard)
+    require_for(part.trials, part.overlays)
     out = options.out or Path("runs") / f"{planned.loaded.name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
     folder = RunFolder(out)
     try:
         with storage_errors(out):
-            return _run(planned, options, folder, console)
+            return _run(part, options, folder, console, described)
     finally:
         folder.close()
 
 
-def _run(planned: Planned, options: RunOptions, folder: RunFolder, console: Console) -> RunResult:
+def _part_of(planned: Planned, shard: Shard | None) -> tuple[Planned, dict[str, Any]]:
+    """The trials that run here, and what the manifest says of the whole."""
+    if shard is None:
+        return planned, {}
+    if planned.loaded.scenario.until is not None:
+        text = "a scenario with `until` has no shards: each would stop by its own figures alone"
+        raise ScenarioError([planned.loaded.document.problem(("until",), text)])
+    trials, places = trials_of(planned.trials, shard)
+    if not trials:
+        blocks = len({trial.seed for trial in planned.trials})
+        text = f"{shard} is empty: the plan has {blocks} blocks of trials that stay together"
+        raise ScenarioError([Problem(planned.loaded.document.file, 0, "--shard", text)])
+    named = {trial.overlay for trial in trials}
+    overlays = {name: overlay for name, overlay in planned.overlays.items() if name in named}
+    described = {"shard": description(planned.trials, shard, places)}
+    return Planned(planned.loaded, trials, overlays), described
+
+
+def _run(
+    planned: Planned, options: RunOptions, folder: RunFolder, console: Console, described: Mapping[str, Any]
+) -> RunResult:
     jobs = options.jobs or 4 * (os.cpu_count() or 1)
+    kind = kind_of(options.hosts)
 
     def new_host() -> Host:
-        return LocalHost(label=str(folder.path), jobs=jobs, overlays=planned.overlays)
+        return kind.open(options.hosts, label=str(folder.path), jobs=jobs, overlays=planned.overlays)
 
     facts = new_host().describe()
-    trials, manifest, finished = _begin(planned, options, folder, facts)
+    trials, manifest, finished = _begin(planned, options, folder, facts, described)
     left = [trial for trial in trials if trial.id not in finished]
     if finished:
         console.print(f"{len(finished)} of {len(trials)} trials are there already", highlight=False)
@@ -122,7 +148,7 @@ def _run(planned: Planned, options: RunOptions, folder: RunFolder, console: Cons
 
 
 def _begin(
-    planned: Planned, options: RunOptions, folder: RunFolder, facts: HostFacts
+    planned: Planned, options: RunOptions, folder: RunFolder, facts: HostFacts, described: Mapping[str, Any]
 ) -> tuple[list[Trial], dict[str, Any], set[str]]:
     """The trials with the traces that the folder keeps, the folder's manifest, and the trials that need not run."""
     loaded, trials = planned.loaded, planned.trials
@@ -152,6 +178,7 @@ def _begin(
         command=["overlaybench", *sys.argv[1:]],
         version=version("overlaybench"),
     )
+    manifest |= described
     manifest["only"] = {key: list(values) for key, values in options.only.items()}
     folder.create(manifest, [trial.model_dump(mode="json", exclude={"topology"}) for trial in trials])
     trials, manifest["traces"] = keep_traces(trials, folder.path)

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import click
 
-from harness.errors import EXIT_EXPECTATION, EXIT_INPUT
+from harness.errors import EXIT_EXPECTATION, EXIT_INPUT, storage_errors
 from harness.report.comparison import to_json, to_summary, verdict_line
 from harness.report.comparison_page import write_comparison
 from harness.results.changes import Rule
 from harness.results.compare import compare
 from harness.results.loading import Results, load
-from harness.results.store import ResultFolderError
 
 _EPILOG = """\b
 Examples:
@@ -21,7 +20,8 @@ Examples:
   overlaybench compare runs/main runs/branch --html diff.html >> "$GITHUB_STEP_SUMMARY"
   overlaybench compare runs/main runs/branch --min-effect 0.2 --json | jq .regressions
 
-Exit codes: 0 no regression found, 1 a regression, 2 wrong input (no result folder, nothing in common).
+Exit codes: 0 no regression found, 1 a regression, 2 wrong input (no result folder, nothing in common),
+3 something cannot be written.
 """
 
 
@@ -59,23 +59,17 @@ def compare_command(
     else:
         click.echo(to_summary(comparison, str(baseline_dir), str(new_dir)), nl=False)
     if html_path is not None:
-        try:
+        with storage_errors(html_path):
             html_path.parent.mkdir(parents=True, exist_ok=True)
             write_comparison(comparison, base, new, html_path)
-        except OSError as error:
-            click.echo(f"cannot write {html_path}: {error.strerror}", err=True)
-            raise SystemExit(EXIT_INPUT) from None
         click.echo(f"page: {html_path}", err=True)
     click.echo(verdict_line(comparison), err=True)
     raise SystemExit(EXIT_EXPECTATION if comparison.regressions else 0)
 
 
 def _load(path: Path) -> Results:
-    try:
+    with storage_errors(path):
         results = load(path)
-    except ResultFolderError as error:
-        click.echo(str(error), err=True)
-        raise SystemExit(EXIT_INPUT) from None
     for problem in results.problems:
         click.echo(f"{path}/{problem}", err=True)
     return results

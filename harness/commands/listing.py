@@ -7,14 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from harness.commands.arguments import examples
+from harness.commands.console import Console
 from harness.model.document import parse
 from harness.model.link import PRESETS
 from harness.model.nat import ALIASES
-from harness.model.probes import Probes
+from harness.model.probes import declared_probes
 from harness.overlay.registry import load_overlay, overlay_names
 from harness.overlay.support import underlays_of
 from harness.scenario.load import SCENARIOS, TOPOLOGIES, bundled, load_topology
@@ -82,12 +82,10 @@ def _links() -> Rows:
 
 def _probes() -> Rows:
     rows = []
-    for name, field in Probes.model_fields.items():
-        model = next(kind for kind in field.annotation.__args__ if kind is not type(None))  # type: ignore[union-attr]
-        settings = [f"{key}={value.default}" for key, value in model.model_fields.items()]
-        rows.append(
-            {"name": name, "settings": ", ".join(settings), "description": (model.__doc__ or "").splitlines()[0]}
-        )
+    for name, probe in declared_probes().items():
+        settings = [f"{key}={value.default}" for key, value in probe.settings.model_fields.items()]
+        about = (probe.settings.__doc__ or "").splitlines()[0]
+        rows.append({"name": name, "settings": ", ".join(settings), "description": about})
     return rows
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from harness.commands.arguments import Bundled, examples, only_option, pairs
+from harness.commands.console import Console
 from harness.errors import Problem, ScenarioError
 from harness.model.document import did_you_mean
 from harness.model.trial import Trial

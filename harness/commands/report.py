@@ -6,14 +6,13 @@ from pathlib import Path
 
 import click
 
-from harness.errors import EXIT_INPUT
+from harness.errors import storage_errors
 from harness.report.html import write_report
 from harness.report.markup import latex_of, markdown_of
 from harness.report.measured import tables_by_condition
 from harness.report.plots.style import STYLES
 from harness.results.flent import export
 from harness.results.loading import load
-from harness.results.store import ResultFolderError
 
 _EPILOG = """\b
 Examples:
@@ -22,7 +21,7 @@ Examples:
   overlaybench report runs/demo --format latex         the tables on stdout
   overlaybench report runs/demo --flent /tmp/flent     a .flent.gz per trial
 
-Exit codes: 0 done, 2 DIR is no result folder, or cannot be written to.
+Exit codes: 0 done, 2 DIR is no result folder, 3 something cannot be written.
 """
 
 
@@ -40,20 +39,16 @@ Exit codes: 0 done, 2 DIR is no result folder, or cannot be written to.
 @click.option("--flent", "flent_dir", type=click.Path(path_type=Path, file_okay=False), help="Also exports for Flent.")
 def report_command(*, run_dir: Path, style: str, form: str, flent_dir: Path | None) -> None:
     """Tables, plots and report.html from the files in DIR alone."""
-    try:
+    with storage_errors(run_dir):
         results = load(run_dir)
         for problem in results.problems:
             click.echo(f"{run_dir}/{problem}", err=True)
-        if form == "html":
-            click.echo(str(write_report(run_dir, STYLES[style])))
-        elif len(results.trials):
-            write = markdown_of if form == "md" else latex_of
-            click.echo(write(tables_by_condition(results.trials)), nl=False)
-        if flent_dir is not None:
+        page = write_report(run_dir, STYLES[style]) if form == "html" else None
+    if page is not None:
+        click.echo(str(page))
+    elif len(results.trials):
+        write = markdown_of if form == "md" else latex_of
+        click.echo(write(tables_by_condition(results.pairs)), nl=False)
+    if flent_dir is not None:
+        with storage_errors(flent_dir):
             click.echo(f"{len(export(results, flent_dir))} files for Flent in {flent_dir}", err=True)
-    except ResultFolderError as error:
-        click.echo(str(error), err=True)
-        raise SystemExit(EXIT_INPUT) from None
-    except OSError as error:
-        click.echo(f"cannot write {error.filename}: {error.strerror}", err=True)
-        raise SystemExit(EXIT_INPUT) from None

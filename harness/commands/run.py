@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from harness.campaign.run import RunOptions, RunResult, run_trials
+from harness.campaign.shards import parse_shard
 from harness.commands.arguments import Bundled, examples, only_option, pairs
+from harness.commands.console import Console
 from harness.errors import EXIT_EXPECTATION, EXIT_HARNESS, EXIT_OK, storage_errors
 from harness.scenario.load import SCENARIOS
 from harness.scenario.planned import plan_trials
@@ -35,6 +36,8 @@ _EPILOG = examples(
     is_flag=True,
     help="With --resume: go on although machine, programs or topology have changed; each record says on which it was.",
 )
+@click.option("--shard", metavar="K/N", help="The K-th of N parts of the plan; `merge` puts them together.")
+@click.option("--hosts", metavar="ADDRESS", help="Where the trials run; default: this machine.")
 @click.pass_context
 def run_command(  # noqa: PLR0917  # click passes them by name
     ctx: click.Context,
@@ -46,6 +49,8 @@ def run_command(  # noqa: PLR0917  # click passes them by name
     seed: int | None,
     resume: bool,
     accept_changes: bool,
+    shard: str | None,
+    hosts: str | None,
 ) -> None:
     """Run SCENARIO (a path or a bundled name) and report."""
     if resume and out is None:
@@ -53,7 +58,11 @@ def run_command(  # noqa: PLR0917  # click passes them by name
     if accept_changes and not resume:
         raise click.UsageError("--accept-changes goes with --resume")
     selected = pairs(only, "--only")
-    options = RunOptions(out, jobs, selected, resume, accept_changes)
+    try:
+        part = None if shard is None else parse_shard(shard)
+    except ValueError as error:
+        raise click.UsageError(f"--shard: {error}") from None
+    options = RunOptions(out, jobs, selected, resume, accept_changes, hosts, part)
     console = Console(stderr=True)
     result = run_trials(plan_trials(scenario, selected, repeat, seed), options, console)
     _report(result, console)

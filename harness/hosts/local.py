@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 import harness
 from harness.errors import storage_errors
-from harness.hosts.contract import HostFacts, OnStep
+from harness.hosts.contract import Host, HostFacts, OnStep
 from harness.hosts.turns import Turns
 from harness.hosts.workers import Worker, Workers
 from harness.machine.describe import describe_machine, git_commit, overlay_version, tool_versions
@@ -110,3 +110,20 @@ class LocalHost:
             self._advance()
             await granted.wait()
             worker.grant()
+
+
+class LocalKind:
+    """The machine on which the program runs."""
+
+    name = "local"
+    order = 10
+    addresses = "none, or `local`"
+
+    def takes(self, address: str | None) -> bool:
+        """Whether it is this machine that is meant."""
+        return address in (None, "local")
+
+    def open(self, address: str | None, *, label: str, jobs: int, overlays: Mapping[str, Overlay]) -> Host:
+        """Make a host of this machine."""
+        del address
+        return LocalHost(label=label, jobs=jobs, overlays=overlays)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import shutil
@@ -14,8 +15,10 @@ from typing import Any
 from harness.errors import MissingPrerequisite
 from harness.link.choose import netem_missing
 from harness.link.helper import helper_argv
+from harness.machine.describe import tool_versions
 from harness.machine.requirements import MEASURING_TOOLS, TUN, tun_remedy
-from harness.nat.portmap import DAEMON, INSTALL
+from harness.nat.acceptance import samples
+from harness.nat.miniupnpd import DAEMON, INSTALL
 from harness.overlay.install import is_met
 from harness.overlay.registry import load_overlay, overlay_names
 from harness.sandbox.unshare import is_privileged, sandbox_argv, why_no_user_namespaces
@@ -44,6 +47,7 @@ def examine() -> Iterator[Finding]:
         where = shutil.which(program)
         yield Finding(f"program {program}", where is not None, where or "missing", f"apt-get install -y {package}")
     yield from _inside()
+    yield _rulesets()
     yield _tun()
     yield _netem()
     yield _helper()
@@ -79,12 +83,6 @@ _INSIDE = (
         "sudo modprobe veth bridge",
     ),
     (
-        "nftables NAT",
-        "import subprocess; subprocess.run(['nft', 'add table ip t; "
-        "add chain ip t c { type nat hook postrouting priority 100; }; add rule ip t c masquerade'], check=True)",
-        "sudo modprobe nft_masq nft_chain_nat",
-    ),
-    (
         "nftables counters on bridges",
         "import subprocess; from pyroute2 import IPRoute; IPRoute().link('add', ifname='v0', kind='veth', peer='v1');"
         " subprocess.run(['nft', 'add table netdev t; "
@@ -107,15 +105,45 @@ def _inside() -> Iterator[Finding]:
             yield Finding(what, not error, error or "works", remedy)
 
 
+def _rulesets() -> Finding:
+    """Whether nft takes the ruleset of every alias and axis; what a router does with it is `calibrate nat`'s matter."""
+    what, install = "nftables rulesets", f"apt-get install -y {MEASURING_TOOLS['nft']}"
+    if shutil.which("nft") is None:
+        return Finding(what, False, "cannot be tried without nft", install)
+    version = f"nft {tool_versions()['nft'] or 'of unknown version'}"
+    try:
+        error, said = _run_in_sandbox("from harness.nat.acceptance import main; main()")
+    except MissingPrerequisite as missing:
+        return Finding(what, False, missing.missing, missing.remedy)
+    if error:
+        return Finding(what, False, f"{version}: {error}", "see the message")
+    refused: dict[str, str] = json.loads(said)
+    if not refused:
+        return Finding(what, True, f"{version} takes that of every alias and axis")
+    name, complaint = next(iter(refused.items()))
+    return Finding(
+        what,
+        False,
+        f"{version} refuses {len(refused)} of {len(samples())} behaviours, the first {name}: {complaint}",
+        f"sudo modprobe -a nft_chain_nat nft_ct nft_hash nft_numgen nft_connlimit; else another nft ({install}): "
+        "docs/releases.md names versions that are known to work",
+    )
+
+
 def _try_in_sandbox(program: str) -> str:
     """The last line of what a Python program in a sandbox complains of; empty when it runs through."""
+    return _run_in_sandbox(program)[0]
+
+
+def _run_in_sandbox(program: str) -> tuple[str, str]:
+    """The last line of what a Python program in a sandbox complains of, empty when it runs through, and its output."""
     done = subprocess.run(
-        sandbox_argv([sys.executable, "-c", program]), capture_output=True, text=True, timeout=30, check=False
+        sandbox_argv([sys.executable, "-c", program]), capture_output=True, text=True, timeout=120, check=False
     )
     if done.returncode == 0:
-        return ""
+        return "", done.stdout
     lines = [line for line in done.stderr.strip().splitlines() if line.strip()]
-    return lines[-1].strip() if lines else f"status {done.returncode}"
+    return (lines[-1].strip() if lines else f"status {done.returncode}"), done.stdout
 
 
 def _tun() -> Finding:

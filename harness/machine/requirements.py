@@ -11,7 +11,7 @@ from typing import Final
 from harness.errors import MissingPrerequisite
 from harness.link.choose import require_backend
 from harness.model.trial import Trial
-from harness.nat.portmap import require_miniupnpd
+from harness.nat.miniupnpd import require_miniupnpd
 from harness.overlay.contract import Overlay
 from harness.overlay.install import missing as missing_requirements
 from harness.sandbox.unshare import why_no_user_namespaces

@@ -183,6 +183,7 @@ def _field_names(model: type[BaseModel], seen: set[type] | None = None) -> Itera
     if model in seen:
         return
     seen.add(model)
+    yield from getattr(model, "further_keys", tuple)()  # of a model that learns its keys elsewhere
     for name, info in model.model_fields.items():
         yield info.alias or name
         for inner in _models_in(info.annotation):

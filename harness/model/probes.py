@@ -1,144 +1,133 @@
-"""The probes that a scenario may ask for, and their settings. Pure: pydantic models only.
+"""The probes that a scenario may ask for: which there are and what settings they take is said by the probes themselves.
 
-The order of the fields of `Probes` is the order in which a trial runs them.
+They are found by entry point (`harness.extensions`), never by import: a model knows no room.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Iterator
+from functools import cache
+from typing import Annotated, Any, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, create_model, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+from harness.extensions import extensions
+
+GROUP = "overlaybench.probes"
+
+# What a trial may do while it holds a turn. `waiting`: anything that mostly waits; `shared`: what other trials that
+# measure as quietly do not disturb; `exclusive`: load, with the machine to itself.
+Turn = Literal["waiting", "shared", "exclusive"]
 
 
-class _Strict(BaseModel):
+class ProbeSettings(BaseModel):
+    """What a scenario may say of one probe; every setting has a default. Units stand in the names."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-
-class PathProbe(_Strict):
-    """Who carries the traffic, and how soon. The verdict is that of the lab's counters.
-
-    `deadline_s` counts from the moment both daemons run. `burst_packets` of `payload_bytes` each are the traffic whose
-    way the counters tell.
-    """
-
-    deadline_s: float = Field(default=15.0, gt=0, le=600)
-    interval_ms: float = Field(default=50.0, ge=10, le=1000)
-    payload_bytes: int = Field(default=900, ge=200, le=1200)
-    burst_packets: int = Field(default=20, ge=5, le=1000)
-
     def own_time_s(self) -> float:
-        """How long the probe may rightly take for one pair."""
-        return self.deadline_s
+        """How long the probe may rightly take for one pair, in seconds."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how long its probe may take")
+
+    def conditions(self) -> dict[str, Any]:
+        """The settings that each record of a trial carries among its `params`."""
+        return {}
+
+    @property
+    def baseline_of_cell(self) -> bool:
+        """Whether figures are compared with the underlay's own trial of the same cell, which then has to run first."""
+        return False
 
 
-class LatencyProbe(_Strict):
-    """RTT samples at a fixed interval (irtt), over the overlay and over the underlay of the same lab."""
+class Declared(Protocol):
+    """What a model needs of a probe; `harness.probes.contract.Probe` is the whole of it."""
 
-    duration_s: float = Field(default=2.0, gt=0, le=3600)
-    interval_ms: float = Field(default=10.0, ge=1, le=1000)
-    payload_bytes: int = Field(default=64, ge=8, le=1200)
-
-    def own_time_s(self) -> float:
-        """How long the probe may rightly take for one pair."""
-        return self.duration_s
+    name: str
+    order: int
+    settings: type[ProbeSettings]
 
 
-class MtuProbe(_Strict):
-    """The largest packet that crosses the overlay unfragmented, and whether larger ones vanish without a word.
-
-    Each size is tried `attempts` times with the don't-fragment bit, `timeout_s` each, before it counts as lost.
-    """
-
-    attempts: int = Field(default=3, ge=1, le=20)
-    timeout_s: float = Field(default=1.0, ge=0.1, le=10)
-
-    def own_time_s(self) -> float:
-        """How long the probe may rightly take for one pair: every step of the bisection lost, both ways."""
-        return 2 * 12 * self.attempts * self.timeout_s
+def declared_probes() -> dict[str, Declared]:
+    """All probes by name, in the order in which a trial runs them."""
+    return extensions(GROUP)
 
 
-class ThroughputProbe(_Strict):
-    """TCP throughput by iperf3, one direction after the other, over the overlay and over the underlay.
-
-    `baseline: lab` measures the underlay in the very same lab, once the overlay has stopped; `cell` takes it from the
-    underlay's own trial of the same cell and repeat, which halves the time that a trial needs the machine alone.
-    `both` adds a run with both directions at once.
-    """
-
-    baseline: Literal["lab", "cell"] = "lab"
-    duration_s: int = Field(default=5, ge=1, le=3600)
-    omit_s: int = Field(default=0, ge=0, le=60)
-    streams: int = Field(default=1, ge=1, le=64)
-    both: bool = False
-
-    def own_time_s(self) -> float:
-        """How long the probe may rightly take for one pair."""
-        return (3.0 if self.both else 2.0) * (self.duration_s + self.omit_s)
+@cache
+def settings_model() -> type[BaseModel]:
+    """A model with a field for each probe that there is, to validate by."""
+    fields: dict[str, Any] = {name: (probe.settings | None, None) for name, probe in declared_probes().items()}
+    return create_model("Probes", __config__=ConfigDict(extra="forbid"), **fields)
 
 
-class LoadedLatencyProbe(_Strict):
-    """RTT samples (irtt) while TCP fills both directions (iperf3), over the overlay: what a call feels beside a backup.
+class _ProbeName:
+    """The names in a JSON Schema; looked up when the schema is made."""
 
-    With the latency probe in the same trial, the rise over the idle median is reported as well.
-    """
-
-    duration_s: float = Field(default=3.0, gt=0, le=3600)
-    interval_ms: float = Field(default=10.0, ge=1, le=1000)
-    payload_bytes: int = Field(default=64, ge=8, le=1200)
-    streams: int = Field(default=1, ge=1, le=64)
-
-    def own_time_s(self) -> float:
-        """How long the probe may rightly take for one pair."""
-        return self.duration_s + 3
+    def __get_pydantic_json_schema__(self, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"enum": list(declared_probes()), "type": "string"}
 
 
-class UdpProbe(_Strict):
-    """UDP goodput without loss: the highest rate at which no more than `loss_percent` is lost, by binary search.
-
-    Each try lasts `duration_s`; the search begins at `max_mbit` and ends when what passed and what did not lie within
-    `resolution_percent`. On a link that loses packets of its own, `loss_percent: 0` finds next to nothing: say more.
-    """
-
-    duration_s: int = Field(default=1, ge=1, le=3600)
-    max_mbit: float = Field(default=1000.0, gt=0, le=100_000)
-    payload_bytes: int = Field(default=1200, ge=64, le=1400)
-    loss_percent: float = Field(default=0.0, ge=0, lt=100)
-    resolution_percent: float = Field(default=5.0, ge=0.5, le=50)
-
-    def own_time_s(self) -> float:
-        """How long the probe may rightly take for one pair: twelve tries each way."""
-        return 2 * 12 * (self.duration_s + 1.0)
+ProbeName = Annotated[str, _ProbeName()]
 
 
-AnyProbe = PathProbe | LatencyProbe | MtuProbe | ThroughputProbe | LoadedLatencyProbe | UdpProbe
-
-
-class Probes(_Strict):
+class Probes(BaseModel):
     """Which probes run, and how; an absent one does not run."""
 
-    path: PathProbe | None = None
-    latency: LatencyProbe | None = None
-    mtu: MtuProbe | None = None
-    throughput: ThroughputProbe | None = None
-    loaded_latency: LoadedLatencyProbe | None = None
-    udp: UdpProbe | None = None
+    # Each probe there is can be asked for as an attribute: its settings, or None where it does not run. They stand in
+    # the place of fields, but which there can be is not known before the first is asked for.
+    model_config = ConfigDict(extra="allow", frozen=True)
 
-    @model_validator(mode="after")
-    def _some(self) -> Probes:
-        if not self.named():
-            raise ValueError(f"name at least one probe: {', '.join(type(self).model_fields)}")
-        return self
+    @model_validator(mode="before")
+    @classmethod
+    def _by_the_registered(cls, value: Any) -> Any:
+        known = settings_model().model_validate(value)
+        named = {name: settings for name in declared_probes() if (settings := getattr(known, name)) is not None}
+        if not named:
+            raise ValueError(f"name at least one probe: {', '.join(declared_probes())}")
+        return named
 
-    def named(self) -> list[AnyProbe]:
-        """The probes that run, in their order."""
-        return [probe for name in type(self).model_fields if (probe := getattr(self, name)) is not None]
+    def __getattr__(self, name: str) -> Any:
+        extra = object.__getattribute__(self, "__pydantic_extra__") or {}
+        if name in extra:
+            return extra[name]
+        if not name.startswith("_") and name in declared_probes():
+            return None
+        raise AttributeError(name)
+
+    def items(self) -> Iterator[tuple[str, ProbeSettings]]:
+        """The probes that run with their settings, in their order."""
+        yield from (self.__pydantic_extra__ or {}).items()
+
+    def named(self) -> list[ProbeSettings]:
+        """The settings of the probes that run, in their order."""
+        return [settings for _, settings in self.items()]
 
     def own_time_s(self) -> float:
-        """How long all of them may rightly take for one pair of members."""
-        return sum(probe.own_time_s() for probe in self.named())
+        """How long all of them may rightly take for one pair of members, in seconds."""
+        return sum(settings.own_time_s() for settings in self.named())
 
+    @classmethod
+    def further_keys(cls) -> Iterator[str]:
+        """Every key that can stand below `probes`, for suggestions: names of probes and of their settings."""
+        for name, probe in declared_probes().items():
+            yield name
+            yield from probe.settings.model_fields
 
-ProbeName = Literal["path", "latency", "mtu", "throughput", "loaded_latency", "udp"]
+    @classmethod
+    def __get_pydantic_json_schema__(cls, _schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        properties = {
+            # Inside another schema, the settings become a definition of their own to which this one refers.
+            name: {**handler(core_schema.nullable_schema(probe.settings.__pydantic_core_schema__)), "default": None}
+            for name, probe in declared_probes().items()
+        }
+        return {
+            "additionalProperties": False,
+            "description": cls.__doc__,
+            "properties": properties,
+            "title": cls.__name__,
+            "type": "object",
+        }
 
 
 def probes_as_mapping(value: Any) -> Any:

@@ -12,34 +12,24 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from harness.model.probes import (
-    LatencyProbe,
-    LoadedLatencyProbe,
-    MtuProbe,
-    PathProbe,
-    Probes,
-    ThroughputProbe,
-    UdpProbe,
-)
+from harness.model.probes import Probes, declared_probes
 from harness.model.scenario import Expectation, OverlayUse, Pairs, Scenario, TopologyUse, Until
 
-_PARTS: tuple[tuple[str, type[BaseModel]], ...] = (
-    ("The file", Scenario),
-    ("`topology`", TopologyUse),
-    ("`pairs`", Pairs),
-    ("A value of `overlays`", OverlayUse),
-    ("`probes`", Probes),
-    ("`probes: path`", PathProbe),
-    ("`probes: latency`", LatencyProbe),
-    ("`probes: mtu`", MtuProbe),
-    ("`probes: throughput`", ThroughputProbe),
-    ("`probes: loaded_latency`", LoadedLatencyProbe),
-    ("`probes: udp`", UdpProbe),
-    ("`until`", Until),
-    ("An item of `expect`", Expectation),
-)
 
-_TITLES = {model.__name__: title.lower() for title, model in _PARTS}
+def _parts() -> list[tuple[str, type[BaseModel]]]:
+    """The page's parts in their order."""
+    return [
+        ("The file", Scenario),
+        ("`topology`", TopologyUse),
+        ("`pairs`", Pairs),
+        ("A value of `overlays`", OverlayUse),
+        ("`probes`", Probes),
+        *((f"`probes: {name}`", probe.settings) for name, probe in declared_probes().items()),
+        ("`until`", Until),
+        ("An item of `expect`", Expectation),
+    ]
+
+
 _WORDS = {"string": "text", "integer": "a whole number", "number": "a number", "boolean": "true or false"}
 
 _INTRODUCTION = """# Scenario files
@@ -66,7 +56,7 @@ def scenario_reference() -> str:
     """The page: a table of keys for each part."""
     schema = scenario_schema()
     parts = [_INTRODUCTION]
-    for title, model in _PARTS:
+    for title, model in _parts():
         found = schema if model is Scenario else schema["$defs"][model.__name__]
         parts.append(f"## {title}\n\n{inspect.getdoc(model)}\n\n{_table(found)}")
     return "\n".join(parts)
@@ -83,7 +73,8 @@ def _table(schema: dict[str, Any]) -> str:
 def _type(field: dict[str, Any]) -> str:
     """What a value may be, in words."""
     if "$ref" in field:
-        return f"a mapping, see {_TITLES[field['$ref'].rsplit('/', 1)[1]]}"
+        titles = {model.__name__: title.lower() for title, model in _parts()}
+        return f"a mapping, see {titles[field['$ref'].rsplit('/', 1)[1]]}"
     if "anyOf" in field:
         words = [_type(choice) for choice in field["anyOf"] if choice.get("type") != "null"]
         nothing = ["nothing"] if len(words) < len(field["anyOf"]) else []

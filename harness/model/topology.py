@@ -1,38 +1,19 @@
-"""What a topology may say: segments, hosts, routers, who takes part. Pure."""
+"""A topology that holds together: names, addresses and ways are checked when it is made. Pure."""
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from harness.model.family import FAMILIES, Address, Family, family_of
-from harness.model.link import LinkProfile
-from harness.model.nodes import Attachment, Host, MininetClass, NodeName, Router, Segment, families_of
+from harness.model.nodes import Attachment, Host, MininetClass, Router, Segment
 from harness.model.topology_rules import problems_of
+from harness.model.topology_shape import TopologyShape
 
 __all__ = ["Attachment", "Host", "MininetClass", "Router", "Segment", "Topology"]
 
 
-class Topology(BaseModel):
-    """A resolved topology: no template, no alias, every address known.
-
-    `server` is the public node of overlays that need one, `helpers` are further ones for overlays that need several.
-    Either ours (`segments`, `routers`) or a Mininet class; then `hosts` holds what its `Topo` gives them, on the
-    segment that stands for its switches.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str = ""
-    segments: dict[NodeName, Segment] = {}
-    hosts: dict[str, Host] = Field(min_length=1)
-    routers: dict[NodeName, Router] = {}
-    members: tuple[str, ...] = Field(min_length=1)
-    server: str | None = None
-    helpers: tuple[str, ...] = ()
-    mininet: MininetClass | None = None
+class Topology(TopologyShape):
+    """A resolved topology: no template, no alias, every address known, and every rule of `topology_rules` kept."""
 
     @model_validator(mode="after")
     def _holds_together(self) -> Topology:
@@ -45,62 +26,3 @@ class Topology(BaseModel):
         if problems:
             raise ValidationError.from_exception_data("Topology", problems)
         return self
-
-    def attachments(self) -> dict[str, list[Attachment]]:
-        """Every node's attachments, in the order of its interfaces: a router's outside is the first."""
-        plugs: dict[str, list[Attachment]] = {name: [host] for name, host in self.hosts.items()}
-        plugs |= {name: [router.outside, *router.inside] for name, router in self.routers.items()}
-        return plugs
-
-    def impaired_links(self) -> list[LinkProfile]:
-        """The links that need a backend."""
-        return [plug.link for plugs in self.attachments().values() for plug in plugs if plug.link.impaired]
-
-    def address(self, node: str) -> IPv4Address:
-        """A node's first IPv4 underlay address; of a router the outside one.
-
-        Raises:
-            ValueError: it has none; where that may be, ask for `families` first.
-        """
-        addresses = self.attachments()[node][0].ipv4
-        if not addresses:
-            raise ValueError(f"{node} has no IPv4 address")
-        return addresses[0]
-
-    def address_in(self, node: str, family: Family) -> Address:
-        """A node's first underlay address of an IP version. Raises StopIteration where it has none."""
-        return next(iter(self.attachments()[node][0].of(family)))
-
-    def families(self, host: str) -> tuple[Family, ...]:
-        """The IP versions in which a host gets through to the Internet, IPv4 first: it has an address of that version,
-        and every router in front of it carries it."""
-        return tuple(
-            family
-            for family in FAMILIES
-            if family in families_of(self.hosts[host])
-            and all(self.routers[name].carries(family, on) for name, on in self.ways_in(host))
-        )
-
-    def common_families(self, hosts: tuple[str, ...]) -> tuple[Family, ...]:
-        """The IP versions that all of these hosts share, IPv4 first."""
-        return tuple(family for family in FAMILIES if all(family in self.families(host) for host in hosts))
-
-    def prefix_length(self, attachment: Attachment, address: Address) -> int:
-        """The prefix length of the address's subnet."""
-        subnet = self.segments[attachment.on].of(family_of(address))
-        assert subnet is not None  # held by the rules
-        return subnet.prefixlen
-
-    def routers_of(self, host: str) -> list[str]:
-        """The routers in front of a host, nearest first; empty for a public one."""
-        return [name for name, _ in self.ways_in(host)]
-
-    def ways_in(self, host: str) -> list[tuple[str, str]]:
-        """The routers in front of a host, nearest first, each with the inside segment on which it is met."""
-        chain: list[tuple[str, str]] = []
-        upstream, on = self.hosts[host].via, self.hosts[host].on
-        while upstream is not None and upstream not in dict(chain):
-            chain.append((upstream, on))
-            outside = self.routers[upstream].outside
-            upstream, on = outside.via, outside.on
-        return chain

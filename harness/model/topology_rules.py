@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from harness.model.document import Location, did_you_mean
 from harness.model.family import Address, Family, family_of
 from harness.model.nodes import Attachment, Host, Outside, families_of
-
-if TYPE_CHECKING:
-    from harness.model.topology import Topology
+from harness.model.topology_shape import TopologyShape
 
 Complaint = tuple[Location, str]
 
 
-def problems_of(topology: Topology) -> Iterator[Complaint]:
+def problems_of(topology: TopologyShape) -> Iterator[Complaint]:
     """Everything that does not fit together: the field's location and what is wrong with it."""
     referring = [*_names(topology), *_upstream(topology), *_roles(topology)]
     yield from referring
@@ -24,7 +21,7 @@ def problems_of(topology: Topology) -> Iterator[Complaint]:
         yield from _ways(topology)
 
 
-def _names(topology: Topology) -> Iterator[Complaint]:
+def _names(topology: TopologyShape) -> Iterator[Complaint]:
     hosts, routers, segments = topology.hosts, topology.routers, topology.segments
     for name in hosts.keys() & routers.keys():
         yield ("routers", name), f"{name} is both a host and a router"
@@ -35,14 +32,14 @@ def _names(topology: Topology) -> Iterator[Complaint]:
             yield (*location, "on"), f"there is no segment {plug.on}{did_you_mean(plug.on, segments)}"
 
 
-def _plugs(topology: Topology) -> Iterator[tuple[Location, Attachment]]:
+def _plugs(topology: TopologyShape) -> Iterator[tuple[Location, Attachment]]:
     yield from ((("hosts", name), host) for name, host in topology.hosts.items())
     for name, router in topology.routers.items():
         yield ("routers", name, "outside"), router.outside
         yield from ((("routers", name, "inside", number), plug) for number, plug in enumerate(router.inside))
 
 
-def _addresses(topology: Topology) -> Iterator[Complaint]:
+def _addresses(topology: TopologyShape) -> Iterator[Complaint]:
     taken: dict[tuple[str, Address], str] = {}
     for location, plug in _plugs(topology):
         node, segment = str(location[1]), topology.segments.get(plug.on)
@@ -61,7 +58,7 @@ def _addresses(topology: Topology) -> Iterator[Complaint]:
             taken[plug.on, address] = node
 
 
-def _upstream(topology: Topology) -> Iterator[Complaint]:
+def _upstream(topology: TopologyShape) -> Iterator[Complaint]:
     hosts, routers = topology.hosts, topology.routers
     ends: list[tuple[Location, Host | Outside]] = [(("hosts", name, "via"), host) for name, host in hosts.items()]
     ends += [(("routers", name, "outside", "via"), router.outside) for name, router in routers.items()]
@@ -74,7 +71,7 @@ def _upstream(topology: Topology) -> Iterator[Complaint]:
             yield location, f"{plug.via} has no inside on {plug.on}"
 
 
-def _roles(topology: Topology) -> Iterator[Complaint]:
+def _roles(topology: TopologyShape) -> Iterator[Complaint]:
     hosts = topology.hosts
     for name in topology.members:
         if name not in hosts:
@@ -94,7 +91,7 @@ def _roles(topology: Topology) -> Iterator[Complaint]:
         yield ("helpers",), "a host stands twice"
 
 
-def _ways(topology: Topology) -> Iterator[Complaint]:
+def _ways(topology: TopologyShape) -> Iterator[Complaint]:
     """Whoever takes part must get out, and the members must share an IP version, or the underlay has no baseline."""
     stuck = [
         complaint
@@ -107,7 +104,7 @@ def _ways(topology: Topology) -> Iterator[Complaint]:
         yield ("members",), f"no IP version is common to all members: {each}"
 
 
-def _stuck(topology: Topology, host: str) -> Iterator[Complaint]:
+def _stuck(topology: TopologyShape, host: str) -> Iterator[Complaint]:
     left = families_of(topology.hosts[host])
     for name, on in topology.ways_in(host):
         router, inside = topology.routers[name], topology.routers[name].inside_on(on)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.errors import LabError, MissingPrerequisite
+from harness.errors import LabError
 from harness.model.nat import NatBehaviour, PortMappingProtocol
+from harness.nat.miniupnpd import DAEMON, require_miniupnpd
 from harness.nat.ports import RouterPorts
 from harness.sandbox.namespace import inside_network_of
 
-DAEMON = "miniupnpd"
-INSTALL = "apt-get install -y miniupnpd-nftables"
 UPNP_PORT = 5000
 PMP_PORT = 5351
 TABLE = "inet nat_upnp"
@@ -58,12 +56,6 @@ def miniupnpd_configuration(behaviour: NatBehaviour, ports: RouterPorts) -> str:
         "deny 0-65535 0.0.0.0/0 0-65535",
     ]
     return "\n".join(lines) + "\n"
-
-
-def require_miniupnpd() -> None:
-    """Raise MissingPrerequisite where this machine has no port mapping daemon."""
-    if shutil.which(DAEMON) is None:
-        raise MissingPrerequisite(f"the program `{DAEMON}`", INSTALL)
 
 
 def start_miniupnpd(pid: int, behaviour: NatBehaviour, ports: RouterPorts) -> subprocess.Popen[bytes]:

@@ -19,9 +19,8 @@ from pathlib import Path
 
 from harness.errors import CommandFailed, MissingPrerequisite
 from harness.overlay.contract import GoBuild, Requirement
+from harness.overlay.go_toolchain import go_environment, require_go
 from harness.overlay.search_path import programs_folder, search_path
-
-GO_REMEDY = "install Go 1.26.6 or later and put its bin folder into PATH"
 
 Say = Callable[[str], None]
 
@@ -80,8 +79,7 @@ def _install_packages(packages: Sequence[str], say: Say) -> None:
 
 
 def _build(program: str, build: GoBuild, say: Say) -> None:
-    if shutil.which("go") is None:
-        raise MissingPrerequisite(f"a Go compiler for {program}", GO_REMEDY)
+    require_go(program, Path(build.module))
     folder = programs_folder()
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder / ".lock", say):
@@ -91,8 +89,7 @@ def _build(program: str, build: GoBuild, say: Say) -> None:
         new = folder / f".{program}.new"
         # -p 1 and -v: few processes at once, and a line a package as progress.
         argv = ["go", "build", "-p", "1", "-v", "-mod=readonly", "-trimpath", "-ldflags=-s -w", "-o", str(new)]
-        environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "", "GOTOOLCHAIN": "local", "GOWORK": "off"}
-        _run([*argv, build.package], environment, Path(build.module), say)
+        _run([*argv, build.package], go_environment(), Path(build.module), say)
         _stamp(program).unlink(missing_ok=True)
         new.replace(folder / program)
         _stamp(program).write_text(_pins(build))

@@ -6,11 +6,13 @@ import contextlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import OverlayError
-from harness.lab.process import Daemon
 from harness.probes.measurement import Target
+
+if TYPE_CHECKING:
+    from harness.lab.process import Daemon
 
 PORT = 5201
 # Beyond its own time: connecting, the omitted seconds' tail, the exchange of figures.
@@ -49,10 +51,10 @@ class Server:
 
 @contextlib.contextmanager
 def server_of(target: Target, name: str = "iperf3-server") -> Iterator[Server]:
-    """An iperf3 server at `dst`, gone afterwards."""
-    argv = ["iperf3", "-s", "-B", str(target.dst_address), "-p", str(PORT), "--forceflush"]
-    log = target.evidence(f"{name}.log")
-    daemon = Daemon(target.lab.nodes[target.dst], argv, log=log, cwd=target.folder, env={})
+    """An iperf3 server at `dst`, over an interface or a stream; gone afterwards."""
+    stream = target.stream(PORT)
+    argv = ["iperf3", "-s", "-B", str(stream.listen_address), "-p", str(stream.listen_port), "--forceflush"]
+    daemon = target.start(target.dst, argv, f"{name}.log")
     try:
         yield Server(target.dst, daemon)
     finally:
@@ -66,9 +68,9 @@ def client_of(target: Target, server: Server, arguments: Sequence[str], evidence
         OverlayError: the server takes none.
     """
     server.wait_until_listening()
-    argv = ["iperf3", "-c", str(target.dst_address), "-p", str(PORT), "--connect-timeout", "3000", *arguments]
-    node = target.lab.nodes[target.src]
-    return Daemon(node, argv, log=target.evidence(evidence), cwd=target.folder, env={})
+    stream = target.stream(PORT)
+    where = ["-c", str(stream.connect_address), "-p", str(stream.connect_port)]
+    return target.start(target.src, ["iperf3", *where, "--connect-timeout", "3000", *arguments], evidence)
 
 
 def result_of(
@@ -85,7 +87,7 @@ def result_of(
     client = client_of(target, server, ["-J", *arguments], evidence)
     status = client.wait(seconds + _SLACK_S)
     client.stop()
-    what = f"iperf3 {target.src} to {target.dst_address}"
+    what = f"iperf3 {target.src} to {target.dst}"
     try:
         result: dict[str, Any] = json.loads(client.text)
     except ValueError:

@@ -1,116 +1,175 @@
-"""The latency probe: RTT samples by irtt (UDP, one clock for all namespaces), over the overlay or the underlay."""
+"""The latency probe: RTT samples at a fixed interval, over the overlay and over the underlay of the same lab."""
 
 from __future__ import annotations
 
-import csv
-import json
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import replace
 
-from harness.errors import OverlayError
-from harness.lab.process import Daemon
-from harness.model.family import Address
-from harness.model.probes import LatencyProbe
-from harness.probes.measurement import Measurement, Target
+from pydantic import Field
+
+from harness.probes.contract import (
+    OVERVIEW,
+    Chapter,
+    Column,
+    Found,
+    Measurement,
+    Metric,
+    Plot,
+    Probe,
+    ProbeSettings,
+    Shown,
+    Surroundings,
+    Target,
+)
+from harness.probes.irtt import Sample, sample_rtt
 from harness.probes.oneway import oneway_figures
 from harness.probes.ordered import percentile
 
-_PORT = 2112
-# irtt opens with these. A link in the bad state of a Gilbert-Elliott process leaves it packet by packet, however long
-# we wait: three of them were all lost once in 1,100 openings over the preset `wifi`, ten once in 40,000.
-_OPENING_S = (0.5, 0.5, 0.5, 0.5, 1, 1, 1, 1, 1, 2)
-_OPENING = ",".join(f"{1000 * one:.0f}ms" for one in _OPENING_S)
+_PARTS = (
+    ("min", "smallest", False),
+    ("p50", "median", True),
+    ("p95", "95th percentile", False),
+    ("p99", "99th percentile", True),
+    ("p999", "99.9th percentile, from 1,000 packets on", False),
+    ("max", "largest", False),
+)
 
 
-@dataclass(frozen=True)
-class Sample:
-    """One probe packet; `rtt_ms` is None when it was lost. `there_ms` and `back_ms` are its one-way delays.
+class LatencySettings(ProbeSettings):
+    """RTT samples at a fixed interval (irtt), over the overlay and over the underlay of the same lab."""
 
-    `lost` is the way on which it was lost, as the server's count of what it received tells; "unknown" where it cannot.
-    """
+    duration_s: float = Field(default=2.0, gt=0, le=3600)
+    interval_ms: float = Field(default=10.0, ge=1, le=1000)
+    payload_bytes: int = Field(default=64, ge=8, le=1200)
 
-    seq: int
-    sent_s: float
-    rtt_ms: float | None
-    there_ms: float | None = None
-    back_ms: float | None = None
-    lost: Literal["there", "back", "unknown"] | None = None
+    def own_time_s(self) -> float:
+        """How long the probe may rightly take for one pair."""
+        return self.duration_s
 
 
-def sample_rtt(target: Target, probe: LatencyProbe, kind: str = "") -> list[Sample]:
-    """Run irtt from `src` to `dst` and keep its JSON and a CSV of the samples, their names beginning with `kind`.
+class LatencyProbe(Probe[LatencySettings, list[Sample]]):
+    """Round trips by irtt: UDP, so an interface."""
 
-    Raises:
-        OverlayError: the server could not be reached.
-    """
-    server = Daemon(
-        target.lab.nodes[target.dst],
-        ["irtt", "server", "-b", _at(target.dst_address)],
-        log=target.evidence(f"{kind}irtt-server.log"),
-        cwd=target.folder,
-        env={},
-    )
-    raw = target.evidence(f"{kind}irtt.json")
-    try:
-        if not server.wait_for_line(f"starting IPv{target.dst_address.version} listener", 5.0):
-            raise OverlayError(f"irtt's server did not start on {target.dst}: {server.tail}")
-        client = Daemon(
-            target.lab.nodes[target.src],
-            [
-                *(
-                    "irtt",
-                    "client",
-                    "-q",
-                    f"-{target.dst_address.version}",
-                    "-i",
-                    f"{probe.interval_ms:g}ms",
-                    "-d",
-                    f"{probe.duration_s * 1000:g}ms",
-                ),
-                *("-l", str(probe.payload_bytes), f"--timeouts={_OPENING}", "--wait=3x1s", "-o", str(raw)),
-                _at(target.dst_address),
-            ],
-            log=target.evidence(f"{kind}irtt.log"),
-            cwd=target.folder,
-            env={},
-        )
-        status = client.wait(probe.duration_s + sum(_OPENING_S) + 6)
-        client.stop()
-        if status != 0 or not raw.exists():
-            raise OverlayError(
-                f"irtt from {target.src} to {target.dst_address} ended with {status}: {client.tail.strip()}"
+    name = "latency"
+    order = 10
+    settings = LatencySettings
+    needs = frozenset({"interface"})
+    turn = "shared"
+    doing = "measuring latency"
+    metrics = (
+        Metric(
+            "loss_ratio",
+            "1",
+            "Share of probes that got no answer.",
+            "RFC 6673",
+            better="lower",
+            min_absolute=0.005,
+            in_tables=True,
+        ),
+        *(
+            Metric(
+                f"rtt_{part}_ms",
+                "ms",
+                f"Round-trip time through the overlay: {text} of the trial's samples.",
+                "RFC 2681",
+                better="lower",
+                min_absolute=0.2,
+                in_tables=in_tables,
             )
-    finally:
-        server.stop()
-    samples = parse_irtt(json.loads(raw.read_text()))
-    _write_csv(target.evidence(f"{kind}rtt.csv"), samples)
-    return samples
+            for part, text, in_tables in _PARTS
+        ),
+        Metric(
+            "added_rtt_p50_ms",
+            "ms",
+            "Median overlay round-trip time minus the underlay's of the same lab.",
+            "RFC 8219 (latency), by analogy",
+            better="lower",
+            min_absolute=0.2,
+            in_tables=True,
+        ),
+        Metric(
+            "underlay_rtt_p50_ms",
+            "ms",
+            "Median round-trip time without overlay, same lab.",
+            "RFC 2681",
+            in_tables=True,
+        ),
+        Metric(
+            "owd_p50_ms",
+            "ms",
+            "One-way delay through the overlay, src to dst: median of the trial's samples.",
+            "RFC 7679",
+            better="lower",
+            min_absolute=0.1,
+            in_tables=True,
+        ),
+        Metric(
+            "ipdv_p50_ms",
+            "ms",
+            "Size of the difference in one-way delay between packets sent one after the other: median.",
+            "RFC 3393",
+            better="lower",
+            min_absolute=0.1,
+        ),
+        Metric(
+            "pdv_p99_ms",
+            "ms",
+            "One-way delay above the smallest of the trial, 99th percentile; from 100 packets on.",
+            "RFC 5481, RFC 8219",
+            better="lower",
+            min_absolute=0.2,
+            in_tables=True,
+        ),
+        Metric(
+            "oneway_loss_ratio",
+            "1",
+            "Share of probes lost on the way src to dst; only where the way is known of every lost one.",
+            "RFC 7680",
+            better="lower",
+            min_absolute=0.005,
+        ),
+    )
+    shows = Shown(
+        chapters=(Chapter("latency", "Latency", place=10, always=True),),
+        columns=(Column(OVERVIEW, "added RTT ms", "added_rtt_p50_ms", digits=1, of_underlay=False, always=True),),
+        plots=(
+            Plot("distribution", "latency", "rtt_p50_ms", "Latency", name="latency"),
+            Plot(
+                "strip",
+                "latency",
+                "added_rtt_p50_ms",
+                "Added round-trip time",
+                label="median RTT minus the underlay's (ms)",
+                of_underlay=False,
+                difference=True,
+            ),
+            Plot(
+                "strip",
+                "latency",
+                "owd_p50_ms",
+                "One-way delay",
+                label="median delay of one way (ms)",
+                caption="The mean of both directions. One clock.",
+            ),
+        ),
+    )
 
+    def measure(self, target: Target, settings: LatencySettings, trial: Surroundings) -> list[Sample]:
+        """Round trips of one pair."""
+        del trial
+        return sample_rtt(target, **settings.model_dump())
 
-def _at(address: Address) -> str:
-    return f"[{address}]:{_PORT}" if address.version == 6 else f"{address}:{_PORT}"
+    def over_underlay(self, settings: LatencySettings) -> bool:
+        """Always: what the overlay adds is over the underlay of the same lab."""
+        del settings
+        return True
 
-
-def parse_irtt(result: dict[str, Any]) -> list[Sample]:
-    """irtt's JSON (format 1) to samples; its durations are nanoseconds."""
-    samples = []
-    for trip in result.get("round_trips") or ():
-        sent_s = trip["timestamps"]["client"]["send"]["wall"] / 1e9
-        delay = {} if trip["lost"] != "false" else trip["delay"]
-        rtt, there, back = (_ms(delay.get(key)) for key in ("rtt", "send", "receive"))
-        samples.append(Sample(trip["seqno"], sent_s, rtt, there, back, _LOST_ON.get(trip["lost"], "unknown")))
-    return samples
-
-
-_LOST_ON: Mapping[str, Literal["there", "back"] | None] = {"false": None, "true_up": "there", "true_down": "back"}
-
-
-def _ms(nanoseconds: int | None) -> float | None:
-    return None if nanoseconds is None else nanoseconds / 1e6
+    def summarise(self, found: Found[list[Sample]], settings: LatencySettings) -> list[Measurement]:
+        """See `summarise_rtt`."""
+        del settings
+        return summarise_rtt(found.target, found.overlay, found.underlay)
 
 
 def summarise_rtt(target: Target, samples: Sequence[Sample], underlay: Sequence[Sample] | None) -> list[Measurement]:
@@ -152,12 +211,3 @@ def summarise_rtt(target: Target, samples: Sequence[Sample], underlay: Sequence[
             figure("added_rtt_p50_ms", statistics.median(rtts) - statistics.median(below)),
         ]
     return figures
-
-
-def _write_csv(path: Path, samples: Sequence[Sample]) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["seq", "sent_s", "rtt_ms", "there_ms", "back_ms"])
-        for one in samples:
-            delays = ("" if value is None else f"{value:.6f}" for value in (one.rtt_ms, one.there_ms, one.back_ms))
-            writer.writerow([one.seq, f"{one.sent_s:.9f}", *delays])

@@ -9,35 +9,155 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
+from pydantic import Field
+
 from harness.errors import OverlayError
-from harness.model.probes import LatencyProbe, LoadedLatencyProbe
+from harness.probes.contract import (
+    Chapter,
+    Column,
+    Found,
+    Measurement,
+    Metric,
+    Plot,
+    Probe,
+    ProbeSettings,
+    Shown,
+    Surroundings,
+    Table,
+    Target,
+)
 from harness.probes.iperf3 import client_of, server_of
-from harness.probes.latency import Sample, sample_rtt
-from harness.probes.measurement import Measurement, Target
+from harness.probes.irtt import Sample, sample_rtt
 from harness.probes.ordered import percentile
 
 # TCP's slow start and the queue's first filling lie in the first interval; sampling begins after it.
 _RAMP_S = 1
 
 
-def sample_under_load(target: Target, probe: LoadedLatencyProbe) -> list[Sample]:
+class LoadedLatencySettings(ProbeSettings):
+    """RTT samples (irtt) while TCP fills both directions (iperf3), over the overlay: what a call feels beside a backup.
+
+    With the latency probe in the same trial, the rise over the idle median is reported as well.
+    """
+
+    duration_s: float = Field(default=3.0, gt=0, le=3600)
+    interval_ms: float = Field(default=10.0, ge=1, le=1000)
+    payload_bytes: int = Field(default=64, ge=8, le=1200)
+    streams: int = Field(default=1, ge=1, le=64)
+
+    def own_time_s(self) -> float:
+        """How long the probe may rightly take for one pair."""
+        return self.duration_s + 3
+
+
+class LoadedLatencyProbe(Probe[LoadedLatencySettings, list[Sample]]):
+    """irtt (UDP, so an interface) beside iperf3."""
+
+    name = "loaded_latency"
+    order = 40
+    settings = LoadedLatencySettings
+    needs = frozenset({"interface"})
+    turn = "exclusive"
+    doing = "measuring latency under load"
+    metrics = (
+        *(
+            Metric(
+                f"loaded_rtt_{part}_ms",
+                "ms",
+                f"Round-trip time while TCP fills both directions: {text} of the trial's samples.",
+                "RFC 9097 (working latency)",
+                better="lower",
+                min_absolute=1.0,
+                in_tables=part != "p99",
+            )
+            for part, text in (("p50", "median"), ("p95", "95th percentile"), ("p99", "99th percentile"))
+        ),
+        Metric(
+            "rtt_rise_p50_ms",
+            "ms",
+            "Median round-trip time under load minus the idle median of the same trial.",
+            "RFC 9097 (working latency)",
+            better="lower",
+            min_absolute=1.0,
+            in_tables=True,
+        ),
+        Metric(
+            "loaded_loss_ratio",
+            "1",
+            "Share of probes without an answer while TCP fills both directions.",
+            "RFC 6673",
+            better="lower",
+            min_absolute=0.01,
+            in_tables=True,
+        ),
+    )
+    shows = Shown(
+        chapters=(
+            Chapter(
+                "loaded",
+                "Under load",
+                "Round trips while TCP fills both directions: what a call feels beside a backup. Queues of the links "
+                "are in it as well as the overlay's own, so look at the underlay's line first.",
+                place=20,
+            ),
+        ),
+        tables=(
+            Table(
+                "load",
+                "Delay and rates under load",
+                "loaded",
+                "RTT beside TCP in both directions; rise: over the idle median of the same trial. UDP: payload at the "
+                "highest rate without loss, or with what the scenario allows.",
+            ),
+        ),
+        columns=(
+            Column("load", "RTT ms", "loaded_rtt_p50_ms", digits=1),
+            Column("load", "its p95 ms", "loaded_rtt_p95_ms", digits=1),
+            Column("load", "rise ms", "rtt_rise_p50_ms", digits=1),
+            Column("load", "lost", "loaded_loss_ratio", "percent"),
+        ),
+        plots=(
+            Plot("distribution", "loaded", "loaded_rtt_p50_ms", "Latency under load", name="loaded-latency"),
+            Plot(
+                "strip",
+                "loaded",
+                "rtt_rise_p50_ms",
+                "Rise of the round-trip time under load",
+                label="median under load minus idle (ms)",
+                difference=True,
+            ),
+        ),
+    )
+
+    def measure(self, target: Target, settings: LoadedLatencySettings, trial: Surroundings) -> list[Sample]:
+        """Round trips of one pair under load."""
+        del trial
+        return sample_under_load(target, settings)
+
+    def summarise(self, found: Found[list[Sample]], settings: LoadedLatencySettings) -> list[Measurement]:
+        """See `summarise_loaded`."""
+        del settings
+        return summarise_loaded(found.target, found.overlay, found.earlier.get("latency"))
+
+
+def sample_under_load(target: Target, settings: LoadedLatencySettings) -> list[Sample]:
     """RTT samples by irtt beside iperf3 in both directions; all samples are taken while the load runs.
 
     Raises:
         OverlayError: iperf3 or irtt could not connect, or the load ended before the samples did.
     """
-    seconds = int(probe.duration_s) + _RAMP_S + 10
-    arguments = ["--bidir", "-t", str(seconds), "-P", str(probe.streams), "-i", str(_RAMP_S), "--forceflush"]
+    seconds = int(settings.duration_s) + _RAMP_S + 10
+    arguments = ["--bidir", "-t", str(seconds), "-P", str(settings.streams), "-i", str(_RAMP_S), "--forceflush"]
     with server_of(target, "iperf3-load-server") as server:
         load = client_of(target, server, arguments, "iperf3-load.log")
         try:
             if not load.wait_for_line(r"bits/sec", _RAMP_S + 10.0):
-                raise OverlayError(f"iperf3 {target.src} to {target.dst_address}: {load.tail.strip() or server.tail}")
+                raise OverlayError(f"iperf3 {target.src} to {target.destination}: {load.tail.strip() or server.tail}")
             samples = sample_rtt(
                 target,
-                LatencyProbe(
-                    duration_s=probe.duration_s, interval_ms=probe.interval_ms, payload_bytes=probe.payload_bytes
-                ),
+                duration_s=settings.duration_s,
+                interval_ms=settings.interval_ms,
+                payload_bytes=settings.payload_bytes,
                 kind="loaded-",
             )
             if not load.alive:

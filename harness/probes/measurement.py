@@ -1,14 +1,23 @@
-"""What a probe gives back, and what it is given."""
+"""What a probe gives back, and what it is given: a pair of members and how one reaches the other."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from harness.lab.network import Lab
-from harness.model.family import Address
-from harness.model.scenario import Mode
-from harness.model.words import Outcome, Verdict
+from harness.errors import LabError
+
+if TYPE_CHECKING:  # reports read what probes declare, and must load no lab for it
+    from harness.lab.network import Lab
+    from harness.lab.process import Daemon
+    from harness.model.family import Address
+    from harness.model.scenario import Mode
+    from harness.model.words import Outcome, Verdict
+    from harness.overlay.contract import ContentEndpoint, EndpointKind, StreamEndpoint
+
+Pair = tuple[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,27 +32,116 @@ class Measurement:
     dst: str | None = None
     outcome: Outcome = "ok"
     path: Verdict | None = None
-    path_claimed: Verdict | None = None
     evidence: str | None = None
     error: str | None = None
 
 
+@dataclass(frozen=True)
+class Stream:
+    """How a TCP client at `src` reaches a TCP service at `dst`: where to connect at the one, listen at the other.
+
+    The same over an interface, where both are the service's own address, and through an overlay that carries streams
+    alone, where the client connects to the overlay's port and the overlay to the service.
+    """
+
+    src: str
+    dst: str
+    connect_address: Address
+    connect_port: int
+    listen_address: Address
+    listen_port: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """A pair of members and the address at which `src` reaches `dst`: an overlay address, or an underlay one.
+    """A pair of members and the endpoints by which `src` reaches `dst`: an overlay's, or the bare underlay's.
 
-    `folder` takes the evidence; `label` tells overlay and underlay evidence apart.
+    `src_address` and `dst_address` are those of interfaces, None where an overlay has none; `streams` and `contents`
+    are keyed by direction. `folder` takes the evidence; `label` tells overlay and underlay evidence apart.
     """
 
     lab: Lab
     src: str
     dst: str
-    src_address: Address
-    dst_address: Address
     mode: Mode
     folder: Path
+    src_address: Address | None = None
+    dst_address: Address | None = None
+    streams: Mapping[Pair, StreamEndpoint] = field(default_factory=dict)
+    contents: Mapping[Pair, ContentEndpoint] = field(default_factory=dict)
     label: str = "overlay"
+
+    @property
+    def pair(self) -> Pair:
+        """Its members."""
+        return self.src, self.dst
+
+    @property
+    def kinds(self) -> frozenset[EndpointKind]:
+        """The kinds of endpoints by which `src` reaches `dst`; whoever has an interface has streams."""
+        offered: dict[EndpointKind, bool] = {
+            "interface": self.dst_address is not None,
+            "stream": self.dst_address is not None or self.pair in self.streams,
+            "content": self.pair in self.contents,
+        }
+        return frozenset(kind for kind, there in offered.items() if there)
+
+    @property
+    def source(self) -> Address:
+        """The address of `src`'s interface.
+
+        Raises:
+            LabError: it has none; a probe that needs the kind `interface` is never asked then.
+        """
+        return self._interface_of(self.src, self.src_address)
+
+    @property
+    def destination(self) -> Address:
+        """The address of `dst`'s interface. Raises as `source` does."""
+        return self._interface_of(self.dst, self.dst_address)
+
+    @property
+    def content(self) -> ContentEndpoint:
+        """How content gets from `src` to `dst`.
+
+        Raises:
+            LabError: it does not; a probe that needs the kind `content` is never asked then.
+        """
+        if self.pair not in self.contents:
+            raise LabError(f"no content endpoint leads from {self.src} to {self.dst}")
+        return self.contents[self.pair]
+
+    def stream(self, port: int) -> Stream:
+        """How a TCP client at `src` reaches a service at `dst`, on `port` unless the overlay has a port of its own.
+
+        Raises:
+            LabError: it does not; a probe that needs the kind `stream` is never asked then.
+        """
+        if self.dst_address is not None:
+            return Stream(self.src, self.dst, self.dst_address, port, self.dst_address, port)
+        if self.pair not in self.streams:
+            raise LabError(f"no stream leads from {self.src} to {self.dst}")
+        found = self.streams[self.pair]
+        return Stream(
+            *(self.src, self.dst, found.listen_address, found.listen_port),
+            *(found.service_address, found.service_port),
+        )
+
+    def reversed(self) -> Target:
+        """The same pair the other way round."""
+        return replace(self, src=self.dst, dst=self.src, src_address=self.dst_address, dst_address=self.src_address)
 
     def evidence(self, name: str) -> Path:
         """Where a piece of evidence of this pair goes."""
         return self.folder / f"{self.label}-{self.src}-{self.dst}-{name}"
+
+    def start(self, node: str, argv: Sequence[str], evidence: str) -> Daemon:
+        """Start a program at `src` or `dst`; what it says is evidence of that name. It is the caller's to stop."""
+        from harness.lab.process import Daemon  # noqa: PLC0415  # as above
+
+        return Daemon(self.lab.nodes[node], argv, log=self.evidence(evidence), cwd=self.folder, env={})
+
+    def _interface_of(self, member: str, address: Address | None) -> Address:
+        if address is None:
+            raise LabError(f"{member} has no interface of the {self.label}")
+        return address

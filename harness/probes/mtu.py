@@ -12,12 +12,28 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
 
 from harness.errors import CommandFailed, OverlayError
-from harness.model.family import Address
-from harness.model.probes import MtuProbe
-from harness.probes.measurement import Measurement, Target
+from harness.probes.contract import (
+    Chapter,
+    Column,
+    Found,
+    Measurement,
+    Metric,
+    Plot,
+    Probe,
+    ProbeSettings,
+    Shown,
+    Surroundings,
+    Table,
+    Target,
+)
+
+if TYPE_CHECKING:
+    from harness.model.family import Address
 
 # IP and ICMP headers; what ping calls a size is the payload behind them.
 _HEADERS = {4: 28, 6: 48}
@@ -64,30 +80,120 @@ def search(offered: int, fate_of: Callable[[int], Fate]) -> PathMtu:
     return PathMtu(offered, low, silent)
 
 
-def measure_mtu(target: Target, probe: MtuProbe) -> list[Measurement]:
-    """The figures of both directions; what every ping said is kept.
+class MtuSettings(ProbeSettings):
+    """The largest packet that crosses the overlay unfragmented, and whether larger ones vanish without a word.
+
+    Each size is tried `attempts` times with the don't-fragment bit, `timeout_s` each, before it counts as lost.
+    """
+
+    attempts: int = Field(default=3, ge=1, le=20)
+    timeout_s: float = Field(default=1.0, ge=0.1, le=10)
+
+    def own_time_s(self) -> float:
+        """How long the probe may rightly take for one pair: every step of the bisection lost, both ways."""
+        return 2 * 12 * self.attempts * self.timeout_s
+
+
+class MtuProbe(Probe[MtuSettings, list[Measurement]]):
+    """Pings with the don't-fragment bit, so an interface.
 
     A size counts as carried when its echo came back, so the smaller of the two ways decides where they differ.
-
-    Raises:
-        OverlayError: there is no route to the peer.
     """
-    figures = []
-    for src, dst, address in (
-        (target.src, target.dst, target.dst_address),
-        (target.dst, target.src, target.src_address),
-    ):
-        way = _Way(target, probe, src, address)
-        found = search(way.offered(), way.fate_of)
-        figures += [
-            Measurement(probe="mtu", metric=metric, unit=unit, value=value, src=src, dst=dst, evidence=str(way.log))
-            for metric, unit, value in (
-                ("offered_mtu_bytes", "B", found.offered),
-                ("path_mtu_bytes", "B", found.carried),
-                ("pmtu_black_hole", "1", float(found.black_hole)),
-            )
-        ]
-    return figures
+
+    name = "mtu"
+    order = 20
+    settings = MtuSettings
+    needs = frozenset({"interface"})
+    turn = "shared"
+    doing = "measuring the MTU"
+    minds_lateness = False
+    metrics = (
+        Metric(
+            "path_mtu_bytes",
+            "B",
+            "Largest IPv4 packet whose echo came back unfragmented, src to dst.",
+            "RFC 1191, RFC 8899",
+            better="higher",
+            min_effect=0.01,
+            in_tables=True,
+            ways="smaller",
+        ),
+        Metric(
+            "offered_mtu_bytes",
+            "B",
+            "MTU of the interface that leads to the peer, as src has it.",
+            "RFC 1191",
+            in_tables=True,
+            ways="smaller",
+        ),
+        Metric(
+            "pmtu_black_hole",
+            "1",
+            "1 when packets that the interface takes vanish for their size without an error, else 0.",
+            "RFC 2923",
+            better="lower",
+            estimator="proportion",
+            in_tables=True,
+            ways="larger",
+            pairs="any",
+        ),
+    )
+    shows = Shown(
+        chapters=(Chapter("sizes", "Packet sizes", place=40),),
+        tables=(
+            Table(
+                "sizes",
+                "MTU offered and carried",
+                "sizes",
+                "Bytes of IPv4 packet, the smaller way's. A black hole: what the interface takes vanishes for its "
+                "size, without an error.",
+            ),
+        ),
+        columns=(
+            Column("sizes", "MTU offered", "offered_mtu_bytes", digits=0),
+            Column("sizes", "carried", "path_mtu_bytes", digits=0),
+            Column("sizes", "black holes", "pmtu_black_hole", "count"),
+        ),
+        plots=(
+            Plot(
+                "strip",
+                "sizes",
+                "path_mtu_bytes",
+                "Largest packet carried",
+                label="bytes of IPv4 packet",
+                caption="The smaller way's.",
+            ),
+        ),
+    )
+
+    def measure(self, target: Target, settings: MtuSettings, trial: Surroundings) -> list[Measurement]:
+        """The figures of both directions; what every ping said is kept.
+
+        Raises:
+            OverlayError: there is no route to the peer.
+        """
+        del trial
+        figures = []
+        for src, dst, address in (
+            (target.src, target.dst, target.destination),
+            (target.dst, target.src, target.source),
+        ):
+            way = _Way(target, settings, src, address)
+            found = search(way.offered(), way.fate_of)
+            figures += [
+                Measurement(probe="mtu", metric=metric, unit=unit, value=value, src=src, dst=dst, evidence=str(way.log))
+                for metric, unit, value in (
+                    ("offered_mtu_bytes", "B", found.offered),
+                    ("path_mtu_bytes", "B", found.carried),
+                    ("pmtu_black_hole", "1", float(found.black_hole)),
+                )
+            ]
+        return figures
+
+    def summarise(self, found: Found[list[Measurement]], settings: MtuSettings) -> list[Measurement]:
+        """The search's results are the figures."""
+        del settings
+        return found.overlay
 
 
 @dataclass(frozen=True)
@@ -95,7 +201,7 @@ class _Way:
     """One direction of a pair, as `search` wants it."""
 
     target: Target
-    probe: MtuProbe
+    settings: MtuSettings
     src: str
     address: Address
 
@@ -117,8 +223,8 @@ class _Way:
         """What became of packets of this size; an error message is believed before silence."""
         node = self.target.lab.nodes[self.src]
         payload = str(size - _HEADERS[self.address.version])
-        argv = ["ping", "-n", "-M", "do", "-c", "1", "-W", f"{self.probe.timeout_s:g}", "-s", payload]
-        for _ in range(self.probe.attempts):
+        argv = ["ping", "-n", "-M", "do", "-c", "1", "-W", f"{self.settings.timeout_s:g}", "-s", payload]
+        for _ in range(self.settings.attempts):
             done = subprocess.run(node.enter([*argv, str(self.address)]), capture_output=True, text=True, check=False)
             said = done.stdout + done.stderr
             with self.log.open("a") as file:

@@ -3,9 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from typing import TYPE_CHECKING
 
-from harness.link.accounting import DirectionCounts
-from harness.probes.measurement import Measurement
+from harness.probes.contract import Measurement, Metric
+
+if TYPE_CHECKING:
+    from harness.link.accounting import DirectionCounts
+
+OVERHEAD_METRICS = (
+    Metric(
+        "underlay_bytes_per_byte",
+        "B/B",
+        "IP bytes that the members' sites sent over the outermost segment per byte of TCP goodput.",
+        "this project",
+        better="lower",
+        min_effect=0.02,
+        in_tables=True,
+    ),
+    Metric(
+        "underlay_packets_per_mb",
+        "1/MB",
+        "Packets that the members' sites sent over the outermost segment per 10^6 bytes of TCP goodput.",
+        "this project",
+        better="lower",
+        in_tables=True,
+    ),
+    Metric(
+        "server_bytes_per_byte",
+        "B/B",
+        "IP bytes that the server (relay, hub) sent per byte of TCP goodput.",
+        "this project",
+        better="lower",
+        min_effect=0.02,
+        in_tables=True,
+    ),
+)
 
 _ETHERNET_HEADER_BYTES = 14
 

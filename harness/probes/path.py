@@ -5,14 +5,31 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
-from harness.lab import counters
-from harness.lab.process import Daemon
-from harness.lab.tap import Tap
-from harness.model.probes import PathProbe
-from harness.model.words import Verdict
-from harness.probes.measurement import Measurement, Target
+from pydantic import Field
+
+from harness.probes.contract import (
+    OVERVIEW,
+    PUNCHING,
+    Column,
+    Found,
+    Measurement,
+    Metric,
+    Pair,
+    Plot,
+    Probe,
+    ProbeSettings,
+    Shown,
+    Surroundings,
+    Target,
+)
 from harness.probes.verdict import IP_ICMP_HEADER_BYTES, first_direct_s, front_of, path_of_burst
+
+if TYPE_CHECKING:
+    from harness.lab.process import Daemon
+    from harness.lab.tap import Tap
+    from harness.model.words import Verdict
 
 _REPLY = re.compile(r"^\[(\d+\.\d+)\] \d+ bytes from .*icmp_seq=(\d+)", re.MULTILINE)
 _TRIP = re.compile(r" time=([\d.]+) ms$", re.MULTILINE)
@@ -22,7 +39,138 @@ _CHECK_EVERY_S = 0.02
 _PUNCHES = ("mesh", "direct")
 
 
-def measure_paths(targets: Sequence[Target], probe: PathProbe, tap: Tap, running_since: float) -> Iterator[Measurement]:
+class PathSettings(ProbeSettings):
+    """Who carries the traffic, and how soon. The verdict is that of the lab's counters.
+
+    `deadline_s` counts from the moment both daemons run. `burst_packets` of `payload_bytes` each are the traffic whose
+    way the counters tell.
+    """
+
+    deadline_s: float = Field(default=15.0, gt=0, le=600)
+    interval_ms: float = Field(default=50.0, ge=10, le=1000)
+    payload_bytes: int = Field(default=900, ge=200, le=1200)
+    burst_packets: int = Field(default=20, ge=5, le=1000)
+
+    def own_time_s(self) -> float:
+        """How long the probe may rightly take for one pair."""
+        return self.deadline_s
+
+    def conditions(self) -> dict[str, Any]:
+        """Where a time was given up on is told with it."""
+        return {"deadline_s": self.deadline_s}
+
+
+class PathProbe(Probe[PathSettings, list[Measurement]]):
+    """Pings over all pairs at once, so an interface: connecting happens once."""
+
+    name = "path"
+    order = 0
+    settings = PathSettings
+    needs = frozenset({"interface"})
+    turn = "waiting"
+    doing = "finding the path"
+    at_once = True
+    repeatable = False
+    is_gate = True
+    # Its own clock ticks every 50 ms; what it tells apart are seconds and addresses.
+    minds_lateness = False
+    metrics = (
+        Metric(
+            "connect_success",
+            "1",
+            "1 when an overlay packet was answered within the deadline, else 0.",
+            "RFC 2678 (connectivity)",
+            better="higher",
+            estimator="proportion",
+            in_tables=True,
+            ways="smaller",
+            pairs="all",
+        ),
+        Metric(
+            "hole_punch_success",
+            "1",
+            "1 when ciphertext went directly both ways within the deadline, as router and relay counters saw it, "
+            "else 0.",
+            "RFC 5128, RFC 8445",
+            better="higher",
+            estimator="proportion",
+            in_tables=True,
+            ways="smaller",
+            pairs="all",
+        ),
+        Metric(
+            "time_to_connect_s",
+            "s",
+            "From both daemons running to the first answered overlay packet; censored at the deadline.",
+            "this project",
+            better="lower",
+            estimator="censored median",
+            min_absolute=0.1,
+            in_tables=True,
+        ),
+        Metric(
+            "time_to_direct_s",
+            "s",
+            "From both daemons running to the first answered overlay packet on a direct path; censored at the "
+            "deadline.",
+            "this project",
+            better="lower",
+            estimator="censored median",
+            min_absolute=0.1,
+            in_tables=True,
+        ),
+    )
+    shows = Shown(
+        columns=(
+            Column(
+                OVERVIEW,
+                "hole punch",
+                "hole_punch_success",
+                "success",
+                of_underlay=False,
+                of_all_paths=True,
+                always=True,
+            ),
+            Column(
+                OVERVIEW,
+                "direct s",
+                "time_to_direct_s",
+                "time",
+                of_underlay=False,
+                of_all_paths=True,
+                always=True,
+            ),
+            Column(OVERVIEW, "path", "connect_success", "path", always=True),
+            Column(OVERVIEW, "connect s", "time_to_connect_s", "time", always=True),
+        ),
+        plots=(
+            Plot("time", PUNCHING, "time_to_direct_s", "Time to a direct path"),
+            Plot("time", PUNCHING, "time_to_connect_s", "Time to the first answer"),
+        ),
+    )
+
+    def measure(self, target: Target, settings: PathSettings, trial: Surroundings) -> list[Measurement]:
+        """One pair alone."""
+        return self.measure_all([target], settings, trial)[target.pair]
+
+    def measure_all(
+        self, targets: Sequence[Target], settings: PathSettings, trial: Surroundings
+    ) -> dict[Pair, list[Measurement]]:
+        """See `measure_paths`."""
+        found: dict[Pair, list[Measurement]] = {target.pair: [] for target in targets}
+        for one in measure_paths(targets, settings, trial.tap, trial.running_since):
+            found[str(one.src), str(one.dst)].append(one)
+        return found
+
+    def summarise(self, found: Found[list[Measurement]], settings: PathSettings) -> list[Measurement]:
+        """The verdicts are the figures."""
+        del settings
+        return found.overlay
+
+
+def measure_paths(
+    targets: Sequence[Target], probe: PathSettings, tap: Tap, running_since: float
+) -> Iterator[Measurement]:
     """Ping over all pairs at once until each path is what the mode can hope for, then judge a burst of each.
 
     Args:
@@ -44,7 +192,7 @@ def measure_paths(targets: Sequence[Target], probe: PathProbe, tap: Tap, running
 class _Watch:
     """One pair's pings, and what has been seen of them so far."""
 
-    def __init__(self, target: Target, probe: PathProbe, tap: Tap, deadline: float) -> None:
+    def __init__(self, target: Target, probe: PathSettings, tap: Tap, deadline: float) -> None:
         self._target, self._probe, self._tap, self._deadline = target, probe, tap, deadline
         topology = target.lab.topology
         self._front, self._other = front_of(topology, target.src), front_of(topology, target.dst)
@@ -123,18 +271,14 @@ class _Watch:
         return judge_burst(self._target, self._probe)
 
 
-def judge_burst(target: Target, probe: PathProbe) -> Verdict:
+def judge_burst(target: Target, probe: PathSettings) -> Verdict:
     """Send a burst of pings and read from the counters which way it went; `none` when under half were answered."""
+    from harness.lab import counters  # noqa: PLC0415  # a lab's; this module is read by reports as well
+
     before = counters.read()
     count = probe.burst_packets
     argv = ["ping", "-n", "-q", "-i", "0.01", "-c", str(count), "-W", "1", "-s", str(probe.payload_bytes)]
-    burst = Daemon(
-        target.lab.nodes[target.src],
-        [*argv, str(target.dst_address)],
-        log=target.evidence("burst.log"),
-        cwd=target.folder,
-        env={},
-    )
+    burst = target.start(target.src, [*argv, str(target.destination)], "burst.log")
     burst.wait(count * 0.2 + 10)
     burst.stop()
     grown = counters.since(before, counters.read())
@@ -148,14 +292,13 @@ def judge_burst(target: Target, probe: PathProbe) -> Verdict:
     return path_of_burst(grown, front_of(topology, target.src), front_of(topology, target.dst), inner)
 
 
-def _pinger(target: Target, probe: PathProbe) -> Daemon:
+def _pinger(target: Target, probe: PathSettings) -> Daemon:
     # No -w: with it ping ends at the first ICMP error, and an overlay that is not up yet may well answer with one.
     argv = [
         *("ping", "-n", "-D", "-O", "-i", f"{probe.interval_ms / 1000:g}", "-s", str(probe.payload_bytes)),
-        str(target.dst_address),
+        str(target.destination),
     ]
-    node = target.lab.nodes[target.src]
-    return Daemon(node, argv, log=target.evidence("ping.log"), cwd=target.folder, env={})
+    return target.start(target.src, argv, "ping.log")
 
 
 def _after(moment: float | None, start: float) -> float | None:

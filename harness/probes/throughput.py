@@ -2,13 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
 
 from harness.errors import OverlayError
-from harness.model.probes import ThroughputProbe
+from harness.probes.contract import (
+    OVERVIEW,
+    Chapter,
+    Column,
+    Found,
+    Measurement,
+    Metric,
+    Pair,
+    Plot,
+    Probe,
+    ProbeSettings,
+    Shown,
+    Surroundings,
+    Target,
+)
+from harness.probes.cost import COST_METRICS, COST_SHOWN, moved_bytes, summarise_cost
 from harness.probes.iperf3 import Server, result_of, server_of
-from harness.probes.measurement import Measurement, Target
+from harness.probes.overhead import OVERHEAD_METRICS, summarise_overhead
+
+if TYPE_CHECKING:
+    from harness.model.topology import Topology
+
+_BOTH_WAYS = "The mean of both directions."
+
+
+class ThroughputSettings(ProbeSettings):
+    """TCP throughput by iperf3, one direction after the other, over the overlay and over the underlay.
+
+    `baseline: lab` measures the underlay in the very same lab, once the overlay has stopped; `cell` takes it from the
+    underlay's own trial of the same cell and repeat, which halves the time that a trial needs the machine alone.
+    `both` adds a run with both directions at once.
+    """
+
+    baseline: Literal["lab", "cell"] = "lab"
+    duration_s: int = Field(default=5, ge=1, le=3600)
+    omit_s: int = Field(default=0, ge=0, le=60)
+    streams: int = Field(default=1, ge=1, le=64)
+    both: bool = False
+
+    def own_time_s(self) -> float:
+        """How long the probe may rightly take for one pair."""
+        return (3.0 if self.both else 2.0) * (self.duration_s + self.omit_s)
+
+    @property
+    def baseline_of_cell(self) -> bool:
+        """See `ProbeSettings`."""
+        return self.baseline == "cell"
 
 
 @dataclass(frozen=True)
@@ -20,32 +67,32 @@ class Throughput:
     both: tuple[float, float] | None = None
 
 
-def measure_throughput(target: Target, probe: ThroughputProbe) -> Throughput:
+def measure_throughput(target: Target, settings: ThroughputSettings) -> Throughput:
     """Run iperf3 both ways between `src` and `dst`.
 
     Raises:
         OverlayError: iperf3 could not connect or was cut off.
     """
     with server_of(target) as server:
-        forward = _received(target, _run(target, probe, server, "forward"), "sum_received")
-        backward = _received(target, _run(target, probe, server, "backward"), "sum_received")
-        if not probe.both:
+        forward = _received(target, _run(target, settings, server, "forward"), "sum_received")
+        backward = _received(target, _run(target, settings, server, "backward"), "sum_received")
+        if not settings.both:
             return Throughput(forward, backward)
-        at_once = _run(target, probe, server, "both")
+        at_once = _run(target, settings, server, "both")
         both = _received(target, at_once, "sum_received"), _received(target, at_once, "sum_received_bidir_reverse")
         return Throughput(forward, backward, both)
 
 
-def _run(target: Target, probe: ThroughputProbe, server: Server, way: str) -> dict[str, Any]:
+def _run(target: Target, settings: ThroughputSettings, server: Server, way: str) -> dict[str, Any]:
     flag = {"forward": [], "backward": ["-R"], "both": ["--bidir"]}[way]
-    arguments = ["-t", str(probe.duration_s), "-O", str(probe.omit_s), "-P", str(probe.streams), *flag]
-    return result_of(target, server, arguments, probe.duration_s + probe.omit_s, f"iperf3-{way}.json")
+    arguments = ["-t", str(settings.duration_s), "-O", str(settings.omit_s), "-P", str(settings.streams), *flag]
+    return result_of(target, server, arguments, settings.duration_s + settings.omit_s, f"iperf3-{way}.json")
 
 
 def _received(target: Target, result: dict[str, Any], key: str) -> float:
     measured = parse_iperf3(result, key)
     if measured is None:
-        what = f"iperf3 {target.src} to {target.dst_address}"
+        what = f"iperf3 {target.src} to {target.dst}"
         raise OverlayError(f"{what}: the receiver's figures never came: {result.get('error', '')}")
     return measured
 
@@ -81,3 +128,138 @@ def summarise_throughput(target: Target, overlay: Throughput, underlay: Throughp
             if under > 0:
                 figures.append(figure("tcp_throughput_ratio", "1", over / under))
     return figures
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A pair's throughput, and what the throughput of all pairs together cost."""
+
+    throughput: Throughput
+    cost: tuple[Measurement, ...]
+
+
+class ThroughputProbe(Probe[ThroughputSettings, Moved]):
+    """TCP, over interfaces and streams alike; all pairs one after the other, between two looks at what it costs."""
+
+    name = "throughput"
+    order = 30
+    settings = ThroughputSettings
+    needs = frozenset({"interface", "stream"})
+    turn = "exclusive"
+    doing = "measuring throughput"
+    at_once = True
+    metrics = (
+        Metric(
+            "tcp_throughput_mbit",
+            "Mbit/s",
+            "TCP goodput through the overlay, src to dst, warm-up omitted.",
+            "RFC 6349",
+            better="higher",
+            in_tables=True,
+        ),
+        Metric(
+            "tcp_throughput_both_mbit",
+            "Mbit/s",
+            "TCP goodput src to dst while the other direction is filled as well.",
+            "RFC 6349",
+            better="higher",
+            in_tables=True,
+        ),
+        Metric(
+            "underlay_tcp_throughput_mbit",
+            "Mbit/s",
+            "TCP goodput without overlay: same lab, or with `baseline: cell` same cell.",
+            "RFC 6349",
+            in_tables=True,
+        ),
+        Metric(
+            "tcp_throughput_ratio",
+            "1",
+            "TCP goodput through the overlay as a share of the underlay's: same lab, or with `baseline: cell` same "
+            "cell.",
+            "RFC 6349",
+            better="higher",
+            in_tables=True,
+        ),
+        *COST_METRICS,
+        *OVERHEAD_METRICS,
+    )
+    shows = Shown(
+        chapters=(Chapter("throughput", "Throughput and cost", place=30, always=True),),
+        tables=COST_SHOWN.tables,
+        columns=(
+            Column(OVERVIEW, "TCP Mbit/s", "tcp_throughput_mbit", digits=1, always=True),
+            Column(OVERVIEW, "TCP share", "tcp_throughput_ratio", "percent", of_underlay=False, always=True),
+            Column("load", "TCP both ways Mbit/s", "tcp_throughput_both_mbit", digits=1),
+            *COST_SHOWN.columns,
+        ),
+        plots=(
+            Plot("strip", "throughput", "tcp_throughput_mbit", "TCP throughput", "Mbit/s", _BOTH_WAYS),
+            Plot(
+                "strip",
+                "throughput",
+                "tcp_throughput_ratio",
+                "TCP throughput against the underlay",
+                label="share of the underlay's",
+                of_underlay=False,
+                ratio=True,
+            ),
+            Plot(
+                "strip",
+                "throughput",
+                "tcp_throughput_both_mbit",
+                "TCP throughput, both ways at once",
+                label="Mbit/s",
+                caption=_BOTH_WAYS,
+            ),
+            *COST_SHOWN.plots,
+        ),
+    )
+
+    def measure(self, target: Target, settings: ThroughputSettings, trial: Surroundings) -> Moved:
+        """One pair and its cost."""
+        return self.measure_all([target], settings, trial)[target.pair]
+
+    def measure_all(
+        self, targets: Sequence[Target], settings: ThroughputSettings, trial: Surroundings
+    ) -> dict[Pair, Moved]:
+        """All pairs, and what all of it cost."""
+        used, account = trial.usage(), trial.carried()
+        found = {target.pair: measure_throughput(target, settings) for target in targets}
+        moved = moved_bytes(found.values(), settings.duration_s + settings.omit_s)
+        cost = (
+            *summarise_cost(used, trial.usage(), moved),
+            *summarise_overhead(trial.carried().since(account).counts, moved, **_exits(targets[0].lab.topology)),
+        )
+        return {pair: Moved(one, cost) for pair, one in found.items()}
+
+    def over_underlay(self, settings: ThroughputSettings) -> bool:
+        """Where the baseline is that of the lab."""
+        return settings.baseline == "lab"
+
+    def summarise(self, found: Found[Moved], settings: ThroughputSettings) -> list[Measurement]:
+        """See `summarise_throughput`."""
+        del settings
+        below = None if found.underlay is None else found.underlay.throughput
+        return summarise_throughput(found.target, found.overlay.throughput, below)
+
+    def summarise_trial(self, found: Sequence[Found[Moved]], settings: ThroughputSettings) -> Sequence[Measurement]:
+        """The cost, which is that of all pairs."""
+        del settings
+        return found[0].overlay.cost
+
+
+def _exits(topology: Topology) -> dict[str, frozenset[str]]:
+    """The links by which the members' sites and the server reach the outermost segment: what they send is counted
+    there."""
+    if topology.mininet is not None:
+        return {"members": frozenset(), "server": frozenset()}
+
+    def exits(hosts: Collection[str]) -> frozenset[str]:
+        nodes = {[host, *topology.routers_of(host)][-1] for host in hosts}
+        return frozenset(f"{node}-{topology.attachments()[node][0].on}" for node in nodes)
+
+    return {
+        "members": exits(topology.members),
+        "server": exits([topology.server] if topology.server is not None else []),
+    }

@@ -9,13 +9,43 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import Field
+
 from harness.errors import OverlayError
-from harness.model.probes import UdpProbe
+from harness.probes.contract import (
+    Column,
+    Found,
+    Measurement,
+    Metric,
+    Plot,
+    Probe,
+    ProbeSettings,
+    Shown,
+    Surroundings,
+    Target,
+)
 from harness.probes.iperf3 import Server, result_of, server_of
-from harness.probes.measurement import Measurement, Target
 
 # A dozen tries halve the interval more often than any resolution needs; what flaps for longer has no such rate.
 _MOST_TRIES = 12
+
+
+class UdpSettings(ProbeSettings):
+    """UDP goodput without loss: the highest rate at which no more than `loss_percent` is lost, by binary search.
+
+    Each try lasts `duration_s`; the search begins at `max_mbit` and ends when what passed and what did not lie within
+    `resolution_percent`. On a link that loses packets of its own, `loss_percent: 0` finds next to nothing: say more.
+    """
+
+    duration_s: int = Field(default=1, ge=1, le=3600)
+    max_mbit: float = Field(default=1000.0, gt=0, le=100_000)
+    payload_bytes: int = Field(default=1200, ge=64, le=1400)
+    loss_percent: float = Field(default=0.0, ge=0, lt=100)
+    resolution_percent: float = Field(default=5.0, ge=0.5, le=50)
+
+    def own_time_s(self) -> float:
+        """How long the probe may rightly take for one pair: every try, each way."""
+        return 2 * _MOST_TRIES * (self.duration_s + 1.0)
 
 
 @dataclass(frozen=True)
@@ -27,53 +57,92 @@ class Try:
     loss_ratio: float
 
 
-def highest_rate(probe: UdpProbe, attempt: Callable[[float], Try]) -> tuple[Try | None, list[Try]]:
+def highest_rate(settings: UdpSettings, attempt: Callable[[float], Try]) -> tuple[Try | None, list[Try]]:
     """The best try within the loss that the probe allows, None where there was none; and all tries in their order.
 
     The search starts at the top. What arrives of an overload is the first guess, which a shaped link makes a good one;
     from there on the interval is halved. Pure but for `attempt`.
     """
     tries: list[Try] = []
-    low, high = 0.0, probe.max_mbit
+    low, high = 0.0, settings.max_mbit
     best: Try | None = None
     rate = high
     while len(tries) < _MOST_TRIES:
         seen = attempt(rate)
         tries.append(seen)
-        if seen.loss_ratio * 100 <= probe.loss_percent:
+        if seen.loss_ratio * 100 <= settings.loss_percent:
             best, low = seen, rate
         else:
             high = rate
-        if low >= high or (best is not None and (high - low) / high * 100 <= probe.resolution_percent):
+        if low >= high or (best is not None and (high - low) / high * 100 <= settings.resolution_percent):
             break
         guess = 0.99 * seen.received_mbit
         rate = guess if best is None and 0.1 * high < guess < 0.99 * high else (low + high) / 2
     return best, tries
 
 
-def measure_udp(target: Target, probe: UdpProbe) -> list[Measurement]:
-    """Search each way.
+class UdpProbe(Probe[UdpSettings, list[Measurement]]):
+    """iperf3 over UDP, so an interface."""
 
-    Raises:
-        OverlayError: iperf3 could not connect or was cut off.
-    """
-    figures = []
-    with server_of(target, "iperf3-udp-server") as server:
-        for src, dst, flags in ((target.src, target.dst, []), (target.dst, target.src, ["-R"])):
-            way = _Way(target, probe, server, tuple(flags), f"iperf3-udp-{src}.json")
-            best, _ = highest_rate(probe, way.attempt)
-            figures.append(
-                Measurement(
-                    probe="udp",
-                    metric="udp_goodput_mbit",
-                    unit="Mbit/s",
-                    value=best.received_mbit if best else 0.0,
-                    src=src,
-                    dst=dst,
-                    evidence=str(target.evidence(way.evidence)),
+    name = "udp"
+    order = 50
+    settings = UdpSettings
+    needs = frozenset({"interface"})
+    turn = "exclusive"
+    doing = "seeking UDP goodput"
+    metrics = (
+        Metric(
+            "udp_goodput_mbit",
+            "Mbit/s",
+            "UDP payload that arrived at the highest rate with no more loss than the probe allows (none by default).",
+            "RFC 2544 section 26.1, RFC 9097",
+            better="higher",
+            in_tables=True,
+        ),
+    )
+    shows = Shown(
+        columns=(Column("load", "UDP Mbit/s", "udp_goodput_mbit", digits=1),),
+        plots=(
+            Plot(
+                "strip",
+                "throughput",
+                "udp_goodput_mbit",
+                "UDP goodput without loss",
+                label="Mbit/s of payload",
+                caption="The mean of both directions.",
+            ),
+        ),
+    )
+
+    def measure(self, target: Target, settings: UdpSettings, trial: Surroundings) -> list[Measurement]:
+        """Search each way.
+
+        Raises:
+            OverlayError: iperf3 could not connect or was cut off.
+        """
+        del trial
+        figures = []
+        with server_of(target, "iperf3-udp-server") as server:
+            for src, dst, flags in ((target.src, target.dst, []), (target.dst, target.src, ["-R"])):
+                way = _Way(target, settings, server, tuple(flags), f"iperf3-udp-{src}.json")
+                best, _ = highest_rate(settings, way.attempt)
+                figures.append(
+                    Measurement(
+                        probe="udp",
+                        metric="udp_goodput_mbit",
+                        unit="Mbit/s",
+                        value=best.received_mbit if best else 0.0,
+                        src=src,
+                        dst=dst,
+                        evidence=str(target.evidence(way.evidence)),
+                    )
                 )
-            )
-    return figures
+        return figures
+
+    def summarise(self, found: Found[list[Measurement]], settings: UdpSettings) -> list[Measurement]:
+        """The search's results are the figures."""
+        del settings
+        return found.overlay
 
 
 @dataclass(frozen=True)
@@ -81,27 +150,19 @@ class _Way:
     """One direction of a pair, as `highest_rate` wants it."""
 
     target: Target
-    probe: UdpProbe
+    settings: UdpSettings
     server: Server
     flags: tuple[str, ...]
     evidence: str
 
     def attempt(self, rate_mbit: float) -> Try:
         """Offer this rate for the probe's duration."""
-        probe = self.probe
-        arguments = [
-            "-u",
-            "-b",
-            f"{round(rate_mbit * 1e6)}",
-            "-l",
-            str(probe.payload_bytes),
-            "-t",
-            str(probe.duration_s),
-        ]
-        result = result_of(self.target, self.server, [*arguments, *self.flags], probe.duration_s, self.evidence)
+        size, seconds = self.settings.payload_bytes, self.settings.duration_s
+        arguments = ["-u", "-b", f"{round(rate_mbit * 1e6)}", "-l", str(size), "-t", str(seconds)]
+        result = result_of(self.target, self.server, [*arguments, *self.flags], seconds, self.evidence)
         found = parse_udp(result, rate_mbit)
         if found is None:
-            what = f"iperf3 {self.target.src} to {self.target.dst_address}"
+            what = f"iperf3 {self.target.src} to {self.target.dst}"
             raise OverlayError(f"{what}: the receiver's figures never came")
         return found
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from harness.lab.counters import Flow
-from harness.lab.tap import Passing
-from harness.model.family import Address
-from harness.model.topology import Topology
-from harness.model.words import Verdict
+if TYPE_CHECKING:
+    from harness.lab.counters import Flow
+    from harness.lab.tap import Passing
+    from harness.model.family import Address
+    from harness.model.topology import Topology
+    from harness.model.words import Verdict
 
 # A direct session still sends keepalives to its server, and a relayed one still probes: small shares mean nothing.
 DIRECT_SHARE = 0.9

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,14 @@ from harness.report.facts import asked, machine, reproduce
 from harness.report.page import render
 from harness.report.plots.style import SCREEN, Style, looks
 from harness.report.quality import quality_of
-from harness.report.sections import MOST_DRAWN, Samples, Section, section_of
+from harness.report.sections import MOST_DRAWN, Section, chapters_of, section_of
 from harness.report.tables import groups
 from harness.report.topology import Drawing, draw_topology
 from harness.report.verdict import verdict
 from harness.results.conditions import canonical_value, condition_labels
 from harness.results.files import write_atomically
 from harness.results.loading import Results, load
-from harness.results.samples import inside
+from harness.results.samples import inside, latency_samples
 from harness.results.tabulate import write_summary
 
 
@@ -32,6 +33,7 @@ def write_report(run_dir: Path, style: Style = SCREEN) -> Path:
     Needs no privileges and nothing but DIR. Raises ResultFolderError when DIR is no result folder.
     """
     results = load(run_dir)
+    sections = _sections(results, style)
     page = render(
         "report.html.j2",
         results=results,
@@ -39,8 +41,9 @@ def write_report(run_dir: Path, style: Style = SCREEN) -> Path:
         asked=asked(results),
         machine=machine(results.manifest),
         reproduce=reproduce(results.manifest),
-        verdict=verdict(results.trials) if len(results.trials) else ["No trial has finished yet."],
-        sections=_sections(results, style),
+        verdict=verdict(results.pairs) if len(results.pairs) else ["No trial has finished yet."],
+        sections=sections,
+        chapters=chapters_of(sections),
         topology=_topology(results),
         trials=_trials(results),
         quality=quality_of(results.records, results.trials),
@@ -55,18 +58,18 @@ def write_report(run_dir: Path, style: Style = SCREEN) -> Path:
 
 
 def _sections(results: Results, style: Style) -> list[Section]:
-    trials = results.trials
-    if trials.empty:
+    rows = results.pairs
+    if rows.empty:
         return []
-    look_of = looks([subject for subject, _ in groups(trials)])
-    labels = condition_labels(trials)
+    look_of = looks([subject for subject, _ in groups(rows)])
+    labels = condition_labels(rows)
     names = sorted(set(labels))
-    samples = Samples(results.rtt_samples, results.loaded_rtt_samples)
+    samples_of = cache(partial(latency_samples, results.path, results.records))
     return [
         section_of(
             name,
-            trials[labels == name],
-            samples,
+            rows[labels == name],
+            samples_of,
             look_of,
             folder=results.path / "plots" if number < MOST_DRAWN else None,
             style=style,

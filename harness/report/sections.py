@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from harness.report.measured import load_table, overhead_table, path_table, size_table
+from harness.report.measured import declared_tables, table_of
 from harness.report.order import subject_name
 from harness.report.plots.figure import Drawn, Plot, save
 from harness.report.plots.heatmap import Matrix, heatmap_plot, labels, matrix_of, shade
@@ -16,20 +17,26 @@ from harness.report.plots.strips import strip_plot
 from harness.report.plots.style import Look, Style
 from harness.report.plots.times import time_plot
 from harness.report.tables import TextTable, groups, overview, path_matrix
+from harness.results import declared
+from harness.results.metrics import shown
 
 # Conditions beyond these get their tables but no plots: drawing takes about a quarter of a second each.
 MOST_DRAWN = 6
 
+MATRIX, QUALITY = "matrix", "quality"
+_OWN_PLOTS = (
+    declared.Plot(
+        "strip",
+        QUALITY,
+        "link_lateness_p99_us",
+        "Link emulator: lateness",
+        "later than due, 99th percentile (us)",
+        "Over whole trials, invalid ones and measurements that were taken anew included.",
+    ),
+)
 
-BOTH_WAYS = "The mean of both directions."
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Round trips of a run: alone (`Results.rtt_samples`) and beside TCP (`Results.loaded_rtt_samples`)."""
-
-    idle: pd.DataFrame
-    loaded: pd.DataFrame
+# The samples behind a metric's records, as `harness.results.samples` reads them.
+SamplesOf = Callable[[str], pd.DataFrame]
 
 
 @dataclass(frozen=True)
@@ -55,23 +62,20 @@ class MatrixTable:
 
 @dataclass(frozen=True)
 class Section:
-    """One condition of the run; `label` is empty when there is only one. Tables of probes that did not run are None."""
+    """One condition of the run; `label` is empty when there is only one. `tables` and `plots` are keyed by chapter."""
 
     label: str
     overview: TextTable
-    by_path: TextTable | None
     paths: TextTable
-    load: TextTable | None
-    sizes: TextTable | None
-    overhead: TextTable | None
     matrices: list[MatrixTable]
+    tables: dict[str, list[TextTable]]
     plots: dict[str, list[Drawn]]
 
 
 def section_of(
     label: str,
     trials: pd.DataFrame,
-    samples: Samples,
+    samples_of: SamplesOf,
     look_of: dict[tuple[str, str], Look],
     *,
     folder: Path | None,
@@ -86,65 +90,53 @@ def section_of(
             matrices.append(matrix)
     drawn: dict[str, list[Drawn]] = {}
     if folder is not None:
-        for kind, plots in _plots(trials, samples, matrices, look_of, suffix).items():
-            drawn[kind] = [save(plot, folder, style) for plot in plots]
+        for chapter, plots in _plots(trials, samples_of, matrices, look_of, suffix).items():
+            drawn[chapter] = [save(plot, folder, style) for plot in plots]
+    tables: dict[str, list[TextTable]] = {}
+    for table in declared_tables():
+        text = table_of(table, trials)
+        if text is not None:
+            tables.setdefault(table.chapter, []).append(text)
     return Section(
         label,
         overview(trials),
-        path_table(trials),
         path_matrix(trials),
-        load_table(trials),
-        size_table(trials),
-        overhead_table(trials),
         [_table(matrix) for matrix in matrices],
+        tables,
         drawn,
     )
 
 
+def chapters_of(sections: list[Section]) -> list[declared.Chapter]:
+    """The chapters that the probes declare and these sections fill, in their order."""
+    found = [chapter for one in shown().values() for chapter in one.chapters]
+    return [
+        chapter
+        for chapter in sorted(found, key=lambda chapter: chapter.place)
+        if chapter.always
+        or any(chapter.key in section.tables or section.plots.get(chapter.key) for section in sections)
+    ]
+
+
 def _plots(
     trials: pd.DataFrame,
-    samples: Samples,
+    samples_of: SamplesOf,
     matrices: list[Matrix],
     look_of: dict[tuple[str, str], Look],
     suffix: str,
 ) -> dict[str, list[Plot]]:
-    def strip(metric: str, title: str, label: str, caption: str = "") -> list[Plot]:
-        return strip_plot(trials, metric, look_of, title=title, label=label, caption=caption, suffix=suffix)
-
-    return {
-        "matrix": [heatmap_plot(matrix, suffix) for matrix in matrices],
-        "times": [
-            *time_plot(trials, "time_to_direct_s", look_of, title="Time to a direct path", suffix=suffix),
-            *time_plot(trials, "time_to_connect_s", look_of, title="Time to the first answer", suffix=suffix),
-        ],
-        "latency": [
-            *latency_plots(samples.idle, trials, look_of, suffix),
-            *strip("added_rtt_p50_ms", "Added round-trip time", "median RTT minus the underlay's (ms)"),
-            *strip("owd_p50_ms", "One-way delay", "median delay of one way (ms)", f"{BOTH_WAYS} One clock."),
-        ],
-        "loaded": [
-            *latency_plots(samples.loaded, trials, look_of, suffix, loaded=True),
-            *strip("rtt_rise_p50_ms", "Rise of the round-trip time under load", "median under load minus idle (ms)"),
-        ],
-        "throughput": [
-            *strip("tcp_throughput_mbit", "TCP throughput", "Mbit/s", BOTH_WAYS),
-            *strip("tcp_throughput_ratio", "TCP throughput against the underlay", "share of the underlay's"),
-            *strip("tcp_throughput_both_mbit", "TCP throughput, both ways at once", "Mbit/s", BOTH_WAYS),
-            *strip("udp_goodput_mbit", "UDP goodput without loss", "Mbit/s of payload", BOTH_WAYS),
-        ],
-        "sizes": strip("path_mtu_bytes", "Largest packet carried", "bytes of IPv4 packet", "The smaller way's."),
-        "cost": [
-            *strip("underlay_bytes_per_byte", "Bytes on the underlay", "bytes sent by the sites per useful byte"),
-            *strip("underlay_packets_per_mb", "Packets on the underlay", "packets sent by the sites per useful MB"),
-            *strip("server_bytes_per_byte", "Bytes that the server sends", "bytes per useful byte"),
-            *strip("cpu_s_per_gb", "CPU time", "CPU seconds per gigabyte"),
-            *strip("rss_mib", "Memory", "largest resident memory of a node (MiB)"),
-        ],
-        "quality": strip(
-            *("link_lateness_p99_us", "Link emulator: lateness", "later than due, 99th percentile (us)"),
-            "Over whole trials, invalid ones and measurements that were taken anew included.",
-        ),
-    }
+    made: dict[str, list[Plot]] = {MATRIX: [heatmap_plot(matrix, suffix) for matrix in matrices]}
+    for plot in (*(plot for one in shown().values() for plot in one.plots), *_OWN_PLOTS):
+        match plot.kind:
+            case "strip":
+                done = strip_plot(trials, plot, look_of, suffix)
+            case "time":
+                done = time_plot(trials, plot.metric, look_of, title=plot.title, suffix=suffix)
+            case "distribution":
+                samples = samples_of(plot.metric)
+                done = latency_plots(samples, trials, look_of, suffix, name=plot.name, title=plot.title)
+        made.setdefault(plot.chapter, []).extend(done)
+    return made
 
 
 def _table(matrix: Matrix) -> MatrixTable:

@@ -10,14 +10,17 @@ import numpy as np
 import pandas as pd
 
 from harness.model.nat_order import nat_rank
+from harness.model.words import VERDICTS
 from harness.report.order import subject_key, subject_name
 from harness.results import statistics
-from harness.results.conditions import condition_labels
-from harness.results.record import COUNTED, INSTEAD
+from harness.results.cells import CONDITION
+from harness.results.declared import OVERVIEW, Column
+from harness.results.metrics import shown
+from harness.results.pairs import SEVERAL, counted
+from harness.results.record import INSTEAD
 from harness.results.statistics import as_floats
 
 NOTHING = "-"
-PATHS = ("direct", "mixed", "relayed", "none")
 _MOST_ACROSS = 6
 
 
@@ -32,57 +35,106 @@ class TextTable:
     note: str = ""
 
 
-def groups(trials: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
-    """The trials of each (overlay, mode), in the order of display."""
-    found = {(str(key[0]), str(key[1])): group for key, group in trials.groupby(["overlay", "mode"], sort=False)}
+def groups(rows: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
+    """Yield the rows of each (overlay, mode), in the order of display."""
+    found = {(str(key[0]), str(key[1])): group for key, group in rows.groupby(["overlay", "mode"], sort=False)}
     for subject in sorted(found, key=subject_key):
         yield subject, found[subject]
 
 
-def overview(trials: pd.DataFrame) -> TextTable:
-    """One row per overlay and mode over all its trials (the frame of `trials_frame`)."""
-    header: tuple[str, ...] = (
-        *("overlay", "hole punch", "path", "connect s", "direct s", "added RTT ms"),
-        *("TCP Mbit/s", "TCP share", "not ok"),
-    )
-    rows: list[tuple[str, ...]] = []
-    for (overlay, mode), group in groups(trials):
-        # What the underlay adds to itself and its share of itself are noise, not results.
-        subject = overlay != "underlay"
-        rows.append(
-            (
-                subject_name(overlay, mode),
-                k_of_n(group["hole_punch_success"]) if subject else NOTHING,
-                path_counts(counted(group)["path"]),
-                middle(group["time_to_connect_s"], group["deadline_s"]),
-                middle(group["time_to_direct_s"], group["deadline_s"]) if subject else NOTHING,
-                middle(group["added_rtt_p50_ms"], digits=1) if subject else NOTHING,
-                middle(group["tcp_throughput_mbit"], digits=1),
-                percent(group["tcp_throughput_ratio"]) if subject else NOTHING,
-                left_out(group["outcome"]),
+def path_groups(group: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Return one subject's rows that count, path by path; a median over several paths lies where no pair is.
+
+    The last may be `several`: what whole trials measured whose pairs have different paths.
+    """
+    rows = counted(group)
+    found = [(path, rows[rows["path"] == path]) for path in (*VERDICTS, SEVERAL, "")]
+    return [(path, part) for path, part in found if len(part)] or [("", rows)]
+
+
+def columns_of(key: str) -> list[Column]:
+    """Return the columns that the probes declare for a table, in the probes' order."""
+    return [column for one in shown().values() for column in one.columns if column.table == key]
+
+
+def cell(column: Column, rows: pd.DataFrame, overlay: str, path: str = "") -> str:
+    """Return what a column says of some rows of an overlay, all of which have that path."""
+    if overlay == "underlay" and not column.of_underlay:
+        return NOTHING
+    values = rows[column.metric]
+    match column.form:
+        case "path":
+            text = f"{_measured(rows)} {path}" if path and len(rows) else NOTHING
+        case "success":
+            text = success_text(rows, column.metric)
+        case "count":
+            text = k_of_n(values)
+        case "percent":
+            text = percent(values)
+        case "time":
+            text = middle(values, rows["deadline_s"], column.digits)
+        case "median":
+            text = middle(values, digits=column.digits)
+    return text
+
+
+def filled(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[int]:
+    """Return the places of the columns to show: some row says something, or the column always stands."""
+    return [
+        at for at, column in enumerate(columns) if column.always or any(row[at] not in {"", NOTHING} for row in rows)
+    ]
+
+
+def overview(rows: pd.DataFrame) -> TextTable:
+    """Return a row per overlay, mode and path over all its pairs of members (the frame of `pairs_frame`).
+
+    Success and the time to a direct path are over all paths, so they stand in a subject's first row; what a path costs
+    is never pooled over paths.
+    """
+    columns = columns_of(OVERVIEW)
+    names: list[str] = []
+    found: list[list[str]] = []
+    spoilt: list[str] = []
+    for (overlay, mode), group in groups(rows):
+        parts = [(path, part) for path, part in path_groups(group) if path != SEVERAL]
+        for number, (path, part) in enumerate(parts):
+            names.append(subject_name(overlay, mode))
+            found.append(
+                [
+                    cell(column, part, overlay, path)
+                    if not column.of_all_paths
+                    else (cell(column, group, overlay) if number == 0 else "")
+                    for column in columns
+                ]
             )
-        )
-    if not any(row[-1] for row in rows):
-        header, rows = header[:-1], [tuple(row[:-1]) for row in rows]
-    all_of_them, that_count = trials["trial"].nunique(), counted(trials)["trial"].nunique()
+            spoilt.append(left_out(outcomes(group)) if number == 0 else "")
+    kept = filled(columns, found)
+    header = ("overlay", *(columns[at].header for at in kept))
+    table = [(name, *(texts[at] for at in kept)) for name, texts in zip(names, found, strict=True)]
+    if any(spoilt):
+        header, table = (*header, "not ok"), [(*row, text) for row, text in zip(table, spoilt, strict=True)]
+    all_of_them, that_count = rows["trial"].nunique(), counted(rows)["trial"].nunique()
     over = (
         f"{all_of_them} trials" if that_count == all_of_them else f"the {that_count} of {all_of_them} trials that count"
     )
-    conditions = condition_labels(trials).nunique()
-    together = f", {conditions} conditions together" if conditions > 1 else ""
-    note = f"Medians over {over}{together}; > means: not by the deadline. Paths are what the lab's own counters saw."
-    return TextTable("Overlays", header, tuple(rows), frozenset({1, 3, 4, 5, 6, 7}), note)
+    note = f"Medians over {over}, path by path; > means: not by the deadline. Paths are what the lab's counters saw."
+    if any("cells" in text for row in table for text in row):
+        note += " A cell is a pair of NATs, tried as often as the scenario says: always direct in so many of them."
+    if (rows["trial"][rows["src"].ne("")].duplicated() if "src" in rows else pd.Series(dtype=bool)).any():
+        note += " Paths and medians are over pairs of members; a trial succeeds when all of its pairs do."
+    numeric = frozenset(place for place, at in enumerate(kept, 1) if columns[at].form != "path")
+    return TextTable("Overlays", header, tuple(table), numeric, note)
 
 
-def path_matrix(trials: pd.DataFrame) -> TextTable:
-    """NAT pairs and overlays: the path that the counters saw. Of many overlays each has a row, else each a column."""
-    subjects = [subject for subject, _ in groups(trials) if subject[0] != "underlay"]
+def path_matrix(rows: pd.DataFrame) -> TextTable:
+    """Return NAT pairs and overlays: the path that the counters saw. Of many overlays each has a row, else a column."""
+    subjects = [subject for subject, _ in groups(rows) if subject[0] != "underlay"]
     pairs = sorted(
-        set(zip(trials["nat_a"], trials["nat_b"], strict=True)), key=lambda pair: (nat_rank(pair[0]), nat_rank(pair[1]))
+        set(zip(rows["nat_a"], rows["nat_b"], strict=True)), key=lambda pair: (nat_rank(pair[0]), nat_rank(pair[1]))
     )
-    by_cell = dict(iter(trials.groupby(["overlay", "mode", "nat_a", "nat_b"], sort=False)))
+    by_cell = dict(iter(rows.groupby(["overlay", "mode", "nat_a", "nat_b"], sort=False)))
     cells = [[_path_cell(by_cell.get((*subject, *pair))) for subject in subjects] for pair in pairs]
-    names = [" x ".join(label or "no NAT" for label in pair) for pair in pairs]
+    names = [nat_pair(*pair) for pair in pairs]
     across = [subject_name(*subject) for subject in subjects]
     corner = "NATs"
     if len(subjects) > max(len(pairs), _MOST_ACROSS):
@@ -95,22 +147,51 @@ def path_matrix(trials: pd.DataFrame) -> TextTable:
     )
 
 
-def counted(trials: pd.DataFrame) -> pd.DataFrame:
-    """The trials that count: what an invalid one saw was seen in another lab than was asked for."""
-    return trials[trials["outcome"].isin(COUNTED)]
+def nat_pair(nat_a: str, nat_b: str) -> str:
+    """Return a pair of NATs as people read it."""
+    return " x ".join(label or "no NAT" for label in (nat_a, nat_b))
+
+
+def success_text(group: pd.DataFrame, metric: str = "hole_punch_success") -> str:
+    """Return how often a subject succeeded, with what was counted.
+
+    In one cell that is trials ("9/10"), and where a trial has several pairs of members these as well. Over cells, the
+    outcome is set by the NATs that somebody chose, and a rate would be one of that choice: then it is the number of
+    cells in which it always succeeds, and of those in which it sometimes does.
+    """
+    tried = group[group[metric].notna()]
+    if tried.empty:
+        return NOTHING
+    cells = cells_of(tried)
+    if cells.nunique() == 1:
+        by_trial = tried.groupby("trial", sort=False)[metric]
+        whole = f"{int(by_trial.min().sum())}/{by_trial.ngroups}"
+        if len(tried) == by_trial.ngroups:
+            return whole
+        return f"{int(tried[metric].sum())}/{len(tried)} pairs, {whole} trials"
+    rates = tried.groupby(cells, sort=False)[metric].mean()
+    part = int(((rates > 0) & (rates < 1)).sum())
+    return f"{int((rates == 1).sum())}/{len(rates)} cells" + (f", {part} in part" if part else "")
+
+
+def cells_of(rows: pd.DataFrame) -> pd.Series:
+    """Return the cell of each row as text: its condition and the NATs in front of its pair of members."""
+    return rows[[*CONDITION]].astype(str).agg(" ".join, axis=1)
+
+
+def outcomes(group: pd.DataFrame) -> pd.Series:
+    """Return the outcome of each trial, of which a row per pair may be there."""
+    return group.drop_duplicates("trial")["outcome"]
+
+
+def _measured(part: pd.DataFrame) -> int:
+    return int(part["src"].ne("").sum()) or part["trial"].nunique() if "src" in part else len(part)
 
 
 def k_of_n(values: pd.Series) -> str:
-    """Successes of trials that count."""
-    counted = values.dropna()
-    return f"{int(counted.sum())}/{len(counted)}" if len(counted) else NOTHING
-
-
-def path_counts(paths: pd.Series) -> str:
-    """How often each path was seen."""
-    counts = Counter(paths)
-    seen = [f"{counts[path]} {path}" for path in PATHS if counts[path]]
-    return ", ".join(seen) or NOTHING
+    """Return successes of what counts."""
+    counted_values = values.dropna()
+    return f"{int(counted_values.sum())}/{len(counted_values)}" if len(counted_values) else NOTHING
 
 
 def middle(values: pd.Series, deadlines: pd.Series | None = None, digits: int = 2) -> str:
@@ -143,6 +224,6 @@ def left_out(outcomes: pd.Series | Sequence[str]) -> str:
 def _path_cell(group: pd.DataFrame | None) -> str:
     if group is None:
         return ""
-    paths = [path for path in counted(group)["path"] if path]
+    paths = [path for path in counted(group)["path"] if path not in {"", SEVERAL}]
     words = [path if n == len(paths) else f"{path} {n}/{len(paths)}" for path, n in Counter(paths).most_common()]
-    return ", ".join(words) or left_out(group["outcome"]) or NOTHING
+    return ", ".join(words) or left_out(outcomes(group)) or NOTHING

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Literal
 
 import pandas as pd
@@ -12,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.report.tables import TextTable, overview, path_matrix
-from harness.results.trials import trials_frame
+from harness.results.conditions import condition_labels
+from harness.results.pairs import pairs_frame
 
 NO_BREAK = "\u00a0"
 _COUNT = re.compile(r"(\d+) ")
@@ -21,26 +23,20 @@ _COUNT = re.compile(r"(\d+) ")
 _STYLES = {"direct": "green", "relayed": "yellow", "mixed": "yellow", "none": "red", "failed": "red"}
 
 
-def result_table(records: pd.DataFrame) -> Table:
-    """The overview, one row per overlay and mode, of a frame of records."""
-    return rich_table(overview(trials_frame(records)))
-
-
-def path_table(records: pd.DataFrame) -> Table:
-    """The path per NAT pair and subject, of a frame of records."""
-    return rich_table(path_matrix(trials_frame(records)))
-
-
 def print_results(records: pd.DataFrame, console: Console) -> None:
-    """Prints both tables; into a pipe they are as wide as they need to be, without colours."""
-    trials = trials_frame(records)
-    for text in (overview(trials), path_matrix(trials)):
-        # Other programs that read a pipe expect plain spaces.
-        table = rich_table(text, bound=console.is_terminal)
-        if not console.is_terminal:
-            # A pipe has no width; 80 columns would break every cell.
-            console.width = console.measure(table, options=console.options.update(max_width=1000)).maximum
-        console.print(table)
+    """Print both tables of every condition; into a pipe they are as wide as they need to be, without colours."""
+    rows = pairs_frame(records)
+    labels = condition_labels(rows)
+    for label in sorted(set(labels)):
+        part = rows[labels == label]
+        for text in (overview(part), path_matrix(part)):
+            titled = replace(text, title=f"{text.title}: {label}") if label else text
+            # Other programs that read a pipe expect plain spaces.
+            table = rich_table(titled, bound=console.is_terminal)
+            if not console.is_terminal:
+                # A pipe has no width; 80 columns would break every cell.
+                console.width = console.measure(table, options=console.options.update(max_width=1000)).maximum
+            console.print(table)
 
 
 def rich_table(table: TextTable, *, bound: bool = True) -> Table:

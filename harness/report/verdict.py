@@ -9,49 +9,59 @@ import pandas as pd
 
 from harness.model.nat_order import nat_rank
 from harness.report.order import subject_name
-from harness.report.tables import groups, left_out
+from harness.report.tables import cells_of, groups, left_out, nat_pair, outcomes
 from harness.results import statistics
+from harness.results.clusters import estimate
 from harness.results.conditions import condition_labels
-from harness.results.statistics import as_floats, proportion
+from harness.results.statistics import as_floats
 
 
-def verdict(trials: pd.DataFrame) -> list[str]:
-    """Three sentences: what ran, who got through directly, what it cost."""
-    return [sentence for sentence in (_ran(trials), _punched(trials), _cost(trials)) if sentence]
+def verdict(rows: pd.DataFrame) -> list[str]:
+    """Return three sentences on the rows of `pairs_frame`: what ran, who got through directly, what it cost."""
+    return [sentence for sentence in (_ran(rows), _punched(rows), _cost(rows)) if sentence]
 
 
-def _ran(trials: pd.DataFrame) -> str:
-    counts = Counter(trials["outcome"])
-    subjects = [subject_name(*subject) for subject, _ in groups(trials)]
-    rest = left_out(trials["outcome"])
-    fine = f"{counts['ok']} of {len(trials)} trials are ok" if rest else f"All {len(trials)} trials ran"
+def _ran(rows: pd.DataFrame) -> str:
+    counts = Counter(outcomes(rows))
+    subjects = [subject_name(*subject) for subject, _ in groups(rows)]
+    trials, rest = counts.total(), left_out(outcomes(rows))
+    fine = f"{counts['ok']} of {trials} trials are ok" if rest else f"All {trials} trials ran"
     return f"{fine} ({listed(subjects)}){f'; {rest}, and those are shown, not dropped' if rest else ''}."
 
 
-def _punched(trials: pd.DataFrame) -> str:
+def _punched(rows: pd.DataFrame) -> str:
     parts = []
-    for subject, group in groups(trials):
-        values = as_floats(group["hole_punch_success"].dropna())
-        if subject[0] == "underlay" or not values.size:
-            continue
-        estimate = proportion(round(float(values.sum())), values.size)
-        never = _never(group)
-        parts.append(
-            f"{subject_name(*subject)} in {int(values.sum())} of {values.size} trial{'s' if values.size > 1 else ''} "
-            f"(95 % interval {100 * estimate.low:.0f} to {100 * estimate.high:.0f} %"
-            + (f"; never for {listed(never)})" if never and len(never) <= 3 else ")")
-        )
+    for subject, group in groups(rows):
+        tried = group[group["hole_punch_success"].notna()]
+        if subject[0] != "underlay" and len(tried):
+            parts.append(f"{subject_name(*subject)} in {_success(tried)}")
     return f"A hole was punched by {listed(parts, '; ')}." if parts else ""
 
 
-def _never(group: pd.DataFrame) -> list[str]:
-    best: dict[tuple[str, str], float] = {}
-    counted = group.dropna(subset="hole_punch_success")
-    for nat_a, nat_b, value in zip(counted["nat_a"], counted["nat_b"], counted["hole_punch_success"], strict=True):
-        best[nat_a, nat_b] = max(value, best.get((nat_a, nat_b), 0.0))
-    never = [pair for pair, value in best.items() if not value]
-    pairs = sorted(never, key=lambda pair: (nat_rank(pair[0]), nat_rank(pair[1])))
-    return [" x ".join(label or "no NAT" for label in pair) for pair in pairs]
+def _success(tried: pd.DataFrame) -> str:
+    """One cell is a rate with its interval; over cells it is a count of those: the NATs were chosen, not drawn."""
+    cells = cells_of(tried)
+    if cells.nunique() == 1:
+        found = estimate("hole_punch_success", list(tried["hole_punch_success"]), list(tried["trial"]))
+        unit = "trial" if len(tried) == tried["trial"].nunique() else "pair"
+        k, interval = round(found.value * found.n), f"{100 * found.low:.0f} to {100 * found.high:.0f} %"
+        whole = tried.groupby("trial", sort=False)["hole_punch_success"].min()
+        together = "" if unit == "trial" else f"; all pairs in {int(whole.sum())} of {len(whole)} trials"
+        return f"{k} of {found.n} {unit}{'s' if found.n > 1 else ''} (95 % interval {interval}{together})"
+    rates = tried.groupby(cells, sort=False)["hole_punch_success"].mean()
+    always, sometimes = int((rates == 1).sum()), int(((rates > 0) & (rates < 1)).sum())
+    only_nats = not condition_labels(tried).nunique() > 1
+    text = f"{always} of {len(rates)} {'pairs of NATs' if only_nats else 'cells'}"
+    remarks = [f"at times in {sometimes} more"] * bool(sometimes)
+    never = _never(tried)
+    remarks += [f"never for {listed(never)}"] * (0 < len(never) <= 3)
+    return text + (f" ({'; '.join(remarks)})" if remarks else "")
+
+
+def _never(tried: pd.DataFrame) -> list[str]:
+    best = tried.groupby(["nat_a", "nat_b"], sort=False)["hole_punch_success"].max()
+    never = [(str(pair[0]), str(pair[1])) for pair, value in best.items() if not value]  # type: ignore[index]
+    return [nat_pair(*pair) for pair in sorted(never, key=lambda pair: (nat_rank(pair[0]), nat_rank(pair[1])))]
 
 
 def _cost(trials: pd.DataFrame) -> str:

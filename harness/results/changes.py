@@ -8,7 +8,8 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
-from harness.results.metrics import Metric, metric_of
+from harness.results.declared import Metric
+from harness.results.metrics import metric_of
 from harness.results.pairing import Paired
 from harness.results.statistics import Estimate, Floats, median, middle, proportion
 

@@ -1,46 +1,50 @@
-"""Takes a cell's parameters apart: NATs, links, and what else was varied."""
+"""What sets rows apart beyond their NATs: topology, links, phases, and every parameter that was varied."""
 
 from __future__ import annotations
 
 import json
-from functools import lru_cache
 
 import pandas as pd
 
-from harness.results.cells import BOUNDS
-from harness.results.frame import canonical_json
+# What tables spread out as rows and columns of their own.
+_LABELS = ("topology", "nat_a", "nat_b", "link")
+_ALWAYS = ("engine", "topology", "link", "phase")
 
 
-@lru_cache(maxsize=65536)
-def nat_params(params: str) -> str:
-    """Canonical JSON of the NAT parameters alone: `nat_a`, `nat_carrier` and their like."""
-    return canonical_json({key: value for key, value in json.loads(params).items() if key.startswith("nat")})
+def condition_labels(rows: pd.DataFrame) -> pd.Series:
+    """Return what sets each row's condition apart from others', as text; empty where all share one.
 
-
-@lru_cache(maxsize=65536)
-def other_params(params: str) -> str:
-    """Canonical JSON of what is neither NAT nor link (the record's own fields tell those) nor a bound."""
-    rest = {
-        key: value
-        for key, value in json.loads(params).items()
-        if not key.startswith(("nat", "link")) and key not in BOUNDS
-    }
-    return canonical_json(rest)
-
-
-def condition_labels(trials: pd.DataFrame) -> pd.Series:
-    """What sets each row's condition apart from others', as text; empty where all share one.
-
-    Conditions are topology, link and the other parameters; NATs are not, since tables and plots spread them out.
+    Conditions are topology, links, phase, and those parameters that the labels of NATs and links do not tell already:
+    a carrier's NAT that was varied, say, when the labels are those of the home routers. Rows of different conditions
+    are never pooled. NATs in the labels are no conditions, since tables and plots spread them out.
     """
-    parts = pd.DataFrame({"topology": trials["topology"].astype(str), "link": trials["link"].astype(str)})
-    rest = [json.loads(other_params(str(params))) for params in trials["params"]]
-    for name in sorted({key for row in rest for key in row}):
-        parts[name] = [f"{name}={canonical_value(row.get(name))}" for row in rest]
+    parts = pd.DataFrame({name: rows[name].astype(str) for name in _ALWAYS if name in rows})
+    values = _parameters(rows)
+    for name in swept(rows, values):
+        parts[name] = [f"{name}={value}" for value in values[name]]
     varied = [name for name in parts if parts[name].nunique() > 1]
-    return parts[varied].agg(", ".join, axis=1) if varied else pd.Series("", index=trials.index)
+    label = parts[varied].agg(", ".join, axis=1) if varied else pd.Series("", index=rows.index)
+    return label.str.replace(r"(^|, )(?=, |$)", "", regex=True)
+
+
+def swept(rows: pd.DataFrame, values: pd.DataFrame | None = None) -> list[str]:
+    """Return the parameters that differ between rows of the same topology, NATs and links."""
+    values = _parameters(rows) if values is None else values
+    labels = [rows[name].astype(str) for name in _LABELS]
+    return [str(name) for name in values if (values[name].groupby(labels).nunique() > 1).any()]
+
+
+def _parameters(rows: pd.DataFrame) -> pd.DataFrame:
+    """A column of labels for each parameter that differs anywhere."""
+    distinct = {text: json.loads(text) for text in rows["params"].astype(str).unique()}
+    names = sorted({name for params in distinct.values() for name in params})
+    varied = [name for name in names if len({canonical_value(p.get(name)) for p in distinct.values()}) > 1]
+    columns = {
+        name: [canonical_value(distinct[text].get(name)) for text in rows["params"].astype(str)] for name in varied
+    }
+    return pd.DataFrame(columns, index=rows.index)
 
 
 def canonical_value(value: object) -> str:
-    """A parameter's value as a label."""
+    """Return a parameter's value as a label."""
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)

@@ -39,11 +39,18 @@ class Results:
         return summarise(self.records)
 
     @cached_property
-    def trials(self) -> pd.DataFrame:
-        """One row per trial, its main metrics as columns (`harness.results.trials.MAIN`)."""
-        from harness.results.trials import trials_frame  # noqa: PLC0415
+    def pairs(self) -> pd.DataFrame:
+        """One row per trial and pair of members: what tables and plots pool (`harness.results.pairs.pairs_frame`)."""
+        from harness.results.pairs import pairs_frame  # noqa: PLC0415
 
-        return trials_frame(self.records)
+        return pairs_frame(self.records)
+
+    @cached_property
+    def trials(self) -> pd.DataFrame:
+        """One row per trial, its main metrics as columns (`harness.results.trials.trials_frame`)."""
+        from harness.results.trials import trials_of  # noqa: PLC0415
+
+        return trials_of(self.pairs)
 
     @cached_property
     def rtt_samples(self) -> pd.DataFrame:

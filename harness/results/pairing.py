@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 
 from harness.results.cells import cells, counted_values
-from harness.results.conditions import nat_params, other_params
+from harness.results.frame import canonical_json
 from harness.results.statistics import Floats, as_floats
 
 # A test pools the NAT pairs of one subject; with a test for each pair, the correction for so many would hide everything
@@ -93,3 +95,14 @@ def _cells(frame: pd.DataFrame, keys: list[str]) -> set[str]:
         " ".join(part for part in row if part not in {"", "{}"})
         for row in frame[names].itertuples(index=False, name=None)
     }
+
+
+@lru_cache(maxsize=65536)
+def nat_params(params: str) -> str:
+    return canonical_json({key: value for key, value in json.loads(params).items() if key.startswith("nat")})
+
+
+@lru_cache(maxsize=65536)
+def other_params(params: str) -> str:
+    rest = {key: value for key, value in json.loads(params).items() if not key.startswith(("nat", "link"))}
+    return canonical_json(rest)

@@ -37,8 +37,16 @@ def proportion(successes: int, n: int) -> Estimate:
     """A success rate with its Wilson score interval (Wilson 1927), 95 %."""
     if n == 0:
         return Estimate(0, np.nan, np.nan, np.nan, "no runs")
-    interval = stats.binomtest(successes, n).proportion_ci(CONFIDENCE, method="wilson")
-    return Estimate(n, successes / n, float(interval.low), float(interval.high), "proportion; Wilson 95 %")
+    low, high = wilson(successes / n, n)
+    return Estimate(n, successes / n, low, high, "proportion; Wilson 95 %")
+
+
+def wilson(rate: float, n: float) -> tuple[float, float]:
+    """Return Wilson's score interval of a rate seen in n trials, 95 %; an effective n need not be whole."""
+    z = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
+    centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * float(np.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n)))
+    return (0.0 if rate == 0 else centre - half), (1.0 if rate == 1 else centre + half)
 
 
 def median(values: Sequence[float], seed: int = 0) -> Estimate:
@@ -74,10 +82,10 @@ def _few(values: Floats) -> Estimate | None:
         return Estimate(0, np.nan, np.nan, np.nan, "no runs")
     centre = middle(values)
     if n == 1:
-        return Estimate(1, centre, np.nan, np.nan, f"one run{_censored(values)}; no interval")
+        return Estimate(1, centre, np.nan, np.nan, f"one run{censored_text(values)}; no interval")
     if n < FEWEST_FOR_BOOTSTRAP:
         coverage = 100 * (1 - 2.0 ** (1 - n))
-        method = f"median{_censored(values)}; range of {n} runs (covers {coverage:.0f} %)"
+        method = f"median{censored_text(values)}; range of {n} runs (covers {coverage:.0f} %)"
         return Estimate(n, centre, float(values.min()), float(values.max()), method)
     return None
 
@@ -105,7 +113,7 @@ def _bootstrap(values: Floats, seed: int) -> list[Estimate]:
     largest = np.max(values[finite]) if finite.any() else -np.inf
     low, high = np.where(low > largest, np.inf, low), np.where(high > largest, np.inf, high)
     return [
-        Estimate(row.size, middle(row), float(a), float(b), f"median{_censored(row)}; bootstrap 95 % over runs")
+        Estimate(row.size, middle(row), float(a), float(b), f"median{censored_text(row)}; bootstrap 95 % over runs")
         for row, a, b in zip(values, low, high, strict=True)
     ]
 
@@ -117,7 +125,8 @@ def middle(values: Floats) -> float:
     return float(upper) if np.isinf(upper) else float((lower + upper) / 2)
 
 
-def _censored(values: Floats) -> str:
+def censored_text(values: Floats) -> str:
+    """Return how many of the values are censored, in brackets, or nothing."""
     count = int(np.isinf(values).sum())
     return f" ({count} of {values.size} censored)" if count else ""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness.errors import CommandFailed, OverlayError
 from harness.lab.network import Lab
-from harness.lab.process import Daemon
+from harness.lab.process import Daemon, Usage
 from harness.overlay.contract import ClaimSource, CommandSays, Deployment, InterfaceAddress, LogLine, Readiness, Service
 
 _POLL_S = 0.02
@@ -87,6 +87,16 @@ class RunningOverlay:
         for name, daemon in self.daemons.items():
             if not daemon.alive:
                 raise OverlayError(f"{name} on {daemon.where} died with status {daemon.status}: {daemon.tail.strip()}")
+
+    def usage(self) -> dict[str, Usage]:
+        """What the daemons of each node have used so far; nodes whose daemons are all gone are left out."""
+        nodes: dict[str, Usage] = {}
+        for daemon in self.daemons.values():
+            used = daemon.usage()
+            if used is not None:
+                sofar = nodes.get(daemon.where, Usage(0.0, 0.0))
+                nodes[daemon.where] = Usage(sofar.cpu_s + used.cpu_s, sofar.rss_mib + used.rss_mib)
+        return nodes
 
     def claims(self) -> dict[str, str]:
         """What the overlay says of itself, raw, by claim source; kept as evidence."""

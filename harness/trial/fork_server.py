@@ -18,6 +18,8 @@ import sys
 import time
 from pathlib import Path
 
+from harness.model.probes import settings_model
+from harness.probes.registry import probes
 from harness.sandbox import syscalls
 from harness.sandbox.birth import fork_into_sandbox
 from harness.sandbox.unshare import is_privileged
@@ -84,6 +86,8 @@ def main() -> None:
     """`python -m harness.trial.fork_server`, with the socket as stdin."""
     syscalls.die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    probes()  # found and loaded once, for all workers
+    settings_model()
     gc.freeze()  # the children share these objects' pages for as long as nobody counts them
     ForkServer(socket.socket(fileno=sys.stdin.fileno())).run()
 

@@ -6,13 +6,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from harness.model.probes import Turn
 from harness.model.trial import Trial
 from harness.model.words import Outcome
 from harness.overlay.contract import Deployment
 
-# What a worker may do while it holds a turn. `waiting`: anything that mostly waits; `shared`: latency, next to other
-# shared turns; `exclusive`: load, with the machine to itself.
-Turn = Literal["waiting", "shared", "exclusive"]
+__all__ = ["Done", "Job", "Step", "Turn", "WantTurn"]
 
 
 # How often one thing is measured before late links are given up on. A host that takes the processors away for a moment
@@ -56,6 +55,8 @@ class Done(_Strict):
     link_backend: str = "none"
     claims: dict[str, str] = {}
     sysctls: dict[str, str] = {}
+    cannot_write: str | None = None
+    """The machine ran out of what every other trial needs as well (disk, open files), in a line."""
 
 
 def longest_silence_s(trial: Trial) -> float:

@@ -57,6 +57,7 @@ def issue(
         role="server" if is_server else "node",
         groups=groups,
         not_after=int(time.time()) + days * DAY_S,
+        issued=int(time.time()),
         rng=os.urandom,
     )
     click.echo(text)
@@ -98,6 +99,7 @@ def _renewed(path: Path, private: bytes, days: int) -> tuple[str, int]:
         role=held.role,
         groups=held.groups,
         not_after=until,
+        issued=max(int(time.time()), held.issued + 1),  # it must supersede the one held, whatever this clock says
         rng=os.urandom,
     )
     return text.replace(old, new), until

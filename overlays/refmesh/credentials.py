@@ -9,6 +9,7 @@ a one-time join key, and yet no server can make a node up: only the authority's 
 from __future__ import annotations
 
 import base64
+import ipaddress
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -18,11 +19,15 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from overlays.refmesh import keys
-from overlays.refmesh.errors import CredentialError
+from overlays.refmesh.errors import CredentialError, MalformedMessage
 from overlays.refmesh.keys import Rng
+from overlays.refmesh.wire import fields
 
 MEMBER, INVITATION, JOINED, POLICY = "member", "invitation", "joined", "policy"
+NODE, SERVER = "node", "server"
 MAX_TEXT = 4096
+MAX_POLICY = 1 << 18
+MAX_NAME, MAX_GROUPS, MAX_ADDRESSES, MAX_RULES = 255, 64, 16, 4096
 CLOCK_SKEW_S = 300
 
 
@@ -42,6 +47,12 @@ class Certificate:
     """Unix time in seconds."""
     text: str
     invited: bool
+    issued: int = 0
+    """Unix time in seconds; says which of two certificates is newer."""
+
+    def supersedes(self, other: Certificate) -> bool:
+        """Whether this one is newer: everybody orders two certificates alike, whichever he hears of first."""
+        return (self.issued, self.not_after, self.serial) > (other.issued, other.not_after, other.serial)
 
 
 @dataclass(frozen=True)
@@ -59,12 +70,20 @@ def _b64(data: bytes) -> str:
 
 
 def _unb64(text: str) -> bytes:
-    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    if _b64(data) != text:
+        # Unused bits, padding and the other alphabet: many texts for one signature, and each would be a new identity.
+        raise ValueError("not in the canonical encoding")
+    return data
+
+
+def _canonical(body: Mapping[str, Any]) -> bytes:
+    return json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
 
 
 def sign_link(body: Mapping[str, Any], private: bytes) -> str:
     """A link over `body` (which names its `kind`), signed with an Ed25519 private key."""
-    data = json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
+    data = _canonical(body)
     signature = Ed25519PrivateKey.from_private_bytes(private).sign(_signed(body["kind"], data))
     return f"{_b64(data)}.{_b64(signature)}"
 
@@ -77,12 +96,12 @@ def _open_link(text: str, public: bytes, kind: str) -> dict[str, Any]:
     try:
         data, signature = (_unb64(part) for part in text.split(".", 1))
         Ed25519PublicKey.from_public_bytes(public).verify(signature, _signed(kind, data))
-        body = json.loads(data)
+        body = fields.load_object(data)
     except InvalidSignature:
         raise CredentialError(f"the signature on this {kind} is not the authority's") from None
-    except (ValueError, RecursionError):
+    except (ValueError, MalformedMessage):
         raise CredentialError(f"this is not a {kind}") from None
-    if not isinstance(body, dict) or body.get("kind") != kind:
+    if body.get("kind") != kind or _canonical(body) != data:
         raise CredentialError(f"this is not a {kind}")
     return body
 
@@ -96,11 +115,22 @@ def issue(
     role: str = "node",
     groups: Collection[str] = (),
     not_after: int,
+    issued: int = 0,
     rng: Rng,
 ) -> str:
     """A certificate for a member's public key, signed with the authority's private key."""
     return sign_link(
-        _member(MEMBER, name, key, addresses=addresses, role=role, groups=groups, not_after=not_after, rng=rng),
+        _member(
+            MEMBER,
+            name,
+            key,
+            addresses=addresses,
+            role=role,
+            groups=groups,
+            not_after=not_after,
+            issued=issued,
+            rng=rng,
+        ),
         authority,
     )
 
@@ -112,6 +142,7 @@ def invite(
     *,
     groups: Collection[str] = (),
     not_after: int,
+    issued: int = 0,
     rng: Rng,
 ) -> str:
     """A one-time join key: a secret that lets one node, which makes its own key, become member `name`."""
@@ -124,6 +155,7 @@ def invite(
         role="node",
         groups=groups,
         not_after=not_after,
+        issued=issued,
         rng=rng,
     )
     return f"{_b64(seed)}:{sign_link(body, authority)}"
@@ -147,23 +179,23 @@ def verify(text: str, authority: bytes, unix_s: float, revoked: Collection[str] 
     try:
         if slash:
             body = _open_link(invitation, authority, INVITATION)
-            joined = _open_link(first, keys.decode(body["key"]), JOINED)
-            key = keys.decode(joined["key"])
+            key = _key(_open_link(first, _key(body), JOINED))
         else:
             body = _open_link(first, authority, MEMBER)
-            key = keys.decode(body["key"])
+            key = _key(body)
         certificate = Certificate(
-            name=str(body["name"]),
+            name=fields.text(body, "name", MAX_NAME),
             key=key,
-            addresses=tuple(map(str, body["addresses"])),
-            groups=tuple(map(str, body["groups"])),
-            role=str(body["role"]),
-            serial=str(body["serial"]),
-            not_after=int(body["not_after"]),
+            addresses=_addresses(body),
+            groups=fields.texts(body, "groups", MAX_GROUPS, MAX_NAME),
+            role=fields.text(body, "role", MAX_NAME),
+            serial=fields.text(body, "serial", MAX_NAME),
+            not_after=fields.number(body, "not_after", 0, fields.U63),
             text=text,
             invited=bool(slash),
+            issued=fields.number(body, "issued", 0, fields.U63) if "issued" in body else 0,
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (MalformedMessage, ValueError) as error:
         raise CredentialError(f"a certificate with a wrong field: {error}") from None
     if unix_s > certificate.not_after + CLOCK_SKEW_S:
         raise CredentialError(f"the certificate of {certificate.name} has expired")
@@ -182,12 +214,26 @@ def sign_policy(
 
 def verify_policy(text: str, authority: bytes) -> Policy:
     """The network document, if it is the authority's; CredentialError says why not."""
+    if len(text) > MAX_POLICY:
+        raise CredentialError("this network document is too long to be one")
     body = _open_link(text, authority, POLICY)
     try:
-        rules = tuple(dict(rule) for rule in body["rules"])
-        return Policy(int(body["version"]), frozenset(map(str, body["revoked"])), rules, text)
-    except (KeyError, TypeError, ValueError) as error:
+        rules = tuple(dict(rule) for rule in fields.items(body, "rules", MAX_RULES))
+        revoked = fields.texts(body, "revoked", MAX_RULES, MAX_NAME)
+        return Policy(fields.number(body, "version", 0, fields.U63), frozenset(revoked), rules, text)
+    except (MalformedMessage, TypeError, ValueError) as error:
         raise CredentialError(f"a network document with a wrong field: {error}") from None
+
+
+def _key(body: dict[str, Any]) -> bytes:
+    return keys.decode(fields.text(body, "key", 64))
+
+
+def _addresses(body: dict[str, Any]) -> tuple[str, ...]:
+    addresses = fields.texts(body, "addresses", MAX_ADDRESSES, 64)
+    for address in addresses:
+        ipaddress.ip_interface(address)
+    return addresses
 
 
 def _member(
@@ -199,6 +245,7 @@ def _member(
     role: str,
     groups: Collection[str],
     not_after: int,
+    issued: int,
     rng: Rng,
 ) -> dict[str, Any]:
     return {
@@ -210,4 +257,5 @@ def _member(
         "groups": list(groups),
         "serial": rng(8).hex(),
         "not_after": not_after,
+        "issued": issued,
     }

@@ -110,6 +110,7 @@ def make_network(
             role="server" if name in servers else "node",
             groups=(groups or {}).get(name, ()),
             not_after=until,
+            issued=until - YEAR_S,
             rng=rng,
         )
         for name in names

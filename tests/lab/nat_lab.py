@@ -41,6 +41,9 @@ from harness.sandbox.mounts import make_private
 from harness.sandbox.namespace import inside_network_of
 from harness.sandbox.unshare import sandbox_argv
 from harness.trial.checks import check_nats
+from tests.lab.nat_ports import drawn_ports
+
+__all__ = ["drawn_ports", "in_sandbox"]
 
 SO_NO_CHECK = 11  # asm-generic/socket.h
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,19 +20,48 @@ NOBODY = 65534
 def without_privileges() -> list[str]:
     """What to put before a command so that it runs as an ordinary user.
 
-    Where this checkout lies in a folder that only its owner may enter, nobody else can run it; then the same user
-    without any capability stands for an ordinary one.
+    Where this checkout or its Python lies in a folder that only its owner may enter, nobody else can run it; then the
+    same user without any capability stands for an ordinary one, and a warning names the folder.
     """
     if os.geteuid() != 0:
         return []
-    setpriv = shutil.which("setpriv") or "setpriv"
-    become = [setpriv, f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--inh-caps=-all", "--"]
-    if (
-        subprocess.run([*become, sys.executable, "-c", "import harness"], capture_output=True, check=False).returncode
-        == 0
-    ):
-        return become
-    return [setpriv, "--bounding-set=-all", "--inh-caps=-all", "--"]
+    closed = closed_to_nobody()
+    if closed is None:
+        return _become_nobody()
+    warnings.warn(
+        f"user {NOBODY} may not enter {closed}, in which this checkout or its Python lies: root without capabilities "
+        f"stands for an ordinary user. To test as a real one: chmod o+x {closed}, or a checkout elsewhere",
+        stacklevel=2,
+    )
+    return [_setpriv(), "--bounding-set=-all", "--inh-caps=-all", "--"]
+
+
+def unprivileged_uid() -> int:
+    """The user as whom `without_privileges` runs a command."""
+    return NOBODY if os.geteuid() == 0 and closed_to_nobody() is None else os.geteuid()
+
+
+@functools.cache
+def closed_to_nobody() -> Path | None:
+    """The first folder on the way to this checkout or its Python that others may not enter; asked as root only."""
+    return first_closed([Path(__file__).parents[2], Path(sys.prefix), Path(sys.executable).resolve()])
+
+
+def first_closed(places: Sequence[Path]) -> Path | None:
+    """The first folder on the way to one of the places, or at it, that an ordinary user may not enter."""
+    folders = dict.fromkeys(folder for place in places for folder in [*reversed(place.parents), place])
+    probe = 'for folder; do [ -x "$folder" ] || { echo "$folder"; exit; }; done'
+    argv = [*_become_nobody(), "sh", "-c", probe, "sh", *map(str, folders)]
+    said = subprocess.run(argv, capture_output=True, text=True, check=True, cwd="/").stdout.strip()
+    return Path(said) if said else None
+
+
+def _become_nobody() -> list[str]:
+    return [_setpriv(), f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--inh-caps=-all", "--"]
+
+
+def _setpriv() -> str:
+    return shutil.which("setpriv") or "setpriv"
 
 
 def overlaybench(

@@ -15,6 +15,7 @@ import pytest
 
 from harness.link.choose import netem_missing
 from harness.sandbox.unshare import sandbox_argv
+from tests.lab.running import unprivileged_uid, without_privileges
 
 pytestmark = pytest.mark.lab
 
@@ -337,7 +338,7 @@ with rig({"delay_ms": 5, "loss_percent": 5}) as made:
     limit = ["prlimit", f"--rtprio={highest_realtime_priority}"]
     if subprocess.run([*limit, "true"], capture_output=True, check=False).returncode:
         pytest.skip("this root may not raise RLIMIT_RTPRIO")
-    user = [*limit, "setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--"]
+    user = [*limit, *without_privileges()]
     spaces = ["unshare", "--user", "--map-root-user", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--"]
     project = Path(__file__).parents[2]
     done = subprocess.run(
@@ -350,7 +351,7 @@ with rig({"delay_ms": 5, "loss_percent": 5}) as made:
     )
     assert done.returncode == 0, done.stderr
     who, arrived, fastest_ms, (realtime, own_session) = json.loads(done.stdout)
-    assert who == [0, "65534"]
+    assert who == [0, str(unprivileged_uid())]
     assert realtime == (highest_realtime_priority > 0)
     assert own_session
     assert 340 < arrived < 400

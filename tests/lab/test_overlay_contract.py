@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from harness.model.probes import PathProbe, Probes
+from harness.model.probes import Probes
 from harness.model.trial import Trial
 from harness.overlay.contract import DependsOnServer, Overlay, ReportsPath
 from harness.overlay.install import missing
@@ -27,9 +27,9 @@ from harness.overlay.registry import load_overlay, overlay_names
 from harness.overlay.search_path import programs_folder
 from harness.scenario.load import load_topology
 from harness.trial.messages import Job
+from tests.lab.running import NOBODY, unprivileged_uid, without_privileges
 
 WORKER = Path(__file__).with_name("contract_worker.py")
-NOBODY = 65534
 DEADLINE_S = 15.0
 PROMISED = {"hub": {"relayed"}, "relay": {"relayed"}, "direct": {"direct"}, "mesh": {"direct"}}
 
@@ -54,7 +54,7 @@ def folders() -> Iterator[list[Path]]:
         made = [Path(parent) / name for name in ("mine", "nobodys")]
         for folder in made:
             folder.mkdir()
-            if os.geteuid() == 0 and folder.name == "nobodys":
+            if folder.name == "nobodys" and unprivileged_uid() != os.geteuid():
                 os.chown(folder, NOBODY, NOBODY)
         yield made
 
@@ -63,19 +63,17 @@ def trial_of(name: str, mode: str) -> Trial:
     """Two sites whose NATs any traversal of UDP passes."""
     source = load_topology("two-sites")
     params = source.complete({"nat_a": "port-restricted", "nat_b": "port-restricted"})
-    probes = Probes(path=PathProbe(deadline_s=DEADLINE_S))
+    probes = Probes(path={"deadline_s": DEADLINE_S})
     topology = source.resolve(params)
     return Trial(
         id="contract", scenario="contract", repeat=1, seed=7, overlay=name, mode=mode, topology=topology, probes=probes
     )
 
 
-def run(trial: Trial, overlay: Overlay, folder: Path, cache: Path) -> dict[str, Any]:
-    """Deploy in a sandbox of its own; as nobody where we can become nobody."""
+def run(trial: Trial, overlay: Overlay, folder: Path, cache: Path, prefix: list[str]) -> dict[str, Any]:
+    """Deploy in a sandbox of its own; `prefix` makes an ordinary user of whoever runs this."""
     (folder / "job.json").write_text(Job(trial=trial, deployment=overlay.render(trial)).model_dump_json())
-    argv = [sys.executable, str(WORKER), str(folder)]
-    if os.geteuid() == 0 and folder.name == "nobodys":
-        argv = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--", *argv]
+    argv = [*prefix, sys.executable, str(WORKER), str(folder)]
     environment = {**os.environ, "XDG_CACHE_HOME": str(cache), "HOME": str(folder)}
     done = subprocess.run(argv, capture_output=True, text=True, timeout=110, env=environment, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -114,8 +112,12 @@ def test_contract(name: str, mode: str, folders: list[Path], public_cache: Path)
     assert not lacking, f"{name} needs {lacking[0].program}: {lacking[0].install}"
     before = traces(folders)
     trial = trial_of(name, mode)
+    prefixes = ([], without_privileges())
     with ThreadPoolExecutor(2) as pool:
-        jobs = [pool.submit(run, trial, overlay, folder, public_cache) for folder in folders]
+        jobs = [
+            pool.submit(run, trial, overlay, folder, public_cache, prefix)
+            for folder, prefix in zip(folders, prefixes, strict=True)
+        ]
         instances = [job.result() for job in jobs]
     for seen in instances:
         judge(seen, overlay, mode)

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
-import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_host import FACTS, OK, FakeHost, Heard
 
 from harness.campaign.campaign import Campaign
 from harness.errors import StorageError
-from harness.hosts.contract import HostFacts, OnStep
-from harness.model.trial import Trial
 from harness.results.record import Record
 from harness.results.store import RunFolder
 from harness.scenario.planned import Planned, plan_trials
 from harness.trial.messages import Done, Job
 
-FACTS = HostFacts(
-    commit="abc", privileged=True, machine={"kernel": "6", "load_1min": 1}, tool_versions={}, overlay_versions={}
-)
 SCENARIO = """\
 description: x
 topology: two-sites
@@ -31,58 +25,6 @@ matrix: {nat_a: [full-cone, symmetric]}
 overlays: {underlay: , refmesh: [mesh, relay], openvpn: mesh}
 probes: [path]
 """
-OK = Done(outcome="ok")
-
-
-class FakeHost:
-    """Takes jobs and ends them as `answer` says; keeps how many it had at a time."""
-
-    def __init__(self, answer: Callable[[Job], Done] = lambda _job: OK, slots: int = 2) -> None:
-        self.answer, self.slots = answer, slots
-        self.live: set[str] = set()
-        self.most = 0
-        self.ran: list[str] = []
-        self.closed = False
-        self.hang_at: str | None = None
-
-    def describe(self) -> HostFacts:
-        return FACTS
-
-    async def run(self, job: Job, folder: Path, on_step: OnStep) -> Done:
-        assert folder.is_dir() and not list(folder.iterdir())
-        name = job.trial.id
-        self.live.add(name)
-        self.most = max(self.most, len(self.live))
-        try:
-            on_step("starting")
-            await asyncio.sleep(0)
-            if name == self.hang_at:
-                os.kill(os.getpid(), signal.SIGINT)
-                await asyncio.Event().wait()
-            self.ran.append(name)
-            return self.answer(job)
-        finally:
-            self.live.discard(name)
-
-    async def close(self) -> None:
-        assert not self.live, "every job has ended before its host is closed"
-        self.closed = True
-
-
-class Heard:
-    """A progress display that keeps what it hears."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def began(self, trial: Trial) -> None:
-        self.said.append(f"began {trial.id}")
-
-    def step(self, trial: Trial, text: str) -> None:
-        self.said.append(f"{text} {trial.id}")
-
-    def ended(self, trial: Trial, records: Sequence[Record], complaints: Sequence[str]) -> None:
-        self.said.append(f"ended {trial.id}: {records[-1].outcome} {' '.join(complaints)}".strip())
 
 
 @pytest.fixture
@@ -164,10 +106,18 @@ def test_a_full_disk_stops_the_campaign_and_leaves_what_was_written(
         written += 1
 
     monkeypatch.setattr(run.folder, "append", append_until_full)
-    with pytest.raises(StorageError, match=r"records\.jsonl: no space left on device; make room") as error:
+    with pytest.raises(StorageError, match=r"records\.jsonl: no space left on device; make room there") as error:
         run.run(planned.trials)
     assert error.value.exit_code == 3 and host.closed
     assert len(ends(tmp_path)) == 2
+
+
+def test_a_trial_that_ran_out_of_disk_stops_the_run_and_is_run_again(tmp_path: Path, planned: Planned) -> None:
+    full = Done(outcome="failed", error="iperf3: control socket has closed", cannot_write="no space left on device")
+    host = FakeHost(lambda job: full if job.trial.id == planned.trials[1].id else OK, slots=1)
+    with pytest.raises(StorageError, match="no space left on device"):
+        campaign(tmp_path, planned, host).run(planned.trials)
+    assert host.closed and set(ends(tmp_path)) == {planned.trials[0].id}
 
 
 def test_the_baseline_of_a_cell_is_found_again_when_the_run_goes_on(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.overlay.search_path._ADMIN_PATHS", ())
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     monkeypatch.setattr(doctor, "why_no_user_namespaces", lambda: None)
-    monkeypatch.setattr(doctor, "_try_in_sandbox", lambda _: "")
+    monkeypatch.setattr(doctor, "_run_in_sandbox", lambda _: ("", "{}"))
 
 
 @pytest.mark.usefixtures("bare")
@@ -70,3 +70,15 @@ def test_the_findings_can_be_had_as_json() -> None:
     assert {"what": "program ip", "ok": False} in [
         {key: finding[key] for key in ("what", "ok")} for finding in json.loads(done.output)["findings"]
     ]
+
+
+@pytest.mark.usefixtures("bare")
+def test_a_ruleset_that_nft_refuses_is_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "nft").write_text("#!/bin/sh\necho nftables v9.9.9 \\(any\\)\n")
+    (tmp_path / "nft").chmod(0o755)
+    refused = json.dumps({"symmetric": "datatype mismatch"})
+    monkeypatch.setattr(doctor, "_run_in_sandbox", lambda program: ("", refused if "acceptance" in program else ""))
+    (finding,) = (one for one in doctor.examine() if one.what == "nftables rulesets")
+    assert (finding.ok, finding.needed) == (False, True)
+    assert finding.detail.startswith("nft 9.9.9 refuses 1 of ")
+    assert finding.detail.endswith("the first symmetric: datatype mismatch")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import enum
 import re
 
 import pytest
 
 from harness.calibration.nat_cases import all_cases
-from harness.model.nat import ALIASES, parse_nat
+from harness.model.nat import ALIASES, NatBehaviour, parse_nat
+from harness.nat.acceptance import samples
 from harness.nat.forgetting import filled_by_packets
 from harness.nat.ports import RouterPorts, port_blocks
 from harness.nat.ruleset import render_ruleset, router_sysctls
@@ -32,6 +34,14 @@ def test_tables_bear_the_promised_names_and_replace_what_was_there() -> None:
         for family, name in opened:
             assert name.startswith(("nat_", "filter_"))
             assert text.index(f"delete table {family} {name}\n") < text.index(f"table {family} {name} {{")
+
+
+def test_no_generated_number_is_written_into_a_header() -> None:
+    """nft 1.1 refuses that, and 1.0.6 gets the byte order wrong; a packet mark and a map take such numbers in both."""
+    for case in all_cases():
+        for line in render_ruleset(case.behaviour, PORTS, seed=1).splitlines():
+            if found := re.search(r" set (numgen|jhash|symhash) ", line):
+                assert line[: found.start()].endswith("meta mark") or " map {" in line[found.end() :], line
 
 
 def test_nothing_is_dropped_for_lack_of_a_tracking_entry() -> None:
@@ -106,3 +116,15 @@ def test_calibration_covers_every_combination_that_the_model_allows() -> None:
     assert len([triple for triple in triples if triple[0] != "none"]) == 36
     covered = {alias for alias in ALIASES if any(case.name.split(":")[0] == alias for case in cases)}
     assert covered == set(ALIASES)
+
+
+def test_the_doctor_has_nft_asked_about_every_alias_and_axis_value() -> None:
+    found = samples()
+    assert set(ALIASES) <= set(found)
+    for axis in NatBehaviour.model_fields:
+        seen = [getattr(behaviour, axis) for label, behaviour in found.items() if label.startswith(f"{axis}=")]
+        default = NatBehaviour.model_fields[axis].default
+        assert len(set(seen)) == len(seen) or axis == "port_mapping"
+        assert any(value != default for value in seen), axis
+        if isinstance(default, enum.Enum):
+            assert set(seen) == set(type(default))

@@ -103,6 +103,30 @@ def test_without_a_compiler_the_error_names_it(tmp_path: Path) -> None:
     assert raised.value.exit_code == 3
 
 
+@pytest.mark.parametrize(
+    ("says", "complaint"),
+    [
+        ("echo go1.19.8", r"Go 1\.26\.6 for tool \(this is 1\.19\.8\)"),
+        ("echo 'go: download go1.26.6: toolchain not available' >&2; exit 1", "toolchain not available"),
+    ],
+)
+def test_a_compiler_that_is_too_old_is_a_lack_of_the_machine(
+    machine: Path, tmp_path: Path, says: str, complaint: str
+) -> None:
+    script(machine, "go", says)
+    with pytest.raises(MissingPrerequisite, match=complaint) as raised:
+        install.install([tool(module(tmp_path, "module m\n\ngo 1.26.6\n"))], lambda _: None)
+    assert raised.value.exit_code == 3
+
+
+def test_a_compiler_may_fetch_the_one_that_the_module_asks_for(machine: Path, tmp_path: Path) -> None:
+    """As Go does from 1.21 on, unless the distribution's setting forbids it."""
+    script(machine, "go", f'[ "$1" = env ] && {{ [ "$GOTOOLCHAIN" = auto ] && echo go1.26.6; exit; }}\n{GO}')
+    os.environ["PATH"] += ":/usr/bin:/bin"
+    install.install([tool(module(tmp_path, "module m\n\ngo 1.26.6\n"))], lambda _: None)
+    assert (programs_folder() / "tool").read_text() == "built\n"
+
+
 def test_apt_get_is_run_by_root_alone(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     requirement = Requirement(program="tool", install="apt-get install -y p", debian="p")
     script(

@@ -9,7 +9,8 @@ from typing import cast
 
 import pytest
 
-from harness.probes.latency import Sample, parse_irtt, summarise_rtt
+from harness.probes.irtt import Sample, parse_irtt
+from harness.probes.latency import summarise_rtt
 from harness.probes.loaded_latency import summarise_loaded
 from harness.probes.measurement import Target
 from harness.probes.oneway import oneway_figures

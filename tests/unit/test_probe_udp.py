@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.model.probes import UdpProbe
-from harness.probes.udp import Try, highest_rate, parse_udp
+from harness.probes.udp import Try, UdpSettings, highest_rate, parse_udp
 
 
 @pytest.mark.parametrize("capacity", [3.0, 9.4, 100.0, 730.0])
@@ -14,17 +13,17 @@ def test_the_rate_without_loss_is_found_within_the_resolution(capacity: float) -
         received = min(rate, capacity)
         return Try(rate, received, 1 - received / rate)
 
-    best, tries = highest_rate(UdpProbe(max_mbit=1000, resolution_percent=5), attempt)
+    best, tries = highest_rate(UdpSettings(max_mbit=1000, resolution_percent=5), attempt)
     assert best is not None
     assert 0.94 * capacity <= best.offered_mbit <= capacity
     assert len(tries) <= 12
 
 
 def test_a_rate_that_is_never_without_loss_is_not_made_up() -> None:
-    best, tries = highest_rate(UdpProbe(max_mbit=100), lambda rate: Try(rate, 0.98 * rate, 0.02))
+    best, tries = highest_rate(UdpSettings(max_mbit=100), lambda rate: Try(rate, 0.98 * rate, 0.02))
     assert best is None
     assert len(tries) == 12
-    allowed, tries = highest_rate(UdpProbe(max_mbit=100, loss_percent=3), lambda rate: Try(rate, 0.98 * rate, 0.02))
+    allowed, tries = highest_rate(UdpSettings(max_mbit=100, loss_percent=3), lambda rate: Try(rate, 0.98 * rate, 0.02))
     assert allowed is not None
     assert allowed.offered_mbit == 100
     assert len(tries) == 1

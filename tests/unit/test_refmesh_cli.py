@@ -123,6 +123,7 @@ def test_renew_changes_the_certificate_and_nothing_else(network: Path) -> None:
     authority = keys.decode(config["authority"])
     new, was = (credentials.verify(text, authority, 0.0) for text in (config["certificate"], old))
     assert new.serial != was.serial
+    assert new.supersedes(was)
     assert new.not_after > time.time() + 699 * 86400
     assert (new.name, new.key, new.addresses, new.groups, new.role) == (
         was.name,

@@ -22,14 +22,16 @@ from harness.report.plots.strips import strip_plot
 from harness.report.plots.style import STYLES, Look, Style, applied, looks
 from harness.report.plots.times import time_plot
 from harness.report.tables import groups
+from harness.results import declared
 from harness.results.frame import records_frame
-from harness.results.trials import trials_frame
+from harness.results.metrics import shown
+from harness.results.pairs import pairs_frame
 
 
 @pytest.fixture(scope="module")
 def trials() -> pd.DataFrame:
     campaign = Maker(full=True).campaign(2)
-    return trials_frame(records_frame([record.as_dict() for trial in campaign for record in trial]))
+    return pairs_frame(records_frame([record.as_dict() for trial in campaign for record in trial]))
 
 
 def look_of(trials: pd.DataFrame) -> dict[tuple[str, str], Look]:
@@ -38,7 +40,15 @@ def look_of(trials: pd.DataFrame) -> dict[tuple[str, str], Look]:
 
 def samples_of(trials: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(
-        pd.DataFrame({"trial": row.trial, "seq": range(100), "rtt_ms": row.rtt_p50_ms + np.arange(100) % 7})
+        pd.DataFrame(
+            {
+                "trial": row.trial,
+                "src": "a",
+                "dst": "b",
+                "seq": range(100),
+                "rtt_ms": row.rtt_p50_ms + np.arange(100) % 7,
+            }
+        )
         for row in trials.itertuples()
     )
 
@@ -51,7 +61,7 @@ def plots_of(trials: pd.DataFrame) -> Iterator[Plot]:
         ("rss_mib", "largest resident memory of a node (MiB)"),
     ):
         wide = trials.assign(**{metric: trials[metric] * np.where(trials["path"] == "direct", 1, 40)})
-        yield from strip_plot(wide, metric, look, title=metric, label=label)
+        yield from strip_plot(wide, declared.Plot("strip", "any", metric, metric, label), look)
     yield from time_plot(trials, "time_to_direct_s", look, title="direct")
     yield from latency_plots(samples_of(trials), trials, look)
     matrix = matrix_of(trials[trials["overlay"] == "nebula"], "nebula", "mesh")
@@ -91,7 +101,7 @@ def test_so_many_subjects_have_looks_of_their_own() -> None:
 
 def test_direct_and_relayed_runs_have_a_median_each(trials: pd.DataFrame) -> None:
     nebula = trials[trials["overlay"] == "nebula"]
-    (plot,) = strip_plot(nebula, "added_rtt_p50_ms", look_of(trials), title="t", label="ms")
+    (plot,) = strip_plot(nebula, declared.Plot("strip", "any", "added_rtt_p50_ms", "t", "ms"), look_of(trials))
     figure = Figure()
     plot.draw(figure)
     bars = [one for one in figure.axes[0].collections if isinstance(one, LineCollection)]
@@ -100,8 +110,14 @@ def test_direct_and_relayed_runs_have_a_median_each(trials: pd.DataFrame) -> Non
     assert drawn == pytest.approx(of_path)
 
 
+def _declared(metric: str) -> declared.Plot:
+    """The plot that a probe declares."""
+    (plot,) = (plot for one in shown().values() for plot in one.plots if plot.metric == metric)
+    return plot
+
+
 def test_a_share_of_the_underlay_shows_where_the_underlay_is(trials: pd.DataFrame) -> None:
-    (plot,) = strip_plot(trials, "tcp_throughput_ratio", look_of(trials), title="t", label="share")
+    (plot,) = strip_plot(trials, _declared("tcp_throughput_ratio"), look_of(trials))
     figure = Figure()
     plot.draw(figure)
     (axes,) = figure.axes

@@ -33,8 +33,8 @@ from harness.report.verdict import verdict
 from harness.results.flent import export
 from harness.results.frame import records_frame
 from harness.results.loading import load
-from harness.results.store import RunFolder
-from harness.results.trials import trials_frame
+from harness.results.pairs import pairs_frame
+from harness.results.store import ResultFolderError, RunFolder
 
 
 def frame_of(maker: Maker | None = None, repeats: int = 1) -> pd.DataFrame:
@@ -53,11 +53,11 @@ def folder_of(path: Path, repeats: int = 2, without: frozenset[str] = frozenset(
 
 
 def test_overview_has_a_row_per_subject_with_the_underlay_first() -> None:
-    table = overview(trials_frame(frame_of()))
+    table = overview(pairs_frame(frame_of()))
     assert [row[0] for row in table.rows][:2] == ["underlay", "nebula mesh"]
-    rows = {row[0]: row for row in table.rows}
-    assert rows["refmesh mesh"][1:3] == ("5/6", "5 direct, 1 relayed")
-    assert rows["openvpn hub"][1:3] == ("-", "6 relayed")
+    rows = [(row[0], row[1], row[3]) for row in table.rows]
+    assert ("refmesh mesh", "5/6 cells", "5 direct") in rows and ("refmesh mesh", "", "1 relayed") in rows
+    assert ("openvpn hub", "-", "6 relayed") in rows
     assert "not ok" not in table.header
 
 
@@ -65,18 +65,18 @@ def test_what_did_not_count_is_a_column_when_there_is_any() -> None:
     maker = Maker()
     rows = [record.as_dict() for trial in maker.campaign(1) for record in trial]
     rows += [record.as_dict() for record in maker.ended("bad", "invalid", **PAIR)]
-    table = overview(trials_frame(records_frame(rows)))
+    table = overview(pairs_frame(records_frame(rows)))
     nebula = next(row for row in table.rows if row[0] == "nebula mesh")
     assert nebula[-1] == "1 invalid"
-    assert nebula[1] == "5/6"
+    assert nebula[1] == "5/6 cells"
 
 
 def test_a_median_beyond_the_deadline_is_said_as_such() -> None:
     records = frame_of()
     late = records["metric"].astype(str).eq("time_to_direct_s")
     records.loc[late, "value"] = np.nan
-    nebula = next(row for row in overview(trials_frame(records)).rows if row[0] == "nebula mesh")
-    assert nebula[4] == ">15"
+    nebula = next(row for row in overview(pairs_frame(records)).rows if row[0] == "nebula mesh")
+    assert nebula[2] == ">15"
 
 
 def test_path_matrix_counts_when_runs_disagree() -> None:
@@ -84,7 +84,7 @@ def test_path_matrix_counts_when_runs_disagree() -> None:
     first = records["trial"].astype(str).eq("refmesh-mesh-full-cone-full-cone-0")
     records["path"] = records["path"].astype(object)
     records.loc[first & records["path"].notna(), "path"] = "relayed"
-    table = path_matrix(trials_frame(records))
+    table = path_matrix(pairs_frame(records))
     row = next(row for row in table.rows if row[0] == "full-cone x full-cone")
     assert sorted(row[table.header.index("refmesh mesh")].split(", ")) == ["direct 1/2", "relayed 1/2"]
 
@@ -93,21 +93,21 @@ def test_of_many_overlays_each_has_a_row_of_paths() -> None:
     maker = Maker()
     one = {"nat_a": "full-cone", "nat_b": "symmetric"}
     trials = [maker.trial(f"t{i}", overlay=f"overlay{i}", mode="hub", **one) for i in range(9)]
-    table = path_matrix(trials_frame(records_frame([record.as_dict() for trial in trials for record in trial])))
+    table = path_matrix(pairs_frame(records_frame([record.as_dict() for trial in trials for record in trial])))
     assert table.header == ("overlay", "full-cone x symmetric")
     assert table.rows[0] == ("overlay0 hub", "relayed") and len(table.rows) == 9
 
 
 def test_rarer_probes_have_tables_of_their_own_and_only_where_they_ran() -> None:
-    plain = all_tables(trials_frame(frame_of()))
-    assert [table.title for table in plain] == ["Overlays", "Paths by NAT pair", "Overlays by path"]
-    assert ("nebula mesh, direct", "5") in {row[:2] for row in plain[2].rows}
+    plain = all_tables(pairs_frame(frame_of()))
+    assert [table.title for table in plain] == ["Overlays", "Paths by NAT pair"]
     alone = [r.as_dict() for r in Maker().trial("t", overlay="underlay", mode="underlay", nat_a="x", nat_b="x")]
-    assert [table.title for table in all_tables(trials_frame(records_frame(alone)))] == ["Overlays"]
-    load, sizes, costs = all_tables(trials_frame(frame_of(Maker(full=True))))[3:]
-    assert load.header == ("overlay", "RTT ms", "its p95 ms", "rise ms", "lost", "TCP both ways Mbit/s", "UDP Mbit/s")
-    assert {row[0]: row[1:] for row in sizes.rows}["nebula mesh"] == ("1420", "1340", "6/6")  # the worse way's
-    assert {row[0]: row[1:] for row in sizes.rows}["refmesh mesh"] == ("1420", "1420", "0/6")
+    assert [table.title for table in all_tables(pairs_frame(records_frame(alone)))] == ["Overlays"]
+    load, costs, sizes = all_tables(pairs_frame(frame_of(Maker(full=True))))[2:]
+    assert load.header == ("overlay", "TCP both ways Mbit/s", "RTT ms", "its p95 ms", "rise ms", "lost", "UDP Mbit/s")
+    assert {row[0]: row[1:] for row in sizes.rows}["nebula mesh, direct"] == ("1420", "1340", "5/5")  # the worse way's
+    assert {row[0]: row[1:] for row in sizes.rows}["nebula mesh, relayed"] == ("1420", "1340", "1/1")
+    assert {row[0]: row[1:] for row in sizes.rows}["refmesh relay"] == ("1420", "1420", "0/6")
     rows = {row[0]: dict(zip(costs.header, row, strict=True)) for row in costs.rows}
     assert rows["underlay"]["server B/B"] == "-"
     assert rows["openvpn hub"]["server B/B"] == "1.100"
@@ -119,7 +119,7 @@ def test_a_pipe_gets_whole_lines_without_colours() -> None:
     print_results(frame_of(), Console(file=out))
     text = out.getvalue()
     assert "\x1b" not in text
-    assert any("refmesh mesh" in line and "5 direct, 1 relayed" in line for line in text.splitlines())
+    assert any("refmesh mesh" in line and "5 direct" in line for line in text.splitlines())
 
 
 def test_an_80_column_terminal_cuts_nothing() -> None:
@@ -144,21 +144,25 @@ def test_markdown_and_latex_escape() -> None:
 
 
 def test_verdict_is_three_sentences_with_numbers() -> None:
-    sentences = verdict(trials_frame(frame_of(repeats=3)))
+    sentences = verdict(pairs_frame(frame_of(repeats=3)))
     assert len(sentences) == 3
     assert "All 108 trials ran" in sentences[0]
-    assert "refmesh mesh in 15 of 18 trials (95 % interval 61 to 94 %; never for symmetric x symmetric)" in sentences[1]
+    assert "refmesh mesh in 5 of 6 pairs of NATs (never for symmetric x symmetric)" in sentences[1]
+    one = frame_of(repeats=3)
+    one = one[(one["nat_a"] == "full-cone") & (one["nat_b"] == "symmetric")]
+    # A rate with an interval is of one cell: over cells it would be that of their choice.
+    assert "refmesh mesh in 3 of 3 trials (95 % interval 44 to 100 %)" in verdict(pairs_frame(one))[1]
     assert "in the median: over a direct path" in sentences[2] and "over a relay or hub +2" in sentences[2]
 
 
 def test_a_verdict_over_several_conditions_says_so() -> None:
     both = pd.concat([frame_of(Maker(params={"mtu": mtu})).assign(run=str(mtu)) for mtu in (1280, 1500)])
     both["trial"] = both["trial"].astype(str) + both["run"]
-    assert "in the median over 2 conditions: over a direct path" in verdict(trials_frame(both))[2]
+    assert "in the median over 2 conditions: over a direct path" in verdict(pairs_frame(both))[2]
 
 
 def test_matrix_holds_k_n_and_few() -> None:
-    trials = trials_frame(frame_of(repeats=10))
+    trials = pairs_frame(frame_of(repeats=10))
     group = trials[(trials["overlay"] == "refmesh") & (trials["mode"] == "mesh")]
     matrix = matrix_of(group, "refmesh", "mesh")
     assert matrix is not None
@@ -171,7 +175,7 @@ def test_matrix_holds_k_n_and_few() -> None:
 
 
 def test_lost_packets_keep_the_distribution_below_one() -> None:
-    trials = trials_frame(frame_of())
+    trials = pairs_frame(frame_of())
     name = trials["trial"].iloc[0]
     rtt = [10.0] * 90 + [np.nan] * 10
     samples = pd.DataFrame({"trial": name, "src": "a", "dst": "b", "seq": range(100), "sent_s": 0.0, "rtt_ms": rtt})
@@ -209,9 +213,8 @@ def test_report_command_writes_the_page_or_prints_tables(tmp_path: Path) -> None
     assert 'width="360pt"' in wide
     done = CliRunner().invoke(report_command, [str(folder.path), "--format", "md"])
     assert done.stdout.startswith("### Overlays\n\n| overlay ")
-    assert "| 10 direct, 2 relayed" in done.stdout
-    assert "\n### Overlays by path\n" in done.stdout
-    assert CliRunner().invoke(report_command, [str(tmp_path)]).exit_code == 2
+    assert isinstance(CliRunner().invoke(report_command, [str(tmp_path)]).exception, ResultFolderError)
+    assert "| 10 direct " in done.stdout and "| 2 relayed " in done.stdout
 
 
 def test_the_same_records_give_the_same_summary(tmp_path: Path) -> None:
@@ -238,7 +241,8 @@ def test_compare_command_exit_codes_and_forms(tmp_path: Path) -> None:
     data = json.loads(run(compare_command, [str(base.path), str(slow.path), "--json"]).stdout)
     assert data["regressions"] > 5
     assert run(compare_command, [str(base.path), str(slow.path), "--min-effect", "20"]).exit_code == 0
-    assert run(compare_command, [str(base.path), str(tmp_path / "nowhere")]).exit_code == 2
+    nowhere = run(compare_command, [str(base.path), str(tmp_path / "nowhere")])
+    assert isinstance(nowhere.exception, ResultFolderError) and nowhere.exception.exit_code == 2
 
 
 def test_flent_itself_reads_the_export(tmp_path: Path) -> None:
@@ -330,7 +334,9 @@ def test_conditions_get_sections_of_their_own(tmp_path: Path) -> None:
     assert 4 in levels and all(after <= before + 1 for before, after in itertools.pairwise(levels))
     assert (folder.path / "plots" / "tcp-throughput-mbit-3.svg").is_file()
     assert "no NAT x no NAT" in text
-    assert ", 3 conditions together" in overview(load(folder.path).trials).note
+    out = io.StringIO()
+    print_results(load(folder.path).records, Console(file=out))
+    assert [f"Overlays: mtu={mtu}" in out.getvalue() for mtu in (1280, 1400, 1500)] == [True] * 3
     for form, mark in (("md", "## mtu=1280\n"), ("latex", "\\caption{Overlays, mtu=1280. ")):
         done = CliRunner().invoke(report_command, [str(folder.path), "--format", form])
         assert done.stdout.count(mark) == 1

@@ -12,11 +12,10 @@ from result_samples import Maker
 
 from harness.results.frame import ARROW_SCHEMA
 from harness.results.loading import load
-from harness.results.metrics import reference_table
+from harness.results.metrics import metrics_in_tables, reference_table
 from harness.results.record import reference_table as fields_table
 from harness.results.store import RunFolder
 from harness.results.summary import COLUMNS
-from harness.results.trials import MAIN
 
 ROOT = Path(__file__).parents[2]
 MODES = ("hub", "mesh", "relay")
@@ -107,8 +106,9 @@ def test_the_frames_have_the_dtypes_that_the_page_says(tmp_path: Path) -> None:
         for name in names:
             for column in re.findall(r"`(\w+)`", columns) or [columns]:
                 said.setdefault(name, {})[column] = {word.split()[0] for word in dtypes.split(", ")}
-    assert set(said) == {"records", "trials", "summary", "rtt_samples", "loaded_rtt_samples"}
+    assert set(said) == {"records", "pairs", "trials", "summary", "rtt_samples", "loaded_rtt_samples"}
+    in_tables = {metric.name for metric in metrics_in_tables()}
     for name, columns_of in said.items():
         for column, dtype in getattr(run, name).dtypes.items():
-            rest = "metrics" if name == "trials" and column in MAIN else "all others"
+            rest = "metrics" if name in {"pairs", "trials"} and column in in_tables else "all others"
             assert str(dtype) in columns_of.get(str(column), columns_of.get(rest, set())), (name, column, dtype)

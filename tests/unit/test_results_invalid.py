@@ -13,15 +13,14 @@ from result_samples import Maker
 from harness.campaign.outcomes import Context, records_of, throughputs, unmet
 from harness.overlay.registry import load_overlay, overlay_names
 from harness.probes.measurement import Measurement
-from harness.report.measured import path_table
 from harness.report.plots.latency import distributions
 from harness.report.quality import quality_of
 from harness.report.tables import overview, path_matrix
 from harness.results.compare import compare
 from harness.results.frame import records_frame
+from harness.results.pairs import pairs_frame
 from harness.results.record import Record
 from harness.results.summary import summarise
-from harness.results.trials import trials_frame
 from harness.scenario.load import load_scenario
 from harness.scenario.plan import expand
 from harness.trial.messages import Done
@@ -53,21 +52,22 @@ def test_no_statistic_takes_it(outcome: str, marked: bool) -> None:
     subject = summary.drop(["tcp_throughput_mbit", "underlay_tcp_throughput_mbit", "tcp_throughput_ratio"])
     assert (subject["n"] == 3).all() and (subject[outcome] == 1).all()
     assert (subject["estimate"] < 1e6).all()
-    trials = trials_frame(records)
+    trials = pairs_frame(records)
     row = next(iter(overview(trials).rows))
-    assert (row[1], row[2], row[-1]) == ("3/3", "3 direct", f"1 {outcome}")
+    assert (row[1], row[3], row[-1]) == ("3/3", "3 direct", f"1 {outcome}")
     assert "3 of 4 trials that count" in overview(trials).note
     assert path_matrix(trials).rows == (("full-cone x symmetric", "direct"),)
-    assert path_table(trials) is None
     change = next(one for one in compare(records, records).changes if one.metric == "rtt_p50_ms")
     assert change.pairs == 3
 
 
 def test_its_packets_are_in_no_distribution_but_its_lateness_is_told() -> None:
     records = frame_of("invalid", marked=True)
-    trials = trials_frame(records)
+    trials = pairs_frame(records)
     samples = pd.concat(
-        pd.DataFrame({"trial": name, "seq": range(100), "rtt_ms": 40.0 if name != "bad" else 900.0})
+        pd.DataFrame(
+            {"trial": name, "src": "a", "dst": "b", "seq": range(100), "rtt_ms": 40.0 if name != "bad" else 900.0}
+        )
         for name in trials["trial"]
     )
     data = distributions(samples, trials)

@@ -94,7 +94,7 @@ def test_a_published_folder_of_schema_1_loads_reports_and_compares(name: str) ->
     assert list(results.records.columns) == ARROW_SCHEMA.names
     assert set(results.records["engine"].astype(str)) == {"emulated"} and results.records["host"].isna().all()
     assert results.manifest["schema"] == 1 and len(results.trials) == len(results.plan)
-    markdown = markdown_of(tables_by_condition(results.trials))
+    markdown = markdown_of(tables_by_condition(results.pairs))
     assert "| refmesh mesh " in markdown
     comparison = compare(results.records, results.records)
     assert comparison.changes and not comparison.regressions

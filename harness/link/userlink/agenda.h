@@ -2,7 +2,7 @@
 #ifndef USERLINK_AGENDA_H
 #define USERLINK_AGENDA_H
 
-#include "daemon.h"
+#include "links.h"
 
 void agenda_add(struct carrier *carrier);
 /* Call when way_next of the carrier's direction may have changed. */

@@ -2,6 +2,7 @@
 
 #include <math.h>
 
+#include "delay.h"
 #include "transmitter.h"
 
 /* RFC 8289, section 5: variable names follow its pseudocode where they can. */
@@ -47,7 +48,7 @@ static struct frame *dequeue(struct way *way, int64_t now)
         if (!ok_to_drop)
             way->dropping = false;
         while (way->dropping && now >= way->drop_next) {
-            way_drop_queued(way, frame);
+            queue_drop(way, frame);
             way->drop_count++;
             frame = dodequeue(way, now, &ok_to_drop);
             if (!ok_to_drop)
@@ -56,7 +57,7 @@ static struct frame *dequeue(struct way *way, int64_t now)
                 way->drop_next = control_law(way, way->drop_next);
         }
     } else if (ok_to_drop) {
-        way_drop_queued(way, frame);
+        queue_drop(way, frame);
         frame = dodequeue(way, now, &ok_to_drop);
         way->dropping = true;
         uint32_t delta = way->drop_count - way->last_drop_count;
@@ -78,7 +79,7 @@ void codel_serve(struct way *way, int64_t now)
         int64_t turn = codel_next(way);
         struct frame *frame = dequeue(way, turn);
         if (frame)
-            way_depart(way, frame, transmit(way, turn, frame->length));
+            delay_enter(way, frame, transmit(way, turn, frame->length));
     }
 }
 
@@ -86,7 +87,7 @@ void codel_enter(struct way *way, struct frame *frame)
 {
     /* The frame in service left the list already; the limit speaks of what waits. */
     if (queue_full(&way->set, way->waiting_bytes, way->waiting_packets, frame)) {
-        way_drop_queued(way, frame);
+        queue_drop(way, frame);
         return;
     }
     frame->next = NULL;

@@ -2,7 +2,7 @@
 #ifndef USERLINK_CODEL_H
 #define USERLINK_CODEL_H
 
-#include "way.h"
+#include "state.h"
 
 void codel_enter(struct way *way, struct frame *frame);
 /* Gives every frame its turn whose turn comes at or before `now`. */

@@ -15,13 +15,13 @@
  * | usage. Answers begin with `ok` or `error`. Links count from 0 in the order of their `link` commands; WAY is up or
  * down. */
 
-static struct carrier *find(struct daemon *daemon, char *words, char **rest)
+static struct carrier *find(struct links *links, char *words, char **rest)
 {
     char *way;
     unsigned long index = strtoul(words, &way, 10);
-    if (index >= daemon->link_count || *way++ != ' ')
+    if (index >= links->count || *way++ != ' ')
         return NULL;
-    struct link *link = daemon->links[index];
+    struct link *link = links->all[index];
     bool up = !strncmp(way, "up ", 3);
     if (!up && strncmp(way, "down ", 5))
         return NULL;
@@ -29,11 +29,11 @@ static struct carrier *find(struct daemon *daemon, char *words, char **rest)
     return up ? &link->up : &link->down;
 }
 
-static const char *change(struct daemon *daemon, char *words)
+static const char *change(struct links *links, char *words)
 {
     char *rest;
     struct settings set;
-    struct carrier *carrier = find(daemon, words, &rest);
+    struct carrier *carrier = find(links, words, &rest);
     if (!carrier)
         return "no such link";
     const char *error = settings_parse(rest, &set);
@@ -61,20 +61,20 @@ static size_t describe(char *text, size_t room, struct carrier *carrier, struct 
     return used;
 }
 
-static void account(struct daemon *daemon, const char *words, char *answer, size_t room)
+static void account(struct links *links, const char *words, char *answer, size_t room)
 {
     unsigned long index = strtoul(words, NULL, 10);
-    if (index >= daemon->link_count) {
+    if (index >= links->count) {
         snprintf(answer, room, "error no such link");
         return;
     }
-    struct link *link = daemon->links[index];
+    struct link *link = links->all[index];
     size_t used = (size_t)snprintf(answer, room, "ok");
     used += describe(answer + used, room - used, &link->up, &link->near);
     describe(answer + used, room - used, &link->down, &link->far);
 }
 
-static void usage(const struct daemon *daemon, char *answer, size_t room)
+static void usage(const struct links *links, char *answer, size_t room)
 {
     /* Not ru_maxrss: that one remembers the process that started us. */
     long total_pages = 0, resident_pages = 0;
@@ -85,52 +85,52 @@ static void usage(const struct daemon *daemon, char *answer, size_t room)
         fclose(memory);
     }
     snprintf(answer, room, "ok cpu_ns=%" PRId64 " wall_ns=%" PRId64 " realtime=%d resident_kb=%ld pool_bytes=%zu",
-             clock_ns(CLOCK_PROCESS_CPUTIME_ID), now_ns() - daemon->started, daemon->realtime,
+             clock_ns(CLOCK_PROCESS_CPUTIME_ID), now_ns() - links->started, links->realtime,
              resident_pages * sysconf(_SC_PAGESIZE) / 1024, frame_pool_bytes());
 }
 
-static const char *add_link(struct daemon *daemon, const char *words)
+static const char *add_link(struct links *links, const char *words)
 {
     char near[16], far[16];
-    if (daemon->carrying)
+    if (links->carrying)
         return "links are added before `go`";
     if (sscanf(words, "%15s %15s", near, far) != 2)
         return "link: NEAR FAR";
-    return daemon_add_link(daemon, near, far);
+    return links_add(links, near, far);
 }
 
-static const char *obey(struct daemon *daemon, char *command)
+static const char *obey(struct links *links, char *command)
 {
     char *rest;
     struct carrier *carrier;
     if (!strncmp(command, "table ", 6))
         return settings_table(command + 6);
     if (!strncmp(command, "link ", 5))
-        return add_link(daemon, command + 5);
+        return add_link(links, command + 5);
     if (!strncmp(command, "seeds ", 6))
-        return (carrier = find(daemon, command + 6, &rest)) ? settings_seeds(rest, &carrier->way)
+        return (carrier = find(links, command + 6, &rest)) ? settings_seeds(rest, &carrier->way)
                                                                   : "no such link";
     if (!strncmp(command, "set ", 4))
-        return change(daemon, command + 4);
+        return change(links, command + 4);
     if (!strcmp(command, "go"))
-        return daemon_go(daemon);
+        return links_go(links);
     return "unknown command";
 }
 
-bool control_serve(struct daemon *daemon)
+bool control_serve(struct links *links)
 {
     static char command[65536], answer[65536];
-    ssize_t length = recv(daemon->control, command, sizeof command - 1, 0);
+    ssize_t length = recv(links->control, command, sizeof command - 1, 0);
     if (length <= 0)
         return false;
     command[length] = 0;
     if (!strncmp(command, "account ", 8)) {
-        account(daemon, command + 8, answer, sizeof answer);
+        account(links, command + 8, answer, sizeof answer);
     } else if (!strcmp(command, "usage")) {
-        usage(daemon, answer, sizeof answer);
+        usage(links, answer, sizeof answer);
     } else {
-        const char *error = obey(daemon, command);
+        const char *error = obey(links, command);
         snprintf(answer, sizeof answer, error ? "error %s" : "ok", error);
     }
-    return send(daemon->control, answer, strlen(answer), MSG_NOSIGNAL) >= 0;
+    return send(links->control, answer, strlen(answer), MSG_NOSIGNAL) >= 0;
 }

@@ -4,9 +4,9 @@
 
 #include <stdbool.h>
 
-#include "daemon.h"
+#include "links.h"
 
 /* Answers one command; false when the other side has gone. */
-bool control_serve(struct daemon *daemon);
+bool control_serve(struct links *links);
 
 #endif

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
@@ -11,6 +10,8 @@
 #include "agenda.h"
 #include "clock.h"
 #include "control.h"
+#include "histogram.h"
+#include "links.h"
 #include "priority.h"
 
 #define EVENTS 64
@@ -23,55 +24,15 @@
 #define ROUNDS_BELOW 8
 #define ROUND_NS 200000
 
-static char problem[256];
-
-const char *daemon_add_link(struct daemon *daemon, const char *near, const char *far)
-{
-    struct link *link = calloc(1, sizeof *link);
-    struct link **links = realloc(daemon->links, (daemon->link_count + 1) * sizeof *links);
-    if (links)
-        daemon->links = links;
-    if (!link || !links)
-        return "out of memory";
-    const char *failed = port_open(&link->near, near) < 0 ? near
-                         : port_open(&link->far, far) < 0 ? far
-                                                                   : NULL;
-    if (failed) {
-        snprintf(problem, sizeof problem, "interface %s: %s", failed, strerror(errno));
-        return problem;
-    }
-    link->near.towards = &link->up.way;
-    link->far.towards = &link->down.way;
-    link->up.out = &link->far;
-    link->down.out = &link->near;
-    struct carrier *both[] = {&link->up, &link->down};
-    for (int i = 0; i < 2; i++) {
-        way_start(&both[i]->way, now_ns());
-        agenda_add(both[i]);
-    }
-    daemon->links[daemon->link_count++] = link;
-    return NULL;
-}
-
-const char *daemon_go(struct daemon *daemon)
-{
-    int64_t now = now_ns();
-    for (size_t i = 0; i < daemon->link_count; i++) {
-        struct link *link = daemon->links[i];
-        struct port *ports[] = {&link->near, &link->far};
-        for (int side = 0; side < 2; side++) {
-            struct epoll_event event = {.events = EPOLLIN, .data.ptr = ports[side]};
-            if (epoll_ctl(daemon->epoll, EPOLL_CTL_ADD, ports[side]->socket, &event) < 0)
-                return strerror(errno);
-        }
-        link->up.way.epoch = link->down.way.epoch = now;
-        /* What came before we were asked to carry anything has not waited for us. */
-        link->up.latest_arrival = link->down.latest_arrival = now;
-    }
-    daemon->carrying = true;
-    daemon->started = now;
-    return NULL;
-}
+/* When to wake, and how. */
+struct daemon {
+    struct links links;
+    int timer;
+    int64_t armed;
+    int64_t spin_ns, wake_ns, spin_budget, budget_at;
+    int64_t load_at, load_used, round_at;
+    bool stepped_down, rounds;
+};
 
 static struct carrier *carrier_of(struct way *way)
 {
@@ -167,7 +128,7 @@ static bool may_spin(struct daemon *daemon, int64_t now)
 static void step_down_or_up(struct daemon *daemon, int64_t percent)
 {
     bool busy = percent > (daemon->stepped_down ? 70 : 90);
-    if (!daemon->realtime || busy == daemon->stepped_down)
+    if (!daemon->links.realtime || busy == daemon->stepped_down)
         return;
     if (busy)
         priority_lower();
@@ -204,17 +165,17 @@ static void sleep_out_round(struct daemon *daemon, int64_t now)
 int daemon_run(int control, int64_t spin_ns, bool realtime)
 {
     struct daemon daemon = {
-        .control = control, .spin_ns = spin_ns, .wake_ns = spin_ns, .realtime = realtime, .armed = NEVER};
-    struct epoll_event events[EVENTS], event = {.events = EPOLLIN, .data.ptr = &daemon.control};
-    daemon.epoll = epoll_create1(EPOLL_CLOEXEC);
+        .links = {.control = control, .realtime = realtime}, .spin_ns = spin_ns, .wake_ns = spin_ns, .armed = NEVER};
+    struct epoll_event events[EVENTS], event = {.events = EPOLLIN, .data.ptr = &daemon.links.control};
+    daemon.links.epoll = epoll_create1(EPOLL_CLOEXEC);
     daemon.timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-    if (daemon.epoll < 0 || daemon.timer < 0 || epoll_ctl(daemon.epoll, EPOLL_CTL_ADD, control, &event) < 0)
+    if (daemon.links.epoll < 0 || daemon.timer < 0 || epoll_ctl(daemon.links.epoll, EPOLL_CTL_ADD, control, &event) < 0)
         return perror("userlink"), 1;
     /* Edge-triggered: an expiry wakes once and its count need not be read. */
     event = (struct epoll_event){.events = EPOLLIN | EPOLLET, .data.ptr = &daemon.timer};
-    if (epoll_ctl(daemon.epoll, EPOLL_CTL_ADD, daemon.timer, &event) < 0)
+    if (epoll_ctl(daemon.links.epoll, EPOLL_CTL_ADD, daemon.timer, &event) < 0)
         return perror("userlink"), 1;
-    daemon.started = now_ns();
+    daemon.links.started = now_ns();
     histogram_start();
 
     for (int count = 0;;) {
@@ -227,7 +188,7 @@ int daemon_run(int control, int64_t spin_ns, bool realtime)
         } else if (!spin) {
             arm(&daemon, spin_ns && !close ? wake : due);
         }
-        count = epoll_wait(daemon.epoll, events, EVENTS, spin || round ? 0 : -1);
+        count = epoll_wait(daemon.links.epoll, events, EVENTS, spin || round ? 0 : -1);
         if (spin)
             daemon.spin_budget -= now_ns() - now;
         watch_load(&daemon, now);
@@ -240,8 +201,8 @@ int daemon_run(int control, int64_t spin_ns, bool realtime)
                 if (!spin && !round && daemon.armed != NEVER)
                     learn_wake(&daemon, daemon.armed, now_ns());
                 daemon.armed = NEVER;
-            } else if (source == &daemon.control) {
-                if (!control_serve(&daemon))
+            } else if (source == &daemon.links.control) {
+                if (!control_serve(&daemon.links))
                     return 0;
             } else {
                 receive(source);

@@ -12,7 +12,7 @@
 
 #include "bundle.h"
 #include "clock.h"
-#include "way.h"
+#include "state.h"
 
 /* Room for the frames of a burst at full speed while we are busy; an unprivileged process gets less (rmem_max). */
 #define RECEIVE_BUFFER (32 << 20)

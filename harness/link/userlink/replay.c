@@ -9,6 +9,7 @@
 
 #include "clock.h"
 #include "settings.h"
+#include "way.h"
 
 static void deliver_until(struct way *way, int64_t until)
 {

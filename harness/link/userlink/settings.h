@@ -2,7 +2,7 @@
 #ifndef USERLINK_SETTINGS_H
 #define USERLINK_SETTINGS_H
 
-#include "way.h"
+#include "state.h"
 
 #define MAX_TABLES 4096
 

@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "delay.h"
+
 /* A Mahimahi opportunity carries this many bytes of packets, Ethernet header not counted. */
 #define OPPORTUNITY_BYTES 1500
 
@@ -62,6 +64,12 @@ bool queue_full(const struct settings *set, uint64_t bytes, uint64_t packets, co
            (set->limit_packets && packets + 1 > set->limit_packets);
 }
 
+void queue_drop(struct way *way, struct frame *frame)
+{
+    way->counts.queue_drops++;
+    frame_free(frame);
+}
+
 static void ring_put(struct way *way, struct served entry)
 {
     if (way->ring_count == way->ring_size) {
@@ -87,12 +95,12 @@ void droptail_enter(struct way *way, struct frame *frame)
         way->ring_count--;
     }
     if (queue_full(&way->set, way->held_bytes, way->ring_count, frame)) {
-        way_drop_queued(way, frame);
+        queue_drop(way, frame);
         return;
     }
     int64_t start = way->free_at > frame->arrival ? way->free_at : frame->arrival;
     int64_t depart = transmit(way, start, frame->length);
     way->held_bytes += frame->length;
     ring_put(way, (struct served){depart, frame->length});
-    way_depart(way, frame, depart);
+    delay_enter(way, frame, depart);
 }

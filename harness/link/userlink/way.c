@@ -5,6 +5,7 @@
 #include "bundle.h"
 #include "clock.h"
 #include "codel.h"
+#include "delay.h"
 #include "transmitter.h"
 
 static bool lost(struct way *way)
@@ -29,49 +30,11 @@ static bool lost(struct way *way)
     return false;
 }
 
-static int64_t jitter(struct way *way)
-{
-    const struct settings *set = &way->set;
-    if (!set->jitter_table)
-        return 0;
-    if (set->jitter_played)
-        return set->jitter_table->values[way->jitter_index++ % set->jitter_table->count];
-    if (set->jitter_repeat && way->jitter_drawn && chance(&way->jitter_stream, set->jitter_repeat))
-        return way->jitter_last;
-    way->jitter_drawn = true;
-    /* 4096 quantiles: the top 12 bits choose one. The shift rounds down, as Python's does. */
-    int64_t quantile = set->jitter_table->values[draw(&way->jitter_stream) >> 52];
-    return way->jitter_last = (quantile * set->jitter) >> QUANTILE_SHIFT;
-}
-
-/* The delay line: from leaving the transmitter to being delivered. */
-void way_depart(struct way *way, struct frame *frame, int64_t depart)
-{
-    const struct settings *set = &way->set;
-    int64_t delay = set->delay + jitter(way);
-    if (set->reorder && chance(&way->reorder_stream, set->reorder)) {
-        way->counts.reordered++;
-        delay = 0;
-    }
-    frame->deliver = depart + (delay > 0 ? delay : 0);
-    if (!set->reorder && frame->deliver < way->last_deliver)
-        frame->deliver = way->last_deliver;
-    if (frame->deliver > way->last_deliver)
-        way->last_deliver = frame->deliver;
-    line_put(&way->line, frame);
-}
-
-void way_drop_queued(struct way *way, struct frame *frame)
-{
-    way->counts.queue_drops++;
-    frame_free(frame);
-}
-
 static void enter(struct way *way, struct frame *frame)
 {
     switch (way->set.queue_kind) {
     case QUEUE_NONE:
-        way_depart(way, frame, frame->arrival);
+        delay_enter(way, frame, frame->arrival);
         break;
     case QUEUE_DROPTAIL:
         droptail_enter(way, frame);

@@ -14,8 +14,9 @@ from harness.model.nat_order import nat_rank
 from harness.report.order import subject_name
 from harness.report.plots.figure import Plot
 from harness.report.plots.style import INK, LINE, PAPER
-from harness.report.tables import counted
-from harness.results.statistics import as_floats, proportion
+from harness.results.clusters import estimate
+from harness.results.pairs import SEVERAL, counted
+from harness.results.statistics import as_floats
 
 # Below this an interval is wider than 28 points even when all runs agree (10 of 10: [72 %, 100 %]).
 FEW = 10
@@ -23,7 +24,8 @@ FEW = 10
 
 @dataclass(frozen=True)
 class Cell:
-    """One NAT pair: k of n with its Wilson interval, the paths seen, and the trials that did not count."""
+    """One NAT pair: k of n pairs of members with their Wilson interval (clustered where trials have several), the paths
+    seen, and the trials that did not count."""
 
     k: int
     n: int
@@ -56,11 +58,13 @@ def matrix_of(trials: pd.DataFrame, overlay: str, mode: str, metric: str = "hole
         return None
     cells = {}
     for (nat_a, nat_b), group in trials.groupby(["nat_a", "nat_b"], sort=False):
-        values = as_floats(group[metric].dropna())
-        estimate = proportion(round(float(values.sum())), values.size)
-        paths = tuple(sorted({path for path in counted(group)["path"] if path}))
+        tried = group[group[metric].notna()]
+        values = as_floats(tried[metric])
+        found = estimate(metric, list(values), list(tried["trial"]))
+        paths = tuple(sorted({path for path in counted(group)["path"] if path not in {"", SEVERAL}}))
+        missing = group["trial"].nunique() - tried["trial"].nunique()
         cells[str(nat_a), str(nat_b)] = Cell(
-            round(float(values.sum())), values.size, estimate.low, estimate.high, paths, len(group) - values.size
+            round(float(values.sum())), values.size, found.low, found.high, paths, missing
         )
     sides = [sorted({pair[side] for pair in cells}, key=nat_rank) for side in (0, 1)]
     return Matrix(overlay, mode, tuple(sides[0]), tuple(sides[1]), cells, metric)

@@ -13,7 +13,7 @@ from harness.report.order import subject_key, subject_name
 from harness.report.plots.figure import Plot
 from harness.report.plots.scales import fit_x
 from harness.report.plots.style import DASHES, Look, height_with_legend, legend_below, mark
-from harness.report.tables import counted
+from harness.results.pairs import counted
 from harness.results.statistics import as_floats
 
 # From so many runs on a tenth of them can be left out to either side.
@@ -28,12 +28,10 @@ def latency_plots(
     look_of: Mapping[tuple[str, str], Look],
     suffix: str = "",
     *,
-    loaded: bool = False,
+    name: str = "latency",
+    title: str = "Latency",
 ) -> list[Plot]:
-    """CDF and CCDF of the round-trip times (`Results.rtt_samples`) of these trials; none without samples.
-
-    `loaded`: the samples were taken beside TCP in both directions, and name and title say so.
-    """
+    """CDF and CCDF of the round-trip times (as `Results.rtt_samples`) of these trials; none without samples."""
     data = distributions(samples, trials)
     if data.empty:
         return []
@@ -66,23 +64,27 @@ def latency_plots(
 
     height = height_with_legend(data.groupby(["overlay", "mode", "path"], sort=False).ngroups)
     rows = data[["overlay", "mode", "path", "runs", "packets", "probability", "rtt_low_ms", "rtt_ms", "rtt_high_ms"]]
-    name, title = ("loaded-latency", "Latency under load") if loaded else ("latency", "Latency")
     return [
         Plot(f"{name}-cdf{suffix}", f"{title}: distribution", note, rows, height, cdf),
         Plot(f"{name}-ccdf{suffix}", f"{title}: tail (complementary distribution)", note, rows, height, ccdf),
     ]
 
 
-def distributions(samples: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
-    """Quantiles per subject and path, of trials that count: median over runs (`rtt_ms`) and their band; inf: lost."""
+def distributions(samples: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return quantiles per subject and path: median (`rtt_ms`) over the pairs of members that count, and their band.
+
+    A lost packet is one that never came back: inf (RFC 2681), as it is in the tables' percentiles.
+    """
     groups: dict[tuple[str, str, str], list[np.ndarray]] = {}
     packets: dict[tuple[str, str, str], int] = {}
-    known = counted(trials).set_index("trial")
-    for trial, group in samples.groupby("trial", sort=False, observed=True):
-        if trial not in known.index:
+    known: dict[tuple[str, frozenset[str]], tuple[str, str, str]] = {}
+    columns = counted(rows)[["trial", "src", "dst", "overlay", "mode", "path"]].astype(str)
+    for name, one, other, *subject in columns.itertuples(index=False, name=None):
+        known.setdefault((name, frozenset((one, other))), tuple(subject))
+    for (trial, src, dst), group in samples.groupby(["trial", "src", "dst"], sort=False, observed=True):
+        key = known.get((str(trial), frozenset((str(src), str(dst)))))
+        if key is None:
             continue
-        row = known.loc[trial]
-        key = (str(row["overlay"]), str(row["mode"]), str(row["path"]))
         values = as_floats(group["rtt_ms"].to_numpy())
         ordered = np.sort(np.where(np.isnan(values), np.inf, values))
         ranks = np.minimum((PROBABILITIES * ordered.size).astype(int), ordered.size - 1)

@@ -14,29 +14,20 @@ from harness.report.plots.figure import Plot
 from harness.report.plots.scales import fit_differences, fit_x
 from harness.report.plots.style import INK, UNDERLAY, Look
 from harness.report.tables import groups
+from harness.results import declared
 from harness.results.statistics import as_floats
-
-AGAINST_UNDERLAY = frozenset({"tcp_throughput_ratio", "added_rtt_p50_ms"})
-# Near zero these are noise of either sign, which a logarithmic axis would spread over its whole width.
-DIFFERENCES = frozenset({"added_rtt_p50_ms", "rtt_rise_p50_ms"})
 
 
 def strip_plot(
-    trials: pd.DataFrame,
-    metric: str,
-    look_of: Mapping[tuple[str, str], Look],
-    *,
-    title: str,
-    label: str,
-    caption: str = "",
-    suffix: str = "",
+    trials: pd.DataFrame, wanted: declared.Plot, look_of: Mapping[tuple[str, str], Look], suffix: str = ""
 ) -> list[Plot]:
     """One dot per trial; a filled dot had a direct path, a hollow one not, with a median each. None without data."""
+    metric = wanted.metric
     parts = []
     for (overlay, _), group in groups(trials):
         kept = group[np.isfinite(as_floats(group[metric]))]
         columns = kept[["overlay", "mode", "nat_a", "nat_b", "repeat", "path", metric]]
-        if len(columns) and not (metric in AGAINST_UNDERLAY and overlay == "underlay"):
+        if len(columns) and (wanted.of_underlay or overlay != "underlay"):
             parts.append(columns)
     if not parts:
         return []
@@ -64,18 +55,19 @@ def strip_plot(
                     axes.vlines(np.median(values[mask]), *ends, color=INK, linewidth=1.4, linestyle=dashes, zorder=2)
         axes.set_yticks(range(len(subjects)), [subject_name(*subject) for subject, _ in subjects])
         axes.set(ylim=(len(subjects) - 0.5, -0.5))
-        ratio = metric == "tcp_throughput_ratio"
         if (as_floats(data[metric]) >= 0).all():
             # A share of the whole axis: the automatic margin is one of the values' own span, which cuts dots in half.
-            axes.set_xlim(0, 1.05 * max(float(data[metric].max()), float(ratio)) or 1.0)
-        if metric in DIFFERENCES:
-            fit_differences(axes, as_floats(data[metric]), label)
+            axes.set_xlim(0, 1.05 * max(float(data[metric].max()), float(wanted.ratio)) or 1.0)
+        if wanted.difference:
+            # Near zero these are noise of either sign, which a logarithmic axis would spread over its whole width.
+            fit_differences(axes, as_floats(data[metric]), wanted.label)
         else:
-            fit_x(axes, as_floats(data[metric]), label)
-        if ratio:
+            fit_x(axes, as_floats(data[metric]), wanted.label)
+        if wanted.ratio:
             axes.axvline(1.0, color=UNDERLAY, linestyle=":")
         axes.grid(visible=False, axis="y")
 
     height = 1.0 + 0.36 * data.groupby(["overlay", "mode"]).ngroups
-    note = f"A dot per run, hollow where not direct; bars are medians, dashed those of hollow dots. {caption}".strip()
-    return [Plot(metric.replace("_", "-") + suffix, title, note, data, height, draw)]
+    note = "A dot per run, hollow where not direct; bars are medians, dashed those of hollow dots."
+    note = f"{note} {wanted.caption}".strip()
+    return [Plot(metric.replace("_", "-") + suffix, wanted.title, note, data, height, draw)]

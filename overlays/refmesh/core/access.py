@@ -55,14 +55,16 @@ def parse_rules(rules: Sequence[Mapping[str, Any]]) -> tuple[Rule, ...]:
     """The rules of a network document; CredentialError names the number and field of one that is wrong."""
     parsed = []
     for number, rule in enumerate(rules, 1):
+        if not isinstance(rule, Mapping):
+            raise CredentialError(f"rule {number}: must be a mapping of from, to, protocol and ports")
         unknown = rule.keys() - _FIELDS
         if unknown:
-            raise CredentialError(f"rule {number}: {sorted(unknown)[0]}: unknown field")
+            raise CredentialError(f"rule {number}: {min(map(str, unknown))}: unknown field")
         for field in ("from", "to"):
             if not isinstance(rule.get(field), str) or not rule[field]:
                 raise CredentialError(f"rule {number}: {field}: must be a name, a group or *")
         protocol = rule.get("protocol", "any")
-        if protocol not in _PROTOCOLS:
+        if not isinstance(protocol, str) or protocol not in _PROTOCOLS:
             raise CredentialError(f"rule {number}: protocol: must be one of {', '.join(_PROTOCOLS)}, not {protocol!r}")
         ports = _parse_ports(str(rule.get("ports", "")), number)
         if ports and protocol not in ("tcp", "udp"):
@@ -76,7 +78,7 @@ def _parse_ports(text: str, number: int) -> tuple[range, ...]:
     for part in filter(None, (part.strip() for part in text.split(","))):
         low, dash, high = part.partition("-")
         first, last = low.strip(), (high if dash else low).strip()
-        if not (first.isdigit() and last.isdigit() and 0 < int(first) <= int(last) < 65536):
+        if not (first.isdecimal() and last.isdecimal() and 0 < int(first) <= int(last) < 65536):
             raise CredentialError(f"rule {number}: ports: {part!r} is no port and no range of ports")
         ranges.append(range(int(first), int(last) + 1))
     return tuple(ranges)

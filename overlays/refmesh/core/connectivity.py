@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from overlays.refmesh.core.lifetime import Lifetime
+from overlays.refmesh.core.pacer import Pacer
 from overlays.refmesh.keys import Rng
 from overlays.refmesh.wire.control import TRANSACTION_LEN, Endpoint
 
@@ -48,6 +49,9 @@ SILENCE_S = 1.0
 MAX_PATIENCE_S = 2.0
 BETTER_BY = 0.8
 """A path replaces one of its kind when its round trip is this fraction of the other's, or less."""
+UNPROVED_PER_S, UNPROVED_BURST = 5.0, 250
+"""Checks of addresses that nothing has come from: the peer names them, so they may be anybody's. A dozen candidates
+take some twenty checks each until they are tried every 30 s only."""
 _PACE = ((0.15, 0.05), (0.5, 0.1), (3.0, 0.5), (10.0, 1.0), (60.0, 5.0), (math.inf, 30.0))
 """Age of a check in seconds up to which it is repeated every so many seconds; RFC 8445's Ta is 50 ms. A PING that comes
 in is answered by a check at once, so the side that is ready later sets the time, not this."""
@@ -99,17 +103,18 @@ class PathFinder:
         self._rng = rng
         self._direct, self._relayed = direct, relayed
         self._bursts: dict[bytes, float] = {}
-        self._relays: tuple[Path, ...] = ()
+        self._unproved = Pacer(UNPROVED_PER_S, UNPROVED_BURST)
+        self.relays: tuple[Path, ...] = ()
         self._patience_s = 0.0
 
     def set_relays(self, relays: Iterable[Path], now: float) -> None:
         """The relayed paths that exist now; the first is preferred while none has a measured round trip."""
         if not self._relayed:
             return
-        self._relays = tuple(relays)
-        for path in [path for path in self.checks if not path.direct and path not in self._relays]:
+        self.relays = tuple(relays)
+        for path in [path for path in self.checks if not path.direct and path not in self.relays]:
             del self.checks[path]
-        for path in self._relays:
+        for path in self.relays:
             if path not in self.checks:
                 self.checks[path] = Check(path, RELAYED, now, math.inf)
         self._choose()
@@ -221,6 +226,9 @@ class PathFinder:
                     self._lifetime.died()
                 check.valid, check.rtt_s, check.since_s = False, math.inf, now
                 self._choose()
+            if check.path.direct and not self._may_try(check, now):
+                check.due_s = self._unproved.next_s(now)
+                continue
             transaction = self._rng(TRANSACTION_LEN)
             if len(check.transactions) >= 16:
                 del check.transactions[next(iter(check.transactions))]
@@ -249,10 +257,18 @@ class PathFinder:
             if check.path.direct and not check.path.local
         )
 
-    def ways(self) -> list[Path]:
-        """Where a handshake may be sent: the relays, then all direct candidates."""
-        direct = [check.path for check in self.checks.values() if check.path.direct]
-        return [*self._relays, *direct]
+    def ways(self, now: float) -> list[Path]:
+        """Where a handshake may be sent: the relays, then direct candidates."""
+        return [*self.relays, *(c.path for c in self.checks.values() if c.path.direct and self._may_try(c, now))]
+
+    def _may_try(self, check: Check, now: float) -> bool:
+        """Whether something may be sent on a direct path now; what nothing has come from is tried only so often."""
+        if check.answered:
+            return True
+        if self._unproved.available(now) < 1:
+            return False
+        self._unproved.take()
+        return True
 
     @property
     def _has_direct(self) -> bool:

@@ -3,19 +3,23 @@
 HELLO, node to server, repeated until answered and then every 20 s (which also keeps the NAT's mapping):
 
     {"seq": 7, "candidates": [["host", "192.168.1.2", 40000], ...], "direct": true, "hub": false,
-     "epoch": "a1b2...", "rev": 12, "quiet": false}
+     "epoch": "a1b2...", "rev": 12, "have": [[14, 16]], "quiet": false}
 
 UPDATE, server to node, at once when something has changed, and as the answer to a HELLO:
 
     {"seq": 7, "epoch": "a1b2...", "from": 12, "to": 14, "you": ["203.0.113.5", 61000], "relay": 77, "hub": false,
-     "entries": [{"certificate": "...", "candidates": [...], "relay": 78, "online": true, "direct": true, "hub": false},
+     "entries": [{"certificate": "...", "candidates": [...], "relay": 78, "online": true, "direct": true, "hub": false,
+                  "seen": ["203.0.113.6", 41000]},
                  {"policy": 4, "part": 0, "parts": 2, "text": "..."}]}
 
 The directory is a log: each change has a revision, and an entry keeps only its newest. An UPDATE carries all changes
-after `from` up to `to`; a node applies it when it has everything up to `from`, and says in a HELLO (`quiet`: it wants
-no answer) how far it is. So nothing need be acknowledged by itself, a lost UPDATE comes again, and a server that starts
-anew (another `epoch`) is simply asked from 0. Nothing in it is believed for being in it: certificates and policy are
-signed by the authority.
+after `from` up to `to`. Whatever order UPDATEs come in, a node takes what they say, but nothing of a member that a
+later one has told of; in a HELLO (`quiet`: it wants no answer) it says up to where it has everything (`rev`) and what
+it has beyond (`have`). The server has at most `WINDOW` UPDATEs on the way to a member, sends on as they are
+acknowledged, and sends those again that are not, in time. So a HELLO is answered by one UPDATE and what the window
+leaves room for, a lost one costs a round trip, and a server that starts anew (another `epoch`) is simply asked from 0.
+Nothing in it is believed for being in it: certificates and policy are signed by the authority. `seen` is where the
+server itself sees the member, which no member can choose: only there is it punched at.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from overlays.refmesh.wire.bodies import PolicyPart
 from overlays.refmesh.wire.control import MAX_BODY
 
 HELLO_INTERVAL_S = 20.0
@@ -35,6 +40,10 @@ UPDATE_RETRY_MAX_S = 5.0
 GATHER_S, GATHER_PER_MEMBER_S = 0.05, 0.005
 """UPDATEs of news to a member are so far apart: by the first, or by the second for each member if that is more. Where
 fifty nodes start at once, one UPDATE tells of many, and the server sends 200 a second in all."""
+WINDOW = 16
+"""UPDATEs on the way to one member: some 19 KB, about what TCP begins with (RFC 6928)."""
+MAX_SPANS = 16
+"""Spans of revisions that a HELLO tells of; a node drops what would need more."""
 MAX_CANDIDATES_TOLD = 12
 POLICY_PART = 900
 """Characters of a network document in one entry."""
@@ -62,13 +71,14 @@ class Log:
         """Removes an entry; those who have it keep it."""
         self._entries.pop(key, None)
 
-    def batches(self, after: int) -> Iterator[tuple[int, int, str]]:
-        """Everything newer than revision `after`, as (from, to, entries as JSON) that each fit into a datagram."""
+    def batches(self, after: int, until: int) -> Iterator[tuple[int, int, str]]:
+        """All above revision `after` up to `until`, as (from, to, entries as JSON) that each fit into a datagram."""
         newer: list[tuple[int, str]] = []
         for revision, text in reversed(self._entries.values()):
             if revision <= after:
                 break
-            newer.append((revision, text))
+            if revision <= until:
+                newer.append((revision, text))
         start, entries, size = after, list[str](), 0
         for revision, text in reversed(newer):
             if entries and size + len(text) + 1 > MAX_BODY - 200:
@@ -76,26 +86,26 @@ class Log:
                 start, entries, size = revision - 1, [], 0
             entries.append(text)
             size += len(text) + 1
-        if entries or start < self.revision:
-            yield start, self.revision, ",".join(entries)
+        if entries or start < until:
+            yield start, until, ",".join(entries)
 
 
 class PolicyParts:
     """Puts a network document together again from its entries."""
 
     def __init__(self) -> None:
-        self._version = 0
+        self._whole = (0, 0)
         self._parts: dict[int, str] = {}
 
-    def add(self, entry: dict[str, Any]) -> str | None:
-        """Takes one part; returns the whole text with the last one. ValueError or KeyError when it makes no sense."""
-        version, part, parts = int(entry["policy"]), int(entry["part"]), int(entry["parts"])
-        if not 0 <= part < parts <= 256:
-            raise ValueError("a network document of too many parts")
-        if version != self._version:
-            self._version, self._parts = version, {}
-        self._parts[part] = str(entry["text"])
-        return "".join(self._parts[i] for i in range(parts)) if len(self._parts) == parts else None
+    def add(self, entry: PolicyPart) -> str | None:
+        """Takes one part; returns the whole text with the last one."""
+        if entry.version < self._whole[0]:
+            return None  # overtaken by a part of a newer one
+        if (entry.version, entry.parts) != self._whole:
+            self._whole, self._parts = (entry.version, entry.parts), {}
+        if entry.part < entry.parts:
+            self._parts[entry.part] = entry.text
+        return "".join(self._parts[i] for i in range(entry.parts)) if len(self._parts) == entry.parts else None
 
 
 def policy_entries(version: int, text: str) -> Iterator[tuple[str, dict[str, Any]]]:

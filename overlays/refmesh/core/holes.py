@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from overlays.refmesh.core.connectivity import Path, PathFinder
 from overlays.refmesh.core.outbox import Outbox
@@ -14,6 +13,7 @@ from overlays.refmesh.core.server_link import ServerLink
 from overlays.refmesh.core.servers import Servers
 from overlays.refmesh.core.tunnel import Tunnel
 from overlays.refmesh.wire import control
+from overlays.refmesh.wire.bodies import Punch
 
 
 class Holes:
@@ -35,12 +35,11 @@ class Holes:
         self._tunnel, self._outbox = tunnel, outbox
         self._direct, self._flags = direct, flags
 
-    def on_punch(self, link: ServerLink, body: dict[str, Any], now: float) -> None:
-        """A peer's PUNCH. MalformedMessage, KeyError, TypeError, ValueError: nonsense."""
-        number = int(body["from"])
+    def on_punch(self, link: ServerLink, punch: Punch, now: float) -> None:
+        """A peer's PUNCH."""
         for peer in self._peers.by_key.values():
-            if peer.numbers.get(link.index) == number and peer.finder is not None and self._direct:
-                self._puncher.on_punch(peer, link, body, dependent=self._servers.dependent, now=now)
+            if peer.numbers.get(link.index) == punch.other and peer.finder is not None and self._direct:
+                self._puncher.on_punch(peer, link, punch, dependent=self._servers.dependent, now=now)
                 self._outbox.due(peer, now)
 
     def tick(self, peer: Peer, finder: PathFinder, now: float) -> float:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from overlays.refmesh.core import bulk, rows_loader
 from overlays.refmesh.core.connectivity import Path
 from overlays.refmesh.core.dataplane import DataPlane
+from overlays.refmesh.core.guard import Guard
 from overlays.refmesh.core.lane import IPV4, Inlet
 from overlays.refmesh.core.mappings import Mappings
 from overlays.refmesh.core.outbox import Outbox
@@ -41,18 +42,26 @@ class Ingress:
         mappings: Mappings,
         reactions: Reactions,
         outbox: Outbox,
+        guard: Guard,
         reads_bulk: bool,
         on_mapped: Callable[[float], None],
     ) -> None:
         """`reads_bulk`: whether the bulk framing is taken; `on_mapped(now)`: a router has changed a mapping of ours."""
         self._tunnel, self._peers, self._servers, self._plane = tunnel, peers, servers, plane
         self._puncher, self._mappings, self._reactions, self._outbox = puncher, mappings, reactions, outbox
+        self._guard = guard
         self._reads_bulk, self._on_mapped = reads_bulk, on_mapped
         self.inlets: dict[int, Inlet] = {}
         """Short ways of small packets, by receiver index."""
 
     def receive(self, datagram: bytes, source: Endpoint, now: float, local: int = 0) -> None:
         """Takes one datagram from a socket, by its number, or from a stream."""
+        try:
+            self._receive(datagram, source, now, local)
+        except Exception as error:
+            self._guard.caught(error, now)
+
+    def _receive(self, datagram: bytes, source: Endpoint, now: float, local: int) -> None:
         if self._receive_packet(datagram, source, now, local):
             return
         path = Path(source, 0, local)
@@ -82,6 +91,13 @@ class Ingress:
 
         False, and nothing has happened: they are no large transfer, so `receive_run` must take them.
         """
+        try:
+            return self._receive_rows(data, size, source, now, local)
+        except Exception as error:
+            self._guard.caught(error, now)
+            return True
+
+    def _receive_rows(self, data: memoryview, size: int, source: Endpoint, now: float, local: int) -> bool:
         if size < ROW_OCTETS:
             return False
         kind, prefix, path = messages.message_type(data), 0, Path(source, 0, local)
@@ -118,16 +134,20 @@ class Ingress:
         self, datagrams: Sequence[bytes | memoryview], source: Endpoint, now: float, local: int = 0
     ) -> None:
         """Takes datagrams of one size and source that came in one read."""
-        for run in messages.runs(datagrams):
-            path = Path(source, 0, local)
-            if messages.message_type(run[0]) == messages.RELAY and self._servers.at(source) is not None:
-                if len(run[0]) <= messages.RELAY_HEAD.size:
-                    continue
-                path = Path(source, messages.RELAY_HEAD.unpack_from(run[0])[1])
-                for inner in messages.runs([datagram[messages.RELAY_HEAD.size :] for datagram in run]):
-                    self._receive_same(inner, path, now)
-            else:
-                self._receive_same(run, path, now)
+        try:
+            for run in messages.runs(datagrams):
+                self._receive_run(run, source, now, local)
+        except Exception as error:
+            self._guard.caught(error, now)
+
+    def _receive_run(self, run: Sequence[bytes | memoryview], source: Endpoint, now: float, local: int) -> None:
+        """Takes datagrams that begin alike."""
+        if messages.message_type(run[0]) != messages.RELAY or self._servers.at(source) is None:
+            self._receive_same(run, Path(source, 0, local), now)
+        elif len(run[0]) > messages.RELAY_HEAD.size:
+            path = Path(source, messages.RELAY_HEAD.unpack_from(run[0])[1])
+            for inner in messages.runs([datagram[messages.RELAY_HEAD.size :] for datagram in run]):
+                self._receive_same(inner, path, now)
 
     def _receive_same(self, datagrams: Sequence[bytes | memoryview], path: Path, now: float) -> None:
         """Takes messages of one type and index."""
@@ -211,7 +231,7 @@ class Ingress:
         if not plains or peer is None:
             return
         if session.received(keypair, True, now):
-            self._reactions.on_established(peer, None, path, now)
+            self._reactions.on_established(peer, None, now)
         self._reactions.heard(peer, None, path, now)
         self._plane.large_in(peer, plains, now)
         self._reactions.log_foreign(peer)

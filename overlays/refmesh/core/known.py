@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from overlays.refmesh.core.node import Node
@@ -44,7 +45,7 @@ def restore(node: Node, stored: Any, now: float) -> None:
             node.peers.set_policy(str(stored["policy"]))
         for entry in stored["members"]:
             _restore(node, entry, now)
-    except (CredentialError, MalformedMessage, AttributeError, KeyError, TypeError, ValueError) as error:
+    except (CredentialError, AttributeError, KeyError, TypeError, ValueError) as error:
         node.outbox.events.append(f"the stored state is of no use: {error}")
 
 
@@ -60,8 +61,10 @@ def _restore(node: Node, entry: dict[str, Any], now: float) -> None:
         node.outbox.events.append(f"not taken from the stored state: {error}")
         return
     if peer is not None and peer.finder is not None:
-        for kind, host, port in control.candidates(entry["candidates"]):
-            peer.finder.add((host, port), kind, now)
+        for candidate in entry["candidates"]:
+            with contextlib.suppress(MalformedMessage, TypeError, ValueError):
+                kind, host, port = candidate
+                peer.finder.add(control.valid_candidate((host, port)), str(kind), now)
         node.outbox.due(peer, now)
 
 

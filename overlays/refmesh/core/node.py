@@ -23,6 +23,7 @@ from overlays.refmesh.config import NodeConfig
 from overlays.refmesh.core.dataplane import DataPlane
 from overlays.refmesh.core.directory import Directory
 from overlays.refmesh.core.egress import Egress
+from overlays.refmesh.core.guard import AGAIN_S, Guard
 from overlays.refmesh.core.holes import Holes
 from overlays.refmesh.core.hosts import Hosts
 from overlays.refmesh.core.igd import Request
@@ -55,6 +56,7 @@ class Node:
         self.config, self.certificate = config, certificate
         self.tunnel = tunnel = Tunnel(config.private_key, rng, unix_offset_s)
         self.outbox = outbox = Outbox()
+        self.guard = Guard(outbox.events)
         self.plane = DataPlane(hub=config.mode == "hub")
         self.directory = Directory(config.authority, certificate, unix_offset_s)
         self.lifetime = Lifetime()
@@ -116,6 +118,7 @@ class Node:
                 flags=flags,
             ),
             outbox=outbox,
+            guard=self.guard,
             reads_bulk=bool(flags),
             on_mapped=self._tell_candidates,
         )
@@ -212,7 +215,11 @@ class Node:
         self.servers.tick(now)
         for peer in list(self.peers.by_key.values()):
             if peer.due_s <= now:
-                self._upkeep.tick(peer, now)
+                try:
+                    self._upkeep.tick(peer, now)
+                except Exception as error:
+                    self.guard.caught(error, now)
+                    peer.due_s = now + AGAIN_S
         next_peer_s = min((peer.due_s for peer in self.peers.by_key.values()), default=math.inf)
         self.outbox.deadline = min(self.servers.deadline(), self.mappings.deadline(), self.hosts.due_s, next_peer_s)
 

@@ -17,9 +17,9 @@ class Pacer:
         self._seen_s = now
         return int(self._tokens)
 
-    def take(self) -> None:
-        """One has happened."""
-        self._tokens -= 1
+    def take(self, count: int = 1) -> None:
+        """So many have happened."""
+        self._tokens -= count
 
     def next_s(self, now: float) -> float:
         """When the next one may happen: now, or as soon as there is a token again."""

@@ -14,6 +14,7 @@ from overlays.refmesh.core.path_mtu import ANY, PathMtu
 from overlays.refmesh.core.session import Session
 from overlays.refmesh.credentials import Certificate
 from overlays.refmesh.wire import messages
+from overlays.refmesh.wire.control import Endpoint
 
 _UDP = 17
 RETRY_S = (0.1, 0.3, 0.9, 2.4, 5.0)
@@ -37,16 +38,17 @@ class Peer:
     ) -> None:
         """`finder` None: the peer is where it was last heard from (WireGuard's roaming)."""
         self.name, self.session, self.finder, self.certificate = name, session, finder, certificate
-        self.networks = tuple(ipaddress.ip_network(address, strict=False) for address in allowed_ips)
-        hosts = [network for network in self.networks if network.num_addresses == 1]
-        self.sources = frozenset(network.network_address.packed for network in hosts)
-        self._wide = tuple(network for network in self.networks if network.num_addresses > 1)
+        self._set_networks(allowed_ips)
+        self.contested = False
+        """Whether somebody else had the name or an address of its certificate, and its handshake is still to come."""
         self.any_source = any_source
         self.path: Path | None = None
         self.prefix = b""
         """The relay header of the path in use; empty on a direct one."""
         self.numbers: dict[int, int] = {}
         """Its relay number at each server, by the server's index."""
+        self.seen: dict[int, Endpoint] = {}
+        """Where each server sees it, by the server's index; no member can choose that, so it may be punched at."""
         self.access: Access | None = None
         """The access rules between us; None: all may pass (a static peer, or a server)."""
         self.online: dict[int, bool] = {}
@@ -77,6 +79,17 @@ class Peer:
     def wanted(self) -> bool:
         """Whether a session should be kept up without there being traffic."""
         return self.finder is not None and (not self.online or any(self.online.values()))
+
+    def certify(self, certificate: Certificate, allowed_ips: Sequence[str]) -> None:
+        """The peer has a newer certificate."""
+        self.name, self.certificate = certificate.name, certificate
+        self._set_networks(allowed_ips)
+
+    def _set_networks(self, allowed_ips: Sequence[str]) -> None:
+        self.networks = tuple(ipaddress.ip_network(address, strict=False) for address in allowed_ips)
+        hosts = [network for network in self.networks if network.num_addresses == 1]
+        self.sources = frozenset(network.network_address.packed for network in hosts)
+        self._wide = tuple(network for network in self.networks if network.num_addresses > 1)
 
     def take(self, path: Path | None) -> bool:
         """Uses this path from now on; False when it was in use already."""

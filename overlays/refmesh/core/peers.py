@@ -15,6 +15,7 @@ from overlays.refmesh.core.outbox import Outbox
 from overlays.refmesh.core.peer import DIRECT_RETRY_S, RETRY_S, Peer
 from overlays.refmesh.core.puncher import Puncher
 from overlays.refmesh.core.tunnel import Tunnel
+from overlays.refmesh.credentials import Certificate
 from overlays.refmesh.errors import CredentialError
 from overlays.refmesh.keys import Rng, short
 
@@ -37,6 +38,9 @@ class Peers:
         rng: Rng,
     ) -> None:
         self.by_key: dict[bytes, Peer] = {}
+        self._by_text: dict[str, Peer] = {}
+        self._by_name: dict[str, Peer] = {}
+        """Members, each the one that its certificate's name stands for."""
         self._config, self._tunnel, self._directory = config, tunnel, directory
         self._plane, self._puncher, self._outbox = plane, puncher, outbox
         self._lifetime, self._rng = lifetime, rng
@@ -47,32 +51,53 @@ class Peers:
             self._add_static(entry)
 
     def admit(self, text: str, now: float) -> Peer | None:
-        """A peer by its certificate; None for ourselves. CredentialError when the certificate is not to be believed."""
+        """The peer that a certificate is about, a new one perhaps; None for ourselves.
+
+        A key and a serial are the identity, not the text that says so. A newer certificate of the same key takes the
+        older one's place; who has another key, and the name or an address of somebody known, gets them when its
+        handshake completes (`confirmed`), and only by a newer certificate. CredentialError: not believed, or older.
+        """
+        known = self._by_text.get(text)
+        if known is not None:
+            return known
         certificate = self._directory.certify(text, now)
         if certificate is None:
             return None
-        for other in [p for p in self.by_key.values() if p.name == certificate.name]:
-            self._remove(other)
+        peer = self.by_key.get(certificate.key)
+        rivals = self._rivals(certificate)
+        if (peer is not None and peer.certificate is None) or any(rival.certificate is None for rival in rivals):
+            raise CredentialError(f"{certificate.name} is one of our own static peers")
+        if any(not certificate.supersedes(rival.certificate) for rival in rivals if rival.certificate is not None):
+            raise CredentialError(f"the certificate of {certificate.name} is older than the one known")
+        if peer is not None and peer.certificate is not None:
+            if certificate.supersedes(peer.certificate) and not rivals:
+                self._recertify(peer, certificate)
+            return peer
         if len(self.by_key) >= MAX_PEERS:
             raise CredentialError(f"no room for {certificate.name}")
-        hosts = [packets.host_network(address) for address in certificate.addresses]
-        mode = self._config.mode
-        finder = PathFinder(
-            self._rng, direct=self._config.direct, relayed=mode in ("mesh", "relay"), lifetime=self._lifetime
-        )
-        session = self._tunnel.add(certificate.key, retry_s=DIRECT_RETRY_S if mode == "direct" else RETRY_S)
-        peer = Peer(certificate.name, session, hosts, finder=finder, certificate=certificate)
-        peer.access = self._directory.access_to(certificate)
-        self.by_key[certificate.key] = peer
-        self._plane.routes.assign(peer, peer)
+        peer = self._make(certificate)
+        peer.contested = bool(rivals)
+        self.by_key[certificate.key] = self._by_text[text] = peer
+        if not rivals:
+            self._take_names(peer, certificate)
         self._outbox.events.append(
             f"knows {certificate.name} ({short(certificate.key)}) at {', '.join(certificate.addresses)}"
         )
         return peer
 
-    def find(self, text: str) -> Peer | None:
-        """The peer with this certificate."""
-        return next((p for p in self.by_key.values() if p.certificate is not None and p.certificate.text == text), None)
+    def confirmed(self, peer: Peer) -> bool:
+        """The peer's handshake is complete: what its certificate says counts, whoever had it before. False: not so."""
+        if not peer.contested or peer.certificate is None:
+            return True
+        peer.contested = False
+        for rival in self._rivals(peer.certificate):
+            if rival.certificate is None or not peer.certificate.supersedes(rival.certificate):
+                self._remove(peer)
+                return False
+        for rival in self._rivals(peer.certificate):
+            self._remove(rival)
+        self._take_names(peer, peer.certificate)
+        return True
 
     def set_policy(self, text: str) -> None:
         """Takes a network document if it is the authority's and newer than ours; CredentialError when it is not."""
@@ -145,11 +170,47 @@ class Peers:
                     peer.session.hurry(now)
                 self._outbox.due(peer, now)
 
+    def _make(self, certificate: Certificate) -> Peer:
+        mode = self._config.mode
+        finder = PathFinder(
+            self._rng, direct=self._config.direct, relayed=mode in ("mesh", "relay"), lifetime=self._lifetime
+        )
+        session = self._tunnel.add(certificate.key, retry_s=DIRECT_RETRY_S if mode == "direct" else RETRY_S)
+        hosts = [packets.host_network(address) for address in certificate.addresses]
+        peer = Peer(certificate.name, session, hosts, finder=finder, certificate=certificate)
+        peer.access = self._directory.access_to(certificate)
+        return peer
+
+    def _take_names(self, peer: Peer, certificate: Certificate) -> None:
+        self._by_name[certificate.name] = peer
+        self._plane.routes.assign(peer, peer)
+
+    def _rivals(self, certificate: Certificate) -> list[Peer]:
+        hosts = [self._plane.routes.owner(packets.packed_host(address)) for address in certificate.addresses]
+        found = {id(other): other for other in (self._by_name.get(certificate.name), *hosts) if other is not None}
+        return [other for other in found.values() if other.session.remote != certificate.key]
+
+    def _recertify(self, peer: Peer, certificate: Certificate) -> None:
+        assert peer.certificate is not None
+        self._by_text.pop(peer.certificate.text, None)
+        if self._by_name.get(peer.name) is peer:
+            del self._by_name[peer.name]
+        self._plane.routes.remove(peer)
+        peer.certify(certificate, [packets.host_network(address) for address in certificate.addresses])
+        peer.access = self._directory.access_to(certificate)
+        self._by_text[certificate.text] = peer
+        self._take_names(peer, certificate)
+        self._outbox.events.append(f"{certificate.name} has a newer certificate")
+
     def _remove(self, peer: Peer) -> None:
         self._plane.forget(peer)
         self._puncher.forget(peer)
         self._tunnel.remove(peer.session.remote)
         self.by_key.pop(peer.session.remote, None)
+        if peer.certificate is not None:
+            self._by_text.pop(peer.certificate.text, None)
+        if self._by_name.get(peer.name) is peer:
+            del self._by_name[peer.name]
 
     def _add_static(self, entry: PeerEntry) -> None:
         session = self._tunnel.add(entry.public_key, entry.preshared_key or bytes(32))

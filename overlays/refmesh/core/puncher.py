@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from overlays.refmesh.core import punching
-from overlays.refmesh.core.connectivity import HOST, SERVER_REFLEXIVE, Path, PathFinder
+from overlays.refmesh.core.connectivity import Path
+from overlays.refmesh.core.pacer import Pacer
 from overlays.refmesh.core.peer import Peer
 from overlays.refmesh.core.punching import FIRING, IDLE, MEASURING, WAITING, Round
 from overlays.refmesh.keys import Rng
 from overlays.refmesh.wire import control, stun
+from overlays.refmesh.wire.bodies import Punch
 from overlays.refmesh.wire.control import Endpoint
 
 if TYPE_CHECKING:
@@ -21,8 +23,13 @@ MAX_ASKED = 4
 """Rounds that a node asks for at the same time: each draws ports from the sequence that the others would predict."""
 TURN_S = 0.25
 """So often a round that must wait looks whether it may begin."""
-MAX_LOCALS = 1200
-"""Fresh sockets of all peers together; more would eat a host's descriptors."""
+MAX_ANSWERED = 4
+"""Rounds that others have asked for at the same time."""
+SHOTS_PER_S, SHOTS_BURST = 4000.0, 400
+"""Shots at all peers together: four that ask for birthday probing, 1000 a second each."""
+MAX_LOCALS = 2 * punching.BIRTHDAY_SOCKETS + 128
+"""Fresh sockets of all peers together: two rounds of birthday probing and others' probes, well below the 1024
+descriptors that a process may have by default. Who finds too few left waits for his turn."""
 
 
 class Puncher:
@@ -34,6 +41,7 @@ class Puncher:
         self._rounds: dict[Peer, Round] = {}
         self._next_local = 1
         self._open: set[int] = set()
+        self._rate = Pacer(SHOTS_PER_S, SHOTS_BURST)
         self.closed: list[int] = []
         """Numbers of sockets that are not needed any more; the driver closes them."""
 
@@ -81,7 +89,7 @@ class Puncher:
         if state.state == IDLE:
             if not self._lower(peer):
                 state.due_s = math.inf
-            elif tried and self._asked() < MAX_ASKED:
+            elif tried and self._asked() < MAX_ASKED and self._room(dependent=dependent):
                 self._measure(state, link, asked=True, now=now)
             else:
                 state.due_s = now + TURN_S
@@ -102,15 +110,23 @@ class Puncher:
                 return peer
         return None
 
-    def on_punch(self, peer: Peer, link: ServerLink, body: dict[str, Any], *, dependent: bool, now: float) -> None:
-        """The peer's PUNCH came. Raises what `punching.read_message` raises."""
-        theirs = punching.read_message(body)
+    def on_punch(self, peer: Peer, link: ServerLink, theirs: Punch, *, dependent: bool, now: float) -> None:
+        """The peer's PUNCH came."""
         state = self.round_of(peer)
         if peer.path is not None and peer.path.direct:
             return
-        if theirs["ask"]:
+        if not 0 < theirs.n <= punching.ROUNDS or (theirs.host and theirs.host not in _hosts_seen(peer)):
+            return  # a host that no server has seen the peer at may be anybody's
+        if theirs.ask:
+            if (
+                self._answering() >= MAX_ANSWERED
+                or not self._room(dependent=dependent)
+                or state.asks.available(now) < 1
+            ):
+                return
+            state.asks.take()
             self._release(state, keep=0)
-            state.theirs, state.number = theirs, theirs["n"] - 1
+            state.theirs, state.number = theirs, theirs.n - 1
             self._measure(state, link, asked=False, now=now)
         elif state.state == WAITING:
             state.theirs = theirs
@@ -122,8 +138,12 @@ class Puncher:
         if state is None or state.state != FIRING:
             return []
         count = next((i for i, shot in enumerate(state.shots) if shot[0] > now), len(state.shots))
+        count = min(count, self._rate.available(now), state.budget.available(now))
         ready, state.shots = state.shots[:count], state.shots[count:]
+        self._rate.take(count)
+        state.budget.take(count)
         self._arm(state)
+        state.due_s = max(state.due_s, self._rate.next_s(now), state.budget.next_s(now))
         return [(local, endpoint) for _, local, endpoint in ready]
 
     def deadline(self, peer: Peer) -> float:
@@ -132,6 +152,13 @@ class Puncher:
         return math.inf if state is None else min(state.due_s, state.until_s)
 
     # --- one round
+
+    def _room(self, *, dependent: bool) -> bool:
+        """Whether there are sockets for one more round; birthday probing with too few of them is a waste."""
+        return len(self._open) + punching.PROBES + (punching.BIRTHDAY_SOCKETS if dependent else 1) <= MAX_LOCALS
+
+    def _answering(self) -> int:
+        return sum(state.state != IDLE and not state.asked for state in self._rounds.values())
 
     def _asked(self) -> int:
         return sum(state.state != IDLE and state.asked for state in self._rounds.values())
@@ -156,8 +183,7 @@ class Puncher:
         return message
 
     def _fire(self, peer: Peer, state: Round, *, dependent: bool, now: float) -> None:
-        assert peer.finder is not None
-        planned = punching.plan(state, dependent=dependent, reflexive=_seen_by_servers(peer.finder))
+        planned = punching.plan(state, dependent=dependent, reflexive=list(dict.fromkeys(peer.seen.values())))
         fresh = self._fresh(state, planned.fresh_sockets)
         state.state = FIRING
         state.shots = punching.volleys(planned, fresh, self._random_ports(), first=not state.asked, now=now)
@@ -203,11 +229,8 @@ class Puncher:
             start = (start + stride) % span
 
 
-def _seen_by_servers(finder: PathFinder) -> list[Endpoint]:
-    """The peer's addresses as servers see them; without a NAT that is a host candidate, and told as such."""
-    direct = [check for check in finder.checks.values() if check.path.direct and not check.path.local]
-    reflexive = [check.path.endpoint for check in direct if check.kind == SERVER_REFLEXIVE]
-    return reflexive or [check.path.endpoint for check in direct if check.kind == HOST]
+def _hosts_seen(peer: Peer) -> set[str]:
+    return {host for host, _ in peer.seen.values()}
 
 
 def check_path(local: int, endpoint: Endpoint) -> Path:

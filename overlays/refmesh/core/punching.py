@@ -28,8 +28,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from overlays.refmesh.errors import MalformedMessage
-from overlays.refmesh.wire import control
+from overlays.refmesh.core.pacer import Pacer
+from overlays.refmesh.wire.bodies import Punch
 from overlays.refmesh.wire.control import Endpoint
 
 START_AFTER_S = 1.2
@@ -44,6 +44,8 @@ MAX_STEP = 64
 PREDICTED_PORTS = 4
 BIRTHDAY_SOCKETS = 256
 BIRTHDAY_TRIES = 2048
+MAX_SHOTS = 3 * BIRTHDAY_TRIES
+"""Shots at one peer within `PAUSE_S`: four rounds, of which two or three are of the expensive kind."""
 TRIES_PER_BURST = 50
 BURST_S = 0.05
 REPEATS = 3
@@ -68,8 +70,12 @@ class Round:
     """External port of each probe, by position."""
     host: str = ""
     locals: list[int] = field(default_factory=list)
-    theirs: dict[str, Any] = field(default_factory=dict)
+    theirs: Punch | None = None
     server: int = -1
+    asks: Pacer = field(default_factory=lambda: Pacer(ROUNDS / PAUSE_S, 2 * ROUNDS))
+    """Rounds that the peer may ask for."""
+    budget: Pacer = field(default_factory=lambda: Pacer(MAX_SHOTS / PAUSE_S, MAX_SHOTS))
+    """Shots at this peer, whoever asks."""
     shots: list[tuple[float, int, Endpoint]] = field(default_factory=list)
     """What is to be sent: when, from which local socket, where to."""
 
@@ -99,23 +105,6 @@ class Round:
         }
 
 
-def read_message(body: dict[str, Any]) -> dict[str, Any]:
-    """A peer's PUNCH with its fields checked; MalformedMessage, KeyError, TypeError, ValueError when it is nonsense."""
-    ports = [int(port) for port in body["ports"]][:PREDICTED_PORTS]
-    if body["host"]:
-        for port in ports:
-            control.valid_endpoint((body["host"], port))
-    elif ports:
-        raise MalformedMessage("predicted ports of no host")
-    return {
-        "n": int(body["n"]),
-        "ask": bool(body["ask"]),
-        "dependent": bool(body["dependent"]),
-        "host": str(body["host"]),
-        "ports": ports,
-    }
-
-
 @dataclass(frozen=True)
 class Plan:
     """What to do in a round: how many fresh sockets, what they aim at, and what the main socket aims at."""
@@ -134,9 +123,11 @@ def plan(own: Round, *, dependent: bool, reflexive: list[Endpoint]) -> Plan:
     sequence are tried beside the known one, which costs little, and every second round tries birthday probing too.
     """
     theirs = own.theirs
-    peer_dependent, doubt = theirs["dependent"], own.number % 2 == 0
+    if theirs is None:
+        return Plan(0, (), (), "")
+    peer_dependent, doubt = theirs.dependent, own.number % 2 == 0
     known = tuple(reflexive)
-    predicted = tuple((theirs["host"], port) for port in theirs["ports"])
+    predicted = tuple((theirs.host, port) for port in theirs.ports[:PREDICTED_PORTS])
     # The first that a fresh socket aims at leaves by the first port that we have told.
     targets = (predicted or known) if peer_dependent else known + predicted
     if own.step():
@@ -150,7 +141,7 @@ def plan(own: Round, *, dependent: bool, reflexive: list[Endpoint]) -> Plan:
         return Plan(0, (), (), "")  # random ports on both sides: nothing helps
     if not many and not aim:
         return Plan(0, (), known, "")
-    host = theirs["host"] or (known[0][0] if known else "")
+    host = theirs.host or (known[0][0] if known else "")
     return Plan(BIRTHDAY_SOCKETS if many else 0, known[:1], (), host if aim else "")
 
 

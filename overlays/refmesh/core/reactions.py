@@ -15,7 +15,7 @@ from overlays.refmesh.core.server_link import ServerLink
 from overlays.refmesh.core.servers import Servers
 from overlays.refmesh.core.tunnel import Input
 from overlays.refmesh.errors import MalformedMessage
-from overlays.refmesh.wire import control
+from overlays.refmesh.wire import bodies, control
 
 ELSEWHERE_S = 5.0
 """Two ends may use different paths for long; the one in use is checked so often then."""
@@ -47,10 +47,12 @@ class Reactions:
         peer = link.peer if link is not None else self._peers.by_key[result.session.remote]
         if result.reply is not None:
             self._outbox.send(path, result.reply)
+            if not result.established:
+                result.session.answered.append(path)
         if result.reply is None or result.established:
             self.heard(peer, link, path, now)
         if result.established:
-            self.on_established(peer, link, path, now)
+            self.on_established(peer, link, now)
         inner = [payload for payload in result.payloads if payload[0] >> 4]
         if inner:
             self._plane.packets_in(peer, inner, now)
@@ -67,11 +69,13 @@ class Reactions:
         elif peer.finder is None:
             peer.take(path)
         elif peer.path is None and (path.direct or self._config.mode != "direct"):
-            # Better the way that the peer came than none; the checks will say more.
+            # Better the way that the peer came than none, if it is a way; the checks will say more.
+            proved = self._received_at(peer, path)
             if path.direct:
                 peer.finder.add(path.endpoint, PEER_REFLEXIVE, now, path.local)
-            self._peers.use(peer, peer.finder.best or path, now)
-        elif path != peer.path and now - peer.elsewhere_s > ELSEWHERE_S:
+            if proved:
+                self._peers.use(peer, peer.finder.best or path, now)
+        elif peer.path is not None and path != peer.path and now - peer.elsewhere_s > ELSEWHERE_S:
             # It may have moved, and then what we send is lost: nothing that comes this way says that it is not.
             peer.elsewhere_s = now
             if path.direct and path not in peer.finder.checks:
@@ -79,19 +83,33 @@ class Reactions:
             peer.finder.doubt(now)
             self._outbox.due(peer, now)
 
-    def on_established(self, peer: Peer, link: ServerLink | None, path: Path, now: float) -> None:
+    @staticmethod
+    def _received_at(peer: Peer, path: Path) -> bool:
+        """Whether the peer is known to receive on a path: by a relay, where our answer has reached it, or where we have
+        sent a question that it answers. Else it may be anybody's address, written on the datagram."""
+        if not path.direct or path in peer.session.answered:
+            return True
+        current, finder = peer.session.current, peer.finder
+        return current is not None and current.initiator and (finder is None or path in finder.checks)
+
+    def on_established(self, peer: Peer, link: ServerLink | None, now: float) -> None:
         if link is not None:
             self._servers.on_established(link, now)
+        if not self._peers.confirmed(peer):
+            return
         if peer.finder is not None:
-            self._peers.use(peer, peer.finder.best or peer.path or path, now)
+            self._peers.use(peer, peer.finder.best or peer.path, now)
             if peer.session.previous is None or peer.path is None or not peer.path.direct:
                 peer.finder.restart(now, peer.session.rtt_s)
             else:
                 peer.finder.suspect(now)  # the peer may have started anew, elsewhere
             self._outbox.due(peer, now)
-        staged = list(peer.session.staged)
-        peer.session.staged.clear()
-        if staged:
+        self._send_staged(peer, now)
+
+    def _send_staged(self, peer: Peer, now: float) -> None:
+        if peer.session.staged and peer.path is not None:
+            staged = list(peer.session.staged)
+            peer.session.staged.clear()
             self._egress.send(peer, staged, now)
 
     def log_foreign(self, peer: Peer) -> None:
@@ -107,11 +125,11 @@ class Reactions:
             elif kind == control.ETHERNET and self._config.layer == "l2":
                 self._plane.frame_in(peer, body, now)
             elif kind == control.PUNCH and link is not None:
-                self._holes.on_punch(link, control.read_json(body), now)
+                self._holes.on_punch(link, bodies.read_punch(body, "from"), now)
             elif kind == control.UPDATE and link is not None:
-                self._servers.on_update(link, control.read_json(body), now)
+                self._servers.on_update(link, bodies.read_update(body), now)
                 self._egress.release_held(now)
-        except (MalformedMessage, KeyError, TypeError, ValueError, IndexError) as error:
+        except MalformedMessage as error:
             self._outbox.events.append(f"{peer.name} sent nonsense: {error}")
 
     def _on_check(self, peer: Peer, payload: bytes, path: Path, now: float) -> None:
@@ -129,3 +147,4 @@ class Reactions:
         elif peer.finder is not None:
             peer.finder.on_pong(transaction, path, now)
             self._peers.use(peer, peer.finder.best, now)
+            self._send_staged(peer, now)

@@ -18,13 +18,21 @@ from typing import Any
 from overlays.refmesh.config import Address, ServerEntry
 from overlays.refmesh.core import introduction
 from overlays.refmesh.core.connectivity import SILENCE_S, Path
-from overlays.refmesh.core.coordination import HELLO_INTERVAL_S, HELLO_LOST_AFTER, HELLO_RETRY_S, PolicyParts
+from overlays.refmesh.core.coordination import (
+    HELLO_INTERVAL_S,
+    HELLO_LOST_AFTER,
+    HELLO_RETRY_S,
+    MAX_SPANS,
+    PolicyParts,
+)
 from overlays.refmesh.core.hosts import is_name
 from overlays.refmesh.core.lifetime import Lifetime
 from overlays.refmesh.core.peer import RETRY_S, Peer
+from overlays.refmesh.core.spans import Span, gaps, joined
 from overlays.refmesh.core.tunnel import Tunnel
 from overlays.refmesh.keys import Rng
 from overlays.refmesh.wire import control, stun
+from overlays.refmesh.wire.bodies import Member, PolicyPart, Update
 from overlays.refmesh.wire.control import Endpoint
 
 STUN_INTERVAL_S = 25.0
@@ -69,6 +77,10 @@ class ServerLink:
         self.mapped: Endpoint | None = None
         """Our address as STUN sees it on another port: differs with address-and-port-dependent mapping."""
         self.epoch, self.rev = "", 0
+        self.have: list[Span] = []
+        """Spans of the directory's log that have come before what lies between."""
+        self.told: dict[bytes, int] = {}
+        """The end of the UPDATE that last told of a member, by its key: what was overtaken is not news."""
         self.policy_parts = PolicyParts()
         self.hello_due_s = math.inf
         self.tls_due_s = 0.0
@@ -137,26 +149,28 @@ class ServerLink:
             self._doubted_s = now
             self.peer.session.want(now)
 
-    def on_update(self, update: dict[str, Any], now: float) -> list[dict[str, Any]]:
-        """Takes an UPDATE; returns the entries that are news. KeyError, TypeError, ValueError: nonsense."""
-        if int(update["seq"]) == self._seq:
+    def on_update(self, update: Update, now: float) -> list[Member | PolicyPart]:
+        """Takes an UPDATE; returns the entries that are news."""
+        if update.seq == self._seq:
             self._unanswered = 0
             self.hello_due_s = max(self.hello_due_s, now + min(HELLO_INTERVAL_S, self._lifetime.interval_s))
             self.up = True
-        self.hub = bool(update["hub"])
-        if update["you"] is not None and update["you"][0] != "tls":
-            self.seen_as = control.valid_endpoint(update["you"])
-        epoch, start, end = str(update["epoch"]), int(update["from"]), int(update["to"])
-        if epoch != self.epoch:
-            self.epoch, self.rev, self.listed = epoch, 0, False
-        if start > self.rev:
+        self.hub = update.hub
+        if update.you is not None:
+            self.seen_as = update.you
+        if update.epoch != self.epoch:
+            self.epoch, self.rev, self.have, self.listed = update.epoch, 0, [], False
+            self.told.clear()
+        span = (update.start, update.end)
+        if next(gaps(*span, [(0, self.rev), *self.have]), None) is None:
             return []
-        entries = list(update["entries"])
-        if end > self.rev:
-            self.rev = end
-            self._acknowledge = True
-            self.hello_due_s = min(self.hello_due_s, now + ACKNOWLEDGE_AFTER_S)
-        return entries
+        spans = joined([(0, self.rev), *self.have, span])
+        if len(spans) > MAX_SPANS:
+            return []  # it comes again, when there are fewer holes
+        (_, self.rev), *self.have = spans
+        self._acknowledge = True
+        self.hello_due_s = min(self.hello_due_s, now + ACKNOWLEDGE_AFTER_S)
+        return update.entries
 
     def greet(self, now: float) -> None:
         """Something that the server should know has changed."""
@@ -188,6 +202,7 @@ class ServerLink:
             "hub": hub,
             "epoch": self.epoch,
             "rev": self.rev,
+            "have": self.have,
             "quiet": quiet,
         }
         return control.json_frame(control.HELLO, body)

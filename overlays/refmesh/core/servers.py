@@ -19,6 +19,7 @@ from overlays.refmesh.core.tunnel import Tunnel
 from overlays.refmesh.errors import CredentialError
 from overlays.refmesh.keys import Rng
 from overlays.refmesh.wire import control
+from overlays.refmesh.wire.bodies import Member, PolicyPart, Update
 from overlays.refmesh.wire.control import Endpoint
 
 DEFER_S = 0.3
@@ -199,8 +200,8 @@ class Servers:
         link.on_established(now)
         self._outbox.wake(now)
 
-    def on_update(self, link: ServerLink, update: dict[str, Any], now: float) -> None:
-        """A server's UPDATE. KeyError, TypeError, ValueError, MalformedMessage: nonsense."""
+    def on_update(self, link: ServerLink, update: Update, now: float) -> None:
+        """A server's UPDATE."""
         was_up, was_seen_as = link.up, link.seen_as
         entries = link.on_update(update, now)
         if link.up and not was_up:
@@ -208,46 +209,51 @@ class Servers:
             self._relays_changed(now)
         if link.seen_as != was_seen_as:
             self.greet(now, but=link)
-        self._take_entries(link, entries, now)
+        self._take_entries(link, entries, update.end, now)
         self._outbox.wake(link.deadline())
 
-    def _take_entries(self, link: ServerLink, entries: Sequence[dict[str, Any]], now: float) -> None:
+    def _take_entries(
+        self, link: ServerLink, entries: Sequence[Member | PolicyPart], revision: int, now: float
+    ) -> None:
         for entry in entries:
             try:
-                if "policy" in entry:
+                if isinstance(entry, PolicyPart):
                     text = link.policy_parts.add(entry)
                     if text is not None:
                         self._peers.set_policy(text)
                 else:
-                    self._on_member(link, entry, now)
+                    self._on_member(link, entry, revision, now)
             except CredentialError as error:
                 self._outbox.events.append(f"{link.entry.name} told us of a member that we refuse: {error}")
 
-    def _on_member(self, link: ServerLink, entry: dict[str, Any], now: float) -> None:
-        text = str(entry["certificate"])
+    def _on_member(self, link: ServerLink, entry: Member, revision: int, now: float) -> None:
+        text = entry.certificate
         link.listed = link.listed or text == link.certificate
-        peer = self._peers.find(text) or self._peers.admit(text, now)
-        if peer is None:
+        peer = self._peers.admit(text, now)
+        if peer is None or link.told.get(peer.session.remote, 0) > revision:
             return
+        link.told[peer.session.remote] = revision
         assert peer.finder is not None
-        peer.numbers[link.index] = int(entry["relay"])
-        came = bool(entry["online"]) and not peer.online.get(link.index)
-        peer.online[link.index] = bool(entry["online"])
+        peer.numbers[link.index] = entry.relay
+        if entry.seen is not None:
+            peer.seen[link.index] = entry.seen
+        came = entry.online and not peer.online.get(link.index)
+        peer.online[link.index] = entry.online
         if self._config.mode == "hub":
             # Only our own configuration may say so: a server that could would read what was meant for the peer.
             peer.hub_servers.add(link.index)
             self._plane.routes.assign(peer, link.peer)
             return
         peer.finder.set_relays(self._relays_of(peer), now)
-        for kind, host, port in control.candidates(entry["candidates"]) if entry["direct"] else ():
+        for kind, host, port in entry.candidates if entry.direct else ():
             peer.finder.add((host, port), kind, now)
         if came and not peer.session.usable(now):
-            ways = peer.finder.ways()
+            relayed = bool(peer.finder.relays)
             # The directory is a log: who stands before us was there before us.
-            waits = not link.listed and bool(ways) and not ways[0].direct
+            waits = not link.listed and relayed
             peer.session.hurry(now)
             # Its way to the server is hardly ever much longer than ours; and where it is, asking twice is no harm.
-            peer.session.expected_s = RELAYED_RTTS * link.rtt_s if ways and not ways[0].direct else 0.0
+            peer.session.expected_s = RELAYED_RTTS * link.rtt_s if relayed else 0.0
             if waits:
                 peer.session.defer(now + DEFER_S * self._tunnel.slower())
         peer.due_s = now

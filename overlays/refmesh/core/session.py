@@ -62,6 +62,8 @@ class Session:
         self.pending: dict[int, Initiation] = {}
         self.freed: list[int] = []
         """Indices of keypairs that have been dropped; whoever demultiplexes by index takes them."""
+        self.answered: deque[object] = deque(maxlen=PENDING_INITIATIONS)
+        """Where our answers to initiations went: who confirms new keys from there has received at that address."""
         self.staged: deque[bytes] = deque(maxlen=STAGED_PACKETS)
         self.spoke_s = self.asked_s = self.unanswered_s = -math.inf
         """Last message of ours; last one with data; the first with data since the peer was last heard."""

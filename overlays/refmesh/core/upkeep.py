@@ -50,7 +50,7 @@ class Upkeep:
                 session.want(now)
         initiation, keepalive = self._tunnel.tick(session, now)
         if initiation is not None:
-            for path in _handshake_ways(peer):
+            for path in _handshake_ways(peer, now):
                 self._outbox.send(path, initiation)
         if keepalive is not None and peer.path is not None:
             self._outbox.send(peer.path, keepalive)
@@ -73,10 +73,9 @@ class Upkeep:
         peer.due_s = min(due_s, now + LOOK_S) if session.current is not None else due_s
 
 
-def _handshake_ways(peer: Peer) -> list[Path]:
+def _handshake_ways(peer: Peer, now: float) -> list[Path]:
     if peer.finder is None:
         return [peer.path] if peer.path is not None else []
-    ways = peer.finder.ways()
-    relays = [path for path in ways if not path.direct]
     # The first try over a relay is answered nearly always; only when it is not, everything is tried.
-    return relays if relays and len(peer.session.pending) == 1 else ways
+    relays = list(peer.finder.relays)
+    return relays if relays and len(peer.session.pending) == 1 else peer.finder.ways(now)

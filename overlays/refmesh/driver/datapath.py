@@ -89,9 +89,8 @@ class Datapath:
         try:
             length = self._read(self._read_buffer) or 0
         except OSError as error:
-            if error.errno in NOTHING:
-                return 0
-            raise
+            self._tun.refuse(error, NOTHING)
+            return 0
         if length and (length >= SMALL or self._layer_2 or not self._short.out(length, now, ask=ask)):
             self._short.used = self._short.came = None
             self._outbound(self._read_view[:length], now)

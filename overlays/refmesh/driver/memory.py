@@ -22,13 +22,17 @@ class Memory:
         self._node = node
         self._file = folder / "known.json" if folder else None
         self._saved, self._saved_s = "", now
-        if self._file is not None and self._file.exists():
-            try:
-                stored = json.loads(self._file.read_text())
-            except ValueError as error:
-                log.warning("%s: not read: %s", self._file, error)
-                return
-            restore(node, stored, now)
+        self._failed = False
+        if self._file is None:
+            return
+        try:
+            stored = json.loads(self._file.read_text())
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, RecursionError) as error:
+            log.warning("%s: not read: %s", self._file, error)
+            return
+        restore(node, stored, now)
 
     def look(self, now: float) -> None:
         """Saves when it is time."""
@@ -41,6 +45,13 @@ class Memory:
         if self._file is None:
             return
         text = json.dumps(known(self._node))
-        if text != self._saved:
-            self._saved = text
+        if text == self._saved:
+            return
+        try:
             write_atomically(self._file, text)
+        except OSError as error:
+            if not self._failed:
+                log.error("%s: not written, so a restart needs a server: %s; tried again", self._file, error.strerror)
+            self._failed = True
+            return
+        self._saved, self._failed = text, False

@@ -86,8 +86,7 @@ class NodeDriver:
             gc.collect()
             gc.freeze()
             deadline = partial(getattr, node.outbox, "deadline")
-            with self.tun.being_there():
-                loop.run(deadline, self._after, self.datapath.eagerness, self.datapath.warmth)
+            loop.run(deadline, self._after, self.datapath.eagerness, self.datapath.warmth)
         finally:
             self.close()
 

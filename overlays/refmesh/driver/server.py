@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
 import socket
 import sys
+from pathlib import Path
 from typing import Any
 
 from overlays.refmesh import credentials, keys
@@ -22,7 +22,7 @@ from overlays.refmesh.driver.status import StatusSocket
 from overlays.refmesh.driver.streams import StreamListener
 from overlays.refmesh.driver.tun import VNET_HEADER_LEN, Tun
 from overlays.refmesh.driver.udp import READS_PER_ROUND, UdpSocket
-from overlays.refmesh.errors import CredentialError
+from overlays.refmesh.errors import ConfigError, CredentialError, MachineError
 from overlays.refmesh.server.engine import Server
 from overlays.refmesh.server.known import known, restore
 from overlays.refmesh.wire import messages, stun
@@ -31,6 +31,7 @@ from overlays.refmesh.wire.control import Endpoint
 log = logging.getLogger("refmesh")
 POLICY_CHECK_S = 2.0
 SAVE_EVERY_S = 1.0
+SAVE_RETRY_S = 10.0
 
 
 class ServerDriver:
@@ -48,16 +49,15 @@ class ServerDriver:
             config.authority,
             rng=os.urandom,
             unix_offset_s=clock.unix_offset_s(),
-            policy=self._policy(),
+            policy=self._first_policy(),
             relay=config.relay,
             hub=config.hub,
             own_addresses=certificate.addresses,
         )
         self._joined_file = config.state_dir / "joined.json" if config.state_dir else None
-        if self._joined_file is not None and self._joined_file.exists():
-            stored = json.loads(self._joined_file.read_text())
-            self.engine.joined.update({serial: keys.decode(key) for serial, key in stored.items()})
-        self._joined = len(self.engine.joined)
+        if self._joined_file is not None:
+            self.engine.joined.update(_read_joined(self._joined_file))
+        self._joined, self._save_s = len(self.engine.joined), 0.0
         self._known_file = config.state_dir / "known.json" if config.state_dir else None
         self._known, self._known_s = "", now
         self._restore(now)
@@ -71,7 +71,7 @@ class ServerDriver:
         self.streams: StreamListener | None = None
         self.status = StatusSocket(config.status_socket, self._answer) if config.status_socket else None
         self._policy_checked_s = now
-        self._policy_seen = self._policy_mtime()
+        self._policy_seen, self._policy_failed = self._policy_mtime(), -1
 
     def run(self) -> None:
         """Works until SIGTERM or SIGINT."""
@@ -89,8 +89,7 @@ class ServerDriver:
         role = "hub" if self.config.hub else "relay" if self.config.relay else "coordination only"
         print(f"refmesh: ready server {self.name} port {self.config.listen.port} {role}", file=sys.stderr, flush=True)
         try:
-            with self.tun.being_there() if self.tun is not None else contextlib.nullcontext():
-                loop.run(self._deadline, self._after)
+            loop.run(self._deadline, self._after)
         finally:
             self.close()
 
@@ -153,7 +152,7 @@ class ServerDriver:
             if received is None:
                 return
             view, size, source = received
-            for start in range(0, len(view), size):
+            for start in range(0, len(view), size or 1):
                 datagram = bytes(view[start : start + size])
                 if stun.is_stun(datagram):
                     self.engine.answer_stun(datagram, source)
@@ -208,11 +207,18 @@ class ServerDriver:
                 log.info("%s", event)
             engine.outlet.events.clear()
         self._save_known(now)
-        if len(engine.joined) != self._joined and self._joined_file is not None:
-            self._joined = len(engine.joined)
-            write_atomically(
-                self._joined_file, json.dumps({serial: keys.encode(key) for serial, key in engine.joined.items()})
-            )
+        if len(engine.joined) != self._joined and self._joined_file is not None and now >= self._save_s:
+            self._save_joined(self._joined_file, now)
+
+    def _save_joined(self, path: Path, now: float) -> None:
+        joined = self.engine.joined
+        try:
+            write_atomically(path, json.dumps({serial: keys.encode(key) for serial, key in joined.items()}))
+        except OSError as error:
+            log.error("%s: not written, so a restart forgets which join keys are used: %s", path, error.strerror)
+            self._save_s = now + SAVE_RETRY_S
+            return
+        self._joined = len(joined)
 
     def _restore(self, now: float) -> None:
         if self._known_file is not None and self._known_file.exists():
@@ -243,25 +249,41 @@ class ServerDriver:
         watching = self._policy_checked_s + POLICY_CHECK_S if self.config.policy_file else float("inf")
         return min(self.engine.deadline, watching + 0.001)
 
+    def _first_policy(self) -> Policy | None:
+        try:
+            return self._policy()
+        except (OSError, ValueError) as error:
+            raise ConfigError([f"{self.config.policy_file}:1: policy_file: {error}"]) from None
+
     def _policy(self) -> Policy | None:
+        """The network document of the file, else of the configuration; CredentialError, OSError, ValueError."""
         path = self.config.policy_file
-        text = path.read_text().strip() if path is not None and path.exists() else self.config.policy
+        text = path.read_text("ascii").strip() if path is not None and path.exists() else self.config.policy
         return credentials.verify_policy(text, self.config.authority) if text else None
 
     def _policy_mtime(self) -> int:
         path = self.config.policy_file
-        return path.stat().st_mtime_ns if path is not None and path.exists() else 0
+        try:
+            return path.stat().st_mtime_ns if path is not None else 0
+        except OSError:
+            return 0
 
     def _reload_policy(self, now: float) -> None:
         seen = self._policy_mtime()
         if seen == self._policy_seen:
             return
-        self._policy_seen = seen
         try:
             policy = self._policy()
-        except CredentialError as error:
-            log.warning("%s: %s", self.config.policy_file, error)
+        except (CredentialError, ValueError) as error:
+            self._policy_seen = seen  # it will be read again when it changes
+            log.warning("%s: no network document: %s", self.config.policy_file, error)
             return
+        except OSError as error:
+            if self._policy_failed != seen:
+                self._policy_failed = seen
+                log.warning("%s: %s; tried again", self.config.policy_file, error.strerror)
+            return
+        self._policy_seen = seen
         if policy is not None and (self.engine.policy is None or policy.version > self.engine.policy.version):
             log.info("network document version %d", policy.version)
             self.engine.set_policy(policy, now)
@@ -270,8 +292,19 @@ class ServerDriver:
         if "down" in request:
             self.loop.stop()
         if "reload" in request:
-            return {
-                "changed": [],
-                "problems": [f"{self.config.file}:0: file: a server reads its policy_file by itself"],
-            }
+            problem = f"{self.config.file}:0: file: a server reads its policy_file by itself"
+            return {"changed": [], "problems": [problem]}
         return {"name": self.name, "members": self.engine.status(clock.now())}
+
+
+def _read_joined(path: Path) -> dict[str, bytes]:
+    """Who has used which invitation; MachineError when that is stored and cannot be read."""
+    try:
+        stored = json.loads(path.read_text())
+        return {str(serial): keys.decode(key) for serial, key in stored.items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise MachineError(
+            f"{path}: cannot be read ({error}); without it used join keys would work again: restore it, or delete it"
+        ) from None

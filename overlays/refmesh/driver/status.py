@@ -58,7 +58,7 @@ class StatusSocket:
                 client.settimeout(0.2)
                 try:
                     request = json.loads(client.recv(4096) or b"{}")
-                except ValueError:
+                except (ValueError, RecursionError):
                     return
                 client.sendall(json.dumps(self._answer(request if isinstance(request, dict) else {})).encode())
 

@@ -9,7 +9,7 @@ import ipaddress
 import os
 import socket
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from io import FileIO
 
 from overlays.refmesh.driver.udp import MAX_SEND
@@ -107,27 +107,22 @@ class Tun:
         try:
             os.writev(self.fd, buffers)
         except OSError as error:
-            if error.errno not in REFUSED:
-                raise
+            self.refuse(error, REFUSED)
 
     def read(self) -> bytes | None:
-        """A packet of our host with its virtio_net_hdr; None: there is none. OSError as `being_there` takes it."""
+        """A packet of our host with its virtio_net_hdr; None: there is none. MachineError: the device is gone."""
         try:
             return os.read(self.fd, MAX_READ)
         except OSError as error:
-            if error.errno in NOTHING:
-                return None
-            raise
+            self.refuse(error, NOTHING)
+            return None
 
-    @contextlib.contextmanager
-    def being_there(self) -> Iterator[None]:
-        """While the device is used. MachineError when somebody has deleted it."""
-        try:
-            yield
-        except OSError as error:
-            if error.errno != errno.EBADFD:
-                raise
+    def refuse(self, error: OSError, harmless: Sequence[int]) -> None:
+        """Raises what an error of the device means, unless it is harmless: MachineError when the device is gone."""
+        if error.errno == errno.EBADFD:
             raise MachineError(f"interface {self.name} is gone: somebody has deleted it") from None
+        if error.errno not in harmless:
+            raise error
 
     def close(self) -> None:
         """Removes the device."""

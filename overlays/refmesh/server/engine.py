@@ -9,21 +9,23 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from overlays.refmesh import credentials
 from overlays.refmesh.core import introduction
-from overlays.refmesh.core.coordination import MAX_CANDIDATES_TOLD, OFFLINE_AFTER_S, UPDATE_RETRY_S
+from overlays.refmesh.core.coordination import MAX_CANDIDATES_TOLD, OFFLINE_AFTER_S
+from overlays.refmesh.core.guard import Guard
 from overlays.refmesh.core.tunnel import Input, Tunnel
-from overlays.refmesh.credentials import Certificate, Policy
+from overlays.refmesh.credentials import Policy
 from overlays.refmesh.errors import CredentialError, MalformedMessage
-from overlays.refmesh.keys import Rng, short
+from overlays.refmesh.keys import Rng
+from overlays.refmesh.server.admission import Admission
 from overlays.refmesh.server.herald import Herald
 from overlays.refmesh.server.hub import Hub
 from overlays.refmesh.server.outlet import Outlet
-from overlays.refmesh.server.registry import Registration, Registry
-from overlays.refmesh.wire import control, messages, stun
+from overlays.refmesh.server.registry import Probe, Registration, Registry
+from overlays.refmesh.wire import bodies, control, messages, stun
+from overlays.refmesh.wire.bodies import Hello, Punch
 from overlays.refmesh.wire.control import Endpoint
 
-MAX_MEMBERS = 4096
+PROBE_AGAIN_S = 0.2
 INTRODUCTIONS_PER_S = 500
 
 
@@ -46,12 +48,13 @@ class Server:
         self.tunnel = Tunnel(private, rng, unix_offset_s)
         self.registry = Registry()
         self.outlet = Outlet()
+        self.guard = Guard(self.outlet.events)
         self.herald = Herald(self.registry, self.outlet, rng, hub=hub)
         self.hub = Hub(self.registry, self.outlet, own_addresses) if hub else None
-        self.joined: dict[str, bytes] = {}
-        """The key that has used each invitation, by its serial; to be kept over restarts."""
+        self.admission = Admission(authority, self.tunnel, self.registry, self.outlet, rng)
+        self.joined = self.admission.joined
         self.policy = policy
-        self._authority, self._rng = authority, rng
+        self._rng = rng
         self._relay = relay
         self._second, self._introductions = -1.0, 0
         if policy is not None:
@@ -64,7 +67,7 @@ class Server:
 
     def set_policy(self, policy: Policy, now: float) -> None:
         """A new network document: told to all; members that it revokes are forgotten."""
-        self.policy = policy
+        self.policy = self.admission.policy = policy
         self.herald.take_policy(policy)
         for registration in list(self.registry.by_key.values()):
             if registration.certificate.serial in policy.revoked:
@@ -76,6 +79,12 @@ class Server:
 
     def receive(self, datagram: bytes, source: Endpoint, now: float) -> None:
         """Takes one datagram from a socket."""
+        try:
+            self._receive(datagram, source, now)
+        except Exception as error:
+            self.guard.caught(error, now)
+
+    def _receive(self, datagram: bytes, source: Endpoint, now: float) -> None:
         kind = messages.message_type(datagram)
         if kind == messages.RELAY:
             self._on_relay(datagram, source)
@@ -94,9 +103,12 @@ class Server:
         """Takes datagrams of one size and source that came in one read: a relayed or tunnelled flow, nearly always."""
         for run in messages.runs(datagrams):
             if messages.message_type(run[0]) == messages.TRANSPORT:
-                result = self.tunnel.receive_run(run, now)
-                if result is not None:
-                    self._on_input(result, source, now)
+                try:
+                    result = self.tunnel.receive_run(run, now)
+                    if result is not None:
+                        self._on_input(result, source, now)
+                except Exception as error:
+                    self.guard.caught(error, now)
                 continue
             for datagram in run:
                 self.receive(bytes(datagram), source, now)
@@ -112,6 +124,8 @@ class Server:
         sender, target = self.registry.by_endpoint.get(source), self.registry.by_number.get(number)
         if not self._relay or sender is None or target is None or target.endpoint is None:
             return None
+        if not self.registry.holds(sender, source) or not self.registry.holds(target, target.endpoint):
+            return None
         return sender.number, target.endpoint
 
     def from_tun(self, packet: bytes, now: float) -> None:
@@ -121,18 +135,25 @@ class Server:
 
     def tick(self, now: float) -> None:
         """Does what is due: retries, keepalives, members that have gone silent."""
+        self.admission.tick(now)
         for registration in list(self.registry.by_key.values()):
-            initiation, keepalive = self.tunnel.tick(registration.session, now)
-            for message in (initiation, keepalive):
-                if message is not None and registration.endpoint is not None:
-                    self.outlet.datagrams.append((message, registration.endpoint))
-            if registration.online and now - registration.seen_s > OFFLINE_AFTER_S:
-                registration.online = False
-                self.outlet.events.append(f"{registration.certificate.name} is gone")
-                self.herald.publish(registration, now)
-            self.herald.tick(registration, now)
+            try:
+                self._look_after(registration, now)
+            except Exception as error:
+                self.guard.caught(error, now)
         next_s = (min(r.retry_s, r.news_s, r.session.deadline()) for r in self.registry.by_key.values())
         self.outlet.deadline = min(min(next_s, default=math.inf), now + OFFLINE_AFTER_S / 4)
+
+    def _look_after(self, registration: Registration, now: float) -> None:
+        initiation, keepalive = self.tunnel.tick(registration.session, now)
+        for message in (initiation, keepalive):
+            if message is not None and registration.endpoint is not None:
+                self.outlet.datagrams.append((message, registration.endpoint))
+        if registration.online and now - registration.seen_s > OFFLINE_AFTER_S:
+            registration.online = False
+            self.outlet.events.append(f"{registration.certificate.name} is gone")
+            self.herald.publish(registration, now)
+        self.herald.tick(registration, now)
 
     def status(self, now: float) -> list[dict[str, Any]]:
         """The members, for the status socket."""
@@ -155,60 +176,44 @@ class Server:
         if self._introductions > INTRODUCTIONS_PER_S:
             return
         try:
-            text = introduction.read(datagram, self.tunnel.static)
+            self.admission.claim(introduction.read(datagram, self.tunnel.static), self.tunnel.unix_offset_s + now, now)
         except MalformedMessage:
             return
-        try:
-            self._admit(self._verified(text, now))
         except CredentialError as error:
             self.outlet.events.append(f"refused: {error}")
 
     def invite_back(self, text: str, endpoint: Endpoint, now: float) -> None:
-        """A member of before our restart: asks it for new keys where it was. CredentialError: it is none any more."""
-        certificate = self._verified(text, now)
-        self._admit(certificate)
-        registration = self.registry.by_key[certificate.key]
-        self.registry.moved(registration, endpoint)
-        registration.session.want(now)
-        self.outlet.wake(now)
+        """A member of before our restart: asks it for new keys where it was, which prove who and where it is.
 
-    def _verified(self, text: str, now: float) -> Certificate:
-        revoked = self.policy.revoked if self.policy is not None else frozenset()
-        return credentials.verify(text, self._authority, self.tunnel.unix_offset_s + now, revoked)
-
-    def _admit(self, certificate: Certificate) -> None:
-        known = self.registry.by_key.get(certificate.key)
-        if known is not None and known.certificate.text == certificate.text:
-            return
-        user = self.joined.setdefault(certificate.serial, certificate.key) if certificate.invited else certificate.key
-        if user != certificate.key:
-            raise CredentialError(f"the invitation of {certificate.name} has been used by another key")
-        if len(self.registry.by_key) >= MAX_MEMBERS:
-            raise CredentialError(f"no room for {certificate.name}: {MAX_MEMBERS} members are registered")
-        if known is not None:
-            self.registry.remove(known)
-        for other in [r for r in self.registry.by_key.values() if r.certificate.name == certificate.name]:
-            # The authority gave this member a new key; the old one's addresses are the new one's.
-            self.registry.remove(other)
-            self.tunnel.remove(other.certificate.key)
-        number = 0
-        while not number or number in self.registry.by_number:
-            number = int.from_bytes(self._rng(4), "little")
-        session = self.tunnel.add(certificate.key)
-        self.registry.add(Registration(certificate, session, number))
-        self.outlet.events.append(f"admitted {certificate.name} ({short(certificate.key)})")
+        CredentialError: it is none any more.
+        """
+        self.admission.claim(text, self.tunnel.unix_offset_s + now, now)
+        for key in self.admission.waiting(text):
+            session = self.tunnel.sessions[key]
+            session.answered.append(endpoint)
+            self.outlet.datagrams.append((self.tunnel.initiate(session, now), endpoint))
 
     def _on_input(self, result: Input, source: Endpoint, now: float) -> None:
-        registration = self.registry.by_key[result.session.remote]
+        session = result.session
         if result.reply is not None:
             self.outlet.datagrams.append((result.reply, source))
             if not result.established:
+                session.answered.append(source)
                 return
+        registration = self.registry.by_key.get(session.remote)
+        if result.established:
+            try:
+                registration = self.admission.proved(session.remote)
+            except CredentialError as error:
+                self.outlet.events.append(f"refused: {error}")
+        if registration is None:
+            return
         registration.seen_s = now
-        if registration.endpoint != source:
-            self.registry.moved(registration, source)
-            if registration.greeted:
-                self.herald.publish(registration, now)
+        if not self.registry.holds(registration, source):
+            if source[0] == "tls" or (result.established and source in session.answered):
+                self._move(registration, source, now)
+            else:
+                self._probe(registration, source, now)
         forward = []
         for payload in result.payloads:
             if payload[0] >> 4:
@@ -217,46 +222,63 @@ class Server:
                 self._on_control(registration, payload, source, now)
         if forward and self.hub is not None:
             self.hub.forward_from(registration, forward, now)
-        self.outlet.wake(result.session.deadline())
+        self.outlet.wake(session.deadline())
+
+    def _move(self, registration: Registration, endpoint: Endpoint, now: float) -> None:
+        self.registry.moved(registration, endpoint)
+        registration.probe = None
+        hello, registration.deferred = registration.deferred, None
+        if hello is not None:
+            self._on_hello(registration, hello, now)
+        elif registration.greeted:
+            self.herald.publish(registration, now)
+
+    def _probe(self, registration: Registration, source: Endpoint, now: float) -> None:
+        """Asks for a proof that a member receives where it seems to send from: anybody can write any source."""
+        probe = registration.probe
+        if probe is not None and probe.endpoint == source and now - probe.sent_s < PROBE_AGAIN_S:
+            return
+        registration.probe = Probe(source, self._rng(control.TRANSACTION_LEN), now)
+        ping = control.frame(control.PING, registration.probe.transaction)
+        self.outlet.send(registration, ping, now, source)
 
     def _on_control(self, registration: Registration, payload: bytes, source: Endpoint, now: float) -> None:
         try:
             kind, body = control.read(payload)
             if kind == control.PING:
                 pong = body[: control.TRANSACTION_LEN] + control.pack_endpoint(source)
-                self.outlet.send(registration, control.frame(control.PONG, pong), now)
+                self.outlet.send(registration, control.frame(control.PONG, pong), now, source)
+            elif kind == control.PONG:
+                probe = registration.probe
+                if probe is not None and (source, body[: control.TRANSACTION_LEN]) == probe[:2]:
+                    self._move(registration, source, now)
             elif kind == control.ETHERNET and self.hub is not None:
                 self.hub.switch(registration, body, payload, now)
             elif kind == control.PUNCH:
-                self._pass_on(registration, control.read_json(body), now)
+                self._pass_on(registration, bodies.read_punch(body, "to"), now)
             elif kind == control.HELLO:
-                self._on_hello(registration, control.read_json(body), now)
-        except (MalformedMessage, KeyError, TypeError, ValueError) as error:
+                hello = bodies.read_hello(body)
+                if self.registry.holds(registration, source):
+                    self._on_hello(registration, hello, now)
+                else:
+                    registration.deferred = hello
+        except MalformedMessage as error:
             self.outlet.events.append(f"{registration.certificate.name} sent nonsense: {error}")
 
-    def _pass_on(self, registration: Registration, body: dict[str, Any], now: float) -> None:
-        target = self.registry.by_number.get(int(body.pop("to")))
-        if target is not None and target.online:
-            self.outlet.send(target, control.json_frame(control.PUNCH, body | {"from": registration.number}), now)
+    def _pass_on(self, registration: Registration, punch: Punch, now: float) -> None:
+        target = self.registry.by_number.get(punch.other)
+        if target is not None and target.online and registration.punches.available(now):
+            registration.punches.take()
+            self.outlet.send(target, control.json_frame(control.PUNCH, punch.told(registration.number)), now)
 
-    def _on_hello(self, registration: Registration, hello: dict[str, Any], now: float) -> None:
-        candidates = [list(candidate) for candidate in control.candidates(hello["candidates"][:MAX_CANDIDATES_TOLD])]
-        registration.candidates, registration.hello = candidates, int(hello["seq"])
-        registration.direct, registration.hub = bool(hello["direct"]), bool(hello["hub"])
-        known = int(hello["rev"]) if hello["epoch"] == self.herald.epoch else 0
-        if known != registration.known:
-            registration.known, registration.retry_wait_s = known, UPDATE_RETRY_S
-        if not hello.get("quiet"):
-            # Who asks gets everything again; who only says how far it is has the rest on its way.
-            registration.told = known
+    def _on_hello(self, registration: Registration, hello: Hello, now: float) -> None:
+        registration.candidates = [list(candidate) for candidate in hello.candidates[:MAX_CANDIDATES_TOLD]]
+        registration.hello, registration.direct, registration.hub = hello.seq, hello.direct, hello.hub
         if not registration.greeted or not registration.online:
             self.outlet.events.append(f"{registration.certificate.name} is here")
         registration.greeted = registration.online = True
         self.herald.publish(registration, now, tell_itself=False)
-        if not hello.get("quiet"):
-            self.herald.tell(registration, now, answer=True)
-        elif registration.known >= self.herald.log.revision:
-            registration.retry_s = math.inf
+        self.herald.heard(registration, hello, now)
 
     def _on_relay(self, datagram: bytes, source: Endpoint) -> None:
         if len(datagram) < messages.RELAY_HEAD.size:

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import json
 import math
+from itertools import islice
 
 from overlays.refmesh.core.coordination import (
     GATHER_PER_MEMBER_S,
     GATHER_S,
     HELLO_INTERVAL_S,
     UPDATE_RETRY_MAX_S,
+    UPDATE_RETRY_S,
+    WINDOW,
     Log,
     policy_entries,
 )
 from overlays.refmesh.core.server_link import PATIENCE
+from overlays.refmesh.core.spans import gaps, joined
 from overlays.refmesh.credentials import Policy
 from overlays.refmesh.keys import Rng
 from overlays.refmesh.server.outlet import Outlet
 from overlays.refmesh.server.registry import Registration, Registry
 from overlays.refmesh.wire import control
+from overlays.refmesh.wire.bodies import Hello
 
 
 class Herald:
@@ -37,12 +42,22 @@ class Herald:
 
     def tick(self, registration: Registration, now: float) -> None:
         """Tells one member what is due: what is new, or again what it has not said that it knows."""
-        if now >= registration.retry_s:
-            registration.told = registration.known
-            registration.retry_wait_s = min(UPDATE_RETRY_MAX_S, 2 * registration.retry_wait_s)
+        if now >= registration.retry_s or now >= registration.news_s:
             self.tell(registration, now)
-        if now >= registration.news_s:
-            self.tell(registration, now)
+
+    def heard(self, registration: Registration, hello: Hello, now: float) -> None:
+        """The member has said what it knows, and asks for the rest unless it is quiet."""
+        same = hello.epoch == self.epoch
+        known, have = (hello.rev, joined(hello.have)) if same else (0, [])
+        if (known, have) != (registration.known, registration.have):
+            if known < registration.known:
+                registration.flight.clear()  # it has started anew
+            registration.known, registration.have, registration.retry_wait_s = known, have, UPDATE_RETRY_S
+            holding = [(0, known), *have]
+            registration.flight = {
+                span: sent_s for span, sent_s in registration.flight.items() if next(gaps(*span, holding), None)
+            }
+        self.tell(registration, now, answer=not hello.quiet)
 
     def publish(self, registration: Registration, now: float, *, tell_itself: bool = True) -> None:
         """The member is there, or gone, or elsewhere: tells everybody, if that is news."""
@@ -58,7 +73,25 @@ class Herald:
                 self._outlet.wake(registration.news_s)
 
     def tell(self, registration: Registration, now: float, *, answer: bool = False) -> None:
-        """Tells a member what it has not been told; as the answer to a HELLO also that there is nothing."""
+        """Tells a member what it lacks, as far as the window goes; as the answer to a HELLO also that it is nothing."""
+        registration.news_s, registration.newest_s = math.inf, now
+        flight, revision = registration.flight, self.log.revision
+        wait_s = self._wait_s(registration)
+        lost = [span for span, sent_s in flight.items() if now - sent_s >= wait_s]
+        for span in lost:
+            del flight[span]
+        if lost:
+            registration.retry_wait_s = min(UPDATE_RETRY_MAX_S, 2 * registration.retry_wait_s)
+            wait_s = self._wait_s(registration)
+        batches = [
+            batch
+            for gap in gaps(registration.known, revision, [*registration.have, *flight])
+            for batch in islice(self.log.batches(*gap), WINDOW)
+        ][: max(0, WINDOW - len(flight))]
+        for start, end, _ in batches:
+            flight[start, end] = now
+        if not batches and answer:
+            batches = [(revision, revision, "")]
         common = {
             "seq": registration.hello,
             "epoch": self.epoch,
@@ -66,18 +99,15 @@ class Herald:
             "relay": registration.number,
             "hub": self._hub,
         }
-        registration.news_s, registration.newest_s = math.inf, now
-        batches = list(self.log.batches(registration.told))
-        if not batches and answer:
-            batches = [(self.log.revision, self.log.revision, "")]
         for start, end, entries in batches:
             head = json.dumps(common | {"from": start, "to": end}, separators=(",", ":"))
             text = f'{head[:-1]},"entries":[{entries}]}}'
             self._outlet.send(registration, control.frame(control.UPDATE, text.encode()), now)
-        registration.told = self.log.revision
-        # The member says how far it is in its next HELLO, which it sends at once when it has learned something.
-        waiting = registration.online and registration.known < self.log.revision
-        lost = now - registration.seen_s > HELLO_INTERVAL_S * 2
-        wait_s = max(registration.retry_wait_s, PATIENCE * min(registration.session.rtt_s, UPDATE_RETRY_MAX_S))
-        registration.retry_s = now + wait_s if waiting and not lost else math.inf
+        # The member says what it has in its next HELLO, which it sends at once when it has learned something.
+        waiting = registration.online and bool(flight) and now - registration.seen_s <= HELLO_INTERVAL_S * 2
+        registration.retry_s = min(flight.values()) + wait_s if waiting else math.inf
         self._outlet.wake(registration.retry_s)
+
+    @staticmethod
+    def _wait_s(registration: Registration) -> float:
+        return max(registration.retry_wait_s, PATIENCE * min(registration.session.rtt_s, UPDATE_RETRY_MAX_S))

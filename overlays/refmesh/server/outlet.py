@@ -17,15 +17,19 @@ class Outlet:
         self.events: list[str] = []
         self.deadline = 0.0
 
-    def send(self, registration: Registration, payload: bytes, now: float) -> None:
-        """A control frame for a member."""
-        self.send_many(registration, (payload,), now)
+    def send(self, registration: Registration, payload: bytes, now: float, to: Endpoint | None = None) -> None:
+        """A control frame for a member, at `to` instead of where it has proved to be."""
+        self.send_many(registration, (payload,), now, to)
 
-    def send_many(self, registration: Registration, payloads: Sequence[bytes], now: float) -> None:
+    def send_many(
+        self, registration: Registration, payloads: Sequence[bytes], now: float, to: Endpoint | None = None
+    ) -> None:
         """Payloads for a member, sealed; lost when it is nowhere."""
+        endpoint = to or registration.endpoint
+        if endpoint is None:
+            return
         sealed = registration.session.sealed(payloads, now)
-        endpoint = registration.endpoint
-        if sealed is not None and endpoint is not None:
+        if sealed is not None:
             self.datagrams.extend((message, endpoint) for message in sealed)
         self.wake(registration.session.deadline())
 

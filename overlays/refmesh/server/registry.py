@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from overlays.refmesh.core.coordination import UPDATE_RETRY_S
+from overlays.refmesh.core.pacer import Pacer
 from overlays.refmesh.core.session import Session
+from overlays.refmesh.core.spans import Span
 from overlays.refmesh.credentials import Certificate
+from overlays.refmesh.wire.bodies import Hello
 from overlays.refmesh.wire.control import Endpoint
+
+Name = TypeVar("Name")
+PUNCHES_PER_S, PUNCHES_BURST = 8.0, 40
+"""A node asks four peers at a time, and answers four, once in some seconds."""
+
+
+class Probe(NamedTuple):
+    """A PING to an address that a member seems to be at."""
+
+    endpoint: Endpoint
+    transaction: bytes
+    sent_s: float
 
 
 @dataclass
@@ -21,6 +36,10 @@ class Registration:
     number: int
     """Names the member in relay headers; never 0."""
     endpoint: Endpoint | None = None
+    """Where it has proved to receive, by completing a handshake or answering a PING there."""
+    probe: Probe | None = None
+    deferred: Hello | None = None
+    """A HELLO from an address that is not proved yet."""
     candidates: list[list[Any]] = field(default_factory=list)
     direct: bool = True
     hub: bool = False
@@ -30,8 +49,10 @@ class Registration:
     hello: int = 0
     known: int = 0
     """The revision up to which the member has said that it knows the directory."""
-    told: int = 0
-    """The revision up to which it has been told, acknowledged or not."""
+    have: list[Span] = field(default_factory=list)
+    """What it has said that it knows beyond."""
+    flight: dict[Span, float] = field(default_factory=dict)
+    """What is on the way to it, and since when."""
     retry_s: float = math.inf
     """When to tell again what was told."""
     retry_wait_s: float = UPDATE_RETRY_S
@@ -40,14 +61,17 @@ class Registration:
     newest_s: float = -math.inf
     """When it was last told anything."""
     relayed_bytes: int = 0
+    punches: Pacer = field(default_factory=lambda: Pacer(PUNCHES_PER_S, PUNCHES_BURST))
+    """PUNCH messages that are passed on for it."""
 
     def entry(self) -> dict[str, Any]:
         """What others are told of it; the address that we see it at is one more candidate."""
         candidates = list(self.candidates)
         if self.direct and self.endpoint is not None and self.endpoint[0] != "tls":
-            seen = ["server-reflexive", *self.endpoint]
-            if all(candidate[1:3] != seen[1:3] for candidate in candidates):
-                candidates.append(seen)
+            reflexive = ["server-reflexive", *self.endpoint]
+            if all(candidate[1:3] != reflexive[1:3] for candidate in candidates):
+                candidates.append(reflexive)
+        seen = self.endpoint if self.endpoint is not None and self.endpoint[0] != "tls" else None
         return {
             "certificate": self.certificate.text,
             "candidates": candidates,
@@ -55,6 +79,7 @@ class Registration:
             "online": self.online,
             "direct": self.direct,
             "hub": self.hub,
+            "seen": seen,
         }
 
 
@@ -66,24 +91,64 @@ class Registry:
         self.by_number: dict[int, Registration] = {}
         self.by_endpoint: dict[Endpoint, Registration] = {}
         self.by_address: dict[str, Registration] = {}
+        self.by_name: dict[str, Registration] = {}
+        self.by_text: dict[str, Registration] = {}
 
     def add(self, registration: Registration) -> None:
         """Adds a member; its overlay addresses are its certificate's."""
         self.by_key[registration.certificate.key] = registration
         self.by_number[registration.number] = registration
-        for address in registration.certificate.addresses:
-            self.by_address[address.split("/")[0]] = registration
+        self._certify(registration)
 
     def remove(self, registration: Registration) -> None:
         """Forgets a member."""
         self.by_key.pop(registration.certificate.key, None)
         self.by_number.pop(registration.number, None)
-        self.by_endpoint = {name: owner for name, owner in self.by_endpoint.items() if owner is not registration}
-        self.by_address = {name: owner for name, owner in self.by_address.items() if owner is not registration}
+        if registration.endpoint is not None:
+            _drop(self.by_endpoint, registration.endpoint, registration)
+        self._uncertify(registration)
+
+    def recertify(self, registration: Registration, certificate: Certificate) -> None:
+        """The member has a newer certificate for the same key."""
+        self._uncertify(registration)
+        registration.certificate = certificate
+        self._certify(registration)
+
+    def rivals(self, certificate: Certificate) -> list[Registration]:
+        """Who has another key, and the name or an address of this certificate."""
+        named = [self.by_name.get(certificate.name), *map(self.by_address.get, _hosts(certificate))]
+        found = {other.number: other for other in named if other is not None}
+        return [other for other in found.values() if other.certificate.key != certificate.key]
+
+    def holds(self, registration: Registration, endpoint: Endpoint) -> bool:
+        """Whether an address is this member's, and this member's the address: both ways, so that neither is stolen."""
+        return registration.endpoint == endpoint and self.by_endpoint.get(endpoint) is registration
 
     def moved(self, registration: Registration, endpoint: Endpoint) -> None:
-        """The member was heard, authentically, from another address."""
-        if registration.endpoint is not None and self.by_endpoint.get(registration.endpoint) is registration:
-            del self.by_endpoint[registration.endpoint]
+        """The member has proved that it receives at this address."""
+        if registration.endpoint is not None:
+            _drop(self.by_endpoint, registration.endpoint, registration)
         registration.endpoint = endpoint
         self.by_endpoint[endpoint] = registration
+
+    def _certify(self, registration: Registration) -> None:
+        certificate = registration.certificate
+        self.by_name[certificate.name] = self.by_text[certificate.text] = registration
+        for host in _hosts(certificate):
+            self.by_address[host] = registration
+
+    def _uncertify(self, registration: Registration) -> None:
+        certificate = registration.certificate
+        _drop(self.by_name, certificate.name, registration)
+        _drop(self.by_text, certificate.text, registration)
+        for host in _hosts(certificate):
+            _drop(self.by_address, host, registration)
+
+
+def _hosts(certificate: Certificate) -> list[str]:
+    return [address.split("/")[0] for address in certificate.addresses]
+
+
+def _drop(names: dict[Name, Registration], name: Name, registration: Registration) -> None:
+    if names.get(name) is registration:
+        del names[name]

@@ -1,7 +1,7 @@
 """Control frames: what two refmesh nodes, or node and server, say inside a session.
 
 A decrypted payload whose first four bits are 0 is no IP packet but a control frame; a plain WireGuard peer never gets
-one. Layout: type (u8), reserved (u8, zero), length of the body (u16, big-endian), body. Padding may follow.
+one. Layout: type (u8), flags (u8, of PING and PONG), length of the body (u16, big-endian), body. Padding may follow.
 
 | type | name | body |
 |---|---|---|
@@ -31,6 +31,7 @@ MAX_BODY = 1200
 """Octets of a JSON body that fit into one datagram on every path."""
 _HEAD = struct.Struct(">BBH")
 _ADDRESS = struct.Struct(">16sH")
+_BROADCAST = ipaddress.IPv4Address("255.255.255.255")
 
 Endpoint = tuple[str, int]
 """Underlay address: literal IP address and port. `("tls", n)` stands for stream number n to or from a server."""
@@ -56,17 +57,6 @@ def read(payload: bytes) -> tuple[int, bytes]:
     return kind, payload[_HEAD.size : _HEAD.size + length]
 
 
-def read_json(body: bytes) -> dict[str, Any]:
-    """A JSON body, which must be an object; MalformedMessage otherwise."""
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
-        raise MalformedMessage("a body that is not JSON") from None
-    if not isinstance(value, dict):
-        raise MalformedMessage("a JSON body that is no object")
-    return value
-
-
 @functools.lru_cache(1024)
 def pack_endpoint(endpoint: Endpoint | None) -> bytes:
     """An address and port as 18 bytes, IPv4 in its IPv6-mapped form; zeros for None and for a stream."""
@@ -88,34 +78,28 @@ def unpack_endpoint(data: bytes) -> Endpoint | None:
     return str(address.ipv4_mapped or address), port
 
 
-def candidates(told: Any) -> list[tuple[str, str, int]]:
-    """Candidates from JSON, a list of `[kind, host, port]`, as (kind, host, port); what is none of use is left out.
-
-    One bad one must not cost the others: a node that told of one would be offline, and so would those that hear of it.
-    """
-    found = []
-    for candidate in told if isinstance(told, list) else ():
-        try:
-            kind, host, port = candidate
-            found.append((str(kind)[:20], *valid_endpoint((host, port))))
-        except (MalformedMessage, TypeError, ValueError):
-            continue
-    return found
-
-
 def valid_endpoint(value: Any) -> Endpoint:
     """`[host, port]` from JSON as an endpoint; MalformedMessage when it is no unicast address and port."""
     try:
         host, port = value
-        address = ipaddress.ip_address(str(host))
+        if type(host) is not str or "%" in host:  # a number would be an address to the library; a zone is not ours
+            raise MalformedMessage("no address")
+        address = ipaddress.ip_address(host)
     except (ValueError, TypeError):
         raise MalformedMessage("not an address and port") from None
-    if not isinstance(port, int) or not 0 < port < 65536 or not _reachable(address):
+    if isinstance(address, ipaddress.IPv6Address):
+        address = address.ipv4_mapped or address
+    if type(port) is not int or not 0 < port < 65536 or address.is_multicast or address.is_unspecified:
+        raise MalformedMessage("not a unicast address and port")
+    if address == _BROADCAST:
         raise MalformedMessage("not a unicast address and port")
     return str(address), port
 
 
-def _reachable(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    # A link-local address means something only together with a link of the one who tells it.
-    link_local = address.version == 6 and address.is_link_local
-    return not (address.is_multicast or address.is_unspecified or link_local or "%" in str(address))
+def valid_candidate(value: Any) -> Endpoint:
+    """An endpoint that others may be told to try: neither loopback nor link-local (RFC 8445, section 5.1.1.1)."""
+    host, port = valid_endpoint(value)
+    address = ipaddress.ip_address(host)
+    if address.is_loopback or (address.version == 6 and address.is_link_local):
+        raise MalformedMessage("an address that means another host to each")
+    return host, port

@@ -1,0 +1,130 @@
+"""The parts of a run, put together again: as if one machine had run it, but for hosts and times."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.errors import Problem, ScenarioError, storage_errors
+from harness.results.record import Record
+from harness.results.store import RunFolder
+
+# What must be the same in all parts: they would be parts of different experiments otherwise.
+_SAME = ("schema", "scenario", "scenario_sha256", "topology_sha256", "seed", "repeats", "only", "overlaybench_commit")
+_SAME_VERSIONS = ("overlay_versions", "tool_versions")
+
+
+@dataclass(frozen=True)
+class _Part:
+    path: Path
+    manifest: dict[str, Any]
+    plan: list[dict[str, Any]]
+    by_trial: dict[str, list[dict[str, Any]]]
+
+    @property
+    def shard(self) -> Mapping[str, Any]:
+        return dict(self.manifest["shard"])
+
+
+def merge(folders: Sequence[Path], out: Path) -> int:
+    """Put the shards of a run together in a new folder; returns the number of trials.
+
+    Raises:
+        ScenarioError: they are not the whole of one run, each part once; says what is missing, twice, or different.
+        ResultFolderError: one of them is no result folder, or `out` is one already.
+        StorageError: `out` cannot be written.
+    """
+    parts = [_read(folder) for folder in folders]
+    problems = [Problem(str(path), 0, "merge", text) for path, text in _problems(parts)]
+    if problems:
+        raise ScenarioError(problems)
+    parts.sort(key=lambda part: int(part.shard["number"]))
+    placed = sorted(
+        (place, entry, part) for part in parts for place, entry in zip(part.shard["places"], part.plan, strict=True)
+    )
+    folder = RunFolder(out)
+    with storage_errors(out):
+        manifest = _manifest(parts)
+        folder.create(manifest, [entry for _, entry, _ in placed])
+        for _, entry, part in placed:
+            rows = part.by_trial[str(entry["id"])]
+            folder.append([Record(**{**row, "run": manifest["run"]}) for row in rows])
+            source = part.path / "trials" / str(entry["id"])
+            if source.is_dir():
+                shutil.copytree(source, out / "trials" / source.name)
+        for part in parts:
+            if (part.path / "traces").is_dir():
+                shutil.copytree(part.path / "traces", out / "traces", dirs_exist_ok=True)
+        folder.finish()
+    folder.close()
+    return len(placed)
+
+
+def _read(path: Path) -> _Part:
+    folder = RunFolder(path)
+    by_trial: dict[str, list[dict[str, Any]]] = {}
+    lines = folder.read()
+    for row in lines.records:
+        by_trial.setdefault(str(row["trial"]), []).append(row)
+    return _Part(path, folder.manifest(), folder.plan(), by_trial)
+
+
+def _problems(parts: Sequence[_Part]) -> Iterator[tuple[Path, str]]:
+    first = parts[0]
+    whole = [part for part in parts if "shard" not in part.manifest]
+    if whole:
+        yield from ((part.path, "is no shard: it was run without --shard") for part in whole)
+        return
+    for part in parts[1:]:
+        yield from ((part.path, text) for text in _different(first, part))
+    seen: dict[int, _Part] = {}
+    for part in parts:
+        number = int(part.shard["number"])
+        if number in seen:
+            yield part.path, f"shard {number} is {seen[number].path} already"
+        seen[number] = part
+        unfinished = [str(entry["id"]) for entry in part.plan if str(entry["id"]) not in part.by_trial]
+        if unfinished:
+            more = f" and {len(unfinished) - 1} more" if len(unfinished) > 1 else ""
+            yield part.path, f"trial {unfinished[0]}{more} has not finished; go on with --resume"
+    missing = [str(number) for number in range(1, int(first.shard["of"]) + 1) if number not in seen]
+    if missing:
+        yield first.path, f"of {first.shard['of']} shards these are missing: {', '.join(missing)}"
+
+
+def _different(first: _Part, part: _Part) -> Iterator[str]:
+    for key in ("of", "planned", "plan_sha256"):
+        if first.shard[key] != part.shard[key]:
+            yield f"is a shard of another plan than {first.path} ({key} {part.shard[key]}, not {first.shard[key]})"
+    for key in _SAME:
+        if first.manifest.get(key) != part.manifest.get(key):
+            yield f"{key} is {part.manifest.get(key)}, and {first.manifest.get(key)} in {first.path}"
+    for key in _SAME_VERSIONS:
+        ours, theirs = first.manifest.get(key) or {}, part.manifest.get(key) or {}
+        for name in sorted(ours.keys() & theirs.keys()):
+            if ours[name] != theirs[name]:
+                yield f"{key.removesuffix('_versions')} {name} is {theirs[name]}, and {ours[name]} in {first.path}"
+
+
+def _manifest(parts: Sequence[_Part]) -> dict[str, Any]:
+    first = parts[0]
+    merged = {key: value for key, value in first.manifest.items() if key not in ("shard", "processors")}
+    for key in ("hosts", "overlay_versions", "tool_versions", "traces"):
+        merged[key] = {name: value for part in parts for name, value in (part.manifest.get(key) or {}).items()}
+    merged["link_backends"] = sorted({name for part in parts for name in part.manifest.get("link_backends", ())})
+    merged["started_at"] = min(str(part.manifest["started_at"]) for part in parts)
+    merged["ended_at"] = max(str(part.manifest.get("ended_at", part.manifest["started_at"])) for part in parts)
+    merged["merged"] = [
+        {
+            "shard": f"{part.shard['number']}/{part.shard['of']}",
+            "run": part.manifest["run"],
+            "command": part.manifest.get("command"),
+            "processors": part.manifest.get("processors"),
+        }
+        for part in parts
+    ]
+    return json.loads(json.dumps(merged))  # type: ignore[no-any-return]  # a copy that shares nothing with the parts

@@ -1,0 +1,62 @@
+"""Parts of a plan that run on machines of their own, without any engine between them. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.model.trial import Trial
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The `number`-th of `of` parts, counted from 1."""
+
+    number: int
+    of: int
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
+
+
+def parse_shard(text: str) -> Shard:
+    """Read `K/N`.
+
+    Raises:
+        ValueError: it is not of that form, or there is no K-th of N parts.
+    """
+    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
+    if found is None:
+        raise ValueError(f"{text!r} is not of the form K/N, 2/8 say")
+    shard = Shard(int(found[1]), int(found[2]))
+    if not 1 <= shard.number <= shard.of:
+        raise ValueError(f"{text!r}: there is no part {shard.number} of {shard.of}")
+    return shard
+
+
+def trials_of(trials: Sequence[Trial], shard: Shard) -> tuple[list[Trial], list[int]]:
+    """A shard's trials in their order, and the place of each in the whole plan.
+
+    Whole blocks stay together: all overlays of one condition and repeat share a seed, so their differences never are
+    differences between machines. Blocks are dealt out in turn, so that every shard gets every condition where there
+    are more repeats than shards.
+    """
+    blocks = {seed: number for number, seed in enumerate(dict.fromkeys(trial.seed for trial in trials))}
+    places = [place for place, trial in enumerate(trials) if blocks[trial.seed] % shard.of == shard.number - 1]
+    return [trials[place] for place in places], places
+
+
+def description(trials: Sequence[Trial], shard: Shard, places: Sequence[int]) -> dict[str, Any]:
+    """What a shard's manifest says of the whole: `merge` puts the parts together by it."""
+    whole = json.dumps([[trial.id, trial.seed] for trial in trials])
+    return {
+        "number": shard.number,
+        "of": shard.of,
+        "planned": len(trials),
+        "places": list(places),
+        "plan_sha256": hashlib.sha256(whole.encode()).hexdigest(),
+    }

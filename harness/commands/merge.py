@@ -1,0 +1,31 @@
+"""`overlaybench merge DIR... --out DIR`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from harness.campaign.merge import merge
+from harness.commands.arguments import examples
+from harness.errors import storage_errors
+
+_EPILOG = examples(
+    "overlaybench run demo --shard 1/2 --out part1   # on one machine",
+    "overlaybench run demo --shard 2/2 --out part2   # on another",
+    "overlaybench merge part1 part2 --out runs/demo",
+)
+
+
+@click.command("merge", epilog=_EPILOG)
+@click.argument("dirs", nargs=-1, required=True, metavar="DIR...", type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="The new result folder.")
+def merge_command(dirs: tuple[Path, ...], out: Path) -> None:
+    """Put the shards of a run together: all of them, each once, into one result folder with its report."""
+    count = merge(dirs, out)
+    from harness.report.html import write_report  # noqa: PLC0415  # matplotlib is slow to load
+
+    with storage_errors(out):
+        report = write_report(out)
+    click.echo(f"{count} trials of {len(dirs)} shards in {out}", err=True)
+    click.echo(str(report))

@@ -1,0 +1,51 @@
+"""What is found by entry point: a probe or an event outside this repository is as good as one inside.
+
+One file and one line of registration add one. Nothing is loaded before somebody asks, so that an extension's module may
+import any room of the harness.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from harness.errors import MissingPrerequisite
+
+
+@cache
+def registered(group: str) -> dict[str, EntryPoint]:
+    """The entry points of a group by name.
+
+    Raises:
+        MissingPrerequisite: there is none, because this program's own package was installed before it had any.
+    """
+    points = {point.name: point for point in entry_points(group=group)}
+    if not points:
+        raise MissingPrerequisite(f"the entry points of {group}", "make setup, or pip install -e .")
+    return points
+
+
+@cache
+def extensions(group: str) -> dict[str, Any]:
+    """One instance of each class that a group registers, in the order that their `order` says, then by name.
+
+    Raises:
+        MissingPrerequisite: a package is installed but cannot be imported, lacks the class, or has it under a name of
+            its own that is not the registered one.
+    """
+    made = {name: _instance(point) for name, point in registered(group).items()}
+    return dict(sorted(made.items(), key=lambda item: (item[1].order, item[0])))
+
+
+def _instance(point: EntryPoint) -> Any:
+    what = f"{point.group.removeprefix('overlaybench.')}: {point.name}: {point.value}"
+    try:
+        made = point.load()()
+    except (ImportError, AttributeError) as error:
+        raise MissingPrerequisite(f"{what} cannot be loaded: {error}", "pip install -e .") from error
+    if getattr(made, "name", None) != point.name or not isinstance(getattr(made, "order", None), int):
+        raise MissingPrerequisite(
+            f"{what} has no name {point.name!r} and no whole number `order`", "see CONTRIBUTING.md"
+        )
+    return made

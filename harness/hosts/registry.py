@@ -1,0 +1,56 @@
+"""Kinds of hosts, found by entry point: this machine, and whatever a package adds (a cluster, a machine behind ssh)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from harness.errors import Problem, ScenarioError
+from harness.extensions import extensions
+from harness.hosts.contract import Host
+from harness.overlay.contract import Overlay
+
+GROUP = "overlaybench.hosts"
+
+
+class HostKind(Protocol):
+    """One kind of host.
+
+    Attributes:
+        name: as the entry point has it.
+        order: who is asked first whether an address is his.
+        addresses: what addresses of this kind look like, for the user.
+    """
+
+    name: str
+    order: int
+    addresses: str
+
+    def takes(self, address: str | None) -> bool:
+        """Whether this is an address of this kind; None is no address, the machine on which the program runs."""
+
+    def open(self, address: str | None, *, label: str, jobs: int, overlays: Mapping[str, Overlay]) -> Host:
+        """Make a host of it.
+
+        Args:
+            label: what its processes show on their command lines.
+            jobs: how many trials may run side by side on one machine.
+            overlays: those whose versions it is to report.
+
+        Raises:
+            MissingPrerequisite: nobody answers there, or this machine lacks what it takes to ask.
+        """
+
+
+def kind_of(address: str | None) -> HostKind:
+    """The kind of host that an address names.
+
+    Raises:
+        ScenarioError: no kind takes it; names those that there are.
+    """
+    kinds: Mapping[str, HostKind] = extensions(GROUP)
+    for kind in kinds.values():
+        if kind.takes(address):
+            return kind
+    known = "; ".join(f"{kind.name}: {kind.addresses}" for kind in kinds.values())
+    raise ScenarioError([Problem(str(address), 0, "--hosts", f"no kind of host has such addresses ({known})")])

@@ -1,0 +1,140 @@
+"""The probe contract: all that the harness wants to know of a probe stands in one file, and all follows from it.
+
+Its place in a trial, the JSON Schema, the pages of documentation, the table of metrics, and the columns and plots of
+terminal and report. A probe is found through the entry point group `overlaybench.probes`, under the name that scenarios
+use.
+
+A probe's module is loaded wherever one of these is, reports included: it may import this module, `harness.errors` and
+the other modules of `harness.probes`, while what reaches into a lab comes with the `Target`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+
+from harness.model.probes import GROUP, ProbeSettings, Turn
+from harness.probes.measurement import Measurement, Pair, Stream, Target
+from harness.results.declared import OVERVIEW, PUNCHING, Chapter, Column, Metric, Plot, Shown, Table
+
+if TYPE_CHECKING:  # see above
+    from harness.lab.process import Usage
+    from harness.lab.tap import Tap
+    from harness.link.accounting import Accounting
+    from harness.overlay.contract import EndpointKind
+
+__all__ = [
+    "GROUP",
+    "OVERVIEW",
+    "PUNCHING",
+    "Chapter",
+    "Column",
+    "Found",
+    "Measurement",
+    "Metric",
+    "Pair",
+    "Plot",
+    "Probe",
+    "ProbeSettings",
+    "Shown",
+    "Stream",
+    "Surroundings",
+    "Table",
+    "Target",
+    "Turn",
+]
+
+Settings = TypeVar("Settings", bound=ProbeSettings)
+Raw = TypeVar("Raw")
+
+
+class Surroundings(Protocol):
+    """What a probe may ask of the trial beyond its pair."""
+
+    @property
+    def running_since(self) -> float:
+        """Unix time in seconds at which the last member's daemon was started."""
+
+    @property
+    def tap(self) -> Tap:
+        """Watches the ports of all members since before the daemons were started; closed once the paths are known."""
+
+    def usage(self) -> Mapping[str, Usage]:
+        """What the overlay's daemons have used so far, by node."""
+
+    def carried(self) -> Accounting:
+        """The links' account so far."""
+
+
+@dataclass(frozen=True)
+class Found(Generic[Raw]):
+    """What a probe found of one pair: over the overlay, over the underlay where it measures there as well.
+
+    `earlier` has what the probes before it found over the overlay of the same pair, by probe.
+    """
+
+    target: Target
+    overlay: Raw
+    underlay: Raw | None = None
+    earlier: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Probe(ABC, Generic[Settings, Raw]):
+    """One probe. Subclasses give the class attributes below; those with a value here are optional.
+
+    Attributes:
+        name: as scenarios and the entry point have it; also that of the records.
+        order: its place in a trial and in tables.
+        settings: what a scenario may say of it.
+        needs: the kinds of endpoints that it can measure, any of which is enough. Where a pair has none of them, it is
+            not run, and the records say why.
+        turn: beside whom it runs.
+        doing: what the progress display says meanwhile, "measuring latency" say.
+        metrics: what it measures, the first being what people look for.
+        shows: columns and plots.
+        at_once: all pairs are measured together (`measure_all`) and judged together; else one after the other.
+        repeatable: whether a measurement over late links is taken again; what is seen only once is not.
+        is_gate: nothing more is measured in a trial in which a figure of this probe has the outcome `failed`.
+        minds_lateness: whether links that are some milliseconds late change its figures; lost frames always count.
+    """
+
+    name: ClassVar[str]
+    order: ClassVar[int]
+    settings: type[Settings]
+    needs: ClassVar[frozenset[EndpointKind]]
+    turn: ClassVar[Turn]
+    doing: ClassVar[str]
+    metrics: ClassVar[tuple[Metric, ...]]
+    shows: ClassVar[Shown] = Shown()
+    at_once: ClassVar[bool] = False
+    repeatable: ClassVar[bool] = True
+    is_gate: ClassVar[bool] = False
+    minds_lateness: ClassVar[bool] = True
+
+    @abstractmethod
+    def measure(self, target: Target, settings: Settings, trial: Surroundings) -> Raw:
+        """Measure one pair, over the overlay or over the bare underlay.
+
+        Raises:
+            OverlayError: the probe's own program could not reach the peer.
+        """
+
+    def measure_all(self, targets: Sequence[Target], settings: Settings, trial: Surroundings) -> dict[Pair, Raw]:
+        """Measure all pairs; called instead of `measure` where `at_once` is set."""
+        return {target.pair: self.measure(target, settings, trial) for target in targets}
+
+    def over_underlay(self, settings: Settings) -> bool:
+        """Whether it also measures without the overlay, once that has stopped, in the same lab."""
+        del settings
+        return False
+
+    @abstractmethod
+    def summarise(self, found: Found[Raw], settings: Settings) -> Iterable[Measurement]:
+        """The figures of one pair. Pure."""
+
+    def summarise_trial(self, found: Sequence[Found[Raw]], settings: Settings) -> Iterable[Measurement]:
+        """Figures of all pairs together. Pure."""
+        del found, settings
+        return ()

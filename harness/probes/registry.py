@@ -1,0 +1,24 @@
+"""All probes there are, found by entry point: one outside this repository is as good as one inside."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from harness.errors import MissingPrerequisite
+from harness.extensions import extensions
+from harness.probes.contract import GROUP, Probe
+
+
+@cache
+def probes() -> dict[str, Probe[Any, Any]]:
+    """By name, in the order in which a trial runs them.
+
+    Raises:
+        MissingPrerequisite: a package registers something that is no probe.
+    """
+    found = extensions(GROUP)
+    for name, probe in found.items():
+        if not isinstance(probe, Probe):
+            raise MissingPrerequisite(f"probe {name}: {type(probe)} does not offer the contract", "see CONTRIBUTING.md")
+    return found

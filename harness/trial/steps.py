@@ -1,0 +1,241 @@
+"""One trial from start to end: the only file that orders its steps. What they act on is handed in."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from harness.errors import OverlaybenchError
+from harness.lab.process import Usage
+from harness.lab.tap import Tap
+from harness.link.accounting import Accounting
+from harness.model.family import Address
+from harness.overlay.contract import Deployment
+from harness.probes.contract import Measurement, Pair, Probe, Target
+from harness.trial.battery import Battery
+from harness.trial.ground import Ground, evidence_of_failure
+from harness.trial.keepalive import interval_s, paths_kept
+from harness.trial.lateness import LatenessMonitor
+from harness.trial.messages import Job, Step, Turn
+
+
+class Orchestrator(Protocol):
+    """Whoever started the trial."""
+
+    def say(self, message: Step) -> None:
+        """Send one message."""
+
+    def want(self, turn: Turn) -> None:
+        """Give back the present turn and return when the trial has another."""
+
+
+class Overlay(Protocol):
+    """The overlay at work; `harness.trial.deploy.RunningOverlay` is the real one."""
+
+    time_to_ready_s: float
+
+    def start(self) -> None:
+        """Deploy, and return when all is ready. Raises OverlayError."""
+
+    def running_since(self) -> float:
+        """Unix time at which the last member's daemon was started."""
+
+    def usage(self) -> Mapping[str, Usage]:
+        """What the daemons have used so far, by node."""
+
+    def claims(self) -> dict[str, str]:
+        """What it says of itself, by claim source."""
+
+    def check_alive(self) -> None:
+        """Raise OverlayError when a daemon has died."""
+
+    def stop(self) -> None:
+        """End all daemons; safe to call twice."""
+
+
+class TrialRun:
+    """The state of one trial while it runs, and what a probe may ask of it (`harness.probes.contract.Surroundings`)."""
+
+    tap: Tap
+
+    def __init__(
+        self,
+        job: Job,
+        folder: Path,
+        *,
+        channel: Orchestrator,
+        spawned: float,
+        ground: Ground,
+        overlay: Overlay,
+        probes: Mapping[str, Probe[Any, Any]],
+    ) -> None:
+        self.trial = job.trial
+        self.deployment: Deployment = job.deployment
+        self.folder = folder
+        self.channel = channel
+        self.spawned = spawned
+        self.ground = ground
+        self.overlay = overlay
+        self.probes = probes
+        self.measurements: list[Measurement] = []
+        self.nat_observed: dict[str, str] = {}
+        self.claims: dict[str, str] = {}
+        self.turn: Turn = "waiting"
+        self.lateness_monitor = LatenessMonitor(None)
+        self._in_use: list[Target] = []
+
+    def run(self) -> None:
+        """All steps in order. What was measured before one fails stays in `measurements`.
+
+        Raises:
+            LabNotAsDeclared: links were late while something was measured, or failed; also where that made the overlay
+                fail.
+            OverlaybenchError: what stopped the trial.
+        """
+        try:
+            self._steps()
+        except OverlaybenchError as failure:
+            self._account_for_links()
+            self.lateness_monitor.blame(failure)
+        self._account_for_links()
+        self.lateness_monitor.require()
+
+    def _steps(self) -> None:
+        self._step("building the lab")
+        self._build()
+        self.tap = self.ground.tap()
+        with contextlib.closing(self.tap):
+            self._step("deploying")
+            open_while_deployed = self.ground.open_underlay if self.deployment.open_underlay else contextlib.nullcontext
+            with open_while_deployed(), self._looking_at_failures():
+                self._deploy()
+                self._measure()
+        self.overlay.stop()
+
+    def _build(self) -> None:
+        started = time.monotonic()
+        self.ground.build()
+        building_s = time.monotonic() - started
+        # Before the links are started: the routers are met with no delay and no loss in between.
+        started = time.monotonic()
+        self.nat_observed = self.ground.check_nats()
+        if self.nat_observed:
+            self._measured("lab", "nat_check_s", "s", time.monotonic() - started)
+        started = time.monotonic()
+        self.ground.start_links()
+        self.lateness_monitor = LatenessMonitor(self.ground.links)
+        self._measured("lab", "lab_start_s", "s", building_s + time.monotonic() - started)
+        self.ground.watch()
+        self._step("checking the lab")
+        self.ground.check_links()
+
+    def _deploy(self) -> None:
+        started = time.monotonic()
+        with self.lateness_monitor.measured(loose=True, doing="the overlay was started"):
+            self.overlay.start()
+        if self.deployment.services:
+            self._measured("deploy", "time_to_ready_s", "s", self.overlay.time_to_ready_s)
+        self._measured("lab", "fixed_overhead_s", "s", time.time() - self.spawned - (time.monotonic() - started))
+
+    def _measure(self) -> None:
+        """What the overlay does, and then, without it, what the underlay does."""
+        battery = Battery(
+            asked=self.trial.probes,
+            registered=self.probes,
+            surroundings=self,
+            lateness_monitor=self.lateness_monitor,
+            take_turn=self._turn,
+            connected=self._connected,
+        )
+        try:
+            self._in_use = self._targets("overlay")
+            battery.over_overlay(self._in_use)
+            self.overlay.check_alive()
+            self._in_use = []
+            self.overlay.stop()
+            if not self.deployment.open_underlay:
+                with self.ground.open_underlay(), self._looking_at_failures():
+                    battery.over_underlay(self._targets("underlay"))
+        finally:  # a later probe that fails does not take the earlier ones' figures along
+            self.measurements += battery.figures()
+
+    def _connected(self) -> None:
+        self.claims = self.overlay.claims()
+        self.overlay.check_alive()
+
+    @property
+    def running_since(self) -> float:
+        """See `Surroundings`."""
+        return self.overlay.running_since()
+
+    def usage(self) -> Mapping[str, Usage]:
+        """See `Surroundings`."""
+        return self.overlay.usage()
+
+    def carried(self) -> Accounting:
+        """See `Surroundings`."""
+        return Accounting(backend="none") if self.ground.links is None else self.ground.links.accounting()
+
+    def _targets(self, label: str) -> list[Target]:
+        members = self.trial.topology.members
+        return [self._target((src, dst), label) for i, src in enumerate(members) for dst in members[i + 1 :]]
+
+    def _target(self, pair: Pair, label: str) -> Target:
+        """A pair over the overlay's endpoints; over the underlay's, every kind that its addresses carry."""
+        topology, deployment = self.trial.topology, self.deployment
+        addresses: list[Address | None]
+        if label == "overlay":
+            ends = [deployment.endpoints.get(name) for name in pair]
+            addresses = [None if end is None else end.address for end in ends]
+        else:
+            family = topology.common_families(topology.members)[0]
+            addresses = [topology.address_in(name, family) for name in pair]
+        of_overlay = label == "overlay"
+        return Target(
+            lab=self.ground.lab,
+            src=pair[0],
+            dst=pair[1],
+            src_address=addresses[0],
+            dst_address=addresses[1],
+            streams={(one.src, one.dst): one for one in deployment.streams if of_overlay},
+            contents={(one.src, one.dst): one for one in deployment.contents if of_overlay},
+            mode=self.trial.mode,
+            folder=self.folder,
+            label=label,
+        )
+
+    def _turn(self, turn: Turn, text: str) -> None:
+        if turn != "waiting":
+            self.tap.close()  # it looks at every packet
+        if self.turn != turn:
+            with paths_kept(self._in_use, interval_s(self.trial.topology)):
+                self.channel.want(turn)
+            self.turn = turn
+        self._step(text)
+
+    def _account_for_links(self) -> None:
+        """Keep what the link backend says of the whole trial; each window of measurement has been judged by then."""
+        links = self.ground.links
+        if links is None:
+            return
+        account = links.accounting()
+        (self.folder / "links.json").write_text(json.dumps({**account.as_dict(), "applied": links.applied}, indent=1))
+        self._measured("lab", "repeated_measurements", "count", self.lateness_monitor.repeated)
+        lateness_us = account.lateness_us(0.99)
+        if lateness_us is not None:
+            self._measured("lab", "link_lateness_p99_us", "us", lateness_us)
+
+    @contextlib.contextmanager
+    def _looking_at_failures(self) -> Iterator[None]:
+        with evidence_of_failure(self.ground.snapshot, self.folder / "failure.txt", OverlaybenchError):
+            yield
+
+    def _measured(self, probe: str, metric: str, unit: str, value: float) -> None:
+        self.measurements.append(Measurement(probe=probe, metric=metric, unit=unit, value=value))
+
+    def _step(self, text: str) -> None:
+        self.channel.say(Step(text=text))

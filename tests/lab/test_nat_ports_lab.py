@@ -1,0 +1,66 @@
+"""External ports of real routers: as wide as declared, evenly spread, and written with a right checksum."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from harness.calibration.nat_ground import PORTS
+from harness.model.nat import parse_nat
+from harness.nat.ports import FIRST_PORT, PORT_COUNT, port_blocks
+from tests.lab.nat_lab import in_sandbox
+
+pytestmark = pytest.mark.lab
+
+# With 5 standard deviations a test of a fair router fails once in two million.
+SURE = 5.0
+
+
+def deviation(seen: Iterable[int], bins: int) -> float:
+    """Pearson's chi-square against an even spread over the bins, in standard deviations (Fisher's approximation)."""
+    count = Counter(seen)
+    assert set(count) <= set(range(bins))
+    expected = count.total() / bins
+    chi2 = sum((count[n] - expected) ** 2 / expected for n in range(bins))
+    return math.sqrt(2 * chi2) - math.sqrt(2 * bins - 3)
+
+
+def drawn(nat: Any, protocol: str, flows: int, batch: int) -> list[int]:
+    seen = in_sandbox("drawn_ports", nat, protocol, flows, batch)
+    assert seen["wrong_checksum"] == 0
+    assert len(seen["ports"]) == flows
+    return list(seen["ports"])
+
+
+@pytest.mark.parametrize(("protocol", "flows"), [("udp", 100_000), ("tcp", 30_000)])
+def test_random_ports_are_spread_evenly_over_the_whole_range(protocol: str, flows: int) -> None:
+    offsets = [port - FIRST_PORT for port in drawn("symmetric", protocol, flows, 1000)]
+    assert min(offsets) >= 0
+    # By position, and by each half of the bits: a bit that is never set shows in either of them.
+    assert abs(deviation((offset // 64 for offset in offsets), PORT_COUNT // 64)) < SURE
+    assert abs(deviation((offset % 1024 for offset in offsets), 1024)) < SURE
+    # All ports can come: so many different ones are to be expected, give or take.
+    expected = PORT_COUNT * -math.expm1(-flows / PORT_COUNT)
+    assert abs(len(set(offsets)) - expected) < SURE * math.sqrt(PORT_COUNT)
+
+
+@pytest.mark.parametrize(("protocol", "size"), [("udp", 512), ("tcp", 999)])
+def test_a_block_s_ports_are_spread_evenly_over_the_block(protocol: str, size: int) -> None:
+    nat = {"alias": "cgn", "mapping": "APDM", "port_block_size": size}
+    block = next(b for b in port_blocks(parse_nat(nat), PORTS) if b.subscriber == "10.45.0.2")
+    ports = drawn(nat, protocol, 10_000, 50)
+    assert abs(deviation((port - block.first for port in ports), size)) < SURE
+
+
+@pytest.mark.parametrize("protocol", ["udp", "tcp"])
+@pytest.mark.parametrize("step", [1, 2, 7])
+def test_sequential_ports_follow_one_another(protocol: str, step: int) -> None:
+    ports = drawn({"alias": "symmetric-sequential", "port_step": step}, protocol, 25_000 // step, 500)
+    assert {later - earlier for earlier, later in pairwise(ports) if later > earlier} == {step}
+    # Longer than the sequence, which begins anew once.
+    assert sum(later < earlier for earlier, later in pairwise(ports)) == 1

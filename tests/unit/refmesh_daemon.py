@@ -1,0 +1,95 @@
+"""A refmesh server as a process of its own on loopback, for tests at real sockets; needs no privileges."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from overlays.refmesh.network import Network, Site, make_network, to_yaml
+from overlays.refmesh.wire import stun
+
+HOST = "127.0.0.1"
+WAIT_S = 20.0
+
+
+@dataclass
+class Daemon:
+    """A running server."""
+
+    process: subprocess.Popen[str]
+    network: Network
+    site: Site
+    log: Path
+
+    def ask_stun(self, port: int | None = None) -> bytes:
+        """The answer to a Binding request; TimeoutError when none comes."""
+        transaction = os.urandom(12)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.settimeout(WAIT_S)
+            sock.sendto(stun.request(transaction), (HOST, port or self.site.stun_port))
+            return sock.recv(2048)
+
+    def wait_until_ready(self) -> None:
+        """Returns when it says that it listens; RuntimeError when it has ended instead."""
+        while "refmesh: ready" not in self.log.read_text():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(0.02)
+                raise RuntimeError(f"the server has ended: {self.log.read_text()}")
+
+    def descriptors(self) -> int:
+        """How many descriptors it has open."""
+        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
+
+    def resident_octets(self) -> int:
+        """Its resident memory."""
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    def cpu_s(self) -> float:
+        """Processor time that it has used."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of loopback that nobody uses, over UDP and TCP alike."""
+    with contextlib.ExitStack() as stack:
+        ports = []
+        while len(ports) < count:
+            udp = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            tcp = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+            udp.bind((HOST, 0))
+            with contextlib.suppress(OSError):
+                tcp.bind((HOST, udp.getsockname()[1]))
+                ports.append(udp.getsockname()[1])
+        return ports
+
+
+@contextlib.contextmanager
+def serving(folder: Path, *, files: int = 0, members: tuple[str, ...] = ("a", "b"), **options: Any) -> Iterator[Daemon]:
+    """Runs a server; `files`: its limit of descriptors; `options`: fields of its configuration."""
+    port, stun_port, tls_port = free_ports(3)
+    site = Site("s", HOST, port, stun_port, tls_port)
+    network = make_network(members, [site])
+    config = network.server_config("s", listen=f"{HOST}:{port}", **options)
+    (folder / "s.yaml").write_text(to_yaml(config))
+    command = [sys.executable, "-m", "overlays.refmesh", "server", "--config", str(folder / "s.yaml")]
+    if files:
+        command = ["/bin/sh", "-c", f'ulimit -n {files}; exec "$@"', "sh", *command]
+    log = folder / "s.log"
+    with log.open("w") as stderr:
+        process = subprocess.Popen(command, stderr=stderr, text=True, cwd=Path(__file__).parents[2])
+    daemon = Daemon(process, network, site, log)
+    try:
+        daemon.wait_until_ready()
+        yield daemon
+    finally:
+        process.terminate()
+        process.wait(WAIT_S)

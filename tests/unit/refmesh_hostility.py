@@ -1,0 +1,58 @@
+"""What a member, a server and a peer may send who obey no rule but that of the cipher: well sealed, and anything."""
+
+from __future__ import annotations
+
+from refmesh_world import World
+
+from overlays.refmesh.core.peer import Peer
+from overlays.refmesh.server.engine import Server
+from overlays.refmesh.server.registry import Registration
+from overlays.refmesh.wire.control import Endpoint
+
+
+def server_of(world: World, name: str = "s0") -> Server:
+    server = world.servers[name]
+    assert server is not None
+    return server
+
+
+def registration(world: World, member: str, server: str = "s0") -> Registration:
+    """The member as the server knows it."""
+    return next(r for r in server_of(world, server).registry.by_key.values() if r.certificate.name == member)
+
+
+def peer(world: World, name: str, other: str) -> Peer:
+    """The member `other` as the node `name` knows it."""
+    return next(p for p in world.nodes[name].peers.by_key.values() if p.name == other)
+
+
+def member_says(
+    world: World, member: str, payload: bytes, source: Endpoint | None = None
+) -> list[tuple[bytes, Endpoint]]:
+    """The member tells the server `s0`; returns what the server sends because of that."""
+    server, link = server_of(world), world.nodes[member].servers.links[0]
+    sealed = link.peer.session.sealed([payload], world.now)
+    assert sealed is not None
+    where = source or registration(world, member).endpoint
+    assert where is not None
+    for datagram in sealed:
+        server.receive(datagram, where, world.now)
+    said = server.outlet.datagrams[:]
+    server.outlet.datagrams.clear()
+    return said
+
+
+def server_says(world: World, member: str, payload: bytes) -> None:
+    """The server `s0` tells the member."""
+    sealed = registration(world, member).session.sealed([payload], world.now)
+    assert sealed is not None
+    for datagram in sealed:
+        world.nodes[member].ingress.receive(datagram, world.nodes[member].servers.links[0].udp, world.now)
+
+
+def peer_says(world: World, sender: str, receiver: str, payload: bytes, source: Endpoint) -> None:
+    """One member tells another, from this address."""
+    sealed = peer(world, sender, receiver).session.sealed([payload], world.now)
+    assert sealed is not None
+    for datagram in sealed:
+        world.nodes[receiver].ingress.receive(datagram, source, world.now)

@@ -1,0 +1,128 @@
+"""Nobody can use a server or a node as a lens: what goes to an address is paid for by what came from there."""
+
+from __future__ import annotations
+
+from refmesh_hostility import member_says, peer, registration, server_of, server_says
+from refmesh_world import World
+
+from overlays.refmesh.core import connectivity, puncher, punching
+from overlays.refmesh.core.coordination import WINDOW
+from overlays.refmesh.server.registry import PUNCHES_BURST
+from overlays.refmesh.wire import control, messages
+
+VICTIM = "66.6.6.6"
+HELLO = {"seq": 7, "candidates": [], "direct": True, "hub": False, "epoch": "", "rev": 0, "quiet": False}
+LARGEST = 1400
+PUNCH = {"from": 0, "n": 1, "ask": True, "dependent": True, "host": "", "ports": []}
+
+
+def world_of(**nats: str | None) -> World:
+    world = World(nats)
+    world.start_all()
+    world.run(3.0)
+    return world
+
+
+def fill_directory(world: World, members: int) -> None:
+    log, entry = server_of(world).herald.log, registration(world, "b").entry()
+    for number in range(members):
+        log.put(f"m{number}", entry | {"relay": number + 1})
+
+
+def test_a_hello_is_answered_by_a_window_and_more_hellos_by_little_more() -> None:
+    world = world_of(a=None, b=None)
+    fill_directory(world, 400)
+    hello = control.json_frame(control.HELLO, HELLO)
+    first = sum(len(datagram) for datagram, _ in member_says(world, "a", hello))
+    assert 5 * LARGEST < first <= WINDOW * LARGEST
+    again = 0
+    for _ in range(20):
+        again += sum(len(datagram) for datagram, _ in member_says(world, "a", hello))
+    assert again <= 20 * 3 * (len(hello) + messages.TRANSPORT_MIN_LEN)
+
+
+def shots(world: World, name: str, seconds: float) -> list[tuple[str, int]]:
+    """Where a node aims at from now on, at addresses that are not of this world or at the other's random ports."""
+    node, aimed = world.nodes[name], []
+    end = world.now + seconds
+    while world.now < end:
+        world.now += 0.01
+        node.tick(world.now)
+        aimed += [to for _, to in node.outbox.main if to[1] not in (7447, 3478, 40000)]
+        node.outbox.main.clear()
+        node.outbox.fresh.clear()
+    return aimed
+
+
+def hard_pair() -> World:
+    world = World({"a": "port-restricted", "b": "symmetric"})
+    world.cut_between = {"45.0.0.1", "45.0.1.1"}
+    world.start_all()
+    world.run(1.0)
+    assert world.path("a", "b") == "relayed"
+    return world
+
+
+def punch(world: World, **changes: object) -> None:
+    number = peer(world, "a", "b").numbers[0]
+    server_says(world, "a", control.json_frame(control.PUNCH, PUNCH | {"from": number} | changes))
+
+
+def test_a_host_that_no_server_has_seen_is_not_punched_at() -> None:
+    world = hard_pair()
+    for n in range(10):
+        punch(world, host=VICTIM, n=1 + n % punching.ROUNDS)
+        punch(world, host=VICTIM, ports=[1, 2, 3], n=1 + n % punching.ROUNDS)
+        assert not [to for to in shots(world, "a", 3.0) if to[0] == VICTIM]
+
+
+def test_punching_at_a_peer_is_capped_however_often_it_asks() -> None:
+    world = hard_pair()
+    seen = peer(world, "a", "b").seen[0][0]
+    state = world.nodes["a"].puncher.round_of(peer(world, "a", "b"))
+    aimed = []
+    for n in range(12):
+        punch(world, host=seen, n=1 + n % punching.ROUNDS)
+        aimed += shots(world, "a", 1.5)
+    assert aimed
+    assert {host for host, _ in aimed} <= {seen, world.network.sites[0].host}
+    most = punching.MAX_SHOTS * (1 + 18 / punching.PAUSE_S)
+    assert punching.BIRTHDAY_TRIES / 2 < len(aimed) <= most
+    assert state.asks.available(world.now) == 0
+
+
+def test_shots_at_all_peers_together_are_paced() -> None:
+    world = hard_pair()
+    node = world.nodes["a"]
+    state = node.puncher.round_of(peer(world, "a", "b"))
+    state.state, state.until_s = punching.FIRING, world.now + 100
+    state.shots = [(0.0, 0, (VICTIM, port)) for port in range(5000)]
+    assert len(node.puncher.shots(peer(world, "a", "b"), world.now)) == puncher.SHOTS_BURST
+    assert world.now < node.puncher.deadline(peer(world, "a", "b")) <= world.now + 1 / puncher.SHOTS_PER_S + 1e-9
+    assert 0 < len(node.puncher.shots(peer(world, "a", "b"), world.now + 0.01)) <= 0.01 * puncher.SHOTS_PER_S
+
+
+def test_a_server_passes_on_few_punches() -> None:
+    world = hard_pair()
+    number = registration(world, "b").number
+    body = {field: value for field, value in PUNCH.items() if field != "from"} | {"to": number}
+    passed = sum(len(member_says(world, "a", control.json_frame(control.PUNCH, body))) for _ in range(500))
+    assert passed == PUNCHES_BURST
+
+
+def test_a_member_that_names_a_victim_as_its_candidate_draws_few_checks() -> None:
+    world = world_of(a=None, b="symmetric")
+    world.cut_between = {"45.0.0.1", "45.0.1.1"}
+    checks = 0
+    for number in range(600):
+        candidates = [["host", VICTIM, 1 + (number * 12 + i) % 65000] for i in range(12)]
+        entry = registration(world, "b").entry() | {"candidates": candidates}
+        link = world.nodes["a"].servers.links[0]
+        update = {"seq": 0, "epoch": link.epoch, "from": link.rev, "to": link.rev + 1, "you": None, "hub": False}
+        server_says(world, "a", control.json_frame(control.UPDATE, update | {"entries": [entry]}))
+        for _ in range(5):
+            world.now += 0.02
+            world.nodes["a"].tick(world.now)
+            checks += sum(to[0] == VICTIM for _, to in world.nodes["a"].outbox.main)
+            world.nodes["a"].outbox.main.clear()
+    assert 100 < checks <= connectivity.UNPROVED_BURST + 60 * connectivity.UNPROVED_PER_S

@@ -1,0 +1,186 @@
+"""Five members are ten pairs: progress, terminal, report and CSV count them alike, over pairs and over trials."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from itertools import combinations
+from typing import Any
+
+import pandas as pd
+import pytest
+from result_samples import Maker
+from rich.console import Console
+
+from harness.campaign.progress import one_line
+from harness.report.tables import overview, path_matrix
+from harness.report.terminal import print_results
+from harness.report.verdict import verdict
+from harness.results.conditions import condition_labels
+from harness.results.frame import records_frame
+from harness.results.pairs import SEVERAL, pairs_frame
+from harness.results.paths import paths_of, trial_figures
+from harness.results.record import Record
+from harness.results.summary import summarise
+from harness.results.trials import trials_frame
+
+MEMBERS = ("p1", "p2", "p3", "p4", "p5")
+
+
+def mesh_of_five(
+    name: str = "t1", relayed: frozenset[tuple[str, str]] = frozenset({("p2", "p4")}), **more: Any
+) -> list[Record]:
+    """Ten pairs, all direct but those named; a pair's RTT is 10 ms, a relayed one's 50 ms."""
+    maker = Maker()
+    same = {"trial": name, "mode": "mesh", "topology": "parties", "nat_a": "port-restricted"} | more
+    same |= {"nat_b": "port-restricted"} | more
+    records = [maker.one("cost", "server_bytes_per_byte", "B/B", 0.2, **same)]
+    for src, dst in combinations(MEMBERS, 2):
+        direct = (src, dst) not in relayed
+        pair = same | {"src": src, "dst": dst, "params": {"deadline_s": 15} | more.get("params", {})}
+        path = {"path": "direct" if direct else "relayed"}
+        records += [
+            maker.one("path", "connect_success", "1", 1, **pair | path),
+            maker.one("path", "hole_punch_success", "1", int(direct), **pair | path),
+            maker.one("path", "time_to_connect_s", "s", 0.5, **pair | path),
+            maker.one("path", "time_to_direct_s", "s", 1.0 if direct else None, **pair | path),
+            maker.one("latency", "rtt_p50_ms", "ms", 10 if direct else 50, **pair | path),
+        ]
+        for way in ({"src": src, "dst": dst}, {"src": dst, "dst": src}):
+            value = 100 if way["src"] < way["dst"] else 80
+            records.append(maker.one("throughput", "tcp_throughput_mbit", "Mbit/s", value, **pair | way))
+    return [*records, maker.one("trial", "duration_s", "s", 9, **same)]
+
+
+def frame_of(*trials: list[Record]) -> pd.DataFrame:
+    return records_frame([record.as_dict() for trial in trials for record in trial])
+
+
+def test_progress_counts_pairs() -> None:
+    line = one_line(type("Trial", (), {"id": "t1"})(), mesh_of_five())  # type: ignore[arg-type]
+    assert line.startswith(
+        "t1: ok, 9 direct, 1 relayed, hole punch 9/10 pairs, connect 0.50 s, direct 1.00 s, RTT 10.00"
+    )
+    paths = paths_of(record.as_dict() for record in mesh_of_five())
+    assert (paths.punched, paths.tried, paths.all_direct) == (9, 10, False)
+    two = [record for record in mesh_of_five() if {record.src, record.dst} <= {"p1", "p2", None}]
+    assert "t1: ok, direct, connect" in one_line(type("Trial", (), {"id": "t1"})(), two)  # type: ignore[arg-type]
+
+
+def test_terminal_and_report_count_pairs_and_trials() -> None:
+    records = frame_of(mesh_of_five(), mesh_of_five("t2", frozenset(), repeat=1))
+    table = overview(pairs_frame(records))
+    rows = {row[3]: row for row in table.rows}
+    assert set(rows) == {"19 direct", "1 relayed"}
+    assert rows["19 direct"][1] == "19/20 pairs, 1/2 trials"
+    assert rows["19 direct"][6] == rows["1 relayed"][6] == "90.0"  # both ways of a pair are one value
+    assert "a trial succeeds when all of its pairs do" in table.note
+    assert path_matrix(pairs_frame(records)).rows[0][1] == "direct 19/20, relayed 1/20"
+    assert "refmesh mesh in 19 of 20 pairs" in verdict(pairs_frame(records))[1]
+    assert "all pairs in 1 of 2 trials" in verdict(pairs_frame(records))[1]
+    out = io.StringIO()
+    print_results(records, Console(file=out))
+    assert "19/20 pairs, 1/2 trials" in out.getvalue()
+
+
+def test_the_csv_counts_pairs_and_trials() -> None:
+    summary = summarise(frame_of(mesh_of_five(), mesh_of_five("t2", frozenset(), repeat=1)))
+    success = summary[summary["metric"] == "hole_punch_success"].set_index("over")
+    assert (success.loc["runs", "n"] == 2).all() and len(success.loc["runs"]) == 10
+    assert tuple(success.loc["pairs", ["n", "estimate", "src", "dst"]]) == (20, 0.95, "", "")
+    assert tuple(success.loc["whole runs", ["n", "estimate"]]) == (2, 0.5)
+    # 20 pairs of 2 trials tell less than 20 trials would.
+    assert success.loc["pairs", "ci_low"] < 0.7
+    rtt = summary[(summary["metric"] == "rtt_p50_ms") & (summary["over"] == "pairs")].iloc[0]
+    assert (rtt["n"], rtt["estimate"]) == (20, 10.0) and "range of 2 runs' medians" in rtt["method"]
+
+
+def test_a_trial_with_two_members_has_no_further_rows() -> None:
+    records = records_frame([r.as_dict() for trial in Maker(full=True).campaign(2) for r in trial])
+    assert set(summarise(records)["over"]) == {"runs"}
+
+
+def test_a_row_a_trial_says_all() -> None:
+    trial = trials_frame(frame_of(mesh_of_five())).iloc[0]
+    assert (trial["path"], trial["pairs"], trial["pairs_direct"]) == ("9 direct, 1 relayed", 10, 9)
+    assert (trial["hole_punch_success"], trial["connect_success"], trial["rtt_p50_ms"]) == (0, 1, 10)
+    figures = trial_figures(record.as_dict() for record in mesh_of_five())
+    for metric in ("hole_punch_success", "rtt_p50_ms", "time_to_direct_s", "tcp_throughput_mbit"):
+        assert figures[metric] == trial[metric], metric
+
+
+def test_what_a_whole_trial_costs_is_no_pairs_where_paths_differ() -> None:
+    mixed = pairs_frame(frame_of(mesh_of_five()))
+    assert list(mixed.loc[mixed["server_bytes_per_byte"].notna(), "path"]) == [SEVERAL]
+    alike = pairs_frame(frame_of(mesh_of_five(relayed=frozenset())))
+    assert list(alike.loc[alike["server_bytes_per_byte"].notna(), "path"]) == ["direct"] and len(alike) == 10
+
+
+def test_each_pair_has_the_nats_in_front_of_its_two_members() -> None:
+    nats = dict(zip(MEMBERS, ("symmetric", "full-cone", "full-cone", "symmetric", "full-cone"), strict=True))
+    facts = {name: {"nat": nat} for name, nat in nats.items()}
+    rows = pairs_frame(frame_of([replace(record, pair=facts) for record in mesh_of_five()]))
+    counts = rows.groupby(["nat_a", "nat_b"]).size().to_dict()
+    counts.pop(("port-restricted", "port-restricted"), None)  # the row of the whole trial
+    assert counts == {
+        ("full-cone", "full-cone"): 3,
+        ("full-cone", "symmetric"): 6,
+        ("symmetric", "symmetric"): 1,
+    }
+
+
+def test_a_nat_that_no_label_declares_is_the_one_that_was_observed() -> None:
+    records = [replace(r, nat_a=None, nat_b=None, nat_a_observed="symmetric") for r in mesh_of_five()]
+    rows = pairs_frame(frame_of(records))
+    assert set(rows["nat_a"]) == {"symmetric"} and set(rows["nat_b"]) == {""}
+
+
+def carriers(with_labels: bool) -> pd.DataFrame:
+    trials = []
+    for nat, relayed in (("full-cone", frozenset()), ("symmetric", frozenset(combinations(MEMBERS, 2)))):
+        more: dict[str, Any] = {"params": {"nat_carrier": nat}}
+        if with_labels:
+            more["nat_a"] = f"port-restricted+{nat}"
+        trials.append(mesh_of_five(f"t-{nat}", relayed, **more))
+    return frame_of(*trials)
+
+
+def test_what_no_label_tells_is_a_condition_of_its_own() -> None:
+    """Three values of `nat_carrier` were one row, "2/3 relayed", and an interval over them."""
+    rows = pairs_frame(carriers(with_labels=False))
+    labels = condition_labels(rows)
+    assert set(labels) == {"nat_carrier=full-cone", "nat_carrier=symmetric"}
+    assert labels.groupby(rows["trial"]).nunique().eq(1).all()
+    out = io.StringIO()
+    print_results(carriers(with_labels=False), Console(file=out))
+    assert "Overlays: nat_carrier=full-cone" in out.getvalue() and "0/10 pairs, 0/1 trials" in out.getvalue()
+
+
+def test_what_the_labels_tell_is_a_row_and_no_condition() -> None:
+    rows = pairs_frame(carriers(with_labels=True))
+    assert set(condition_labels(rows)) == {""}
+    assert {row[0] for row in path_matrix(rows).rows} == {
+        "port-restricted+full-cone x port-restricted",
+        "port-restricted+symmetric x port-restricted",
+    }
+
+
+def test_phases_are_never_pooled() -> None:
+    phases = [replace(r, phase=f"{when} server-down") for when in ("before", "after") for r in mesh_of_five()[1:-1]]
+    slower = [
+        replace(r, value=30.0) if r.metric == "rtt_p50_ms" and r.phase == "after server-down" else r for r in phases
+    ]
+    records = frame_of([mesh_of_five()[0], *slower, mesh_of_five()[-1]])
+    rows = pairs_frame(records)
+    assert set(condition_labels(rows)) == {"before server-down", "after server-down"}
+    assert rows.groupby("phase")["rtt_p50_ms"].median().to_dict() == {"after server-down": 30, "before server-down": 10}
+    assert trials_frame(records)["rtt_p50_ms"].iloc[0] == 10
+    summary = summarise(records)
+    assert set(summary.loc[summary["metric"] == "rtt_p50_ms", "phase"]) == {"before server-down", "after server-down"}
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_both_ways_are_one_pair_in_the_order_of_the_path_probe(order: int) -> None:
+    rows = pairs_frame(frame_of([*mesh_of_five()[:-1][::order], mesh_of_five()[-1]]))
+    assert len(rows[rows["src"] != ""]) == 10
+    assert set(zip(rows["src"], rows["dst"], strict=True)) >= set(combinations(MEMBERS, 2))

@@ -1,0 +1,150 @@
+"""Shards of a plan, run apart and merged, are the run that one machine would have made; anything else is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_host import FACTS, FakeHost, Heard
+
+from harness.campaign.campaign import Campaign
+from harness.campaign.manifest import new_manifest
+from harness.campaign.merge import merge
+from harness.campaign.shards import Shard, description, parse_shard, trials_of
+from harness.errors import ScenarioError
+from harness.results.store import ResultFolderError, RunFolder
+from harness.scenario.planned import Planned, plan_trials
+from harness.trial.messages import Done, Job
+
+SCENARIO = """\
+description: x
+topology: two-sites
+matrix: {nat_a: [full-cone, symmetric, port-restricted]}
+overlays: {underlay: , refmesh: [mesh, relay]}
+probes: [path]
+repeats: 2
+"""
+# What must differ between machines, and what the moment decides.
+PASSING = ("started_at", "host", "run")
+
+
+@pytest.fixture
+def planned(tmp_path: Path) -> Planned:
+    (tmp_path / "mine.yaml").write_text(SCENARIO)
+    return plan_trials(str(tmp_path / "mine.yaml"))
+
+
+def measured(job: Job) -> Done:
+    figure = {"probe": "path", "metric": "time_to_connect_s", "unit": "s", "value": float(job.trial.seed % 1000)}
+    return Done(outcome="ok", measurements=[{**figure, "src": "a", "dst": "b"}])
+
+
+def run(planned: Planned, out: Path, shard: Shard | None = None, kernel: str = "6") -> Path:
+    """Run a plan, or a part of it, on a host that needs no time."""
+    facts = FACTS.model_copy(update={"machine": {**FACTS.machine, "kernel": kernel}})
+    manifest = new_manifest(planned.loaded, facts, started_at="now", run=out.name, command=["x"], version="1")
+    trials = planned.trials
+    if shard is not None:
+        trials, places = trials_of(planned.trials, shard)
+        manifest["shard"] = description(planned.trials, shard, places)
+    folder = RunFolder(out)
+    folder.create(manifest, [trial.model_dump(mode="json", exclude={"topology"}) for trial in trials])
+    Campaign(
+        folder=folder, run=out.name, overlays=planned.overlays, host=FakeHost(measured), facts=facts, progress=Heard()
+    ).run(trials)
+    folder.close()
+    return out
+
+
+def shards(planned: Planned, tmp_path: Path, of: int) -> list[Path]:
+    return [run(planned, tmp_path / f"part{k}", Shard(k, of), kernel=f"6.{k}") for k in range(1, of + 1)]
+
+
+def lasting(folder: Path) -> list[dict[str, Any]]:
+    """The records without what differs between machines, in the order of the plan."""
+    order = {entry["id"]: place for place, entry in enumerate(RunFolder(folder).plan())}
+    rows = sorted(RunFolder(folder).read().records, key=lambda row: order[row["trial"]])
+    return [
+        {key: value for key, value in row.items() if key not in PASSING}
+        for row in rows
+        if row["metric"] != "duration_s"
+    ]
+
+
+@pytest.mark.parametrize("of", [1, 2, 4, 6])
+def test_all_overlays_of_a_condition_and_repeat_stay_together(planned: Planned, of: int) -> None:
+    parts = [trials_of(planned.trials, Shard(k, of)) for k in range(1, of + 1)]
+    assert sorted(place for _, places in parts for place in places) == list(range(len(planned.trials)))
+    seeds = [{trial.seed for trial in trials} for trials, _ in parts]
+    assert sum(len(part) for part in seeds) == len(set().union(*seeds)) == 6
+    for trials, places in parts:
+        assert [planned.trials[place] for place in places] == trials and places == sorted(places)
+
+
+@pytest.mark.parametrize("text", ["", "1", "0/2", "3/2", "1/0", "a/b", "1/2/3", "-1/2"])
+def test_what_is_no_shard_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"K/N|there is no part"):
+        parse_shard(text)
+    assert parse_shard("2/8") == Shard(2, 8)
+
+
+def test_merged_shards_are_the_whole_run(planned: Planned, tmp_path: Path) -> None:
+    whole = run(planned, tmp_path / "whole")
+    parts = shards(planned, tmp_path, 3)
+    assert merge([parts[2], parts[0], parts[1]], tmp_path / "merged") == 18
+    assert lasting(tmp_path / "merged") == lasting(whole)
+    assert RunFolder(tmp_path / "merged").plan() == RunFolder(whole).plan()
+    manifest = RunFolder(tmp_path / "merged").manifest()
+    assert len(manifest["hosts"]) == 3 and [one["shard"] for one in manifest["merged"]] == ["1/3", "2/3", "3/3"]
+    assert "shard" not in manifest
+    records = RunFolder(tmp_path / "merged").read().records
+    assert {row["host"] for row in records} == set(manifest["hosts"])
+    assert {row["run"] for row in records} == {manifest["run"]}
+    assert (tmp_path / "merged" / "summary.csv").stat().st_size > 100
+
+
+def refused(folders: list[Path], out: Path) -> str:
+    with pytest.raises(ScenarioError) as error:
+        merge(folders, out)
+    assert not out.exists()
+    return str(error.value)
+
+
+def test_missing_doubled_and_whole_runs_are_refused(planned: Planned, tmp_path: Path) -> None:
+    parts, out = shards(planned, tmp_path, 3), tmp_path / "merged"
+    assert "of 3 shards these are missing: 2" in refused([parts[0], parts[2]], out)
+    copy = tmp_path / "copy"
+    shutil.copytree(parts[0], copy)
+    assert f"{copy}:0: merge: shard 1 is {parts[0]} already" in refused([*parts, copy], out)
+    whole = run(planned, tmp_path / "whole")
+    assert f"{whole}:0: merge: is no shard" in refused([*parts, whole], out)
+    with pytest.raises(ResultFolderError):
+        merge([tmp_path], out)
+
+
+def test_a_shard_of_another_plan_or_with_other_programs_is_refused(planned: Planned, tmp_path: Path) -> None:
+    parts, out = shards(planned, tmp_path, 2), tmp_path / "merged"
+    (tmp_path / "mine.yaml").write_text(SCENARIO.replace("repeats: 2", "repeats: 4"))
+    other = run(plan_trials(str(tmp_path / "mine.yaml")), tmp_path / "other", Shard(2, 2))
+    assert "is a shard of another plan" in refused([parts[0], other], out)
+    manifest = RunFolder(parts[1]).manifest()
+    manifest["tool_versions"] = {"nft": "1.1.3"}
+    manifest["overlaybench_commit"] = "def"
+    RunFolder(parts[1]).write_manifest(manifest)
+    first = RunFolder(parts[0]).manifest()
+    first["tool_versions"] = {"nft": "1.0.6"}
+    RunFolder(parts[0]).write_manifest(first)
+    said = refused(parts, out)
+    assert "tool nft is 1.1.3, and 1.0.6 in" in said and "overlaybench_commit is def, and abc in" in said
+
+
+def test_a_shard_with_unfinished_trials_is_refused(planned: Planned, tmp_path: Path) -> None:
+    parts = shards(planned, tmp_path, 2)
+    path = parts[1] / "records.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    kept = [line for line in lines if json.loads(line)["trial"] != json.loads(lines[0])["trial"]]
+    path.write_text("".join(kept))
+    assert "has not finished; go on with --resume" in refused(parts, tmp_path / "merged")
