@@ -9,6 +9,7 @@ python refmesh_static_lab.py CASE
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -182,6 +183,107 @@ def idle_keepalive() -> dict[str, Any]:
         "from_b": static.lab.pings("b", INNER["a"], 3),
         "keepalives": seen() - before,
     }
+
+
+@case
+def live_key_change() -> dict[str, Any]:
+    """b starts anew with another key while a runs; a takes it by `reload`, and nothing else of it stops."""
+    static = Static()
+    static.start("b", "a")
+    result: dict[str, Any] = {"first_s": static.answers_s()}
+    result["unchanged"] = static.command("a", "reload").stderr.strip()
+    result["down"] = static.command("b", "down").returncode
+    result["socket_left"] = (static.lab.folder / "b.sock").exists()
+    result["interface_left"] = "rm0" in must(static.lab.hosts["b"], "ip", "-br", "link")
+    static.keys["b"] = keys.generate()
+    static.start("b")
+    result["old_key_answers"] = static.lab.pings("a", INNER["b"], 2)
+    static.write("a")
+    result["reload"] = static.command("a", "reload").stderr.strip()
+    result["then_s"] = static.answers_s()
+    static.options["a"]["mtu"] = 1300
+    static.write("a")
+    refused = static.command("a", "reload")
+    result["refused"] = [refused.returncode, refused.stderr.strip().removeprefix(str(static.lab.folder))]
+    result["still_s"] = static.answers_s()
+    # By a signal as well.
+    del static.options["a"]["mtu"]
+    static.peer["a"]["allowed_ips"] = ["10.9.0.2/32", "10.9.8.0/24"]
+    static.write("a")
+    static.lab.daemons["a"].send_signal(signal.SIGHUP)
+    end = time.monotonic() + 20
+    while "10.9.8.0/24" not in static.seen("a")["addresses"] and time.monotonic() < end:
+        time.sleep(0.05)
+    result["addresses"] = static.seen("a")["addresses"]
+    result["a_lives"] = static.lab.daemons["a"].poll() is None
+    return result
+
+
+@case
+def icmp_errors() -> dict[str, Any]:
+    """ICMP errors pass the tunnel in both directions: of a port that nobody has, and of a router behind b."""
+    static = Static()
+    static.peer["a"]["allowed_ips"] = ["10.9.0.2/32", "203.0.113.0/24"]
+    static.start("b", "a")
+    first = static.answers_s()
+    a, b = static.lab.hosts["a"], static.lab.hosts["b"]
+    must(a, "ip", "route", "add", "203.0.113.0/24", "dev", "rm0")
+    must(b, "sysctl", "-q", "-w", "net.ipv4.ip_forward=1")
+    must(b, "ip", "route", "add", "unreachable", "203.0.113.0/24")
+    probe = """
+import socket, sys
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+    client.settimeout(10)
+    client.setsockopt(socket.IPPROTO_IP, 11, 1)  # IP_RECVERR: of errors that may pass, too
+    client.connect((sys.argv[1], 9999))
+    client.send(b"x")
+    try:
+        client.recv(1)
+    except OSError as error:
+        print(type(error).__name__, error.errno)
+"""
+    answers = [must(a, sys.executable, "-c", probe, target).strip() for target in (INNER["b"], "203.0.113.9")]
+    return {"first_s": first, "port": answers[0], "host": answers[1]}
+
+
+@case
+def flood_of_handshakes() -> dict[str, Any]:
+    """Somebody who knows b's key asks for 800 handshakes a second, with many keys; a still gets one."""
+    static = Static()
+    static.start("b")
+    script = """
+import os, socket, sys, time
+from overlays.refmesh.core.cookie import Macs
+from overlays.refmesh.core.noise import Initiation, StaticKey
+from overlays.refmesh.core.session import tai64n
+target = bytes.fromhex(sys.argv[1])
+made = []
+for number in range(80):
+    asked = Initiation(StaticKey(os.urandom(32)), target, number, tai64n(time.time()), os.urandom)
+    made.append(Macs(target).protect(asked.message, 0.0))
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as enemy:
+    enemy.connect(("45.9.0.2", 51820))
+    end = time.monotonic() + float(sys.argv[2])
+    print("floods", flush=True)
+    while time.monotonic() < end:
+        # Above the rate at which a responder asks for cookies, below what starves it of its processor in a busy lab.
+        for message in made:
+            try:
+                enemy.send(message)
+            except OSError:
+                pass
+        time.sleep(0.1)
+"""
+    public = keys.public(static.keys["b"]).hex()
+    argv = enter(static.lab.hosts["s"], sys.executable, "-c", script, public, "60")
+    enemy = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+    assert enemy.stdout is not None
+    enemy.stdout.readline()
+    static.start("a")
+    result = {"first_s": static.answers_s(limit_s=50.0), "flooded_until_then": enemy.poll() is None}
+    enemy.kill()
+    enemy.wait()
+    return result | {"b_lives": static.lab.daemons["b"].poll() is None}
 
 
 def main() -> None:

@@ -60,3 +60,31 @@ def test_an_idle_tunnel_is_kept_open_by_keepalives() -> None:
     assert result["known"] == "45.9.0.1:51820"
     assert result["keepalives"] >= 3
     assert result["from_b"] == 3
+
+
+def test_a_key_changes_while_the_tunnel_works() -> None:
+    result = run("live-key-change")
+    assert result["first_s"] is not None
+    assert result["unchanged"] == "nothing has changed"
+    assert (result["down"], result["socket_left"], result["interface_left"]) == (0, False, False)
+    assert result["old_key_answers"] == 0
+    assert result["reload"] == "peers"
+    assert result["then_s"] is not None
+    assert result["refused"] == [2, "/a.yaml:0: mtu: has changed, which needs a new start"]
+    assert result["still_s"] is not None
+    assert result["addresses"] == ["10.9.0.2/32", "10.9.8.0/24"]
+    assert result["a_lives"]
+
+
+def test_icmp_errors_pass() -> None:
+    result = run("icmp-errors")
+    assert result["first_s"] is not None
+    assert result["port"].startswith("ConnectionRefusedError")
+    assert result["host"].startswith("OSError 113")
+
+
+def test_a_flood_of_handshakes_keeps_nobody_out() -> None:
+    result = run("flood-of-handshakes")
+    assert result["flooded_until_then"]
+    assert result["first_s"] is not None
+    assert result["b_lives"]
