@@ -1,6 +1,6 @@
 # `make demo` and `make test` set up whatever they need first; a second call starts at once.
 PY := .venv/bin
-.PHONY: netem-test setup demo test test-pure lint bench
+.PHONY: distros netem-test setup demo test test-pure lint bench
 
 setup:
 	@./setup.sh
@@ -33,3 +33,10 @@ bench: setup
 # The netem half of the link tests, in Debian's kernel under QEMU; fetches kernel and emulator on first use.
 netem-test: setup
 	tests/netem/boot.sh
+
+# Everything on every release that people are likely to have, each from a bare system: for the night. A release that this
+# machine's archive lacks is skipped by name.
+distros:
+	@failed=; for release in bookworm trixie forky noble resolute; do \
+		tests/distros/run.sh $$release full || [ $$? = 3 ] || failed="$$failed $$release"; \
+	done; [ -z "$$failed" ] || { echo "failed on:$$failed"; exit 1; }

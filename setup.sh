@@ -9,7 +9,9 @@ required="nftables iproute2 iputils-ping iperf3 irtt mininet util-linux ethtool 
 # The subjects of the bundled scenarios; a distribution without one of them still gets the rest.
 subjects="openvpn wireguard-go wireguard-tools strongswan-charon strongswan-swanctl \
 libstrongswan-standard-plugins libcharon-extra-plugins tinc n2n nebula openssh-client coturn miniupnpd-nftables"
-# what `setup.sh test` gets besides: programs that only tests and benchmarks use.
+# For Pythons so young that a package has no wheel for them yet and is compiled; others do without.
+subjects="$subjects python3-dev"
+# What `setup.sh test` gets besides: programs that only tests and benchmarks use.
 testing="bridge-utils chromium wireguard-go wireguard-tools vde2"
 
 stamp=".venv/.setup-$(cat setup.sh pyproject.toml constraints.txt setup.py harness/link/userlink/*.[ch] 2>/dev/null | sha256sum | cut -c1-16)"
@@ -68,8 +70,8 @@ if [ "$(id -u)" = 0 ] && [ -c /dev/net/tun ] && [ "$(stat -c %a /dev/net/tun)" !
 fi
 
 # The distribution's own Python first: unlike one below /root it can be run by every user.
-for python in /usr/bin/python3 python3.13 python3.12 python3.11 python3 ""; do
-    [ -n "$python" ] || { say "no Python of version 3.11 or later with venv; run as root: apt-get install -y python3.11-venv"; exit 3; }
+for python in /usr/bin/python3 python3.14 python3.13 python3.12 python3.11 python3 ""; do
+    [ -n "$python" ] || { say "no Python of version 3.11 or later with venv; run as root: apt-get install -y python3-venv"; exit 3; }
     "$python" -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break
 done
 

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from harness.overlay.contract import Overlay
+    from harness.probes.contract import Probe
     from harness.results.compare import compare
     from harness.results.loading import load
     from harness.results.record import Record
+    from harness.timeline.contract import Event
 
 # Loaded when first asked for: `overlaybench --help` must not wait for pandas.
 _SURFACE = {
@@ -21,9 +23,11 @@ _SURFACE = {
     "compare": "harness.results.compare",
     "Record": "harness.results.record",
     "Overlay": "harness.overlay.contract",
+    "Probe": "harness.probes.contract",
+    "Event": "harness.timeline.contract",
 }
 
-__all__ = ["Overlay", "Record", "compare", "load"]
+__all__ = ["Event", "Overlay", "Probe", "Record", "compare", "load"]
 
 
 def __getattr__(name: str) -> Any:

@@ -28,14 +28,14 @@ def registered(group: str) -> dict[str, EntryPoint]:
 
 @cache
 def extensions(group: str) -> dict[str, Any]:
-    """One instance of each class that a group registers, in the order that their `order` says, then by name.
+    """One instance of each class that a group registers, in the order that their `order` says, if any, then by name.
 
     Raises:
         MissingPrerequisite: a package is installed but cannot be imported, lacks the class, or has it under a name of
             its own that is not the registered one.
     """
     made = {name: _instance(point) for name, point in registered(group).items()}
-    return dict(sorted(made.items(), key=lambda item: (item[1].order, item[0])))
+    return dict(sorted(made.items(), key=lambda item: (getattr(item[1], "order", 0), item[0])))
 
 
 def _instance(point: EntryPoint) -> Any:
@@ -44,8 +44,8 @@ def _instance(point: EntryPoint) -> Any:
         made = point.load()()
     except (ImportError, AttributeError) as error:
         raise MissingPrerequisite(f"{what} cannot be loaded: {error}", "pip install -e .") from error
-    if getattr(made, "name", None) != point.name or not isinstance(getattr(made, "order", None), int):
-        raise MissingPrerequisite(
-            f"{what} has no name {point.name!r} and no whole number `order`", "see CONTRIBUTING.md"
-        )
+    if getattr(made, "name", None) != point.name:
+        raise MissingPrerequisite(f"{what} is not named {point.name!r}", "see CONTRIBUTING.md")
+    if not isinstance(getattr(made, "order", 0), int):
+        raise MissingPrerequisite(f"{what}: its `order` is no whole number", "see CONTRIBUTING.md")
     return made

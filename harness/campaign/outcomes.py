@@ -83,6 +83,7 @@ def _shared(trial: Trial, done: Done, context: Context) -> dict[str, Any]:
         "nat_a_observed": _observed(trial, done, first),
         "nat_b_observed": _observed(trial, done, second),
         "link_backend": done.link_backend,
+        "link_accounts": done.link_accounts,
         "host": context.host,
         "started_at": context.started_at,
     }
@@ -102,7 +103,7 @@ def _pair(trial: Trial, done: Done, src: str | None, dst: str | None) -> dict[st
 
 
 def _probe_params(trial: Trial) -> dict[str, Any]:
-    return {"deadline_s": trial.probes.path.deadline_s} if trial.probes.path else {}
+    return {name: value for settings in trial.probes.named() for name, value in settings.conditions().items()}
 
 
 def _observed(trial: Trial, done: Done, member: str | None) -> str | None:

@@ -12,6 +12,7 @@ from harness.report.comparison import to_json, to_summary, verdict_line
 from harness.report.comparison_page import write_comparison
 from harness.results.changes import Rule
 from harness.results.compare import compare
+from harness.results.differences import differences
 from harness.results.loading import Results, load
 
 _EPILOG = """\b
@@ -33,7 +34,7 @@ Exit codes: 0 no regression found, 1 a regression, 2 wrong input (no result fold
     default=0.05,
     show_default=True,
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="How often a build without any change may fail.",
+    help="How often at most a build without any change may fail.",
 )
 @click.option(
     "--min-effect",
@@ -50,18 +51,21 @@ def compare_command(
     Fails only for a regression that survives the correction for many tests and exceeds the minimum effect.
     """
     base, new = _load(baseline_dir), _load(new_dir)
-    comparison = compare(base.records, new.records, Rule(alpha, min_effect), same_machine=same_machine(base, new))
+    found = differences(base, new)
+    comparison = compare(
+        base.records, new.records, Rule(alpha, min_effect), same_machine=found.same_machine, without=found.left_out
+    )
     if not comparison.changes:
         click.echo(f"{baseline_dir} and {new_dir} have no measurement of the same cell in common", err=True)
         raise SystemExit(EXIT_INPUT)
     if as_json:
-        click.echo(json.dumps(to_json(comparison), indent=1, allow_nan=False))
+        click.echo(json.dumps(to_json(comparison, found.remarks), indent=1, allow_nan=False))
     else:
-        click.echo(to_summary(comparison, str(baseline_dir), str(new_dir)), nl=False)
+        click.echo(to_summary(comparison, str(baseline_dir), str(new_dir), found.remarks), nl=False)
     if html_path is not None:
         with storage_errors(html_path):
             html_path.parent.mkdir(parents=True, exist_ok=True)
-            write_comparison(comparison, base, new, html_path)
+            write_comparison(comparison, base, new, html_path, found.remarks)
         click.echo(f"page: {html_path}", err=True)
     click.echo(verdict_line(comparison), err=True)
     raise SystemExit(EXIT_EXPECTATION if comparison.regressions else 0)
@@ -73,9 +77,3 @@ def _load(path: Path) -> Results:
     for problem in results.problems:
         click.echo(f"{path}/{problem}", err=True)
     return results
-
-
-def same_machine(base: Results, new: Results) -> bool:
-    """Whether both runs were made on machines of one kind, as far as their manifests tell."""
-    machines = [results.manifest.get("machine") or {} for results in (base, new)]
-    return all(machines[0].get(key) == machines[1].get(key) for key in ("cpu_model", "cpus", "architecture"))

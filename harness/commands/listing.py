@@ -15,6 +15,7 @@ from harness.model.document import parse
 from harness.model.link import PRESETS
 from harness.model.nat import ALIASES
 from harness.model.probes import declared_probes
+from harness.model.timeline import declared_events
 from harness.overlay.registry import load_overlay, overlay_names
 from harness.overlay.support import underlays_of
 from harness.scenario.load import SCENARIOS, TOPOLOGIES, bundled, load_topology
@@ -89,6 +90,18 @@ def _probes() -> Rows:
     return rows
 
 
+def _events() -> Rows:
+    rows = []
+    for name, event in declared_events().items():
+        settings = [
+            f"{key}{'' if value.is_required() else f'={value.default}'}"
+            for key, value in event.settings.model_fields.items()
+        ]
+        about = (event.settings.__doc__ or "").splitlines()[0]
+        rows.append({"name": name, "settings": ", ".join(settings), "for_s": event.can_be_undone, "description": about})
+    return rows
+
+
 _LISTS: dict[str, Callable[[], Rows]] = {
     "scenarios": _scenarios,
     "topologies": _topologies,
@@ -96,6 +109,7 @@ _LISTS: dict[str, Callable[[], Rows]] = {
     "nats": _nats,
     "links": _links,
     "probes": _probes,
+    "events": _events,
 }
 
 

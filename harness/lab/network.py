@@ -162,15 +162,6 @@ class Lab:
                 }
         return found
 
-    def set_sysctls(self, name: str, settings: Mapping[str, str]) -> None:
-        """Set per-namespace sysctls of a node.
-
-        Raises:
-            LabError: the kernel has no such setting or refuses the value.
-        """
-        if settings:
-            self.nodes[name].write_sysctls(settings)
-
     def _apply_nat(self, name: str) -> None:
         running = RunningRouter(
             self.nodes[name], router_behaviour(self.topology, name), router_ports(self.topology, name), self.seed

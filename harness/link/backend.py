@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from harness.link.accounting import Accounting
 from harness.model.link import LinkProfile
@@ -30,10 +30,19 @@ class Cable:
     far: str
 
 
+# What a backend can account for: how late each frame was; frames lost on their way in, which no link lost; and whether
+# a seed repeats the link's own losses.
+Accountable = Literal["lateness", "ingress drops", "losses by seed"]
+
+
 class RunningLinks(Protocol):
-    """Links at work; `applied` is, for each cable, what the backend says that it does (read back, JSON-ready)."""
+    """Links at work; `applied` is, for each cable, what the backend says that it does (read back, JSON-ready).
+
+    `accounts_for` is what a trial over these links was held to; what is missing was not looked at.
+    """
 
     applied: Mapping[str, Mapping[str, Any]]
+    accounts_for: tuple[Accountable, ...]
 
     def change(self, cable: str, profile: LinkProfile) -> None:
         """Change a link while it runs; frames under way keep their times. ValueError if the backend cannot."""

@@ -26,10 +26,12 @@ _log = logging.getLogger(__name__)
 def choose_backend(
     wanted: str = "auto", profiles: Sequence[LinkProfile] = (), *, traces_from: Path | None = None
 ) -> LinkBackend:
-    """The backend for links of these profiles; `auto` is netem where kernel and profiles allow it, else userlink.
+    """The backend for links of these profiles; `auto` is the compiled helper wherever there is one.
 
-    Without a compiled helper `auto` falls back to the one in pure Python, with a warning. `traces_from` is where
-    relative paths of trace files start. Raises MissingPrerequisite where the machine lacks what was asked for.
+    It accounts for its lateness and repeats its losses: a trial is as valid on one kernel as on another. Without it
+    `auto` is netem where kernel and profiles allow it, else the helper in pure Python, each with a warning.
+    `traces_from` is where relative paths of trace files start. Raises MissingPrerequisite where the machine lacks what
+    was asked for.
     """
     netem = NetemBackend()
     match wanted:
@@ -45,10 +47,14 @@ def choose_backend(
         case "userlink-python":
             return UserlinkBackend("userlink-python", traces_from=traces_from)
         case "auto":
-            if netem_missing() is None and not any(netem.refusals(profile) for profile in profiles):
-                return netem
             if helper_argv() is not None:
                 return UserlinkBackend("userlink", traces_from=traces_from)
+            if netem_missing() is None and not any(netem.refusals(profile) for profile in profiles):
+                _log.warning(
+                    "links are carried by netem, whose lateness is not accounted for. To have the helper in C: %s",
+                    _BUILD,
+                )
+                return netem
             _log.warning(
                 "links are carried by the pure-Python helper: right, but above some 20,000 frames a second late. "
                 "To have the C one: %s",

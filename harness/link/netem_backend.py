@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from harness.errors import CommandFailed, LabError
 from harness.link.accounting import Accounting, DirectionCounts
-from harness.link.backend import Cable
+from harness.link.backend import Accountable, Cable
 from harness.link.netem_plan import Qdisc, netem_plan, netem_refusals, read_back_problems
 from harness.link.offload import WHOLE_FRAMES
 from harness.link.quantiles import Shape, netem_table
@@ -61,6 +61,8 @@ class _Tools:
 
 class NetemLinks:
     """Links carried by the kernel; see `RunningLinks`."""
+
+    accounts_for: tuple[Accountable, ...] = ()
 
     def __init__(self, cables: Sequence[Cable], tools: _Tools) -> None:
         self._tools = tools

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 from harness.errors import LabError
 from harness.link.accounting import BUCKETS, Accounting, DirectionCounts
-from harness.link.backend import Cable
+from harness.link.backend import Accountable, Cable
 from harness.link.helper import HelperProcess, helper_argv, python_helper_argv, write_table
 from harness.link.settings import Settings, settings_of, stream_seeds
 from harness.link.traces import load_direction
@@ -55,6 +55,8 @@ class UserlinkBackend:
 
 class UserlinkLinks:
     """Links carried by a helper; see `RunningLinks`."""
+
+    accounts_for: tuple[Accountable, ...] = ("lateness", "ingress drops", "losses by seed")
 
     def __init__(
         self,

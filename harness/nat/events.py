@@ -1,4 +1,6 @@
-"""What may happen to a running router: reboot, new address, other behaviour, UDP blocked. Scenarios use them as faults.
+"""What may happen to a running router: reboot, new address, other behaviour, UDP blocked.
+
+`harness.timeline` makes events of them.
 
 A router that is told to behave otherwise forgets everything: a changed rule alone would leave existing flows as they
 were, which no equipment does.

@@ -123,8 +123,8 @@ def _port_of_mark(protocol: str) -> Iterator[str]:
 
     nft 1.1 takes no generated number for a port, and 1.0.6 takes it and stores the wrong half. A map from
     numbers to ports works in each but has an element a port: 64,512 twice take 0.9 s to load and 75 MB, 30 times what
-    the whole ruleset takes otherwise. A bit at a time takes 16 rules, which first packets alone meet, and no
-    millisecond; and it writes to the header's own field, so that the checksum follows (`@th,0,16` would leave it).
+    the whole ruleset takes otherwise. A bit at a time takes 16 rules, which first packets alone meet (2 us each), and
+    no millisecond; and it writes to the header's own field, so that the checksum follows (`@th,0,16` would leave it).
     """
     yield f"{protocol} sport set 0"
     for bit in range(16):

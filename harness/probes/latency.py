@@ -25,7 +25,7 @@ from harness.probes.contract import (
 )
 from harness.probes.irtt import Sample, sample_rtt
 from harness.probes.oneway import oneway_figures
-from harness.probes.ordered import percentile
+from harness.probes.ordered import FEWEST_FOR_P99, percentile
 
 _PARTS = (
     ("min", "smallest", False),
@@ -192,8 +192,8 @@ def summarise_rtt(target: Target, samples: Sequence[Sample], underlay: Sequence[
             figure("rtt_min_ms", rtts[0]),
             figure("rtt_p50_ms", statistics.median(rtts)),
             figure("rtt_p95_ms", percentile(rtts, 95)),
-            *([figure("rtt_p99_ms", percentile(rtts, 99))] if len(rtts) >= 100 else []),
-            *([figure("rtt_p999_ms", percentile(rtts, 99.9))] if len(rtts) >= 1000 else []),
+            *([figure("rtt_p99_ms", percentile(rtts, 99))] if len(rtts) >= FEWEST_FOR_P99 else []),
+            *([figure("rtt_p999_ms", percentile(rtts, 99.9))] if len(rtts) >= 10 * FEWEST_FOR_P99 else []),
             figure("rtt_max_ms", rtts[-1]),
         ]
     lost = Counter(sample.lost for sample in samples)

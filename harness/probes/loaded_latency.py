@@ -28,7 +28,7 @@ from harness.probes.contract import (
 )
 from harness.probes.iperf3 import client_of, server_of
 from harness.probes.irtt import Sample, sample_rtt
-from harness.probes.ordered import percentile
+from harness.probes.ordered import FEWEST_FOR_P99, percentile
 
 # TCP's slow start and the queue's first filling lie in the first interval; sampling begins after it.
 _RAMP_S = 1
@@ -188,7 +188,7 @@ def summarise_loaded(target: Target, samples: Sequence[Sample], idle: Sequence[S
         figures += [
             figure("loaded_rtt_p50_ms", statistics.median(rtts)),
             figure("loaded_rtt_p95_ms", percentile(rtts, 95)),
-            *([figure("loaded_rtt_p99_ms", percentile(rtts, 99))] if len(rtts) >= 100 else []),
+            *([figure("loaded_rtt_p99_ms", percentile(rtts, 99))] if len(rtts) >= FEWEST_FOR_P99 else []),
         ]
     before = [sample.rtt_ms for sample in idle or () if sample.rtt_ms is not None]
     if rtts and before:

@@ -135,11 +135,19 @@ class Target:
         """Where a piece of evidence of this pair goes."""
         return self.folder / f"{self.label}-{self.src}-{self.dst}-{name}"
 
-    def start(self, node: str, argv: Sequence[str], evidence: str) -> Daemon:
+    def start(
+        self,
+        node: str,
+        argv: Sequence[str],
+        evidence: str,
+        *,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> Daemon:
         """Start a program at `src` or `dst`; what it says is evidence of that name. It is the caller's to stop."""
         from harness.lab.process import Daemon  # noqa: PLC0415  # as above
 
-        return Daemon(self.lab.nodes[node], argv, log=self.evidence(evidence), cwd=self.folder, env={})
+        return Daemon(self.lab.nodes[node], argv, log=self.evidence(evidence), cwd=cwd or self.folder, env=env or {})
 
     def _interface_of(self, member: str, address: Address | None) -> Address:
         if address is None:

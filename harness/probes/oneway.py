@@ -6,10 +6,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from harness.probes.ordered import percentile
-
-# Below this the 99th percentile is the maximum by another name.
-FEWEST_FOR_P99 = 100
+from harness.probes.ordered import FEWEST_FOR_P99, percentile
 
 
 def oneway_figures(delays_ms: Sequence[float | None]) -> Iterator[tuple[str, float]]:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from harness.probes.contract import Measurement, Metric
+from harness.probes.exits import sent_over
 
 if TYPE_CHECKING:
     from harness.link.accounting import DirectionCounts
@@ -39,8 +40,6 @@ OVERHEAD_METRICS = (
     ),
 )
 
-_ETHERNET_HEADER_BYTES = 14
-
 
 def summarise_overhead(
     carried: Mapping[str, Mapping[str, DirectionCounts]],
@@ -63,18 +62,11 @@ def summarise_overhead(
     if moved <= 0:
         return
 
-    def sent_over(links: Collection[str]) -> tuple[int, int] | None:
-        if not links or not all(link in carried for link in links):
-            return None
-        ways = [carried[link]["up"] for link in links]
-        packets = sum(way.sent for way in ways)
-        return sum(way.sent_bytes for way in ways) - _ETHERNET_HEADER_BYTES * packets, packets
-
     def figure(metric: str, unit: str, value: float) -> Measurement:
         return Measurement(probe="cost", metric=metric, unit=unit, value=value)
 
-    if (sent := sent_over(members)) is not None:
+    if (sent := sent_over(carried, members)) is not None:
         yield figure("underlay_bytes_per_byte", "B/B", sent[0] / moved)
         yield figure("underlay_packets_per_mb", "1/MB", sent[1] / (moved / 1e6))
-    if (sent := sent_over(server)) is not None:
+    if (sent := sent_over(carried, server)) is not None:
         yield figure("server_bytes_per_byte", "B/B", sent[0] / moved)

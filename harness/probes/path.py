@@ -37,6 +37,7 @@ _UNDER_WAY = 20
 _SUMMARY = re.compile(r"(\d+) packets transmitted, (\d+) received")
 _CHECK_EVERY_S = 0.02
 _PUNCHES = ("mesh", "direct")
+_OF_SUBJECT = {"of_underlay": False, "of_all_paths": True, "always": True}
 
 
 class PathSettings(ProbeSettings):
@@ -122,24 +123,8 @@ class PathProbe(Probe[PathSettings, list[Measurement]]):
     )
     shows = Shown(
         columns=(
-            Column(
-                OVERVIEW,
-                "hole punch",
-                "hole_punch_success",
-                "success",
-                of_underlay=False,
-                of_all_paths=True,
-                always=True,
-            ),
-            Column(
-                OVERVIEW,
-                "direct s",
-                "time_to_direct_s",
-                "time",
-                of_underlay=False,
-                of_all_paths=True,
-                always=True,
-            ),
+            Column(OVERVIEW, "hole punch", "hole_punch_success", "success", **_OF_SUBJECT),
+            Column(OVERVIEW, "direct s", "time_to_direct_s", "time", **_OF_SUBJECT),
             Column(OVERVIEW, "path", "connect_success", "path", always=True),
             Column(OVERVIEW, "connect s", "time_to_connect_s", "time", always=True),
         ),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -25,11 +25,9 @@ from harness.probes.contract import (
     Target,
 )
 from harness.probes.cost import COST_METRICS, COST_SHOWN, moved_bytes, summarise_cost
+from harness.probes.exits import exits
 from harness.probes.iperf3 import Server, result_of, server_of
 from harness.probes.overhead import OVERHEAD_METRICS, summarise_overhead
-
-if TYPE_CHECKING:
-    from harness.model.topology import Topology
 
 _BOTH_WAYS = "The mean of both directions."
 
@@ -229,7 +227,7 @@ class ThroughputProbe(Probe[ThroughputSettings, Moved]):
         moved = moved_bytes(found.values(), settings.duration_s + settings.omit_s)
         cost = (
             *summarise_cost(used, trial.usage(), moved),
-            *summarise_overhead(trial.carried().since(account).counts, moved, **_exits(targets[0].lab.topology)),
+            *summarise_overhead(trial.carried().since(account).counts, moved, **exits(targets[0].lab.topology)),
         )
         return {pair: Moved(one, cost) for pair, one in found.items()}
 
@@ -247,19 +245,3 @@ class ThroughputProbe(Probe[ThroughputSettings, Moved]):
         """The cost, which is that of all pairs."""
         del settings
         return found[0].overlay.cost
-
-
-def _exits(topology: Topology) -> dict[str, frozenset[str]]:
-    """The links by which the members' sites and the server reach the outermost segment: what they send is counted
-    there."""
-    if topology.mininet is not None:
-        return {"members": frozenset(), "server": frozenset()}
-
-    def exits(hosts: Collection[str]) -> frozenset[str]:
-        nodes = {[host, *topology.routers_of(host)][-1] for host in hosts}
-        return frozenset(f"{node}-{topology.attachments()[node][0].on}" for node in nodes)
-
-    return {
-        "members": exits(topology.members),
-        "server": exits([topology.server] if topology.server is not None else []),
-    }

@@ -10,51 +10,59 @@ from typing import Any
 
 from harness.report.markup import to_markdown
 from harness.report.tables import TextTable
-from harness.results.changes import Change
+from harness.results.changes import CellChange, Change
 from harness.results.compare import Comparison
 from harness.results.metrics import metric_of
 
 _HEADER = (
     *("subject", "metric", "verdict", "change", "95 % interval", "base", "new"),
-    *("Cliff's delta", "p (Holm)", "pairs"),
+    *("Cliff's delta", "p (Holm)", "trials", "cells"),
 )
 _NUMERIC = frozenset(range(3, 10))
+_MOST_CELLS = 3
+# What the summary shows before it folds the rest away.
+TOLD = frozenset({"regression", "improvement", "worse, not yet certain"})
 
 
 def verdict_line(comparison: Comparison) -> str:
-    """The verdict in one or two sentences."""
+    """Return the verdict in a few sentences."""
     counts = Counter(change.verdict for change in comparison.changes)
-    rule = comparison.rule
+    rule, total = comparison.rule, len(comparison.changes)
     if counts["regression"]:
         found = f"{counts['regression']} regression(s) at alpha = {rule.alpha:g} after Holm's correction."
+    elif counts["undecided"] == total:
+        found = "Nothing was judged: too few trials to show a change in anything."
     else:
         found = f"No regression found at alpha = {rule.alpha:g} after Holm's correction; that does not say equal."
+    if counts["worse, not yet certain"]:
+        found += f" {counts['worse, not yet certain']} more got worse, which is not yet certain."
     if counts["undecided"]:
+        found += f" {counts['undecided']} of {total} comparisons had too few trials to show anything."
+    if comparison.repeats_needed:
         found += (
-            f" {counts['undecided']} of {len(comparison.changes)} comparisons had too few pairs to show anything;"
-            f" about {comparison.pairs_needed} pairs a subject are needed (--repeat)."
+            f" About {comparison.repeats_needed} repeats a cell (--repeat) would decide what is open, by the noise of "
+            "these runs."
         )
     return found
 
 
-def remarks(comparison: Comparison) -> list[str]:
-    """What a reader must know to judge the comparison."""
+def remarks(comparison: Comparison, circumstances: Sequence[str] = ()) -> list[str]:
+    """Return what a reader must know to judge the comparison; `circumstances` are those of `Differences`."""
     matching = comparison.matching
     lines = [f"{name} differs: base {old}, new run {new}" for name, (old, new) in matching.changed.items()]
-    if not matching.by_seed:
-        lines.append("the runs share no seed: trials are paired by cell and repeat only")
+    lines += circumstances
     for name, cells in (("base", matching.only_base), ("new run", matching.only_new)):
         if cells:
             more = f" and {len(cells) - 5} more" if len(cells) > 5 else ""
             lines.append(f"only in the {name}: {'; '.join(cells[:5])}{more}")
-    if comparison.shift.factor > 1.1:
+    if comparison.shift.largest > 1.1:
         moved = ", ".join(f"{name} x {ratio:.2f}" for name, ratio in comparison.shift.ratios.items())
         lines.append(
-            f"the machine itself moved between the runs ({moved}): "
-            f"what changed by less than a factor of {comparison.shift.factor:.2f} is not called"
+            f"the machine itself moved between the runs ({moved}): what changed by less than the square of the "
+            "factor of its own kind is not called"
         )
     if comparison.left_out:
-        lines.append(f"the machines differ, so absolutes are left out: {', '.join(comparison.left_out)}")
+        lines.append(f"left out, since they would not compare like with like: {', '.join(comparison.left_out)}")
     return lines
 
 
@@ -71,11 +79,28 @@ def changes_table(changes: Sequence[Change], title: str) -> TextTable:
             number(change.new, change),
             f"{change.delta + 0.0:+.2f}",
             f"{change.p_corrected:.2g}",
-            str(change.pairs),
+            "/".join(map(str, change.trials)),
+            cells_text(change),
         )
         for change in changes
     ]
     return TextTable(title, _HEADER, tuple(rows), _NUMERIC)
+
+
+def cells_text(change: Change) -> str:
+    """Return which cells changed for certain, and by how much; or that trials which are far off decided."""
+    named = [cell for cell in change.cells if cell.cell in change.named]
+    texts = [f"{cell.cell} ({_shift_text(cell, change)})" for cell in named[:_MOST_CELLS]]
+    if len(named) > _MOST_CELLS:
+        texts.append(f"and {len(named) - _MOST_CELLS} more of {len(change.cells)}")
+    if change.outliers_worse:
+        base, new = change.outliers
+        texts.append(f"{100 * new:.0f} % of the values are above twice the median, were {100 * base:.0f} %")
+    return "; ".join(texts)
+
+
+def _shift_text(cell: CellChange, change: Change) -> str:
+    return f"{number(cell.base, change)} to {number(cell.new, change)}"
 
 
 def change_text(change: Change) -> str:
@@ -83,7 +108,7 @@ def change_text(change: Change) -> str:
     text = number(change.change, change, sign=True)
     if metric_of(change.metric).estimator == "proportion" or not (math.isfinite(change.base) and change.base):
         return text
-    return f"{text} ({100 * change.change / change.base:+.0f} %)" if abs(change.change) < 1e8 else text
+    return f"{text} ({100 * change.change / change.base:+.0f} %)" if math.isfinite(change.change) else text
 
 
 def interval_text(change: Change) -> str:
@@ -101,7 +126,7 @@ def number(value: float, change: Change, *, sign: bool = False) -> str:
     """A value with its unit, as many digits as matter; beyond a deadline it is just `late`."""
     if math.isnan(value):
         return "-"
-    if math.isinf(value) or abs(value) >= 1e8:
+    if math.isinf(value):
         return "late" if value > 0 else "no more late"
     value = value + 0.0
     plus = "+" if sign else ""
@@ -110,12 +135,12 @@ def number(value: float, change: Change, *, sign: bool = False) -> str:
     return f"{value:{plus}.3g} {change.unit}"
 
 
-def to_summary(comparison: Comparison, base: str, new: str) -> str:
+def to_summary(comparison: Comparison, base: str, new: str, circumstances: Sequence[str] = ()) -> str:
     """Markdown for a pull request: the verdict, what changed, and all the rest folded away."""
-    told = [change for change in comparison.changes if change.verdict in {"regression", "improvement"}]
+    told = [change for change in comparison.changes if change.verdict in TOLD]
     rest = [change for change in comparison.changes if change not in told]
     parts = [f"## overlaybench: `{new}` against `{base}`", verdict_line(comparison)]
-    if notes := remarks(comparison):
+    if notes := remarks(comparison, circumstances):
         parts.append("\n".join(f"- {note}" for note in notes))
     if told:
         parts.append(to_markdown(changes_table(told, "Changes")).rstrip())
@@ -123,24 +148,30 @@ def to_summary(comparison: Comparison, base: str, new: str) -> str:
         table = to_markdown(changes_table(rest, "All others")).rstrip()
         parts.append(f"<details><summary>{len(rest)} other comparisons</summary>\n\n{table}\n\n</details>")
     parts.append(
-        "The change is the median over pairs of new minus base, which need not be the difference of the two medians; "
-        "Cliff's delta is +1 where every new value is worse."
+        "Base, new and change are those of the middle cell (rates: means over cells), so a change need not be the "
+        "difference of the two; Cliff's delta is +1 where every new value is worse."
     )
     return "\n\n".join(parts) + "\n"
 
 
-def to_json(comparison: Comparison) -> dict[str, Any]:
+def to_json(comparison: Comparison, circumstances: Sequence[str] = ()) -> dict[str, Any]:
     """The comparison as JSON-ready data; numbers that JSON lacks become null."""
     return {
         "regressions": len(comparison.regressions),
         "verdict": verdict_line(comparison),
         "alpha": comparison.rule.alpha,
-        "remarks": remarks(comparison),
-        "changes": [
-            {
-                key: None if isinstance(value, float) and not math.isfinite(value) else value
-                for key, value in asdict(change).items()
-            }
-            for change in comparison.changes
-        ],
+        "remarks": remarks(comparison, circumstances),
+        "repeats_needed": comparison.repeats_needed,
+        "changes": [_plain(asdict(change)) for change in comparison.changes],
     }
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has; beyond a deadline is the text `late` or `no more late`, no number is null."""
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else "late" if value > 0 else "no more late"
+    return value

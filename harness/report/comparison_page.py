@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.report.comparison import change_text, changes_table, remarks, verdict_line
+from harness.report.comparison import TOLD, change_text, changes_table, remarks, verdict_line
 from harness.report.facts import asked, machine, reproduce
 from harness.report.page import render
 from harness.results.changes import Change
@@ -33,11 +33,13 @@ class Bar:
     at: float
 
 
-def write_comparison(comparison: Comparison, base: Results, new: Results, path: Path) -> None:
+def write_comparison(
+    comparison: Comparison, base: Results, new: Results, path: Path, circumstances: Sequence[str] = ()
+) -> None:
     """Writes the page."""
-    told = [change for change in comparison.changes if change.verdict in {"regression", "improvement"}]
+    told = [change for change in comparison.changes if change.verdict in TOLD]
     rest = [change for change in comparison.changes if change not in told]
-    tables = [changes_table(told, "Regressions and improvements")] if told else []
+    tables = [changes_table(told, "What changed")] if told else []
     if rest:
         tables.append(changes_table(rest, "All other comparisons"))
     page = render(
@@ -45,7 +47,7 @@ def write_comparison(comparison: Comparison, base: Results, new: Results, path: 
         base=str(base.path),
         new=str(new.path),
         verdict=verdict_line(comparison),
-        remarks=remarks(comparison),
+        remarks=remarks(comparison, circumstances),
         tables=tables,
         rows=bars(told),
         alpha=comparison.rule.alpha,
@@ -60,7 +62,7 @@ def bars(changes: Sequence[Change]) -> list[Bar]:
     found = []
     for change in changes:
         scale = 1.0 if metric_of(change.metric).estimator == "proportion" else abs(change.base)
-        if not scale or not math.isfinite(scale) or math.isnan(change.change):
+        if not scale or not math.isfinite(scale) or not math.isfinite(change.change):
             continue
         low, at, high = (
             _place(value / scale) for value in (_or(change.low, change), change.change, _or(change.high, change))

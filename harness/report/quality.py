@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from harness.report.order import subject_name
 from harness.report.tables import TextTable
 from harness.results.statistics import as_floats
 
@@ -25,10 +26,11 @@ _MOST_TROUBLES, _LONGEST_WHY = 50, 200
 
 @dataclass(frozen=True)
 class Quality:
-    """The appendix. `nats` tells per declared label what was observed."""
+    """The appendix. `nats` tells per declared label what was observed, `skipped` what could not be measured and why."""
 
     figures: TextTable
     nats: TextTable
+    skipped: TextTable
     troubles: TextTable
     backends: list[str]
     claims_checked: int
@@ -49,13 +51,31 @@ def quality_of(records: pd.DataFrame, trials: pd.DataFrame) -> Quality:
         tuple(rows),
         frozenset({1, 2, 3, 5}),
     )
-    backends = sorted({str(name) for name in records["link_backend"].dropna().unique()})
+    carried = records[["link_backend", "link_accounts"]].astype(object).drop_duplicates().dropna(subset="link_backend")
+    backends = sorted(
+        name if not isinstance(accounts, str) else f"{name} (accounted for: {accounts})"
+        for name, accounts in carried.itertuples(index=False, name=None)
+    )
     claimed = trials[(trials["path"] != "") & (trials["path_claimed"] != "")]
     wrong = claimed[claimed["path"] != claimed["path_claimed"]]
     sentences = [
         f"{row.trial}: it says {row.path_claimed}, the counters saw {row.path}" for row in wrong.itertuples(index=False)
     ]
-    return Quality(figures, _nats(trials), _troubles(trials), backends, len(claimed), sentences)
+    return Quality(figures, _nats(trials), _skipped(records), _troubles(trials), backends, len(claimed), sentences)
+
+
+def _skipped(records: pd.DataFrame) -> TextTable:
+    """Probes that were not run on what an overlay offers; where a mode as a whole is unsupported, its trial says so."""
+    rows = records[(records["outcome"] == "unsupported") & (records["probe"] != "trial")]
+    counts = Counter(
+        (subject_name(str(row.overlay), str(row.mode)), str(row.probe), _why(row.error)) for row in rows.itertuples()
+    )
+    return TextTable(
+        "Not measured, and why",
+        ("overlay", "probe", "why", "pairs"),
+        tuple((*key, str(count)) for key, count in sorted(counts.items())),
+        frozenset({3}),
+    )
 
 
 def _troubles(trials: pd.DataFrame) -> TextTable:

@@ -1,21 +1,38 @@
-"""How much one metric of one subject changed between two runs, with effect size and p values."""
+"""How much one metric of one subject changed between two runs: cell by cell, with what certainty, and which cells."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import stats
 
 from harness.results.declared import Metric
+from harness.results.intervals import interval_of_medians, interval_of_rates, middles_of
+from harness.results.matching import Sample
 from harness.results.metrics import metric_of
-from harness.results.pairing import Paired
-from harness.results.statistics import Estimate, Floats, median, middle, proportion
+from harness.results.ranks import Cell, rank_test
+from harness.results.statistics import Floats, holm, middle
 
 Verdict = Literal[
-    "regression", "improvement", "machine moved", "too small to matter", "no difference found", "undecided"
+    "regression",
+    "improvement",
+    "machine moved",
+    "too small to matter",
+    "worse, not yet certain",
+    "better, not yet certain",
+    "no difference found",
+    "undecided",
 ]
+VERDICTS: tuple[Verdict, ...] = Verdict.__args__  # type: ignore[attr-defined]
+
+# A value of more than so many times its cell's median is an outlier. A median does not see a fifth of them.
+OUTLYING = 2.0
+_OUTLIERS_MATTER = 0.1
+# How the test of a subject is shared between a change everywhere and one in few cells (a weighted Bonferroni).
+_POOLED = 0.6
 
 
 @dataclass(frozen=True)
@@ -28,14 +45,48 @@ class Rule:
 
 
 @dataclass(frozen=True)
+class CellChange:
+    """One cell's change: `base` and `new` are medians (rates for successes), `change` their difference."""
+
+    cell: str
+    base: float
+    new: float
+    p_worse: float
+    p_better: float
+    threshold: float
+
+    @property
+    def change(self) -> float:
+        """New minus base; 0 where both are beyond the deadline."""
+        return 0.0 if math.isinf(self.base) and math.isinf(self.new) else self.new - self.base
+
+    @property
+    def matters(self) -> bool:
+        """Whether it is at least the smallest change worth speaking of."""
+        return abs(self.change) > 0 and abs(self.change) >= self.threshold
+
+
+@dataclass(frozen=True)
 class Change:
-    """One subject's change in one metric. `change` is new minus base, median over pairs (difference of rates for
-    successes), with its 95 % interval; `delta` is Cliff's delta within blocks, +1: every new value is worse."""
+    """One subject's change in one metric over its cells.
+
+    `base`, `new`, `change` are those of the middle cell (for rates the means over cells), `low` and `high` its 95 %
+    interval; +-inf: from or to beyond the deadline. `delta` is Cliff's delta within cells, +1: every new value is
+    worse. `trials` counts the base's and the new run's.
+
+    `p_worse` and `p_better` are corrected for the cells, `p_outliers` is that of more values far off, `p_corrected` is
+    corrected for all that was tested. `least_p` is the smallest that such values could give, `least_p_ever` that so
+    many trials could with any values.
+
+    `named` are the cells that changed for certain. `outliers` are the shares of values above twice their cell's median.
+    `repeats_needed` is how many a cell would need to find a change of the smallest size that matters, by the spread
+    that these data have; None where that is unknown.
+    """
 
     subject: str
     metric: str
     unit: str
-    pairs: int
+    trials: tuple[int, int]
     base: float
     new: float
     change: float
@@ -44,88 +95,144 @@ class Change:
     delta: float
     p_worse: float
     p_better: float
+    p_outliers: float
+    least_p: float
+    least_p_outliers: float
+    least_p_ever: float
     threshold: float
     verdict: Verdict
+    cells: tuple[CellChange, ...]
+    outliers: tuple[float, float] = (0.0, 0.0)
+    outliers_worse: bool = False
+    named: tuple[str, ...] = ()
     p_corrected: float = np.nan
+    repeats_needed: int | None = None
+
+    @property
+    def matters(self) -> bool:
+        """Whether the typical change, a cell's that changed for certain, or the outliers are worth speaking of."""
+        named = any(cell.matters for cell in self.cells if cell.cell in self.named)
+        return named or self.outliers_worse or (self.change != 0 and abs(self.change) >= self.threshold)
 
 
-def change_of(pair: Paired, rule: Rule) -> Change:
-    """The change in one subject's metric, its verdict still open."""
-    metric = metric_of(pair.metric, pair.unit)
-    worse = 1.0 if metric.better == "lower" else -1.0
-    steps = _steps(pair.base, pair.new)
-    if metric.estimator == "proportion":
-        estimates = [proportion(round(float(side.sum())), side.size) for side in (pair.base, pair.new)]
-        base, new = estimates[0].value, estimates[1].value
-        change, (low, high) = new - base, newcombe(*estimates)
-    else:
-        base, new = middle(pair.base), middle(pair.new)
-        estimate = median(list(np.clip(steps, -1e9, 1e9)))
-        change, low, high = estimate.value, estimate.low, estimate.high
+def change_of(sample: Sample, rule: Rule) -> Change:
+    """Return the change in one subject's metric, its verdict still open."""
+    metric = metric_of(sample.metric, sample.unit)
+    lower_is_better = metric.better == "lower"
+    cells = tuple(_cell_change(cell, metric, rule, lower_is_better) for cell in sample.cells)
+    p_worse, p_better, least = _tests(sample.cells, cells, lower_is_better)
+    p_outliers, least_outliers = _outlier_test(sample.cells, metric)
+    changes = np.array([cell.change for cell in cells])
+    proportion = metric.estimator == "proportion"
+    typical = float(changes.mean()) if proportion else float(middles_of(changes))
+    low, high = interval_of_rates(sample) if proportion else interval_of_medians(sample)
     return Change(
-        subject=" ".join(part for part in dict.fromkeys(pair.subject) if part not in {"", "{}"}),
-        metric=pair.metric,
-        unit=pair.unit,
-        pairs=pair.base.size,
-        base=base,
-        new=new,
-        change=change,
+        subject=sample.subject,
+        metric=sample.metric,
+        unit=sample.unit,
+        trials=sample.trials,
+        base=_over_cells([cell.base for cell in cells], proportion),
+        new=_over_cells([cell.new for cell in cells], proportion),
+        change=typical,
         low=low,
         high=high,
-        delta=worse * _cliff(pair),
-        p_worse=_p_value(worse * steps, metric),
-        p_better=_p_value(-worse * steps, metric),
-        threshold=_threshold(metric, base, rule),
+        delta=(1.0 if lower_is_better else -1.0) * _cliff(sample.cells),
+        p_worse=p_worse,
+        p_better=p_better,
+        p_outliers=p_outliers,
+        least_p=least,
+        least_p_outliers=least_outliers,
+        least_p_ever=_least_ever(sample.cells),
+        threshold=_over_cells([cell.threshold for cell in cells], proportion),
         verdict="no difference found",
+        cells=cells,
+        outliers=_outlier_shares(sample.cells),
     )
 
 
-def _steps(base: Floats, new: Floats) -> Floats:
-    """New minus base per pair; both censored: no difference; one censored: larger than any other."""
-    with np.errstate(invalid="ignore"):
-        steps = new - base
-    return np.where(np.isnan(steps), 0.0, steps)
+def _over_cells(values: Sequence[float], proportion: bool) -> float:
+    return float(np.mean(values)) if proportion else middle(np.asarray(values, dtype=np.float64))
 
 
-def _p_value(worse: Floats, metric: Metric) -> float:
-    """One-sided p of "worse" for paired steps (positive: worse)."""
-    moved = worse[worse != 0]
-    if not moved.size:
-        return 1.0
-    if metric.estimator == "proportion":
-        return float(stats.binomtest(int((moved > 0).sum()), moved.size, alternative="greater").pvalue)
-    finite = np.abs(moved[np.isfinite(moved)])
-    ceiling = 2 * (finite.max() if finite.size else 1.0)
-    return float(stats.wilcoxon(np.clip(moved, -ceiling, ceiling), alternative="greater").pvalue)
+def _cell_change(cell: Cell, metric: Metric, rule: Rule, lower_is_better: bool) -> CellChange:
+    sides = [cell.side(new=new) for new in (False, True)]
+    base, new = (float(side.mean()) if metric.estimator == "proportion" else middle(side) for side in sides)
+    test = rank_test([cell])
+    worse, better = (test.higher, test.lower) if lower_is_better else (test.lower, test.higher)
+    return CellChange(cell.name, base, new, worse, better, threshold_of(metric, base, rule))
 
 
-def _cliff(pair: Paired) -> float:
-    """Cliff's delta within blocks, pooled: share of (base, new) pairs of values of one block where new is higher,
-    minus the share where it is lower."""
-    blocks: dict[str, list[int]] = {}
-    for index, block in enumerate(pair.blocks):
-        blocks.setdefault(block, []).append(index)
-    signs, count = 0.0, 0
-    for indices in blocks.values():
-        difference = _steps(pair.base[indices][:, None], pair.new[indices][None, :])
-        signs += float(np.sign(difference).sum())
-        count += difference.size
-    return signs / count if count else 0.0
-
-
-def newcombe(base: Estimate, new: Estimate) -> tuple[float, float]:
-    """Interval of a difference of two rates from their Wilson intervals (Newcombe 1998, method 10)."""
-    low = np.hypot(new.value - new.low, base.high - base.value)
-    high = np.hypot(new.high - new.value, base.value - base.low)
-    return new.value - base.value - float(low), new.value - base.value + float(high)
-
-
-def _threshold(metric: Metric, base: float, rule: Rule) -> float:
+def threshold_of(metric: Metric, base: float, rule: Rule) -> float:
+    """Return the smallest change of such a baseline that is worth speaking of, in the metric's unit."""
     share = metric.min_effect if rule.min_effect is None else rule.min_effect
     scale = 1.0 if metric.estimator == "proportion" else abs(base) if np.isfinite(base) else 0.0
     return max(share * scale, metric.min_absolute)
 
 
-def smallest_p(change: Change) -> float:
-    """The smallest one-sided p that so many pairs can give: all of them worse, none tied."""
-    return float(0.5**change.pairs)
+def _tests(cells: Sequence[Cell], changes: Sequence[CellChange], lower_is_better: bool) -> tuple[float, float, float]:
+    """P of "worse" and of "better" over all cells, and the smallest p that these values could give."""
+    pooled = rank_test(cells)
+    worse, better = (pooled.higher, pooled.lower) if lower_is_better else (pooled.lower, pooled.higher)
+    least = pooled.least_higher if lower_is_better else pooled.least_lower
+    if len(cells) == 1:
+        return worse, better, least
+    p_worse = min(worse / _POOLED, _smallest(cells, changes, "p_worse") / (1 - _POOLED), 1.0)
+    p_better = min(better / _POOLED, _smallest(cells, changes, "p_better") / (1 - _POOLED), 1.0)
+    return p_worse, p_better, min(1.0, least / _POOLED)
+
+
+def _outlier_test(cells: Sequence[Cell], metric: Metric) -> tuple[float, float]:
+    """P of "more values are far off" and the smallest that it could be: for what should be low alone."""
+    if metric.estimator == "proportion" or metric.better != "lower":
+        return 1.0, 1.0
+    test = rank_test([_outliers(cell) for cell in cells])
+    base, new = _outlier_shares(cells)
+    return (test.higher if new - base >= _OUTLIERS_MATTER else 1.0), test.least_higher
+
+
+def _least_ever(cells: Sequence[Cell]) -> float:
+    """The smallest p that so many trials can give: all of the new run's on one side of the base's, in every cell."""
+    log = 0.0
+    for cell in cells:
+        n, m = (len(set(cell.trials[cell.new == new].tolist())) for new in (False, True))
+        log -= math.log(math.comb(n + m, m))
+    return math.exp(log)
+
+
+def _smallest(cells: Sequence[Cell], changes: Sequence[CellChange], which: str) -> float:
+    """The smallest p of the cells, corrected for how many could have shown anything (Tarone 1990)."""
+    varied = [getattr(change, which) for cell, change in zip(cells, changes, strict=True) if np.ptp(_finite(cell)) > 0]
+    return min(1.0, len(varied) * min(varied)) if varied else 1.0
+
+
+def _finite(cell: Cell) -> Floats:
+    return np.where(np.isfinite(cell.values), cell.values, 1e12)
+
+
+def _outliers(cell: Cell) -> Cell:
+    bound = OUTLYING * middle(cell.values)
+    return Cell(cell.name, (cell.values > bound).astype(np.float64), cell.trials, cell.pairs, cell.new)
+
+
+def _outlier_shares(cells: Sequence[Cell]) -> tuple[float, float]:
+    marked = [_outliers(cell) for cell in cells]
+    base, new = (np.concatenate([cell.side(new=new) for cell in marked]) for new in (False, True))
+    return float(base.mean()), float(new.mean())
+
+
+def _cliff(cells: Sequence[Cell]) -> float:
+    """Cliff's delta within cells, pooled: share of (base, new) values of one cell where new is higher, minus lower."""
+    signs, count = 0.0, 0
+    for cell in cells:
+        base, new = cell.side(new=False), cell.side(new=True)
+        with np.errstate(invalid="ignore"):
+            difference = np.nan_to_num(new[None, :] - base[:, None], nan=0.0)
+        signs += float(np.sign(difference).sum())
+        count += difference.size
+    return signs / count if count else 0.0
+
+
+def name_cells(change: Change, alpha: float, *, worse: bool) -> tuple[str, ...]:
+    """Return the cells of a changed subject that changed for certain in that direction (Holm within the subject)."""
+    ps = holm([cell.p_worse if worse else cell.p_better for cell in change.cells])
+    return tuple(cell.cell for cell, p in zip(change.cells, ps, strict=True) if p < alpha and cell.matters)

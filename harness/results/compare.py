@@ -1,44 +1,45 @@
-"""Two runs compared: what changed, by how much, with what certainty.
+"""Two runs compared: what changed, by how much, with what certainty, and in which cells.
 
-A test takes pairs of trials with the same cell and seed: the exact sign test on discordant pairs for successes
-(McNemar), Wilcoxon's signed-rank test otherwise, one-sided for "worse" and for "better". There is one per metric over
-all subjects, and one per subject (overlay, mode, topology, link, other parameters) and metric; each of the two families
-gets half of alpha and is corrected by Holm over the tests that could become significant at all with their number of
-pairs (Tarone's first step). Where the test over all subjects shows a change, that metric's subjects are corrected among
-themselves alone (a gate: when nothing changed anywhere, it opens with a probability of at most half of alpha).
+A *subject* is an overlay in a mode; a metric of it is tested cell by cell (its NATs, links and whatever else was
+varied), by an exact rank test (`harness.results.ranks`), in three ways: all cells together, the cells each by itself,
+and how many trials are far off. There is one such test per subject and metric, and one per metric over all subjects;
+each of the two families gets half of alpha, half of that for each direction, and is corrected by Holm over the tests
+that so many trials could make significant at all (Tarone 1990). No test makes another one easier: a subject that did
+not change is blamed as rarely when others did. Of a subject that changed the cells are named that did.
 
-A regression must survive the correction, exceed the minimum effect, and be more than the machine's own shift between
-the two sessions (`harness.results.session`). What so few pairs could not have shown is
-*undecided*; "no difference found" is never "equal".
+A regression must survive the correction, exceed the minimum effect, and be more than the machine's own shift in the
+figures of its kind (`harness.results.session`). What so few trials could not have shown is *undecided*; what they make
+likely is *not yet certain*; "no difference found" is never "equal".
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import pandas as pd
 
-from harness.results.changes import Change, Rule, Verdict, change_of, smallest_p
-from harness.results.metrics import METRICS
-from harness.results.pairing import Matching, Paired, match
+from harness.results.changes import VERDICTS, Change, Rule, Verdict, change_of, name_cells
+from harness.results.intervals import repeats_for
+from harness.results.matching import Matching, Sample, match
+from harness.results.metrics import METRICS, TRIAL_SUCCESS
+from harness.results.ranks import Cell
 from harness.results.session import Shift, shift_between
 from harness.results.statistics import holm
 
 # What a user feels, each once, and the underlay's own values, which tell whether the lab itself changed.
 COMPARED = (
-    *("connect_success", "hole_punch_success", "time_to_ready_s", "time_to_connect_s", "time_to_direct_s"),
-    *("rtt_p50_ms", "rtt_p99_ms", "added_rtt_p50_ms", "loss_ratio", "rtt_rise_p50_ms"),
+    *(TRIAL_SUCCESS, "connect_success", "hole_punch_success", "time_to_ready_s", "time_to_connect_s"),
+    *("time_to_direct_s", "rtt_p50_ms", "rtt_p99_ms", "added_rtt_p50_ms", "loss_ratio", "rtt_rise_p50_ms"),
     *("tcp_throughput_mbit", "tcp_throughput_ratio", "udp_goodput_mbit", "path_mtu_bytes", "pmtu_black_hole"),
-    *("underlay_bytes_per_byte", "cpu_s_per_gb", "rss_mib"),
+    *("underlay_bytes_per_byte", "server_bytes_per_byte", "cpu_s_per_gb", "rss_mib"),
 )
-# Absolutes of another machine say nothing of the overlay; with these alone the ratios are compared.
 ALL = "all subjects"
+# Absolutes of another machine say nothing of the overlay; without these the ratios alone are compared.
 MACHINE_BOUND = frozenset(
     {
         *("time_to_ready_s", "time_to_connect_s", "time_to_direct_s", "rtt_p50_ms", "rtt_p99_ms", "rtt_rise_p50_ms"),
-        *("tcp_throughput_mbit", "udp_goodput_mbit", "cpu_s_per_gb", "rss_mib"),
+        *("added_rtt_p50_ms", "tcp_throughput_mbit", "udp_goodput_mbit", "cpu_s_per_gb", "rss_mib"),
     }
 )
 
@@ -54,119 +55,120 @@ class Comparison:
     left_out: tuple[str, ...] = ()
 
     @property
-    def pairs_needed(self) -> int:
-        """So many pairs show a change in one metric over all subjects, if all of them moved the same way."""
-        tests = len({change.metric for change in self.changes})
-        return int(np.ceil(np.log2(2 * max(1, tests) / self.rule.alpha)))
-
-    @property
     def regressions(self) -> list[Change]:
         """The changes that must fail a build."""
         return [change for change in self.changes if change.verdict == "regression"]
 
+    @property
+    def repeats_needed(self) -> int | None:
+        """How many repeats a cell would decide what is open now, by the data's own noise; None: nothing is open."""
+        known = [one.repeats_needed for one in self.changes if one.repeats_needed and one.verdict in _OPEN]
+        return max(known, default=None)
+
+
+_OPEN = frozenset({"worse, not yet certain", "better, not yet certain", "undecided"})
+
 
 def compare(
-    base: pd.DataFrame, new: pd.DataFrame, rule: Rule | None = None, *, same_machine: bool = True
+    base: pd.DataFrame,
+    new: pd.DataFrame,
+    rule: Rule | None = None,
+    *,
+    same_machine: bool = True,
+    without: Collection[str] = (),
 ) -> Comparison:
-    """Compares two runs' records. Without `same_machine` the metrics of `MACHINE_BOUND` are left out."""
+    """Compare two runs' records.
+
+    Without `same_machine` the metrics of `MACHINE_BOUND` are left out, and those named in `without` always.
+    """
     rule = rule or Rule()
-    left_out = () if same_machine else tuple(sorted(MACHINE_BOUND))
-    matching = match(base, new, frozenset(COMPARED) - frozenset(left_out))
-    wanted = _shortly_named([pair for pair in matching.pairs if not _empty_for_underlay(pair)])
-    changes = [change_of(pair, rule) for pair in wanted]
-    overall = [change_of(pair, rule) for pair in _pooled(wanted)]
+    left_out = frozenset(without) | (frozenset() if same_machine else MACHINE_BOUND)
+    matching = match(base, new, frozenset(COMPARED) - left_out)
+    samples = [sample for sample in matching.samples if not _empty_for_underlay(sample)]
+    families = [family for family in (_pooled(samples), samples) if family]
+    decided = [change for family in families for change in _family(family, rule, len(families))]
     shift = shift_between(base, new, links_changed=bool(matching.changed))
-    decided = [_unless_the_machine(change, shift) for change in decide(overall, changes, rule)]
-    return Comparison(sorted(decided, key=_news), matching, rule, shift, left_out)
+    changes = sorted((_unless_the_machine(change, shift) for change in decided), key=_news)
+    return Comparison(changes, matching, rule, shift, tuple(sorted(left_out & frozenset(COMPARED))))
 
 
-def _unless_the_machine(change: Change, shift: Shift) -> Change:
-    if change.verdict in {"regression", "improvement"} and shift.explains(change.metric, change.base, change.change):
-        return replace(change, verdict="machine moved")
-    return change
-
-
-def _shortly_named(pairs: Sequence[Paired]) -> list[Paired]:
-    """The pairs with those conditions left out of the subject's name that all share; overlay and mode always stay."""
-    if not pairs:
-        return []
-    columns = list(zip(*(pair.subject for pair in pairs), strict=True))
-    telling = [index for index, values in enumerate(columns) if index < 2 or len(set(values)) > 1]
-    return [replace(pair, subject=tuple(pair.subject[index] for index in telling)) for pair in pairs]
-
-
-def _pooled(pairs: Sequence[Paired]) -> list[Paired]:
+def _pooled(samples: Sequence[Sample]) -> list[Sample]:
     """One per metric over all subjects, where there are several."""
-    of_metric: dict[str, list[Paired]] = {}
-    for pair in pairs:
-        of_metric.setdefault(pair.metric, []).append(pair)
+    of_metric: dict[str, list[Sample]] = {}
+    for sample in samples:
+        of_metric.setdefault(sample.metric, []).append(sample)
     return [
-        Paired(
-            subject=(ALL,),
-            metric=metric,
-            unit=group[0].unit,
-            base=np.concatenate([pair.base for pair in group]),
-            new=np.concatenate([pair.new for pair in group]),
-            blocks=tuple(f"{' '.join(pair.subject)} {block}" for pair in group for block in pair.blocks),
-        )
+        Sample(ALL, metric, group[0].unit, tuple(_of_subject(cell, one) for one in group for cell in one.cells))
         for metric, group in of_metric.items()
         if len(group) > 1
     ]
 
 
-def _empty_for_underlay(pair: Paired) -> bool:
+def _of_subject(cell: Cell, sample: Sample) -> Cell:
+    return replace(cell, name=f"{sample.subject}: {cell.name}")
+
+
+def _empty_for_underlay(sample: Sample) -> bool:
     """The underlay as a subject: its share of itself is 1 and what it adds to itself nothing, but for noise."""
-    return pair.subject[0] == "underlay" and pair.metric in {"tcp_throughput_ratio", "added_rtt_p50_ms"}
+    return sample.subject == "underlay" and sample.metric in {"tcp_throughput_ratio", "added_rtt_p50_ms"}
 
 
-def decide(overall: Sequence[Change], changes: Sequence[Change], rule: Rule) -> list[Change]:
-    """The verdicts on both families; `p_corrected` compares with alpha."""
-    families = [family for family in (overall, changes) if family]
-    decided = [_family(family, rule, len(families)) for family in families]
-    if len(families) == 1:
-        return decided[0]
-    for gate in decided[0]:
-        if gate.p_corrected < rule.alpha:
-            inner = [change for change in changes if change.metric == gate.metric]
-            gated = iter(_family(inner, rule, 2))
-            outer = [change for change in decided[1] if change.metric != gate.metric]
-            decided[1] = outer + [
-                min(next(gated), change, key=_corrected) for change in decided[1] if change.metric == gate.metric
-            ]
-    return decided[0] + decided[1]
+# Of what one direction of a family has: for changes of the typical value, the rest for more values far off.
+_TYPICAL = 0.8
 
 
-def _family(changes: Sequence[Change], rule: Rule, families: int) -> list[Change]:
-    share = rule.alpha / families
-    testable = [index for index, change in enumerate(changes) if smallest_p(change) <= share]
-    worse = dict(zip(testable, holm([changes[index].p_worse for index in testable]), strict=True))
-    better = dict(zip(testable, holm([changes[index].p_better for index in testable]), strict=True))
-    least = share / max(1, len(testable))
+def _family(samples: Sequence[Sample], rule: Rule, families: int) -> list[Change]:
+    changes = [change_of(sample, rule) for sample in samples]
+    share = rule.alpha / families / 2
+    typical, outlying = share * _TYPICAL, share * (1 - _TYPICAL)
+    worse = _corrected([(change.p_worse, change.least_p) for change in changes], typical)
+    better = _corrected([(change.p_better, change.least_p) for change in changes], share)
+    off = _corrected([(change.p_outliers, change.least_p_outliers) for change in changes], outlying)
+    least = typical / max(1, sum(change.least_p <= typical for change in changes))
     decided = []
-    for index, change in enumerate(changes):
-        p_worse, p_better = (min(1.0, families * side.get(index, 1.0)) for side in (worse, better))
-        verdict: Verdict = "no difference found" if smallest_p(change) <= least else "undecided"
-        if min(p_worse, p_better) < rule.alpha:
-            verdict = _direction(change, p_worse < p_better)
-        decided.append(replace(change, verdict=verdict, p_corrected=min(p_worse, p_better)))
+    for sample, change, one, other, far in zip(samples, changes, worse, better, off, strict=True):
+        # Each is to be compared with alpha, whatever share of it the test had.
+        scaled = [rule.alpha * p / of for p, of in ((one, typical), (far, outlying), (other, share))]
+        found = replace(change, outliers_worse=scaled[1] < min(rule.alpha, scaled[0]))
+        decided.append(_decided(found, sample, rule, [min(1.0, p) for p in scaled], least))
     return decided
 
 
-def _direction(change: Change, worse: bool) -> Verdict:
-    if change.change == 0 or abs(change.change) < change.threshold:
-        return "too small to matter"
-    return "regression" if worse else "improvement"
+def _corrected(tests: Sequence[tuple[float, float]], share: float) -> list[float]:
+    """P values after Holm, over those that could become significant at all (Tarone); 1 for the others."""
+    testable = [index for index, (_, least) in enumerate(tests) if least <= share]
+    found = dict(zip(testable, holm([tests[index][0] for index in testable]), strict=True))
+    return [found.get(index, 1.0) for index in range(len(tests))]
 
 
-def _corrected(change: Change) -> float:
-    return change.p_corrected
+def _decided(change: Change, sample: Sample, rule: Rule, scaled: Sequence[float], least: float) -> Change:
+    """The change with its verdict; `least` is what a single test has of alpha, in its family and direction."""
+    p_worse, p_better = min(scaled[:2]), scaled[2]
+    for_the_worse = p_worse < p_better or (p_worse == p_better and change.p_worse < change.p_better)
+    change = replace(change, p_corrected=min(scaled))
+    if change.p_corrected < rule.alpha:
+        found = replace(change, named=name_cells(change, rule.alpha / 4, worse=for_the_worse))
+        verdict: Verdict = "regression" if for_the_worse else "improvement"
+        return replace(found, verdict=verdict if found.matters else "too small to matter")
+    needed = repeats_for(sample, change.base, change.threshold, least)
+    verdict = "no difference found" if change.least_p_ever <= least else "undecided"
+    if min(change.p_worse, change.p_better) < rule.alpha / 2 and change.matters:
+        verdict = "worse, not yet certain" if for_the_worse else "better, not yet certain"
+    return replace(change, verdict=verdict, repeats_needed=needed)
+
+
+def _unless_the_machine(change: Change, shift: Shift) -> Change:
+    if change.verdict not in {"regression", "improvement"} or change.outliers_worse:
+        return change
+    told = [cell for cell in change.cells if cell.cell in change.named and cell.matters]
+    parts = [(change.base, change.change), *((cell.base, cell.change) for cell in told)]
+    moved = [shift.explains(change.metric, base, size) for base, size in parts if size]
+    return replace(change, verdict="machine moved") if moved and all(moved) else change
 
 
 def _news(change: Change) -> tuple[int, str, int]:
-    order = ("regression", "improvement", "machine moved", "too small to matter", "no difference found", "undecided")
-    known = list(METRICS)
     return (
-        order.index(change.verdict),
+        VERDICTS.index(change.verdict),
         "" if change.subject == ALL else change.subject,
-        known.index(change.metric),
+        list(METRICS).index(change.metric),
     )

@@ -1,5 +1,7 @@
 """The metrics: what each is, its unit, which way is better, and how it is estimated (results/README.md says more).
 
+python -m harness.results.metrics      writes the table in results/README.md
+
 Those of the trial, the lab and the deployment stand here; all others are declared by the probes that measure them.
 """
 
@@ -7,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cache
+from pathlib import Path
 
 from harness.errors import MissingPrerequisite
 from harness.extensions import extensions
 from harness.results.declared import Metric, Shown
 
 _PROBES = "overlaybench.probes"
+
+TRIAL_SUCCESS = "trial_success"
 
 _OWN = (
     Metric(
@@ -22,6 +27,14 @@ _OWN = (
         "this project",
         in_tables=True,
         of_instrument=True,
+    ),
+    Metric(
+        TRIAL_SUCCESS,
+        "1",
+        "1 when a trial ended ok, 0 when it failed; `compare` and `expect:` make it of outcomes, no record has it.",
+        "this project",
+        better="higher",
+        estimator="proportion",
     ),
     Metric("lab_start_s", "s", "From the worker's start until nodes, routers and links stand.", "this project"),
     Metric("nat_check_s", "s", "Checking every router's NAT before the overlay starts.", "this project"),
@@ -63,6 +76,12 @@ _OWN = (
 def shown() -> dict[str, Shown]:
     """What each probe adds to terminal and report, by probe, in the probes' order."""
     return {name: probe.shows for name, probe in extensions(_PROBES).items()}
+
+
+@cache
+def metrics_of_probes() -> dict[str, tuple[str, ...]]:
+    """Return the metrics of each probe, by the probe's name in a scenario."""
+    return {name: tuple(metric.name for metric in probe.metrics) for name, probe in extensions(_PROBES).items()}
 
 
 @cache
@@ -118,3 +137,15 @@ def reference_table() -> str:
         cells = (f"`{metric.name}`", unit, metric.definition, metric.source, metric.better, effect)
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
+
+
+def main() -> None:
+    """Write the table."""
+    page = Path(__file__).resolve().parents[2] / "results" / "README.md"
+    before, _, rest = page.read_text(encoding="utf-8").partition("<!-- metrics -->\n")
+    after = rest[rest.index("<!-- end of metrics -->") :]
+    page.write_text(f"{before}<!-- metrics -->\n{reference_table()}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -122,6 +122,17 @@ class Record:
         ),
     )
 
+    link_accounts: str | None = field(
+        default=None,
+        metadata=_about(
+            "label",
+            "what of the emulated links' work the trial was held to: `lateness`, `ingress drops`, `losses by seed`, or "
+            "`nothing` (netem); null without emulated links",
+            null=True,
+            since=2,
+        ),
+    )
+
     def as_dict(self) -> dict[str, Any]:
         """Return the record as JSON-ready data, in the fixed order of its fields."""
         return asdict(self)

@@ -8,15 +8,17 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from harness.results.cells import CellKey, cell_key, cell_name
+from harness.results.clusters import estimate
+from harness.results.judging import values_of
 from harness.results.metrics import metric_of
-from harness.results.record import COUNTED
-from harness.results.statistics import FEWEST_FOR_BOOTSTRAP, Estimate, median, proportion
+from harness.results.statistics import FEWEST_FOR_BOOTSTRAP, Estimate
 
 
 @dataclass(frozen=True)
 class StopRule:
     """A cell is done when the 95 % interval of `metric` reaches at most `half_width` to either side: a share of the
-    estimate for medians, an absolute share for success rates. Never before `at_least` runs."""
+    estimate for medians, an absolute share for success rates. Never before `at_least` runs. Pairs of members are the
+    unit and runs the cluster, as everywhere."""
 
     metric: str
     half_width: float
@@ -25,7 +27,7 @@ class StopRule:
 
 @dataclass(frozen=True)
 class Reached:
-    """How far a cell got; `half_width` is the worst of its directions, None where there is no interval yet."""
+    """How far a cell got; `n` counts runs, `half_width` is None where there is no interval yet."""
 
     cell: str
     n: int
@@ -38,19 +40,15 @@ class Stopping:
 
     def __init__(self, rule: StopRule) -> None:
         self.rule = rule
-        self._values: dict[CellKey, dict[tuple[Any, Any], list[float]]] = {}
+        self._values: dict[CellKey, tuple[list[float], list[str]]] = {}
 
     def update(self, records: Iterable[Mapping[str, Any]]) -> None:
         """Takes all records of the run so far, in place of what it knew."""
-        censored = metric_of(self.rule.metric).estimator == "censored median"
-        self._values = {}
+        by_cell: dict[CellKey, list[Mapping[str, Any]]] = {}
         for record in records:
-            if record["metric"] != self.rule.metric or record["outcome"] not in COUNTED:
-                continue
-            value = math.inf if record["value"] is None and censored else record["value"]
-            if value is not None:
-                directions = self._values.setdefault(cell_key(record), {})
-                directions.setdefault((record["src"], record["dst"]), []).append(float(value))
+            by_cell.setdefault(cell_key(record), []).append(record)
+        found = {cell: values_of(self.rule.metric, rows) for cell, rows in by_cell.items()}
+        self._values = {cell: sample for cell, sample in found.items() if sample[0]}
 
     def enough(self, cell: CellKey) -> bool:
         """Whether this cell needs no further repeat."""
@@ -61,28 +59,24 @@ class Stopping:
         """How far these cells got, for the manifest."""
         found = []
         for cell in sorted(set(cells)):
-            n = min((len(values) for values in self._values.get(cell, {}).values()), default=0)
+            n = len(set(self._values.get(cell, ([], []))[1]))
             reason: Literal["narrow enough", "cap"] = "narrow enough" if self.enough(cell) else "cap"
             found.append(asdict(Reached(cell_name(cell), n, self._half_width(cell), reason)))
         return found
 
     def _half_width(self, cell: CellKey) -> float | None:
-        directions = self._values.get(cell)
-        if not directions:
+        values, trials = self._values.get(cell, ([], []))
+        runs = len(set(trials))
+        if runs < self.rule.at_least:
             return None
-        widths = [self._width_of(values) for values in directions.values()]
-        return None if None in widths else max(width for width in widths if width is not None)
-
-    def _width_of(self, values: list[float]) -> float | None:
-        if len(values) < self.rule.at_least:
+        proportion = metric_of(self.rule.metric).estimator == "proportion"
+        if not proportion and runs < FEWEST_FOR_BOOTSTRAP:
             return None
-        if metric_of(self.rule.metric).estimator == "proportion":
-            return _width(proportion(round(sum(values)), len(values)))
-        if len(values) < FEWEST_FOR_BOOTSTRAP:
-            return None
-        estimate = median(values)
-        width = _width(estimate)
-        return None if width is None or not estimate.value else width / abs(estimate.value)
+        found = estimate(self.rule.metric, values, trials)
+        width = _width(found)
+        if proportion or width is None:
+            return width
+        return width / abs(found.value) if found.value else None
 
 
 def _width(estimate: Estimate) -> float | None:

@@ -63,7 +63,7 @@ def expand(
             for (number, cell), overlay in itertools.product(enumerate(cells), overlays)
         ]
         random.Random(f"{scenario.seed}/{repeat}").shuffle(block)
-        if scenario.probes.throughput is not None and scenario.probes.throughput.baseline == "cell":
+        if any(settings.baseline_of_cell for settings in scenario.probes.named()):
             block.sort(key=lambda trial: trial.mode != "underlay")  # the others need its figures
         trials += block
     seen = Counter(trial.id for trial in trials)
@@ -135,9 +135,9 @@ def check(loaded: LoadedScenario) -> Iterator[Problem]:
             if text is not None and (document.line_of(where), text) not in seen:
                 seen.add((document.line_of(where), text))
                 yield document.problem(where, text)
-    throughput = scenario.probes.throughput
-    if throughput is not None and throughput.baseline == "cell" and "underlay" not in scenario.overlays:
-        yield document.problem(("probes", "throughput", "baseline"), "`cell` needs `underlay` among the overlays")
+    for name, settings in scenario.probes.items():
+        if settings.baseline_of_cell and "underlay" not in scenario.overlays:
+            yield document.problem(("probes", name, "baseline"), "`cell` needs `underlay` among the overlays")
     for name, text in topology.check(first_of_each).items():
         if name not in given:
             yield document.problem(("topology",), text)

@@ -53,6 +53,7 @@ class Done(_Strict):
     measurements: list[dict[str, Any]] = []
     nat_observed: dict[str, str] = {}
     link_backend: str = "none"
+    link_accounts: str | None = None
     claims: dict[str, str] = {}
     sysctls: dict[str, str] = {}
     cannot_write: str | None = None

@@ -71,6 +71,7 @@ def work(folder: Path, spawned: float) -> None:
             measurements=[asdict(_relative(one, folder)) for one in run.measurements],
             nat_observed=run.nat_observed,
             link_backend=ground.link_backend,
+            link_accounts=None if ground.links is None else ", ".join(ground.links.accounts_for) or "nothing",
             claims=run.claims,
             sysctls=ground.sysctls,
             cannot_write=cannot_write,

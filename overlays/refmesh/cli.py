@@ -172,7 +172,8 @@ cli.add_command(renew)
 @click.argument("address")
 @click.option("--group", "groups", multiple=True)
 @click.option("--days", default=7, show_default=True)
-def invite(authority: Path, name: str, address: str, groups: tuple[str, ...], days: int) -> None:
+@click.option("--server", "server_name", required=True, help="Name of the server that takes it; it needs a state_dir.")
+def invite(*, authority: Path, name: str, address: str, groups: tuple[str, ...], days: int, server_name: str) -> None:
     """Print a one-time join key for member NAME with overlay ADDRESS (with prefix length)."""
     import ipaddress
 
@@ -184,26 +185,46 @@ def invite(authority: Path, name: str, address: str, groups: tuple[str, ...], da
         raise click.BadParameter(str(error), param_hint="ADDRESS") from None
     until = int(time.time()) + days * 86400
     click.echo(
-        credentials.invite(authority_key(authority), name, [address], groups=groups, not_after=until, rng=os.urandom)
+        credentials.invite(
+            authority_key(authority),
+            name,
+            [address],
+            groups=groups,
+            not_after=until,
+            issued=int(time.time()),
+            server=server_name,
+            rng=os.urandom,
+        )
     )
 
 
 @cli.command()
 @authority_option
 @click.option("--version", required=True, type=int, help="Higher than the one in force.")
+@click.option("--rules", type=click.Path(dir_okay=False, path_type=Path), help="YAML list of rules.")
 @click.option(
-    "--rules", type=click.Path(dir_okay=False, path_type=Path), help="YAML list of rules; all allowed if absent."
+    "--from",
+    "before",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The network document in force: its revocations stay, and its rules unless --rules has others.",
 )
 @click.option("--revoke", "revoked", multiple=True, help="Serial of a certificate; `refmesh show` tells it.")
-def policy(authority: Path, version: int, rules: Path | None, revoked: tuple[str, ...]) -> None:
+def policy(authority: Path, version: int, rules: Path | None, before: Path | None, revoked: tuple[str, ...]) -> None:
     """Print a signed network document: access rules and revocations. Servers read it from their `policy_file`."""
-    from overlays.refmesh import credentials, yaml_file
-    from overlays.refmesh.core.access import parse_rules
-    from overlays.refmesh.network import ALLOW_ALL
+    from overlays.refmesh import yaml_file
+    from overlays.refmesh.errors import ConfigError
+    from overlays.refmesh.policy import next_policy
 
-    wanted = list(ALLOW_ALL) if rules is None else yaml_file.load(rules) or []
-    parse_rules(wanted)
-    click.echo(credentials.sign_policy(authority_key(authority), version, wanted, revoked))
+    if rules is None and before is None:
+        raise click.UsageError(
+            "give --rules, or --from to keep those in force: a document without rules allows nothing"
+        )
+    try:
+        text = None if before is None else before.read_text().strip()
+    except (OSError, ValueError) as error:
+        raise ConfigError([f"{before}:0: file: {error}"]) from None
+    wanted = None if rules is None else yaml_file.load(rules) or []
+    click.echo(next_policy(authority_key(authority), version, rules=wanted, revoked=revoked, before=text))
 
 
 @cli.command()

@@ -49,6 +49,13 @@ class Certificate:
     invited: bool
     issued: int = 0
     """Unix time in seconds; says which of two certificates is newer."""
+    server: str = ""
+    """Of one that came by an invitation: the server that takes it, once."""
+
+    @property
+    def ends_s(self) -> int:
+        """Unix time in seconds from which nobody takes it, the clocks being as wrong as they may be."""
+        return self.not_after + CLOCK_SKEW_S
 
     def supersedes(self, other: Certificate) -> bool:
         """Whether this one is newer: everybody orders two certificates alike, whichever he hears of first."""
@@ -143,9 +150,13 @@ def invite(
     groups: Collection[str] = (),
     not_after: int,
     issued: int = 0,
+    server: str,
     rng: Rng,
 ) -> str:
-    """A one-time join key: a secret that lets one node, which makes its own key, become member `name`."""
+    """A one-time join key: a secret that lets one node, which makes its own key, become member `name`.
+
+    Once means at one place: `server` names the server that takes it. The others do not know what that one has taken.
+    """
     seed = keys.generate(rng)
     body = _member(
         INVITATION,
@@ -157,7 +168,7 @@ def invite(
         not_after=not_after,
         issued=issued,
         rng=rng,
-    )
+    ) | {"server": server}
     return f"{_b64(seed)}:{sign_link(body, authority)}"
 
 
@@ -193,11 +204,12 @@ def verify(text: str, authority: bytes, unix_s: float, revoked: Collection[str] 
             not_after=fields.number(body, "not_after", 0, fields.U63),
             text=text,
             invited=bool(slash),
+            server=fields.text(body, "server", MAX_NAME) if "server" in body else "",
             issued=fields.number(body, "issued", 0, fields.U63) if "issued" in body else 0,
         )
     except (MalformedMessage, ValueError) as error:
         raise CredentialError(f"a certificate with a wrong field: {error}") from None
-    if unix_s > certificate.not_after + CLOCK_SKEW_S:
+    if unix_s > certificate.ends_s:
         raise CredentialError(f"the certificate of {certificate.name} has expired")
     if certificate.serial in revoked:
         raise CredentialError(f"the certificate of {certificate.name} is revoked")

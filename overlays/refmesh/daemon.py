@@ -13,9 +13,11 @@ from pathlib import Path
 def run_node(path: Path) -> None:
     """Runs a node until SIGTERM or SIGINT. RefmeshError when the configuration or the machine does not allow it."""
     from overlays.refmesh.config_file import load_node
+    from overlays.refmesh.driver.descriptors import raise_limit
     from overlays.refmesh.driver.node import NodeDriver
 
     config = load_node(path)
+    raise_limit()
     _log_to_stderr(config.log_level)
     NodeDriver(config).run()
 

@@ -140,7 +140,7 @@ def _config(trial: Trial, node: str, keys: Mapping[str, _KeyPair], addresses: Ma
         return "\n".join(lines) + "\n"
     reach = f"{addresses[server]}/32" if trial.mode == "direct" else str(NETWORK)
     lines += ["[Peer]", f"PublicKey = {keys[server].public}", f"AllowedIPs = {reach}", "PersistentKeepalive = 15"]
-    lines.append(f"IpEndpoint = {trial.topology.address(server)}:{PORT}")
+    lines.append(f"Endpoint = {trial.topology.address(server)}:{PORT}")
     return "\n".join(lines) + "\n"
 
 

@@ -109,7 +109,7 @@ def tell(lab: Lab) -> dict[str, Any]:
     if lab.kind == "joined":
         until = int(time.time()) + 3600
         join_key = credentials.invite(
-            network.authority_private, "b", [network.addresses["b"]], not_after=until, rng=os.urandom
+            network.authority_private, "b", [network.addresses["b"]], not_after=until, server="s", rng=os.urandom
         )
         del configs["b"]["certificate"]
         configs["b"] |= {"join_key": join_key, "private_key": keys.encode(keys.generate())}

@@ -7,11 +7,15 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from overlays.refmesh import keys
+from overlays.refmesh.core import introduction
+from overlays.refmesh.core.tunnel import Tunnel
 from overlays.refmesh.network import Network, Site, make_network, to_yaml
 from overlays.refmesh.wire import stun
 
@@ -56,6 +60,32 @@ class Daemon:
         """Processor time that it has used."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class Client:
+    """A member that does no more than to join, over UDP at a real socket."""
+
+    def __init__(self, daemon: Daemon, name: str) -> None:
+        network = daemon.network
+        self.tunnel = Tunnel(network.private_keys[name], os.urandom, 0.0)
+        self._certificate, self._public = network.certificates[name], keys.public(network.private_keys["s"])
+        self._session = self.tunnel.add(self._public)
+        self._server = (HOST, daemon.site.port)
+
+    def joins(self, sock: socket.socket, tries: int = 20) -> bool:
+        """Whether a handshake completes."""
+        sock.settimeout(1.0)
+        for _ in range(tries):
+            now = time.time()
+            first = introduction.write(self._certificate, self._public, self._session.macs, self.tunnel._rng, now)
+            sock.sendto(first, self._server)
+            sock.sendto(self.tunnel.initiate(self._session, now), self._server)
+            with contextlib.suppress(TimeoutError):
+                while not self._session.usable(now):
+                    self.tunnel.receive(sock.recv(2048), self._server, now)
+            if self._session.usable(now):
+                return True
+        return False
 
 
 def free_ports(count: int) -> list[int]:

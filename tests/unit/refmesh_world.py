@@ -91,6 +91,7 @@ class World:
             unix_offset_s=UNIX_S,
             policy=credentials.verify_policy(self.policy, self.authority),
             hub=self.hub,
+            own=credentials.verify(self.network.certificates[name], self.authority, UNIX_S),
         )
 
     def stop_server(self, name: str) -> None:

@@ -18,8 +18,10 @@ from harness.link import choose
 from harness.link.accounting import BUCKETS, Accounting, DirectionCounts, bucket_upper_us
 from harness.link.check import rtt_bounds_ms
 from harness.link.hoststack import differences, node_sysctls, pick_congestion_control
+from harness.link.netem_backend import NetemLinks
 from harness.link.netem_plan import netem_plan, netem_refusals, read_back_problems
 from harness.link.quantiles import QUANTILE_COUNT, netem_table, quantiles
+from harness.link.userlink_backend import UserlinkLinks
 from harness.model.link import PRESETS, parse_link
 
 
@@ -147,24 +149,31 @@ def no_netem() -> MissingPrerequisite:
     return MissingPrerequisite("netem in the kernel", "modprobe sch_netem")
 
 
-def test_auto_takes_netem_unless_machine_or_profile_is_against_it(
+def test_auto_takes_what_accounts_for_its_lateness_whatever_the_kernel_has(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(choose, "netem_missing", lambda: None)
-    assert choose.choose_backend("auto", [parse_link("dsl")]).name == "netem"
-    assert choose.choose_backend("auto", [parse_link("dsl"), parse_link("lte")]).name == "userlink"
-    monkeypatch.setattr(choose, "netem_missing", no_netem)
-    assert choose.choose_backend("auto").name == "userlink"
-    with pytest.raises(MissingPrerequisite, match="modprobe"):
-        choose.choose_backend("netem")
-    monkeypatch.setattr(choose, "helper_argv", lambda: None)
     with caplog.at_level(logging.WARNING):
+        assert choose.choose_backend("auto", [parse_link("dsl")]).name == "userlink"
+        assert caplog.text == ""
+        monkeypatch.setattr(choose, "helper_argv", lambda: None)
+        assert choose.choose_backend("auto", [parse_link("dsl")]).name == "netem"
+        assert "netem, whose lateness is not accounted for" in caplog.text and "gcc" in caplog.text
+        assert choose.choose_backend("auto", [parse_link("dsl"), parse_link("lte")]).name == "userlink-python"
+        monkeypatch.setattr(choose, "netem_missing", no_netem)
         assert choose.choose_backend("auto").name == "userlink-python"
     assert "pure-Python" in caplog.text
+    with pytest.raises(MissingPrerequisite, match="modprobe"):
+        choose.choose_backend("netem")
     with pytest.raises(MissingPrerequisite, match="gcc"):
         choose.choose_backend("userlink")
     with pytest.raises(ValueError, match="no link backend 'tc'"):
         choose.choose_backend("tc")
+
+
+def test_a_backend_says_what_a_trial_over_its_links_is_held_to() -> None:
+    assert UserlinkLinks.accounts_for == ("lateness", "ingress drops", "losses by seed")
+    assert NetemLinks.accounts_for == ()
 
 
 def test_the_check_tells_every_preset_from_a_bare_cable() -> None:

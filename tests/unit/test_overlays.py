@@ -126,6 +126,18 @@ def test_options_that_exist_are_named() -> None:
         check_options(trial, ("implementation",))
 
 
+def test_wireguards_files_say_what_wg_understands() -> None:
+    # wg(8), CONFIGURATION FILE FORMAT
+    known = {"PrivateKey", "ListenPort", "FwMark", "PublicKey", "PresharedKey", "AllowedIPs", "Endpoint"}
+    deployment = load_overlay("wireguard").render(trial_of("wireguard", "hub"))
+    files = {file.node: file.text for file in deployment.files if file.path == "wg.conf"}
+    keys = {
+        node: {line.partition(" = ")[0] for line in text.splitlines() if "=" in line} for node, text in files.items()
+    }
+    assert "Endpoint" in keys["a"] and "Endpoint" not in keys["s"]
+    assert set().union(*keys.values()) <= known | {"PersistentKeepalive"}
+
+
 def test_wireguard_forwards_in_the_hub_unless_asked_for_direct() -> None:
     forwarding = {
         mode: any(

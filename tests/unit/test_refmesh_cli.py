@@ -66,11 +66,14 @@ def test_a_folder_that_cannot_be_written_is_one_line() -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("command", [("invite", "c", "10.77.0.9/16"), ("policy", "--version", "2")])
+@pytest.mark.parametrize(
+    "command", [("invite", "--server", "s", "c", "10.77.0.9/16"), ("policy", "--version", "2", "--from", "policy")]
+)
 def test_an_authority_that_others_can_read_is_refused(network: Path, command: tuple[str, ...]) -> None:
     key = network / "authority.key"
     key.chmod(0o644)
-    done = refmesh(command[0], "--authority", key, *command[1:])
+    arguments = [network / "policy" if word == "policy" else word for word in command[1:]]
+    done = refmesh(command[0], "--authority", key, *arguments)
     assert done.returncode == 2
     assert f"chmod 600 {key}" in done.stderr
 

@@ -19,6 +19,7 @@ from overlays.refmesh import config_file, keys
 from overlays.refmesh.core import bulk, rows_loader
 from overlays.refmesh.core.known import restore
 from overlays.refmesh.driver import loop as loop_module
+from overlays.refmesh.driver.events import LINES_BURST, EventLog
 from overlays.refmesh.driver.loop import Loop
 from overlays.refmesh.driver.memory import Memory
 from overlays.refmesh.driver.server import ServerDriver
@@ -291,3 +292,22 @@ def test_a_fault_in_the_core_drops_its_message_and_is_said_once(world: World, mo
         assert engine.guard.count == before + 2  # type: ignore[attr-defined]
     assert sum("a fault of refmesh itself" in event for event in node.outbox.events) == 1
     node.guard.count = server.guard.count = 0
+
+
+def test_who_makes_a_daemon_say_much_does_not_fill_its_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    events, said = ["nonsense"] * (3 * LINES_BURST), EventLog()
+    said.write(events, 0.0)
+    assert events == []
+    assert len(caplog.records) == LINES_BURST
+    said.write(["more"], 1.0)
+    assert f"{2 * LINES_BURST} lines were left out here" in caplog.text
+
+
+def test_a_short_datagram_of_a_relay_in_a_run_is_dropped(world: World) -> None:
+    node = world.nodes["a"]
+    before = node.guard.count
+    for length in range(1, 9):
+        cut = messages.RELAY_HEAD.pack(messages.RELAY, 7)[:length]
+        node.ingress.receive_run([cut] * 3, node.servers.links[0].udp, world.now)
+    assert node.guard.count == before

@@ -55,16 +55,16 @@ def test_nonsense_is_refused(text: str) -> None:
 
 
 def test_a_join_key_makes_its_holder_that_member_with_a_key_of_its_own() -> None:
-    join_key = credentials.invite(AUTHORITY, "new", ["10.0.0.9/24"], not_after=UNTIL_S, rng=RNG)
+    join_key = credentials.invite(AUTHORITY, "new", ["10.0.0.9/24"], server="s0", not_after=UNTIL_S, rng=RNG)
     found = credentials.verify(credentials.redeem(join_key, KEY), PUBLIC, NOW_S)
     assert (found.name, found.key, found.invited) == ("new", KEY, True)
 
 
 def test_a_join_key_of_another_network_or_a_made_up_one_is_worth_nothing() -> None:
-    foreign = credentials.invite(OTHER, "new", ["10.0.0.9/24"], not_after=UNTIL_S, rng=RNG)
+    foreign = credentials.invite(OTHER, "new", ["10.0.0.9/24"], server="s0", not_after=UNTIL_S, rng=RNG)
     with pytest.raises(CredentialError):
         credentials.verify(credentials.redeem(foreign, KEY), PUBLIC, NOW_S)
-    good = credentials.invite(AUTHORITY, "new", ["10.0.0.9/24"], not_after=UNTIL_S, rng=RNG)
+    good = credentials.invite(AUTHORITY, "new", ["10.0.0.9/24"], server="s0", not_after=UNTIL_S, rng=RNG)
     made_up = credentials._b64(RNG(32)) + ":" + good.split(":")[1]
     with pytest.raises(CredentialError):
         credentials.verify(credentials.redeem(made_up, KEY), PUBLIC, NOW_S)

@@ -1,4 +1,4 @@
-"""A short run of the fuzz target in tests/fuzz; the million is for `python tests/fuzz/refmesh_datagrams.py`."""
+"""Short runs of the fuzz targets in tests/fuzz; the millions are for `make fuzz`."""
 
 from __future__ import annotations
 
@@ -8,16 +8,29 @@ from pathlib import Path
 
 import pytest
 
-TARGET = Path(__file__).parents[1] / "fuzz" / "refmesh_datagrams.py"
+FUZZ = Path(__file__).parents[1] / "fuzz"
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_strangers_datagrams_change_nothing(seed: int) -> None:
+def run(target: str, count: int, seed: int) -> None:
     done = subprocess.run(
-        [sys.executable, str(TARGET), "--count", "10000", "--seed", str(seed)],
+        [sys.executable, str(FUZZ / target), "--count", str(count), "--seed", str(seed)],
         capture_output=True,
         text=True,
         check=False,
         timeout=100,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_strangers_datagrams_change_nothing(seed: int) -> None:
+    run("refmesh_datagrams.py", 10_000, seed)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_hostile_members_relays_and_servers_keep_within_their_rights(seed: int) -> None:
+    run("refmesh_members.py", 8_000, seed)
+
+
+def test_strangers_at_real_sockets_leave_a_server_as_it_was() -> None:
+    run("refmesh_sockets.py", 3_000, 1)

@@ -133,7 +133,7 @@ def test_an_invitation_works_once() -> None:
     world.start("a")
     rng = random.Random(13)
     join_key = credentials.invite(
-        world.network.authority_private, "b", ["10.77.0.2/16"], not_after=UNTIL_S, rng=rng.randbytes
+        world.network.authority_private, "b", ["10.77.0.2/16"], server="s0", not_after=UNTIL_S, rng=rng.randbytes
     )
     first, second = rng.randbytes(32), rng.randbytes(32)
     world.start(

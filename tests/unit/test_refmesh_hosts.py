@@ -170,7 +170,7 @@ def test_a_wall_clock_that_jumps_does_not_end_anything(jump_s: float) -> None:
     world.start_all()
     assert world.run(5.0, lambda: set(world.paths()) == {"direct"})
     for node in world.nodes.values():
-        node.set_clock(UNIX_S + jump_s)
+        node.set_clock(UNIX_S + jump_s, world.now)
     world.run(300.0)  # past the age at which keys are refused, so all have been made anew
     assert set(world.paths()) == {"direct"}
     assert all(node.ready for node in world.nodes.values())
@@ -204,8 +204,25 @@ def test_certificates_expire_by_the_clock_as_it_is_now() -> None:
     world = World({"a": None, "b": None})
     world.start("a")
     world.run(2.0)
-    world.nodes["a"].set_clock(UNIX_S + 10**7)
+    world.nodes["a"].set_clock(UNIX_S + 10**7, world.now)
     world.start("b")
     world.run(5.0)
     assert world.path("a", "b") == "unknown"
     assert any("has expired" in event for event in world.events)
+
+
+@pytest.mark.parametrize("there_and_back", [False, True])
+def test_who_is_known_expires_by_the_clock_as_it_is_now(there_and_back: bool) -> None:
+    world = World({"a": None, "b": None})
+    world.start_all()
+    assert world.run(5.0, lambda: set(world.paths()) == {"direct"})
+    node = world.nodes["a"]
+    if there_and_back:
+        node.set_clock(UNIX_S - 10**7, world.now)
+        world._settle_node("a")
+        world.run(5.0)
+        assert world.path("a", "b") == "direct"
+    node.set_clock(UNIX_S + 10**7, world.now)
+    world._settle_node("a")
+    world.run(5.0)
+    assert world.path("a", "b") == "unknown"

@@ -12,6 +12,7 @@ from refmesh_world import UNIX_S, World
 
 from overlays.refmesh import credentials, keys
 from overlays.refmesh.core import introduction
+from overlays.refmesh.core.cookie import Macs
 from overlays.refmesh.core.session import Session
 from overlays.refmesh.errors import CredentialError
 from overlays.refmesh.wire import control
@@ -34,7 +35,7 @@ def test_a_certificate_has_one_text() -> None:
     seed, member = RNG(32), RNG(32)
     authority = keys.signing_public(seed)
     text = credentials.issue(seed, "a", keys.public(member), ["10.77.0.1/16"], not_after=UNTIL_S, rng=RNG)
-    join_key = credentials.invite(seed, "b", ["10.77.0.2/16"], not_after=UNTIL_S, rng=RNG)
+    join_key = credentials.invite(seed, "b", ["10.77.0.2/16"], server="s0", not_after=UNTIL_S, rng=RNG)
     joined = credentials.redeem(join_key, keys.public(member))
     policy = credentials.sign_policy(seed, 1, [])
     for good, read in ((text, credentials.verify), (joined, credentials.verify)):
@@ -50,7 +51,7 @@ def test_a_certificate_has_one_text() -> None:
 def test_two_redemptions_of_one_invitation_by_one_key_are_one_identity() -> None:
     world = World({"a": None, "b": None})
     seed, private = world.network.authority_private, RNG(32)
-    join_key = credentials.invite(seed, "b", ["10.77.0.2/16"], not_after=UNTIL_S, rng=RNG)
+    join_key = credentials.invite(seed, "b", ["10.77.0.2/16"], server="s0", not_after=UNTIL_S, rng=RNG)
     text = credentials.redeem(join_key, keys.public(private))
     # The holder of an invitation can sign as many texts as he likes: with another spelling of the same key, say.
     body = {"kind": "joined", "key": keys.encode(keys.public(private)), "salt": 1}
@@ -86,7 +87,11 @@ def reissue(world: World, name: str, private: bytes | None = None, *, issued: in
 def introduce(world: World, text: str) -> None:
     """Somebody who has only a certificate's text introduces himself by it."""
     server = server_of(world)
-    server.receive(introduction.write(text, server.tunnel.static.public, RNG), ("66.6.6.6", 6666), world.now)
+    server.receive(
+        introduction.write(text, server.tunnel.static.public, Macs(server.tunnel.static.public), RNG, world.now),
+        ("66.6.6.6", 6666),
+        world.now,
+    )
     world._settle_server("s0")
 
 

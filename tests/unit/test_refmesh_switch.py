@@ -6,6 +6,7 @@ import pytest
 from refmesh_world import World
 
 from overlays.refmesh import credentials
+from overlays.refmesh.core.switch import AGEING_S, MAX_OF_ONE, Switch
 
 MAC = {name: bytes((2, 0, 0, 0, 0, number)) for number, name in enumerate("abc", 1)}
 BROADCAST = bytes((255,)) * 6
@@ -57,3 +58,66 @@ def test_what_is_no_frame_is_dropped() -> None:
     send(world, "a", b"short")
     send(world, "a", BROADCAST + BROADCAST + bytes(20))
     assert world.received["b"] == []
+
+
+def arp(src: str, sender: str, world: World) -> bytes:
+    """An ARP reply of `src` that says that the overlay address of `sender` is its own."""
+    address = bytes(map(int, world.overlay_address(sender).split(".")))
+    body = b"\x00\x01\x08\x00\x06\x04\x00\x02" + MAC[src] + address + MAC["a"] + bytes(4)
+    return BROADCAST + MAC[src] + b"\x08\x06" + body
+
+
+@pytest.mark.parametrize("mode", ["mesh", "hub"])
+def test_no_member_takes_anothers_mac_or_address(mode: str) -> None:
+    world = world_of(mode)
+    send(world, "b", frame("b", BROADCAST))
+    before = list(world.received["a"])
+    send(world, "c", frame("b", BROADCAST, b"from c, with the MAC of b"))
+    assert world.received["a"] == before
+    for victim in "ab":
+        send(world, "c", arp("c", victim, world))
+        tagged = arp("c", victim, world)
+        send(world, "c", tagged[:12] + b"\x81\x00\x00\x05" + tagged[12:])
+        header = bytes((0x45,)) + bytes(11) + bytes(map(int, world.overlay_address(victim).split("."))) + bytes(4)
+        send(world, "c", BROADCAST + MAC["c"] + b"\x08\x00" + header)
+    assert world.received["a"] == before
+    send(world, "c", arp("c", "c", world))
+    assert world.received["a"] == [*before, arp("c", "c", world)]
+    world.received["b"].clear()
+    world.received["c"].clear()
+    send(world, "a", frame("a", MAC["b"]))
+    assert world.received["b"] == [frame("a", MAC["b"])]
+    assert world.received["c"] == []
+
+
+@pytest.mark.parametrize("mode", ["mesh", "hub"])
+def test_one_member_does_not_fill_the_table_of_addresses(mode: str) -> None:
+    world = world_of(mode)
+    for number in range(3 * MAX_OF_ONE):
+        source = b"\x06\x00" + number.to_bytes(4, "big")
+        world.nodes["c"].egress.frame(BROADCAST + source + b"\x08\x06x", world.now)
+        world._settle_node("c")
+    world.run(0.5)
+    server = world.servers["s0"]
+    assert server is not None
+    table = server.hub._switch if server.hub is not None else world.nodes["a"].plane.switch
+    assert len(table._table) == MAX_OF_ONE
+    assert len(world.received["a"]) == 3 * MAX_OF_ONE
+    send(world, "b", frame("b", MAC["a"]))
+    world.received["c"].clear()
+    send(world, "a", frame("a", MAC["b"]))
+    assert world.received["b"][-1] == frame("a", MAC["b"])
+    assert world.received["c"] == []
+
+
+def test_an_address_moves_when_it_has_been_silent_and_goes_with_its_member() -> None:
+    table: Switch[str] = Switch(lambda _: None)
+    assert table.learn(frame("b", BROADCAST), "one", 0.0)
+    assert not table.learn(frame("b", BROADCAST), "other", AGEING_S - 1)
+    assert table.learn(frame("b", BROADCAST), "other", AGEING_S + 1)
+    assert table.find(frame("a", MAC["b"]), AGEING_S + 2) == "other"
+    table.forget("other")
+    assert table.find(frame("a", MAC["b"]), AGEING_S + 2) is None
+    assert table.learn(frame("b", BROADCAST), "one", AGEING_S + 3)
+    table.learn_own(frame("c", BROADCAST), 0.0)
+    assert not table.learn(frame("c", BROADCAST), "one", 1.0)

@@ -13,6 +13,7 @@ from result_samples import Maker
 from harness.campaign.outcomes import Context, records_of, throughputs, unmet
 from harness.overlay.registry import load_overlay, overlay_names
 from harness.probes.measurement import Measurement
+from harness.report.measured import all_tables
 from harness.report.plots.latency import distributions
 from harness.report.quality import quality_of
 from harness.report.tables import overview, path_matrix
@@ -107,6 +108,25 @@ def test_what_the_orchestrator_writes_carries_the_trials_outcome(tmp_path: Path)
     assert unmet(trial, ends["ok"]) == []
     (complaint,) = unmet(trial, ends["invalid"])
     assert "expected direct, but the trial shows nothing, it is invalid" in complaint and LATE in complaint
+
+
+def test_a_probe_that_was_not_run_is_a_dash_with_its_reason() -> None:
+    why = "udp measures interface; here is stream alone"
+    trial = [one for one in Maker(full=True).trial("t", **PAIR) if one.metric != "udp_goodput_mbit"]
+    skipped = replace(trial[0], probe="udp", metric="udp_goodput_mbit", value=None, outcome="unsupported", error=why)
+    records = records_frame([one.as_dict() for one in [skipped, *trial]])
+    rows = pairs_frame(records)
+    assert quality_of(records, rows).skipped.rows == (("refmesh mesh", "udp", why, "1"),)
+    assert rows["udp_goodput_mbit"].isna().all() and set(rows["outcome"]) == {"ok"}
+    assert "UDP Mbit/s" not in next(t for t in all_tables(rows) if t.title == "Delay and rates under load").header
+
+
+def test_records_and_report_say_what_the_links_were_held_to() -> None:
+    trial = [replace(one, link_backend="netem", link_accounts="nothing") for one in Maker().trial("t", **PAIR)]
+    records = records_frame([one.as_dict() for one in trial])
+    assert quality_of(records, pairs_frame(records)).backends == ["netem (accounted for: nothing)"]
+    earlier = records_frame([replace(one, link_accounts=None).as_dict() for one in trial])
+    assert quality_of(earlier, pairs_frame(earlier)).backends == ["netem"]
 
 
 def test_a_cell_without_a_valid_trial_has_no_estimate() -> None:

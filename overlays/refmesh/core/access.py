@@ -6,8 +6,9 @@ A rule of the network document, which the authority signs:
 
 `from` and `to` are a member's name, a group of its certificate, or `*`; `protocol` is tcp, udp, icmp or any (the
 default, which also stands for all other protocols); `ports` are destination ports, all of them if absent. A rule lets
-its `from` open; answers come back by the flow table: packets with the opener's ports turned round, while the flow is
-in use. A rule without ports and protocol, both ways, costs nothing per packet: the peer is then `open`.
+its `from` open; answers come back by the flow table: packets with the opener's ports turned round, echo replies, and
+ICMP errors about what was sent, while the flow is in use. A rule without ports and protocol, both ways, costs nothing
+per packet: the peer is then `open`.
 """
 
 from __future__ import annotations
@@ -16,18 +17,21 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from overlays.refmesh.core import headers
+from overlays.refmesh.core.headers import ERROR, OTHER, REPLY, REQUEST, Seen
 from overlays.refmesh.errors import CredentialError
 
 FLOW_LIFETIME_S = {6: 7440.0, 17: 300.0}
 """Seconds without a packet after which a flow is forgotten: RFC 5382 REQ-5 for TCP, RFC 4787 REQ-5 for UDP."""
 OTHER_LIFETIME_S = 60.0
-MAX_FLOWS = 65536
+MAX_FLOWS = 4096
+"""Flows that one side has opened to the other, the last ones used: who opens more forgets his own older ones."""
+REFRESH_S = 1.0
 _PROTOCOLS = {"any": (), "icmp": (1, 58), "tcp": (6,), "udp": (17,)}
 _FIELDS = {"from", "to", "protocol", "ports"}
-_ICMP = (1, 58)
 
 Flow = tuple[int, int, int]
-"""Protocol, our port, the peer's port; for ICMP echo both are its identifier."""
+"""Protocol, our port, the peer's port; of ICMP echo its identifier, and -1 on the side that answers."""
 
 
 @dataclass(frozen=True)
@@ -94,63 +98,73 @@ class Access:
         self.open = any(rule.everything for rule in self._out) and any(rule.everything for rule in self._in)
         """Everything may pass both ways; packets need not be looked at."""
         self.closed = not self._out and not self._in
-        self._flows: dict[Flow, float] = {}
+        self._ours, self._theirs = Flows(), Flows()
 
     def outbound(self, packet: bytes, now: float) -> bool:
         """Whether a packet of ours may go to the peer."""
-        found = _ports(packet)
-        if found is None:
-            return False
-        protocol, source, destination = found
-        return self._passes((protocol, source, destination), self._out, destination, now)
+        seen = headers.read(packet)
+        return seen is not None and self._passes(seen, now, ours=True)
 
     def inbound(self, packet: bytes, now: float) -> bool:
         """Whether a packet of the peer may come in."""
-        found = _ports(packet)
-        if found is None:
-            return False
-        protocol, source, destination = found
-        return self._passes((protocol, destination, source), self._in, destination, now)
+        seen = headers.read(packet)
+        return seen is not None and self._passes(seen, now, ours=False)
 
-    def _passes(self, flow: Flow, openers: tuple[Rule, ...], port: int, now: float) -> bool:
-        if self._flows.get(flow, now) <= now and not any(rule.allows(flow[0], port) for rule in openers):
+    def _passes(self, seen: Seen, now: float, *, ours: bool) -> bool:
+        opened, answered = (self._ours, self._theirs) if ours else (self._theirs, self._ours)
+        if seen.kind == ERROR:
+            # What it is about was sent the other way.
+            flow = _flow(seen.about, ours=not ours) if seen.about is not None else None
+            return flow is not None and (answered.live(flow, now) or opened.live(flow, now))
+        if seen.kind == REPLY:
+            return answered.live(_flow(seen, ours=not ours), now)
+        if seen.kind == OTHER:
+            return self._opens(seen, ours=ours)
+        flow = _flow(seen, ours=ours)
+        if opened.live(flow, now) or (seen.kind != REQUEST and answered.live(flow, now)):
+            return True
+        if self._opens(seen, ours=ours):
+            opened.open(flow, now)
+            return True
+        return False
+
+    def _opens(self, seen: Seen, *, ours: bool) -> bool:
+        rules = self._out if ours else self._in
+        return any(rule.allows(seen.protocol, seen.destination) for rule in rules)
+
+
+class Flows:
+    """The flows that one side has opened. No step takes longer for there being many."""
+
+    def __init__(self) -> None:
+        self._until_s: dict[Flow, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._until_s)
+
+    def open(self, flow: Flow, now: float) -> None:
+        """Adds a flow, in the place of the one that has been unused for longest where there is no room."""
+        self._until_s.pop(flow, None)
+        if len(self._until_s) >= MAX_FLOWS:
+            del self._until_s[next(iter(self._until_s))]
+        self._until_s[flow] = now + FLOW_LIFETIME_S.get(flow[0], OTHER_LIFETIME_S)
+
+    def live(self, flow: Flow, now: float) -> bool:
+        """Whether a flow is there and in use; asking is using it."""
+        until_s = self._until_s.get(flow)
+        if until_s is None or until_s <= now:
             return False
-        if flow not in self._flows and len(self._flows) >= MAX_FLOWS:
-            self._flows = {flow: until for flow, until in self._flows.items() if until > now}
-            if len(self._flows) >= MAX_FLOWS:
-                return False
-        self._flows[flow] = now + FLOW_LIFETIME_S.get(flow[0], OTHER_LIFETIME_S)
+        if until_s - now < FLOW_LIFETIME_S.get(flow[0], OTHER_LIFETIME_S) - REFRESH_S:
+            self.open(flow, now)
         return True
+
+
+def _flow(seen: Seen, *, ours: bool) -> Flow:
+    """The flow of a packet of ours or the peer's; of an echo message: of a request, ours or the peer's."""
+    if seen.kind in (REQUEST, REPLY):
+        return (seen.protocol, seen.source, -1) if ours else (seen.protocol, -1, seen.source)
+    return (seen.protocol, *((seen.source, seen.destination) if ours else (seen.destination, seen.source)))
 
 
 def _is(who: str, names: Collection[str]) -> bool:
     return who == "*" or who in names
-
-
-def _ports(packet: bytes) -> tuple[int, int, int] | None:  # noqa: PLR0911 - one `return` a kind of packet
-    """(protocol, source port, destination port) of an IP packet; None when it has none that we can find.
-
-    A later fragment carries no ports, so only `open` lets fragments pass: a tunnel with its MTU set right makes none.
-    """
-    if not packet:
-        return None
-    if packet[0] >> 4 == 4:
-        if len(packet) < 20 or (packet[6] << 8 | packet[7]) & 0x1FFF:
-            return None
-        protocol, start = packet[9], (packet[0] & 15) * 4
-    elif packet[0] >> 4 == 6 and len(packet) >= 40:
-        protocol, start = packet[6], 40
-    else:
-        return None
-    if protocol in (6, 17):
-        if len(packet) < start + 4:
-            return None
-        ports = packet[start : start + 4]
-        return protocol, ports[0] << 8 | ports[1], ports[2] << 8 | ports[3]
-    if protocol in _ICMP:
-        if len(packet) < start + 8:
-            return None
-        # Echo request and reply of one identifier are one flow; so is whatever else ICMP says.
-        number = packet[start + 4] << 8 | packet[start + 5]
-        return protocol, number, number
-    return protocol, 0, 0

@@ -20,6 +20,7 @@ from overlays.refmesh.wire import messages
 from overlays.refmesh.wire.messages import MAC_LEN
 
 COOKIE_LIFETIME_S = 120.0
+REMEMBERED = 16
 _WORDS = struct.Struct("<16I")
 
 
@@ -46,25 +47,36 @@ class Macs:
     def __init__(self, remote: bytes) -> None:
         self._mac1_key = blake2s(b"mac1----" + remote).digest()
         self._cookie_key = blake2s(b"cookie--" + remote).digest()
-        self._last_mac1 = b""
+        self._sent: dict[int, bytes] = {}
+        """mac1 of the last messages, by their sender index: on a long way a cookie reply does not answer the last."""
         self._cookie = b""
         self._cookie_until = 0.0
 
     def protect(self, message: bytes, now: float) -> bytes:
-        """The message with mac1 and mac2 behind it; mac2 is zero unless a fresh cookie is at hand."""
-        mac1 = _mac(self._mac1_key, message)
-        self._last_mac1 = mac1
-        mac2 = _mac(self._cookie, message + mac1) if now < self._cookie_until else bytes(MAC_LEN)
-        return message + mac1 + mac2
+        """A handshake message with mac1 and mac2 behind it; mac2 is zero unless a fresh cookie is at hand."""
+        mac1 = self.first(message)
+        while len(self._sent) >= REMEMBERED:
+            del self._sent[next(iter(self._sent))]
+        self._sent[messages.INITIATION_HEAD.unpack_from(message)[1]] = mac1
+        return message + mac1 + self.proof(message + mac1, now)
+
+    def first(self, message: bytes) -> bytes:
+        """mac1 of a message: that we know whom we write to."""
+        return _mac(self._mac1_key, message)
+
+    def proof(self, message: bytes, now: float) -> bytes:
+        """mac2 of a message that has its mac1: that we receive where we send from, if the peer has asked."""
+        return _mac(self._cookie, message) if now < self._cookie_until else bytes(MAC_LEN)
 
     def accept_reply(self, reply: bytes, now: float) -> None:
         """Takes the cookie out of a reply of 64 bytes; MalformedMessage when it answers nothing of ours."""
-        if not self._last_mac1:
+        _, index, nonce = messages.COOKIE_HEAD.unpack_from(reply)
+        mac1 = self._sent.get(index)
+        if mac1 is None:
             raise MalformedMessage("a cookie that nobody asked for")
-        nonce = reply[8:32]
         cipher, short_nonce = xchacha20poly1305(self._cookie_key, nonce)
         try:
-            self._cookie = cipher.decrypt(short_nonce, reply[32:], self._last_mac1)
+            self._cookie = cipher.decrypt(short_nonce, reply[32:], mac1)
         except InvalidTag:
             raise MalformedMessage("a cookie reply that does not authenticate") from None
         self._cookie_until = now + COOKIE_LIFETIME_S

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from overlays.refmesh.core import bulk, packets
 from overlays.refmesh.core.peer import Peer
@@ -13,10 +13,13 @@ from overlays.refmesh.core.switch import HEADER_LEN, Switch
 class DataPlane:
     """Routes, rules and frames of one node. What arrives for the host is in `to_tun` and `large`."""
 
-    def __init__(self, *, hub: bool) -> None:
-        """`hub`: servers end our tunnels. Otherwise nothing that a server sends can reach the device."""
+    def __init__(self, *, hub: bool, own: Collection[bytes] = ()) -> None:
+        """`hub`: servers end our tunnels. Otherwise nothing that a server sends can reach the device.
+
+        `own`: our overlay addresses, packed.
+        """
         self.routes = Routes()
-        self.switch = Switch()
+        self.switch: Switch[Peer] = Switch(lambda packed: self if packed in own else self.routes.owner(packed))
         self.to_tun: list[bytes] = []
         self.large: list[list[bytes | memoryview]] = []
         """Large packets, each as buffers that begin with their virtio_net_hdr."""
@@ -45,6 +48,13 @@ class DataPlane:
         """An Ethernet frame of a peer."""
         if peer.any_source and not self._hub:
             return
+        if peer.any_source:
+            if len(frame) < HEADER_LEN or frame[6] & 1:
+                return
+            # All frames come from the hub, which has looked at their senders.
+            peer.rx_bytes += len(frame)
+            self.to_tun.append(frame)
+            return
         if _open(peer) and self.switch.learn(frame, peer, now):
             peer.rx_bytes += len(frame)
             self.to_tun.append(frame)
@@ -53,6 +63,7 @@ class DataPlane:
         """Who gets a frame of ours: the hub, or the one who has its destination, or all."""
         if len(frame) < HEADER_LEN:
             return []
+        self.switch.learn_own(frame, now)
         if self._hub:
             return [hub] if hub is not None else []
         known = self.switch.find(frame, now)

@@ -34,6 +34,10 @@ class Directory:
         """We have a new certificate."""
         self._own = own
 
+    def ends_s(self, certificate: Certificate) -> float:
+        """When a certificate ends, as a value of `now`."""
+        return certificate.ends_s - self.unix_offset_s
+
     def revoked(self, certificate: Certificate) -> bool:
         """Whether the network document in force revokes it."""
         return self.policy is not None and certificate.serial in self.policy.revoked

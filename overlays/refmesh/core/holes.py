@@ -37,10 +37,15 @@ class Holes:
 
     def on_punch(self, link: ServerLink, punch: Punch, now: float) -> None:
         """A peer's PUNCH."""
-        for peer in self._peers.by_key.values():
-            if peer.numbers.get(link.index) == punch.other and peer.finder is not None and self._direct:
-                self._puncher.on_punch(peer, link, punch, dependent=self._servers.dependent, now=now)
-                self._outbox.due(peer, now)
+        peer = self._peers.by_key.get(link.by_number.get(punch.other, b""))
+        if (
+            peer is not None
+            and peer.numbers.get(link.index) == punch.other
+            and peer.finder is not None
+            and self._direct
+        ):
+            self._puncher.on_punch(peer, link, punch, dependent=self._servers.dependent, now=now)
+            self._outbox.due(peer, now)
 
     def tick(self, peer: Peer, finder: PathFinder, now: float) -> float:
         """Does what is due for one peer; returns when something is due again."""

@@ -21,7 +21,7 @@ from overlays.refmesh.core.reactions import Reactions
 from overlays.refmesh.core.servers import Servers
 from overlays.refmesh.core.tunnel import Tunnel
 from overlays.refmesh.errors import MalformedMessage
-from overlays.refmesh.wire import control, messages, stun
+from overlays.refmesh.wire import messages, stun
 from overlays.refmesh.wire.control import Endpoint
 
 ROW_OCTETS = 500
@@ -80,7 +80,7 @@ class Ingress:
             if self._mappings.receive(datagram, source, now):
                 self._on_mapped(now)
             return
-        result = self._tunnel.receive(datagram, control.pack_endpoint(source), now)
+        result = self._tunnel.receive(datagram, source, now, path.relay)
         if isinstance(result, bytes):
             self._outbox.send(path, result)
         elif result is not None:

@@ -1,52 +1,48 @@
 """The introduction: a certificate, sealed for one reader, sent just before a handshake with somebody who knows us not.
 
-Layout: type 5, three zero bytes, ephemeral 32, sealed certificate n+16, mac1 16. It is never answered, so it tells
-nothing to who does not hold the authority's signature; repeating a recorded one changes nothing.
+Layout: type 5, three zero bytes, ephemeral 32, sealed certificate n+16, mac1 16, mac2 16. It is never answered, so it
+tells nothing to who does not hold the authority's signature; repeating a recorded one changes nothing. A busy reader
+wants mac2, by the cookie that it gives for the handshake initiation which follows.
 """
 
 from __future__ import annotations
 
-import hmac
 from hashlib import blake2s
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
+from overlays.refmesh.core.cookie import Macs
 from overlays.refmesh.core.noise import StaticKey
 from overlays.refmesh.errors import MalformedMessage
 from overlays.refmesh.keys import Rng
 from overlays.refmesh.wire import messages
 
 _HEAD_LEN = messages.HEADER.size + 32
-MIN_LEN = _HEAD_LEN + messages.TAG_LEN + messages.MAC_LEN
+MIN_LEN = _HEAD_LEN + messages.TAG_LEN + 2 * messages.MAC_LEN
+MAX_LEN = MIN_LEN + 4096
 
 
 def _key(secret: bytes, ephemeral: bytes, reader: bytes) -> bytes:
     return blake2s(b"refmesh introduction" + ephemeral + reader, key=secret).digest()
 
 
-def _mac(reader: bytes, message: bytes) -> bytes:
-    key = blake2s(b"mac1----" + reader).digest()
-    return blake2s(message, key=key, digest_size=messages.MAC_LEN).digest()
-
-
-def write(certificate: str, reader: bytes, rng: Rng) -> bytes:
-    """An introduction that only the owner of the public key `reader` can open."""
+def write(certificate: str, reader: bytes, macs: Macs, rng: Rng, now: float) -> bytes:
+    """An introduction that only the owner of the public key `reader` can open; `macs` are those for him."""
     ephemeral = StaticKey(rng(32))
     head = messages.HEADER.pack(messages.INTRODUCTION) + ephemeral.public
     cipher = ChaCha20Poly1305(_key(ephemeral.exchange(reader), ephemeral.public, reader))
     message = head + cipher.encrypt(bytes(12), certificate.encode(), head)
-    return message + _mac(reader, message)
+    message += macs.first(message)
+    return message + macs.proof(message, now)
 
 
 def read(message: bytes, static: StaticKey) -> str:
-    """The certificate's text, not yet verified; MalformedMessage when it was not written for us."""
-    if len(message) < MIN_LEN or not hmac.compare_digest(_mac(static.public, message[:-16]), message[-16:]):
-        raise MalformedMessage("an introduction for somebody else")
+    """The certificate's text, not yet verified, of a message with a valid mac1; MalformedMessage: not for us."""
     head = message[:_HEAD_LEN]
     ephemeral = head[messages.HEADER.size :]
     cipher = ChaCha20Poly1305(_key(static.exchange(ephemeral), ephemeral, static.public))
     try:
-        return cipher.decrypt(bytes(12), message[_HEAD_LEN:-16], head).decode("ascii")
+        return cipher.decrypt(bytes(12), message[_HEAD_LEN : -2 * messages.MAC_LEN], head).decode("ascii")
     except (InvalidTag, UnicodeDecodeError):
         raise MalformedMessage("an introduction that does not authenticate") from None

@@ -16,10 +16,10 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 
 from overlays.refmesh.config import NodeConfig
+from overlays.refmesh.core import packets
 from overlays.refmesh.core.dataplane import DataPlane
 from overlays.refmesh.core.directory import Directory
 from overlays.refmesh.core.egress import Egress
@@ -45,6 +45,8 @@ from overlays.refmesh.keys import Rng
 from overlays.refmesh.wire import control
 from overlays.refmesh.wire.control import Endpoint
 
+CLOCK_STEP_S = 1.0
+"""Less is what clocks drift."""
 RELOADABLE = frozenset({"peers", "certificate", "policy", "log_level"})
 """Fields of a configuration that can change while a node runs."""
 
@@ -57,7 +59,8 @@ class Node:
         self.tunnel = tunnel = Tunnel(config.private_key, rng, unix_offset_s)
         self.outbox = outbox = Outbox()
         self.guard = Guard(outbox.events)
-        self.plane = DataPlane(hub=config.mode == "hub")
+        own = frozenset(packets.packed_host(address) for address in self.addresses)
+        self.plane = DataPlane(hub=config.mode == "hub", own=own)
         self.directory = Directory(config.authority, certificate, unix_offset_s)
         self.lifetime = Lifetime()
         self.local: list[tuple[str, str, int]] = []
@@ -170,9 +173,12 @@ class Node:
         self.outbox.wake(now)
         return changed
 
-    def set_clock(self, unix_offset_s: float) -> None:
+    def set_clock(self, unix_offset_s: float, now: float) -> None:
         """What to add to `now` to get Unix time, as it is at present: wall clocks are set, forwards and backwards."""
+        stepped = abs(unix_offset_s - self.directory.unix_offset_s) > CLOCK_STEP_S
         self.tunnel.unix_offset_s = self.directory.unix_offset_s = unix_offset_s
+        if stepped:
+            self.peers.clock_set(now)
 
     def network_changed(
         self, local: Sequence[tuple[str, str, int]], now: float, routers: Sequence[tuple[str, str]] = ()
@@ -213,15 +219,22 @@ class Node:
             self.hosts.tick(now, self.servers.unreached() | self.peers.unreached(now))
         self.mappings.tick(now, translated=self.servers.translated)
         self.servers.tick(now)
-        for peer in list(self.peers.by_key.values()):
-            if peer.due_s <= now:
-                try:
-                    self._upkeep.tick(peer, now)
-                except Exception as error:
-                    self.guard.caught(error, now)
-                    peer.due_s = now + AGAIN_S
-        next_peer_s = min((peer.due_s for peer in self.peers.by_key.values()), default=math.inf)
-        self.outbox.deadline = min(self.servers.deadline(), self.mappings.deadline(), self.hosts.due_s, next_peer_s)
+        self.peers.expire(now)
+        for peer in self.outbox.schedule.take(now):
+            if self.peers.by_key.get(peer.session.remote) is not peer:
+                continue
+            try:
+                self._upkeep.tick(peer, now)
+            except Exception as error:
+                self.guard.caught(error, now)
+                peer.due_s = now + AGAIN_S
+        self.outbox.deadline = min(
+            self.servers.deadline(),
+            self.mappings.deadline(),
+            self.hosts.due_s,
+            self.outbox.schedule.next_s(),
+            self.peers.next_end_s() + 1.0,
+        )
 
     def _tell_candidates(self, now: float) -> None:
         self.servers.candidates = self.local + self.mappings.candidates()

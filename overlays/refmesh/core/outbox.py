@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from overlays.refmesh.core.connectivity import Path
 from overlays.refmesh.core.peer import Peer
+from overlays.refmesh.core.schedule import Schedule
 from overlays.refmesh.wire import messages
 from overlays.refmesh.wire.control import Endpoint
 
@@ -20,6 +21,8 @@ class Outbox:
         """Datagrams that must arrive whole or not at all: nobody may cut them, the kernel included."""
         self.events: list[str] = []
         self.deadline = 0.0
+        self.schedule: Schedule[Peer] = Schedule()
+        """When each peer is to be looked at."""
 
     def send(self, path: Path, message: bytes) -> None:
         """Sends a message on a path."""
@@ -41,7 +44,7 @@ class Outbox:
 
     def due(self, peer: Peer, at: float) -> None:
         """The peer is to be looked at again at that time, or before."""
-        peer.due_s = min(peer.due_s, at)
+        peer.schedule.sooner(peer, at)
         self.wake(at)
 
     def wake(self, at: float) -> None:

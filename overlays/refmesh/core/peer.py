@@ -11,6 +11,7 @@ from overlays.refmesh.core import packets
 from overlays.refmesh.core.access import Access
 from overlays.refmesh.core.connectivity import Path, PathFinder
 from overlays.refmesh.core.path_mtu import ANY, PathMtu
+from overlays.refmesh.core.schedule import Schedule
 from overlays.refmesh.core.session import Session
 from overlays.refmesh.credentials import Certificate
 from overlays.refmesh.wire import messages
@@ -65,7 +66,8 @@ class Peer:
         self.elsewhere_s = -math.inf
         """When it was last heard on another path than the one in use, and that one checked."""
         self.data_sent_s = -math.inf
-        self.due_s = 0.0
+        self.schedule: Schedule[Peer] = Schedule()
+        """When it is to be looked at; the node's, once it is one of its peers."""
         self.bulk = False
         """Whether it reads the bulk framing."""
         self.tx_bytes = self.rx_bytes = 0
@@ -74,6 +76,15 @@ class Peer:
         self.foreign_logged = self.loop_logged = False
         self.direct_s: float | None = None
         """When a direct path was first in use."""
+
+    @property
+    def due_s(self) -> float:
+        """When it is to be looked at."""
+        return self.schedule.at(self)
+
+    @due_s.setter
+    def due_s(self, at: float) -> None:
+        self.schedule.set(self, at)
 
     @property
     def wanted(self) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+import math
 from collections.abc import Sequence
 
 from overlays.refmesh.config import NodeConfig, PeerEntry
@@ -38,6 +40,8 @@ class Peers:
         rng: Rng,
     ) -> None:
         self.by_key: dict[bytes, Peer] = {}
+        self._ends: list[tuple[float, bytes]] = []
+        """A heap: when which key's certificate ends."""
         self._by_text: dict[str, Peer] = {}
         self._by_name: dict[str, Peer] = {}
         """Members, each the one that its certificate's name stands for."""
@@ -77,7 +81,8 @@ class Peers:
             raise CredentialError(f"no room for {certificate.name}")
         peer = self._make(certificate)
         peer.contested = bool(rivals)
-        self.by_key[certificate.key] = self._by_text[text] = peer
+        self._add(peer)
+        self._by_text[text] = peer
         if not rivals:
             self._take_names(peer, certificate)
         self._outbox.events.append(
@@ -110,6 +115,26 @@ class Peers:
             else:
                 peer.access = self._directory.access_to(peer.certificate)
 
+    def expire(self, now: float) -> None:
+        """Forgets the peers whose certificates have ended."""
+        while self._ends and self._ends[0][0] < now:
+            _, key = heapq.heappop(self._ends)
+            peer = self.by_key.get(key)
+            if peer is not None and peer.certificate is not None and self._directory.ends_s(peer.certificate) < now:
+                self._outbox.events.append(f"the certificate of {peer.name} has expired")
+                self._remove(peer)
+
+    def clock_set(self, now: float) -> None:
+        """The wall clock has been set: certificates end at other times of ours."""
+        members = ((key, peer.certificate) for key, peer in self.by_key.items())
+        self._ends = [(self._directory.ends_s(held), key) for key, held in members if held is not None]
+        heapq.heapify(self._ends)
+        self._outbox.wake(now)
+
+    def next_end_s(self) -> float:
+        """When `expire` has something to do."""
+        return self._ends[0][0] if self._ends else math.inf
+
     def use(self, peer: Peer, path: Path | None, now: float) -> None:
         """From now on sends to a peer on this path."""
         if path is None or not peer.take(path):
@@ -139,6 +164,7 @@ class Peers:
                 if new.endpoint == old.endpoint:
                     places[key] = peer.path
                 self._plane.forget(peer)
+                peer.schedule.forget(peer)
                 del self.by_key[key]
         self._named = [named for named in self._named if self.by_key.get(named[2].session.remote) is named[2]]
         for key, entry in after.items():
@@ -179,7 +205,13 @@ class Peers:
         hosts = [packets.host_network(address) for address in certificate.addresses]
         peer = Peer(certificate.name, session, hosts, finder=finder, certificate=certificate)
         peer.access = self._directory.access_to(certificate)
+        heapq.heappush(self._ends, (self._directory.ends_s(certificate), certificate.key))
         return peer
+
+    def _add(self, peer: Peer) -> None:
+        self.by_key[peer.session.remote] = peer
+        peer.schedule = self._outbox.schedule
+        peer.due_s = 0.0
 
     def _take_names(self, peer: Peer, certificate: Certificate) -> None:
         self._by_name[certificate.name] = peer
@@ -198,6 +230,7 @@ class Peers:
         self._plane.routes.remove(peer)
         peer.certify(certificate, [packets.host_network(address) for address in certificate.addresses])
         peer.access = self._directory.access_to(certificate)
+        heapq.heappush(self._ends, (self._directory.ends_s(certificate), certificate.key))
         self._by_text[certificate.text] = peer
         self._take_names(peer, certificate)
         self._outbox.events.append(f"{certificate.name} has a newer certificate")
@@ -207,6 +240,7 @@ class Peers:
         self._puncher.forget(peer)
         self._tunnel.remove(peer.session.remote)
         self.by_key.pop(peer.session.remote, None)
+        peer.schedule.forget(peer)
         if peer.certificate is not None:
             self._by_text.pop(peer.certificate.text, None)
         if self._by_name.get(peer.name) is peer:
@@ -220,5 +254,5 @@ class Peers:
             self._named.append((entry.endpoint.host, entry.endpoint.port, peer))
         elif entry.endpoint is not None:
             peer.take(Path((entry.endpoint.host, entry.endpoint.port)))
-        self.by_key[entry.public_key] = peer
+        self._add(peer)
         self._plane.routes.assign(peer, peer)

@@ -79,6 +79,8 @@ class ServerLink:
         self.epoch, self.rev = "", 0
         self.have: list[Span] = []
         """Spans of the directory's log that have come before what lies between."""
+        self.by_number: dict[int, bytes] = {}
+        """The key of the member with a relay number."""
         self.told: dict[bytes, int] = {}
         """The end of the UPDATE that last told of a member, by its key: what was overtaken is not news."""
         self.policy_parts = PolicyParts()
@@ -161,6 +163,7 @@ class ServerLink:
         if update.epoch != self.epoch:
             self.epoch, self.rev, self.have, self.listed = update.epoch, 0, [], False
             self.told.clear()
+            self.by_number.clear()
         span = (update.start, update.end)
         if next(gaps(*span, [(0, self.rev), *self.have]), None) is None:
             return []
@@ -215,9 +218,9 @@ class ServerLink:
         self.peer.session.forget_all()
         self.peer.session.hurry(now)
 
-    def introduction(self) -> bytes:
+    def introduction(self, now: float) -> bytes:
         """What goes before a handshake initiation while the server may not know us."""
-        return introduction.write(self.certificate, self.entry.public_key, self._rng)
+        return introduction.write(self.certificate, self.entry.public_key, self.peer.session.macs, self._rng, now)
 
     def wants_tls(self, now: float) -> bool:
         """Whether a TLS stream should be tried now: UDP is silent, and the server offers one. Asking counts."""

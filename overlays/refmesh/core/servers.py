@@ -160,7 +160,7 @@ class Servers:
         initiation, keepalive = self._tunnel.tick(link.peer.session, now)
         if initiation is not None:
             for endpoint in link.ways():
-                outbox.main += [(link.introduction(), endpoint), (initiation, endpoint)]
+                outbox.main += [(link.introduction(now), endpoint), (initiation, endpoint)]
         if keepalive is not None:
             outbox.main.append((keepalive, link.endpoint))
         if now >= link.udp_probe_s:
@@ -234,7 +234,9 @@ class Servers:
             return
         link.told[peer.session.remote] = revision
         assert peer.finder is not None
+        link.by_number.pop(peer.numbers.get(link.index, 0), None)
         peer.numbers[link.index] = entry.relay
+        link.by_number[entry.relay] = peer.session.remote
         if entry.seen is not None:
             peer.seen[link.index] = entry.seen
         came = entry.online and not peer.online.get(link.index)

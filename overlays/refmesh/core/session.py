@@ -73,7 +73,9 @@ class Session:
         """How long the peer's answer took in the last handshake."""
         self.expected_s = 0.0
         """How long its answer will take, as far as is known before the first: an initiation is not repeated sooner."""
-        self.attempt_due_s = NEVER
+        self.crowd: set[Session] = set()
+        """The sessions of one tunnel with a handshake under way, this one among them if it has."""
+        self._attempt_due_s = NEVER
         self.deferred = False
         """Whether the first attempt is left to the peer for a while, unless there is something to send."""
         self.persistent_s = 0.0
@@ -87,6 +89,16 @@ class Session:
         self._sent_s: dict[int, float] = {}
         self._last_timestamp = self._last_own_timestamp = b""
         self._last_initiation_s = -math.inf
+
+    @property
+    def attempt_due_s(self) -> float:
+        """When the next initiation is to be sent; never: no handshake is under way."""
+        return self._attempt_due_s
+
+    @attempt_due_s.setter
+    def attempt_due_s(self, at: float) -> None:
+        self._attempt_due_s = at
+        (self.crowd.discard if at == NEVER or self.resting else self.crowd.add)(self)
 
     def usable(self, now: float) -> bool:
         """Whether there are keys to send with."""
@@ -266,7 +278,8 @@ class Session:
         return due
 
     def _begin(self, now: float) -> None:
-        self._attempts, self._attempts_since_s, self.attempt_due_s, self.resting = 0, now, now, False
+        self._attempts, self._attempts_since_s, self.resting = 0, now, False
+        self.attempt_due_s = now
 
     def _established(self, now: float) -> None:
         self.established_s = now

@@ -6,6 +6,7 @@ but for the cookie reply that a busy responder gives to somebody who knows its p
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,12 +14,16 @@ from typing import NamedTuple
 from overlays.refmesh.core import noise
 from overlays.refmesh.core.cookie import Gate
 from overlays.refmesh.core.keypair import Keypair
-from overlays.refmesh.core.session import NEVER, PENDING_INITIATIONS, REKEY_TIMEOUT_S, Session
+from overlays.refmesh.core.pacer import Pacer
+from overlays.refmesh.core.ratelimit import RateLimiter
+from overlays.refmesh.core.session import PENDING_INITIATIONS, REKEY_TIMEOUT_S, Session
 from overlays.refmesh.errors import MalformedMessage
 from overlays.refmesh.keys import Rng
-from overlays.refmesh.wire import messages
+from overlays.refmesh.wire import control, messages
+from overlays.refmesh.wire.control import Endpoint
 
-BUSY_HANDSHAKES_PER_S = 500
+BUSY_HANDSHAKES_PER_S, BUSY_BURST, BUSY_S = 400.0, 400, 1.0
+"""More than a tenth of a processor's time, at 0.25 ms each. Where it was more, cookies are asked for so long."""
 CROWD = 8
 """With more handshakes under way than this, each waits longer for its answer, in proportion, as RFC 8445, section 14.3,
 lets the retransmission timeout grow with the number of checks: what many ask for at once comes late, and asking again
@@ -54,20 +59,31 @@ class Tunnel:
         self._keypairs: dict[int, tuple[Session, Keypair]] = {}
         self._pending: dict[int, Session] = {}
         self._gate = Gate(self.static.public, rng)
-        self._second = -1.0
-        self._handshakes = 0
+        self._asked = Pacer(BUSY_HANDSHAKES_PER_S, BUSY_BURST)
+        self._busy_until_s = -math.inf
+        self._limiter = RateLimiter()
+        self._crowd: set[Session] = set()
 
     def add(self, remote: bytes, psk: bytes = noise.NO_PSK, retry_s: Sequence[float] = (REKEY_TIMEOUT_S,)) -> Session:
         """From now on accepts sessions with this peer."""
         if remote not in self.sessions:
             self.sessions[remote] = Session(self.static, remote, self._rng, psk, retry_s)
+            self.sessions[remote].crowd = self._crowd
         return self.sessions[remote]
 
     def remove(self, remote: bytes) -> None:
         """Forgets a peer and its keys."""
         session = self.sessions.pop(remote, None)
-        self._keypairs = {i: entry for i, entry in self._keypairs.items() if entry[0] is not session}
-        self._pending = {i: owner for i, owner in self._pending.items() if owner is not session}
+        if session is None:
+            return
+        for index in session.pending:
+            self._pending.pop(index, None)
+        for keypair in (session.current, session.previous, *session.unconfirmed):
+            if keypair is not None:
+                self._keypairs.pop(keypair.local_index, None)
+        self._free(session)
+        session.crowd = set()
+        self._crowd.discard(session)
 
     def initiate(self, session: Session, now: float) -> bytes:
         """A handshake initiation, to be sent on every way that may lead to the peer."""
@@ -82,10 +98,7 @@ class Tunnel:
 
     def slower(self) -> float:
         """How many times longer than usual an answer is waited for; 1 unless many handshakes are under way."""
-        return max(
-            1.0,
-            sum(session.attempt_due_s != NEVER and not session.resting for session in self.sessions.values()) / CROWD,
-        )
+        return max(1.0, len(self._crowd) / CROWD)
 
     def tick(self, session: Session, now: float) -> tuple[bytes | None, bytes | None]:
         """What is due for one session: (an initiation, a keepalive), each None when it is not."""
@@ -95,8 +108,8 @@ class Tunnel:
         initiation = self.initiate(session, now) if now >= session.attempt_due_s else None
         return initiation, session.keepalive(now)
 
-    def receive(self, datagram: bytes, source: bytes, now: float) -> Input | bytes | None:
-        """Takes one message of type 1 to 4 from `source` (address and port as bytes, for cookies).
+    def receive(self, datagram: bytes, source: Endpoint, now: float, relay: int = 0) -> Input | bytes | None:
+        """Takes one message of type 1 to 4 from `source`, or from whom a relay there has this number for.
 
         Returns what an authentic one brought, the cookie reply for one that has to come again, or None.
         """
@@ -105,11 +118,13 @@ class Tunnel:
             return self.receive_run((datagram,), now)
         try:
             if kind == messages.INITIATION and len(datagram) == messages.INITIATION_LEN:
-                return self._on_initiation(datagram, source, now)
+                return self._on_initiation(datagram, source, relay, now)
             if kind == messages.RESPONSE and len(datagram) == messages.RESPONSE_LEN:
-                return self._on_response(datagram, source, now)
+                return self._on_response(datagram, source, relay, now)
             if kind == messages.COOKIE_REPLY and len(datagram) == messages.COOKIE_REPLY_LEN:
-                session = self._pending.get(messages.COOKIE_HEAD.unpack_from(datagram)[1])
+                index = messages.COOKIE_HEAD.unpack_from(datagram)[1]
+                # It may answer an initiation, or a response: a busy initiator asks for proof as well.
+                session = self._pending.get(index) or self._keypairs.get(index, (None, None))[0]
                 if session is not None:
                     session.macs.accept_reply(datagram, now)
         except MalformedMessage:
@@ -141,11 +156,29 @@ class Tunnel:
             return None
         return self._keypairs.get(_INDEX.unpack_from(datagram, 4)[0])
 
-    def _on_initiation(self, datagram: bytes, source: bytes, now: float) -> Input | bytes | None:
+    def welcome(self, message: bytes, source: Endpoint, now: float) -> bool:
+        """Whether a message that ends with mac1 and mac2 is worth the work of opening it.
+
+        Not, without a MAC that only who knows our key can make. Where much work is asked for, not without the cookie
+        that proves that the sender receives at its address, and from one source only so often (WireGuard paper, 5.3).
+        """
+        return self._gate.valid_mac1(message) and self._admits(message, source, 0, now) is True
+
+    def _admits(self, message: bytes, source: Endpoint, relay: int, now: float) -> bool | bytes:
+        """Whether to do the work that a message with a valid mac1 asks for; a cookie reply: not without proof."""
+        if not self._busy(now):
+            return True
+        place = b"%d %s" % (relay, control.pack_endpoint(source) if source[0] != "tls" else b"tls %d" % source[1])
+        if not self._gate.valid_mac2(message, place, now):
+            return self._gate.reply(message, place, now)
+        return self._limiter.allows(source, relay, now)
+
+    def _on_initiation(self, datagram: bytes, source: Endpoint, relay: int, now: float) -> Input | bytes | None:
         if not self._gate.valid_mac1(datagram):
             return None
-        if self._busy(now) and not self._gate.valid_mac2(datagram, source, now):
-            return self._gate.reply(datagram, source, now)
+        admitted = self._admits(datagram, source, relay, now)
+        if admitted is not True:
+            return admitted or None
         received = noise.read_initiation(self.static, datagram[:-32])
         session = self.sessions.get(received.remote)
         if session is None or not session.acceptable(received, now):
@@ -156,15 +189,14 @@ class Tunnel:
         self._free(session)
         return Input(session, [], session.macs.protect(response, now))
 
-    def _on_response(self, datagram: bytes, source: bytes, now: float) -> Input | bytes | None:
-        if not self._gate.valid_mac1(datagram):
-            return None
-        if self._busy(now) and not self._gate.valid_mac2(datagram, source, now):
-            return self._gate.reply(datagram, source, now)
+    def _on_response(self, datagram: bytes, source: Endpoint, relay: int, now: float) -> Input | bytes | None:
         index = messages.RESPONSE_HEAD.unpack_from(datagram)[2]
         session = self._pending.get(index)
-        if session is None or index not in session.pending:
+        if session is None or index not in session.pending or not self._gate.valid_mac1(datagram):
             return None
+        admitted = self._admits(datagram, source, relay, now)
+        if admitted is not True:
+            return admitted or None
         keys = session.pending[index].finish(datagram[:-32], session.psk)
         for answered in session.pending:
             self._pending.pop(answered, None)
@@ -181,10 +213,12 @@ class Tunnel:
         session.freed.clear()
 
     def _busy(self, now: float) -> bool:
-        if now - self._second >= 1.0:
-            self._second, self._handshakes = now, 0
-        self._handshakes += 1
-        return self._handshakes > BUSY_HANDSHAKES_PER_S
+        """Whether so much is asked for that who asks must prove its address first; for a second after it was so."""
+        if self._asked.available(now) < 1:
+            self._busy_until_s = now + BUSY_S
+        else:
+            self._asked.take()
+        return now < self._busy_until_s
 
     def _new_index(self) -> int:
         while True:

@@ -20,6 +20,7 @@ from overlays.refmesh.core.node import Node
 from overlays.refmesh.credentials import Certificate
 from overlays.refmesh.driver import addresses, clock
 from overlays.refmesh.driver.datapath import Datapath
+from overlays.refmesh.driver.events import EventLog
 from overlays.refmesh.driver.igd import Answer, IgdClient
 from overlays.refmesh.driver.loop import Loop
 from overlays.refmesh.driver.memory import Memory
@@ -48,6 +49,7 @@ class NodeDriver:
         # A frame has a header of its own, and the control frame around it another.
         self.tun.configure(self.node.addresses, config.mtu - (18 if config.layer == "l2" else 0))
         self.loop = Loop()
+        self._events = EventLog()
         self.streams = NodeStreams(self.node, self.loop)
         self.datapath = Datapath(self.node, self.tun, self.streams)
         self.sockets = NodeSockets(
@@ -113,7 +115,7 @@ class NodeDriver:
     def _after(self, now: float) -> None:
         node = self.node
         if self.loop.due(node.deadline, now):
-            node.set_clock(clock.unix_offset_s())
+            node.set_clock(clock.unix_offset_s(), now)
             node.tick(now)
             self.streams.look(now)
             if node.mappings.requests:
@@ -127,9 +129,7 @@ class NodeDriver:
         if node.plane.to_tun or node.plane.large:
             self.datapath.write_tun()
         if node.outbox.events:
-            for event in node.outbox.events:
-                log.info("%s", event)
-            node.outbox.events.clear()
+            self._events.write(node.outbox.events, now)
         self._memory.look(now)
         if not self._said_ready and node.ready:
             self._said_ready = True

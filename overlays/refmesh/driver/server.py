@@ -15,11 +15,13 @@ from overlays.refmesh.config import ServerConfig
 from overlays.refmesh.core import offload
 from overlays.refmesh.credentials import Policy
 from overlays.refmesh.driver import clock
+from overlays.refmesh.driver.descriptors import raise_limit
+from overlays.refmesh.driver.events import EventLog
 from overlays.refmesh.driver.files import write_atomically
+from overlays.refmesh.driver.listener import StreamListener
 from overlays.refmesh.driver.loop import Loop
 from overlays.refmesh.driver.sockets import open_sockets
 from overlays.refmesh.driver.status import StatusSocket
-from overlays.refmesh.driver.streams import StreamListener
 from overlays.refmesh.driver.tun import VNET_HEADER_LEN, Tun
 from overlays.refmesh.driver.udp import READS_PER_ROUND, UdpSocket
 from overlays.refmesh.errors import ConfigError, CredentialError, MachineError
@@ -40,6 +42,7 @@ class ServerDriver:
     def __init__(self, config: ServerConfig) -> None:
         """Opens everything; MachineError or CredentialError when something is lacking."""
         self.config = config
+        raise_limit()
         now = clock.now()
         certificate = credentials.verify(config.certificate, config.authority, now + clock.unix_offset_s())
         if certificate.key != keys.public(config.private_key):
@@ -52,7 +55,8 @@ class ServerDriver:
             policy=self._first_policy(),
             relay=config.relay,
             hub=config.hub,
-            own_addresses=certificate.addresses,
+            own=certificate,
+            remembers=config.state_dir is not None,
         )
         self._joined_file = config.state_dir / "joined.json" if config.state_dir else None
         if self._joined_file is not None:
@@ -68,6 +72,7 @@ class ServerDriver:
             self.tun.configure(certificate.addresses, config.mtu)
         self.name = certificate.name
         self.loop = Loop()
+        self._events = EventLog()
         self.streams: StreamListener | None = None
         self.status = StatusSocket(config.status_socket, self._answer) if config.status_socket else None
         self._policy_checked_s = now
@@ -77,7 +82,13 @@ class ServerDriver:
         """Works until SIGTERM or SIGINT."""
         loop, config = self.loop, self.config
         if config.tls_port:
-            self.streams = StreamListener(config.listen.host, config.tls_port, loop, self._on_stream)
+            self.streams = StreamListener(
+                config.listen.host,
+                config.tls_port,
+                loop,
+                self._on_stream,
+                self.engine.registry.by_endpoint.__contains__,
+            )
         for sock in self.sockets.values():
             loop.add(sock, lambda now, sock=sock: self._on_udp(sock, now))  # type: ignore[misc]
         for sock in self.stun.values():
@@ -198,14 +209,14 @@ class ServerDriver:
         if self.loop.due(engine.deadline, now):
             engine.tunnel.unix_offset_s = clock.unix_offset_s()
             engine.tick(now)
+        if self.streams is not None:
+            self.streams.look(now)
         if engine.outlet.datagrams:
             self._flush()
         if engine.outlet.to_tun:
             self._write_tun()
         if engine.outlet.events:
-            for event in engine.outlet.events:
-                log.info("%s", event)
-            engine.outlet.events.clear()
+            self._events.write(engine.outlet.events, now)
         self._save_known(now)
         if len(engine.joined) != self._joined and self._joined_file is not None and now >= self._save_s:
             self._save_joined(self._joined_file, now)
@@ -286,7 +297,10 @@ class ServerDriver:
         self._policy_seen = seen
         if policy is not None and (self.engine.policy is None or policy.version > self.engine.policy.version):
             log.info("network document version %d", policy.version)
-            self.engine.set_policy(policy, now)
+            try:
+                self.engine.set_policy(policy, now)
+            except CredentialError as error:
+                log.warning("%s: %s", self.config.policy_file, error)
 
     def _answer(self, request: dict[str, Any]) -> Any:
         if "down" in request:

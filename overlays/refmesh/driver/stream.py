@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import datetime
 import errno
+import math
 import os
 import select
 import socket
 import ssl
 import struct
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -23,7 +25,9 @@ from overlays.refmesh.errors import MachineError
 from overlays.refmesh.wire.control import Endpoint
 
 _LENGTH = struct.Struct(">H")
-MAX_PENDING = 1 << 20
+READS_PER_ROUND = 16
+"""So many records at a time before others have their turn; epoll tells of the rest."""
+MAX_PENDING = 1 << 18
 """Octets that may wait to be sent; what comes on top is dropped, as a full queue of a network would."""
 
 
@@ -91,6 +95,8 @@ class Stream:
         self._received = bytearray()
         self._pending = bytearray()
         self.open = self.closed = False
+        self.stuck_since_s = math.inf
+        """Since when nothing of what waits to be sent could be sent."""
         self.events = select.EPOLLIN | select.EPOLLOUT
 
     @classmethod
@@ -124,6 +130,8 @@ class Stream:
                 return
             self._read(now)
             self._write()
+            if not self._pending:
+                self.stuck_since_s = math.inf
         except (OSError, ValueError):
             self.closed = True
 
@@ -134,6 +142,8 @@ class Stream:
     def send_run(self, datagrams: Sequence[bytes], _endpoint: Endpoint | None = None) -> None:
         """Sends datagrams in order."""
         for datagram in datagrams:
+            if not self._pending and self.stuck_since_s == math.inf:
+                self.stuck_since_s = time.monotonic()
             if len(self._pending) < MAX_PENDING:
                 self._pending += _LENGTH.pack(len(datagram)) + datagram
         if self.open:
@@ -174,7 +184,7 @@ class Stream:
     def _read(self, now: float) -> None:
         assert self._tls is not None
         try:
-            while True:
+            for _ in range(READS_PER_ROUND):
                 chunk = self._tls.recv(65536)
                 if not chunk:
                     self.closed = True
@@ -201,6 +211,7 @@ class Stream:
             while self._pending:
                 sent = self._tls.send(self._pending)
                 del self._pending[:sent]
+                self.stuck_since_s = math.inf
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             pass
         self.events = select.EPOLLIN | (select.EPOLLOUT if self._pending else 0)

@@ -1,28 +1,24 @@
-"""The TLS side of both drivers: a server's listener with its connections, and a node's connections to its servers."""
+"""TLS connections in the loop: what both drivers do with one, and a node's connections to its servers."""
 
 from __future__ import annotations
 
 import logging
-import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from overlays.refmesh.core.node import Node
 from overlays.refmesh.driver.loop import Loop
 from overlays.refmesh.errors import MachineError
-from overlays.refmesh.wire.control import Endpoint
 
-# Each side imports TLS when it needs it, which few do: it takes as long as all of the core.
+# A node imports TLS when it needs it, which few do: it takes as long as all of the core.
 # ruff: noqa: PLC0415
 if TYPE_CHECKING:
     from overlays.refmesh.driver.stream import Stream
 
 log = logging.getLogger("refmesh")
-MAX_STREAMS = 4096
-HANDSHAKE_LIMIT_S = 10.0
 
 
-class _Served:
+class Served:
     """Keeps the loop informed about what a stream waits for."""
 
     def __init__(self, loop: Loop, stream: Stream, ended: Callable[[float], None]) -> None:
@@ -45,73 +41,12 @@ class _Served:
             self.loop.modify(self.stream, self._events)
 
 
-class StreamListener:
-    """The server's TLS port. Each connection is the endpoint `("tls", number)`."""
-
-    def __init__(self, host: str, port: int, loop: Loop, receive: Callable[[bytes, Endpoint, float], None]) -> None:
-        """MachineError when the port is taken."""
-        from overlays.refmesh.driver.stream import Stream, server_context
-
-        try:
-            family = socket.AF_INET6 if not host or ":" in host else socket.AF_INET
-            self._listener = socket.create_server(
-                (host, port), family=family, backlog=64, dualstack_ipv6=not host and socket.has_dualstack_ipv6()
-            )
-        except OSError as error:
-            raise MachineError(f"cannot use TCP port {port}: {error.strerror}") from None
-        self._listener.setblocking(False)
-        self._make, self._context = Stream, server_context()
-        self._loop, self._receive = loop, receive
-        self._streams: dict[int, tuple[_Served, float]] = {}
-        self._next = 1
-        loop.add(self._listener, self._accept)
-
-    def send_run(self, datagrams: list[bytes], endpoint: Endpoint, now: float) -> None:
-        """Sends datagrams to a connection; to one that is gone: nowhere."""
-        entry = self._streams.get(endpoint[1])
-        if entry is not None:
-            entry[0].stream.send_run(datagrams)
-            entry[0].after(now)
-
-    def close(self) -> None:
-        """Closes all."""
-        self._listener.close()
-        for served, _ in self._streams.values():
-            served.stream.close()
-
-    def _accept(self, now: float) -> None:
-        for number, (served, since_s) in list(self._streams.items()):
-            if not served.stream.open and now - since_s > HANDSHAKE_LIMIT_S:
-                served.stream.closed = True
-                served.after(now)
-                self._streams.pop(number, None)
-        try:
-            sock, _ = self._listener.accept()
-        except OSError:
-            return
-        if len(self._streams) >= MAX_STREAMS:
-            sock.close()
-            return
-        number, self._next = self._next, self._next + 1
-        stream = self._make(
-            sock,
-            self._context,
-            server_side=True,
-            on_open=lambda _: None,
-            on_datagram=lambda datagram, now: self._receive(datagram, ("tls", number), now),
-        )
-        self._streams[number] = (_Served(self._loop, stream, lambda _: self._gone(number)), now)
-
-    def _gone(self, number: int) -> None:
-        self._streams.pop(number, None)
-
-
 class NodeStreams:
     """A node's connections to servers that do not answer over UDP."""
 
     def __init__(self, node: Node, loop: Loop) -> None:
         self._node, self._loop = node, loop
-        self._streams: dict[int, _Served] = {}
+        self._streams: dict[int, Served] = {}
 
     def look(self, now: float) -> None:
         """Opens what is wanted and closes what is not needed any more."""
@@ -155,7 +90,7 @@ class NodeStreams:
         except MachineError as error:
             log.info("%s", error)
             return
-        self._streams[index] = _Served(self._loop, stream, lambda now: self._ended(index, now))
+        self._streams[index] = Served(self._loop, stream, lambda now: self._ended(index, now))
 
     def _ended(self, index: int, now: float) -> None:
         self._streams.pop(index, None)

@@ -7,15 +7,18 @@
 | waiting | 10 s | unknown |
 | member | introduction with a newer certificate of the same key | member; it counts from the next handshake on |
 | any | older certificate, or one of a used invitation | refused |
+| member | its certificate ends, or is revoked | unknown |
 
 A recorded introduction therefore brings nothing back, and changes nothing for who is there.
 """
 
 from __future__ import annotations
 
+import heapq
 from typing import NamedTuple
 
 from overlays.refmesh import credentials
+from overlays.refmesh.core.access import Access, Rule, parse_rules
 from overlays.refmesh.core.tunnel import Tunnel
 from overlays.refmesh.credentials import NODE, Certificate, Policy
 from overlays.refmesh.errors import CredentialError
@@ -35,13 +38,45 @@ class _Claim(NamedTuple):
 class Admission:
     """The door of one server."""
 
-    def __init__(self, authority: bytes, tunnel: Tunnel, registry: Registry, outlet: Outlet, rng: Rng) -> None:
+    def __init__(
+        self,
+        authority: bytes,
+        tunnel: Tunnel,
+        registry: Registry,
+        outlet: Outlet,
+        rng: Rng,
+        *,
+        own: Certificate | None,
+        remembers: bool,
+    ) -> None:
+        """`own`: our certificate; `remembers`: whether `joined` is kept over restarts."""
         self.joined: dict[str, bytes] = {}
         """The key that has used each invitation, by its serial; to be kept over restarts."""
         self.policy: Policy | None = None
         self._authority, self._tunnel, self._registry = authority, tunnel, registry
         self._outlet, self._rng = outlet, rng
+        self._own, self._remembers = own, remembers
+        self._rules: tuple[Rule, ...] = ()
         self._waiting: dict[bytes, _Claim] = {}
+        self._ends: list[tuple[int, bytes]] = []
+        """A heap: when which key's certificate ends."""
+
+    def take_policy(self, policy: Policy) -> None:
+        """A new network document; CredentialError when its rules make no sense."""
+        self._rules = parse_rules(policy.rules)
+        self.policy = policy
+        for registration in self._registry.by_key.values():
+            self._set_access(registration)
+
+    def expired(self, unix_s: float) -> list[Registration]:
+        """The members whose certificates have ended since this was last asked."""
+        ended = []
+        while self._ends and self._ends[0][0] < unix_s:
+            _, key = heapq.heappop(self._ends)
+            member = self._registry.by_key.get(key)
+            if member is not None and member.certificate.ends_s < unix_s:
+                ended.append(member)
+        return ended
 
     def claim(self, text: str, unix_s: float, now: float) -> None:
         """An introduction; CredentialError when it is refused."""
@@ -91,15 +126,18 @@ class Admission:
         for rival in self._registry.rivals(certificate):
             # The authority gave this member a new key; the old one's addresses are the new one's.
             self._registry.remove(rival)
+            self._outlet.schedule.forget(rival)
             self._tunnel.remove(rival.certificate.key)
         if member is not None:
             self._registry.recertify(member, certificate)
+            self._note(member)
             return member
         number = 0
         while not number or number in self._registry.by_number:
             number = int.from_bytes(self._rng(4), "little")
         member = Registration(certificate, self._tunnel.sessions[key], number)
         self._registry.add(member)
+        self._note(member)
         self._outlet.events.append(f"admitted {certificate.name} ({short(key)})")
         return member
 
@@ -112,7 +150,21 @@ class Admission:
                 return
             self._forget(key)
 
+    def _note(self, member: Registration) -> None:
+        heapq.heappush(self._ends, (member.certificate.ends_s, member.certificate.key))
+        self._set_access(member)
+
+    def _set_access(self, member: Registration) -> None:
+        if self._own is not None:
+            own, other = self._own, member.certificate
+            member.access = Access(self._rules, (own.name, *own.groups), (other.name, *other.groups))
+
     def _check(self, certificate: Certificate) -> None:
+        if certificate.invited and certificate.key != self.joined.get(certificate.serial):
+            if self._own is None or certificate.server != self._own.name:
+                raise CredentialError(f"the invitation of {certificate.name} is for server {certificate.server!r}")
+            if not self._remembers:
+                raise CredentialError(f"nobody can join as {certificate.name}: give this server a state_dir")
         if self.policy is not None and certificate.serial in self.policy.revoked:
             raise CredentialError(f"the certificate of {certificate.name} is revoked")
         if certificate.invited and self.joined.get(certificate.serial, certificate.key) != certificate.key:

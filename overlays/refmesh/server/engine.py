@@ -11,9 +11,9 @@ from typing import Any
 
 from overlays.refmesh.core import introduction
 from overlays.refmesh.core.coordination import MAX_CANDIDATES_TOLD, OFFLINE_AFTER_S
-from overlays.refmesh.core.guard import Guard
+from overlays.refmesh.core.guard import AGAIN_S, Guard
 from overlays.refmesh.core.tunnel import Input, Tunnel
-from overlays.refmesh.credentials import Policy
+from overlays.refmesh.credentials import Certificate, Policy
 from overlays.refmesh.errors import CredentialError, MalformedMessage
 from overlays.refmesh.keys import Rng
 from overlays.refmesh.server.admission import Admission
@@ -26,7 +26,6 @@ from overlays.refmesh.wire.bodies import Hello, Punch
 from overlays.refmesh.wire.control import Endpoint
 
 PROBE_AGAIN_S = 0.2
-INTRODUCTIONS_PER_S = 500
 
 
 class Server:
@@ -42,21 +41,26 @@ class Server:
         policy: Policy | None = None,
         relay: bool = True,
         hub: bool = False,
-        own_addresses: Sequence[str] = (),
+        own: Certificate | None = None,
+        remembers: bool = True,
     ) -> None:
-        """`own_addresses`: overlay addresses whose packets go to the TUN device."""
+        """`own`: our certificate; a hub's packets to its addresses are for the TUN device.
+
+        `remembers`: whether `joined` is kept over restarts; without, nobody can join by an invitation.
+        """
         self.tunnel = Tunnel(private, rng, unix_offset_s)
         self.registry = Registry()
         self.outlet = Outlet()
         self.guard = Guard(self.outlet.events)
         self.herald = Herald(self.registry, self.outlet, rng, hub=hub)
-        self.hub = Hub(self.registry, self.outlet, own_addresses) if hub else None
-        self.admission = Admission(authority, self.tunnel, self.registry, self.outlet, rng)
+        self.hub = Hub(self.registry, self.outlet, own.addresses if own is not None else ()) if hub else None
+        self.admission = Admission(
+            authority, self.tunnel, self.registry, self.outlet, rng, own=own, remembers=remembers
+        )
         self.joined = self.admission.joined
         self.policy = policy
         self._rng = rng
         self._relay = relay
-        self._second, self._introductions = -1.0, 0
         if policy is not None:
             self.set_policy(policy, 0.0)
 
@@ -67,15 +71,22 @@ class Server:
 
     def set_policy(self, policy: Policy, now: float) -> None:
         """A new network document: told to all; members that it revokes are forgotten."""
-        self.policy = self.admission.policy = policy
+        self.admission.take_policy(policy)
+        self.policy = policy
         self.herald.take_policy(policy)
         for registration in list(self.registry.by_key.values()):
             if registration.certificate.serial in policy.revoked:
                 self.outlet.events.append(f"{registration.certificate.name} is revoked")
-                self.herald.log.drop(registration.certificate.name)
-                self.registry.remove(registration)
-                self.tunnel.remove(registration.certificate.key)
+                self._forget(registration)
         self.herald.tell_all(now)
+
+    def _forget(self, registration: Registration) -> None:
+        self.herald.forget(registration)
+        self.outlet.schedule.forget(registration)
+        if self.hub is not None:
+            self.hub.forget(registration)
+        self.registry.remove(registration)
+        self.tunnel.remove(registration.certificate.key)
 
     def receive(self, datagram: bytes, source: Endpoint, now: float) -> None:
         """Takes one datagram from a socket."""
@@ -89,11 +100,11 @@ class Server:
         if kind == messages.RELAY:
             self._on_relay(datagram, source)
         elif kind == messages.INTRODUCTION:
-            self._on_introduction(datagram, now)
+            self._on_introduction(datagram, source, now)
         elif stun.is_stun(datagram):
             self.answer_stun(datagram, source)
         else:
-            result = self.tunnel.receive(datagram, control.pack_endpoint(source), now)
+            result = self.tunnel.receive(datagram, source, now)
             if isinstance(result, bytes):
                 self.outlet.datagrams.append((result, source))
             elif result is not None:
@@ -131,18 +142,23 @@ class Server:
     def from_tun(self, packet: bytes, now: float) -> None:
         """A packet of the server's own host for a member."""
         if self.hub is not None:
-            self.hub.forward([packet], now)
+            self.hub.from_host(packet, now)
 
     def tick(self, now: float) -> None:
         """Does what is due: retries, keepalives, members that have gone silent."""
         self.admission.tick(now)
-        for registration in list(self.registry.by_key.values()):
+        for expired in self.admission.expired(self.tunnel.unix_offset_s + now):
+            self.outlet.events.append(f"the certificate of {expired.certificate.name} has expired")
+            self._forget(expired)
+        for registration in self.outlet.schedule.take(now):
+            if self.registry.by_key.get(registration.certificate.key) is not registration:
+                continue
             try:
                 self._look_after(registration, now)
             except Exception as error:
                 self.guard.caught(error, now)
-        next_s = (min(r.retry_s, r.news_s, r.session.deadline()) for r in self.registry.by_key.values())
-        self.outlet.deadline = min(min(next_s, default=math.inf), now + OFFLINE_AFTER_S / 4)
+                self.outlet.schedule.set(registration, now + AGAIN_S)
+        self.outlet.deadline = min(self.outlet.schedule.next_s(), now + OFFLINE_AFTER_S / 4)
 
     def _look_after(self, registration: Registration, now: float) -> None:
         initiation, keepalive = self.tunnel.tick(registration.session, now)
@@ -154,6 +170,9 @@ class Server:
             self.outlet.events.append(f"{registration.certificate.name} is gone")
             self.herald.publish(registration, now)
         self.herald.tick(registration, now)
+        silent_s = registration.seen_s + OFFLINE_AFTER_S + 0.001 if registration.online else math.inf
+        due_s = min(registration.retry_s, registration.news_s, registration.session.deadline(), silent_s)
+        self.outlet.due(registration, due_s)
 
     def status(self, now: float) -> list[dict[str, Any]]:
         """The members, for the status socket."""
@@ -169,11 +188,10 @@ class Server:
             for registration in self.registry.by_key.values()
         ]
 
-    def _on_introduction(self, datagram: bytes, now: float) -> None:
-        if now - self._second >= 1.0:
-            self._second, self._introductions = now, 0
-        self._introductions += 1
-        if self._introductions > INTRODUCTIONS_PER_S:
+    def _on_introduction(self, datagram: bytes, source: Endpoint, now: float) -> None:
+        if not introduction.MIN_LEN <= len(datagram) <= introduction.MAX_LEN:
+            return
+        if not self.tunnel.welcome(datagram, source, now):
             return
         try:
             self.admission.claim(introduction.read(datagram, self.tunnel.static), self.tunnel.unix_offset_s + now, now)
@@ -222,7 +240,7 @@ class Server:
                 self._on_control(registration, payload, source, now)
         if forward and self.hub is not None:
             self.hub.forward_from(registration, forward, now)
-        self.outlet.wake(session.deadline())
+        self.outlet.due(registration, session.deadline())
 
     def _move(self, registration: Registration, endpoint: Endpoint, now: float) -> None:
         self.registry.moved(registration, endpoint)
@@ -277,6 +295,7 @@ class Server:
         if not registration.greeted or not registration.online:
             self.outlet.events.append(f"{registration.certificate.name} is here")
         registration.greeted = registration.online = True
+        self.outlet.due(registration, now + OFFLINE_AFTER_S)
         self.herald.publish(registration, now, tell_itself=False)
         self.herald.heard(registration, hello, now)
 

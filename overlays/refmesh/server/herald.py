@@ -34,6 +34,13 @@ class Herald:
         self.log = Log()
         self.epoch = rng(8).hex()
         self._registry, self._outlet, self._hub = registry, outlet, hub
+        self._idle: set[Registration] = set()
+        """Members that have been told all there is."""
+
+    def forget(self, registration: Registration) -> None:
+        """The member is gone for good."""
+        self._idle.discard(registration)
+        self.log.drop(registration.certificate.name)
 
     def take_policy(self, policy: Policy) -> None:
         """A network document for everybody; `tell_all` tells it."""
@@ -67,14 +74,17 @@ class Herald:
     def tell_all(self, now: float, but: Registration | None = None) -> None:
         """There is news for all who are online."""
         gather_s = max(GATHER_S, GATHER_PER_MEMBER_S * len(self._registry.by_key))
-        for registration in self._registry.by_key.values():
-            if registration.online and registration is not but:
-                registration.news_s = min(registration.news_s, max(now, registration.newest_s + gather_s))
-                self._outlet.wake(registration.news_s)
+        # Those that news is waiting for anyway need not be told of it again.
+        for registration in self._idle - {but}:
+            self._idle.discard(registration)
+            if registration.online:
+                registration.news_s = max(now, registration.newest_s + gather_s)
+                self._outlet.due(registration, registration.news_s)
 
     def tell(self, registration: Registration, now: float, *, answer: bool = False) -> None:
         """Tells a member what it lacks, as far as the window goes; as the answer to a HELLO also that it is nothing."""
         registration.news_s, registration.newest_s = math.inf, now
+        self._idle.add(registration)
         flight, revision = registration.flight, self.log.revision
         wait_s = self._wait_s(registration)
         lost = [span for span, sent_s in flight.items() if now - sent_s >= wait_s]
@@ -106,7 +116,7 @@ class Herald:
         # The member says what it has in its next HELLO, which it sends at once when it has learned something.
         waiting = registration.online and bool(flight) and now - registration.seen_s <= HELLO_INTERVAL_S * 2
         registration.retry_s = min(flight.values()) + wait_s if waiting else math.inf
-        self._outlet.wake(registration.retry_s)
+        self._outlet.due(registration, registration.retry_s)
 
     @staticmethod
     def _wait_s(registration: Registration) -> float:

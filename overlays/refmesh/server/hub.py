@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from overlays.refmesh.core import packets
+from overlays.refmesh.core.switch import Switch
 from overlays.refmesh.server.outlet import Outlet
 from overlays.refmesh.server.registry import Registration, Registry
-
-MAX_MACS = 8192
-_FRAME_HEADER_LEN = 14
 
 
 class Hub:
@@ -19,33 +17,50 @@ class Hub:
         """`own_addresses`: overlay addresses whose packets go to the TUN device."""
         self._registry, self._outlet = registry, outlet
         self._own = {address.split("/")[0] for address in own_addresses}
-        self._macs: dict[bytes, Registration] = {}
+        self._switch: Switch[Registration] = Switch(self._owner)
 
     def forward_from(self, registration: Registration, payloads: Sequence[bytes], now: float) -> None:
-        """Packets of a member, still padded; those with a source that is not its own are dropped."""
-        self.forward([packet for packet in map(packets.trim, payloads) if self._owns(registration, packet)], now)
+        """Packets of a member, still padded; those with a source that is not its own are dropped.
 
-    def forward(self, batch: list[bytes], now: float) -> None:
-        """Packets for members, or for our own host."""
+        Members enforce the rules among themselves, at both ends. For our own host we are an end.
+        """
+        batch = [packet for packet in map(packets.trim, payloads) if self._owns(registration, packet)]
         for target_address, group in packets.by_destination(batch):
-            if target_address in self._own:
-                self._outlet.to_tun.extend(group)
-                continue
+            if target_address not in self._own:
+                self._forward(target_address, group, now)
+            elif registration.access is not None:
+                access = registration.access
+                self._outlet.to_tun.extend(packet for packet in group if access.open or access.inbound(packet, now))
+
+    def from_host(self, packet: bytes, now: float) -> None:
+        """A packet of our own host for a member."""
+        for target_address, group in packets.by_destination([packet]):
             target = self._registry.by_address.get(target_address)
-            if target is not None and target.endpoint is not None:
-                self._outlet.send_many(target, group, now)
+            access = target.access if target is not None else None
+            if access is not None and (access.open or access.outbound(packet, now)):
+                self._forward(target_address, group, now)
+
+    def _forward(self, target_address: str, group: list[bytes], now: float) -> None:
+        target = self._registry.by_address.get(target_address)
+        if target is not None and target.endpoint is not None:
+            self._outlet.send_many(target, group, now)
 
     def switch(self, registration: Registration, frame: bytes, payload: bytes, now: float) -> None:
         """An Ethernet frame of a member, and the control frame that carried it."""
-        if len(frame) < _FRAME_HEADER_LEN or frame[6] & 1:
+        if not self._switch.learn(frame, registration, now):
             return
-        if frame[6:12] in self._macs or len(self._macs) < MAX_MACS:
-            self._macs[frame[6:12]] = registration
-        known = None if frame[0] & 1 else self._macs.get(frame[:6])
+        known = self._switch.find(frame, now)
         targets = [known] if known is not None else list(self._registry.by_key.values())
         for target in targets:
             if target is not registration and target.hub and target.online:
                 self._outlet.send(target, payload, now)
+
+    def forget(self, registration: Registration) -> None:
+        """The member is gone."""
+        self._switch.forget(registration)
+
+    def _owner(self, packed: bytes) -> Registration | None:
+        return self._registry.by_address.get(packets.address_text(packed))
 
     def _owns(self, registration: Registration, packet: bytes) -> bool:
         source = packets.source(packet)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from overlays.refmesh.core.schedule import Schedule
 from overlays.refmesh.server.registry import Registration
 from overlays.refmesh.wire.control import Endpoint
 
@@ -16,6 +17,8 @@ class Outlet:
         self.to_tun: list[bytes] = []
         self.events: list[str] = []
         self.deadline = 0.0
+        self.schedule: Schedule[Registration] = Schedule()
+        """When each member is to be looked at."""
 
     def send(self, registration: Registration, payload: bytes, now: float, to: Endpoint | None = None) -> None:
         """A control frame for a member, at `to` instead of where it has proved to be."""
@@ -31,7 +34,12 @@ class Outlet:
         sealed = registration.session.sealed(payloads, now)
         if sealed is not None:
             self.datagrams.extend((message, endpoint) for message in sealed)
-        self.wake(registration.session.deadline())
+        self.due(registration, registration.session.deadline())
+
+    def due(self, registration: Registration, at: float) -> None:
+        """The member is to be looked at again at that time, or before."""
+        self.schedule.sooner(registration, at)
+        self.wake(at)
 
     def wake(self, at: float) -> None:
         """The server is to be looked at again at that time, or before."""

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
+from overlays.refmesh.core.access import Access
 from overlays.refmesh.core.coordination import UPDATE_RETRY_S
 from overlays.refmesh.core.pacer import Pacer
 from overlays.refmesh.core.session import Session
@@ -27,7 +28,7 @@ class Probe(NamedTuple):
     sent_s: float
 
 
-@dataclass
+@dataclass(eq=False)
 class Registration:
     """A member that has introduced itself."""
 
@@ -61,6 +62,8 @@ class Registration:
     newest_s: float = -math.inf
     """When it was last told anything."""
     relayed_bytes: int = 0
+    access: Access | None = None
+    """The rules between it and our own host; None: nothing passes."""
     punches: Pacer = field(default_factory=lambda: Pacer(PUNCHES_PER_S, PUNCHES_BURST))
     """PUNCH messages that are passed on for it."""
 

@@ -1,0 +1,41 @@
+"""Where what the members and the server send leaves their sites: the links at which it is counted."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harness.link.accounting import DirectionCounts
+    from harness.model.topology import Topology
+
+ETHERNET_HEADER_BYTES = 14
+
+
+def exits(topology: Topology) -> dict[str, frozenset[str]]:
+    """The links by which the members' sites and the server reach the outermost segment: what they send is counted
+    there."""
+    if topology.mininet is not None:
+        return {"members": frozenset(), "server": frozenset()}
+
+    def exits(hosts: Collection[str]) -> frozenset[str]:
+        nodes = {[host, *topology.routers_of(host)][-1] for host in hosts}
+        return frozenset(f"{node}-{topology.attachments()[node][0].on}" for node in nodes)
+
+    return {
+        "members": exits(topology.members),
+        "server": exits([topology.server] if topology.server is not None else []),
+    }
+
+
+def sent_over(carried: Mapping[str, Mapping[str, DirectionCounts]], links: Collection[str]) -> tuple[int, int] | None:
+    """IP bytes and packets that went up these links; None where one of them is not counted, or there is none.
+
+    Args:
+        carried: what each impaired link carried, as in `Accounting.counts`.
+    """
+    if not links or not all(link in carried for link in links):
+        return None
+    ways = [carried[link]["up"] for link in links]
+    packets = sum(way.sent for way in ways)
+    return sum(way.sent_bytes for way in ways) - ETHERNET_HEADER_BYTES * packets, packets

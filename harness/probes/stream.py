@@ -1,0 +1,266 @@
+"""The stream probe: what a TCP connection through the overlay feels like, over interfaces and streams alike.
+
+One tool of ours at both ends (`stream_peer`), so that layers compare: connecting anew, request and answer, every byte
+intact, and whether the end of a stream arrives as it was meant.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import statistics
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from harness.errors import OverlayError
+from harness.probes import stream_peer
+from harness.probes.contract import (
+    Chapter,
+    Column,
+    Found,
+    Measurement,
+    Metric,
+    Plot,
+    Probe,
+    ProbeSettings,
+    Shown,
+    Stream,
+    Surroundings,
+    Table,
+    Target,
+)
+from harness.probes.ordered import percentile
+
+if TYPE_CHECKING:
+    from harness.lab.process import Daemon
+
+PORT = 7411
+_PEER = (sys.executable, "-I", "-S", str(Path(stream_peer.__file__).resolve()))
+_START_S = 5.0
+_GRACE_S = 40.0
+_ENDINGS = ("push", "pull", "half-close", "server-closes")
+
+
+class StreamSettings(ProbeSettings):
+    """TCP streams between members: connecting, round trips of request and answer, integrity, and how streams end.
+
+    `connections` fresh ones are opened one after the other; round trips of `request_bytes` and `answer_bytes` go on for
+    `duration_s` on one connection; `integrity_mb` megabytes are sent each way, 0 leaves that out.
+    """
+
+    connections: int = Field(default=5, ge=1, le=1000)
+    duration_s: float = Field(default=2.0, gt=0, le=600)
+    request_bytes: int = Field(default=64, ge=1, le=1_000_000)
+    answer_bytes: int = Field(default=64, ge=1, le=1_000_000)
+    integrity_mb: float = Field(default=10.0, ge=0, le=1000)
+
+    def own_time_s(self) -> float:
+        """How long the probe may rightly take for one pair."""
+        return self.connections * 2 + self.duration_s + 4 * _GRACE_S
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """What streams of one pair did, `src` to `dst`: seconds, and by ending whether all arrived; None: not tried."""
+
+    connect_s: tuple[float, ...]
+    trips_s: tuple[float, ...]
+    intact: dict[str, bool] = field(default_factory=dict)
+
+
+class StreamProbe(Probe[StreamSettings, Streamed]):
+    """TCP connections through the overlay, and over the underlay of the same lab."""
+
+    name = "stream"
+    order = 15
+    settings = StreamSettings
+    needs = frozenset({"interface", "stream"})
+    turn = "shared"
+    doing = "measuring streams"
+    metrics = (
+        Metric(
+            "stream_rtt_p50_ms",
+            "ms",
+            "Request and answer on an open TCP connection: median of the trial's round trips.",
+            "RFC 2681, by analogy",
+            better="lower",
+            min_absolute=0.2,
+            in_tables=True,
+        ),
+        Metric(
+            "stream_rtt_p99_ms",
+            "ms",
+            "Request and answer on an open TCP connection: 99th percentile, from 100 round trips on.",
+            "RFC 2681, by analogy",
+            better="lower",
+            min_absolute=0.5,
+        ),
+        Metric("underlay_stream_rtt_p50_ms", "ms", "The same without overlay, same lab.", "RFC 2681, by analogy"),
+        Metric(
+            "added_stream_rtt_p50_ms",
+            "ms",
+            "Median stream round-trip time minus the underlay's of the same lab.",
+            "RFC 8219 (latency), by analogy",
+            better="lower",
+            min_absolute=0.2,
+            in_tables=True,
+        ),
+        Metric(
+            "stream_connect_p50_ms",
+            "ms",
+            "From opening a fresh TCP connection to the first byte answered: median of the trial's connections.",
+            "this project",
+            better="lower",
+            min_absolute=1.0,
+            in_tables=True,
+        ),
+        Metric("underlay_stream_connect_p50_ms", "ms", "The same without overlay, same lab.", "this project"),
+        Metric(
+            "stream_intact",
+            "1",
+            "Whether every byte sent each way arrived, compared by SHA-256.",
+            "this project",
+            better="higher",
+            estimator="proportion",
+            pairs="all",
+            in_tables=True,
+        ),
+        Metric(
+            "stream_half_close",
+            "1",
+            "Whether the server learns that the client has ended its direction, and can still answer (RFC 9293, 3.6).",
+            "RFC 9293",
+            better="higher",
+            estimator="proportion",
+            pairs="all",
+            in_tables=True,
+        ),
+        Metric(
+            "stream_server_close",
+            "1",
+            "Whether everything arrives when the server closes right after its last byte, and the client sees the end.",
+            "RFC 9293",
+            better="higher",
+            estimator="proportion",
+            pairs="all",
+            in_tables=True,
+        ),
+    )
+    shows = Shown(
+        chapters=(Chapter("streams", "Streams", place=20),),
+        tables=(Table("streams", "Streams", "streams"),),
+        columns=(
+            Column("streams", "connect ms", "stream_connect_p50_ms", digits=1),
+            Column("streams", "RTT ms", "stream_rtt_p50_ms", digits=2),
+            Column("streams", "added RTT ms", "added_stream_rtt_p50_ms", digits=2, of_underlay=False),
+            Column("streams", "intact", "stream_intact", "count"),
+            Column("streams", "half-close", "stream_half_close", "count"),
+            Column("streams", "server closes first", "stream_server_close", "count"),
+        ),
+        plots=(
+            Plot("strip", "streams", "stream_rtt_p50_ms", "Round-trip time of a stream", label="median RTT (ms)"),
+            Plot("strip", "streams", "stream_connect_p50_ms", "Connecting anew", label="to the first answer (ms)"),
+        ),
+    )
+
+    def measure(self, target: Target, settings: StreamSettings, trial: Surroundings) -> Streamed:
+        """Measure the streams of one pair, `src` to `dst`.
+
+        Raises:
+            OverlayError: a stream could not be opened, or ended in the middle.
+        """
+        del trial
+        return measure_streams(target, settings, endings=target.label == "overlay")
+
+    def over_underlay(self, settings: StreamSettings) -> bool:
+        """Always: what the overlay adds is over the underlay of the same lab."""
+        del settings
+        return True
+
+    def summarise(self, found: Found[Streamed], settings: StreamSettings) -> list[Measurement]:
+        """See `summarise_streams`."""
+        del settings
+        return list(summarise_streams(found.target, found.overlay, found.underlay))
+
+
+def measure_streams(target: Target, settings: StreamSettings, *, endings: bool = True) -> Streamed:
+    """Connect, ask and be answered, and with `endings` send all that must arrive whole.
+
+    Raises:
+        OverlayError: a stream could not be opened, or ended in the middle of a round trip.
+    """
+    stream = target.stream(PORT)
+    with _server(target, stream):
+        connected = _ask(target, stream, "connect", [settings.connections])
+        trips = _ask(target, stream, "trips", [settings.duration_s, settings.request_bytes, settings.answer_bytes])
+        for what, answer in (("connect", connected), ("trips", trips)):
+            if "error" in answer:
+                raise OverlayError(f"stream {target.src} to {target.dst}: {what}: {answer['error']}")
+        intact = {}
+        count = round(settings.integrity_mb * 1_000_000)
+        if endings and count:
+            for number, what in enumerate(_ENDINGS):
+                # A stream that breaks here is a figure of its own, not the end of the trial.
+                intact[what] = bool(_ask(target, stream, what, [count, number + 1]).get("intact"))
+    return Streamed(tuple(connected["seconds"]), tuple(trips["seconds"]), intact)
+
+
+def summarise_streams(target: Target, overlay: Streamed, underlay: Streamed | None) -> Iterator[Measurement]:
+    """The figures of a pair."""
+
+    def figure(metric: str, unit: str, value: float | None, what: str, label: str = target.label) -> Measurement:
+        kept = target.folder / f"{label}-{target.src}-{target.dst}-stream-{what}.json"
+        return Measurement(
+            probe="stream", metric=metric, unit=unit, value=value, src=target.src, dst=target.dst, evidence=str(kept)
+        )
+
+    trips_ms = sorted(1000 * trip for trip in overlay.trips_s)
+    median_ms = statistics.median(trips_ms)
+    yield figure("stream_rtt_p50_ms", "ms", median_ms, "trips")
+    if len(trips_ms) >= 100:
+        yield figure("stream_rtt_p99_ms", "ms", percentile(trips_ms, 99), "trips")
+    yield figure("stream_connect_p50_ms", "ms", 1000 * statistics.median(overlay.connect_s), "connect")
+    if underlay is not None:
+        below_ms = 1000 * statistics.median(underlay.trips_s)
+        yield figure("underlay_stream_rtt_p50_ms", "ms", below_ms, "trips", "underlay")
+        yield figure("added_stream_rtt_p50_ms", "ms", median_ms - below_ms, "trips")
+        connect_ms = 1000 * statistics.median(underlay.connect_s)
+        yield figure("underlay_stream_connect_p50_ms", "ms", connect_ms, "connect", "underlay")
+    if overlay.intact:
+        whole = overlay.intact["push"] and overlay.intact["pull"]
+        yield figure("stream_intact", "1", float(whole), "push")
+        yield figure("stream_half_close", "1", float(overlay.intact["half-close"]), "half-close")
+        yield figure("stream_server_close", "1", float(overlay.intact["server-closes"]), "server-closes")
+
+
+@contextlib.contextmanager
+def _server(target: Target, stream: Stream) -> Iterator[Daemon]:
+    argv = [*_PEER, "serve", str(stream.listen_address), str(stream.listen_port)]
+    server = target.start(target.dst, argv, "stream-server.log")
+    try:
+        if not server.wait_for_line("listening", _START_S):
+            raise OverlayError(f"nobody can listen at {stream.listen_address} on {target.dst}: {server.tail.strip()}")
+        yield server
+    finally:
+        server.stop()
+
+
+def _ask(target: Target, stream: Stream, what: str, arguments: Sequence[float]) -> dict[str, Any]:
+    """Run a client to its end; what it printed is the evidence."""
+    words = [what, str(stream.connect_address), str(stream.connect_port), *map(str, arguments)]
+    client = target.start(target.src, [*_PEER, *words], f"stream-{what}.json")
+    try:
+        status = client.wait(_GRACE_S + (arguments[0] if what == "trips" else 0))
+    finally:
+        client.stop()
+    if status is None:
+        return {"error": "it took too long"}
+    try:
+        return dict(json.loads(client.text))
+    except ValueError:
+        return {"error": client.tail.strip() or f"status {status}"}

@@ -1,0 +1,210 @@
+"""Both ends of a TCP stream, as a program of its own that needs nothing but Python: the probe starts it in the nodes.
+
+    python stream_peer.py serve ADDRESS PORT
+    python stream_peer.py connect ADDRESS PORT COUNT
+    python stream_peer.py trips ADDRESS PORT SECONDS REQUEST_BYTES ANSWER_BYTES
+    python stream_peer.py push|pull|half-close|server-closes ADDRESS PORT BYTES SEED
+
+The client opens each connection with a line of ASCII that says what it wants: `E REQUEST ANSWER` to be answered, `R
+BYTES` to be received, `S BYTES SEED` to be sent so much and the connection closed, `H` to be received until it has no
+more to say. The client prints one JSON object.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import random
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+PIECE = 1 << 16
+PATIENCE_S = 30.0
+
+
+def bytes_of(seed: int, count: int) -> Iterator[bytes]:
+    """`count` bytes that follow from the seed, piece by piece: no middle box finds them twice."""
+    rng = random.Random(seed)
+    while count:
+        size = min(count, PIECE)
+        yield rng.randbytes(size)
+        count -= size
+
+
+def digest_of(seed: int, count: int) -> str:
+    """The SHA-256 of those bytes."""
+    made = hashlib.sha256()
+    for piece in bytes_of(seed, count):
+        made.update(piece)
+    return made.hexdigest()
+
+
+def read_exactly(connection: socket.socket, count: int) -> bytes:
+    """`count` bytes, fewer where the stream ended before."""
+    found = bytearray()
+    while len(found) < count and (piece := connection.recv(count - len(found))):
+        found += piece
+    return bytes(found)
+
+
+def read_to_end(connection: socket.socket, limit: int | None = None) -> tuple[int, str]:
+    """How many bytes came until the stream ended, or until `limit`, and their SHA-256."""
+    count, made = 0, hashlib.sha256()
+    while limit is None or count < limit:
+        piece = connection.recv(PIECE if limit is None else min(PIECE, limit - count))
+        if not piece:
+            break
+        count += len(piece)
+        made.update(piece)
+    return count, made.hexdigest()
+
+
+def serve(address: str, port: int) -> None:
+    """Serve until killed; prints `listening` once it does."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.create_server((address, port), family=family, backlog=64) as listener:
+        print("listening", flush=True)
+        while True:
+            connection, _ = listener.accept()
+            threading.Thread(target=_answer, args=(connection,), daemon=True).start()
+
+
+def _answer(connection: socket.socket) -> None:
+    with connection, contextlib.suppress(OSError, ValueError):
+        connection.settimeout(PATIENCE_S)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        line = b""
+        while not line.endswith(b"\n") and len(line) < 100:
+            byte = connection.recv(1)
+            if not byte:
+                return
+            line += byte
+        word, *numbers = line.decode("ascii").split()
+        _ANSWERS[word](connection, *map(int, numbers))
+
+
+def _echo(connection: socket.socket, request: int, answer: int) -> None:
+    reply = bytes(answer)
+    while len(read_exactly(connection, request)) == request:
+        connection.sendall(reply)
+
+
+def _receive(connection: socket.socket, count: int) -> None:
+    _, digest = read_to_end(connection, count)
+    connection.sendall(digest.encode())
+
+
+def _send(connection: socket.socket, count: int, seed: int) -> None:
+    for piece in bytes_of(seed, count):
+        connection.sendall(piece)
+    # Closed at once, with the last bytes still under way: who carries the stream must deliver them all the same.
+
+
+def _receive_to_end(connection: socket.socket) -> None:
+    count, digest = read_to_end(connection)
+    connection.sendall(f"{count} {digest}".encode())
+
+
+_ANSWERS: dict[str, Callable[..., None]] = {"E": _echo, "R": _receive, "S": _send, "H": _receive_to_end}
+
+
+def opened(address: str, port: int, wanted: str) -> socket.socket:
+    """A connection on which the server was told what is wanted."""
+    connection = socket.create_connection((address, port), timeout=PATIENCE_S)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.sendall(f"{wanted}\n".encode("ascii"))
+    return connection
+
+
+def connect(address: str, port: int, count: int) -> dict[str, object]:
+    """Seconds from opening a fresh connection to the first byte answered, `count` times."""
+    times = []
+    for _ in range(count):
+        began = time.perf_counter()
+        with opened(address, port, "E 1 1") as connection:
+            connection.sendall(b"?")
+            if not connection.recv(1):
+                raise ConnectionError("the stream ended before the first answer")
+        times.append(time.perf_counter() - began)
+    return {"seconds": times}
+
+
+def trips(address: str, port: int, seconds: float, request: int, answer: int) -> dict[str, object]:
+    """Round trips in seconds, one after the other on one connection."""
+    asked = bytes(request)
+    times: list[float] = []
+    with opened(address, port, f"E {request} {answer}") as connection:
+        end = time.perf_counter() + seconds
+        while (began := time.perf_counter()) < end or not times:
+            connection.sendall(asked)
+            if len(read_exactly(connection, answer)) < answer:
+                raise ConnectionError("the stream ended in the middle of an answer")
+            times.append(time.perf_counter() - began)
+    return {"seconds": times}
+
+
+def push(address: str, port: int, count: int, seed: int) -> dict[str, object]:
+    """Whether the server got exactly what was sent."""
+    with opened(address, port, f"R {count}") as connection:
+        for piece in bytes_of(seed, count):
+            connection.sendall(piece)
+        said = read_exactly(connection, 64).decode()
+    return {"intact": said == digest_of(seed, count)}
+
+
+def pull(address: str, port: int, count: int, seed: int) -> dict[str, object]:
+    """Whether the client got exactly what the server sent, read as it comes."""
+    with opened(address, port, f"S {count} {seed}") as connection:
+        got, digest = read_to_end(connection, count)
+    return {"bytes": got, "intact": digest == digest_of(seed, count)}
+
+
+def half_close(address: str, port: int, count: int, seed: int) -> dict[str, object]:
+    """Whether the server hears that the client has ended, and the client still gets its answer."""
+    with opened(address, port, "H") as connection:
+        for piece in bytes_of(seed, count):
+            connection.sendall(piece)
+        connection.shutdown(socket.SHUT_WR)
+        said = read_exactly(connection, 100).decode()
+    return {"intact": said == f"{count} {digest_of(seed, count)}"}
+
+
+def server_closes(address: str, port: int, count: int, seed: int) -> dict[str, object]:
+    """Whether everything arrives when the server closes right after the last byte, and the end is seen."""
+    with opened(address, port, f"S {count} {seed}") as connection:
+        time.sleep(0.2)  # the server has long closed: what is left lies with whoever carries the stream
+        got, digest = read_to_end(connection)
+    return {"bytes": got, "intact": got == count and digest == digest_of(seed, count)}
+
+
+_CLIENTS: dict[str, Callable[..., dict[str, object]]] = {
+    "connect": lambda address, port, count: connect(address, port, int(count)),
+    "trips": lambda address, port, seconds, request, answer: trips(
+        address, port, float(seconds), int(request), int(answer)
+    ),
+    "push": lambda address, port, count, seed: push(address, port, int(count), int(seed)),
+    "pull": lambda address, port, count, seed: pull(address, port, int(count), int(seed)),
+    "half-close": lambda address, port, count, seed: half_close(address, port, int(count), int(seed)),
+    "server-closes": lambda address, port, count, seed: server_closes(address, port, int(count), int(seed)),
+}
+
+
+def main() -> None:
+    """Be one end; see the module."""
+    what, address, port, *rest = sys.argv[1:]
+    if what == "serve":
+        serve(address, int(port))
+        return
+    try:
+        print(json.dumps(_CLIENTS[what](address, int(port), *rest)))
+    except OSError as error:
+        print(json.dumps({"error": str(error)}))
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""What two runs were made with and under, where it differs: from their manifests and plans."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.results.loading import Results
+from harness.results.metrics import metrics_of_probes
+
+# A machine of another kind: absolutes of the two say nothing of the overlay.
+_KIND = ("cpu_model", "cpus", "architecture")
+# The same machine in another state: figures are compared, and the reader is warned.
+_STATE = ("kernel", "memory_mib", "distribution", "python")
+# More load per processor than this in one of the runs, and less in the other, is worth a warning.
+_BUSY = 0.5
+
+
+@dataclass(frozen=True)
+class Differences:
+    """How the circumstances of two runs differ.
+
+    `same_machine`: of one kind, as far as the manifests tell; `left_out`: metrics that the two measured in different
+    ways; `remarks`: what a reader must know.
+    """
+
+    same_machine: bool
+    left_out: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+
+def differences(base: Results, new: Results) -> Differences:
+    """Return how the circumstances of two runs differ."""
+    machines = [results.manifest.get("machine") or {} for results in (base, new)]
+    remarks = [f"{name} differs: {old} and {now}" for name, old, now in _differing(machines, (*_KIND, *_STATE))]
+    remarks += _loads(machines)
+    sysctls = [results.manifest.get("lab_sysctls") or {} for results in (base, new)]
+    if all(sysctls):
+        names = sorted({*sysctls[0], *sysctls[1]})
+        remarks += [f"{name} in labs differs: {old} and {now}" for name, old, now in _differing(sysctls, names)]
+    backends = [list(results.manifest.get("link_backends") or ()) for results in (base, new)]
+    if all(backends) and backends[0] != backends[1]:
+        remarks.append(f"links were emulated by {', '.join(backends[0])} and by {', '.join(backends[1])}")
+    for key in ("overlay_versions", "tool_versions"):
+        versions = [results.manifest.get(key) or {} for results in (base, new)]
+        shared = sorted(versions[0].keys() & versions[1].keys())
+        remarks += [f"version of {name} differs: {old} and {now}" for name, old, now in _differing(versions, shared)]
+    probes = _other_probes(base.plan, new.plan)
+    left_out = sorted({metric for probe in probes for metric in metrics_of_probes().get(probe, ())})
+    remarks += [f"probe {probe} was set otherwise ({how}): its metrics are left out" for probe, how in probes.items()]
+    kind = not list(_differing(machines, _KIND))
+    return Differences(kind, tuple(left_out), tuple(remarks))
+
+
+def _differing(sides: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[tuple[str, Any, Any]]:
+    pairs = [(name, sides[0].get(name), sides[1].get(name)) for name in names]
+    return [(name, old, now) for name, old, now in pairs if old != now]
+
+
+def _loads(machines: Sequence[Mapping[str, Any]]) -> list[str]:
+    loads = [machine.get("load_1min") for machine in machines]
+    counts = [machine.get("cpus") or 1 for machine in machines]
+    if not all(isinstance(load, int | float) for load in loads):
+        return []
+    busy = [float(load) / count for load, count in zip(loads, counts, strict=True)]  # type: ignore[arg-type]
+    if abs(busy[0] - busy[1]) <= _BUSY:
+        return []
+    told = " and ".join(f"{load:.2f} on {count} CPUs" for load, count in zip(loads, counts, strict=True))
+    return [f"the load when the runs began differs: {told}"]
+
+
+def _other_probes(base: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Probes that both runs had with other settings, each with the settings that differ."""
+    sides = [_settings(plan) for plan in (base, new)]
+    found = {}
+    for probe in sorted(sides[0].keys() & sides[1].keys()):
+        if sides[0][probe] != sides[1][probe]:
+            found[probe] = _how(sides[0][probe], sides[1][probe])
+    return found
+
+
+def _settings(plan: Sequence[Mapping[str, Any]]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for trial in plan:
+        for probe, settings in (trial.get("probes") or {}).items():
+            if settings is not None:
+                found.setdefault(probe, set()).add(json.dumps(settings, sort_keys=True))
+    return found
+
+
+def _how(base: set[str], new: set[str]) -> str:
+    if len(base) != 1 or len(new) != 1:
+        return "in several ways"
+    old, now = json.loads(min(base)), json.loads(min(new))
+    names = [name for name in sorted({*old, *now}) if old.get(name) != now.get(name)]
+    return ", ".join(f"{name} {old.get(name)} and {now.get(name)}" for name in names)

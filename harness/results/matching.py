@@ -1,0 +1,157 @@
+"""Which measurements of two runs belong together: those of the same cell, whatever their seeds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from harness.results.cells import cells, counted_values
+from harness.results.conditions import canonical_value, swept
+from harness.results.metrics import TRIAL_SUCCESS, metric_of
+from harness.results.ranks import Cell
+from harness.results.record import COUNTED
+from harness.results.statistics import as_floats
+
+_SUBJECT = ("overlay", "mode")
+_CELL = ("topology", "nat_a", "nat_b", "link", "engine", "phase")
+_SAMPLE = (*_SUBJECT, "metric", "unit")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One metric of one subject (overlay and mode) in both runs: its cells that both of them measured."""
+
+    subject: str
+    metric: str
+    unit: str
+    cells: tuple[Cell, ...]
+
+    @property
+    def trials(self) -> tuple[int, int]:
+        """How many trials of the base and of the new run are in it."""
+        new = [cell.new[np.unique(cell.trials, return_index=True)[1]] for cell in self.cells]
+        return sum(int((~side).sum()) for side in new), sum(int(side.sum()) for side in new)
+
+
+@dataclass(frozen=True)
+class Matching:
+    """All samples of two runs, and what kept others apart.
+
+    `changed` are conditions that are constant in each run and differ between them (another link, say): they are
+    compared all the same, and said. `only_base` and `only_new` name what one side measured alone, with its cells.
+    """
+
+    samples: list[Sample]
+    changed: dict[str, tuple[str, str]] = field(default_factory=dict)
+    only_base: list[str] = field(default_factory=list)
+    only_new: list[str] = field(default_factory=list)
+
+
+def match(base: pd.DataFrame, new: pd.DataFrame, metrics: Iterable[str]) -> Matching:
+    """Match the records of two runs, metric by metric and cell by cell. All trials that count are taken."""
+    wanted = frozenset(metrics)
+    frames = [_values(frame, wanted) for frame in (base, new)]
+    changed = _changed(frames)
+    both = pd.concat([frame.assign(new=bool(side)) for side, frame in enumerate(frames)], ignore_index=True)
+    if both.empty:
+        return Matching([])
+    both["cell"] = _cell_names(both, changed)
+    samples, only = [], {False: _Alone(), True: _Alone()}
+    for key, group in both.groupby(list(_SAMPLE), sort=False):
+        subject = " ".join(dict.fromkeys(map(str, key[:2])))
+        found = []
+        for name, part in group.groupby("cell", sort=False):
+            sides = set(part["new"])
+            if len(sides) == 2:
+                found.append(_cell(str(name), part))
+            else:
+                only[sides.pop()].add(subject, str(key[2]), str(name))
+        if found:
+            samples.append(Sample(subject, str(key[2]), str(key[3]), tuple(found)))
+    return Matching(samples, changed, only[False].told(both, new=False), only[True].told(both, new=True))
+
+
+def _cell(name: str, part: pd.DataFrame) -> Cell:
+    trials = np.unique(
+        [f"{side} {trial}" for side, trial in zip(part["new"], part["trial"], strict=True)], return_inverse=True
+    )[1]
+    pairs = np.unique(part["pair"].to_numpy(dtype=str), return_inverse=True)[1]
+    return Cell(name, as_floats(part["value"]), trials, pairs, part["new"].to_numpy(dtype=bool))
+
+
+def _values(records: pd.DataFrame, metrics: frozenset[str]) -> pd.DataFrame:
+    """One value per cell, metric, trial and pair of members; the success of whole trials is made here."""
+    frame = cells(records.reset_index(drop=True))
+    frame["value"] = counted_values(frame)
+    ends = frame[(frame["probe"] == "trial") & (frame["metric"] == "duration_s") & frame["outcome"].isin(COUNTED)]
+    success = ends.assign(metric=TRIAL_SUCCESS, unit="1", value=(ends["outcome"] == "ok").astype(float))
+    frame = pd.concat([success, frame], ignore_index=True)
+    frame = frame[frame["metric"].isin(metrics) & frame["value"].notna()]
+    frame["pair"] = [" ".join(sorted(ends)) for ends in zip(frame["src"], frame["dst"], strict=True)]
+    keys = [*_SAMPLE, *_CELL, "params", "trial", "pair"]
+    grouped = frame.groupby(keys, sort=False)["value"]
+    values = grouped.mean().reset_index()
+    ways = values["metric"].map(lambda name: metric_of(str(name)).ways)
+    for which, worst in (("smaller", grouped.min()), ("larger", grouped.max())):
+        chosen = ways == which
+        values.loc[chosen, "value"] = worst.to_numpy()[chosen]
+    return values
+
+
+def _changed(frames: Sequence[pd.DataFrame]) -> dict[str, tuple[str, str]]:
+    """Topology, link or a parameter: constant in each run, another one in the other."""
+    changed = {}
+    for name in ("topology", "link"):
+        values = [frame[name].unique() for frame in frames]
+        if len(values[0]) == len(values[1]) == 1 and values[0][0] != values[1][0]:
+            changed[name] = (str(values[0][0]), str(values[1][0]))
+    sides = [[json.loads(text) for text in frame["params"].unique()] for frame in frames]
+    for name in sorted({name for side in sides for params in side for name in params}):
+        found = [{canonical_value(params.get(name)) for params in side} for side in sides]
+        if len(found[0]) == len(found[1]) == 1 and found[0] != found[1]:
+            changed[name] = (found[0].pop(), found[1].pop())
+    return changed
+
+
+def _cell_names(both: pd.DataFrame, changed: dict[str, tuple[str, str]]) -> pd.Series:
+    """What tells a cell: NATs always, and what else differs between cells; text that is equal when they are."""
+    nats = [both[name].where(both[name] != "", "no NAT") for name in ("nat_a", "nat_b")]
+    parts = [nats[0] + " x " + nats[1]]
+    parts += [both[name] for name in _CELL if name not in {"nat_a", "nat_b", *changed} and both[name].nunique() > 1]
+    varied = [name for name in swept(both) if name not in changed]
+    distinct = {text: json.loads(text) for text in both["params"].unique()}
+    words = {
+        text: ", ".join(f"{name}={canonical_value(params.get(name))}" for name in varied)
+        for text, params in distinct.items()
+    }
+    names = parts[0]
+    for part in [*parts[1:], both["params"].map(words)]:
+        names = names.where(part == "", names + ", " + part)
+    return names
+
+
+class _Alone:
+    """What one run measured alone."""
+
+    def __init__(self) -> None:
+        self._cells: dict[tuple[str, str], set[str]] = {}
+
+    def add(self, subject: str, metric: str, cell: str) -> None:
+        self._cells.setdefault((subject, metric), set()).add(cell)
+
+    def told(self, both: pd.DataFrame, *, new: bool) -> list[str]:
+        """One line for each subject and set of cells: its metrics, or that there is nothing of it at all."""
+        other = both[both["new"] != new]
+        present = {" ".join(dict.fromkeys(map(str, key))) for key in zip(other["overlay"], other["mode"], strict=True)}
+        by_cells: dict[tuple[str, frozenset[str]], list[str]] = {}
+        for (subject, metric), names in self._cells.items():
+            by_cells.setdefault((subject, frozenset(names)), []).append(metric)
+        lines = []
+        for (subject, where_all), metrics in by_cells.items():
+            where = next(iter(where_all)) if len(where_all) == 1 else f"{len(where_all)} cells"
+            lines.append(f"{subject} ({where})" + (f": {', '.join(sorted(metrics))}" if subject in present else ""))
+        return sorted(lines)

@@ -1,0 +1,83 @@
+"""A router gets another external address, as after a reconnection to its provider; its mappings are gone."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from pydantic import Field
+
+from harness.model.topology import Topology
+from harness.timeline.contract import Event, EventSettings, RunningDaemons
+from harness.timeline.routers import router_names
+
+if TYPE_CHECKING:
+    from harness.lab.network import Lab
+
+
+class ChangeAddressSettings(EventSettings):
+    """A router's external IPv4 addresses are others from now on; all mappings and sessions are lost, also when undone.
+
+    As many as the router's pool needs, its own first.
+    """
+
+    addresses: tuple[IPv4Address, ...] = Field(min_length=1)
+
+
+class ChangeAddress(Event[ChangeAddressSettings]):
+    """Undone by the former addresses. The lab's topology says what the router has at the moment."""
+
+    name = "change_address"
+    settings = ChangeAddressSettings
+
+    def __init__(self) -> None:
+        self._before: WeakKeyDictionary[Lab, dict[str, tuple[IPv4Address, ...]]] = WeakKeyDictionary()
+
+    def subjects(self, topology: Topology) -> tuple[str, ...]:
+        """Routers that have an IPv4 address outside."""
+        return tuple(name for name in router_names(topology) if topology.routers[name].outside.ipv4)
+
+    def problems(self, topology: Topology, subject: str, settings: ChangeAddressSettings) -> list[str]:
+        """Others may have the addresses, the segment lack them, or somebody route to the ones there were."""
+        router = topology.routers[subject]
+        subnet = topology.segments[router.outside.on].ipv4
+        found = []
+        for address in settings.addresses:
+            if subnet is None or address not in subnet:
+                found.append(f"{address} is not in {subnet}, the subnet of {router.outside.on}")
+            takers = [name for name, plugs in topology.attachments().items() for p in plugs if address in p.addresses]
+            if takers:
+                found.append(f"{address} is {takers[0]}'s")
+        if len(settings.addresses) < router.nat.pool_size:
+            found.append(f"{subject} needs {router.nat.pool_size} addresses for its pool")
+        if not router.nat.translates:
+            found.append(f"{subject} does not translate: others would go on routing to its former address")
+        return found
+
+    def perform(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: ChangeAddressSettings) -> None:
+        """Give it the new addresses."""
+        del overlay
+        self._before.setdefault(lab, {})[subject] = lab.topology.routers[subject].outside.ipv4
+        _readdress(lab, subject, settings.addresses)
+
+    def undo(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: ChangeAddressSettings) -> None:
+        """Give it the former addresses."""
+        del overlay, settings
+        _readdress(lab, subject, self._before[lab].pop(subject))
+
+
+def _readdress(lab: Lab, router: str, addresses: tuple[IPv4Address, ...]) -> None:
+    from harness.lab.routes import routes_of  # noqa: PLC0415  # a lab's, see `harness.timeline.contract`
+
+    topology = lab.topology
+    outside = topology.routers[router].outside
+    lab.routers[router].change_address(tuple(map(str, addresses)), topology.prefix_length(outside, outside.ipv4[0]))
+    # With its last old address went every route that led over it.
+    for route in routes_of(topology, router):
+        if route.family == "ipv4":
+            lab.nodes[router].add_route(route.network, route.gateway)
+    # Verdicts ask the topology which addresses are a member's own.
+    changed = outside.model_copy(update={"addresses": (*addresses, *outside.ipv6)})
+    described = topology.routers[router].model_copy(update={"outside": changed})
+    lab.topology = topology.model_copy(update={"routers": {**topology.routers, router: described}})

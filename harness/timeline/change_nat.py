@@ -1,0 +1,51 @@
+"""A router begins to behave otherwise, as after an update or a change of its settings; its mappings are gone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness.model.nat import NatBehaviour
+from harness.model.nodes import Nat
+from harness.timeline.contract import Event, EventSettings, RunningDaemons, Topology
+from harness.timeline.routers import router_names
+from harness.topology.wiring import impossible_routers, router_behaviour
+
+if TYPE_CHECKING:
+    from harness.lab.network import Lab
+
+
+class ChangeNatSettings(EventSettings):
+    """A router's NAT behaves otherwise from now on; all mappings and sessions are lost, also when it is undone."""
+
+    nat: Nat
+
+
+class ChangeNat(Event[ChangeNatSettings]):
+    """Undone by behaving as the topology says."""
+
+    name = "change_nat"
+    settings = ChangeNatSettings
+
+    def subjects(self, topology: Topology) -> tuple[str, ...]:
+        """Routers."""
+        return router_names(topology)
+
+    def problems(self, topology: Topology, subject: str, settings: ChangeNatSettings) -> list[str]:
+        """The router may have too few addresses for what it is to do."""
+        changed = _with_nat(topology, subject, settings.nat)
+        return [reason for name, reason in impossible_routers(changed) if name == subject]
+
+    def perform(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: ChangeNatSettings) -> None:
+        """Load other rules."""
+        del overlay
+        lab.routers[subject].change_behaviour(router_behaviour(_with_nat(lab.topology, subject, settings.nat), subject))
+
+    def undo(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: ChangeNatSettings) -> None:
+        """Load the topology's rules."""
+        del overlay, settings
+        lab.routers[subject].change_behaviour(router_behaviour(lab.topology, subject))
+
+
+def _with_nat(topology: Topology, router: str, nat: NatBehaviour) -> Topology:
+    changed = topology.routers[router].model_copy(update={"nat": nat})
+    return topology.model_copy(update={"routers": {**topology.routers, router: changed}})

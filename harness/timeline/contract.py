@@ -1,0 +1,79 @@
+"""The event contract: what may happen to a lab or an overlay at a moment of a trial; one file an event.
+
+An item of a timeline says `{at_s | after, do, to, for_s}`: `do` is the event's name, `to` its subject, and `for_s` how
+long it lasts before it is undone. Whatever else it says are the event's own settings. An event is found through the
+entry point group `overlaybench.events`, under the name that scenarios use.
+
+An event's module is loaded wherever a scenario is checked: it may import models, `harness.errors` and the other modules
+of `harness.timeline`, while what reaches into a lab comes with the call.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
+
+from harness.model.timeline import GROUP, ITEM_KEYS, EventSettings
+from harness.model.topology import Topology
+
+if TYPE_CHECKING:  # see above
+    from harness.lab.network import Lab
+    from harness.lab.process import Daemon
+
+__all__ = ["GROUP", "ITEM_KEYS", "Event", "EventSettings", "NoSettings", "RunningDaemons", "Topology"]
+
+Settings = TypeVar("Settings", bound=EventSettings)
+
+
+class NoSettings(EventSettings):
+    """Nothing but when, to whom and for how long."""
+
+
+class RunningDaemons(Protocol):
+    """The overlay at work, as far as events touch it."""
+
+    @property
+    def daemons(self) -> Mapping[str, Daemon]:
+        """Its daemons by service; `where` is a daemon's node."""
+
+
+class Event(ABC, Generic[Settings]):
+    """One event. Subclasses give the class attributes below.
+
+    Attributes:
+        name: as scenarios and the entry point have it.
+        settings: what an item may say of it; its docstring is what people read of the event.
+    """
+
+    name: ClassVar[str]
+    settings: type[Settings]
+
+    @abstractmethod
+    def subjects(self, topology: Topology) -> tuple[str, ...]:
+        """What `to` may name in a topology. Pure."""
+
+    def problems(self, topology: Topology, subject: str, settings: Settings) -> list[str]:
+        """Why this cannot be done to the subject, one sentence each; told at `check`. Pure."""
+        del topology, subject, settings
+        return []
+
+    @abstractmethod
+    def perform(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: Settings) -> float | None:
+        """Do it.
+
+        Returns:
+            When it took effect, Unix time in seconds; None: when this returned.
+
+        Raises:
+            LabError: the kernel or a tool refused.
+        """
+
+    def undo(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: Settings) -> float | None:
+        """Undo it; overridden by whatever can be undone. Returns and raises as `perform` does."""
+        raise NotImplementedError(f"{self.name} cannot be undone")
+
+    @property
+    def can_be_undone(self) -> bool:
+        """Whether an item may say `for_s`."""
+        return type(self).undo is not Event.undo

@@ -1,0 +1,28 @@
+"""All events there are, found by entry point: one outside this repository is as good as one inside."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from harness.errors import MissingPrerequisite
+from harness.extensions import extensions
+from harness.timeline.contract import GROUP, ITEM_KEYS, Event
+
+
+@cache
+def events() -> dict[str, Event[Any]]:
+    """By name.
+
+    Raises:
+        MissingPrerequisite: a package registers something that is no event, or one whose settings hide an item's keys.
+    """
+    found = extensions(GROUP)
+    for name, event in found.items():
+        if not isinstance(event, Event):
+            raise MissingPrerequisite(f"event {name}: {type(event)} does not offer the contract", "see CONTRIBUTING.md")
+        if hidden := ITEM_KEYS & event.settings.model_fields.keys():
+            raise MissingPrerequisite(
+                f"event {name}: its settings {', '.join(sorted(hidden))} would hide an item's own", "rename them"
+            )
+    return found

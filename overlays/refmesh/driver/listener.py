@@ -1,0 +1,172 @@
+"""The server's TLS port: connections from anybody, so each must soon show that a member is behind it.
+
+| what | limit |
+|---|---|
+| connections | what the limit of descriptors leaves, 4096 at most; 64 from one address |
+| new ones | 50 a second, 200 at once: a TLS handshake costs a millisecond |
+| until it is a member's, handshake and session | 10 s |
+| without any datagram | 120 s; a member says something every 20 s |
+| not taking what is sent | 30 s |
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import os
+import resource
+import socket
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from overlays.refmesh.core.pacer import Pacer
+from overlays.refmesh.driver.loop import Loop
+from overlays.refmesh.driver.streams import Served
+from overlays.refmesh.errors import MachineError
+from overlays.refmesh.wire.control import Endpoint
+
+MAX_STREAMS, RESERVED, MAX_OF_ONE = 4096, 64, 64
+"""`RESERVED`: descriptors that are for everything else."""
+STREAMS_PER_S, STREAMS_BURST = 50.0, 200
+STRANGER_S, IDLE_S, STUCK_S = 10.0, 120.0, 30.0
+LOOK_EVERY_S = 1.0
+ACCEPTS_PER_ROUND = 16
+
+
+@dataclass
+class _Entry:
+    served: Served
+    host: str
+    since_s: float
+    heard_s: float
+
+
+class StreamListener:
+    """Each connection is the endpoint `("tls", number)`."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        loop: Loop,
+        receive: Callable[[bytes, Endpoint, float], None],
+        is_member: Callable[[Endpoint], bool],
+    ) -> None:
+        """`is_member`: whether a member is known to be at an endpoint. MachineError when the port is taken."""
+        # TLS takes as long to import as all of the core, and few servers offer it.
+        from overlays.refmesh.driver.stream import Stream, server_context  # noqa: PLC0415
+
+        try:
+            family = socket.AF_INET6 if not host or ":" in host else socket.AF_INET
+            self._listener = socket.create_server(
+                (host, port), family=family, backlog=64, dualstack_ipv6=not host and socket.has_dualstack_ipv6()
+            )
+        except OSError as error:
+            raise MachineError(f"cannot use TCP port {port}: {error.strerror}") from None
+        self._listener.setblocking(False)
+        self._make, self._context = Stream, server_context()
+        self._loop, self._receive, self._is_member = loop, receive, is_member
+        self._streams: dict[int, _Entry] = {}
+        self._hosts: Counter[str] = Counter()
+        self._new = Pacer(STREAMS_PER_S, STREAMS_BURST)
+        self._next = 1
+        self._looked_s = 0.0
+        self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self.limit = min(MAX_STREAMS, max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - RESERVED))
+        loop.add(self._listener, self._accept)
+
+    def send_run(self, datagrams: list[bytes], endpoint: Endpoint, now: float) -> None:
+        """Sends datagrams to a connection; to one that is gone: nowhere."""
+        entry = self._streams.get(endpoint[1])
+        if entry is not None:
+            entry.served.stream.send_run(datagrams)
+            entry.served.after(now)
+
+    def look(self, now: float) -> None:
+        """Ends, once a second, the connections that are over a limit."""
+        if now - self._looked_s < LOOK_EVERY_S:
+            return
+        self._looked_s = now
+        for number, entry in list(self._streams.items()):
+            strange = now - entry.since_s > STRANGER_S and not self._is_member(("tls", number))
+            stuck = now - entry.served.stream.stuck_since_s > STUCK_S
+            if strange or stuck or now - entry.heard_s > IDLE_S:
+                self._end(entry, now)
+
+    def close(self) -> None:
+        """Closes all."""
+        self._listener.close()
+        os.close(self._spare)
+        for entry in self._streams.values():
+            entry.served.stream.close()
+
+    def _accept(self, now: float) -> None:
+        self.look(now)
+        for _ in range(ACCEPTS_PER_ROUND):
+            try:
+                sock, address = self._listener.accept()
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE):
+                    self._refuse()
+                return
+            host = _network(str(address[0]))
+            if len(self._streams) >= self.limit:
+                self._make_room(now)
+            if len(self._streams) >= self.limit or self._hosts[host] >= MAX_OF_ONE or self._new.available(now) < 1:
+                sock.close()
+                continue
+            self._new.take()
+            self._add(sock, host, now)
+
+    def _refuse(self) -> None:
+        """Takes a connection with the spare descriptor and ends it: what waits would have us come back at once."""
+        os.close(self._spare)
+        try:
+            self._listener.accept()[0].close()
+        except OSError:
+            pass
+        finally:
+            self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+    def _make_room(self, now: float) -> None:
+        """Ends the oldest connection that is no member's."""
+        for number, entry in self._streams.items():
+            if not self._is_member(("tls", number)):
+                self._end(entry, now)
+                return
+
+    def _add(self, sock: socket.socket, host: str, now: float) -> None:
+        number, self._next = self._next, self._next + 1
+
+        def take(datagram: bytes, at: float) -> None:
+            if number in self._streams:
+                self._streams[number].heard_s = at
+            self._receive(datagram, ("tls", number), at)
+
+        try:
+            stream = self._make(sock, self._context, server_side=True, on_open=lambda _: None, on_datagram=take)
+        except OSError:
+            sock.close()  # it has ended already
+            return
+        self._hosts[host] += 1
+        self._streams[number] = _Entry(Served(self._loop, stream, lambda _: self._gone(number)), host, now, now)
+
+    def _end(self, entry: _Entry, now: float) -> None:
+        entry.served.stream.closed = True
+        entry.served.after(now)
+
+    def _gone(self, number: int) -> None:
+        entry = self._streams.pop(number, None)
+        if entry is not None:
+            self._hosts[entry.host] -= 1
+            if not self._hosts[entry.host]:
+                del self._hosts[entry.host]
+
+
+def _network(host: str) -> str:
+    """What one customer has: an IPv4 address, or an IPv6 /64 network."""
+    address = ipaddress.ip_address(host.partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is None:
+        return address.packed[:8].hex()
+    return str(getattr(address, "ipv4_mapped", None) or address)

@@ -1,0 +1,169 @@
+"""Strangers at the real sockets of a server that runs as a process of its own: UDP, STUN and TLS.
+
+    python tests/fuzz/refmesh_sockets.py [--count 1000000] [--seed 1]      exits 1 at the first violation
+
+What must hold, whatever comes: the server lives and has caught no fault; it answers STUN all the while and lets a
+member in at the end; memory and descriptors stay bounded; to no stranger it says more than three times what he said.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import random
+import socket
+import ssl
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
+
+from refmesh_daemon import HOST, Client, Daemon, serving
+
+from overlays.refmesh import keys
+from overlays.refmesh.core import introduction
+from overlays.refmesh.core.cookie import Macs
+from overlays.refmesh.driver.stream import client_context
+from overlays.refmesh.wire import messages, stun
+
+CORPUS = Path(__file__).with_name("corpus")
+LOOK_EVERY = 2000
+MAX_GROWTH, MAX_DESCRIPTORS = 64 << 20, 400
+STRANGERS = 8
+
+
+class Strangers:
+    """What they have, and what they have said and heard."""
+
+    def __init__(self, daemon: Daemon, seed: int) -> None:
+        self.daemon, self.rng = daemon, random.Random(seed)
+        public = keys.public(daemon.network.private_keys["s"])
+        macs = Macs(public)
+        head = messages.INITIATION_HEAD.pack(messages.INITIATION, 7)
+        self.genuine = [path.read_bytes() for path in sorted(CORPUS.glob("*.bin"))]
+        self.genuine += [
+            introduction.write(daemon.network.certificates["a"], public, macs, self.rng.randbytes, 0.0),
+            introduction.write("nonsense", public, macs, self.rng.randbytes, 0.0),
+            macs.protect(head + self.rng.randbytes(108), 0.0),
+            stun.request(bytes(12)),
+        ]
+        self.udp = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(STRANGERS)]
+        self.streams: list[socket.socket] = []
+        self.said = self.heard = 0
+        for sock in self.udp:
+            sock.setblocking(False)
+
+    def datagram(self) -> bytes:
+        """Noise, or something genuine, as it is or changed."""
+        rng = self.rng
+        if not rng.randrange(6):
+            return rng.randbytes(rng.choice((0, 0, 1, 4, 20, 60, 148, 1400)))
+        datagram = bytearray(rng.choice(self.genuine))
+        change = rng.randrange(4)
+        if change == 1:
+            del datagram[rng.randrange(len(datagram) + 1) :]
+        elif change == 2:
+            datagram[rng.randrange(len(datagram))] ^= 1 << rng.randrange(8)
+        elif change == 3:
+            datagram[0] = rng.randrange(9)
+        return bytes(datagram)
+
+    def send(self) -> None:
+        """One datagram to one of the two ports; now and then a whole burst, so that the kernel joins it."""
+        sock, datagram = self.rng.choice(self.udp), self.datagram()
+        port = self.rng.choice((self.daemon.site.port, self.daemon.site.port, self.daemon.site.stun_port))
+        for _ in range(self.rng.choice((1, 1, 1, 1, 8))):
+            with contextlib.suppress(OSError):
+                sock.sendto(datagram, (HOST, port))
+                self.said += len(datagram)
+        if not self.rng.randrange(100):
+            self.stream()
+
+    def stream(self) -> None:
+        """Something on TCP: no TLS, half of TLS, or TLS with anything in it; and some that are just left open."""
+        rng = self.rng
+        with contextlib.suppress(OSError, ssl.SSLError):
+            sock = socket.create_connection((HOST, self.daemon.site.tls_port), timeout=2.0)
+            self.streams.append(sock)
+            if not rng.randrange(3):
+                sock.sendall(rng.randbytes(rng.randrange(500)))
+            elif rng.randrange(2):
+                self.streams[-1] = tls = client_context().wrap_socket(sock)
+                for _ in range(4):
+                    datagram = self.datagram()
+                    tls.sendall(rng.choice((len(datagram), rng.randrange(65536))).to_bytes(2, "big") + datagram)
+        while len(self.streams) > 40:
+            self.streams.pop(rng.randrange(len(self.streams))).close()
+
+    def listen(self) -> None:
+        """Hears what the server has said over UDP."""
+        for sock in self.udp:
+            with contextlib.suppress(OSError):
+                while True:
+                    self.heard += len(sock.recv(65536))
+
+    def close(self) -> None:
+        """Leaves."""
+        for sock in (*self.udp, *self.streams):
+            sock.close()
+
+
+def wrong(  # noqa: PLR0911 - one `return` a violation
+    daemon: Daemon, strangers: Strangers, memory: int
+) -> str | None:
+    """What does not hold any more."""
+    strangers.listen()
+    if daemon.process.poll() is not None:
+        return f"the server has ended: {daemon.log.read_text()[-2000:]}"
+    if not daemon.ask_stun():
+        return "no answer to STUN"
+    if "fault" in daemon.log.read_text():
+        return daemon.log.read_text()[-3000:]
+    if strangers.heard > 3 * strangers.said:
+        return f"{strangers.heard} octets were said to who had said {strangers.said}"
+    if daemon.descriptors() > MAX_DESCRIPTORS:
+        return f"{daemon.descriptors()} descriptors"
+    if daemon.resident_octets() > memory + MAX_GROWTH:
+        return f"{daemon.resident_octets() - memory} octets more memory"
+    return None
+
+
+def attack(count: int, seed: int) -> str | None:
+    """Sends `count` datagrams and a hundredth as many streams; returns what went wrong, None when nothing did."""
+    with tempfile.TemporaryDirectory() as folder, serving(Path(folder), log_level="warning") as daemon:
+        strangers = Strangers(daemon, seed)
+        try:
+            memory = daemon.resident_octets()
+            for number in range(count):
+                try:
+                    strangers.send()
+                except OSError as error:
+                    return f"datagram {number}: {error}"
+                if number % LOOK_EVERY == LOOK_EVERY - 1 or number == count - 1:
+                    found = wrong(daemon, strangers, memory)
+                    if found:
+                        return f"after {number + 1} datagrams: {found}"
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                if not Client(daemon, "a").joins(sock):
+                    return "afterwards a member cannot join"
+        finally:
+            strangers.close()
+    return None
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=1_000_000)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    started = time.monotonic()
+    found = attack(options.count, options.seed)
+    print(found or f"{options.count} datagrams in {time.monotonic() - started:.1f} s: the server is as it was")
+    sys.exit(found is not None)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""The stream tool at both ends, on loopback, against peers that break in one way each; and what the figures say."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.probes import stream_peer
+from harness.probes.measurement import Target
+from harness.probes.stream import PORT, Streamed, summarise_streams
+
+PEER = [sys.executable, "-I", "-S", stream_peer.__file__]
+SIZE, SEED = 300_000, 3
+
+
+@pytest.fixture
+def server() -> Iterator[int]:
+    """The tool's own server, as the probe starts it; gives its port."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = int(free.getsockname()[1])
+    process = subprocess.Popen([*PEER, "serve", "127.0.0.1", str(port)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "listening\n"
+    yield port
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def relay(port: int, *, drop_tail: bool = False, half_close: bool = True, flip: bool = False) -> int:
+    """A carrier of one stream at a time in front of `port`, which breaks as it is told; gives its own port."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def carry(source: socket.socket, sink: socket.socket, *, back: bool) -> None:
+        while piece := source.recv(4096):
+            if flip and not back and len(piece) > 100:
+                piece = bytes([piece[0] ^ 1]) + piece[1:]
+            try:
+                sink.sendall(piece)
+            except OSError:
+                return
+        if half_close or back:
+            sink.shutdown(socket.SHUT_WR)
+
+    def serve() -> None:
+        while True:
+            try:
+                near, _ = listener.accept()
+            except OSError:
+                return
+            far = socket.create_connection(("127.0.0.1", port))
+            threading.Thread(target=carry, args=(near, far), kwargs={"back": False}, daemon=True).start()
+            if drop_tail:
+                threading.Thread(target=cut, args=(far, near), daemon=True).start()
+            else:
+                threading.Thread(target=carry, args=(far, near), kwargs={"back": True}, daemon=True).start()
+
+    def cut(far: socket.socket, near: socket.socket) -> None:
+        pieces = []
+        while piece := far.recv(4096):
+            pieces.append(piece)
+        near.sendall(b"".join(pieces)[:-1])  # the last byte is lost with the close
+        near.shutdown(socket.SHUT_WR)
+
+    threading.Thread(target=serve, daemon=True).start()
+    return int(listener.getsockname()[1])
+
+
+def test_connecting_and_round_trips(server: int) -> None:
+    assert len(stream_peer.connect("127.0.0.1", server, 3)["seconds"]) == 3  # type: ignore[arg-type]
+    trips = stream_peer.trips("127.0.0.1", server, 0.05, 100_000, 7)["seconds"]
+    assert isinstance(trips, list) and trips and all(0 < trip < 5 for trip in trips)
+
+
+@pytest.mark.parametrize("what", ["push", "pull", "half_close", "server_closes"])
+def test_whole_streams_are_intact(server: int, what: str) -> None:
+    assert getattr(stream_peer, what)("127.0.0.1", server, SIZE, SEED)["intact"] is True
+    assert getattr(stream_peer, what)("127.0.0.1", relay(server), SIZE, SEED)["intact"] is True
+
+
+def test_a_carrier_that_loses_the_tail_is_seen(server: int) -> None:
+    found = stream_peer.server_closes("127.0.0.1", relay(server, drop_tail=True), SIZE, SEED)
+    assert found == {"bytes": SIZE - 1, "intact": False}
+
+
+def test_a_carrier_that_changes_a_byte_is_seen(server: int) -> None:
+    assert stream_peer.push("127.0.0.1", relay(server, flip=True), SIZE, SEED)["intact"] is False
+
+
+def test_a_carrier_that_passes_no_half_close_is_seen(server: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream_peer, "PATIENCE_S", 0.5)
+    with pytest.raises(TimeoutError):
+        stream_peer.half_close("127.0.0.1", relay(server, half_close=False), SIZE, SEED)
+
+
+def test_nobody_there_is_said_in_json() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    done = subprocess.run(
+        [*PEER, "connect", "127.0.0.1", str(port), "1"], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 1 and "refused" in json.loads(done.stdout)["error"]
+
+
+def target(tmp_path: Path) -> Target:
+    return Target(lab=None, src="a", dst="b", mode="mesh", folder=tmp_path)  # type: ignore[arg-type]
+
+
+def test_figures_of_a_pair(tmp_path: Path) -> None:
+    trips = tuple(0.001 * number for number in range(1, 101))
+    whole = {"push": True, "pull": True, "half-close": False, "server-closes": True}
+    under = Streamed((0.002,), (0.001, 0.003, 0.002))
+    figures = {m.metric: m for m in summarise_streams(target(tmp_path), Streamed((0.01, 0.03), trips, whole), under)}
+    values = {name: round(m.value or 0.0, 6) for name, m in figures.items()}
+    assert values == {
+        "stream_rtt_p50_ms": 50.5,
+        "stream_rtt_p99_ms": 99.0,
+        "stream_connect_p50_ms": 20.0,
+        "underlay_stream_rtt_p50_ms": 2.0,
+        "added_stream_rtt_p50_ms": 48.5,
+        "underlay_stream_connect_p50_ms": 2.0,
+        "stream_intact": 1.0,
+        "stream_half_close": 0.0,
+        "stream_server_close": 1.0,
+    }
+    assert figures["underlay_stream_rtt_p50_ms"].evidence == str(tmp_path / "underlay-a-b-stream-trips.json")
+    assert figures["stream_rtt_p50_ms"].evidence == str(tmp_path / "overlay-a-b-stream-trips.json")
+
+
+def test_what_was_not_tried_is_no_figure(tmp_path: Path) -> None:
+    names = {m.metric for m in summarise_streams(target(tmp_path), Streamed((0.01,), (0.001,)), None)}
+    assert names == {"stream_rtt_p50_ms", "stream_connect_p50_ms"}
+    assert PORT < 32768, "below the ports that the kernel gives out"

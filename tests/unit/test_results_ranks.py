@@ -1,0 +1,68 @@
+"""The exact stratified rank test against scipy and against what it must not be."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from harness.results.ranks import Cell, rank_test
+
+
+def cell(base: list[float], new: list[float], name: str = "c") -> Cell:
+    values = np.array([*base, *new], dtype=float)
+    side = np.arange(values.size) >= len(base)
+    return Cell(name, values, np.arange(values.size), np.zeros(values.size), side)
+
+
+@pytest.mark.parametrize("size", [3, 7, 10])
+def test_one_cell_is_wilcoxons_rank_sum(size: int) -> None:
+    rng = np.random.default_rng(size)
+    base, new = rng.normal(0, 1, size), rng.normal(0.7, 1, size + 1)
+    found = rank_test([cell(list(base), list(new))])
+    for p, alternative in ((found.higher, "greater"), (found.lower, "less")):
+        assert p == pytest.approx(stats.mannwhitneyu(new, base, alternative=alternative, method="exact").pvalue)
+
+
+def test_successes_are_fishers_test_and_all_or_nothing_is_certain() -> None:
+    found = rank_test([cell([1] * 10, [0] * 10)])
+    assert found.lower == pytest.approx(1 / 184756) == pytest.approx(found.least_lower)
+    mixed = rank_test([cell([1, 1, 1, 0, 1], [0, 1, 0, 0, 0])])
+    assert mixed.lower == pytest.approx(stats.fisher_exact([[4, 1], [1, 4]], alternative="greater").pvalue)
+
+
+def test_cells_without_any_variation_say_nothing_and_take_nothing() -> None:
+    alone = rank_test([cell([1] * 10, [0] * 10)])
+    among = rank_test([cell([1] * 10, [1] * 10)] * 19 + [cell([1] * 10, [0] * 10)])
+    assert among == alone
+    assert rank_test([cell([1] * 5, [1] * 5)]).least_lower == 1.0
+
+
+def test_cells_add_up() -> None:
+    parts = [([1.0, 2, 3], [4.0, 5, 6]), ([10.0, 11, 12], [13.0, 14, 15])]
+    found = rank_test([cell(base, new) for base, new in parts])
+    assert found.higher == pytest.approx(0.05**2)
+    # Pooled as if they were one cell the difference between the cells would hide the runs'.
+    pooled = rank_test([cell([1.0, 2, 3, 10, 11, 12], [4.0, 5, 6, 13, 14, 15])])
+    assert pooled.higher > 10 * found.higher
+
+
+def test_censored_values_are_the_largest() -> None:
+    found = rank_test([cell([1.0, 2, 3, 4], [np.inf, np.inf, np.inf, np.inf])])
+    assert found.higher == pytest.approx(1 / 70)
+
+
+def test_pairs_of_one_trial_are_not_many_observations() -> None:
+    """Three trials a side of ten pairs each, whole trials higher by chance: 1 in 20, not one in millions."""
+    values = np.concatenate([np.full(30, 1.0) + np.arange(30) / 100, np.full(30, 2.0) + np.arange(30) / 100])
+    trials = np.repeat(np.arange(6), 10)
+    found = rank_test([Cell("c", values, trials, np.tile(np.arange(10), 6), np.repeat([False, True], 30))])
+    assert found.higher == pytest.approx(1 / 20)
+
+
+@pytest.mark.parametrize("size", [8, 60])
+def test_without_a_difference_small_p_values_are_rare(size: int) -> None:
+    rng = np.random.default_rng(1)
+    low = 0
+    for _ in range(400):
+        cells = [cell(list(rng.normal(place, 1, size)), list(rng.normal(place, 1, size))) for place in (0, 9)]
+        low += rank_test(cells).higher <= 0.05
+    assert stats.binomtest(low, 400, 0.05, alternative="greater").pvalue > 0.001
