@@ -13,6 +13,7 @@ import click
 
 # Each command imports what it needs when it runs: `status` should not pay for a tunnel.
 # ruff: noqa: PLC0415
+from overlays.refmesh.cli_authority import authority_key, authority_option, issue, renew
 from overlays.refmesh.daemon import run_node, run_server
 from overlays.refmesh.errors import RefmeshError
 
@@ -92,14 +93,45 @@ def ping(config: Path, name: str, count: int) -> None:
 
 
 @cli.command()
+@_config_option
+def down(config: Path) -> None:
+    """End a running node or server, and wait until it has given everything back."""
+    from overlays.refmesh.driver.status import ask, gone
+
+    path = _status_socket(config)
+    ask(path, {"down": True})
+    gone(path)
+
+
+@cli.command()
+@_config_option
+def reload(config: Path) -> None:
+    """Have a running node read its configuration again: static peers, certificate, network document, log level.
+
+    What else has changed needs a new start; then nothing is taken, and the command says what it is.
+    """
+    from overlays.refmesh.driver.status import ask
+    from overlays.refmesh.errors import ConfigError
+
+    answer = ask(_status_socket(config), {"reload": True})
+    if answer["problems"]:
+        raise ConfigError(answer["problems"])
+    click.echo(", ".join(answer["changed"]) or "nothing has changed", err=True)
+
+
+@cli.command()
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--member", "members", multiple=True, required=True, help="Name of a node; may be repeated.")
 @click.option("--server", "servers", multiple=True, required=True, help="NAME=HOST or NAME=HOST:PORT; repeatable.")
 @click.option("--prefix", default="10.77.0.0/16", show_default=True, help="Overlay addresses.")
 @click.option("--mode", default="mesh", show_default=True, help="mesh, direct, relay or hub.")
-def init(folder: Path, members: tuple[str, ...], servers: tuple[str, ...], prefix: str, mode: str) -> None:
+@click.option("--system", is_flag=True, help="With the paths of a system service (see the README).")
+def init(
+    *, folder: Path, members: tuple[str, ...], servers: tuple[str, ...], prefix: str, mode: str, system: bool
+) -> None:
     """Make a network: an authority, and a configuration for every member and server, in FOLDER."""
     from overlays.refmesh import keys
+    from overlays.refmesh.driver.files import write_new
     from overlays.refmesh.network import Site, make_network, to_yaml
 
     sites = []
@@ -110,28 +142,32 @@ def init(folder: Path, members: tuple[str, ...], servers: tuple[str, ...], prefi
             raise click.BadParameter(f"{text!r} is not NAME=HOST or NAME=HOST:PORT", param_hint="--server")
         sites.append(Site(name, host, int(port)) if port else Site(name, host))
     network = make_network(members, sites, prefix=prefix)
-    folder.mkdir(parents=True, exist_ok=True)
+
+    def places(name: str) -> dict[str, str]:
+        if system:
+            return {"status_socket": f"/run/refmesh/{name}.sock", "state_dir": f"/var/lib/refmesh/{name}"}
+        return {"status_socket": f"{name}.sock", "state_dir": f"{name}.state"}
+
     hub = {"hub": True, "interface": "refmesh0"} if mode == "hub" else {}
-    _secret(folder / "authority.key", keys.encode(network.authority_private) + "\n")
+    files = {folder / "authority.key": keys.encode(network.authority_private) + "\n"}
     for name in members:
-        options = {"mode": mode, "status_socket": f"{name}.sock", "state_dir": f"{name}.state"}
-        _secret(folder / f"{name}.yaml", to_yaml(network.node_config(name, **options)))
+        options = {"mode": mode, **places(name)}
+        files[folder / f"{name}.yaml"] = to_yaml(network.node_config(name, **options))
     for site in sites:
-        options = {"status_socket": f"{site.name}.sock", "state_dir": f"{site.name}.state", "policy_file": "policy"}
-        _secret(folder / f"{site.name}.yaml", to_yaml(network.server_config(site.name, **options, **hub)))
-    (folder / "policy").write_text(network.policy + "\n")
+        options = {**places(site.name), "policy_file": "policy"}
+        files[folder / f"{site.name}.yaml"] = to_yaml(network.server_config(site.name, **options, **hub))
+    write_new(files | {folder / "policy": network.policy + "\n"})
     click.echo(
         f"{folder}: authority.key (keep it offline), policy, {', '.join(f'{n}.yaml' for n in members)}", err=True
     )
 
 
-_authority_option = click.option(
-    "--authority", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The authority's key file."
-)
+cli.add_command(issue)
+cli.add_command(renew)
 
 
 @cli.command()
-@_authority_option
+@authority_option
 @click.argument("name")
 @click.argument("address")
 @click.option("--group", "groups", multiple=True)
@@ -150,7 +186,7 @@ def invite(*, authority: Path, name: str, address: str, groups: tuple[str, ...],
     until = int(time.time()) + days * 86400
     click.echo(
         credentials.invite(
-            _key_of(authority),
+            authority_key(authority),
             name,
             [address],
             groups=groups,
@@ -163,7 +199,7 @@ def invite(*, authority: Path, name: str, address: str, groups: tuple[str, ...],
 
 
 @cli.command()
-@_authority_option
+@authority_option
 @click.option("--version", required=True, type=int, help="Higher than the one in force.")
 @click.option("--rules", type=click.Path(dir_okay=False, path_type=Path), help="YAML list of rules.")
 @click.option(
@@ -175,8 +211,7 @@ def invite(*, authority: Path, name: str, address: str, groups: tuple[str, ...],
 @click.option("--revoke", "revoked", multiple=True, help="Serial of a certificate; `refmesh show` tells it.")
 def policy(authority: Path, version: int, rules: Path | None, before: Path | None, revoked: tuple[str, ...]) -> None:
     """Print a signed network document: access rules and revocations. Servers read it from their `policy_file`."""
-    import yaml
-
+    from overlays.refmesh import yaml_file
     from overlays.refmesh.errors import ConfigError
     from overlays.refmesh.policy import next_policy
 
@@ -184,18 +219,12 @@ def policy(authority: Path, version: int, rules: Path | None, before: Path | Non
         raise click.UsageError(
             "give --rules, or --from to keep those in force: a document without rules allows nothing"
         )
-    texts: dict[Path, str] = {}
-    for path in filter(None, (rules, before)):
-        try:
-            texts[path] = path.read_text()
-        except (OSError, ValueError) as error:
-            raise ConfigError([f"{path}:0: file: {error}"]) from None
     try:
-        wanted = None if rules is None else yaml.safe_load(texts[rules]) or []
-    except yaml.YAMLError as error:
-        raise ConfigError([f"{rules}:0: file: {error}"]) from None
-    text = None if before is None else texts[before].strip()
-    click.echo(next_policy(_key_of(authority), version, rules=wanted, revoked=revoked, before=text))
+        text = None if before is None else before.read_text().strip()
+    except (OSError, ValueError) as error:
+        raise ConfigError([f"{before}:0: file: {error}"]) from None
+    wanted = None if rules is None else yaml_file.load(rules) or []
+    click.echo(next_policy(authority_key(authority), version, rules=wanted, revoked=revoked, before=text))
 
 
 @cli.command()
@@ -211,21 +240,6 @@ def show(config: Path) -> None:
         raise CredentialError(f"{config}: has no certificate")
     click.echo(f"name {certificate.name}\nserial {certificate.serial}\naddresses {', '.join(certificate.addresses)}")
     click.echo(f"groups {', '.join(certificate.groups) or '-'}\nvalid until {time.ctime(certificate.not_after)}")
-
-
-def _secret(path: Path, text: str) -> None:
-    path.touch(mode=0o600)
-    path.write_text(text)
-
-
-def _key_of(path: Path) -> bytes:
-    from overlays.refmesh import keys
-    from overlays.refmesh.errors import ConfigError
-
-    try:
-        return keys.decode(path.read_text().strip())
-    except (OSError, ValueError) as error:
-        raise ConfigError([f"{path}:1: authority: {error}"]) from None
 
 
 def _table(state: dict[str, Any]) -> list[str]:
@@ -244,14 +258,11 @@ def _table(state: dict[str, Any]) -> list[str]:
 
 
 def _status_socket(config: Path) -> Path:
-    import yaml
-
+    from overlays.refmesh import yaml_file
     from overlays.refmesh.errors import ConfigError
 
-    try:
-        value = (yaml.safe_load(config.read_text()) or {}).get("status_socket")
-    except (OSError, yaml.YAMLError, AttributeError) as error:
-        raise ConfigError([f"{config}:0: file: {error}"]) from None
+    said = yaml_file.load(config)
+    value = said.get("status_socket") if isinstance(said, dict) else None
     if not value:
         raise ConfigError([f"{config}:1: status_socket: is missing; `refmesh status` needs it"])
     return config.parent / str(value)

@@ -65,6 +65,8 @@ class NodeConfig:
     listen_port: int = 0
     interface: str = "refmesh0"
     mtu: int = DEFAULT_MTU
+    fwmark: int = 0
+    """Of all that goes to the underlay, so that rules can keep it out of the tunnel; 0: none."""
     framing: str = "auto"
     port_mapping: tuple[str, ...] = MAPPING_PROTOCOLS
     """By which protocols the router is asked for a port; the order is ours, not this one's."""

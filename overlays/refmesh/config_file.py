@@ -22,9 +22,9 @@ from overlays.refmesh.config import (
     ServerEntry,
 )
 from overlays.refmesh.errors import ConfigError
+from overlays.refmesh.yaml_file import LOADER, compose
 
 T = TypeVar("T")
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Section:
@@ -59,7 +59,7 @@ class _Section:
             return default
         line, node = self._values[field]
         try:
-            loader = _Loader("")
+            loader = LOADER("")
             value = loader.construct_object(node, deep=True)
             return parse(value)
         except (ValueError, TypeError, OSError, yaml.YAMLError) as error:
@@ -152,12 +152,13 @@ def _networks(value: Any) -> tuple[str, ...]:
 
 def _private_key(section: _Section, folder: Path) -> bytes:
     if section.has("private_key_file"):
-        return section.take("private_key_file", lambda value: _read_key(folder / _text(value)), bytes(32))
+        return section.take("private_key_file", lambda value: read_key(folder / _text(value)), bytes(32))
     section.take("private_key_file", _text, "")
     return section.take("private_key", _key, bytes(32), required=True)
 
 
-def _read_key(path: Path) -> bytes:
+def read_key(path: Path) -> bytes:
+    """The key in a file that its owner alone can read. ValueError or OSError when it is none."""
     if path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
         raise ValueError(f"{path} can be read by others; run: chmod 600 {path}")
     return keys.decode(path.read_text().strip())
@@ -207,6 +208,7 @@ def load_node(path: Path) -> NodeConfig:
         listen_port=section.take("listen_port", _number(0, 65535), 0),
         interface=section.take("interface", _interface, NodeConfig.interface),
         mtu=section.take("mtu", _number(576, 65000), NodeConfig.mtu),
+        fwmark=section.take("fwmark", _number(0, 2**32 - 1), 0),
         framing=section.take("framing", _choice("auto", "wireguard"), "auto"),
         port_mapping=section.take("port_mapping", _protocols, MAPPING_PROTOCOLS),
         status_socket=section.take("status_socket", lambda value: folder / _text(value), None),
@@ -270,17 +272,7 @@ def _listen(value: Any) -> Address:
 
 
 def _open(path: Path) -> tuple[_Section, list[str]]:
-    try:
-        root = yaml.compose(path.read_text(), Loader=_Loader)
-    except OSError as error:
-        raise ConfigError([f"{path}:0: file: {error.strerror}"]) from None
-    except UnicodeDecodeError:
-        raise ConfigError([f"{path}:0: file: is not UTF-8 text"]) from None
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 0
-        raise ConfigError([f"{path}:{line}: file: not YAML: {error.problem}"]) from None
-    except yaml.YAMLError as error:
-        raise ConfigError([f"{path}:0: file: not YAML: {error}"]) from None
+    root = compose(path)
     if root is None:
         raise ConfigError([f"{path}:1: file: is empty"])
     problems: list[str] = []

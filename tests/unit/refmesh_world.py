@@ -119,15 +119,16 @@ class World:
         }
         return NodeConfig(**(fields | self.options | changes))
 
-    def start(self, name: str, *, config: NodeConfig | None = None) -> Node:
-        """Starts a node (anew, when it ran before)."""
+    def start(self, name: str, *, config: NodeConfig | None = None, unix_s: float = UNIX_S) -> Node:
+        """Starts a node (anew, when it ran before); `unix_s`: its wall clock at the beginning of the world."""
         config = config or self.config(name)
         assert config.certificate is not None
-        certificate = credentials.verify(config.certificate, self.authority, UNIX_S + self.now)
-        node = Node(config, certificate, self.rng.randbytes, UNIX_S)
+        certificate = credentials.verify(config.certificate, self.authority, unix_s + self.now)
+        node = Node(config, certificate, self.rng.randbytes, unix_s)
         if config.policy is not None:
             node.peers.set_policy(config.policy)
         self.nodes[name] = node
+        self._ticks.pop(name, None)  # what is still to come is for the one that ran before
         self._node_at[self.address[name], NODE_PORT] = name
         node.network_changed([("host", self.address[name], NODE_PORT)], self.now)
         node.start(self.now)
@@ -193,6 +194,9 @@ class World:
         node.outbox.main.clear()
         for datagram, endpoint in out:
             self._from_node(name, datagram, endpoint, 0)
+        for local, datagram, endpoint in node.outbox.probes:
+            self._from_node(name, datagram, endpoint, local)
+        node.outbox.probes.clear()
         fresh = node.outbox.fresh[:]
         node.outbox.fresh.clear()
         for local, datagram, endpoint in fresh:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from overlays.refmesh.driver.crowd import Crowd
 from overlays.refmesh.driver.eagerness import BESIDE, LIMIT_S, MAX_MISSES, PAUSE_S, Eagerness
+
+NOBODY = Crowd(Path("/proc/nobody"))
 
 
 def test_after_a_pause_an_answer_is_waited_for_awake() -> None:
-    eagerness = Eagerness()
+    eagerness = Eagerness(NOBODY)
     eagerness.sent(100.0)
     assert eagerness.until_s == 100.0 + LIMIT_S
     eagerness.ended(answered=True)
@@ -18,7 +23,7 @@ def test_after_a_pause_an_answer_is_waited_for_awake() -> None:
 
 
 def awake_s(packets: int, *, every_s: float, answers: bool) -> float:
-    eagerness, spent_s = Eagerness(), 0.0
+    eagerness, spent_s = Eagerness(NOBODY), 0.0
     for number in range(packets):
         eagerness.sent(100 + number * every_s)
         if eagerness.until_s:
@@ -38,7 +43,7 @@ def test_no_more_than_a_tenth_of_a_core_is_spent_at_the_worst() -> None:
 
 
 def test_one_answer_in_time_makes_it_eager_again() -> None:
-    eagerness = Eagerness()
+    eagerness = Eagerness(NOBODY)
     for number in range(3):
         while not eagerness.until_s:
             eagerness.sent(eagerness._sent_s + 1.0)
@@ -48,7 +53,7 @@ def test_one_answer_in_time_makes_it_eager_again() -> None:
 
 
 def test_whether_answers_are_there_at_once_is_learned() -> None:
-    eagerness = Eagerness()
+    eagerness = Eagerness(NOBODY)
     asked = 0
     for number in range(10_000):
         asked += eagerness.ask

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 
 from overlays.refmesh.core.rehearsal import PACKET, Rehearsal
+from overlays.refmesh.driver.crowd import Crowd
 from overlays.refmesh.driver.stage import Stage
 from overlays.refmesh.driver.warmth import CALM_S, CLOSE_S, EVERY_S, LATE_S, RUN, WINDOW_S, Warmth
+
+NOBODY = Crowd(Path("/proc/nobody"))
 
 
 class Counter:
@@ -30,7 +34,7 @@ def wait(warmth: Warmth, since_s: float, until_s: float) -> None:
 
 def test_single_packets_are_not_worth_it() -> None:
     counter = Counter()
-    warmth = Warmth(counter)
+    warmth = Warmth(counter, NOBODY)
     for number in range(100):
         warmth.packet(100 + number * WINDOW_S * 1.02)
         warmth.packet(100 + number * WINDOW_S * 1.02 + 0.0003)  # and their answers
@@ -40,7 +44,7 @@ def test_single_packets_are_not_worth_it() -> None:
 
 def test_between_packets_that_follow_one_another_and_a_while_after() -> None:
     counter = Counter()
-    warmth = Warmth(counter)
+    warmth = Warmth(counter, NOBODY)
     for number in range(10):
         warmth.packet(100 + number * 0.02)
         wait(warmth, 100 + number * 0.02, 100 + number * 0.02 + 0.0199)
@@ -53,7 +57,7 @@ def test_between_packets_that_follow_one_another_and_a_while_after() -> None:
 
 def test_never_more_often_than_it_says() -> None:
     counter = Counter()
-    warmth = Warmth(counter)
+    warmth = Warmth(counter, NOBODY)
     now = 100.0
     for number in range(2000):
         pause_s = (0.0003, 0.0021, 0.0107, 0.039)[number % 4]
@@ -65,7 +69,7 @@ def test_never_more_often_than_it_says() -> None:
 
 def test_a_late_waking_leaves_the_processor_to_others() -> None:
     counter = Counter()
-    warmth = Warmth(counter)
+    warmth = Warmth(counter, NOBODY)
     warmth.packet(100.0)
     warmth.packet(100.01)
     assert warmth.idle(100.01, 100.01 + EVERY_S + 2 * LATE_S)
@@ -76,14 +80,14 @@ def test_a_late_waking_leaves_the_processor_to_others() -> None:
 
 
 def test_what_a_rehearsal_finds_is_looked_after() -> None:
-    warmth = Warmth(Counter(done=False))
+    warmth = Warmth(Counter(done=False), NOBODY)
     warmth.packet(100.0)
     warmth.packet(100.01)
     assert not warmth.idle(100.01, 100.012)
 
 
 def test_a_transfer_is_told_from_a_conversation() -> None:
-    warmth = Warmth(Counter())
+    warmth = Warmth(Counter(), NOBODY)
     assert all(warmth.packet(100 + number * 2 * CLOSE_S) for number in range(100))
     assert not warmth.until_s, "closer than rehearsals would be"
     warmth.packet(100.04)

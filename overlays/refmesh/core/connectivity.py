@@ -194,6 +194,20 @@ class PathFinder:
             if check.path == self.best or not check.path.direct:
                 check.due_s = min(check.due_s, now)
 
+    def doubt(self, now: float) -> None:
+        """The peer uses another path than we do: checks ours now, unless that is under way."""
+        check = self.checks.get(self.best) if self.best is not None else None
+        if check is not None and not check.unanswered:
+            check.due_s = min(check.due_s, now)
+
+    def moved(self, now: float) -> None:
+        """Our addresses have changed: no direct path is known to work before it has been checked again."""
+        for check in self.checks.values():
+            if check.path.direct:
+                check.valid, check.rtt_s = False, math.inf
+        self.restart(now)
+        self._choose()
+
     def due(self, now: float, limit: int = MAX_CANDIDATES) -> list[tuple[Path, bytes]]:
         """The PINGs to send now, as path and transaction; at most `limit`, the others stay due."""
         pings: list[tuple[Path, bytes]] = []

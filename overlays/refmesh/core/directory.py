@@ -13,7 +13,9 @@ class Directory:
 
     def __init__(self, authority: bytes | None, own: Certificate | None, unix_offset_s: float) -> None:
         self.policy: Policy | None = None
-        self._authority, self._own, self._unix_offset_s = authority, own, unix_offset_s
+        self._authority, self._own = authority, own
+        self.unix_offset_s = unix_offset_s
+        """What to add to `now` to get Unix time; certificates expire by it."""
         self._rules: tuple[Rule, ...] = ()
         self._joined: dict[str, bytes] = {}
 
@@ -28,9 +30,13 @@ class Directory:
         self.policy = policy
         return True
 
+    def renew(self, own: Certificate) -> None:
+        """We have a new certificate."""
+        self._own = own
+
     def ends_s(self, certificate: Certificate) -> float:
         """When a certificate ends, as a value of `now`."""
-        return certificate.ends_s - self._unix_offset_s
+        return certificate.ends_s - self.unix_offset_s
 
     def revoked(self, certificate: Certificate) -> bool:
         """Whether the network document in force revokes it."""
@@ -41,7 +47,7 @@ class Directory:
         if self._authority is None or self._own is None:
             raise CredentialError("a certificate without an authority to check it by")
         revoked = self.policy.revoked if self.policy is not None else frozenset()
-        certificate = credentials.verify(text, self._authority, self._unix_offset_s + now, revoked)
+        certificate = credentials.verify(text, self._authority, self.unix_offset_s + now, revoked)
         if certificate.key == self._own.key or certificate.role != "node":
             return None
         if certificate.invited and self._joined.setdefault(certificate.serial, certificate.key) != certificate.key:

@@ -12,6 +12,7 @@ from overlays.refmesh.core.dataplane import DataPlane
 from overlays.refmesh.core.outbox import Outbox
 from overlays.refmesh.core.peer import Peer
 from overlays.refmesh.core.peers import Peers
+from overlays.refmesh.core.probing import LARGE, Probing
 from overlays.refmesh.core.servers import Servers
 from overlays.refmesh.wire import control
 
@@ -25,8 +26,9 @@ HOLD_S, HELD_PACKETS = 2.0, 64
 class Egress:
     """The way of packets and frames out of the TUN or TAP device."""
 
-    def __init__(self, plane: DataPlane, peers: Peers, servers: Servers, outbox: Outbox) -> None:
+    def __init__(self, plane: DataPlane, peers: Peers, servers: Servers, outbox: Outbox, probing: Probing) -> None:
         self._plane, self._peers, self._servers, self._outbox = plane, peers, servers, outbox
+        self._probing = probing
         self._held: deque[tuple[float, bytes]] = deque(maxlen=HELD_PACKETS)
 
     def packets(self, batch: Sequence[bytes], now: float) -> None:
@@ -67,18 +69,37 @@ class Egress:
 
     def sealed(self, peer: Peer, batch: Sequence[bytes], now: float) -> list[bytes] | None:
         """Packets for a peer, sealed; None while there are no keys or no path, or when the access rules forbid them."""
-        if batch[0][0] >> 4 and not self._plane.may_go(peer, batch[0], now):
-            return None
+        if batch[0][0] >> 4:
+            if peer.loops(batch[0]):
+                self._log_loop(peer)
+                return None
+            if not self._plane.may_go(peer, batch[0], now):
+                return None
         if peer.path is None:
             peer.session.stage(batch, now)
             self._outbox.due(peer, now)
             return None
+        longest = max(map(len, batch))
+        if longest > LARGE:
+            self._probing.large_sent(peer, now)
+            if longest > peer.limit:
+                batch = self._probing.fitted(peer, batch)
+                if not batch:
+                    return []
         sealed = peer.session.sealed(batch, now)
         peer.tx_bytes += sum(map(len, batch))
         peer.data_sent_s = now
         if sealed is None or now - peer.session.last_received_s > SILENCE_S:
             self._outbox.due(peer, now)
         return sealed
+
+    def segment(self, peer: Peer, packet: memoryview, start: int, size: int, now: float) -> int:
+        """How many octets of data a segment of a large TCP packet shall have, when the kernel says `size`."""
+        data = start + (packet[start + 12] >> 4) * 4
+        if data + size <= LARGE:
+            return size
+        self._probing.large_sent(peer, now)
+        return self._probing.segment(peer, packet, data, size, now)
 
     def seal_rows(self, peer: Peer, packet: memoryview, start: int, size: int, now: float) -> Run | None:
         """A large TCP packet as datagrams in one buffer, ready to go to the peer's path; None: another way will do."""
@@ -108,6 +129,11 @@ class Egress:
         data = start + (packet[start + 12] >> 4) * 4
         self._note_sent(peer, len(packet), now)
         return bulk.seal(keypair, packet, start, data, size)
+
+    def _log_loop(self, peer: Peer) -> None:
+        if not peer.loop_logged:
+            peer.loop_logged = True
+            self._outbox.events.append(f"the route to {peer.name}'s endpoint leads through the tunnel itself; dropped")
 
     def _note_sent(self, peer: Peer, octets: int, now: float) -> None:
         peer.session.note_sent(now)

@@ -135,31 +135,32 @@ class Ingress:
     ) -> None:
         """Takes datagrams of one size and source that came in one read."""
         try:
-            self._receive_run(datagrams, source, now, local)
+            for run in messages.runs(datagrams):
+                self._receive_run(run, source, now, local)
         except Exception as error:
             self._guard.caught(error, now)
 
-    def _receive_run(self, datagrams: Sequence[bytes | memoryview], source: Endpoint, now: float, local: int) -> None:
-        kind, inner = messages.message_type(datagrams[0]), datagrams
-        path = Path(source, 0, local)
-        if (
-            kind == messages.RELAY
-            and len(datagrams[0]) > messages.RELAY_HEAD.size
-            and self._servers.at(source) is not None
-        ):
-            head = bytes(datagrams[0][: messages.RELAY_HEAD.size])
-            if all(datagram[: messages.RELAY_HEAD.size] == head for datagram in datagrams):
-                path = Path(source, messages.RELAY_HEAD.unpack(head)[1])
-                inner = [datagram[messages.RELAY_HEAD.size :] for datagram in datagrams]
-                kind = messages.message_type(inner[0])
+    def _receive_run(self, run: Sequence[bytes | memoryview], source: Endpoint, now: float, local: int) -> None:
+        """Takes datagrams that begin alike."""
+        if messages.message_type(run[0]) != messages.RELAY or self._servers.at(source) is None:
+            self._receive_same(run, Path(source, 0, local), now)
+        elif len(run[0]) > messages.RELAY_HEAD.size:
+            path = Path(source, messages.RELAY_HEAD.unpack_from(run[0])[1])
+            for inner in messages.runs([datagram[messages.RELAY_HEAD.size :] for datagram in run]):
+                self._receive_same(inner, path, now)
+
+    def _receive_same(self, datagrams: Sequence[bytes | memoryview], path: Path, now: float) -> None:
+        """Takes messages of one type and index."""
+        kind = messages.message_type(datagrams[0])
         if kind == messages.BULK:
-            self._on_bulk(inner, path, now)
+            self._on_bulk(datagrams, path, now)
             return
         if kind != messages.TRANSPORT:
+            head = messages.RELAY_HEAD.pack(messages.RELAY, path.relay) if path.relay else b""
             for datagram in datagrams:
-                self.receive(bytes(datagram), source, now, local)
+                self.receive(head + datagram, path.endpoint, now, path.local)
             return
-        result = self._tunnel.receive_run(inner, now)
+        result = self._tunnel.receive_run(datagrams, now)
         if result is not None:
             self._reactions.on_input(result, path, now)
 
@@ -179,6 +180,8 @@ class Ingress:
             if packet is not None:
                 self._plane.to_tun.append(packet)
                 inlet.note(len(packet), now)
+                if not inlet.from_path(source):
+                    self._reactions.heard(inlet.peer, None, Path(source, 0, local), now)
                 return True
             self.inlets.clear()
         return self._receive_message(datagram, index, source, now, local)
@@ -197,6 +200,8 @@ class Ingress:
                 self._outbox.due(peer, now)
             self._plane.packets_in(peer, (payload,), now)
             self._reactions.log_foreign(peer)
+            if source != peer.path.endpoint:
+                self._reactions.heard(peer, None, Path(source, 0, local), now)
             if payload[0] == IPV4 and Inlet.possible(peer):
                 self.inlets[index] = Inlet(peer, keypair, self._plane.routes)
         elif payload is not None:

@@ -76,6 +76,12 @@ class Keypair:
         """One transport message."""
         return self.seal_many((payload,))[0]
 
+    def seal_bare(self, payload: bytes) -> bytes:
+        """One transport message without padding, for a probe whose length matters."""
+        head = messages.TRANSPORT_HEAD.pack(messages.TRANSPORT, self.remote_index, self.counter)
+        self.counter += 1
+        return head + self.encrypt(_FOUR_ZEROS + head[8:], payload, None)
+
     def seal_many(self, payloads: Sequence[bytes]) -> list[bytes]:
         """A transport message for each payload, padded with zeros to a multiple of 16 bytes."""
         counter = self.counter

@@ -10,6 +10,10 @@ from overlays.refmesh.errors import CredentialError, MalformedMessage
 from overlays.refmesh.keys import short
 from overlays.refmesh.wire import control
 
+UNSAVED_S = 60.0
+"""Initiations of so long before the end may not have been written down."""
+LATEST_UNIX_S = float(1 << 40)
+
 
 def known(node: Node) -> dict[str, Any]:
     """What lets the node find its peers without any server, to be given to `restore`."""
@@ -26,18 +30,28 @@ def known(node: Node) -> dict[str, Any]:
         if peer.certificate is not None and peer.finder is not None
     ]
     policy = node.directory.policy
-    return {"policy": policy.text if policy is not None else None, "members": members}
+    return {
+        "policy": policy.text if policy is not None else None,
+        "members": members,
+        "initiated_unix_s": node.tunnel.initiated_unix_s,
+    }
 
 
 def restore(node: Node, stored: Any, now: float) -> None:
     """Takes what `known` gave; whatever of it is not to be believed any more is left out, and said so."""
     try:
+        _restore_clock(node, stored.get("initiated_unix_s"))
         if stored["policy"] is not None:
             node.peers.set_policy(str(stored["policy"]))
         for entry in stored["members"]:
             _restore(node, entry, now)
-    except (CredentialError, KeyError, TypeError, ValueError) as error:
+    except (CredentialError, AttributeError, KeyError, TypeError, ValueError) as error:
         node.outbox.events.append(f"the stored state is of no use: {error}")
+
+
+def _restore_clock(node: Node, unix_s: Any) -> None:
+    if isinstance(unix_s, (int, float)) and 0 < unix_s < LATEST_UNIX_S:
+        node.tunnel.initiated_unix_s = max(node.tunnel.initiated_unix_s, unix_s + UNSAVED_S)
 
 
 def _restore(node: Node, entry: dict[str, Any], now: float) -> None:
@@ -47,8 +61,9 @@ def _restore(node: Node, entry: dict[str, Any], now: float) -> None:
         node.outbox.events.append(f"not taken from the stored state: {error}")
         return
     if peer is not None and peer.finder is not None:
-        for kind, host, port in entry["candidates"]:
-            with contextlib.suppress(MalformedMessage):
+        for candidate in entry["candidates"]:
+            with contextlib.suppress(MalformedMessage, TypeError, ValueError):
+                kind, host, port = candidate
                 peer.finder.add(control.valid_candidate((host, port)), str(kind), now)
         node.outbox.due(peer, now)
 

@@ -17,6 +17,7 @@ from overlays.refmesh.core.keypair import REKEY_AFTER_S, Keypair
 from overlays.refmesh.core.peer import Peer
 from overlays.refmesh.core.routes import Routes
 from overlays.refmesh.wire import messages
+from overlays.refmesh.wire.control import Endpoint
 
 HEAD_LEN = messages.TRANSPORT_HEADER_LEN
 IPV4 = 0x45
@@ -32,10 +33,10 @@ _MIN_LEN = 20
 class Inlet:
     """From one peer, under one keypair, to our host."""
 
-    __slots__ = ("_access", "_decrypt", "_keypair", "_peer", "_routes", "_session", "_until_s", "_version", "_window")
+    __slots__ = ("_access", "_decrypt", "_keypair", "_routes", "_session", "_until_s", "_version", "_window", "peer")
 
     def __init__(self, peer: Peer, keypair: Keypair, routes: Routes) -> None:
-        self._peer, self._session, self._keypair, self._access = peer, peer.session, keypair, peer.access
+        self.peer, self._session, self._keypair, self._access = peer, peer.session, keypair, peer.access
         self._routes, self._version = routes, routes.version
         self._decrypt, self._window = keypair.decrypt, keypair.window
         self._until_s = keypair.born_s + REKEY_AFTER_S
@@ -51,7 +52,7 @@ class Inlet:
         None, and nothing has happened, when it is anything else, when anything has changed, or when the keys are so old
         that somebody should think of new ones: the general way knows what to do. `sealed` comes after the counter.
         """
-        peer, window = self._peer, self._window
+        peer, window = self.peer, self._window
         if (
             counter != window.highest + 1
             or self._session.current is not self._keypair
@@ -75,10 +76,15 @@ class Inlet:
         window.highest = counter
         return payload if length == octets else payload[:length]
 
+    def from_path(self, source: Endpoint) -> bool:
+        """Whether this is where we send to the peer, directly."""
+        path = self.peer.path
+        return path is not None and path.endpoint == source
+
     def note(self, octets: int, now: float) -> None:
         """Notes a packet that was opened."""
         self._session.heard(now)
-        self._peer.rx_bytes += octets
+        self.peer.rx_bytes += octets
 
 
 class Lane:
@@ -131,6 +137,7 @@ class Lane:
             or self._routes.version != self._version
             or now >= self._fresh_until_s
             or now - session.last_received_s > SILENCE_S
+            or len(padded) > peer.limit
         ):
             return None
         counter = keypair.counter

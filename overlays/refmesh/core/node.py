@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 from overlays.refmesh.config import NodeConfig
@@ -24,21 +25,30 @@ from overlays.refmesh.core.directory import Directory
 from overlays.refmesh.core.egress import Egress
 from overlays.refmesh.core.guard import AGAIN_S, Guard
 from overlays.refmesh.core.holes import Holes
+from overlays.refmesh.core.hosts import Hosts
 from overlays.refmesh.core.igd import Request
 from overlays.refmesh.core.ingress import Ingress
 from overlays.refmesh.core.lifetime import Lifetime
 from overlays.refmesh.core.mappings import Mappings
 from overlays.refmesh.core.outbox import Outbox
+from overlays.refmesh.core.path_mtu import ANY
 from overlays.refmesh.core.peers import Peers
+from overlays.refmesh.core.probing import Probing
 from overlays.refmesh.core.puncher import Puncher
 from overlays.refmesh.core.reactions import Reactions
 from overlays.refmesh.core.servers import Servers
 from overlays.refmesh.core.tunnel import Tunnel
 from overlays.refmesh.core.upkeep import Upkeep
 from overlays.refmesh.credentials import Certificate
+from overlays.refmesh.errors import ConfigError
 from overlays.refmesh.keys import Rng
 from overlays.refmesh.wire import control
 from overlays.refmesh.wire.control import Endpoint
+
+CLOCK_STEP_S = 1.0
+"""Less is what clocks drift."""
+RELOADABLE = frozenset({"peers", "certificate", "policy", "log_level"})
+"""Fields of a configuration that can change while a node runs."""
 
 
 class Node:
@@ -67,6 +77,7 @@ class Node:
             lifetime=self.lifetime,
             rng=rng,
         )
+        self._probing = probing = Probing(self.plane, outbox, rng, mtu=config.mtu, flags=flags)
         self.servers = Servers(
             config,
             certificate.text if certificate is not None else None,
@@ -75,12 +86,22 @@ class Node:
             plane=self.plane,
             outbox=outbox,
             lifetime=self.lifetime,
+            probing=probing,
             rng=rng,
         )
+        self.hosts = Hosts(self.servers.hosts() | self.peers.hosts())
         self.mappings = Mappings(outbox, rng, config.port_mapping if config.direct else ())
         holes = Holes(self.puncher, self.peers, self.servers, tunnel, outbox, direct=config.direct, flags=flags)
-        self._upkeep = Upkeep(tunnel, self.peers, holes, outbox, flags=flags)
-        self.egress = Egress(self.plane, self.peers, self.servers, outbox)
+        self._upkeep = Upkeep(
+            tunnel=tunnel,
+            peers=self.peers,
+            servers=self.servers,
+            holes=holes,
+            outbox=outbox,
+            probing=probing,
+            flags=flags,
+        )
+        self.egress = Egress(self.plane, self.peers, self.servers, outbox, probing)
         self.ingress = Ingress(
             tunnel=tunnel,
             peers=self.peers,
@@ -96,6 +117,7 @@ class Node:
                 holes=holes,
                 egress=self.egress,
                 outbox=outbox,
+                probing=probing,
                 flags=flags,
             ),
             outbox=outbox,
@@ -123,6 +145,41 @@ class Node:
         """Begins to connect to the servers."""
         self.servers.start(now)
 
+    def reload(self, config: NodeConfig, certificate: Certificate | None, now: float) -> list[str]:
+        """Takes another configuration while everything goes on; returns the fields that have changed.
+
+        ConfigError, and nothing has happened: something has changed that only a new start can change.
+        CredentialError: the network document is not to be believed.
+        """
+        changed = [
+            field.name
+            for field in dataclasses.fields(config)
+            if getattr(config, field.name) != getattr(self.config, field.name)
+        ]
+        fixed = [name for name in changed if name not in RELOADABLE]
+        if fixed or (certificate is None) != (self.certificate is None):
+            wanted = fixed or ["certificate"]
+            raise ConfigError([f"{config.file}:0: {name}: has changed, which needs a new start" for name in wanted])
+        if config.policy is not None:
+            self.peers.set_policy(config.policy)
+        if certificate is not None and self.certificate is not None and certificate.text != self.certificate.text:
+            self.certificate = certificate
+            self.directory.renew(certificate)
+            self.servers.renew(certificate.text, now)
+        if config.peers != self.config.peers:
+            self.peers.reload(config.peers, now)
+            self.hosts = Hosts(self.servers.hosts() | self.peers.hosts())
+        self.config = config
+        self.outbox.wake(now)
+        return changed
+
+    def set_clock(self, unix_offset_s: float, now: float) -> None:
+        """What to add to `now` to get Unix time, as it is at present: wall clocks are set, forwards and backwards."""
+        stepped = abs(unix_offset_s - self.directory.unix_offset_s) > CLOCK_STEP_S
+        self.tunnel.unix_offset_s = self.directory.unix_offset_s = unix_offset_s
+        if stepped:
+            self.peers.clock_set(now)
+
     def network_changed(
         self, local: Sequence[tuple[str, str, int]], now: float, routers: Sequence[tuple[str, str]] = ()
     ) -> None:
@@ -132,7 +189,11 @@ class Node:
         """
         self.local = list(local)
         self.mappings.ask(routers, {host: port for _, host, port in self.local}, now)
+        self.hosts.restart(now)
         self.puncher.reset()
+        for peer in self.peers.by_key.values():
+            peer.mtus.clear()
+            peer.limit = ANY
         self._tell_candidates(now)
         self.peers.recheck(now)
 
@@ -141,8 +202,21 @@ class Node:
         if self.mappings.on_igd(request, external, lease_s, now):
             self._tell_candidates(now)
 
+    def refused(self, endpoint: Endpoint, allowed: int, now: float) -> None:
+        """The kernel sends no datagrams of more than `allowed` octets to an endpoint: some link is narrow."""
+        peers = [*self.peers.by_key.values(), *(link.peer for link in self.servers.links)]
+        self._probing.refused(peers, endpoint, allowed, now)
+
+    def host_found(self, host: str, address: str, now: float) -> None:
+        """A name of `hosts.requests` has this literal address."""
+        self.hosts.take(host, address)
+        self.servers.host_found(host, address, now)
+        self.peers.host_found(host, address, now)
+
     def tick(self, now: float) -> None:
         """Does what is due and sets the next deadline."""
+        if now >= self.hosts.due_s:
+            self.hosts.tick(now, self.servers.unreached() | self.peers.unreached(now))
         self.mappings.tick(now, translated=self.servers.translated)
         self.servers.tick(now)
         self.peers.expire(now)
@@ -157,6 +231,7 @@ class Node:
         self.outbox.deadline = min(
             self.servers.deadline(),
             self.mappings.deadline(),
+            self.hosts.due_s,
             self.outbox.schedule.next_s(),
             self.peers.next_end_s() + 1.0,
         )

@@ -17,8 +17,9 @@ HEADER = struct.Struct("<BBHHHH")
 """virtio_net_hdr: flags, gso_type, hdr_len, gso_size, csum_start, csum_offset."""
 NEEDS_CSUM, DATA_VALID = 1, 2
 GSO_NONE, GSO_TCPV4, GSO_TCPV6 = 0, 1, 4
-PLAIN_HEADER = HEADER.pack(DATA_VALID, GSO_NONE, 0, 0, 0, 0)
-"""The tag of the tunnel has vouched for the packet; the kernel need not check its sum."""
+PLAIN_HEADER = HEADER.pack(0, GSO_NONE, 0, 0, 0, 0)
+"""Nothing is vouched for: the tag of the tunnel tells that the packet is as the peer's host gave it, and that one may
+have forwarded it with a checksum that was bad already."""
 TCP, UDP = 6, 17
 MAX_MERGED = 65535
 _ACK, _PSH, _FIN = 0x10, 0x08, 0x01
@@ -146,6 +147,17 @@ def merge(packets: Sequence[bytes]) -> Iterator[list[bytes]]:
         first = last
 
 
+def intact(packet: bytes, tcp: int) -> bool:
+    """Whether the checksums of a TCP packet are right: who merges makes them anew, and would make bad ones good."""
+    if tcp == 20:
+        if ones_sum(packet[:20]):
+            return False
+        pseudo = ones_sum(packet[12:20])
+    else:
+        pseudo = ones_sum(packet[8:40])
+    return (pseudo + TCP + len(packet) - tcp + ones_sum(packet[tcp:])) % 0xFFFF == 0
+
+
 def _run_end(packets: Sequence[bytes], first: int) -> int:
     """The end of the run of mergeable packets that begins at `first`."""
     head = packets[first]
@@ -170,6 +182,9 @@ def _run_end(packets: Sequence[bytes], first: int) -> int:
         head[tcp + 14 : tcp + 16],
     )
     rest = head[tcp + 18 : data]
+    # Type of service with its ECN bits, don't-fragment and TTL; or traffic class, flow label and hop limit.
+    marks = (slice(0, 2), slice(6, 9)) if tcp == 20 else (slice(0, 4), slice(7, 8))
+    first_marks, second_marks = (head[mark] for mark in marks)
     seq = int.from_bytes(head[tcp + 4 : tcp + 8], "big")
     flow_start = tcp - (8 if tcp == 20 else 32)
     for end in range(first + 1, len(packets)):
@@ -184,8 +199,11 @@ def _run_end(packets: Sequence[bytes], first: int) -> int:
             or packet[tcp + 14 : tcp + 16] != options
             or packet[tcp + 18 : data] != rest
             or int.from_bytes(packet[tcp + 4 : tcp + 8], "big") != seq
-            or packet[0] != head[0]
+            or packet[marks[0]] != first_marks
+            or packet[marks[1]] != second_marks
             or data + size * (end - first + 1) > MAX_MERGED
+            or not intact(packet, tcp)
+            or (end == first + 1 and not intact(head, tcp))
         ):
             return end
         if len(packet) < length or packet[tcp + 13] & _PSH:

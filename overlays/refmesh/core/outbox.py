@@ -17,6 +17,8 @@ class Outbox:
         """Datagrams for the main socket, or a stream."""
         self.fresh: list[tuple[int, bytes, Endpoint]] = []
         """Datagrams for other sockets, by number; the driver opens them as they come up."""
+        self.probes: list[tuple[int, bytes, Endpoint]] = []
+        """Datagrams that must arrive whole or not at all: nobody may cut them, the kernel included."""
         self.events: list[str] = []
         self.deadline = 0.0
         self.schedule: Schedule[Peer] = Schedule()

@@ -10,12 +10,14 @@ from typing import Any
 from overlays.refmesh.core import packets
 from overlays.refmesh.core.access import Access
 from overlays.refmesh.core.connectivity import Path, PathFinder
+from overlays.refmesh.core.path_mtu import ANY, PathMtu
 from overlays.refmesh.core.schedule import Schedule
 from overlays.refmesh.core.session import Session
 from overlays.refmesh.credentials import Certificate
 from overlays.refmesh.wire import messages
 from overlays.refmesh.wire.control import Endpoint
 
+_UDP = 17
 RETRY_S = (0.1, 0.3, 0.9, 2.4, 5.0)
 DIRECT_RETRY_S = (0.25,) * 6 + (0.5,) * 4 + (1.0,) * 5 + (5.0,)
 """Waits between handshake initiations to another refmesh node. Without a relay they are what punches the hole, and come
@@ -53,6 +55,16 @@ class Peer:
         self.online: dict[int, bool] = {}
         self.hub_servers: set[int] = set()
         """The servers that reach it as their client in hub mode."""
+        self.mtus: dict[Path, PathMtu] = {}
+        """What its paths are known to carry; those that carried large packets."""
+        self.probes: dict[bytes, tuple[PathMtu, int]] = {}
+        """Probes that are out, by their transaction: of which search, and of which size."""
+        self.limit = ANY
+        """The largest packet that may be sent to it now, in octets."""
+        self.told_s = -math.inf
+        """When our host was last told of that."""
+        self.elsewhere_s = -math.inf
+        """When it was last heard on another path than the one in use, and that one checked."""
         self.data_sent_s = -math.inf
         self.schedule: Schedule[Peer] = Schedule()
         """When it is to be looked at; the node's, once it is one of its peers."""
@@ -61,7 +73,7 @@ class Peer:
         self.tx_bytes = self.rx_bytes = 0
         self.foreign = 0
         """Packets of it that had somebody else's source address."""
-        self.foreign_logged = False
+        self.foreign_logged = self.loop_logged = False
         self.direct_s: float | None = None
         """When a direct path was first in use."""
 
@@ -96,7 +108,20 @@ class Peer:
             return False
         self.path = path
         self.prefix = messages.RELAY_HEAD.pack(messages.RELAY, path.relay) if path is not None and path.relay else b""
+        known = self.mtus.get(path) if path is not None else None
+        self.limit = known.limit(len(self.prefix)) if known is not None else ANY
         return True
+
+    def loops(self, packet: bytes) -> bool:
+        """Whether a packet of our host is what we ourselves have sent to this peer: the way there leads into here."""
+        path = self.path
+        if path is None or path.endpoint[0] == "tls":
+            return False
+        start = 20 if packet[0] >> 4 == 4 else 40
+        if packet[9 if start == 20 else 6] != _UDP or len(packet) < start + 8:
+            return False
+        port = packet[start + 2] << 8 | packet[start + 3]
+        return port == path.endpoint[1] and packets.address_text(packets.destination_bytes(packet)) == path.endpoint[0]
 
     def owns(self, packed: bytes) -> bool:
         """Whether an inner source address is this peer's to use (cryptokey routing)."""
@@ -123,6 +148,7 @@ class Peer:
             "path": "none" if not up or self.path is None else "direct" if self.path.direct else "relayed",
             "endpoint": "{}:{}".format(*self.path.endpoint) if up and self.path is not None else None,
             "rtt_ms": round(rtt_s * 1000, 3) if math.isfinite(rtt_s) else None,
+            "mtu": min(self.limit, 65535),
             "tx_bytes": self.tx_bytes,
             "rx_bytes": self.rx_bytes,
             "foreign_packets": self.foreign,

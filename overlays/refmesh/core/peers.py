@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import heapq
 import math
-from typing import Any
+from collections.abc import Sequence
 
-from overlays.refmesh.config import NodeConfig
+from overlays.refmesh.config import NodeConfig, PeerEntry
 from overlays.refmesh.core import packets
 from overlays.refmesh.core.connectivity import Path, PathFinder
 from overlays.refmesh.core.dataplane import DataPlane
 from overlays.refmesh.core.directory import Directory
+from overlays.refmesh.core.hosts import is_name
 from overlays.refmesh.core.lifetime import Lifetime
 from overlays.refmesh.core.outbox import Outbox
 from overlays.refmesh.core.peer import DIRECT_RETRY_S, RETRY_S, Peer
@@ -47,6 +48,9 @@ class Peers:
         self._config, self._tunnel, self._directory = config, tunnel, directory
         self._plane, self._puncher, self._outbox = plane, puncher, outbox
         self._lifetime, self._rng = lifetime, rng
+        self._named: list[tuple[str, int, Peer]] = []
+        """Static peers whose endpoint has a name: name, port, peer."""
+        self._static = config.peers
         for entry in config.peers:
             self._add_static(entry)
 
@@ -120,6 +124,13 @@ class Peers:
                 self._outbox.events.append(f"the certificate of {peer.name} has expired")
                 self._remove(peer)
 
+    def clock_set(self, now: float) -> None:
+        """The wall clock has been set: certificates end at other times of ours."""
+        members = ((key, peer.certificate) for key, peer in self.by_key.items())
+        self._ends = [(self._directory.ends_s(held), key) for key, held in members if held is not None]
+        heapq.heapify(self._ends)
+        self._outbox.wake(now)
+
     def next_end_s(self) -> float:
         """When `expire` has something to do."""
         return self._ends[0][0] if self._ends else math.inf
@@ -137,8 +148,53 @@ class Peers:
         """The network has changed: all paths are checked again."""
         for peer in self.by_key.values():
             if peer.finder is not None:
-                peer.finder.restart(now)
+                peer.finder.moved(now)
+                self.use(peer, peer.finder.best, now)
             peer.due_s = now
+
+    def reload(self, entries: Sequence[PeerEntry], now: float) -> None:
+        """These are the static peers from now on. Those that stay keep their keys, and their place if none is new."""
+        before, after = ({entry.public_key: entry for entry in some} for some in (self._static, entries))
+        places = {}
+        for key, old in before.items():
+            peer, new = self.by_key[key], after.get(key)
+            if new is None or new.preshared_key != old.preshared_key:
+                self._remove(peer)
+            elif new != old:
+                if new.endpoint == old.endpoint:
+                    places[key] = peer.path
+                self._plane.forget(peer)
+                peer.schedule.forget(peer)
+                del self.by_key[key]
+        self._named = [named for named in self._named if self.by_key.get(named[2].session.remote) is named[2]]
+        for key, entry in after.items():
+            if key not in self.by_key:
+                self._add_static(entry)
+                if key in places:
+                    self.by_key[key].take(places[key])
+                self._outbox.due(self.by_key[key], now)
+        self._static = tuple(entries)
+
+    def hosts(self) -> set[str]:
+        """The names of static peers' endpoints."""
+        return {host for host, _, _ in self._named}
+
+    def unreached(self, now: float) -> set[str]:
+        """Those of them whose peers there are no keys with, though they are wanted: they may have moved."""
+        return {
+            host
+            for host, _, peer in self._named
+            if not peer.session.usable(now) and (peer.session.persistent_s or peer.session.staged)
+        }
+
+    def host_found(self, host: str, address: str, now: float) -> None:
+        """A name has been looked up; who answers elsewhere stays there, as it may have roamed."""
+        for name, port, peer in self._named:
+            if name == host and (peer.path is None or not peer.session.usable(now)):
+                moved = peer.take(Path((address, port)))
+                if moved and (peer.session.persistent_s or peer.session.staged):
+                    peer.session.hurry(now)
+                self._outbox.due(peer, now)
 
     def _make(self, certificate: Certificate) -> Peer:
         mode = self._config.mode
@@ -190,13 +246,13 @@ class Peers:
         if self._by_name.get(peer.name) is peer:
             del self._by_name[peer.name]
 
-    def _add_static(self, entry: Any) -> None:
+    def _add_static(self, entry: PeerEntry) -> None:
         session = self._tunnel.add(entry.public_key, entry.preshared_key or bytes(32))
-        session.persistent_s = float(entry.persistent_keepalive_s)
+        session.persistent_s = session.tireless_s = float(entry.persistent_keepalive_s)
         peer = Peer(short(entry.public_key), session, entry.allowed_ips)
-        if entry.endpoint is not None:
+        if entry.endpoint is not None and is_name(entry.endpoint.host):
+            self._named.append((entry.endpoint.host, entry.endpoint.port, peer))
+        elif entry.endpoint is not None:
             peer.take(Path((entry.endpoint.host, entry.endpoint.port)))
-            if entry.persistent_keepalive_s:
-                session.want(0.0)
         self._add(peer)
         self._plane.routes.assign(peer, peer)

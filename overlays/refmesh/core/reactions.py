@@ -10,11 +10,15 @@ from overlays.refmesh.core.holes import Holes
 from overlays.refmesh.core.outbox import Outbox
 from overlays.refmesh.core.peer import Peer
 from overlays.refmesh.core.peers import Peers
+from overlays.refmesh.core.probing import Probing
 from overlays.refmesh.core.server_link import ServerLink
 from overlays.refmesh.core.servers import Servers
 from overlays.refmesh.core.tunnel import Input
 from overlays.refmesh.errors import MalformedMessage
 from overlays.refmesh.wire import bodies, control
+
+ELSEWHERE_S = 5.0
+"""Two ends may use different paths for long; the one in use is checked so often then."""
 
 
 class Reactions:
@@ -30,11 +34,13 @@ class Reactions:
         holes: Holes,
         egress: Egress,
         outbox: Outbox,
+        probing: Probing,
         flags: int,
     ) -> None:
         """`flags`: what our PONGs say."""
         self._config, self._peers, self._servers, self._plane = config, peers, servers, plane
         self._holes, self._egress, self._outbox, self._flags = holes, egress, outbox, flags
+        self._probing = probing
 
     def on_input(self, result: Input, path: Path, now: float) -> None:
         link = self._servers.of(result.session.remote)
@@ -69,6 +75,13 @@ class Reactions:
                 peer.finder.add(path.endpoint, PEER_REFLEXIVE, now, path.local)
             if proved:
                 self._peers.use(peer, peer.finder.best or path, now)
+        elif peer.path is not None and path != peer.path and now - peer.elsewhere_s > ELSEWHERE_S:
+            # It may have moved, and then what we send is lost: nothing that comes this way says that it is not.
+            peer.elsewhere_s = now
+            if path.direct and path not in peer.finder.checks:
+                peer.finder.add(path.endpoint, PEER_REFLEXIVE, now, path.local)
+            peer.finder.doubt(now)
+            self._outbox.due(peer, now)
 
     @staticmethod
     def _received_at(peer: Peer, path: Path) -> bool:
@@ -129,6 +142,8 @@ class Reactions:
             if peer.finder is not None:
                 peer.finder.on_ping(path, now)
                 self._outbox.due(peer, now)
+        elif self._probing.on_pong(peer, transaction, now):
+            return
         elif peer.finder is not None:
             peer.finder.on_pong(transaction, path, now)
             self._peers.use(peer, peer.finder.best, now)

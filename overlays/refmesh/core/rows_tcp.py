@@ -80,6 +80,8 @@ def _swapped(value: int) -> int:
 def join(opened: Opened) -> Rebuilt | None:
     """Rows as one large packet; None when they are no run of a flow."""
     rows, count = opened.plain, len(opened.plain)
+    if rows.shape[1] & 15:
+        return None  # whoever sends it does not pad, as WireGuard's own do
     shape = _shape(rows[0, :100].tobytes(), rows.shape[1])
     if shape is None:
         return None
@@ -89,7 +91,7 @@ def join(opened: Opened) -> Rebuilt | None:
     if not data < last <= min(end, opened.last) or last + 15 < opened.last:
         return None
     total = end * (count - 1) + last - data * (count - 1)
-    if total > MAX_MERGED:
+    if total > MAX_MERGED or not _intact(rows, tcp, end, last):
         return None
     heads = rows[:, :data]
     differs = (heads[1:] ^ heads[0]) & _mask(tcp, data)
@@ -108,6 +110,23 @@ def join(opened: Opened) -> Rebuilt | None:
     content = np.ascontiguousarray(rows[:, data:end]).reshape(-1)
     header = offload.HEADER.pack(NEEDS_CSUM, kind, data, size, tcp, 16)
     return Rebuilt(own, [header, own, content.data[: total - data]], total)
+
+
+def _intact(rows: Bytes, tcp: int, end: int, last: int) -> bool:
+    """Whether the checksums of all rows are right, as `offload.intact` says it of one: 2^32 = 1 modulo 65535, too."""
+    rest = rows[-1, tcp:last].tobytes()
+    longs = rows[:-1].view(np.uint32)
+    sums = longs[:, tcp // 4 : end // 4].sum(axis=1, dtype=np.uint64)
+    for octet in range(end & ~3, end):
+        sums += rows[:-1, octet].astype(np.uint64) << np.uint64(8 * (octet & 1))
+    start = 12 if tcp == 20 else 8
+    pseudo = rows[0, start:tcp].view(np.uint32).sum(dtype=np.uint64) + np.uint64(TCP << 8)
+    if ((sums + pseudo + np.uint64(_swapped(end - tcp))) % 0xFFFF).any():
+        return False
+    if (offload.ones_sum(rows[0, start:tcp].tobytes()) + TCP + last - tcp + offload.ones_sum(rest)) % 0xFFFF:
+        return False
+    # The addresses are those of the first row: the headers are compared as well.
+    return tcp != 20 or not (rows[:, :20].copy().view(np.uint32).sum(axis=1, dtype=np.uint64) % 0xFFFF).any()
 
 
 def _shape(head: bytes, room: int) -> tuple[int, int, int] | None:

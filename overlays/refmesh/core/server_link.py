@@ -10,12 +10,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any
 
-from overlays.refmesh.config import ServerEntry
+from overlays.refmesh.config import Address, ServerEntry
 from overlays.refmesh.core import introduction
-from overlays.refmesh.core.connectivity import Path
+from overlays.refmesh.core.connectivity import SILENCE_S, Path
 from overlays.refmesh.core.coordination import (
     HELLO_INTERVAL_S,
     HELLO_LOST_AFTER,
@@ -23,6 +25,7 @@ from overlays.refmesh.core.coordination import (
     MAX_SPANS,
     PolicyParts,
 )
+from overlays.refmesh.core.hosts import is_name
 from overlays.refmesh.core.lifetime import Lifetime
 from overlays.refmesh.core.peer import RETRY_S, Peer
 from overlays.refmesh.core.spans import Span, gaps, joined
@@ -38,6 +41,9 @@ STUN_TRIES = 8
 ACKNOWLEDGE_AFTER_S = 0.01
 PATIENCE, MAX_RTT_S = 1.5, 2.0
 """A HELLO is not repeated before so many round trips; one that took longer than the second says nothing of the next."""
+AWAY_RETRY_S = 15.0
+"""A server that has been silent for 90 s is tried so often, for ever: without any, nobody new is found."""
+DOUBT_S = 5.0
 TLS_RETRY_S = 5.0
 TLS_AFTER_S = 1.0
 """So long UDP may be silent before TLS is tried; a lost datagram or two should not lead to a stream."""
@@ -49,11 +55,17 @@ class ServerLink:
     def __init__(
         self, index: int, entry: ServerEntry, tunnel: Tunnel, *, certificate: str, rng: Rng, lifetime: Lifetime
     ) -> None:
-        self.index, self.entry = index, entry
-        self.udp: Endpoint = (entry.endpoint.host, entry.endpoint.port)
+        self._named = entry
+        """As the configuration has it."""
+        self.index, self.entry = index, _known(entry, {})
+        """With literal addresses; without one that is not known yet."""
+        self.udp: Endpoint = (self.entry.endpoint.host, entry.endpoint.port)
+        """With an empty host while it is not known."""
         self.tls: Endpoint = ("tls", index)
         self.endpoint = self.udp
         self.peer = Peer(entry.name, tunnel.add(entry.public_key, retry_s=RETRY_S), (), any_source=True)
+        self.peer.session.tireless_s = AWAY_RETRY_S
+        self.peer.due_s = math.inf
         self.peer.take(Path(self.udp))
         self.up = False
         self.tls_open = False
@@ -81,9 +93,16 @@ class ServerLink:
         self._unanswered = 0
         self._retry_s = math.inf
         self._told: list[list[Any]] = []
+        self._doubted_s = -math.inf
+        self._found: dict[str, str] = {}
         self._acknowledge = False
         self._stun = b""
         self._stun_due_s, self._stun_tries = 0.0, 0
+
+    @property
+    def hello_unanswered(self) -> bool:
+        """Whether a HELLO has been repeated, and still has no answer."""
+        return self._unanswered > 1
 
     @property
     def rtt_s(self) -> float:
@@ -95,10 +114,42 @@ class ServerLink:
         self.tls_due_s = now + TLS_AFTER_S
         self.peer.session.want(now)
 
+    def hosts(self) -> set[str]:
+        """The hosts that the configuration names, literal or not."""
+        return {place.host for place in (self._named.endpoint, self._named.stun, self._named.tls) if place is not None}
+
+    def host_found(self, host: str, address: str, now: float) -> bool:
+        """A name has been looked up; returns whether the server is thus reached elsewhere."""
+        self._found[host] = address
+        self.entry = _known(self._named, self._found)
+        before, self.udp = self.udp, (self.entry.endpoint.host, self.entry.endpoint.port)
+        if self.udp == before:
+            return False
+        if self.up and self.endpoint == self.tls:
+            return False  # UDP is tried there from time to time
+        self.endpoint = self.udp
+        self.peer.take(Path(self.udp))
+        if self.up:
+            self.lost(now)
+        else:
+            self.peer.session.forget_all()
+            self.peer.session.hurry(now)
+        self._stun_due_s = now
+        return True
+
     def on_established(self, now: float) -> None:
-        """The session has new keys; a server that does not know us yet wants to be greeted."""
-        if not self.up:
-            self.hello_due_s = now
+        """The session has new keys: the server may be another one than it was, so it is greeted."""
+        self.hello_due_s = min(self.hello_due_s, now)
+
+    def doubt(self, now: float) -> None:
+        """What should come by its relay does not: it may have been started anew, and not know our keys any more.
+
+        It is asked for new ones, while the old ones hold.
+        """
+        heard_s = self.peer.session.last_received_s
+        if self.up and now - heard_s > SILENCE_S and now - self._doubted_s > DOUBT_S:
+            self._doubted_s = now
+            self.peer.session.want(now)
 
     def on_update(self, update: Update, now: float) -> list[Member | PolicyPart]:
         """Takes an UPDATE; returns the entries that are news."""
@@ -182,7 +233,7 @@ class ServerLink:
         """Where a handshake goes: all ways while the server is down, else the one in use."""
         if self.up:
             return [self.endpoint]
-        return [self.udp, self.tls] if self.tls_open else [self.udp]
+        return [way for way in ((self.udp, self.tls) if self.tls_open else (self.udp,)) if way[0]]
 
     def stun_request(self, now: float) -> tuple[bytes, Endpoint] | None:
         """The Binding request that is due, and where it goes."""
@@ -207,7 +258,7 @@ class ServerLink:
         stun_due_s = self._stun_due_s if self.entry.stun is not None else math.inf
         tls_due_s = self.tls_due_s if self.entry.tls is not None and not self.tls_open else math.inf
         look_s = self.udp_probe_s if self.up else tls_due_s
-        return min(self.hello_due_s, stun_due_s, look_s, self.peer.session.deadline())
+        return min(self.hello_due_s, stun_due_s, look_s, self.peer.due_s, self.peer.session.deadline())
 
     def status(self, now: float) -> dict[str, Any]:
         """The server for the status socket."""
@@ -220,3 +271,15 @@ class ServerLink:
             "mapped": "{}:{}".format(*self.mapped) if self.mapped else None,
             "handshake_s_ago": round(now - self.peer.session.established_s, 3) if self.peer.session.current else None,
         }
+
+
+def _known(entry: ServerEntry, found: Mapping[str, str]) -> ServerEntry:
+    """The entry with names replaced by what was found."""
+
+    def place(address: Address | None) -> Address | None:
+        if address is None or not is_name(address.host):
+            return address
+        return Address(found[address.host], address.port) if address.host in found else None
+
+    endpoint = place(entry.endpoint) or Address("", entry.endpoint.port)
+    return dataclasses.replace(entry, endpoint=endpoint, stun=place(entry.stun), tls=place(entry.tls))

@@ -13,6 +13,7 @@ from overlays.refmesh.core.lifetime import Lifetime
 from overlays.refmesh.core.outbox import Outbox
 from overlays.refmesh.core.peer import Peer
 from overlays.refmesh.core.peers import Peers
+from overlays.refmesh.core.probing import Probing
 from overlays.refmesh.core.server_link import ServerLink
 from overlays.refmesh.core.tunnel import Tunnel
 from overlays.refmesh.errors import CredentialError
@@ -43,11 +44,13 @@ class Servers:
         plane: DataPlane,
         outbox: Outbox,
         lifetime: Lifetime,
+        probing: Probing,
         rng: Rng,
     ) -> None:
         """`certificate` None: we are no member of anything, and have no servers."""
         self._config, self._tunnel, self._peers = config, tunnel, peers
         self._plane, self._outbox, self._rng = plane, outbox, rng
+        self._probing = probing
         self.candidates: list[tuple[str, str, int]] = []
         """Our candidates but for those that servers tell us of, as (kind, host, port)."""
         self.links = [
@@ -92,11 +95,41 @@ class Servers:
         """A server that the peer is registered with, as we are."""
         return next((link for link in self.links if link.up and peer.online.get(link.index)), None)
 
+    def hosts(self) -> set[str]:
+        """The hosts of all servers, names and literal addresses."""
+        return {host for link in self.links for host in link.hosts()}
+
+    def renew(self, certificate: str, now: float) -> None:
+        """We have a new certificate: introduces us to all servers by it, under new keys, while the old ones hold."""
+        for link in self.links:
+            link.certificate, link.listed = certificate, False
+            link.peer.session.want(now)
+        self._outbox.wake(now)
+
+    def unreached(self) -> set[str]:
+        """The hosts of those that do not answer."""
+        return {host for link in self.links if not link.up for host in link.hosts()}
+
+    def host_found(self, host: str, address: str, now: float) -> None:
+        """A name has been looked up."""
+        for link in self.links:
+            if host in link.hosts() and link.host_found(host, address, now):
+                self._outbox.events.append(f"server {link.entry.name} is at {address}")
+                self._relays_changed(now)
+        self._outbox.wake(now)
+
     def start(self, now: float) -> None:
         """Begins to connect."""
         for link in self.links:
             link.start(now)
         self._outbox.wake(now)
+
+    def doubt(self, path: Path, now: float) -> None:
+        """Nothing comes back on a relayed path."""
+        link = self.at(path.endpoint)
+        if link is not None:
+            link.doubt(now)
+            self._outbox.wake(now)
 
     def greet(self, now: float, but: ServerLink | None = None) -> None:
         """Tells all servers, or all but one, our candidates."""
@@ -120,7 +153,10 @@ class Servers:
         request = link.stun_request(now)
         if request is not None and self._config.direct:
             outbox.main.append(request)
+        link.peer.due_s = self._probing.tick(link.peer, now) if link.peer.mtus else math.inf
         was_up = link.up
+        if link.up and (link.hello_unanswered or not link.peer.session.usable(now)):
+            link.doubt(now)
         initiation, keepalive = self._tunnel.tick(link.peer.session, now)
         if initiation is not None:
             for endpoint in link.ways():

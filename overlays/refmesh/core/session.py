@@ -79,6 +79,10 @@ class Session:
         self.deferred = False
         """Whether the first attempt is left to the peer for a while, unless there is something to send."""
         self.persistent_s = 0.0
+        self.tireless_s = 0.0
+        """Where attempts over 90 s got no answer, more follow so many seconds apart; 0: none until there is traffic."""
+        self.resting = False
+        """Whether those 90 s are over: attempts are as rare as `tireless_s` says."""
         self._static, self._rng, self._retry_s = static, rng, retry_s
         self._attempts = 0
         self._attempts_since_s = 0.0
@@ -94,7 +98,7 @@ class Session:
     @attempt_due_s.setter
     def attempt_due_s(self, at: float) -> None:
         self._attempt_due_s = at
-        (self.crowd.discard if at == NEVER else self.crowd.add)(self)
+        (self.crowd.discard if at == NEVER or self.resting else self.crowd.add)(self)
 
     def usable(self, now: float) -> bool:
         """Whether there are keys to send with."""
@@ -103,12 +107,12 @@ class Session:
     def want(self, now: float) -> None:
         """Asks for a handshake, unless one is under way."""
         if self.attempt_due_s == NEVER:
-            self._attempts, self._attempts_since_s, self.attempt_due_s = 0, now, now
+            self._begin(now)
 
     def hurry(self, now: float) -> None:
         """The peer has become reachable in a new way: tries again at once, at the fast pace of the first attempts."""
         if not self.usable(now):
-            self._attempts, self._attempts_since_s, self.attempt_due_s = 0, now, now
+            self._begin(now)
 
     def defer(self, until_s: float) -> None:
         """Leaves the first attempt to the peer until then; what is to be sent before does not wait so long."""
@@ -133,7 +137,8 @@ class Session:
         # Up to a third of a second at random, so that two sides that start together do not stay in step.
         self.attempt_due_s = now + wait_s * (1 + self._rng(1)[0] / 255 / 15)
         if now - self._attempts_since_s > REKEY_ATTEMPT_S:
-            self.attempt_due_s = NEVER
+            self.resting = bool(self.tireless_s)
+            self.attempt_due_s = now + self.tireless_s if self.resting else NEVER
             self.asked_s = self.last_received_s
             self.staged.clear()
         return self.macs.protect(handshake.message, now)
@@ -207,7 +212,7 @@ class Session:
     def stage(self, payloads: Sequence[bytes], now: float) -> None:
         """Keeps packets until there are keys, and asks for them."""
         self.staged.extend(payloads)
-        if self.deferred:
+        if self.deferred or self.resting:
             self.hurry(now)
         self.want(now)
 
@@ -219,8 +224,15 @@ class Session:
 
     def keepalive(self, now: float) -> bytes | None:
         """An empty message when one is due."""
-        if now < self._keepalive_due_s() or self.current is None or not self.current.usable(now):
+        if now < self._keepalive_due_s():
             return None
+        if self.current is None or not self.current.usable(now):
+            if self.persistent_s:
+                self.spoke_s = now
+                self.want(now)
+            return None
+        if self.current.stale(now) and self.current.initiator:
+            self.want(now)  # where keepalives are all that is sent, they keep the keys fresh as well
         self.spoke_s = now
         return self.current.seal(b"")
 
@@ -260,12 +272,19 @@ class Session:
         """When work is due next. Traffic moves it, so ask again every few seconds while there is some."""
         due = min(self.attempt_due_s, self._answer_due_s())
         if self.current is not None:
-            due = min(due, self.current.born_s + REJECT_AFTER_S, self._keepalive_due_s())
+            due = min(due, self.current.born_s + REJECT_AFTER_S)
+        if self.current is not None or self.persistent_s:
+            due = min(due, self._keepalive_due_s())
         return due
+
+    def _begin(self, now: float) -> None:
+        self._attempts, self._attempts_since_s, self.resting = 0, now, False
+        self.attempt_due_s = now
 
     def _established(self, now: float) -> None:
         self.established_s = now
         self.attempt_due_s = NEVER
+        self.resting = False
         self.asked_s = self.last_received_s
         self._attempts = 0
 

@@ -51,7 +51,11 @@ class Tunnel:
         self.static = noise.StaticKey(private)
         self.sessions: dict[bytes, Session] = {}
         self._rng = rng
-        self._unix_offset_s = unix_offset_s
+        self.unix_offset_s = unix_offset_s
+        """Whoever drives this sets it anew from time to time, as wall clocks are set."""
+        self.initiated_unix_s = 0.0
+        """The latest time that an initiation of ours bore, and the earliest that the next one may bear: a responder
+        takes no older one, and the wall clock may have been set back since, or be wrong after a restart."""
         self._keypairs: dict[int, tuple[Session, Keypair]] = {}
         self._pending: dict[int, Session] = {}
         self._gate = Gate(self.static.public, rng)
@@ -89,7 +93,8 @@ class Tunnel:
             self._pending.pop(oldest, None)
         index = self._new_index()
         self._pending[index] = session
-        return session.initiate(index, self._unix_offset_s + now, now, self.slower())
+        self.initiated_unix_s = max(self.initiated_unix_s, self.unix_offset_s + now)
+        return session.initiate(index, self.initiated_unix_s, now, self.slower())
 
     def slower(self) -> float:
         """How many times longer than usual an answer is waited for; 1 unless many handshakes are under way."""

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import math
+
 from overlays.refmesh.core.connectivity import SILENCE_S, Path
 from overlays.refmesh.core.holes import Holes
 from overlays.refmesh.core.outbox import Outbox
 from overlays.refmesh.core.pacer import Pacer
 from overlays.refmesh.core.peer import Peer
 from overlays.refmesh.core.peers import Peers
+from overlays.refmesh.core.probing import Probing
+from overlays.refmesh.core.servers import Servers
 from overlays.refmesh.core.tunnel import Tunnel
 from overlays.refmesh.wire import control
 
 LOOK_S = 5.0
+AWAY_RETRY_S = 30.0
+"""A member that has been silent for 90 s is tried so often, unless servers say that it is not there."""
 CHECKS_PER_S, CHECKS_BURST = 100.0, 50
 """Checks to all peers together: what many peers at once would ask for must not drown a small machine."""
 
@@ -19,34 +25,48 @@ CHECKS_PER_S, CHECKS_BURST = 100.0, 50
 class Upkeep:
     """Looks after the peers of one node."""
 
-    def __init__(self, tunnel: Tunnel, peers: Peers, holes: Holes, outbox: Outbox, *, flags: int) -> None:
+    def __init__(
+        self,
+        *,
+        tunnel: Tunnel,
+        peers: Peers,
+        servers: Servers,
+        holes: Holes,
+        outbox: Outbox,
+        probing: Probing,
+        flags: int,
+    ) -> None:
         """`flags`: what our PINGs say."""
         self._tunnel, self._peers, self._holes, self._outbox = tunnel, peers, holes, outbox
-        self._flags = flags
+        self._flags, self._probing, self._servers = flags, probing, servers
         self._checks = Pacer(CHECKS_PER_S, CHECKS_BURST)
 
     def tick(self, peer: Peer, now: float) -> None:
         """Does what is due for one peer and says when it is due again."""
         session, finder = peer.session, peer.finder
-        if peer.wanted and not peer.hub_servers and not session.usable(now):
-            session.want(now)
+        if finder is not None:
+            session.tireless_s = AWAY_RETRY_S if peer.wanted and not peer.hub_servers else 0.0
+            if session.tireless_s and not session.usable(now):
+                session.want(now)
         initiation, keepalive = self._tunnel.tick(session, now)
         if initiation is not None:
             for path in _handshake_ways(peer, now):
                 self._outbox.send(path, initiation)
         if keepalive is not None and peer.path is not None:
             self._outbox.send(peer.path, keepalive)
-        due_s = session.deadline()
+        due_s = min(session.deadline(), self._probing.tick(peer, now) if peer.mtus else math.inf)
         if finder is not None and session.usable(now):
             if peer.data_sent_s - session.last_received_s > SILENCE_S:
                 best = finder.checks.get(peer.path) if peer.path is not None else None
                 if best is None or not best.unanswered:
                     finder.suspect(now)
+                if peer.path is not None and not peer.path.direct:
+                    self._servers.doubt(peer.path, now)
             for path, transaction in finder.due(now, self._checks.available(now)):
                 self._checks.take()
                 self._outbox.send_sealed(peer, control.frame(control.PING, transaction, self._flags), path, now)
             self._peers.use(peer, finder.best, now)
-            due_s = min(session.deadline(), max(finder.deadline(), self._checks.next_s(now)))
+            due_s = min(session.deadline(), due_s, max(finder.deadline(), self._checks.next_s(now)))
         if finder is not None and not peer.hub_servers:
             due_s = min(due_s, self._holes.tick(peer, finder, now))
         # Traffic moves deadlines without telling; looking every few seconds is cheaper than telling each time.

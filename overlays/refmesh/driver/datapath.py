@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import math
+import struct
 
 from overlays.refmesh.core import bulk, offload, packets
 from overlays.refmesh.core.ingress import ROW_OCTETS
 from overlays.refmesh.core.lane import Lane
 from overlays.refmesh.core.node import Node
 from overlays.refmesh.core.peer import Peer
+from overlays.refmesh.core.probing import LARGE
+from overlays.refmesh.driver.crowd import Crowd
 from overlays.refmesh.driver.eagerness import Eagerness
 from overlays.refmesh.driver.near import NearSocket
 from overlays.refmesh.driver.shortway import ShortWay
 from overlays.refmesh.driver.sockets import UNUSED_S, NodeSockets
 from overlays.refmesh.driver.stage import Stage
 from overlays.refmesh.driver.streams import NodeStreams
-from overlays.refmesh.driver.tun import MAX_READ, VNET_HEADER_LEN, Tun
+from overlays.refmesh.driver.tun import MAX_READ, NOTHING, VNET_HEADER_LEN, Tun
 from overlays.refmesh.driver.udp import READS_PER_ROUND, UdpSocket
 from overlays.refmesh.driver.warmth import Warmth
 
+_GSO_SIZE = struct.Struct("<H")
 SMALL = 2000
 """Octets: a read of less is no part of a bulk transfer."""
 
@@ -30,7 +33,8 @@ class Datapath:
 
     def __init__(self, node: Node, tun: Tun, streams: NodeStreams) -> None:
         self._node, self._tun, self._streams = node, tun, streams
-        self.eagerness = Eagerness()
+        crowd = Crowd()
+        self.eagerness = Eagerness(crowd)
         self._layer_2 = node.config.layer == "l2"
         self._read = tun.file.readinto
         self._read_buffer = bytearray(MAX_READ)
@@ -40,7 +44,7 @@ class Datapath:
         self._stage: Stage | None = None
         with contextlib.suppress(OSError):
             self._stage = Stage()
-        self.warmth = Warmth(self._rehearse)
+        self.warmth = Warmth(self._rehearse, crowd)
         self.sockets: NodeSockets
         """Set it before anything is read."""
 
@@ -85,9 +89,8 @@ class Datapath:
         try:
             length = self._read(self._read_buffer) or 0
         except OSError as error:
-            if error.errno == errno.EBADFD:  # it is being taken down
-                return 0
-            raise
+            self._tun.refuse(error, NOTHING)
+            return 0
         if length and (length >= SMALL or self._layer_2 or not self._short.out(length, now, ask=ask)):
             self._short.used = self._short.came = None
             self._outbound(self._read_view[:length], now)
@@ -97,6 +100,8 @@ class Datapath:
         """The next packet to this IPv4 address goes the short way."""
         if len(destination) != 4 or not Lane.possible(peer) or peer.path is None:
             return
+        if packets.address_text(destination) == peer.path.endpoint[0]:
+            return  # what we send there ourselves must not go this way; that is looked at elsewhere
         if self.sockets.near_is_full():
             self.forget_near(now - UNUSED_S)
         near = self.sockets.near(peer.path.endpoint)
@@ -138,7 +143,8 @@ class Datapath:
         sealed = egress.sealed(peer, packets_, now) if packets_ else None
         if sealed is not None:
             self._send(peer, sealed, now)
-            self._open_lane(peer, destination, now)
+            if len(packet) <= LARGE:
+                self._open_lane(peer, destination, now)
 
     def _outbound_large(self, peer: Peer, data: memoryview, now: float) -> bool:
         """Sends a packet with a gso_type all at once, if that can be."""
@@ -146,6 +152,10 @@ class Datapath:
         packet = data[VNET_HEADER_LEN:]
         if not size or not bulk.sealable(gso_type, start, packet):
             return False
+        fitting = self._node.egress.segment(peer, packet, start, size, now)
+        if fitting < size:
+            size = fitting
+            _GSO_SIZE.pack_into(data, 4, size)  # for whoever cuts it
         run = self._node.egress.seal_rows(peer, packet, start, size, now)
         if run is not None:
             assert peer.path is not None

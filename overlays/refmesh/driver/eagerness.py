@@ -7,6 +7,8 @@ only if answers do come that soon, and never during a transfer, when others need
 
 from __future__ import annotations
 
+from overlays.refmesh.driver.crowd import Crowd
+
 LIMIT_S = 0.0008
 PAUSE_S = 0.008
 """Packets that follow one another faster are a transfer. So at most LIMIT_S / PAUSE_S, a tenth, of a core is spent."""
@@ -22,7 +24,9 @@ class Eagerness:
     so the other end is on this machine, may need the very processor, and is not waited for awake.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, crowd: Crowd) -> None:
+        """In a `crowd` nothing is waited for awake."""
+        self._crowd = crowd
         self.until_s = 0.0
         """Until then waiting is done awake."""
         self._sent_s = 0.0
@@ -49,7 +53,7 @@ class Eagerness:
             self._beside = max(0, self._beside - paused)
         elif self._skip:
             self._skip -= 1
-        else:
+        elif not self._crowd.look(now):
             self.until_s = now + LIMIT_S
 
     def ended(self, *, answered: bool) -> None:

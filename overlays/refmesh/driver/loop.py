@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from overlays.refmesh.core.guard import Guard
+from overlays.refmesh.driver import clock
 from overlays.refmesh.driver.eagerness import Eagerness
 from overlays.refmesh.driver.warmth import EVERY_S, Warmth
 from overlays.refmesh.errors import RefmeshError
@@ -40,7 +41,8 @@ class Loop:
         self._epoll = select.epoll()
         self._handlers: dict[int, Handler] = {}
         self._running = True
-        self._reading = False
+        self._reading = self._hung_up = False
+        self._hangup: Callable[[], object] = lambda: None
         self._said: list[str] = []
         self.guard = Guard(self._said)
         self._events: dict[int, int] = {}
@@ -77,6 +79,11 @@ class Loop:
         """Whether to do now what is due at `deadline`: input goes first, for up to 50 ms."""
         return now >= deadline and (not self._reading or now - deadline > LATE_S)
 
+    def on_hangup(self, handler: Callable[[], object]) -> None:
+        """Calls this when SIGHUP comes, between two rounds."""
+        self._hangup = handler
+        signal.signal(signal.SIGHUP, lambda *_: setattr(self, "_hung_up", True))
+
     def stop(self) -> None:
         """Ends `run` after the present round."""
         self._running = False
@@ -94,17 +101,17 @@ class Loop:
         out when all is done and it is not time. What a handler raises is counted, said and dropped with what caused
         it; a RefmeshError is for the user and ends the loop.
         """
-        poll, handlers, clock = self._epoll.poll, self._handlers, time.monotonic
+        poll, handlers, now_ = self._epoll.poll, self._handlers, clock.now
         while self._running:
             ready: Sequence[tuple[int, int]] = ()
             if eagerness is not None and eagerness.until_s:
                 until_s = min(eagerness.until_s, deadline())
-                while not ready and clock() < until_s:
+                while not ready and now_() < until_s:
                     ready = poll(0)
                 eagerness.ended(answered=bool(ready))
             done = bool(ready)
             if not done:
-                now = clock()
+                now = now_()
                 wait_s = deadline() - now
                 done = wait_s > 0
                 if warmth is not None and warmth.until_s and wait_s > EVERY_S:
@@ -115,10 +122,13 @@ class Loop:
                     ready = poll(min(wait_s, REST_S if self._resting else MAX_WAIT_S) if done else 0)
                     done = done and bool(ready)
             self._reading = bool(ready)
+            if self._hung_up:
+                self._hung_up = False
+                self._hangup()
             for fd, _ in ready:
                 handler = handlers.get(fd)
                 try:
-                    if handler is not None and not handler(clock()):
+                    if handler is not None and not handler(now_()):
                         done = False
                     if self._faults:
                         self._faults.pop(fd, None)
@@ -128,20 +138,20 @@ class Loop:
                 self._wake()
             if not done:
                 try:
-                    after(clock())
+                    after(now_())
                 except Exception as error:
                     self._caught(_TIMERS, error)
 
     def _idle(self, warmth: Warmth, since_s: float) -> bool:
         try:
-            return warmth.idle(since_s, time.monotonic())
+            return warmth.idle(since_s, clock.now())
         except Exception as error:
             return self._caught(_TIMERS, error)
 
     def _caught(self, fd: int, error: Exception) -> bool:
         if isinstance(error, RefmeshError):
             raise error
-        now = time.monotonic()
+        now = clock.now()
         self.guard.caught(error, now)
         for line in self._said:
             log.error("%s", line, exc_info=error)
@@ -156,7 +166,7 @@ class Loop:
         return False
 
     def _wake(self) -> None:
-        now = time.monotonic()
+        now = clock.now()
         for fd in [fd for fd, until_s in self._resting.items() if now >= until_s]:
             del self._resting[fd]
             self._faults.pop(fd, None)

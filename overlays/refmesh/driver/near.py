@@ -24,10 +24,13 @@ class NearSocket(UdpSocket):
     sources. `settle` makes each read give one datagram of the endpoint, and no run of them.
     """
 
-    def __init__(self, endpoint: Endpoint, port: int, sharing: Sequence[UdpSocket]) -> None:
-        """`sharing`: all sockets of the family that use the port. MachineError or OSError when it cannot be."""
+    def __init__(self, endpoint: Endpoint, port: int, sharing: Sequence[UdpSocket], host: str = "") -> None:
+        """`sharing`: all sockets of the family that use the port; `host`: our address that the endpoint knows, if any.
+
+        MachineError or OSError when it cannot be.
+        """
         family = socket.AF_INET6 if ":" in endpoint[0] else socket.AF_INET
-        super().__init__(family, "", port, sharing=sharing)
+        super().__init__(family, host, port, sharing=sharing, mark=sharing[0].mark if sharing else 0)
         self.endpoint = endpoint
         self.single = False
         """Whether `readinto` may be used: what is read is one datagram, from `endpoint`."""

@@ -2,53 +2,36 @@
 
 from __future__ import annotations
 
-import dataclasses
 import gc
 import logging
 import os
 import socket
 import sys
-import time
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from overlays.refmesh import credentials, keys
-from overlays.refmesh.config import Address, NodeConfig, ServerEntry
+from overlays.refmesh.config import NodeConfig
+from overlays.refmesh.config_file import load_node
 from overlays.refmesh.core.connectivity import HOST
 from overlays.refmesh.core.known import ping, status
 from overlays.refmesh.core.node import Node
 from overlays.refmesh.credentials import Certificate
-from overlays.refmesh.driver import addresses
+from overlays.refmesh.driver import addresses, clock
 from overlays.refmesh.driver.datapath import Datapath
 from overlays.refmesh.driver.events import EventLog
 from overlays.refmesh.driver.igd import Answer, IgdClient
 from overlays.refmesh.driver.loop import Loop
 from overlays.refmesh.driver.memory import Memory
+from overlays.refmesh.driver.names import Names
 from overlays.refmesh.driver.sockets import NodeSockets
 from overlays.refmesh.driver.status import StatusSocket
 from overlays.refmesh.driver.streams import NodeStreams
 from overlays.refmesh.driver.tun import Tun
-from overlays.refmesh.errors import CredentialError, MachineError
+from overlays.refmesh.errors import ConfigError, CredentialError
 
 log = logging.getLogger("refmesh")
-
-
-def resolve(address: Address) -> Address:
-    """The address with its host name looked up; MachineError when there is no such host."""
-    try:
-        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_DGRAM)
-    except OSError as error:
-        raise MachineError(f"cannot find host {address.host}: {error}") from None
-    return Address(str(found[0][4][0]), address.port)
-
-
-def _resolved(entry: ServerEntry) -> ServerEntry:
-    return dataclasses.replace(
-        entry,
-        endpoint=resolve(entry.endpoint),
-        stun=resolve(entry.stun) if entry.stun else None,
-        tls=resolve(entry.tls) if entry.tls else None,
-    )
 
 
 class NodeDriver:
@@ -56,11 +39,10 @@ class NodeDriver:
 
     def __init__(self, config: NodeConfig) -> None:
         """Opens everything; MachineError or CredentialError when something is lacking."""
-        config = dataclasses.replace(config, servers=tuple(map(_resolved, config.servers)))
         self.config = config
-        now, wall = time.monotonic(), time.time()
-        certificate = own_certificate(config, wall)
-        self.node = Node(config, certificate, os.urandom, wall - now)
+        now = clock.now()
+        certificate = own_certificate(config, now + clock.unix_offset_s())
+        self.node = Node(config, certificate, os.urandom, clock.unix_offset_s())
         if config.policy is not None:
             self.node.peers.set_policy(config.policy)
         self.tun = Tun(config.interface, tap=config.layer == "l2")
@@ -81,6 +63,7 @@ class NodeDriver:
         self.datapath.sockets = self.sockets
         self.status = StatusSocket(config.status_socket, self._answer) if config.status_socket else None
         self._igd = IgdClient(self._on_mapped)
+        self._names = Names(self.node.host_found)
         self._watch = addresses.watch()
         self._said_ready = False
         self._memory = Memory(self.node, config.state_dir, now)
@@ -88,13 +71,15 @@ class NodeDriver:
     def run(self) -> None:
         """Works until SIGTERM or SIGINT."""
         loop, node = self.loop, self.node
-        now = time.monotonic()
+        now = clock.now()
         node.network_changed(self._local(), now, self._routers())
         node.start(now)
         loop.add(self.tun.fd, self.datapath.on_tun)
         self.sockets.listen()
         loop.add(self._watch, self._on_change)
         loop.add(self._igd, self._igd.on_ready)
+        loop.add(self._names, self._names.on_ready)
+        loop.on_hangup(lambda: self._reload(clock.now()))
         if self.status is not None:
             loop.add(self.status, self.status.on_ready)
         try:
@@ -102,20 +87,20 @@ class NodeDriver:
             # What exists now stays: the collector need not walk through it while packets wait.
             gc.collect()
             gc.freeze()
-            loop.run(
-                partial(getattr, node.outbox, "deadline"), self._after, self.datapath.eagerness, self.datapath.warmth
-            )
+            deadline = partial(getattr, node.outbox, "deadline")
+            loop.run(deadline, self._after, self.datapath.eagerness, self.datapath.warmth)
         finally:
             self.close()
 
     def close(self) -> None:
         """Gives everything back."""
-        self._memory.save(time.monotonic())
+        self._memory.save(clock.now())
         if self.status is not None:
             self.status.close()
         self.tun.close()
         self.streams.close()
         self.sockets.close()
+        self._names.close()
         self._igd.close()  # the last, as it may wait
 
     def _on_change(self, now: float) -> None:
@@ -130,12 +115,16 @@ class NodeDriver:
     def _after(self, now: float) -> None:
         node = self.node
         if self.loop.due(node.deadline, now):
+            node.set_clock(clock.unix_offset_s(), now)
             node.tick(now)
             self.streams.look(now)
             if node.mappings.requests:
                 self._igd.ask(node.mappings.requests)
                 node.mappings.requests.clear()
-        if node.outbox.main or node.outbox.fresh or node.puncher.closed:
+            if node.hosts.requests:
+                self._names.ask(node.hosts.requests)
+                node.hosts.requests.clear()
+        if node.outbox.main or node.outbox.fresh or node.outbox.probes or node.puncher.closed:
             self.sockets.flush()
         if node.plane.to_tun or node.plane.large:
             self.datapath.write_tun()
@@ -164,8 +153,29 @@ class NodeDriver:
         self.node.port_mapped(answer.request, answer.external, answer.lease_s, now)
 
     def _answer(self, request: dict[str, Any]) -> Any:
-        now = time.monotonic()
-        return ping(self.node, str(request["ping"]), now) if "ping" in request else status(self.node, now)
+        now = clock.now()
+        if "ping" in request:
+            return ping(self.node, str(request["ping"]), now)
+        if "reload" in request:
+            return self._reload(now)
+        if "down" in request:
+            self.loop.stop()
+        return status(self.node, now)
+
+    def _reload(self, now: float) -> dict[str, list[str]]:
+        """Takes what the configuration file says now, all of it or nothing."""
+        try:
+            config = load_node(Path(self.config.file))
+            certificate = own_certificate(config, now + clock.unix_offset_s())
+            changed = self.node.reload(config, certificate, now)
+        except ConfigError as error:
+            return {"changed": [], "problems": list(error.problems)}
+        except CredentialError as error:
+            return {"changed": [], "problems": [f"{self.config.file}:0: certificate: {error}"]}
+        self.config = config
+        logging.getLogger().setLevel(config.log_level.upper())
+        log.info("read again: %s", ", ".join(changed) or "nothing has changed")
+        return {"changed": changed, "problems": []}
 
 
 def own_certificate(config: NodeConfig, unix_s: float) -> Certificate | None:

@@ -7,7 +7,6 @@ import logging
 import os
 import socket
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from overlays.refmesh import credentials, keys
 from overlays.refmesh.config import ServerConfig
 from overlays.refmesh.core import offload
 from overlays.refmesh.credentials import Policy
+from overlays.refmesh.driver import clock
 from overlays.refmesh.driver.descriptors import raise_limit
 from overlays.refmesh.driver.events import EventLog
 from overlays.refmesh.driver.files import write_atomically
@@ -22,15 +22,17 @@ from overlays.refmesh.driver.listener import StreamListener
 from overlays.refmesh.driver.loop import Loop
 from overlays.refmesh.driver.sockets import open_sockets
 from overlays.refmesh.driver.status import StatusSocket
-from overlays.refmesh.driver.tun import MAX_READ, VNET_HEADER_LEN, Tun
+from overlays.refmesh.driver.tun import VNET_HEADER_LEN, Tun
 from overlays.refmesh.driver.udp import READS_PER_ROUND, UdpSocket
 from overlays.refmesh.errors import ConfigError, CredentialError, MachineError
 from overlays.refmesh.server.engine import Server
+from overlays.refmesh.server.known import known, restore
 from overlays.refmesh.wire import messages, stun
 from overlays.refmesh.wire.control import Endpoint
 
 log = logging.getLogger("refmesh")
 POLICY_CHECK_S = 2.0
+SAVE_EVERY_S = 1.0
 SAVE_RETRY_S = 10.0
 
 
@@ -41,15 +43,15 @@ class ServerDriver:
         """Opens everything; MachineError or CredentialError when something is lacking."""
         self.config = config
         raise_limit()
-        now, wall = time.monotonic(), time.time()
-        certificate = credentials.verify(config.certificate, config.authority, wall)
+        now = clock.now()
+        certificate = credentials.verify(config.certificate, config.authority, now + clock.unix_offset_s())
         if certificate.key != keys.public(config.private_key):
             raise CredentialError(f"{config.file}: the certificate is for another private key")
         self.engine = Server(
             config.private_key,
             config.authority,
             rng=os.urandom,
-            unix_offset_s=wall - now,
+            unix_offset_s=clock.unix_offset_s(),
             policy=self._first_policy(),
             relay=config.relay,
             hub=config.hub,
@@ -60,6 +62,9 @@ class ServerDriver:
         if self._joined_file is not None:
             self.engine.joined.update(_read_joined(self._joined_file))
         self._joined, self._save_s = len(self.engine.joined), 0.0
+        self._known_file = config.state_dir / "known.json" if config.state_dir else None
+        self._known, self._known_s = "", now
+        self._restore(now)
         self.sockets = open_sockets(config.listen.host, config.listen.port)
         self.stun = open_sockets(config.listen.host, config.stun_port) if config.stun_port else {}
         self.tun = Tun(config.interface) if config.hub and config.interface else None
@@ -170,9 +175,8 @@ class ServerDriver:
     def _on_tun(self, now: float) -> None:
         assert self.tun is not None
         for _ in range(READS_PER_ROUND):
-            try:
-                data = os.read(self.tun.fd, MAX_READ)
-            except BlockingIOError:
+            data = self.tun.read()
+            if data is None:
                 break
             for packet in offload.split(data[:VNET_HEADER_LEN], data[VNET_HEADER_LEN:]):
                 self.engine.from_tun(packet, now)
@@ -191,7 +195,7 @@ class ServerDriver:
             if endpoint[0] != "tls":
                 self._socket(endpoint).send_run(datagrams, endpoint)
             elif self.streams is not None:
-                self.streams.send_run(datagrams, endpoint, time.monotonic())
+                self.streams.send_run(datagrams, endpoint, clock.now())
             first = last
 
     def _socket(self, endpoint: Endpoint) -> UdpSocket:
@@ -203,6 +207,7 @@ class ServerDriver:
             self._policy_checked_s = now
             self._reload_policy(now)
         if self.loop.due(engine.deadline, now):
+            engine.tunnel.unix_offset_s = clock.unix_offset_s()
             engine.tick(now)
         if self.streams is not None:
             self.streams.look(now)
@@ -212,6 +217,7 @@ class ServerDriver:
             self._write_tun()
         if engine.outlet.events:
             self._events.write(engine.outlet.events, now)
+        self._save_known(now)
         if len(engine.joined) != self._joined and self._joined_file is not None and now >= self._save_s:
             self._save_joined(self._joined_file, now)
 
@@ -224,6 +230,25 @@ class ServerDriver:
             self._save_s = now + SAVE_RETRY_S
             return
         self._joined = len(joined)
+
+    def _restore(self, now: float) -> None:
+        if self._known_file is not None and self._known_file.exists():
+            try:
+                restore(self.engine, json.loads(self._known_file.read_text()), now)
+            except (OSError, ValueError) as error:
+                log.warning("%s: not read: %s", self._known_file, error)
+
+    def _save_known(self, now: float) -> None:
+        if self._known_file is None or now - self._known_s < SAVE_EVERY_S:
+            return
+        self._known_s = now
+        text = json.dumps(known(self.engine))
+        if text != self._known:
+            try:
+                write_atomically(self._known_file, text)
+                self._known = text
+            except OSError as error:
+                log.warning("%s: not written: %s", self._known_file, error)
 
     def _write_tun(self) -> None:
         if self.tun is not None:
@@ -277,8 +302,13 @@ class ServerDriver:
             except CredentialError as error:
                 log.warning("%s: %s", self.config.policy_file, error)
 
-    def _answer(self, _request: dict[str, Any]) -> Any:
-        return {"name": self.name, "members": self.engine.status(time.monotonic())}
+    def _answer(self, request: dict[str, Any]) -> Any:
+        if "down" in request:
+            self.loop.stop()
+        if "reload" in request:
+            problem = f"{self.config.file}:0: file: a server reads its policy_file by itself"
+            return {"changed": [], "problems": [problem]}
+        return {"name": self.name, "members": self.engine.status(clock.now())}
 
 
 def _read_joined(path: Path) -> dict[str, bytes]:

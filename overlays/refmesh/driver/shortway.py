@@ -13,11 +13,14 @@ from typing import Protocol
 
 from overlays.refmesh.core import offload
 from overlays.refmesh.core.lane import HEAD_LEN, IPV4, PADS, Inlet, Lane
+from overlays.refmesh.core.probing import LARGE
 from overlays.refmesh.driver.tun import REFUSED, VNET_HEADER_LEN
 from overlays.refmesh.wire import messages
 from overlays.refmesh.wire.control import Endpoint
 
 MAX_LANES = 256
+_MAX_LENGTH = VNET_HEADER_LEN + LARGE
+"""What is longer may be too long for the path."""
 _LOOK = struct.Struct("<BB8xB15x4s")
 """Of what TUN gives: flags and gso_type, the packet's first octet, an IPv4 destination."""
 _UNPACK_HEAD = messages.TRANSPORT_HEAD.unpack_from
@@ -82,7 +85,7 @@ class ShortWay:
         With `ask` it looks for an answer at once: who answers may have had this processor since.
         """
         flags, gso_type, version, destination = _LOOK.unpack_from(self._buffer)
-        if version != IPV4 or gso_type:
+        if version != IPV4 or gso_type or length > _MAX_LENGTH:
             return False
         way = self._lanes.get(destination)
         if way is None:

@@ -7,11 +7,11 @@ import itertools
 import logging
 import math
 import socket
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from overlays.refmesh.core.node import Node
+from overlays.refmesh.driver import clock
 from overlays.refmesh.driver.loop import Loop
 from overlays.refmesh.driver.near import NearSocket
 from overlays.refmesh.driver.streams import NodeStreams
@@ -45,7 +45,8 @@ class NodeSockets:
 
         MachineError when the port is taken.
         """
-        self.main = open_sockets("", port)
+        self._mark = node.config.fwmark
+        self.main = open_sockets("", port, self._mark)
         self._fresh: dict[int, UdpSocket] = {}
         self._near: dict[Endpoint, NearSocket] = {}
         self._node, self._loop, self._streams = node, loop, streams
@@ -72,7 +73,7 @@ class NodeSockets:
             family = main.socket.family
             sharing = [main, *(other for other in self._near.values() if other.socket.family == family)]
             try:
-                near = self._near[endpoint] = NearSocket(endpoint, main.port, sharing)
+                near = self._near[endpoint] = NearSocket(endpoint, main.port, sharing, main.asked(endpoint))
             except (MachineError, OSError) as error:
                 log.warning("cannot open a socket for %s:%d: %s", *endpoint, error)
                 return None
@@ -102,9 +103,14 @@ class NodeSockets:
                 if sock is not None:
                     sock.send_run([datagram for datagram, _ in group], endpoint)
                     if endpoint[0] == "tls":
-                        self._streams.used(endpoint[1], time.monotonic())
+                        self._streams.used(endpoint[1], clock.now())
         if outbox.fresh:
             self._flush_fresh()
+        for local, datagram, endpoint in outbox.probes:
+            sock = self.find(endpoint, local)
+            if isinstance(sock, UdpSocket):
+                sock.send_whole(datagram, endpoint)
+        outbox.probes.clear()
         if self._node.puncher.closed:
             self._close_fresh()
 
@@ -118,9 +124,8 @@ class NodeSockets:
         for local, datagram, endpoint in fresh:
             if local not in self._fresh:
                 try:
-                    self._fresh[local] = UdpSocket(
-                        socket.AF_INET6 if ":" in endpoint[0] else socket.AF_INET, "", 0, buffer=FRESH_BUFFER
-                    )
+                    family = socket.AF_INET6 if ":" in endpoint[0] else socket.AF_INET
+                    self._fresh[local] = UdpSocket(family, "", 0, buffer=FRESH_BUFFER, mark=self._mark)
                 except (MachineError, OSError) as error:
                     log.warning("cannot open one more socket: %s", error)
                     continue
@@ -128,7 +133,11 @@ class NodeSockets:
             self._fresh[local].send(datagram, endpoint)
         fresh.clear()
 
+    def _too_large(self, endpoint: Endpoint, allowed: int) -> None:
+        self._node.refused(endpoint, allowed, clock.now())
+
     def _listen(self, sock: UdpSocket, local: int) -> None:
+        sock.on_too_large = self._too_large
         self._loop.add(sock, lambda now: self._on_readable(sock, local, now))
 
     def _close_fresh(self) -> None:
@@ -140,15 +149,15 @@ class NodeSockets:
         self._node.puncher.closed.clear()
 
 
-def open_sockets(host: str, port: int) -> dict[int, UdpSocket]:
+def open_sockets(host: str, port: int, mark: int = 0) -> dict[int, UdpSocket]:
     """A socket for each address family that this machine has, on the same port where possible."""
     sockets: dict[int, UdpSocket] = {}
     if ":" not in host:
-        sockets[socket.AF_INET] = UdpSocket(socket.AF_INET, host, port)
+        sockets[socket.AF_INET] = UdpSocket(socket.AF_INET, host, port, mark=mark)
         port = sockets[socket.AF_INET].port
     if not host or ":" in host:
         try:
-            sockets[socket.AF_INET6] = UdpSocket(socket.AF_INET6, host, port)
+            sockets[socket.AF_INET6] = UdpSocket(socket.AF_INET6, host, port, mark=mark)
         except (MachineError, OSError):
             if host:
                 raise

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from overlays.refmesh.errors import MachineError
 
 TIMEOUT_S = 5.0
 TRIES = 4
+END_S = 10.0
 
 
 @contextlib.contextmanager
@@ -79,6 +81,15 @@ def ask(path: Path, request: dict[str, Any]) -> Any:
             # The daemon does not wait long for a client; on a busy machine we may have been too slow for it.
             failure = error
     raise MachineError(f"no refmesh answers at {path}: {failure}; is it running?")
+
+
+def gone(path: Path) -> None:
+    """Waits until a refmesh that was told to end has done so; MachineError when it takes too long."""
+    until_s = time.monotonic() + END_S
+    while path.exists():
+        if time.monotonic() > until_s:
+            raise MachineError(f"refmesh at {path} has not ended after {END_S:.0f} s")
+        time.sleep(0.02)
 
 
 def _exchange(path: Path, request: bytes) -> bytes:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from overlays.refmesh.config import Address
+from overlays.refmesh.driver.udp import set_mark
 from overlays.refmesh.errors import MachineError
 from overlays.refmesh.wire.control import Endpoint
 
@@ -100,12 +101,18 @@ class Stream:
 
     @classmethod
     def connect(
-        cls, address: Address, on_open: Callable[[float], None], on_datagram: Callable[[bytes, float], None]
+        cls,
+        address: Address,
+        on_open: Callable[[float], None],
+        on_datagram: Callable[[bytes, float], None],
+        mark: int = 0,
     ) -> Stream:
         """Begins to connect; MachineError when that is not possible at all."""
         family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         sock.setblocking(False)
+        if mark:
+            set_mark(sock, mark)
         status = sock.connect_ex((address.host, address.port))
         if status not in (0, errno.EINPROGRESS):
             sock.close()

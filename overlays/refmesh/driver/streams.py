@@ -85,6 +85,7 @@ class NodeStreams:
                 link.entry.tls,
                 lambda now: self._node.servers.stream_opened(index, now),
                 lambda datagram, now: self._node.ingress.receive(datagram, ("tls", index), now),
+                self._node.config.fwmark,
             )
         except MachineError as error:
             log.info("%s", error)

@@ -28,6 +28,8 @@ _RTM_NEWLINK, _NLM_F_REQUEST, _IFLA_GSO_MAX_SEGS = 16, 1, 40
 _MAX_OVERHEAD = 56
 """Octets that a packet grows by at most: relay header, message, bulk header or padding, tag."""
 _QUEUE_LEN = 1000
+NOTHING = (errno.EAGAIN, errno.EFAULT)
+"""What reading fails with while there is nothing: the second while the interface is down."""
 REFUSED = (errno.EINVAL, errno.EIO, errno.EAGAIN, errno.ENOBUFS)
 """What writing may fail with; the packet is lost then, as on any network."""
 
@@ -105,8 +107,22 @@ class Tun:
         try:
             os.writev(self.fd, buffers)
         except OSError as error:
-            if error.errno not in REFUSED:
-                raise
+            self.refuse(error, REFUSED)
+
+    def read(self) -> bytes | None:
+        """A packet of our host with its virtio_net_hdr; None: there is none. MachineError: the device is gone."""
+        try:
+            return os.read(self.fd, MAX_READ)
+        except OSError as error:
+            self.refuse(error, NOTHING)
+            return None
+
+    def refuse(self, error: OSError, harmless: Sequence[int]) -> None:
+        """Raises what an error of the device means, unless it is harmless: MachineError when the device is gone."""
+        if error.errno == errno.EBADFD:
+            raise MachineError(f"interface {self.name} is gone: somebody has deleted it") from None
+        if error.errno not in harmless:
+            raise error
 
     def close(self) -> None:
         """Removes the device."""

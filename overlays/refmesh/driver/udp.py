@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import select
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from overlays.refmesh.errors import MachineError
 from overlays.refmesh.wire.control import Endpoint
 
 SOL_UDP, UDP_SEGMENT, UDP_GRO = 17, 103, 104
+_MTU_DISCOVER: dict[int, tuple[int, int]] = {
+    socket.AF_INET: (socket.IPPROTO_IP, 10),
+    socket.AF_INET6: (socket.IPPROTO_IPV6, 23),
+}
+_MTU: dict[int, tuple[int, int, int]] = {
+    socket.AF_INET: (socket.IPPROTO_IP, 14, 28),
+    socket.AF_INET6: (socket.IPPROTO_IPV6, 24, 48),
+}
+"""IP_MTU_DISCOVER, and IP_MTU with the octets of the headers before UDP's payload (ip(7), ipv6(7))."""
+_WANT, _PROBE = 1, 3
+_CANNOT_SEGMENT = (errno.EMSGSIZE, errno.EINVAL)
+"""A segment would be larger than the path; the second by older kernels."""
 READS_PER_ROUND = 16
 """So many reads before others have their turn."""
 MAX_SEGMENTS = 60
@@ -20,7 +31,17 @@ MAX_SEND = 65000
 BUFFER = 4 << 20
 _SIZE = struct.Struct("H")
 _GRO_SIZE = struct.Struct("i")
-_ANCILLARY = socket.CMSG_SPACE(_GRO_SIZE.size)
+_RECEIVE_INFO: dict[int, tuple[int, int]] = {
+    socket.AF_INET: (socket.IPPROTO_IP, 8),
+    socket.AF_INET6: (socket.IPPROTO_IPV6, 49),
+}
+_INFO: dict[int, tuple[int, int]] = {socket.AF_INET: (socket.IPPROTO_IP, 8), socket.AF_INET6: (socket.IPPROTO_IPV6, 50)}
+"""IP_PKTINFO, IPV6_RECVPKTINFO and IPV6_PKTINFO (ip(7), ipv6(7)): which address of ours a datagram came to."""
+_ANCILLARY = socket.CMSG_SPACE(_GRO_SIZE.size) + socket.CMSG_SPACE(20)
+MAX_ASKED = 1 << 16
+"""So many endpoints are remembered with the address that they asked; anybody can make them up, so the oldest goes."""
+_NOT_FROM_THERE = (errno.EINVAL, errno.EADDRNOTAVAIL, errno.ENETUNREACH, errno.EHOSTUNREACH)
+"""What sending fails with when the address that was asked is not ours any more."""
 _SO_RCVBUFFORCE, _SO_SNDBUFFORCE = 33, 32
 _SEND_WAIT_MS = 20
 _BUFFER = bytearray(65536)
@@ -31,12 +52,25 @@ class UdpSocket:
     """One socket of one address family."""
 
     def __init__(
-        self, family: int, host: str, port: int, *, buffer: int = BUFFER, sharing: Sequence[UdpSocket] = ()
+        self,
+        family: int,
+        host: str,
+        port: int,
+        *,
+        buffer: int = BUFFER,
+        sharing: Sequence[UdpSocket] = (),
+        mark: int = 0,
     ) -> None:
-        """MachineError when the port is taken, but for `sharing`, or the address is not ours."""
+        """`mark`: the firewall mark of what is sent.
+
+        MachineError when the port is taken, but for `sharing`, the address is not ours, or we may not mark.
+        """
         self.socket = sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        self.mark = mark
+        if mark:
+            set_mark(sock, mark)
         # For this moment only: while it is set, any program of this machine could take the port as well.
         for holder in (sock, *(other.socket for other in sharing)) if sharing else ():
             holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -56,7 +90,14 @@ class UdpSocket:
             except PermissionError:
                 sock.setsockopt(socket.SOL_SOCKET, plain, buffer)
         sock.setsockopt(SOL_UDP, UDP_GRO, 1)
+        self._asked: dict[Endpoint, bytes] = {}
+        self._v4 = family == socket.AF_INET
+        self._info = _INFO[family]
+        if not host:
+            sock.setsockopt(*_RECEIVE_INFO[family], 1)
         self.port: int = sock.getsockname()[1]
+        self.on_too_large: Callable[[Endpoint, int], None] | None = None
+        """Is told of an endpoint and of the octets that a datagram to it may have, when some had more."""
         self._writable = select.poll()
         self._writable.register(sock, select.POLLOUT)
 
@@ -77,11 +118,14 @@ class UdpSocket:
             except OSError:
                 # A queued ICMP error of an earlier send; it says nothing that the protocol's timers do not notice.
                 continue
-            size = length
+            size, endpoint = length, (source[0], source[1])
             for level, kind, data in ancillary:
-                if level == SOL_UDP and kind == UDP_GRO:
-                    size = _GRO_SIZE.unpack(data)[0]
-            return _VIEW[:length], size, (source[0], source[1])
+                if level == SOL_UDP:
+                    if kind == UDP_GRO:
+                        size = _GRO_SIZE.unpack(data)[0]
+                elif (level, kind) == self._info and self._asked.get(endpoint) != data:
+                    self._note_asked(endpoint, data)
+            return _VIEW[:length], size, endpoint
 
     def send(self, datagram: bytes, endpoint: Endpoint) -> None:
         """Sends one datagram; one that the kernel refuses (no route, no buffer) is lost, as on any network."""
@@ -112,23 +156,52 @@ class UdpSocket:
             ancillary = ((SOL_UDP, UDP_SEGMENT, _SIZE.pack(size)),) if len(part) > size else ()
             self._send((part,), ancillary, endpoint)
 
+    def asked(self, endpoint: Endpoint) -> str:
+        """The address of ours that an endpoint last sent to; empty when it never did."""
+        info = self._asked.get(endpoint)
+        if info is None:
+            return ""
+        return socket.inet_ntop(self.socket.family, info[4:8] if self._v4 else info[:16])
+
+    def _note_asked(self, endpoint: Endpoint, info: bytes) -> None:
+        if endpoint not in self._asked and len(self._asked) >= MAX_ASKED:
+            del self._asked[next(iter(self._asked))]
+        self._asked[endpoint] = info
+
+    def _from(self, endpoint: Endpoint) -> tuple[tuple[int, int, bytes], ...]:
+        """The control message that has a datagram leave from the address that was asked (RFC 1122, section 4.1.3.5)."""
+        info = self._asked.get(endpoint)
+        if info is None:
+            return ()
+        # By which interface is for the routes to say: the one that it came by may be gone.
+        return ((*self._info, bytes(4) + info[4:8] + bytes(4) if self._v4 else info[:16] + bytes(4)),)
+
     def _send(
         self,
         buffers: Sequence[bytes | memoryview],
         ancillary: Sequence[tuple[int, int, bytes]],
         endpoint: Endpoint,
     ) -> None:
-        for _ in range(2):
+        for _ in range(3):
+            source = self._from(endpoint) if self._asked else ()
             try:
-                self.socket.sendmsg(buffers, ancillary, 0, endpoint)
+                self.socket.sendmsg(buffers, (*ancillary, *source), 0, endpoint)
                 return
             except BlockingIOError:
                 # Back pressure: waiting a little keeps the packets in the TUN queue, where TCP can feel it.
                 self._writable.poll(_SEND_WAIT_MS)
             except OSError as error:
+                if source and error.errno in _NOT_FROM_THERE:
+                    del self._asked[endpoint]
+                    continue
                 if error.errno == errno.EIO and ancillary:
                     # The device cannot checksum, so the kernel will not segment: one by one, then.
                     self._send_singly(buffers, ancillary, endpoint)
+                elif error.errno in _CANNOT_SEGMENT and ancillary:
+                    # One by one the kernel cuts them, which is slow, but nothing is lost until all know better.
+                    self._send_singly(buffers, ancillary, endpoint)
+                    if self.on_too_large is not None:
+                        self.on_too_large(endpoint, self.allowed(endpoint))
                 return
 
     def _send_singly(
@@ -140,9 +213,34 @@ class UdpSocket:
         size = _SIZE.unpack(ancillary[0][2])[0]
         data = b"".join(buffers)
         for start in range(0, len(data), size):
-            with contextlib.suppress(OSError):
-                self.socket.sendto(data[start : start + size], endpoint)
+            self._send((data[start : start + size],), (), endpoint)
+
+    def send_whole(self, datagram: bytes, endpoint: Endpoint) -> None:
+        """Sends a datagram that nobody may cut, here or on its way; one larger than the link is lost."""
+        level, option = _MTU_DISCOVER[self.socket.family]
+        self.socket.setsockopt(level, option, _PROBE)
+        self._send((datagram,), (), endpoint)
+        self.socket.setsockopt(level, option, _WANT)
+
+    def allowed(self, endpoint: Endpoint) -> int:
+        """The octets that a datagram to an endpoint may have, as far as the kernel knows; a lot if it does not."""
+        level, option, headers = _MTU[self.socket.family]
+        try:
+            with socket.socket(self.socket.family, socket.SOCK_DGRAM) as asking:
+                asking.connect(endpoint)
+                return asking.getsockopt(level, option) - headers
+        except OSError:
+            return MAX_SEND
 
     def close(self) -> None:
         """Closes the socket."""
         self.socket.close()
+
+
+def set_mark(sock: socket.socket, mark: int) -> None:
+    """Has what the socket sends bear a firewall mark, by which rules choose its route (socket(7): SO_MARK)."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
+    except OSError as error:
+        sock.close()
+        raise MachineError(f"cannot set the firewall mark {mark}: {error.strerror}; give it CAP_NET_ADMIN") from None

@@ -11,6 +11,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from overlays.refmesh.driver.crowd import Crowd
+
 EVERY_S = 0.002
 WINDOW_S = 0.04
 LATE_S = 0.001
@@ -24,11 +26,11 @@ CALM_S = 0.5
 class Warmth:
     """Knows a conversation from a transfer, and says when to rehearse."""
 
-    def __init__(self, rehearse: Callable[[float], bool]) -> None:
-        """`rehearse(now)` says whether all is done with that."""
+    def __init__(self, rehearse: Callable[[float], bool], crowd: Crowd) -> None:
+        """`rehearse(now)` says whether all is done with that; in a `crowd` it is left off."""
         self.until_s = 0.0
         """Until then waiting is interrupted every EVERY_S; 0: it is not."""
-        self._rehearse = rehearse
+        self._rehearse, self._crowd = rehearse, crowd
         self._packet_s = self._transfer_s = -math.inf
         self._run = 0
 
@@ -44,6 +46,8 @@ class Warmth:
                 self.transfer(now)
         if now - self._transfer_s < CALM_S:
             return False
+        if now < self._crowd.until_s:
+            return True
         # What comes sooner is the answer, or a part of the same: it alone says nothing of what comes later.
         if pause_s < WINDOW_S and (self.until_s or pause_s >= EVERY_S):
             self.until_s = now + WINDOW_S
@@ -56,7 +60,7 @@ class Warmth:
 
     def idle(self, since_s: float, now: float) -> bool:
         """There was nothing to do for EVERY_S, from `since_s` on. Returns whether there still is nothing."""
-        if now >= self.until_s or now - since_s > EVERY_S + LATE_S:
+        if now >= self.until_s or now - since_s > EVERY_S + LATE_S or self._crowd.look(now):
             self.until_s = 0.0
             return True
         return self._rehearse(now)

@@ -102,6 +102,10 @@ class Admission:
         self._tunnel.add(certificate.key)
         self._outlet.wake(now + WAIT_S)
 
+    def waiting(self, text: str) -> list[bytes]:
+        """The key that has to complete a handshake before this certificate counts; none when nothing is waited for."""
+        return [key for key, claim in self._waiting.items() if claim.certificate.text == text]
+
     def proved(self, key: bytes) -> Registration | None:
         """A handshake of this key is complete: its member, a new one perhaps. CredentialError: refused after all."""
         member = self._registry.by_key.get(key)

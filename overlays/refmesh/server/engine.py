@@ -59,7 +59,7 @@ class Server:
         )
         self.joined = self.admission.joined
         self.policy = policy
-        self._rng, self._unix_offset_s = rng, unix_offset_s
+        self._rng = rng
         self._relay = relay
         if policy is not None:
             self.set_policy(policy, 0.0)
@@ -112,16 +112,17 @@ class Server:
 
     def receive_run(self, datagrams: Sequence[bytes | memoryview], source: Endpoint, now: float) -> None:
         """Takes datagrams of one size and source that came in one read: a relayed or tunnelled flow, nearly always."""
-        if messages.message_type(datagrams[0]) == messages.TRANSPORT:
-            try:
-                result = self.tunnel.receive_run(datagrams, now)
-                if result is not None:
-                    self._on_input(result, source, now)
-            except Exception as error:
-                self.guard.caught(error, now)
-            return
-        for datagram in datagrams:
-            self.receive(bytes(datagram), source, now)
+        for run in messages.runs(datagrams):
+            if messages.message_type(run[0]) == messages.TRANSPORT:
+                try:
+                    result = self.tunnel.receive_run(run, now)
+                    if result is not None:
+                        self._on_input(result, source, now)
+                except Exception as error:
+                    self.guard.caught(error, now)
+                continue
+            for datagram in run:
+                self.receive(bytes(datagram), source, now)
 
     def answer_stun(self, datagram: bytes, source: Endpoint) -> None:
         """Answers a Binding request, whoever asks: that is what STUN is for (RFC 8489, section 14)."""
@@ -146,7 +147,7 @@ class Server:
     def tick(self, now: float) -> None:
         """Does what is due: retries, keepalives, members that have gone silent."""
         self.admission.tick(now)
-        for expired in self.admission.expired(self._unix_offset_s + now):
+        for expired in self.admission.expired(self.tunnel.unix_offset_s + now):
             self.outlet.events.append(f"the certificate of {expired.certificate.name} has expired")
             self._forget(expired)
         for registration in self.outlet.schedule.take(now):
@@ -193,11 +194,22 @@ class Server:
         if not self.tunnel.welcome(datagram, source, now):
             return
         try:
-            self.admission.claim(introduction.read(datagram, self.tunnel.static), self._unix_offset_s + now, now)
+            self.admission.claim(introduction.read(datagram, self.tunnel.static), self.tunnel.unix_offset_s + now, now)
         except MalformedMessage:
             return
         except CredentialError as error:
             self.outlet.events.append(f"refused: {error}")
+
+    def invite_back(self, text: str, endpoint: Endpoint, now: float) -> None:
+        """A member of before our restart: asks it for new keys where it was, which prove who and where it is.
+
+        CredentialError: it is none any more.
+        """
+        self.admission.claim(text, self.tunnel.unix_offset_s + now, now)
+        for key in self.admission.waiting(text):
+            session = self.tunnel.sessions[key]
+            session.answered.append(endpoint)
+            self.outlet.datagrams.append((self.tunnel.initiate(session, now), endpoint))
 
     def _on_input(self, result: Input, source: Endpoint, now: float) -> None:
         session = result.session

@@ -6,7 +6,9 @@ a type is one byte followed by three zero bytes. Types 5 and up are refmesh's ow
 
 from __future__ import annotations
 
+import itertools
 import struct
+from collections.abc import Sequence
 
 INITIATION = 1
 RESPONSE = 2
@@ -43,3 +45,9 @@ RELAY_HEAD = struct.Struct("<II")
 def message_type(datagram: bytes | memoryview) -> int:
     """The type of a message; 0 when it is too short to have one."""
     return int(HEADER.unpack_from(datagram)[0]) if len(datagram) >= HEADER.size else 0
+
+
+def runs(datagrams: Sequence[bytes | memoryview]) -> list[list[bytes | memoryview]]:
+    """Datagrams in their order, those with the same type and receiver index (or relay number) that follow one another
+    together: who forges a source address has his datagrams joined with those of the one who lives there."""
+    return [list(run) for _, run in itertools.groupby(datagrams, lambda datagram: bytes(datagram[: INDEXED_HEAD.size]))]

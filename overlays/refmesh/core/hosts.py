@@ -1,0 +1,54 @@
+"""Names of servers and static peers: when each is looked up, and where it was found last. Nothing waits for it here."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from collections.abc import Iterable
+
+RETRY_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+"""Waits between look-ups of a name that is unknown, or whose host does not answer: it may have moved."""
+
+
+def is_name(host: str) -> bool:
+    """Whether this is a name, and no literal address."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return True
+    return False
+
+
+class Hosts:
+    """The names of one configuration."""
+
+    def __init__(self, hosts: Iterable[str]) -> None:
+        """`hosts`: names and literal addresses; only names are looked up."""
+        self.found: dict[str, str] = {}
+        """The literal address of each name that is known."""
+        self.requests: list[str] = []
+        """Names to look up; whoever drives the node takes them."""
+        self._names = sorted(filter(is_name, set(hosts)))
+        self.due_s = 0.0 if self._names else math.inf
+        self._tries = 0
+
+    def restart(self, now: float) -> None:
+        """The network has changed, and with it perhaps what names mean."""
+        if self._names:
+            self._tries, self.due_s = 0, now
+            self.found.clear()
+
+    def tick(self, now: float, unreached: Iterable[str]) -> None:
+        """Asks for the names that are unknown or `unreached`, when it is time."""
+        if now < self.due_s:
+            return
+        missing = {name for name in self._names if name not in self.found}
+        self.requests += sorted(missing | (set(unreached) & set(self._names)))
+        self.due_s = now + RETRY_S[min(self._tries, len(RETRY_S) - 1)]
+        self._tries += 1
+
+    def take(self, host: str, address: str) -> None:
+        """A name has been looked up."""
+        if self.found.get(host) != address:
+            self._tries = 0
+        self.found[host] = address

@@ -1,0 +1,160 @@
+"""Inside a sandbox: real daemons whose hosts, routers and servers change. Prints the times to the next answer as JSON.
+
+Node `a` stands behind a NAT router `r`; `b` and server `s` stand on the bridge. Waits of minutes are the simulated
+world's matter (tests/unit/test_refmesh_roaming.py); here the kernel tells of changes, or does not.
+
+python refmesh_roaming_lab.py CASE
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from refmesh_lab import Lab, enter, must
+
+from harness.sandbox.namespace import hold_namespace
+
+CASES: dict[str, Callable[[], dict[str, Any]]] = {}
+BEFORE = 10
+"""Answers before anything happens."""
+
+
+def case(function: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
+    """Makes it one that can be asked for by its name."""
+    CASES[function.__name__.replace("_", "-")] = function
+    return function
+
+
+class Home(Lab):
+    """As `Lab`, with `a` in a network of its own behind a router."""
+
+    def __init__(self, mode: str = "mesh") -> None:
+        super().__init__("ipv4")
+        self.mode = mode
+        self.router = hold_namespace("r")
+        subprocess.run(["ip", "link", "del", "va"], check=True)
+        link = ["ip", "link", "add", "vr", "master", "br0", "type", "veth", "peer", "name", "wan"]
+        subprocess.run([*link, "netns", str(self.router)], check=True)
+        subprocess.run(["ip", "link", "set", "vr", "up"], check=True)
+        a = self.hosts["a"]
+        link = ["ip", "link", "add", "eth0", "netns", str(a), "type", "veth", "peer", "name", "lan"]
+        subprocess.run([*link, "netns", str(self.router)], check=True)
+        for line in (
+            "addr add 45.9.0.1/24 dev wan",
+            "addr add 192.168.7.1/24 dev lan",
+            "link set wan up",
+            "link set lan up",
+        ):
+            must(self.router, "ip", *line.split())
+        must(self.router, "sysctl", "-q", "-w", "net.ipv4.ip_forward=1")
+        for line in ("add table ip n", "add chain ip n post { type nat hook postrouting priority 100; }"):
+            must(self.router, "nft", line)
+        must(self.router, "nft", "add rule ip n post oifname wan masquerade")
+        for line in ("addr add 192.168.7.2/24 dev eth0", "link set eth0 up", "route add default via 192.168.7.1"):
+            must(a, "ip", *line.split())
+        network = self.network()
+        places = {name: {"status_socket": f"{name}.sock", "state_dir": f"{name}.state"} for name in "abs"}
+        self.server = network.server_config("s", **places["s"])
+        self.start("s", self.server, "server")
+        for name in "ab":
+            self.start(name, network.node_config(name, interface="rm0", mode=mode, **places[name]), "up")
+        for name in "ab":
+            self.path(name, "relayed" if mode == "relay" else "direct")
+        self.b = network.addresses["b"].split("/")[0]
+
+    def router_moves(self) -> None:
+        """The provider gives another address: the old one and all its mappings are gone."""
+        must(self.router, "sh", "-c", "ip addr flush dev wan && ip addr add 45.9.0.77/24 dev wan")
+        must(self.router, "sh", "-c", "nft flush chain ip n post && nft add rule ip n post oifname wan masquerade")
+
+    def interface_moves(self) -> None:
+        a = "ip addr flush dev eth0 && ip addr add 192.168.7.33/24 dev eth0 && ip route add default via 192.168.7.1"
+        must(self.hosts["a"], "sh", "-c", a)
+
+    def gap_s(self, change: Callable[[], None], limit_s: float = 40.0) -> dict[str, Any]:
+        """Pings go on while something changes: seconds from the change to the next question that was answered."""
+        argv = enter(self.hosts["a"], "ping", "-D", "-i", "0.1", "-w", str(int(limit_s)), self.b)
+        ping = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+        assert ping.stdout is not None
+        answers = (float(line[1:].split("]")[0]) for line in ping.stdout if "bytes from" in line)
+        for _ in range(BEFORE):
+            next(answers)
+        change()
+        done = time.time()
+        found = next((at - done for at in answers if at > done + 0.01), None)
+        ping.kill()
+        ping.wait()
+        return {"gap_s": found, "lost_later": 5 - self.pings("a", self.b)}
+
+
+@case
+def router() -> dict[str, Any]:
+    home = Home()
+    result = home.gap_s(home.router_moves)
+    return result | {"path": home.path("b", "direct")["path"], "endpoint": home.path("b", "direct")["endpoint"]}
+
+
+@case
+def interface() -> dict[str, Any]:
+    home = Home()
+    return home.gap_s(home.interface_moves) | {"path": home.path("a", "direct")["path"]}
+
+
+@case
+def both() -> dict[str, Any]:
+    home = Home()
+
+    def change() -> None:
+        home.router_moves()
+        home.interface_moves()
+
+    return home.gap_s(change) | {"path": home.path("a", "direct")["path"]}
+
+
+@case
+def router_relayed() -> dict[str, Any]:
+    home = Home("relay")
+    return home.gap_s(home.router_moves) | {"path": home.path("a", "relayed")["path"]}
+
+
+def _restart(home: Home) -> None:
+    home.daemons["s"].send_signal(signal.SIGKILL)
+    home.daemons["s"].wait()
+    home.start("s", home.server, "server")
+
+
+@case
+def server_restart() -> dict[str, Any]:
+    home = Home()
+    return home.gap_s(lambda: _restart(home)) | {"path": home.path("a", "direct")["path"]}
+
+
+@case
+def server_restart_relayed() -> dict[str, Any]:
+    home = Home("relay")
+    return home.gap_s(lambda: _restart(home)) | {"path": home.path("a", "relayed")["path"]}
+
+
+@case
+def sleep() -> dict[str, Any]:
+    """A stopped process is no sleeping machine, as its clock goes on; but so does CLOCK_BOOTTIME while one sleeps."""
+    home = Home()
+    home.daemons["a"].send_signal(signal.SIGSTOP)
+    home.pings("b", "10.77.0.1", 15)  # b finds that nobody answers
+    home.daemons["a"].send_signal(signal.SIGCONT)
+    return home.gap_s(lambda: None) | {"path": home.path("a", "direct")["path"]}
+
+
+def main() -> None:
+    """Runs one case; its hosts die with the sandbox."""
+    print(json.dumps(CASES[sys.argv[1]]()))
+
+
+if __name__ == "__main__":
+    main()
