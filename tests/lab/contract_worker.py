@@ -11,8 +11,6 @@ import json
 import os
 import re
 import signal
-import socket
-import struct
 import sys
 import time
 from pathlib import Path
@@ -32,15 +30,10 @@ from harness.sandbox.unshare import sandbox_argv
 from harness.trial.deploy import RunningOverlay
 from harness.trial.messages import Job
 
-BULK_BYTES = 10_000_000
-PORT = 7001
-GROUP = "239.66.0.1"
-PATTERN = hashlib.sha256(b"overlay contract").digest() * 2048
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from tests.lab.contract_helpers import BULK_BYTES, bulk
 
-
-def bulk() -> bytes:
-    """10 MB that no shift or loss leaves unchanged."""
-    return b"".join(struct.pack("!I", n) + PATTERN[:996] for n in range(BULK_BYTES // 1000))
+HELPERS = Path(__file__).with_name("contract_helpers.py")
 
 
 def check(job: Job, folder: Path) -> dict[str, Any]:
@@ -100,7 +93,7 @@ def _answered(lab: Lab, folder: Path, src: str, address: object, count: int) -> 
 
 
 def _helper(lab: Lab, folder: Path, node: str, *arguments: object) -> Daemon:
-    argv = [sys.executable, __file__, *map(str, arguments)]
+    argv = [sys.executable, str(HELPERS), *map(str, arguments)]
     return Daemon(lab.nodes[node], argv, log=folder / f"{arguments[0]}.log", cwd=folder, env={})
 
 
@@ -140,52 +133,10 @@ def _kill_server(overlay: RunningOverlay, server: str | None) -> None:
             daemon.wait(5)
 
 
-def receive(address: str) -> None:
-    """Take one stream and tell its length and digest."""
-    with socket.create_server((address, PORT)) as listener:
-        print("listening", flush=True)
-        connection, _ = listener.accept()
-        digest, length = hashlib.sha256(), 0
-        while part := connection.recv(65536):
-            digest.update(part)
-            length += len(part)
-    print(length, digest.hexdigest(), flush=True)
-
-
-def send(address: str) -> None:
-    """Send the stream."""
-    with socket.create_connection((address, PORT), timeout=20) as connection:
-        connection.sendall(bulk())
-
-
-def hear(address: str) -> None:
-    """Wait for a multicast packet on the interface that has `address`."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ear:
-        ear.bind((GROUP, PORT))
-        ear.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton(GROUP) + socket.inet_aton(address))
-        print("listening", flush=True)
-        ear.recv(100)
-        print("heard", flush=True)
-
-
-def call(address: str) -> None:
-    """Send multicast packets from the interface that has `address` until stopped."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mouth:
-        mouth.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(address))
-        mouth.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 4)
-        while True:
-            mouth.sendto(b"anybody there?", (GROUP, PORT))
-            time.sleep(0.1)
-
-
 def main() -> None:
-    """Enter the sandbox, check, report; or be one of the helpers inside."""
-    verb, *rest = sys.argv[1:]
-    helpers = {"--receive": receive, "--send": send, "--hear": hear, "--call": call}
-    if verb in helpers:
-        helpers[verb](rest[0])
-        return
-    folder = Path(verb).resolve()
+    """Enter the sandbox, check, report."""
+    given, *rest = sys.argv[1:]
+    folder = Path(given).resolve()
     if not rest:
         argv = sandbox_argv([sys.executable, __file__, str(folder), "inside"])
         os.execvp(argv[0], argv)
