@@ -1,8 +1,9 @@
-"""Makes a small copy of a run for the repository: tables, plots and numbers, without evidence.
+"""Makes a small copy of a run for the repository: tables, plots, numbers and the evidence behind them.
 
     python -m bench.publish RUN_DIR OUT_DIR
 
-The copy has the manifest, the plan, records.parquet, the plots as SVG, and a README.md with verdict, tables, machine
+The copy has the manifest, the plan, records.parquet, evidence.tar.xz (what `python -m tests.recompute` needs to make
+the records again, without keys), the plots as SVG, and a README.md with verdict, tables, machine
 and the command that repeats the run. `harness.results.load`, `overlaybench compare` and `report` read it; the last
 makes summary.csv and the plots' CSV again, which would double what a repository carries.
 """
@@ -10,8 +11,10 @@ makes summary.csv and the plots' CSV again, which would double what a repository
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import shutil
+import tarfile
 from pathlib import Path
 
 from harness.report.facts import asked, machine, reproduce
@@ -33,6 +36,7 @@ def publish(run_dir: Path, out_dir: Path) -> Path:
     (out_dir / "plots").mkdir(parents=True)
     for name in ("manifest.json", "records.parquet"):
         shutil.copyfile(run_dir / name, out_dir / name)
+    keep_evidence(run_dir, out_dir / "evidence.tar.xz")
     plan = json.loads((run_dir / "plan.json").read_text())
     (out_dir / "plan.json").write_text(json.dumps(plan, separators=(",", ":")))
     for path in sorted((run_dir / "plots").iterdir()):
@@ -41,6 +45,28 @@ def publish(run_dir: Path, out_dir: Path) -> Path:
     readme = out_dir / "README.md"
     readme.write_text(_readme(results), encoding="utf-8")
     return readme
+
+
+# What each figure that evidence tells can be made from again (`python -m tests.recompute`).
+_KEPT = ("-rtt.csv", "-ping.log", "-burst-flows.txt", "-forward.json", "-backward.json", "-both.json")
+
+
+def keep_evidence(run_dir: Path, archive: Path) -> None:
+    """Write the evidence behind the records as a compressed archive that is the same for the same run.
+
+    Of job.json the trial alone is kept: the deployment beside it has keys.
+    """
+    with tarfile.open(archive, "w:xz", preset=9) as kept:
+        for path in sorted((run_dir / "trials").glob("*/*")):
+            if path.name == "job.json":
+                data = json.dumps({"trial": json.loads(path.read_text())["trial"]}, sort_keys=True).encode()
+            elif path.name.endswith(_KEPT):
+                data = path.read_bytes()
+            else:
+                continue
+            entry = tarfile.TarInfo(str(path.relative_to(run_dir)))
+            entry.size = len(data)
+            kept.addfile(entry, io.BytesIO(data))
 
 
 def _readme(results: Results) -> str:

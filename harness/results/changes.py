@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from harness.results.declared import Metric
-from harness.results.intervals import interval_of_medians, interval_of_rates, middles_of
+from harness.results.intervals import middles_of
 from harness.results.matching import Sample
 from harness.results.metrics import metric_of
 from harness.results.ranks import Cell, rank_test
@@ -71,8 +71,8 @@ class Change:
     """One subject's change in one metric over its cells.
 
     `base`, `new`, `change` are those of the middle cell (for rates the means over cells), `low` and `high` its 95 %
-    interval; +-inf: from or to beyond the deadline. `delta` is Cliff's delta within cells, +1: every new value is
-    worse. `trials` counts the base's and the new run's.
+    interval (NaN: none, or not computed); +-inf: from or to beyond the deadline. `delta` is Cliff's delta within cells,
+    +1: every new value is worse. `trials` counts the base's and the new run's.
 
     `p_worse` and `p_better` are corrected for the cells, `p_outliers` is that of more values far off, `p_corrected` is
     corrected for all that was tested. `least_p` is the smallest that such values could give, `least_p_ever` that so
@@ -119,13 +119,13 @@ def change_of(sample: Sample, rule: Rule) -> Change:
     """Return the change in one subject's metric, its verdict still open."""
     metric = metric_of(sample.metric, sample.unit)
     lower_is_better = metric.better == "lower"
-    cells = tuple(_cell_change(cell, metric, rule, lower_is_better) for cell in sample.cells)
+    names = sample.names or tuple(cell.name for cell in sample.cells)
+    cells = tuple(_cell_change(cell, name, metric, rule) for cell, name in zip(sample.cells, names, strict=True))
     p_worse, p_better, least = _tests(sample.cells, cells, lower_is_better)
     p_outliers, least_outliers = _outlier_test(sample.cells, metric)
     changes = np.array([cell.change for cell in cells])
     proportion = metric.estimator == "proportion"
     typical = float(changes.mean()) if proportion else float(middles_of(changes))
-    low, high = interval_of_rates(sample) if proportion else interval_of_medians(sample)
     return Change(
         subject=sample.subject,
         metric=sample.metric,
@@ -134,8 +134,8 @@ def change_of(sample: Sample, rule: Rule) -> Change:
         base=_over_cells([cell.base for cell in cells], proportion),
         new=_over_cells([cell.new for cell in cells], proportion),
         change=typical,
-        low=low,
-        high=high,
+        low=math.nan,
+        high=math.nan,
         delta=(1.0 if lower_is_better else -1.0) * _cliff(sample.cells),
         p_worse=p_worse,
         p_better=p_better,
@@ -154,12 +154,14 @@ def _over_cells(values: Sequence[float], proportion: bool) -> float:
     return float(np.mean(values)) if proportion else middle(np.asarray(values, dtype=np.float64))
 
 
-def _cell_change(cell: Cell, metric: Metric, rule: Rule, lower_is_better: bool) -> CellChange:
-    sides = [cell.side(new=new) for new in (False, True)]
-    base, new = (float(side.mean()) if metric.estimator == "proportion" else middle(side) for side in sides)
-    test = rank_test([cell])
-    worse, better = (test.higher, test.lower) if lower_is_better else (test.lower, test.higher)
-    return CellChange(cell.name, base, new, worse, better, threshold_of(metric, base, rule))
+def _cell_change(cell: Cell, name: str, metric: Metric, rule: Rule) -> CellChange:
+    base, new = cell.middles
+    if metric.estimator == "proportion":
+        base, new = (float(cell.side(new=side).mean()) for side in (False, True))
+    worse, better = cell.alone.higher, cell.alone.lower
+    if metric.better != "lower":
+        worse, better = better, worse
+    return CellChange(name, base, new, worse, better, threshold_of(metric, base, rule))
 
 
 def threshold_of(metric: Metric, base: float, rule: Rule) -> float:
@@ -171,7 +173,7 @@ def threshold_of(metric: Metric, base: float, rule: Rule) -> float:
 
 def _tests(cells: Sequence[Cell], changes: Sequence[CellChange], lower_is_better: bool) -> tuple[float, float, float]:
     """P of "worse" and of "better" over all cells, and the smallest p that these values could give."""
-    pooled = rank_test(cells)
+    pooled = cells[0].alone if len(cells) == 1 else rank_test(cells)
     worse, better = (pooled.higher, pooled.lower) if lower_is_better else (pooled.lower, pooled.higher)
     least = pooled.least_higher if lower_is_better else pooled.least_lower
     if len(cells) == 1:

@@ -20,10 +20,9 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from harness.results.changes import VERDICTS, Change, Rule, Verdict, change_of, name_cells
-from harness.results.intervals import repeats_for
+from harness.results.intervals import interval_of_medians, interval_of_rates, repeats_for
 from harness.results.matching import Matching, Sample, match
-from harness.results.metrics import METRICS, TRIAL_SUCCESS
-from harness.results.ranks import Cell
+from harness.results.metrics import METRICS, TRIAL_SUCCESS, metric_of
 from harness.results.session import Shift, shift_between
 from harness.results.statistics import holm
 
@@ -85,11 +84,25 @@ def compare(
     left_out = frozenset(without) | (frozenset() if same_machine else MACHINE_BOUND)
     matching = match(base, new, frozenset(COMPARED) - left_out)
     samples = [sample for sample in matching.samples if not _empty_for_underlay(sample)]
-    families = [family for family in (_pooled(samples), samples) if family]
-    decided = [change for family in families for change in _family(family, rule, len(families))]
+    decided = [_with_interval(change, samples) for change in compare_samples(samples, rule)]
     shift = shift_between(base, new, links_changed=bool(matching.changed))
     changes = sorted((_unless_the_machine(change, shift) for change in decided), key=_news)
     return Comparison(changes, matching, rule, shift, tuple(sorted(left_out & frozenset(COMPARED))))
+
+
+def _with_interval(change: Change, samples: Sequence[Sample]) -> Change:
+    of_metric = [sample for sample in samples if sample.metric == change.metric]
+    cells = tuple(c for one in of_metric if change.subject in {ALL, one.subject} for c in one.cells)
+    whole = Sample(change.subject, change.metric, change.unit, cells)
+    proportion = metric_of(change.metric).estimator == "proportion"
+    low, high = interval_of_rates(whole) if proportion else interval_of_medians(whole)
+    return replace(change, low=low, high=high)
+
+
+def compare_samples(samples: Sequence[Sample], rule: Rule) -> list[Change]:
+    """Return the changes in samples, those over all subjects first, without intervals and the machine's own shift."""
+    families = [family for family in (_pooled(samples), samples) if family]
+    return [change for family in families for change in _family(family, rule, len(families))]
 
 
 def _pooled(samples: Sequence[Sample]) -> list[Sample]:
@@ -98,14 +111,16 @@ def _pooled(samples: Sequence[Sample]) -> list[Sample]:
     for sample in samples:
         of_metric.setdefault(sample.metric, []).append(sample)
     return [
-        Sample(ALL, metric, group[0].unit, tuple(_of_subject(cell, one) for one in group for cell in one.cells))
+        Sample(
+            ALL,
+            metric,
+            group[0].unit,
+            tuple(cell for one in group for cell in one.cells),
+            tuple(f"{one.subject}: {cell.name}" for one in group for cell in one.cells),
+        )
         for metric, group in of_metric.items()
         if len(group) > 1
     ]
-
-
-def _of_subject(cell: Cell, sample: Sample) -> Cell:
-    return replace(cell, name=f"{sample.subject}: {cell.name}")
 
 
 def _empty_for_underlay(sample: Sample) -> bool:

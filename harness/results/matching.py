@@ -23,12 +23,16 @@ _SAMPLE = (*_SUBJECT, "metric", "unit")
 
 @dataclass(frozen=True)
 class Sample:
-    """One metric of one subject (overlay and mode) in both runs: its cells that both of them measured."""
+    """One metric of one subject (overlay and mode) in both runs: its cells that both of them measured.
+
+    `names` are those of the cells where they are not the cells' own: those of several subjects say whose they are.
+    """
 
     subject: str
     metric: str
     unit: str
     cells: tuple[Cell, ...]
+    names: tuple[str, ...] = ()
 
     @property
     def trials(self) -> tuple[int, int]:

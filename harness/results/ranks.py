@@ -10,14 +10,15 @@ With 0 and 1 as values it is Fisher's exact test, over several cells that of Man
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
-from scipy import signal, stats
+from scipy import fft, stats
 
-from harness.results.statistics import Floats, as_floats
+from harness.results.statistics import Floats, as_floats, middle
 
 # Means of ranks over pairs become whole numbers of this part of a rank.
 _PART = 10
@@ -48,10 +49,32 @@ class Cell:
         codes = np.unique(self.trials[chosen], return_inverse=True)[1]
         return as_floats(np.bincount(codes, self.values[chosen]) / np.bincount(codes))
 
-    @property
+    @cached_property
     def clustered(self) -> bool:
-        """Return whether trials have several values."""
+        """Whether trials have several values."""
         return len(set(self.trials.tolist())) < self.values.size
+
+    @cached_property
+    def ranked(self) -> tuple[Floats, np.ndarray]:
+        """Twice the rank of each trial (the mean over its pairs), and which trials are the new run's."""
+        if not self.clustered:
+            return as_floats(doubled_ranks(self.values)), self.new
+        ranks = np.empty(self.values.size)
+        for pair in np.unique(self.pairs):
+            chosen = self.pairs == pair
+            ranks[chosen] = doubled_ranks(self.values[chosen])
+        _, first, codes = np.unique(self.trials, return_index=True, return_inverse=True)
+        return as_floats(np.bincount(codes, ranks) / np.bincount(codes)), self.new[first]
+
+    @cached_property
+    def alone(self) -> TwoSided:
+        """The test of this cell by itself."""
+        return rank_test([self])
+
+    @cached_property
+    def middles(self) -> tuple[float, float]:
+        """The medians of the base and of the new run."""
+        return middle(self.side(new=False)), middle(self.side(new=True))
 
 
 @dataclass(frozen=True)
@@ -64,12 +87,20 @@ class TwoSided:
     least_lower: float
 
 
+@dataclass(frozen=True, eq=False)
+class _Mass:
+    """A distribution of whole numbers: the smallest, and the mass from there on. Equal where it is the same object."""
+
+    smallest: int
+    mass: Floats
+
+
 NOTHING_TO_TEST = TwoSided(1.0, 1.0, 1.0, 1.0)
 
 
 def rank_test(cells: Sequence[Cell]) -> TwoSided:
     """Return the test over these cells; those in which a run has no trial, or nothing varies, say nothing."""
-    largest = max((len(set(cell.trials.tolist())) for cell in cells), default=0)
+    largest = max((cell.ranked[1].size for cell in cells), default=0)
     part = _PART if any(cell.clustered for cell in cells) else 1
     scored = [_scores(cell, part, largest) for cell in cells]
     useful = [(scores, new) for scores, new in scored if 0 < new.sum() < new.size and scores.min() < scores.max()]
@@ -78,30 +109,30 @@ def rank_test(cells: Sequence[Cell]) -> TwoSided:
     if any(new.size > _MOST_COUNTED for _, new in useful):
         return _normal(useful)
     masses = [_mass(tuple(sorted(scores.tolist())), int(new.sum())) for scores, new in useful]
-    seen = sum(int(scores[new].sum()) - offset for (scores, new), (offset, _) in zip(useful, masses, strict=True))
-    mass = masses[0][1]
-    for _, one in masses[1:]:
-        mass = np.clip(signal.fftconvolve(mass, one), 0.0, None)
-    higher, lower = float(mass[seen:].sum()), float(mass[: seen + 1].sum())
-    least_higher = float(np.prod([one[-1] for _, one in masses]))
-    least_lower = float(np.prod([one[0] for _, one in masses]))
-    higher, lower = (min(1.0, max(p, _LEAST)) for p in (higher, lower))
+    seen = sum(int(scores[new].sum()) - one.smallest for (scores, new), one in zip(useful, masses, strict=True))
+    mass = _of_sum(masses)
+    higher, lower = (min(1.0, max(float(p), _LEAST)) for p in (mass[seen:].sum(), mass[: seen + 1].sum()))
+    least_higher = float(np.prod([one.mass[-1] for one in masses]))
+    least_lower = float(np.prod([one.mass[0] for one in masses]))
     return TwoSided(higher, lower, least_higher, least_lower)
 
 
 def _scores(cell: Cell, part: int, largest: int) -> tuple[np.ndarray, np.ndarray]:
     """A whole number per trial, and which trials are the new run's."""
-    if not cell.clustered:
-        weight = max(1, round((largest + 1) / (cell.values.size + 1)))
-        return part * weight * doubled_ranks(cell.values), cell.new
-    ranks = np.empty(cell.values.size)
-    for pair in np.unique(cell.pairs):
-        chosen = cell.pairs == pair
-        ranks[chosen] = doubled_ranks(cell.values[chosen])
-    _, first, codes = np.unique(cell.trials, return_index=True, return_inverse=True)
-    means = np.bincount(codes, ranks) / np.bincount(codes)
-    weight = max(1, round((largest + 1) / (first.size + 1)))
-    return np.rint(part * weight * means).astype(np.int64), cell.new[first]
+    ranks, new = cell.ranked
+    weight = max(1, round((largest + 1) / (new.size + 1)))
+    return np.rint(part * weight * ranks).astype(np.int64), new
+
+
+def _of_sum(masses: Sequence[_Mass]) -> Floats:
+    """The distribution of the sum; equal ones, which untied cells of one size have, are transformed once."""
+    if len(masses) == 1:
+        return masses[0].mass
+    length = fft.next_fast_len(sum(one.mass.size - 1 for one in masses) + 1, real=True)
+    product = np.ones(length // 2 + 1, dtype=np.complex128)
+    for one, count in Counter(masses).items():
+        product *= fft.rfft(one.mass, length) ** count
+    return as_floats(np.clip(fft.irfft(product, length), 0.0, None))
 
 
 def doubled_ranks(values: Floats) -> np.ndarray:
@@ -111,8 +142,8 @@ def doubled_ranks(values: Floats) -> np.ndarray:
 
 
 @lru_cache(maxsize=4096)
-def _mass(scores: tuple[int, ...], chosen: int) -> tuple[int, Floats]:
-    """The distribution of the sum of so many of the scores: smallest possible sum, and the mass from there on."""
+def _mass(scores: tuple[int, ...], chosen: int) -> _Mass:
+    """The distribution of the sum of so many of the scores."""
     base = scores[0]
     steps = [score - base for score in scores]
     largest = sum(steps[-chosen:])
@@ -123,7 +154,7 @@ def _mass(scores: tuple[int, ...], chosen: int) -> tuple[int, Floats]:
             table[count, step:] += table[count - 1, : largest + 1 - step]
     counts = table[chosen]
     smallest = int(np.flatnonzero(counts)[0])
-    return smallest + chosen * base, counts[smallest:] / counts.sum()
+    return _Mass(smallest + chosen * base, as_floats(counts[smallest:] / counts.sum()))
 
 
 def _normal(useful: Sequence[tuple[np.ndarray, np.ndarray]]) -> TwoSided:
