@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.model.trial import Trial
 from harness.overlay.contract import Overlay, ReportsPath
+from harness.results.metrics import METRICS, planned
 from harness.results.record import COUNTED, Record
 from harness.topology.labels import link_label, nat_label
 from harness.trial.messages import Done
@@ -27,7 +28,8 @@ class Context:
 def records_of(trial: Trial, done: Done, duration_s: float, context: Context) -> list[Record]:
     """All records of a trial, the terminating one (probe `trial`, metric `duration_s`) last.
 
-    A failed trial still counts in its success rates: planned connections that were never measured are zeros. What a
+    A failed trial still counts in its success rates and times: planned connections that were never measured are zeros, and
+    their times are censored. What a
     trial measured before it turned out to be invalid (or an error) is kept with that outcome, and does not count.
     """
     shared = _shared(trial, done, context)
@@ -124,26 +126,30 @@ def _never_measured(
 ) -> list[Record]:
     if trial.probes.path is None:
         return []
-    metrics = ["connect_success", *(["hole_punch_success"] if trial.mode in ("mesh", "direct") else [])]
     members = trial.topology.members
+    pairs: list[tuple[str | None, str | None]] = [(a, b) for i, a in enumerate(members) for b in members[i + 1 :]]
+    wanted = [
+        (metric, src, dst)
+        for metric, of_each in planned(trial.mode in ("mesh", "direct"), len(pairs))
+        for src, dst in (pairs if of_each else [(None, None)])
+    ]
     return [
         Record(
             **shared,
             probe="path",
             metric=metric,
-            unit="1",
-            value=0.0,
+            unit=METRICS[metric].unit,
+            # Time that did not come is censored at the deadline: it has no value.
+            value=None if METRICS[metric].estimator == "censored median" else 0.0,
             outcome="failed",
-            path="none",
+            path=None if src is None else "none",
             src=src,
             dst=dst,
             pair=_pair(trial, done, src, dst),
             error=done.error,
             evidence=f"trials/{trial.id}",
         )
-        for metric in metrics
-        for i, src in enumerate(members)
-        for dst in members[i + 1 :]
+        for metric, src, dst in wanted
         if (metric, src, dst) not in measured
     ]
 

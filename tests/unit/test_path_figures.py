@@ -14,6 +14,7 @@ from harness.probes.measurement import Target
 from harness.probes.pathfigures import PathFound, Since, figures_of, mesh_figures
 from harness.probes.pings import Ping
 from harness.probes.rounds import rounds_of
+from harness.results.metrics import planned
 
 SINCE = Since(started_s=100.0, ready_s=102.0)
 DEADLINE_S = 10.0
@@ -107,6 +108,16 @@ def test_the_mesh_is_whole_when_its_last_pair_is() -> None:
     pairs[0] = found([], "none")
     assert [(one.value, one.outcome) for one in mesh_figures(targets, pairs)] == [(None, "failed")] * 2
     assert not list(mesh_figures(targets[:1], pairs[:1]))
+
+
+@pytest.mark.parametrize(("mode", "members"), [("mesh", 2), ("relay", 2), ("direct", 3), ("hub", 4)])
+def test_what_a_trial_without_path_probe_is_given_is_what_the_probe_gives(mode: str, members: int) -> None:
+    targets = [target(mode, src, dst) for src, dst in combinations("abcd"[:members], 2)]
+    pairs = [found(answered("direct"), "direct")] * len(targets)
+    each = [figure.metric for figure in figures_of(targets[0], pairs[0], PROBE, SINCE)]
+    whole = [figure.metric for figure in mesh_figures(targets, pairs, SINCE)]
+    expected = planned(mode in ("mesh", "direct"), len(targets))
+    assert sorted(expected) == sorted([*((one, True) for one in each), *((one, False) for one in whole)])
 
 
 @pytest.mark.parametrize("members", range(2, 12))
