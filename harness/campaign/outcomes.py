@@ -28,9 +28,9 @@ class Context:
 def records_of(trial: Trial, done: Done, duration_s: float, context: Context) -> list[Record]:
     """All records of a trial, the terminating one (probe `trial`, metric `duration_s`) last.
 
-    A failed trial still counts in its success rates and times: planned connections that were never measured are zeros, and
-    their times are censored. What a
-    trial measured before it turned out to be invalid (or an error) is kept with that outcome, and does not count.
+    A failed trial still counts in its success rates and times: planned connections that were never measured are zeros,
+    and their times are censored. What a trial measured before it turned out to be invalid (or an error) is kept with
+    that outcome, and does not count.
     """
     shared = _shared(trial, done, context)
     spoilt = {} if done.outcome in COUNTED else {"outcome": done.outcome}

@@ -16,6 +16,7 @@ from harness.probes.measurement import Target
 from harness.probes.oneway import oneway_figures
 from harness.probes.ordered import percentile
 from harness.probes.throughput import parse_iperf3
+from harness.results.metrics import METRICS
 
 
 def trip(seq: int, rtt_ns: int | None) -> dict[str, object]:
@@ -64,7 +65,7 @@ def test_one_way_delays_come_with_the_round_trip() -> None:
 
 def test_delay_variation_skips_pairs_with_a_loss() -> None:
     figures = dict(oneway_figures([10.0, 12.0, None, 20.0, 21.0]))
-    assert figures == {"owd_p50_ms": 16.0, "ipdv_p50_ms": 1.5}
+    assert figures == {"owd_p50_ms": 20.0, "ipdv_p50_ms": 1.5}
     assert dict(oneway_figures([None, None])) == {}
     assert dict(oneway_figures([5.0])) == {"owd_p50_ms": 5.0}
 
@@ -73,11 +74,48 @@ def test_pdv_is_above_the_smallest_and_needs_a_hundred_packets() -> None:
     delays = [float(value) for value in range(1, 101)]
     assert dict(oneway_figures(delays))["pdv_p99_ms"] == 98.0
     assert "pdv_p99_ms" not in dict(oneway_figures(delays[:99]))
+    assert dict(oneway_figures(delays * 10))["pdv_p999_ms"] == 99.0
+    assert "pdv_p999_ms" not in dict(oneway_figures(delays * 9))
+
+
+def test_a_lost_packet_took_for_ever_and_removes_no_percentile() -> None:
+    target = cast("Target", SimpleNamespace(src="a", dst="b", evidence=lambda name, label="overlay": Path(name)))
+
+    def figures(*rtts: float | None) -> dict[str, float | None]:
+        samples = [Sample(seq, 0.0, rtt, lost=None if rtt else "there") for seq, rtt in enumerate(rtts)]
+        return {one.metric: one.value for one in summarise_rtt(target, samples, samples[:1])}
+
+    one_lost = figures(*[float(n) for n in range(1, 100)], None)
+    assert (one_lost["rtt_p50_ms"], one_lost["rtt_p95_ms"], one_lost["rtt_p99_ms"]) == (50.5, 95.0, 99.0)
+    assert one_lost["rtt_max_ms"] is None and one_lost["loss_ratio"] == pytest.approx(0.01)
+    two_lost = figures(*[float(n) for n in range(1, 99)], None, None)
+    assert two_lost["rtt_p99_ms"] is None and "rtt_p99_ms" in two_lost
+    most_lost = figures(5.0, None, None)
+    assert (most_lost["rtt_p50_ms"], most_lost["rtt_min_ms"], most_lost["added_rtt_p50_ms"]) == (None, 5.0, None)
+    assert METRICS["rtt_p50_ms"].estimator == METRICS["rtt_p99_ms"].estimator == "censored median"
+    assert dict(oneway_figures([1.0] * 98 + [None] * 2))["pdv_p99_ms"] is None
+
+
+def test_what_was_lost_on_one_way_is_no_delay_of_the_other() -> None:
+    target = cast("Target", SimpleNamespace(src="a", dst="b", evidence=lambda name, label="overlay": Path(name)))
+    samples = [Sample(0, 0.0, 3.0, 1.0, 2.0), Sample(1, 0.0, None, lost="back"), Sample(2, 0.0, None, lost="back")]
+    delays = {one.src: one.value for one in summarise_rtt(target, samples, None) if one.metric == "owd_p50_ms"}
+    assert delays == {"a": 1.0, "b": None}
+
+
+def test_the_underlays_median_points_at_the_underlays_samples() -> None:
+    target = cast(
+        "Target", SimpleNamespace(src="a", dst="b", evidence=lambda name, label="overlay": Path(f"{label}-{name}"))
+    )
+    samples = [Sample(0, 0.0, 3.0)]
+    kept = {one.metric: one.evidence for one in summarise_rtt(target, samples, samples)}
+    assert kept["underlay_rtt_p50_ms"] == "underlay-rtt.csv"
+    assert kept["rtt_p50_ms"] == "overlay-rtt.csv"
 
 
 def test_loss_is_told_by_the_way_on_which_it_happened() -> None:
     trips = [trip(0, 1_000_000), {**trip(1, None), "lost": "true_up"}, {**trip(2, None), "lost": "true_down"}]
-    target = cast("Target", SimpleNamespace(src="a", dst="b", evidence=Path))
+    target = cast("Target", SimpleNamespace(src="a", dst="b", evidence=lambda name, label="overlay": Path(name)))
     figures = summarise_rtt(target, parse_irtt({"round_trips": trips}), None)
     lost = {(one.src, one.dst): one.value for one in figures if one.metric == "oneway_loss_ratio"}
     assert lost == {("a", "b"): pytest.approx(1 / 3), ("b", "a"): 0.5}  # of two that got there one came back
@@ -86,7 +124,7 @@ def test_loss_is_told_by_the_way_on_which_it_happened() -> None:
 
 
 def test_p999_needs_a_thousand_packets() -> None:
-    target = cast("Target", SimpleNamespace(src="a", dst="b", evidence=Path))
+    target = cast("Target", SimpleNamespace(src="a", dst="b", evidence=lambda name, label="overlay": Path(name)))
 
     def metrics(count: int) -> dict[str, float | None]:
         samples = parse_irtt({"round_trips": [trip(seq, (seq + 1) * 1_000_000) for seq in range(count)]})
@@ -97,14 +135,13 @@ def test_p999_needs_a_thousand_packets() -> None:
 
 
 def test_the_rise_is_over_the_idle_median_of_the_same_trial() -> None:
-    target = cast("Target", SimpleNamespace(src="a", dst="b", evidence=Path))
+    target = cast("Target", SimpleNamespace(src="a", dst="b", evidence=lambda name, label="overlay": Path(name)))
     idle = [Sample(seq, 0.0, rtt) for seq, rtt in enumerate([10.0, 11.0, 12.0])]
     loaded = [Sample(seq, 0.0, rtt) for seq, rtt in enumerate([40.0, None, 60.0, 50.0])]
     figures = {one.metric: one.value for one in summarise_loaded(target, loaded, idle)}
     assert figures == {
         "loaded_loss_ratio": 0.25,
-        "loaded_rtt_p50_ms": 50.0,
-        "loaded_rtt_p95_ms": 60.0,
-        "rtt_rise_p50_ms": 39.0,
+        "loaded_rtt_p50_ms": 55.0,  # between 50 and 60: the lost one comes last
+        "rtt_rise_p50_ms": 44.0,
     }
     assert "rtt_rise_p50_ms" not in {one.metric for one in summarise_loaded(target, loaded, None)}
