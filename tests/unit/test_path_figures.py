@@ -114,8 +114,8 @@ def test_the_mesh_is_whole_when_its_last_pair_is() -> None:
 def test_what_a_trial_without_path_probe_is_given_is_what_the_probe_gives(mode: str, members: int) -> None:
     targets = [target(mode, src, dst) for src, dst in combinations("abcd"[:members], 2)]
     pairs = [found(answered("direct"), "direct")] * len(targets)
-    each = [figure.metric for figure in figures_of(targets[0], pairs[0], PROBE, SINCE)]
-    whole = [figure.metric for figure in mesh_figures(targets, pairs, SINCE)]
+    each = [figure.metric for figure in figures_of(targets[0], pairs[0], DEADLINE_S)]
+    whole = [figure.metric for figure in mesh_figures(targets, pairs)]
     expected = planned(mode in ("mesh", "direct"), len(targets))
     assert sorted(expected) == sorted([*((one, True) for one in each), *((one, False) for one in whole)])
 

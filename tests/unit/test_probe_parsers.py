@@ -19,6 +19,13 @@ from harness.probes.throughput import parse_iperf3
 from harness.results.metrics import METRICS
 
 
+def _evidence(name: str, label: str = "overlay") -> Path:
+    return Path(f"{label}-{name}")
+
+
+TARGET = cast("Target", SimpleNamespace(src="a", dst="b", evidence=_evidence))
+
+
 def trip(seq: int, rtt_ns: int | None) -> dict[str, object]:
     delay = {} if rtt_ns is None else {"rtt": rtt_ns}
     return {
@@ -79,11 +86,10 @@ def test_pdv_is_above_the_smallest_and_needs_a_hundred_packets() -> None:
 
 
 def test_a_lost_packet_took_for_ever_and_removes_no_percentile() -> None:
-    target = cast("Target", SimpleNamespace(src="a", dst="b", evidence=lambda name, label="overlay": Path(name)))
 
     def figures(*rtts: float | None) -> dict[str, float | None]:
         samples = [Sample(seq, 0.0, rtt, lost=None if rtt else "there") for seq, rtt in enumerate(rtts)]
-        return {one.metric: one.value for one in summarise_rtt(target, samples, samples[:1])}
+        return {one.metric: one.value for one in summarise_rtt(TARGET, samples, samples[:1])}
 
     one_lost = figures(*[float(n) for n in range(1, 100)], None)
     assert (one_lost["rtt_p50_ms"], one_lost["rtt_p95_ms"], one_lost["rtt_p99_ms"]) == (50.5, 95.0, 99.0)
@@ -97,9 +103,8 @@ def test_a_lost_packet_took_for_ever_and_removes_no_percentile() -> None:
 
 
 def test_what_was_lost_on_one_way_is_no_delay_of_the_other() -> None:
-    target = cast("Target", SimpleNamespace(src="a", dst="b", evidence=lambda name, label="overlay": Path(name)))
     samples = [Sample(0, 0.0, 3.0, 1.0, 2.0), Sample(1, 0.0, None, lost="back"), Sample(2, 0.0, None, lost="back")]
-    delays = {one.src: one.value for one in summarise_rtt(target, samples, None) if one.metric == "owd_p50_ms"}
+    delays = {one.src: one.value for one in summarise_rtt(TARGET, samples, None) if one.metric == "owd_p50_ms"}
     assert delays == {"a": 1.0, "b": None}
 
 
@@ -108,40 +113,37 @@ def test_the_underlays_median_points_at_the_underlays_samples() -> None:
         "Target", SimpleNamespace(src="a", dst="b", evidence=lambda name, label="overlay": Path(f"{label}-{name}"))
     )
     samples = [Sample(0, 0.0, 3.0)]
-    kept = {one.metric: one.evidence for one in summarise_rtt(target, samples, samples)}
+    kept = {one.metric: one.evidence for one in summarise_rtt(TARGET, samples, samples)}
     assert kept["underlay_rtt_p50_ms"] == "underlay-rtt.csv"
     assert kept["rtt_p50_ms"] == "overlay-rtt.csv"
 
 
 def test_loss_is_told_by_the_way_on_which_it_happened() -> None:
     trips = [trip(0, 1_000_000), {**trip(1, None), "lost": "true_up"}, {**trip(2, None), "lost": "true_down"}]
-    target = cast("Target", SimpleNamespace(src="a", dst="b", evidence=lambda name, label="overlay": Path(name)))
-    figures = summarise_rtt(target, parse_irtt({"round_trips": trips}), None)
+    figures = summarise_rtt(TARGET, parse_irtt({"round_trips": trips}), None)
     lost = {(one.src, one.dst): one.value for one in figures if one.metric == "oneway_loss_ratio"}
     assert lost == {("a", "b"): pytest.approx(1 / 3), ("b", "a"): 0.5}  # of two that got there one came back
     unclear = parse_irtt({"round_trips": [*trips, trip(3, None)]})
-    assert "oneway_loss_ratio" not in {one.metric for one in summarise_rtt(target, unclear, None)}
+    assert "oneway_loss_ratio" not in {one.metric for one in summarise_rtt(TARGET, unclear, None)}
 
 
 def test_p999_needs_a_thousand_packets() -> None:
-    target = cast("Target", SimpleNamespace(src="a", dst="b", evidence=lambda name, label="overlay": Path(name)))
 
     def metrics(count: int) -> dict[str, float | None]:
         samples = parse_irtt({"round_trips": [trip(seq, (seq + 1) * 1_000_000) for seq in range(count)]})
-        return {one.metric: one.value for one in summarise_rtt(target, samples, None)}
+        return {one.metric: one.value for one in summarise_rtt(TARGET, samples, None)}
 
     assert "rtt_p999_ms" not in metrics(999)
     assert metrics(1000)["rtt_p999_ms"] == 999.0
 
 
 def test_the_rise_is_over_the_idle_median_of_the_same_trial() -> None:
-    target = cast("Target", SimpleNamespace(src="a", dst="b", evidence=lambda name, label="overlay": Path(name)))
     idle = [Sample(seq, 0.0, rtt) for seq, rtt in enumerate([10.0, 11.0, 12.0])]
     loaded = [Sample(seq, 0.0, rtt) for seq, rtt in enumerate([40.0, None, 60.0, 50.0])]
-    figures = {one.metric: one.value for one in summarise_loaded(target, loaded, idle)}
+    figures = {one.metric: one.value for one in summarise_loaded(TARGET, loaded, idle)}
     assert figures == {
         "loaded_loss_ratio": 0.25,
         "loaded_rtt_p50_ms": 55.0,  # between 50 and 60: the lost one comes last
         "rtt_rise_p50_ms": 44.0,
     }
-    assert "rtt_rise_p50_ms" not in {one.metric for one in summarise_loaded(target, loaded, None)}
+    assert "rtt_rise_p50_ms" not in {one.metric for one in summarise_loaded(TARGET, loaded, None)}
