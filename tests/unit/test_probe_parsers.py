@@ -109,9 +109,6 @@ def test_what_was_lost_on_one_way_is_no_delay_of_the_other() -> None:
 
 
 def test_the_underlays_median_points_at_the_underlays_samples() -> None:
-    target = cast(
-        "Target", SimpleNamespace(src="a", dst="b", evidence=lambda name, label="overlay": Path(f"{label}-{name}"))
-    )
     samples = [Sample(0, 0.0, 3.0)]
     kept = {one.metric: one.evidence for one in summarise_rtt(TARGET, samples, samples)}
     assert kept["underlay_rtt_p50_ms"] == "underlay-rtt.csv"
