@@ -154,27 +154,31 @@ def _never_measured(
     ]
 
 
-Throughputs = dict[tuple[str | None, str | None], float]
+Throughputs = dict[tuple[str | None, str | None], Record]
 
 
 def throughputs(records: Sequence[Record]) -> Throughputs:
-    """A trial's TCP throughput in Mbit/s by direction, of what counts."""
+    """A trial's records of TCP throughput by direction, of what counts."""
     return {
-        (r.src, r.dst): r.value
+        (r.src, r.dst): r
         for r in records
         if r.metric == "tcp_throughput_mbit" and r.value is not None and r.outcome in COUNTED
     }
 
 
 def against_cell(records: Sequence[Record], underlay: Throughputs) -> list[Record]:
-    """The records, and behind each throughput the underlay's of the same cell and the ratio of the two."""
+    """The records, and behind each throughput the underlay's of the same cell and the ratio of the two.
+
+    The underlay's keeps its own trial's evidence.
+    """
     completed: list[Record] = []
     for record in records:
         completed.append(record)
-        below = underlay.get((record.src, record.dst), 0.0)
-        if record.metric == "tcp_throughput_mbit" and record.value is not None and below > 0:
-            completed.append(replace(record, metric="underlay_tcp_throughput_mbit", value=below))
-            completed.append(replace(record, metric="tcp_throughput_ratio", unit="1", value=record.value / below))
+        below = underlay.get((record.src, record.dst))
+        if record.metric == "tcp_throughput_mbit" and record.value is not None and below is not None and below.value:
+            bare = replace(record, metric="underlay_tcp_throughput_mbit", value=below.value, evidence=below.evidence)
+            completed.append(bare)
+            completed.append(replace(record, metric="tcp_throughput_ratio", unit="1", value=record.value / below.value))
     return completed
 
 

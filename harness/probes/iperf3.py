@@ -76,7 +76,12 @@ def client_of(target: Target, server: Server, arguments: Sequence[str], evidence
 def result_of(
     target: Target, server: Server, arguments: Sequence[str], seconds: float, evidence: str
 ) -> dict[str, Any]:
-    """Run a client to its end; its JSON.
+    """Run a client to its end; its JSON. See `finish`."""
+    return finish(target, server, client_of(target, server, ["-J", *arguments], evidence), seconds)
+
+
+def finish(target: Target, server: Server, client: Daemon, seconds: float) -> dict[str, Any]:
+    """Wait for a client's end; its JSON.
 
     Args:
         seconds: how long it measures.
@@ -84,7 +89,6 @@ def result_of(
     Raises:
         OverlayError: it could not connect or was cut off.
     """
-    client = client_of(target, server, ["-J", *arguments], evidence)
     status = client.wait(seconds + _SLACK_S)
     client.stop()
     what = f"iperf3 {target.src} to {target.dst}"

@@ -14,9 +14,6 @@ from typing import Final
 # Below so many packets a percentile is the maximum by another name.
 FEWEST: Final = {50: 1, 95: 20, 99: 100, 99.9: 1000}
 
-# With fewer samples the 99th percentile is the maximum by another name; the 99.9th with fewer than ten times as many.
-FEWEST_FOR_P99 = 100
-
 
 def percentile(ordered: Sequence[float], share: float) -> float:
     """Nearest-rank percentile of an ordered, non-empty sequence."""

@@ -15,7 +15,7 @@ from harness.probes.loaded_latency import summarise_loaded
 from harness.probes.measurement import Target
 from harness.probes.oneway import oneway_figures
 from harness.probes.ordered import percentile
-from harness.probes.throughput import parse_iperf3
+from harness.probes.tcpflows import Flow, Throughput, parse_iperf3, summarise_throughput
 from harness.results.metrics import METRICS
 
 
@@ -54,9 +54,14 @@ def test_nearest_rank_percentiles() -> None:
     assert percentile([7.0], 99) == 7.0
 
 
-def test_iperf3_reads_what_the_receiver_got() -> None:
-    end = {"sum_sent": {"bits_per_second": 2e9}, "sum_received": {"bits_per_second": 1.25e9}}
-    assert parse_iperf3({"end": end}) == 1250.0
+def test_iperf3_reads_what_the_receiver_got_and_what_the_sender_sent_again() -> None:
+    end = {
+        "sum_sent": {"bits_per_second": 2e9, "bytes": 300, "retransmits": 7},
+        "sum_received": {"bits_per_second": 1.25e9, "bytes": 250},
+        "sum_received_bidir_reverse": {"bits_per_second": 1e6, "bytes": 5},
+    }
+    assert parse_iperf3({"end": end}) == Flow(1250.0, 250, 300, 7)
+    assert parse_iperf3({"end": end}, "_bidir_reverse") == Flow(1.0, 5, 0, None)
 
 
 def test_iperf3_whose_results_were_lost_is_no_figure() -> None:
@@ -144,3 +149,17 @@ def test_the_rise_is_over_the_idle_median_of_the_same_trial() -> None:
         "rtt_rise_p50_ms": 44.0,
     }
     assert "rtt_rise_p50_ms" not in {one.metric for one in summarise_loaded(TARGET, loaded, None)}
+
+
+def test_the_underlays_throughput_points_at_the_underlays_file() -> None:
+    over, under = Flow(80.0, 10, 20, 3), Flow(100.0, 30, 40, 0)
+    figures = summarise_throughput(TARGET, Throughput(over, over, (over, over)), Throughput(under, under))
+    kept = {(one.metric, one.src): (one.value, one.evidence) for one in figures}
+    assert kept["underlay_tcp_throughput_mbit", "b"] == (100.0, "underlay-iperf3-backward.json")
+    assert kept["tcp_throughput_ratio", "a"] == (0.8, "overlay-iperf3-forward.json")
+    assert kept["tcp_throughput_both_mbit", "b"] == (80.0, "overlay-iperf3-both.json")
+    assert [kept[name, "a"][0] for name in ("tcp_received_bytes", "tcp_sent_bytes", "tcp_retransmissions")] == [
+        10,
+        20,
+        3,
+    ]
