@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from pydantic import Field
@@ -26,7 +27,7 @@ from harness.probes.contract import (
 )
 from harness.probes.cost import COST_METRICS, COST_SHOWN, summarise_cost
 from harness.probes.exits import exits
-from harness.probes.iperf3 import PORT, Server, client_of, finish, server_of
+from harness.probes.iperf3 import PORT, Server, client_of, finish, with_server
 from harness.probes.overhead import OVERHEAD_METRICS, carried_in, summarise_overhead
 from harness.probes.steady import Window, readings_text, watch_load
 from harness.probes.tcpflows import Flow, Throughput, parse_iperf3, summarise_throughput
@@ -67,19 +68,18 @@ def measure_throughput(target: Target, settings: ThroughputSettings, trial: Surr
     """
     flows: dict[str, Flow] = {}
     windows: list[Window] = []
-    with server_of(target) as server:
-        for way in ("forward", "backward", *(["both"] if settings.both else [])):
-            result, window = _run(target, settings, server, way, trial)
-            flows[way] = _flow(target, result, "")
-            if way == "both":
-                flows["both back"] = _flow(target, result, "_bidir_reverse")
-            windows += [] if window is None else [window]
+    for way in ("forward", "backward", *(["both"] if settings.both else [])):
+        result, window = with_server(target, partial(_run, target, settings, trial, way))
+        flows[way] = _flow(target, result, "")
+        if way == "both":
+            flows["both back"] = _flow(target, result, "_bidir_reverse")
+        windows += [] if window is None else [window]
     both = (flows["both"], flows["both back"]) if settings.both else None
     return Throughput(flows["forward"], flows["backward"], both, tuple(windows))
 
 
 def _run(
-    target: Target, settings: ThroughputSettings, server: Server, way: str, trial: Surroundings
+    target: Target, settings: ThroughputSettings, trial: Surroundings, way: str, server: Server
 ) -> tuple[dict[str, Any], Window | None]:
     flag = {"forward": [], "backward": ["-R"], "both": ["--bidir"]}[way]
     times = {"omit_s": settings.omit_s, "duration_s": settings.duration_s}

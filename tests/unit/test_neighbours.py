@@ -21,7 +21,7 @@ def test_neighbours_are_those_of_the_same_segment_and_never_oneself() -> None:
             "internet": [
                 attached("ra", 4, "45.45.1.1"),
                 attached("s", 5, "45.45.0.10"),
-                attached("t", 6, "45.45.0.11"),
+                attached("t", 6, "45.45.0.9"),
             ],
         }
     )
