@@ -17,6 +17,7 @@ from harness.campaign.outcomes import Context, Throughputs, against_cell, record
 from harness.errors import OverlaybenchError, StorageError, storage_errors
 from harness.hosts.contract import Host, HostFacts
 from harness.model.trial import Trial
+from harness.overlay.collisions import collisions
 from harness.overlay.contract import Overlay
 from harness.overlay.support import why_unsupported
 from harness.results.record import COUNTED, Record
@@ -156,6 +157,8 @@ class Campaign:
             return Done(outcome=error.outcome, error=str(error))  # type: ignore[arg-type]
         except ValueError as error:
             return Done(outcome="error", error=f"{trial.overlay} cannot render this trial: {error}")
+        if same := collisions(job.deployment, trial.topology):
+            return Done(outcome="invalid", error=f"hosts would answer themselves: {'; '.join(same)}")
         return await self.host.run(job, self._fresh_folder(trial), beginning.step)
 
     def _fresh_folder(self, trial: Trial) -> Path:

@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.model.trial import Trial
 from harness.overlay.contract import Overlay, ReportsPath
+from harness.results.metrics import METRICS, planned
 from harness.results.record import COUNTED, Record
 from harness.topology.labels import link_label, nat_label
 from harness.trial.messages import Done
@@ -27,8 +28,9 @@ class Context:
 def records_of(trial: Trial, done: Done, duration_s: float, context: Context) -> list[Record]:
     """All records of a trial, the terminating one (probe `trial`, metric `duration_s`) last.
 
-    A failed trial still counts in its success rates: planned connections that were never measured are zeros. What a
-    trial measured before it turned out to be invalid (or an error) is kept with that outcome, and does not count.
+    A failed trial still counts in its success rates and times: planned connections that were never measured are zeros,
+    and their times are censored. What a trial measured before it turned out to be invalid (or an error) is kept with
+    that outcome, and does not count.
     """
     shared = _shared(trial, done, context)
     spoilt = {} if done.outcome in COUNTED else {"outcome": done.outcome}
@@ -124,51 +126,59 @@ def _never_measured(
 ) -> list[Record]:
     if trial.probes.path is None:
         return []
-    metrics = ["connect_success", *(["hole_punch_success"] if trial.mode in ("mesh", "direct") else [])]
     members = trial.topology.members
+    pairs: list[tuple[str | None, str | None]] = [(a, b) for i, a in enumerate(members) for b in members[i + 1 :]]
+    wanted = [
+        (metric, src, dst)
+        for metric, of_each in planned(trial.mode in ("mesh", "direct"), len(pairs))
+        for src, dst in (pairs if of_each else [(None, None)])
+    ]
     return [
         Record(
             **shared,
             probe="path",
             metric=metric,
-            unit="1",
-            value=0.0,
+            unit=METRICS[metric].unit,
+            # Time that did not come is censored at the deadline: it has no value.
+            value=None if METRICS[metric].estimator == "censored median" else 0.0,
             outcome="failed",
-            path="none",
+            path=None if src is None else "none",
             src=src,
             dst=dst,
             pair=_pair(trial, done, src, dst),
             error=done.error,
             evidence=f"trials/{trial.id}",
         )
-        for metric in metrics
-        for i, src in enumerate(members)
-        for dst in members[i + 1 :]
+        for metric, src, dst in wanted
         if (metric, src, dst) not in measured
     ]
 
 
-Throughputs = dict[tuple[str | None, str | None], float]
+Throughputs = dict[tuple[str | None, str | None], Record]
 
 
 def throughputs(records: Sequence[Record]) -> Throughputs:
-    """A trial's TCP throughput in Mbit/s by direction, of what counts."""
+    """A trial's records of TCP throughput by direction, of what counts."""
     return {
-        (r.src, r.dst): r.value
+        (r.src, r.dst): r
         for r in records
         if r.metric == "tcp_throughput_mbit" and r.value is not None and r.outcome in COUNTED
     }
 
 
 def against_cell(records: Sequence[Record], underlay: Throughputs) -> list[Record]:
-    """The records, and behind each throughput the underlay's of the same cell and the ratio of the two."""
+    """The records, and behind each throughput the underlay's of the same cell and the ratio of the two.
+
+    The underlay's keeps its own trial's evidence.
+    """
     completed: list[Record] = []
     for record in records:
         completed.append(record)
-        below = underlay.get((record.src, record.dst), 0.0)
-        if record.metric == "tcp_throughput_mbit" and record.value is not None and below > 0:
-            completed.append(replace(record, metric="underlay_tcp_throughput_mbit", value=below))
-            completed.append(replace(record, metric="tcp_throughput_ratio", unit="1", value=record.value / below))
+        below = underlay.get((record.src, record.dst))
+        if record.metric == "tcp_throughput_mbit" and record.value is not None and below is not None and below.value:
+            bare = replace(record, metric="underlay_tcp_throughput_mbit", value=below.value, evidence=below.evidence)
+            completed.append(bare)
+            completed.append(replace(record, metric="tcp_throughput_ratio", unit="1", value=record.value / below.value))
     return completed
 
 

@@ -12,6 +12,7 @@ from mininet.topo import Topo
 
 from harness.errors import LabError
 from harness.lab.addresses import configure, neighbour_sysctls
+from harness.lab.neighbours import settle_neighbours
 from harness.lab.node import LabNode
 from harness.lab.wires import EmulatedLink, LabBridge, LabLink, LinkSpace
 from harness.link.backend import RunningLinks
@@ -131,6 +132,7 @@ class Lab:
         for name in self.topology.attachments():
             configure(self.nodes[name], self.topology, name)
         self._settle_hosts()
+        settle_neighbours(self.nodes, self.topology)
         for name in self.topology.routers:
             self._apply_nat(name)
 

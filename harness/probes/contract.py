@@ -102,6 +102,10 @@ class Surroundings(Protocol):
         """Unix time in seconds at which the last member's daemon was started."""
 
     @property
+    def ready_since(self) -> float:
+        """Unix time in seconds at which all daemons were ready."""
+
+    @property
     def tap(self) -> Tap:
         """Watches the ports of all members since before the daemons were started; closed once the paths are known."""
 

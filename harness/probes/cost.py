@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from harness.probes.contract import Column, Measurement, Metric, Plot, Shown, Table
 
 if TYPE_CHECKING:
-    from harness.lab.process import Usage
-    from harness.probes.throughput import Throughput
+    from harness.probes.steady import Window
 
 COST_METRICS = (
     Metric(
@@ -28,6 +27,14 @@ COST_METRICS = (
         better="lower",
         min_absolute=2.0,
         in_tables=True,
+    ),
+    Metric(
+        "rss_per_peer_mib",
+        "MiB",
+        "Largest resident memory of the overlay's processes on one node, per other member.",
+        "proc(5), VmHWM",
+        better="lower",
+        min_absolute=1.0,
     ),
 )
 
@@ -70,30 +77,26 @@ COST_SHOWN = Shown(
 )
 
 
-def moved_bytes(results: Iterable[Throughput], seconds: float) -> float:
-    """TCP payload that crossed the overlay, both ways; the omitted seconds count at the rate of the measured ones.
-
-    Args:
-        results: of all pairs.
-        seconds: how long each direction was loaded, the omitted seconds included.
-    """
-    return sum((one.forward_mbit + one.backward_mbit + sum(one.both or ())) * 1e6 / 8 * seconds for one in results)
-
-
-def summarise_cost(before: Mapping[str, Usage], after: Mapping[str, Usage], moved: float) -> Iterator[Measurement]:
+def summarise_cost(windows: Sequence[Window], evidence: str, peers: int) -> Iterator[Measurement]:
     """CPU seconds of all nodes per 10^9 bytes of goodput, and the most memory that one node needed (proc(5), VmHWM).
 
-    Only processes are counted. Nothing is said where they used no time at all: the kernel did the work then, and its
-    time is not the overlay's processes'.
+    Only processes are counted. Nothing is said of CPU where they used no time at all: the kernel did the work then, and
+    its time is not the overlay's processes'.
 
     Args:
-        before: usage by node when the load began.
-        after: the same when it ended.
-        moved: bytes of goodput in between.
+        windows: the steady parts of all loads.
+        evidence: the file with their readings.
+        peers: how many other members each member has.
     """
-    spent_s = sum(used.cpu_s - (before[node].cpu_s if node in before else 0.0) for node, used in after.items())
+
+    def figure(metric: str, unit: str, value: float) -> Measurement:
+        return Measurement(probe="cost", metric=metric, unit=unit, value=value, evidence=evidence)
+
+    spent_s = sum(window.cpu_s for window in windows)
+    moved = sum(window.moved_bytes for window in windows)
     if spent_s > 0 and moved > 0:
-        yield Measurement(probe="cost", metric="cpu_s_per_gb", unit="s/GB", value=spent_s / (moved / 1e9))
-    if after:
-        most = max(used.rss_mib for used in after.values())
-        yield Measurement(probe="cost", metric="rss_mib", unit="MiB", value=most)
+        yield figure("cpu_s_per_gb", "s/GB", spent_s / (moved / 1e9))
+    needed = [used.rss_mib for window in windows for used in window.after.usage.values()]
+    if needed:
+        yield figure("rss_mib", "MiB", max(needed))
+        yield figure("rss_per_peer_mib", "MiB", max(needed) / max(1, peers))

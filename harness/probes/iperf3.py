@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness.errors import OverlayError
 from harness.probes.measurement import Target
@@ -18,6 +19,8 @@ PORT = 5201
 # Beyond its own time: connecting, the omitted seconds' tail, the exchange of figures.
 _SLACK_S = 15.0
 _LISTENING_S = 5.0
+# SYNs that are lost are sent again after 1, 3 and 7 s.
+_CONNECT_MS = "10000"
 
 
 @dataclass
@@ -68,15 +71,55 @@ def client_of(target: Target, server: Server, arguments: Sequence[str], evidence
         OverlayError: the server takes none.
     """
     server.wait_until_listening()
+    target.evidence(evidence).unlink(missing_ok=True)  # an attempt before this one's
     stream = target.stream(PORT)
     where = ["-c", str(stream.connect_address), "-p", str(stream.connect_port)]
-    return target.start(target.src, ["iperf3", *where, "--connect-timeout", "3000", *arguments], evidence)
+    return target.start(target.src, ["iperf3", *where, "--connect-timeout", _CONNECT_MS, *arguments], evidence)
+
+
+# What client and server say when their control connection did not stand, or broke; a lossy path does that.
+_CONTROL_LOST = re.compile(
+    r"control socket|control connection|client has terminated|server has terminated|unable to (send|receive|read|write)"
+    r"|timed out|reset by peer|connection refused|takes no client|figures never came",
+    re.IGNORECASE,
+)
+_ATTEMPTS = 3
+
+Result = TypeVar("Result")
+
+
+def with_server(target: Target, attempt: Callable[[Server], Result]) -> Result:
+    """What `attempt` makes of a fresh server; tried again, up to three times, where the control connection was lost.
+
+    The figure has no part in it: a run that came to its end stands.
+
+    Raises:
+        OverlayError: it failed each time, or for another reason.
+    """
+    for attempts_left in reversed(range(_ATTEMPTS)):
+        with server_of(target) as server:
+            try:
+                return attempt(server)
+            except OverlayError as error:
+                if not attempts_left or not is_control_lost(str(error)):
+                    raise
+    raise AssertionError("the last attempt returns or raises")
+
+
+def is_control_lost(said: str) -> bool:
+    """Whether iperf3 says that its control connection was lost. Pure."""
+    return _CONTROL_LOST.search(said) is not None
 
 
 def result_of(
     target: Target, server: Server, arguments: Sequence[str], seconds: float, evidence: str
 ) -> dict[str, Any]:
-    """Run a client to its end; its JSON.
+    """Run a client to its end; its JSON. See `finish`."""
+    return finish(target, server, client_of(target, server, ["-J", *arguments], evidence), seconds)
+
+
+def finish(target: Target, server: Server, client: Daemon, seconds: float) -> dict[str, Any]:
+    """Wait for a client's end; its JSON.
 
     Args:
         seconds: how long it measures.
@@ -84,7 +127,6 @@ def result_of(
     Raises:
         OverlayError: it could not connect or was cut off.
     """
-    client = client_of(target, server, ["-J", *arguments], evidence)
     status = client.wait(seconds + _SLACK_S)
     client.stop()
     what = f"iperf3 {target.src} to {target.dst}"

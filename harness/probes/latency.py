@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -25,13 +24,13 @@ from harness.probes.contract import (
 )
 from harness.probes.irtt import Sample, sample_rtt
 from harness.probes.oneway import oneway_figures
-from harness.probes.ordered import FEWEST_FOR_P99, percentile
+from harness.probes.ordered import finite, of_all_sent, percentiles
 
+_SENT = "of the packets that were sent"
 _PARTS = (
-    ("min", "smallest", False),
     ("p50", "median", True),
-    ("p95", "95th percentile", False),
-    ("p99", "99th percentile", True),
+    ("p95", "95th percentile, from 20 packets on", False),
+    ("p99", "99th percentile, from 100 packets on", True),
     ("p999", "99.9th percentile, from 1,000 packets on", False),
     ("max", "largest", False),
 )
@@ -63,18 +62,27 @@ class LatencyProbe(Probe[LatencySettings, list[Sample]]):
             "loss_ratio",
             "1",
             "Share of probes that got no answer.",
-            "RFC 6673",
+            "RFC 6673; RFC 8912 section 4 (RTLoss)",
             better="lower",
             min_absolute=0.005,
             in_tables=True,
+        ),
+        Metric(
+            "rtt_min_ms",
+            "ms",
+            "Smallest round-trip time through the overlay.",
+            "RFC 2681",
+            better="lower",
+            min_absolute=0.2,
         ),
         *(
             Metric(
                 f"rtt_{part}_ms",
                 "ms",
-                f"Round-trip time through the overlay: {text} of the trial's samples.",
+                f"Round-trip time through the overlay: {text} {_SENT}; a lost one took for ever.",
                 "RFC 2681",
                 better="lower",
+                estimator="censored median",
                 min_absolute=0.2,
                 in_tables=in_tables,
             )
@@ -86,6 +94,7 @@ class LatencyProbe(Probe[LatencySettings, list[Sample]]):
             "Median overlay round-trip time minus the underlay's of the same lab.",
             "RFC 8219 (latency), by analogy",
             better="lower",
+            estimator="censored median",
             min_absolute=0.2,
             in_tables=True,
         ),
@@ -94,14 +103,16 @@ class LatencyProbe(Probe[LatencySettings, list[Sample]]):
             "ms",
             "Median round-trip time without overlay, same lab.",
             "RFC 2681",
+            estimator="censored median",
             in_tables=True,
         ),
         Metric(
             "owd_p50_ms",
             "ms",
-            "One-way delay through the overlay, src to dst: median of the trial's samples.",
+            f"One-way delay through the overlay, src to dst: median {_SENT}, as for round trips.",
             "RFC 7679",
             better="lower",
+            estimator="censored median",
             min_absolute=0.1,
             in_tables=True,
         ),
@@ -113,20 +124,27 @@ class LatencyProbe(Probe[LatencySettings, list[Sample]]):
             better="lower",
             min_absolute=0.1,
         ),
-        Metric(
-            "pdv_p99_ms",
-            "ms",
-            "One-way delay above the smallest of the trial, 99th percentile; from 100 packets on.",
-            "RFC 5481, RFC 8219",
-            better="lower",
-            min_absolute=0.2,
-            in_tables=True,
+        *(
+            Metric(
+                f"pdv_{part}_ms",
+                "ms",
+                f"One-way delay above the smallest of the trial, {text}, {_SENT}.",
+                source,
+                better="lower",
+                estimator="censored median",
+                min_absolute=0.2,
+                in_tables=part == "p99",
+            )
+            for part, text, source in (
+                ("p99", "99th percentile, from 100 packets on", "RFC 5481 (PDV)"),
+                ("p999", "99.9th percentile, from 1,000 packets on", "RFC 8219 section 7.3.1"),
+            )
         ),
         Metric(
             "oneway_loss_ratio",
             "1",
             "Share of probes lost on the way src to dst; only where the way is known of every lost one.",
-            "RFC 7680",
+            "RFC 7680; RFC 8912 section 8 (OWLoss)",
             better="lower",
             min_absolute=0.005,
         ),
@@ -173,41 +191,45 @@ class LatencyProbe(Probe[LatencySettings, list[Sample]]):
 
 
 def summarise_rtt(target: Target, samples: Sequence[Sample], underlay: Sequence[Sample] | None) -> list[Measurement]:
-    """The trial's figures: percentiles over the samples (nearest rank), loss, and what the overlay added at the median.
+    """The trial's figures: percentiles over all packets that were sent, loss, and what the overlay added at the median.
 
-    p99 stands only where at least 100 packets came back, p99.9 from 1,000 on: below that it is the maximum by another
-    name. Loss by direction stands only where it is known of every lost packet.
+    A lost packet's delay is infinite (RFC 2681), so a percentile is None where that many were lost; p99 stands where at
+    least 100 packets were sent, p99.9 from 1,000 on. Loss by direction stands only where it is known of every lost
+    packet; in the one-way delays one that is lost nobody knows where counts as lost both ways.
     """
-    rtts = sorted(sample.rtt_ms for sample in samples if sample.rtt_ms is not None)
     evidence = str(target.evidence("rtt.csv"))
 
-    def figure(metric: str, value: float | None, unit: str = "ms") -> Measurement:
+    def figure(metric: str, value: float | None, unit: str = "ms", kept: str = evidence) -> Measurement:
         return Measurement(
-            probe="latency", metric=metric, unit=unit, value=value, src=target.src, dst=target.dst, evidence=evidence
+            probe="latency", metric=metric, unit=unit, value=value, src=target.src, dst=target.dst, evidence=kept
         )
 
-    figures = [figure("loss_ratio", 1 - len(rtts) / len(samples) if samples else None, "1")]
-    if rtts:
-        figures += [
-            figure("rtt_min_ms", rtts[0]),
-            figure("rtt_p50_ms", statistics.median(rtts)),
-            figure("rtt_p95_ms", percentile(rtts, 95)),
-            *([figure("rtt_p99_ms", percentile(rtts, 99))] if len(rtts) >= FEWEST_FOR_P99 else []),
-            *([figure("rtt_p999_ms", percentile(rtts, 99.9))] if len(rtts) >= 10 * FEWEST_FOR_P99 else []),
-            figure("rtt_max_ms", rtts[-1]),
-        ]
-    lost = Counter(sample.lost for sample in samples)
-    for src, dst, delays, gone, sent in (
-        (target.src, target.dst, [sample.there_ms for sample in samples], lost["there"], len(samples)),
-        (target.dst, target.src, [sample.back_ms for sample in samples], lost["back"], len(samples) - lost["there"]),
-    ):
-        if sent and not lost["unknown"]:
-            figures.append(replace(figure("oneway_loss_ratio", gone / sent, "1"), src=src, dst=dst))
+    ordered = of_all_sent([sample.rtt_ms for sample in samples])
+    answered = sum(sample.rtt_ms is not None for sample in samples)
+    figures = [figure("loss_ratio", 1 - answered / len(samples) if samples else None, "1")]
+    if answered:
+        figures.append(figure("rtt_min_ms", ordered[0]))
+    figures += [figure(f"rtt_p{_name(share)}_ms", value) for share, value in percentiles(ordered, (50, 95, 99, 99.9))]
+    if samples:
+        figures.append(figure("rtt_max_ms", finite(ordered[-1])))
+    for src, dst, way, other in ((target.src, target.dst, "there", "back"), (target.dst, target.src, "back", "there")):
+        # What was lost on its way there never set out on its way back.
+        sent = [sample for sample in samples if way == "there" or sample.lost != other]
+        gone = sum(sample.lost == way for sample in sent)
+        if sent and all(sample.lost != "unknown" for sample in samples):
+            figures.append(replace(figure("oneway_loss_ratio", gone / len(sent), "1"), src=src, dst=dst))
+        # One that got there and was lost on its way back is late by nothing on its way there, but nobody stamped it.
+        stamped = [sample for sample in sent if way == "back" or sample.lost != other]
+        delays = [sample.there_ms if way == "there" else sample.back_ms for sample in stamped]
         figures += [replace(figure(metric, value), src=src, dst=dst) for metric, value in oneway_figures(delays)]
-    below = sorted(sample.rtt_ms for sample in underlay or () if sample.rtt_ms is not None)
-    if rtts and below:
-        figures += [
-            figure("underlay_rtt_p50_ms", statistics.median(below)),
-            figure("added_rtt_p50_ms", statistics.median(rtts) - statistics.median(below)),
-        ]
+    if underlay:
+        below = finite(statistics.median(of_all_sent([sample.rtt_ms for sample in underlay])))
+        kept = str(target.evidence("rtt.csv", "underlay"))
+        figures.append(figure("underlay_rtt_p50_ms", below, kept=kept))
+        if below is not None and samples:
+            figures.append(figure("added_rtt_p50_ms", finite(statistics.median(ordered) - below)))
     return figures
+
+
+def _name(share: float) -> str:
+    return f"{share:g}".replace(".", "")

@@ -28,7 +28,7 @@ from harness.probes.contract import (
 )
 from harness.probes.iperf3 import client_of, server_of
 from harness.probes.irtt import Sample, sample_rtt
-from harness.probes.ordered import FEWEST_FOR_P99, percentile
+from harness.probes.ordered import finite, of_all_sent, percentiles
 
 # TCP's slow start and the queue's first filling lie in the first interval; sampling begins after it.
 _RAMP_S = 1
@@ -64,9 +64,10 @@ class LoadedLatencyProbe(Probe[LoadedLatencySettings, list[Sample]]):
             Metric(
                 f"loaded_rtt_{part}_ms",
                 "ms",
-                f"Round-trip time while TCP fills both directions: {text} of the trial's samples.",
+                f"Round-trip time while TCP fills both directions: {text} of the packets that were sent.",
                 "RFC 9097 (working latency)",
                 better="lower",
+                estimator="censored median",
                 min_absolute=1.0,
                 in_tables=part != "p99",
             )
@@ -78,6 +79,7 @@ class LoadedLatencyProbe(Probe[LoadedLatencySettings, list[Sample]]):
             "Median round-trip time under load minus the idle median of the same trial.",
             "RFC 9097 (working latency)",
             better="lower",
+            estimator="censored median",
             min_absolute=1.0,
             in_tables=True,
         ),
@@ -168,8 +170,7 @@ def sample_under_load(target: Target, settings: LoadedLatencySettings) -> list[S
 
 
 def summarise_loaded(target: Target, samples: Sequence[Sample], idle: Sequence[Sample] | None) -> list[Measurement]:
-    """Percentiles (nearest rank) and loss under load, and the rise over the idle median where idle samples exist."""
-    rtts = sorted(sample.rtt_ms for sample in samples if sample.rtt_ms is not None)
+    """Percentiles over all packets that were sent, as in `summarise_rtt`; the rise over the idle median if known."""
     evidence = str(target.evidence("loaded-rtt.csv"))
 
     def figure(metric: str, value: float | None, unit: str = "ms") -> Measurement:
@@ -183,14 +184,11 @@ def summarise_loaded(target: Target, samples: Sequence[Sample], idle: Sequence[S
             evidence=evidence,
         )
 
-    figures = [figure("loaded_loss_ratio", 1 - len(rtts) / len(samples) if samples else None, "1")]
-    if rtts:
-        figures += [
-            figure("loaded_rtt_p50_ms", statistics.median(rtts)),
-            figure("loaded_rtt_p95_ms", percentile(rtts, 95)),
-            *([figure("loaded_rtt_p99_ms", percentile(rtts, 99))] if len(rtts) >= FEWEST_FOR_P99 else []),
-        ]
-    before = [sample.rtt_ms for sample in idle or () if sample.rtt_ms is not None]
-    if rtts and before:
-        figures.append(figure("rtt_rise_p50_ms", statistics.median(rtts) - statistics.median(before)))
+    ordered = of_all_sent([sample.rtt_ms for sample in samples])
+    lost = sum(sample.rtt_ms is None for sample in samples)
+    figures = [figure("loaded_loss_ratio", lost / len(samples) if samples else None, "1")]
+    figures += [figure(f"loaded_rtt_p{share:g}_ms", value) for share, value in percentiles(ordered, (50, 95, 99))]
+    before = finite(statistics.median(of_all_sent([sample.rtt_ms for sample in idle]))) if idle else None
+    if samples and before is not None:
+        figures.append(figure("rtt_rise_p50_ms", finite(statistics.median(ordered) - before)))
     return figures

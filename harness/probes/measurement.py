@@ -132,9 +132,9 @@ class Target:
         """The same pair the other way round."""
         return replace(self, src=self.dst, dst=self.src, src_address=self.dst_address, dst_address=self.src_address)
 
-    def evidence(self, name: str) -> Path:
-        """Where a piece of evidence of this pair goes."""
-        return self.folder / f"{self.label}-{self.src}-{self.dst}-{name}"
+    def evidence(self, name: str, label: str | None = None) -> Path:
+        """Where a piece of evidence of this pair goes; with `label`, where that of the same pair there is."""
+        return self.folder / f"{label or self.label}-{self.src}-{self.dst}-{name}"
 
     def start(
         self,

@@ -7,9 +7,10 @@ by the sender's own interface; one that simply vanishes is a PMTU black hole (RF
 from __future__ import annotations
 
 import json
+import math
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -42,6 +43,14 @@ _SMALLEST = 576
 
 # iputils: the first from a router, the second from the own interface or from what it has learned.
 _TOO_LARGE = re.compile(r"frag(mentation)? needed|packet too big|message too long", re.IGNORECASE)
+
+# Small packets first show what a path loses of itself, and how long it takes.
+_SMALL_PINGS = 10
+_SMALL_WAIT_S = 5.0
+_RTTS = 3.0
+# A size that arrives may be taken for a lost one so often, on a path that loses at most so much.
+_MISTAKE, _WORST_LOSS = 1e-3, 0.8
+_TRIP = re.compile(r" time=([\d.]+) ms")
 
 Fate = Literal["arrived", "refused", "lost"]
 
@@ -80,10 +89,33 @@ def search(offered: int, fate_of: Callable[[int], Fate]) -> PathMtu:
     return PathMtu(offered, low, silent)
 
 
+@dataclass(frozen=True)
+class Patience:
+    """How often a size is tried and how long each try is waited for, before it counts as lost for its size."""
+
+    attempts: int
+    timeout_s: float
+
+
+def patience_for(attempts: int, timeout_s: float, sent: int, trips_s: Sequence[float]) -> Patience:
+    """Longer and more often than asked for where small packets need it. Pure.
+
+    Args:
+        attempts: at least so many.
+        timeout_s: at least so long.
+        sent: how many small packets were sent.
+        trips_s: the round trips of those that were answered.
+    """
+    lost = 1 - len(trips_s) / sent
+    needed = attempts if lost <= 0 else math.ceil(math.log(_MISTAKE) / math.log(min(lost, _WORST_LOSS)))
+    return Patience(max(attempts, needed), max(timeout_s, _RTTS * max(trips_s, default=0.0)))
+
+
 class MtuSettings(ProbeSettings):
     """The largest packet that crosses the overlay unfragmented, and whether larger ones vanish without a word.
 
-    Each size is tried `attempts` times with the don't-fragment bit, `timeout_s` each, before it counts as lost.
+    Each size is tried `attempts` times with the don't-fragment bit, `timeout_s` each, before it counts as lost; more
+    often on a path that loses small packets too, and longer where a round trip takes long.
     """
 
     attempts: int = Field(default=3, ge=1, le=20)
@@ -179,7 +211,9 @@ class MtuProbe(Probe[MtuSettings, list[Measurement]]):
             (target.dst, target.src, target.source),
         ):
             way = _Way(target, settings, src, address)
-            found = search(way.offered(), way.fate_of)
+            offered = way.offered()
+            patience = way.patience()
+            found = search(offered, lambda size, way=way, patience=patience: way.fate_of(size, patience))  # type: ignore[misc]
             figures += [
                 Measurement(probe="mtu", metric=metric, unit=unit, value=value, src=src, dst=dst, evidence=str(way.log))
                 for metric, unit, value in (
@@ -219,16 +253,28 @@ class _Way:
             raise OverlayError(f"{self.src} has no route to {self.address}: {error}") from error
         return int(link["mtu"])
 
-    def fate_of(self, size: int) -> Fate:
+    def patience(self) -> Patience:
+        """What small packets say of the path."""
+        node = self.target.lab.nodes[self.src]
+        argv = ["ping", "-n", "-i", "0.1", "-c", str(_SMALL_PINGS), "-W", f"{_SMALL_WAIT_S:g}", str(self.address)]
+        done = subprocess.run(node.enter(argv), capture_output=True, text=True, check=False)
+        self._keep(f"## small packets, exit {done.returncode}", done.stdout + done.stderr)
+        trips_s = [float(found) / 1000 for found in _TRIP.findall(done.stdout)]
+        return patience_for(self.settings.attempts, self.settings.timeout_s, _SMALL_PINGS, trips_s)
+
+    def _keep(self, head: str, said: str) -> None:
+        with self.log.open("a") as file:
+            file.write(f"{head}\n{said}")
+
+    def fate_of(self, size: int, patience: Patience) -> Fate:
         """What became of packets of this size; an error message is believed before silence."""
         node = self.target.lab.nodes[self.src]
         payload = str(size - _HEADERS[self.address.version])
-        argv = ["ping", "-n", "-M", "do", "-c", "1", "-W", f"{self.settings.timeout_s:g}", "-s", payload]
-        for _ in range(self.settings.attempts):
+        argv = ["ping", "-n", "-M", "do", "-c", "1", "-W", f"{patience.timeout_s:g}", "-s", payload]
+        for _ in range(patience.attempts):
             done = subprocess.run(node.enter([*argv, str(self.address)]), capture_output=True, text=True, check=False)
             said = done.stdout + done.stderr
-            with self.log.open("a") as file:
-                file.write(f"## {size} bytes, exit {done.returncode}\n{said}")
+            self._keep(f"## {size} bytes, exit {done.returncode}", said)
             if done.returncode == 0:
                 return "arrived"
             if _TOO_LARGE.search(said):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from harness.probes.contract import Measurement, Metric
@@ -10,6 +11,7 @@ from harness.probes.exits import sent_over
 
 if TYPE_CHECKING:
     from harness.link.accounting import DirectionCounts
+    from harness.probes.steady import Window
 
 OVERHEAD_METRICS = (
     Metric(
@@ -41,12 +43,25 @@ OVERHEAD_METRICS = (
 )
 
 
+def carried_in(windows: Iterable[Window]) -> dict[str, dict[str, DirectionCounts]]:
+    """What each link carried in all windows together; frames and bytes that were sent, nothing else."""
+    total: dict[str, dict[str, DirectionCounts]] = {}
+    for window in windows:
+        for link, ways in window.carried.counts.items():
+            for way, one in ways.items():
+                sofar = total.setdefault(link, {}).get(way)
+                sent, octets = (sofar.sent, sofar.sent_bytes) if sofar else (0, 0)
+                total[link][way] = replace(one, sent=sent + one.sent, sent_bytes=octets + one.sent_bytes)
+    return total
+
+
 def summarise_overhead(
     carried: Mapping[str, Mapping[str, DirectionCounts]],
     moved: float,
     *,
     members: Collection[str],
     server: Collection[str],
+    evidence: str | None = None,
 ) -> Iterator[Measurement]:
     """What the members' sites and the server sent over the outermost segment per byte of goodput, all pairs together.
 
@@ -58,12 +73,13 @@ def summarise_overhead(
         members: the links by which the members' sites reach the outermost segment, *up* is towards it. With one of
             them unknown to `carried`, because nothing is in its path, nothing is said.
         server: the same of the server.
+        evidence: the file with the readings.
     """
     if moved <= 0:
         return
 
     def figure(metric: str, unit: str, value: float) -> Measurement:
-        return Measurement(probe="cost", metric=metric, unit=unit, value=value)
+        return Measurement(probe="cost", metric=metric, unit=unit, value=value, evidence=evidence)
 
     if (sent := sent_over(carried, members)) is not None:
         yield figure("underlay_bytes_per_byte", "B/B", sent[0] / moved)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
-import time
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from pydantic import Field
 
@@ -24,32 +22,27 @@ from harness.probes.contract import (
     Surroundings,
     Target,
 )
-from harness.probes.verdict import IP_ICMP_HEADER_BYTES, first_direct_s, front_of, path_of_burst
+from harness.probes.pathfigures import PathFound, Since, figures_of, mesh_figures
+from harness.probes.pings import HEADERS_BYTES
 
-if TYPE_CHECKING:
-    from harness.lab.process import Daemon
-    from harness.lab.tap import Tap
-    from harness.model.words import Verdict
-
-_REPLY = re.compile(r"^\[(\d+\.\d+)\] \d+ bytes from .*icmp_seq=(\d+)", re.MULTILINE)
-_TRIP = re.compile(r" time=([\d.]+) ms$", re.MULTILINE)
-_UNDER_WAY = 20
-_SUMMARY = re.compile(r"(\d+) packets transmitted, (\d+) received")
-_CHECK_EVERY_S = 0.02
-_PUNCHES = ("mesh", "direct")
 _OF_SUBJECT = {"of_underlay": False, "of_all_paths": True, "always": True}
+_STARTED = "the start of the last member's daemon"
+_READY = "the moment at which all daemons were ready"
+_ANSWERED = "first answered overlay packet"
+_DIRECT = "first answered overlay packet that went and came back directly"
 
 
 class PathSettings(ProbeSettings):
-    """Who carries the traffic, and how soon. The verdict is that of the lab's counters.
+    """Who carries the traffic, and how soon. The verdict is that of the lab's counters and captures.
 
-    `deadline_s` counts from the moment both daemons run. `burst_packets` of `payload_bytes` each are the traffic whose
-    way the counters tell.
+    `deadline_s` counts from the start of the last member's daemon. Pings are `interval_ms` apart, with many pairs
+    more; each has a size of its own, 272 to `payload_bytes`, by which it is told from the overlay's own packets. At the
+    end at least `burst_packets` of them are sent at once, more where many are lost: the verdict is on these.
     """
 
     deadline_s: float = Field(default=15.0, gt=0, le=600)
     interval_ms: float = Field(default=50.0, ge=10, le=1000)
-    payload_bytes: int = Field(default=900, ge=200, le=1200)
+    payload_bytes: int = Field(default=1172, ge=700, le=1400)
     burst_packets: int = Field(default=20, ge=5, le=1000)
 
     def own_time_s(self) -> float:
@@ -61,7 +54,7 @@ class PathSettings(ProbeSettings):
         return {"deadline_s": self.deadline_s}
 
 
-class PathProbe(Probe[PathSettings, list[Measurement]]):
+class PathProbe(Probe[PathSettings, PathFound]):
     """Pings over all pairs at once, so an interface: connecting happens once."""
 
     name = "path"
@@ -90,8 +83,7 @@ class PathProbe(Probe[PathSettings, list[Measurement]]):
         Metric(
             "hole_punch_success",
             "1",
-            "1 when ciphertext went directly both ways within the deadline, as router and relay counters saw it, "
-            "else 0.",
+            "1 when the path is direct both ways by the deadline, as the lab's counters and captures saw it, else 0.",
             "RFC 5128, RFC 8445",
             better="higher",
             estimator="proportion",
@@ -99,26 +91,25 @@ class PathProbe(Probe[PathSettings, list[Measurement]]):
             ways="smaller",
             pairs="all",
         ),
-        Metric(
-            "time_to_connect_s",
-            "s",
-            "From both daemons running to the first answered overlay packet; censored at the deadline.",
-            "this project",
-            better="lower",
-            estimator="censored median",
-            min_absolute=0.1,
-            in_tables=True,
-        ),
-        Metric(
-            "time_to_direct_s",
-            "s",
-            "From both daemons running to the first answered overlay packet on a direct path; censored at the "
-            "deadline.",
-            "this project",
-            better="lower",
-            estimator="censored median",
-            min_absolute=0.1,
-            in_tables=True,
+        *(
+            Metric(
+                name,
+                "s",
+                f"From {start} to the {what}; censored at the deadline.",
+                "this project",
+                better="lower",
+                estimator="censored median",
+                min_absolute=0.1,
+                in_tables=name.startswith("time_to"),
+            )
+            for name, start, what in (
+                ("time_to_connect_s", _STARTED, _ANSWERED),
+                ("ready_to_connect_s", _READY, _ANSWERED),
+                ("time_to_direct_s", _STARTED, _DIRECT),
+                ("ready_to_direct_s", _READY, _DIRECT),
+                ("time_to_full_mesh_s", _STARTED, "moment at which all pairs of three or more members are connected"),
+                ("time_to_direct_mesh_s", _STARTED, "moment at which all pairs of three or more members are direct"),
+            )
         ),
     )
     shows = Shown(
@@ -134,157 +125,30 @@ class PathProbe(Probe[PathSettings, list[Measurement]]):
         ),
     )
 
-    def measure(self, target: Target, settings: PathSettings, trial: Surroundings) -> list[Measurement]:
+    def measure(self, target: Target, settings: PathSettings, trial: Surroundings) -> PathFound:
         """One pair alone."""
         return self.measure_all([target], settings, trial)[target.pair]
 
     def measure_all(
         self, targets: Sequence[Target], settings: PathSettings, trial: Surroundings
-    ) -> dict[Pair, list[Measurement]]:
-        """See `measure_paths`."""
-        found: dict[Pair, list[Measurement]] = {target.pair: [] for target in targets}
-        for one in measure_paths(targets, settings, trial.tap, trial.running_since):
-            found[str(one.src), str(one.dst)].append(one)
-        return found
+    ) -> dict[Pair, PathFound]:
+        """See `harness.probes.seek`."""
+        # It works in a lab; this module is read by reports as well.
+        from harness.probes.seek import Search, find_paths  # noqa: PLC0415
 
-    def summarise(self, found: Found[list[Measurement]], settings: PathSettings) -> list[Measurement]:
-        """The verdicts are the figures."""
+        search = Search(
+            deadline=trial.running_since + settings.deadline_s,
+            interval_s=settings.interval_ms / 1000,
+            largest_bytes=settings.payload_bytes + HEADERS_BYTES[4],
+            burst_packets=settings.burst_packets,
+        )
+        return find_paths(targets, search, trial.tap, Since(trial.running_since, trial.ready_since))
+
+    def summarise(self, found: Found[PathFound], settings: PathSettings) -> list[Measurement]:
+        """See `figures_of`."""
+        return list(figures_of(found.target, found.overlay, settings.deadline_s))
+
+    def summarise_trial(self, found: Sequence[Found[PathFound]], settings: PathSettings) -> list[Measurement]:
+        """See `mesh_figures`."""
         del settings
-        return found.overlay
-
-
-def measure_paths(
-    targets: Sequence[Target], probe: PathSettings, tap: Tap, running_since: float
-) -> Iterator[Measurement]:
-    """Ping over all pairs at once until each path is what the mode can hope for, then judge a burst of each.
-
-    Args:
-        tap: watches the ports of all members since before the daemons started.
-        running_since: Unix time at which the daemons ran; times count from here, the deadline too.
-    """
-    deadline = running_since + probe.deadline_s
-    watches = [_Watch(target, probe, tap, deadline) for target in targets]
-    try:
-        while time.time() < deadline and sum(watch.settled() for watch in watches) < len(watches):
-            time.sleep(_CHECK_EVERY_S)  # both sources are logs that grow; nobody announces "direct"
-    finally:
-        for watch in watches:
-            watch.stop()
-    for watch in watches:
-        yield from watch.conclude(running_since)
-
-
-class _Watch:
-    """One pair's pings, and what has been seen of them so far."""
-
-    def __init__(self, target: Target, probe: PathSettings, tap: Tap, deadline: float) -> None:
-        self._target, self._probe, self._tap, self._deadline = target, probe, tap, deadline
-        topology = target.lab.topology
-        self._front, self._other = front_of(topology, target.src), front_of(topology, target.dst)
-        self._port = target.lab.port_of(target.src)
-        self._pinger = _pinger(target, probe)
-        self._connected_at: float | None = None
-        self._direct_at: float | None = None
-        self._judged_at = 0.0
-
-    def settled(self) -> bool:
-        """Look; True once nothing more is to be hoped for. The pings stop then."""
-        if self._connected_at is None and (reply := _REPLY.search(self._pinger.text)):
-            self._connected_at = float(reply.group(1))
-        punches = self._target.mode in _PUNCHES
-        if self._connected_at is not None and punches and self._direct_at is None:
-            seen = [one for one in self._tap.seen(self._port) if one.t > self._judged_at]
-            self._direct_at = first_direct_s(seen, self._front, self._other, self._probe.payload_bytes)
-        done = self._connected_at is not None and (self._direct_at is not None or not punches)
-        if done:
-            self._pinger.stop()
-        return done
-
-    def stop(self) -> None:
-        """End the pings."""
-        self._pinger.stop()
-
-    def conclude(self, running_since: float) -> Iterator[Measurement]:
-        """Judge a burst and say what came out."""
-        target, probe = self._target, self._probe
-        failed = self._connected_at is None or self._connected_at > self._deadline
-        verdict: Verdict = "none" if failed else self._judge()
-        punched = self._direct_at is not None and verdict == "direct"
-        error = f"no overlay packet was answered within {probe.deadline_s:g} s" if failed else None
-
-        def figure(metric: str, unit: str, value: float | None) -> Measurement:
-            return Measurement(
-                probe="path",
-                metric=metric,
-                unit=unit,
-                value=value,
-                src=target.src,
-                dst=target.dst,
-                outcome="failed" if failed else "ok",
-                path=verdict,
-                evidence=str(target.evidence("ping.log")),
-                error=error,
-            )
-
-        yield figure("connect_success", "1", 0.0 if failed else 1.0)
-        yield figure("time_to_connect_s", "s", None if failed else _after(self._connected_at, running_since))
-        if target.mode in _PUNCHES:
-            yield figure("hole_punch_success", "1", float(punched))
-            yield figure("time_to_direct_s", "s", _after(self._direct_at if punched else None, running_since))
-
-    def _judge(self) -> Verdict:
-        """A burst alone proves that traffic has moved: an overlay's own probes may be of the ping's size.
-
-        Where it has not, the pair goes on pinging until it has or the time is over. All other pairs are silent by now.
-        """
-        verdict = self._burst()
-        while verdict != "direct" and self._target.mode in _PUNCHES and self._direct_at is not None:
-            self._direct_at, self._judged_at = None, time.time()
-            self._pinger = _pinger(self._target, self._probe)
-            try:
-                while time.time() < self._deadline and not self.settled():
-                    time.sleep(_CHECK_EVERY_S)
-            finally:
-                self._pinger.stop()
-            verdict = self._burst()
-        return verdict
-
-    def _burst(self) -> Verdict:
-        """Judge a burst once the last ping has come home: on a long path several are under way, on the old one yet."""
-        trips_ms = [float(found) for found in _TRIP.findall(self._pinger.text)]
-        time.sleep(max(trips_ms[-_UNDER_WAY:], default=0.0) / 1000)
-        return judge_burst(self._target, self._probe)
-
-
-def judge_burst(target: Target, probe: PathSettings) -> Verdict:
-    """Send a burst of pings and read from the counters which way it went; `none` when under half were answered."""
-    from harness.lab import counters  # noqa: PLC0415  # a lab's; this module is read by reports as well
-
-    before = counters.read()
-    count = probe.burst_packets
-    argv = ["ping", "-n", "-q", "-i", "0.01", "-c", str(count), "-W", "1", "-s", str(probe.payload_bytes)]
-    burst = target.start(target.src, [*argv, str(target.destination)], "burst.log")
-    burst.wait(count * 0.2 + 10)
-    burst.stop()
-    grown = counters.since(before, counters.read())
-    lines = [f"{flow.segment} {flow.src} > {flow.dst} {size} bytes\n" for flow, size in grown.items()]
-    target.evidence("burst-flows.txt").write_text("".join(lines))
-    answered = _SUMMARY.search(burst.text)
-    if answered is None or int(answered.group(2)) * 2 < count:
-        return "none"
-    topology = target.lab.topology
-    inner = int(answered.group(2)) * (probe.payload_bytes + IP_ICMP_HEADER_BYTES)
-    return path_of_burst(grown, front_of(topology, target.src), front_of(topology, target.dst), inner)
-
-
-def _pinger(target: Target, probe: PathSettings) -> Daemon:
-    # No -w: with it ping ends at the first ICMP error, and an overlay that is not up yet may well answer with one.
-    argv = [
-        *("ping", "-n", "-D", "-O", "-i", f"{probe.interval_ms / 1000:g}", "-s", str(probe.payload_bytes)),
-        str(target.destination),
-    ]
-    return target.start(target.src, argv, "ping.log")
-
-
-def _after(moment: float | None, start: float) -> float | None:
-    return None if moment is None else max(0.0, moment - start)
+        return list(mesh_figures([one.target for one in found], [one.overlay for one in found]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from pydantic import Field
@@ -24,10 +25,12 @@ from harness.probes.contract import (
     Surroundings,
     Target,
 )
-from harness.probes.cost import COST_METRICS, COST_SHOWN, moved_bytes, summarise_cost
+from harness.probes.cost import COST_METRICS, COST_SHOWN, summarise_cost
 from harness.probes.exits import exits
-from harness.probes.iperf3 import Server, result_of, server_of
-from harness.probes.overhead import OVERHEAD_METRICS, summarise_overhead
+from harness.probes.iperf3 import PORT, Server, client_of, finish, with_server
+from harness.probes.overhead import OVERHEAD_METRICS, carried_in, summarise_overhead
+from harness.probes.steady import Window, readings_text, watch_load
+from harness.probes.tcpflows import Flow, Throughput, parse_iperf3, summarise_throughput
 
 _BOTH_WAYS = "The mean of both directions."
 
@@ -37,12 +40,13 @@ class ThroughputSettings(ProbeSettings):
 
     `baseline: lab` measures the underlay in the very same lab, once the overlay has stopped; `cell` takes it from the
     underlay's own trial of the same cell and repeat, which halves the time that a trial needs the machine alone.
-    `both` adds a run with both directions at once.
+    `both` adds a run with both directions at once. The first `omit_s` of each run, slow start, do not count; with 0, or
+    a `duration_s` of a second or two, what a byte costs is off by several per cent.
     """
 
     baseline: Literal["lab", "cell"] = "lab"
     duration_s: int = Field(default=5, ge=1, le=3600)
-    omit_s: int = Field(default=0, ge=0, le=60)
+    omit_s: int = Field(default=2, ge=0, le=60)
     streams: int = Field(default=1, ge=1, le=64)
     both: bool = False
 
@@ -56,76 +60,44 @@ class ThroughputSettings(ProbeSettings):
         return self.baseline == "cell"
 
 
-@dataclass(frozen=True)
-class Throughput:
-    """What the receiver got, in Mbit/s, each way alone; `both` has the two directions of the run that filled both."""
-
-    forward_mbit: float
-    backward_mbit: float
-    both: tuple[float, float] | None = None
-
-
-def measure_throughput(target: Target, settings: ThroughputSettings) -> Throughput:
+def measure_throughput(target: Target, settings: ThroughputSettings, trial: Surroundings) -> Throughput:
     """Run iperf3 both ways between `src` and `dst`.
 
     Raises:
         OverlayError: iperf3 could not connect or was cut off.
     """
-    with server_of(target) as server:
-        forward = _received(target, _run(target, settings, server, "forward"), "sum_received")
-        backward = _received(target, _run(target, settings, server, "backward"), "sum_received")
-        if not settings.both:
-            return Throughput(forward, backward)
-        at_once = _run(target, settings, server, "both")
-        both = _received(target, at_once, "sum_received"), _received(target, at_once, "sum_received_bidir_reverse")
-        return Throughput(forward, backward, both)
+    flows: dict[str, Flow] = {}
+    windows: list[Window] = []
+    for way in ("forward", "backward", *(["both"] if settings.both else [])):
+        result, window = with_server(target, partial(_run, target, settings, trial, way))
+        flows[way] = _flow(target, result, "")
+        if way == "both":
+            flows["both back"] = _flow(target, result, "_bidir_reverse")
+        windows += [] if window is None else [window]
+    both = (flows["both"], flows["both back"]) if settings.both else None
+    return Throughput(flows["forward"], flows["backward"], both, tuple(windows))
 
 
-def _run(target: Target, settings: ThroughputSettings, server: Server, way: str) -> dict[str, Any]:
+def _run(
+    target: Target, settings: ThroughputSettings, trial: Surroundings, way: str, server: Server
+) -> tuple[dict[str, Any], Window | None]:
     flag = {"forward": [], "backward": ["-R"], "both": ["--bidir"]}[way]
-    arguments = ["-t", str(settings.duration_s), "-O", str(settings.omit_s), "-P", str(settings.streams), *flag]
-    return result_of(target, server, arguments, settings.duration_s + settings.omit_s, f"iperf3-{way}.json")
+    times = {"omit_s": settings.omit_s, "duration_s": settings.duration_s}
+    arguments = ["-J", "-t", str(settings.duration_s), "-O", str(settings.omit_s), "-P", str(settings.streams), *flag]
+    client = client_of(target, server, arguments, f"iperf3-{way}.json")
+    try:
+        window = watch_load(target, trial, client, way, port=PORT, **times)
+        return finish(target, server, client, settings.duration_s + settings.omit_s), window
+    finally:
+        client.stop()
 
 
-def _received(target: Target, result: dict[str, Any], key: str) -> float:
-    measured = parse_iperf3(result, key)
+def _flow(target: Target, result: dict[str, Any], suffix: str) -> Flow:
+    measured = parse_iperf3(result, suffix)
     if measured is None:
         what = f"iperf3 {target.src} to {target.dst}"
         raise OverlayError(f"{what}: the receiver's figures never came: {result.get('error', '')}")
     return measured
-
-
-def parse_iperf3(result: dict[str, Any], key: str = "sum_received") -> float | None:
-    """Mbit/s that the receiving side counted, over the measured seconds; None when its figures were lost on the way."""
-    received = result.get("end", {}).get(key)
-    return None if received is None else float(received["bits_per_second"]) / 1e6
-
-
-def summarise_throughput(target: Target, overlay: Throughput, underlay: Throughput | None) -> list[Measurement]:
-    """A figure each way, with the underlay's beside it and the ratio of the two."""
-    figures = []
-    for place, (src, dst, way) in enumerate(
-        ((target.src, target.dst, "forward"), (target.dst, target.src, "backward"))
-    ):
-
-        def figure(
-            metric: str, unit: str, value: float, ends: tuple[str, str] = (src, dst), evidence: str = way
-        ) -> Measurement:
-            kept = str(target.evidence(f"iperf3-{evidence}.json"))
-            return Measurement(
-                probe="throughput", metric=metric, unit=unit, value=value, src=ends[0], dst=ends[1], evidence=kept
-            )
-
-        over = getattr(overlay, f"{way}_mbit")
-        figures.append(figure("tcp_throughput_mbit", "Mbit/s", over))
-        if overlay.both is not None:
-            figures.append(figure("tcp_throughput_both_mbit", "Mbit/s", overlay.both[place], evidence="both"))
-        if underlay is not None:
-            under = getattr(underlay, f"{way}_mbit")
-            figures.append(figure("underlay_tcp_throughput_mbit", "Mbit/s", under))
-            if under > 0:
-                figures.append(figure("tcp_throughput_ratio", "1", over / under))
-    return figures
 
 
 @dataclass(frozen=True)
@@ -179,6 +151,18 @@ class ThroughputProbe(Probe[ThroughputSettings, Moved]):
             better="higher",
             in_tables=True,
         ),
+        Metric("tcp_received_bytes", "B", "TCP payload that the receiver got in the measured seconds.", "iperf3(1)"),
+        Metric(
+            "tcp_sent_bytes", "B", "TCP payload that the sender handed to TCP in the measured seconds.", "iperf3(1)"
+        ),
+        Metric(
+            "tcp_retransmissions",
+            "count",
+            "Segments that the sender's TCP sent again in the measured seconds.",
+            "RFC 6349 section 4.1 (TCP efficiency)",
+            better="lower",
+            min_absolute=10.0,
+        ),
         *COST_METRICS,
         *OVERHEAD_METRICS,
     )
@@ -221,13 +205,17 @@ class ThroughputProbe(Probe[ThroughputSettings, Moved]):
     def measure_all(
         self, targets: Sequence[Target], settings: ThroughputSettings, trial: Surroundings
     ) -> dict[Pair, Moved]:
-        """All pairs, and what all of it cost."""
-        used, account = trial.usage(), trial.carried()
-        found = {target.pair: measure_throughput(target, settings) for target in targets}
-        moved = moved_bytes(found.values(), settings.duration_s + settings.omit_s)
+        """All pairs, and what all of it cost while it was steady."""
+        found = {target.pair: measure_throughput(target, settings, trial) for target in targets}
+        windows = [window for one in found.values() for window in one.windows]
+        readings = targets[0].folder / f"{targets[0].label}-cost.json"
+        readings.write_text(readings_text(windows))
+        topology = targets[0].lab.topology
+        moved = sum(window.moved_bytes for window in windows)
+        places = exits(topology)
         cost = (
-            *summarise_cost(used, trial.usage(), moved),
-            *summarise_overhead(trial.carried().since(account).counts, moved, **exits(targets[0].lab.topology)),
+            *summarise_cost(windows, str(readings), len(topology.members) - 1),
+            *summarise_overhead(carried_in(windows), moved, **places, evidence=str(readings)),
         )
         return {pair: Moved(one, cost) for pair, one in found.items()}
 

@@ -7,13 +7,12 @@ server-reflexive or peer-reflexive pair and the latter a relayed one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from harness.lab.counters import Flow
-    from harness.lab.tap import Passing
     from harness.model.family import Address
     from harness.model.topology import Topology
     from harness.model.words import Verdict
@@ -21,9 +20,6 @@ if TYPE_CHECKING:
 # A direct session still sends keepalives to its server, and a relayed one still probes: small shares mean nothing.
 DIRECT_SHARE = 0.9
 RELAYED_SHARE = 0.1
-# Largest overhead that a tunnel adds to an inner IP packet: two headers, padding, an Ethernet header inside.
-MOST_OVERHEAD_BYTES = 200
-IP_ICMP_HEADER_BYTES = 28
 
 
 @dataclass(frozen=True)
@@ -55,7 +51,8 @@ def path_of_burst(counts: Mapping[Flow, int], a: MemberAddresses, b: MemberAddre
         burst_bytes: inner bytes of the burst, one way.
 
     Returns:
-        `none` when the counters saw less than the burst: it did not cross the network as far as they can tell.
+        `asymmetric` when one direction is direct and the other is relayed, `mixed` when a direction is neither, `none`
+        when the counters saw less than the burst: it did not cross the network as far as they can tell.
     """
     shares = []
     for one, other in ((a, b), (b, a)):
@@ -72,32 +69,15 @@ def path_of_burst(counts: Mapping[Flow, int], a: MemberAddresses, b: MemberAddre
             if direct + relayed < burst_bytes:
                 return "none"
             shares.append(direct / (direct + relayed))
-    if min(shares) >= DIRECT_SHARE:
+    a_sent, a_got, b_sent, b_got = shares
+    ways = {_way(min(way), max(way)) for way in ((a_sent, b_got), (b_sent, a_got))}
+    if len(ways) == 1:
+        return ways.pop()
+    return "mixed" if "mixed" in ways else "asymmetric"
+
+
+def _way(least: float, most: float) -> Verdict:
+    """One direction's verdict, from the shares of direct bytes where it leaves and where it arrives."""
+    if least >= DIRECT_SHARE:
         return "direct"
-    if max(shares) <= RELAYED_SHARE:
-        return "relayed"
-    return "mixed"
-
-
-def first_direct_s(seen: Sequence[Passing], a: MemberAddresses, b: MemberAddresses, payload_bytes: int) -> float | None:
-    """When the first overlay ping was answered on a direct path, Unix time in seconds; None: not yet.
-
-    Told by size: a packet that can hold the ping's inner packet, first out to the other side and then back from it.
-
-    Args:
-        seen: what passed `a`'s port, in order.
-        payload_bytes: the ping's payload.
-    """
-    asked = False
-    for passing in carriers(seen, payload_bytes):
-        if passing.src in a.own and passing.dst in b.public:
-            asked = True
-        elif asked and passing.dst in a.own and passing.src in b.public:
-            return passing.t
-    return None
-
-
-def carriers(seen: Iterable[Passing], payload_bytes: int) -> Iterable[Passing]:
-    """The packets whose size fits a tunnelled (or plain) ping of that payload."""
-    least = payload_bytes + IP_ICMP_HEADER_BYTES
-    return (one for one in seen if least <= one.ip_bytes <= least + MOST_OVERHEAD_BYTES)
+    return "relayed" if most <= RELAYED_SHARE else "mixed"

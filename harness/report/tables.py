@@ -195,13 +195,15 @@ def k_of_n(values: pd.Series) -> str:
 
 
 def middle(values: pd.Series, deadlines: pd.Series | None = None, digits: int = 2) -> str:
-    """The median; `>15` where it lies beyond the deadline."""
+    """The median; `>15` where it lies beyond the deadline, `lost` where what is measured has none."""
     counted = as_floats(values.dropna())
     if not counted.size:
         return NOTHING
     value = statistics.middle(counted)
     if np.isinf(value):
-        bound = as_floats(deadlines.dropna()) if deadlines is not None else as_floats([])
+        if deadlines is None:
+            return "lost"
+        bound = as_floats(deadlines.dropna())
         return f">{bound.min():g}" if bound.size else ">deadline"
     return f"{value:.{digits}f}"
 

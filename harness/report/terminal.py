@@ -20,7 +20,14 @@ NO_BREAK = "\u00a0"
 _COUNT = re.compile(r"(\d+) ")
 
 # Never the colour alone: the word is always there.
-_STYLES = {"direct": "green", "relayed": "yellow", "mixed": "yellow", "none": "red", "failed": "red"}
+_STYLES = {
+    "direct": "green",
+    "relayed": "yellow",
+    "asymmetric": "yellow",
+    "mixed": "yellow",
+    "none": "red",
+    "failed": "red",
+}
 
 
 def print_results(records: pd.DataFrame, console: Console) -> None:

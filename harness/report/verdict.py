@@ -67,7 +67,7 @@ def _never(tried: pd.DataFrame) -> list[str]:
 def _cost(trials: pd.DataFrame) -> str:
     overlays = trials[trials["overlay"] != "underlay"]
     parts = []
-    for name, paths in (("a direct path", ("direct",)), ("a relay or hub", ("relayed", "mixed"))):
+    for name, paths in (("a direct path", ("direct",)), ("a relay or hub", ("relayed", "asymmetric", "mixed"))):
         rows = overlays[overlays["path"].isin(paths)]
         rtt, share = (as_floats(rows[name].dropna()) for name in ("added_rtt_p50_ms", "tcp_throughput_ratio"))
         facts = []

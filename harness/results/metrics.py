@@ -114,6 +114,23 @@ class _Metrics(Mapping[str, Metric]):
 METRICS: Mapping[str, Metric] = _Metrics()
 
 
+def planned(punches: bool, pairs: int) -> list[tuple[str, bool]]:
+    """What the path probe says of a trial whatever comes, so that a trial without it has failed at it.
+
+    Args:
+        punches: whether the mode tries to punch holes.
+        pairs: how many pairs of members there are.
+
+    Returns:
+        Each metric, and whether there is one of every pair, not one of the whole trial.
+    """
+    names = [("connect", "full"), *([("direct", "direct")] if punches else [])]
+    each = ["connect_success", *(["hole_punch_success"] if punches else [])]
+    each += [f"{start}_to_{what}_s" for what, _ in names for start in ("time", "ready")]
+    whole = [f"time_to_{mesh}_mesh_s" for _, mesh in names] if pairs > 1 else []
+    return [*((name, True) for name in each), *((name, False) for name in whole)]
+
+
 def metric_of(name: str, unit: str = "") -> Metric:
     """The metric's entry; one that no installed probe declares is a plain median of unknown direction."""
     return METRICS.get(name) or Metric(name, unit, "", "")

@@ -27,6 +27,7 @@ class RunningOverlay:
         self.daemons: dict[str, Daemon] = {}
         self.started_unix_s: dict[str, float] = {}
         self.time_to_ready_s = 0.0
+        self.ready_unix_s = 0.0
 
     def node_folder(self, node: str) -> Path:
         """A node's own folder: its configuration, logs and working directory."""
@@ -66,17 +67,18 @@ class RunningOverlay:
                     self._run(service.node, argv, service.env, service.deadline_s)
             pending = [service for service in pending if service not in wave]
         self.time_to_ready_s = time.monotonic() - began
+        self.ready_unix_s = time.time()
         for command in self.deployment.setup:
             self._run(command.node, command.argv, command.env, command.timeout_s)
 
     def running_since(self) -> float:
-        """Unix time at which the last of the members' daemons was started; now, if there are none."""
+        """Unix time at which the last of the members' daemons was started; where there are none, that of readiness."""
         members = [
             self.started_unix_s[service.name]
             for service in self.deployment.services
             if service.node in self.deployment.endpoints
         ]
-        return max(members, default=time.time())
+        return max(members, default=self.ready_unix_s)
 
     def check_alive(self) -> None:
         """Raise when a daemon has died.

@@ -114,7 +114,7 @@ class LabGround:
     def tap(self) -> Tap:
         """See `Ground`."""
         ports = sorted({self.lab.port_of(name) for name in self.lab.topology.members})
-        return Tap(ports, self.folder / "members.pcap")
+        return Tap(ports, self.folder / "members.pcapng")
 
     def open_underlay(self) -> AbstractContextManager[None]:
         """See `Ground`."""

@@ -38,6 +38,7 @@ class Overlay(Protocol):
     """The overlay at work; `harness.trial.deploy.RunningOverlay` is the real one."""
 
     time_to_ready_s: float
+    ready_unix_s: float
 
     def start(self) -> None:
         """Deploy, and return when all is ready. Raises OverlayError."""
@@ -181,6 +182,11 @@ class TrialRun:
     def running_since(self) -> float:
         """See `Surroundings`."""
         return self.overlay.running_since()
+
+    @property
+    def ready_since(self) -> float:
+        """See `Surroundings`."""
+        return self.overlay.ready_unix_s
 
     def usage(self) -> Mapping[str, Usage]:
         """See `Surroundings`."""

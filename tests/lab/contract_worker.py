@@ -23,8 +23,10 @@ from harness.lab.process import Daemon
 from harness.lab.tap import Tap
 from harness.overlay.registry import load_overlay
 from harness.overlay.search_path import search_path
+from harness.probes.burst import judge_now
 from harness.probes.measurement import Target
-from harness.probes.path import judge_burst, measure_paths
+from harness.probes.pathfigures import Since, figures_of
+from harness.probes.seek import Search, find_paths
 from harness.sandbox.mounts import make_private
 from harness.sandbox.unshare import sandbox_argv
 from harness.trial.deploy import RunningOverlay
@@ -47,11 +49,14 @@ def check(job: Job, folder: Path) -> dict[str, Any]:
     counters.install(lab.watched_ports())
     a, b = trial.topology.members[:2]
     overlay = RunningOverlay(lab, deployment, folder)
-    tap = Tap(sorted(lab.port_of(name) for name in (a, b)), folder / "members.pcap")
+    tap = Tap(sorted(lab.port_of(name) for name in (a, b)), folder / "members.pcapng")
     overlay.start()
     seen["ready_s"] = overlay.time_to_ready_s
     there = _target(job, lab, folder, a, b)
-    for one in measure_paths([there], probe, tap, overlay.running_since()):
+    since = Since(overlay.running_since(), overlay.ready_unix_s)
+    search = Search(since.started_s + probe.deadline_s, probe.interval_ms / 1000, 1200, probe.burst_packets)
+    found = find_paths([there], search, tap, since)
+    for one in figures_of(there, found[there.pair], probe.deadline_s):
         seen[one.metric] = one.value
         seen["path"] = one.path
     tap.close()
@@ -60,16 +65,16 @@ def check(job: Job, folder: Path) -> dict[str, Any]:
     seen["bulk_intact"] = _bulk(lab, folder, b, a, deployment.endpoints[b].address)
     # A mesh may use its relay while a direct path settles again (tinc, while a path's MTU is unknown); not for long.
     settles_until = time.monotonic() + (10.0 if trial.mode == "mesh" else 0.0)
-    seen["path_after_bulk"] = judge_burst(there, probe)
+    seen["path_after_bulk"] = judge_now(there, probe.burst_packets)
     while seen["path_after_bulk"] != "direct" and time.monotonic() < settles_until:
-        seen["path_after_bulk"] = judge_burst(there, probe)
+        seen["path_after_bulk"] = judge_now(there, probe.burst_packets)
     seen["neighbours"] = _neighbours(lab, a, deployment.endpoints[a].interface)
     seen["multicast"] = _multicast(lab, folder, a, b, job)
     overlay.check_alive()
     if trial.mode in ("mesh", "direct"):
         _kill_server(overlay, trial.topology.server)
         seen["answered_without_server"] = _answered(lab, folder, a, deployment.endpoints[b].address, count=60)
-        seen["path_without_server"] = judge_burst(there, probe)
+        seen["path_without_server"] = judge_now(there, probe.burst_packets)
     overlay.stop()
     seen["statuses"] = {name: [daemon.where, daemon.status] for name, daemon in overlay.daemons.items()}
     lab.stop()

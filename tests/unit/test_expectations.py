@@ -68,7 +68,8 @@ def test_only_what_differs_is_complained_of(tmp_path: Path) -> None:
 def test_a_cells_underlay_gives_each_direction_its_ratio() -> None:
     forward = record(probe="throughput", metric="tcp_throughput_mbit", unit="Mbit/s", value=40.0, path=None)
     backward = replace(forward, src="b", dst="a", value=30.0)
-    below = throughputs([replace(forward, value=50.0), replace(backward, value=60.0)])
+    bare = replace(forward, value=50.0, evidence="trials/underlay/underlay-a-b-iperf3-forward.json")
+    below = throughputs([bare, replace(backward, value=60.0)])
     ratios = {
         (one.src, one.dst): one.value
         for one in against_cell([forward, backward], below)
@@ -76,3 +77,5 @@ def test_a_cells_underlay_gives_each_direction_its_ratio() -> None:
     }
     assert ratios == {("a", "b"): 0.8, ("b", "a"): 0.5}
     assert against_cell([forward], {}) == [forward]
+    (kept,) = (one for one in against_cell([forward], below) if one.metric == "underlay_tcp_throughput_mbit")
+    assert (kept.value, kept.evidence) == (50.0, bare.evidence)

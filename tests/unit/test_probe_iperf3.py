@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from typing import cast
+from collections.abc import Iterator
+from typing import Any, cast
 
 import pytest
 
 from harness.errors import OverlayError
 from harness.lab.process import Daemon
+from harness.probes import iperf3
 from harness.probes.iperf3 import Server
 
 LISTENING = "-----\nServer listening on 5201 (test #1)\n-----\n"
@@ -39,3 +42,34 @@ def test_the_next_client_waits_until_the_server_listens_again() -> None:
         Server("b", cast("Daemon", log), _clients=1).wait_until_listening()
     log.text += LISTENING
     server.wait_until_listening()
+
+
+def test_a_lost_control_connection_is_tried_again_on_a_fresh_server_and_nothing_else_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    servers: list[object] = []
+
+    @contextlib.contextmanager
+    def fresh(_target: object) -> Iterator[object]:
+        servers.append(object())
+        yield servers[-1]
+
+    monkeypatch.setattr(iperf3, "server_of", fresh)
+    said = ["interrupt - the client has terminated", "unable to receive results: Connection reset by peer"]
+
+    def attempt(server: object) -> str:
+        assert server is servers[-1]
+        if said:
+            raise OverlayError(f"iperf3 a to b: {said.pop()}")
+        return "ran"
+
+    assert iperf3.with_server(cast(Any, None), attempt) == "ran"
+    assert len(servers) == 3
+    said += ["interrupt - the client has terminated"] * 3
+    with pytest.raises(OverlayError):
+        iperf3.with_server(cast(Any, None), attempt)
+    assert len(servers) == 6
+    said += ["unknown option"]
+    with pytest.raises(OverlayError, match="unknown option"):
+        iperf3.with_server(cast(Any, None), attempt)
+    assert len(servers) == 7

@@ -90,6 +90,8 @@ def test_what_the_orchestrator_writes_carries_the_trials_outcome(tmp_path: Path)
     ways = {"src": "a", "dst": "b"}
     measured = [
         Measurement(probe="path", metric="connect_success", unit="1", value=1, path="direct", **ways),
+        Measurement(probe="path", metric="time_to_connect_s", unit="s", value=1, path="direct", **ways),
+        Measurement(probe="path", metric="ready_to_connect_s", unit="s", value=1, path="direct", **ways),
         Measurement(probe="throughput", metric="tcp_throughput_mbit", unit="Mbit/s", value=50, **ways),
     ]
     context = Context("run", "cafe0123", overlay, None, "2026-11-23T12:00:00Z")
@@ -100,7 +102,7 @@ def test_what_the_orchestrator_writes_carries_the_trials_outcome(tmp_path: Path)
     assert {one.outcome for one in ends["ok"]} == {"ok"}
     assert {one.outcome for one in ends["failed"][:-1]} == {"ok"}
     assert {one.outcome for one in ends["invalid"]} == {"invalid"}
-    assert [one.value for one in ends["invalid"]] == [1, 50, 9.0]
+    assert [one.value for one in ends["invalid"]] == [1, 1, 1, 50, 9.0]
     assert {name: len(throughputs(records)) for name, records in ends.items()} == {
         **{"ok": 1, "failed": 1},
         **{"invalid": 0, "error": 0},
@@ -133,3 +135,18 @@ def test_a_cell_without_a_valid_trial_has_no_estimate() -> None:
     records = records_frame([one.as_dict() for one in spoilt(Maker().trial("t", **PAIR), "invalid", marked=False)])
     row = summarise(records).set_index("metric").loc["hole_punch_success"]
     assert (row["n"], row["invalid"]) == (0, 1) and np.isnan(row["estimate"])
+
+
+def test_a_trial_that_fails_before_the_path_probe_has_censored_times(tmp_path: Path) -> None:
+    file = tmp_path / "one.yaml"
+    file.write_text("description: x\ntopology: parties\noverlays: {refmesh: mesh}\nprobes: [path]\n")
+    (trial,) = expand(load_scenario(str(file), overlay_names()))
+    context = Context("run", "cafe0123", load_overlay("refmesh"), None, "2026-11-23T12:00:00Z")
+    records = records_of(trial, Done(outcome="failed", error="died"), 9.0, context)
+    assert {one.outcome for one in records} == {"failed"}
+    times = [one for one in records if one.metric.startswith(("time_to_", "ready_to_"))]
+    assert {one.value for one in times} == {None}
+    assert len([one for one in times if one.src is not None]) == 4 * 3
+    table = summarise(records_frame([one.as_dict() for one in records])).set_index("metric")
+    for metric in ("time_to_connect_s", "ready_to_direct_s", "time_to_full_mesh_s"):
+        assert np.isinf(table.loc[[metric], "estimate"]).all() and (table.loc[[metric], "n"] >= 1).all()

@@ -1,4 +1,4 @@
-"""The path verdict from counters and taps: direct, relayed, mixed, none; LAN, hairpin, carrier NAT."""
+"""The path verdict from counters and taps: direct, relayed, asymmetric, mixed, none; LAN, hairpin, carrier NAT."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from ipaddress import IPv4Address
 import pytest
 
 from harness.lab.counters import Flow, parse, since
-from harness.lab.tap import Passing
 from harness.model.topology import Topology
-from harness.probes.verdict import first_direct_s, front_of, path_of_burst
+from harness.probes.verdict import front_of, path_of_burst
 from harness.scenario.load import load_topology
 
 BURST = 20_000
@@ -39,9 +38,14 @@ def test_keepalives_to_the_server_do_not_make_a_direct_path_mixed() -> None:
     assert judge("two-sites", *DIRECT, ("lan_a", A, S, 900), ("lan_b", B, S, 900)) == "direct"
 
 
-def test_one_way_direct_is_mixed() -> None:
+def test_one_way_direct_is_asymmetric() -> None:
     one_way = [("lan_a", A, RB, 30_000), ("lan_b", RA, B, 30_000), ("lan_b", B, S, 30_000), ("lan_a", S, A, 30_000)]
-    assert judge("two-sites", *one_way) == "mixed"
+    assert judge("two-sites", *one_way) == "asymmetric"
+
+
+def test_a_direction_of_both_kinds_is_mixed() -> None:
+    assert judge("two-sites", *DIRECT, *RELAYED) == "mixed"
+    assert judge("two-sites", *DIRECT, RELAYED[0], RELAYED[3]) == "mixed"
 
 
 def test_too_little_traffic_is_none() -> None:
@@ -87,22 +91,6 @@ def test_behind_a_carrier_both_the_cpe_and_the_carrier_stand_for_a_member() -> N
             ("lan_b", stand_in_a, B, 30_000),
         ]
         assert judge("cgnat", *crossings) == "direct"
-
-
-def test_first_direct_wants_a_packet_of_the_pings_size_out_and_back() -> None:
-    topology = load_topology("two-sites").resolve({})
-    a, b = front_of(topology, "a"), front_of(topology, "b")
-    here, there, server = IPv4Address(A), IPv4Address(RB), IPv4Address(S)
-    seen = [
-        Passing(1.0, here, there, 120),  # a handshake: too small
-        Passing(1.1, there, here, 120),
-        Passing(1.2, here, server, 1000),  # the ping by the relay
-        Passing(1.3, server, here, 1000),
-        Passing(1.4, there, here, 1000),  # a direct packet that answers nothing
-        Passing(1.5, here, there, 1000),
-    ]
-    assert first_direct_s(seen, a, b, 900) is None
-    assert first_direct_s([*seen, Passing(1.6, there, here, 1000)], a, b, 900) == 1.6
 
 
 def test_counters_read_nfts_json_and_subtract() -> None:

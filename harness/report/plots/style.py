@@ -16,7 +16,14 @@ from matplotlib.lines import Line2D
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c564b")
 UNDERLAY = "#808080"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-DASHES: dict[str, str] = {"direct": "-", "relayed": "--", "mixed": "-.", "none": ":", "": "-"}
+DASHES: dict[str, str | tuple[int, tuple[int, ...]]] = {
+    "direct": "-",
+    "relayed": "--",
+    "asymmetric": (0, (5, 1, 1, 1, 1, 1)),
+    "mixed": "-.",
+    "none": ":",
+    "": "-",
+}
 
 # Stand-ins for the page's own colours: in the page they follow its light or dark theme.
 INK, LINE, PAPER = "#101418", "#d0d4d8", "#ffffff"

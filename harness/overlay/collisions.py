@@ -1,0 +1,33 @@
+"""Is an overlay's address one of the underlay as well? Then a host may answer itself, and nothing is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from harness.model.family import Address
+from harness.model.topology import Topology
+from harness.overlay.contract import Deployment
+
+
+def collisions(deployment: Deployment, topology: Topology) -> list[str]:
+    """Each endpoint's address that the underlay has already, and where, in words; none over the bare underlay."""
+    if deployment.open_underlay:
+        return []
+    taken: dict[Address, str] = {}
+    for name, address in _underlay(topology):
+        taken.setdefault(address, name)
+    return [
+        f"{member}'s overlay address {endpoint.address} is {taken[endpoint.address]}'s address in the underlay"
+        for member, endpoint in deployment.endpoints.items()
+        if endpoint.address in taken
+    ]
+
+
+def _underlay(topology: Topology) -> Iterator[tuple[str, Address]]:
+    for name, host in topology.hosts.items():
+        for address in host.addresses:
+            yield name, address
+    for name, router in topology.routers.items():
+        for plug in (router.outside, *router.inside):
+            for address in plug.addresses:
+                yield name, address

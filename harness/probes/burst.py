@@ -1,0 +1,93 @@
+"""The burst that a path is judged by: as long as the path's RTT and loss ask for, its way read from the counters."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from harness.lab import counters
+from harness.lab.counters import Counts
+from harness.model.words import Verdict
+from harness.probes.measurement import Target
+from harness.probes.pinger import Pinger, Pingers
+from harness.probes.pings import Ping
+from harness.probes.verdict import front_of, path_of_burst
+
+_SPACING_S: Final = 0.01
+_CHECK_EVERY_S: Final = 0.01
+# How often a burst is repeated until half a burst's worth of pings was answered.
+_MOST_BURSTS: Final = 20
+# An answer is waited for as long as the path has needed before, and as a path needs whose RTT is not known yet.
+_PATIENCE_S: Final = 1.0
+_PATIENCE_RTTS: Final = 3.0
+_UNDER_WAY: Final = 20
+
+
+def patience_s(pings: Sequence[Ping]) -> float:
+    """How long the last answers of a path may take, from its round trips so far. Pure."""
+    trips = [trip for ping in pings[-_UNDER_WAY:] if (trip := ping.rtt_s) is not None]
+    return max(_PATIENCE_S, _PATIENCE_RTTS * max(trips, default=0.0))
+
+
+def judge_together(pairs: Sequence[tuple[Target, Pinger]], pingers: Pingers, count: int) -> list[Verdict]:
+    """Let pairs that have no member in common burst at once, until half a burst was answered on each or hope is over.
+
+    Sizes are drawn as for all pings. A pair is `none` only where not one of all its bursts' pings was answered.
+    """
+    first = [len(pinger.pings) for _, pinger in pairs]
+    before = counters.read()
+    going = list(range(len(pairs)))
+    for _ in range(_MOST_BURSTS):
+        for number in going:
+            pingers.ask(pairs[number][1], count, _SPACING_S)
+        for number in going:
+            _await_answers(pairs[number][1])
+        going = [n for n in going if _answered(pairs[n][1].pings[first[n] :]) * 2 < count]
+        if not going:
+            break
+    grown = counters.since(before, counters.read())
+    return [_judge(target, pinger.pings[start:], grown) for (target, pinger), start in zip(pairs, first, strict=True)]
+
+
+def judge_now(target: Target, count: int) -> Verdict:
+    """Judge one pair by a burst of its own, sizes drawn afresh."""
+    pid = target.lab.nodes[target.src].pid
+    pinger = Pinger(pid, target.destination, random.Random(), random.getrandbits(16))
+    with contextlib.closing(Pingers([pinger])) as pingers:
+        (verdict,) = judge_together([(target, pinger)], pingers, count)
+    return verdict
+
+
+def _judge(target: Target, burst: Sequence[Ping], grown: Counts) -> Verdict:
+    topology = target.lab.topology
+    front, other = front_of(topology, target.src), front_of(topology, target.dst)
+    own = front.own | other.own
+    lines = [
+        f"{flow.segment} {flow.src} > {flow.dst} {size} bytes\n"
+        for flow, size in grown.items()
+        if flow.src in own or flow.dst in own
+    ]
+    target.evidence("burst-flows.txt").write_text("".join(lines))
+    answered = [ping for ping in burst if ping.answered_s is not None]
+    if not answered:
+        return "none"
+    inner = sum(ping.ip_bytes for ping in answered)
+    return path_of_burst(grown, front, other, inner)
+
+
+def _await_answers(pinger: Pinger) -> None:
+    """Returns when all pings are sent and answered, or when the last one has had its time."""
+    while pinger.left > 0 or not _come_home(pinger.pings):
+        time.sleep(_CHECK_EVERY_S)
+
+
+def _come_home(pings: Sequence[Ping]) -> bool:
+    wanted = [ping for ping in pings[-_UNDER_WAY:] if ping.answered_s is None]
+    return not wanted or time.time() > wanted[-1].sent_s + patience_s(pings)
+
+
+def _answered(pings: Sequence[Ping]) -> int:
+    return sum(ping.answered_s is not None for ping in pings)

@@ -1,0 +1,130 @@
+"""The path probe's figures, from what was found of each pair; one clock and one rule for all its times. Pure.
+
+Every time is the moment at which the answer of a ping came, by the kernel's stamp. Connected is the first answer,
+direct the first one whose ping went and came back directly; so nobody is direct before it is connected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from harness.probes.carriage import Attributed, first_direct
+from harness.probes.measurement import Measurement, Target
+
+if TYPE_CHECKING:
+    from harness.model.words import Outcome, Verdict
+
+PUNCHES: Final = ("mesh", "direct")
+
+
+@dataclass(frozen=True)
+class Since:
+    """Unix times in seconds: when the last of the members' daemons was started, and when all were ready."""
+
+    started_s: float
+    ready_s: float
+
+
+@dataclass(frozen=True)
+class PathFound:
+    """One pair. Unix times in seconds, None where it never came; `untold` says why a direct path has no time.
+
+    `why_not` is what stood against a connection.
+    """
+
+    verdict: Verdict
+    connected_s: float | None
+    direct_s: float | None
+    since: Since
+    untold: str | None = None
+    why_not: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        attributed: Sequence[Attributed],
+        verdict: Verdict,
+        *,
+        lost: int,
+        deadline: float,
+        errors: Mapping[str, int],
+        since: Since,
+    ) -> PathFound:
+        """Read from all answered pings of a pair.
+
+        An answer counts when something crossed both members' ports that could have carried it: an address that is a
+        member's own answers as well. With frames lost by the tap that cannot be told, and all answers count.
+        """
+        crossed = [one for one in attributed if one.carried != "nowhere" or lost]
+        if not any(one.ping.answered_s is not None and one.ping.answered_s <= deadline for one in crossed):
+            said = "".join(f"; ping: {text} ({count} times)" for text, count in errors.items())
+            stayed = "; what answered was not the peer: nothing crossed the network" if attributed else ""
+            return cls("none", None, None, since, why_not=f"{stayed}{said}")
+        connected = min(one.ping.answered_s or 0.0 for one in crossed)
+        if verdict != "direct":
+            return cls(verdict, connected, None, since)
+        ping = None if lost else first_direct(crossed)
+        if ping is not None:
+            return cls(verdict, connected, ping.answered_s, since)
+        reason = f"the tap lost {lost} frames" if lost else "no ping could be told from the product's own packets"
+        return cls(verdict, connected, None, since, untold=f"the path is direct, but since when is not known: {reason}")
+
+
+def figures_of(target: Target, found: PathFound, deadline_s: float) -> Iterator[Measurement]:
+    """One pair's figures."""
+    failed = found.connected_s is None
+    error = f"no overlay packet was answered within {deadline_s:g} s{found.why_not or ''}" if failed else None
+
+    def figure(
+        metric: str, unit: str, value: float | None, outcome: Outcome | None = None, said: str | None = error
+    ) -> Measurement:
+        return Measurement(
+            probe="path",
+            metric=metric,
+            unit=unit,
+            value=value,
+            src=target.src,
+            dst=target.dst,
+            outcome=outcome or ("failed" if failed else "ok"),
+            path=found.verdict,
+            evidence=str(target.evidence("pings.csv")),
+            error=said,
+        )
+
+    yield figure("connect_success", "1", 0.0 if failed else 1.0)
+    for metric, value in _times("connect", found.connected_s, found.since):
+        yield figure(metric, "s", value)
+    if target.mode not in PUNCHES:
+        return
+    yield figure("hole_punch_success", "1", float(found.verdict == "direct"))
+    for metric, value in _times("direct", found.direct_s, found.since):
+        if found.untold is None:
+            yield figure(metric, "s", value)
+        else:
+            yield figure(metric, "s", None, "error", found.untold)
+
+
+def mesh_figures(targets: Sequence[Target], found: Sequence[PathFound]) -> Iterator[Measurement]:
+    """When all pairs of more than two members were connected, and when all were direct; None: never."""
+    if len(targets) < 2:
+        return
+    failed = any(one.connected_s is None for one in found)
+    whole: list[tuple[str, list[float | None]]] = [("time_to_full_mesh_s", [one.connected_s for one in found])]
+    if targets[0].mode in PUNCHES and not any(one.untold for one in found):
+        whole.append(("time_to_direct_mesh_s", [one.direct_s for one in found]))
+    for metric, moments in whole:
+        known = [moment - found[0].since.started_s for moment in moments if moment is not None]
+        yield Measurement(
+            probe="path",
+            metric=metric,
+            unit="s",
+            value=max(known) if len(known) == len(moments) else None,
+            outcome="failed" if failed else "ok",
+        )
+
+
+def _times(what: str, moment: float | None, since: Since) -> Iterator[tuple[str, float | None]]:
+    for metric, start in ((f"time_to_{what}_s", since.started_s), (f"ready_to_{what}_s", since.ready_s)):
+        yield metric, None if moment is None else max(0.0, moment - start)

@@ -1,0 +1,177 @@
+"""Seeks the paths of all pairs at once: pings until each is what the mode can hope for, then a burst of each."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from harness.lab.tap import Tap
+from harness.model.words import Verdict
+from harness.probes.burst import judge_together, patience_s
+from harness.probes.carriage import Attributed, attribute, first_direct, verdict_of
+from harness.probes.measurement import Pair, Target
+from harness.probes.pathfigures import PUNCHES, PathFound, Since
+from harness.probes.pinger import Pinger, Pingers
+from harness.probes.pings import Ping, to_csv
+from harness.probes.rounds import rounds_of
+from harness.probes.tracks import PairTracks
+from harness.probes.verdict import front_of
+
+_CHECK_EVERY_S: Final = 0.05
+# All pairs together: what a tap in Python follows with ease. Where pairs are many, each is pinged less often.
+_MOST_PINGS_PER_S: Final = 500.0
+# While pings go on, only the last of them are looked at; all are when the figures are made.
+_LOOKED_AT: Final = 30
+
+
+@dataclass(frozen=True)
+class Search:
+    """How paths are sought.
+
+    Pings of up to `largest_bytes`, `interval_s` apart, until `deadline` (Unix time in seconds); then bursts of at least
+    `burst_packets`.
+    """
+
+    deadline: float
+    interval_s: float
+    largest_bytes: int
+    burst_packets: int
+
+
+def find_paths(targets: Sequence[Target], search: Search, tap: Tap, since: Since) -> dict[Pair, PathFound]:
+    """Ping over all pairs at once until each path is what the mode can hope for, then judge a burst of each.
+
+    Args:
+        tap: watches the ports of all members since before the daemons started; closed at the end.
+        since: when the daemons were started and when they were ready.
+    """
+    watches = [_Watch(target, search, tap, number) for number, target in enumerate(targets, start=1)]
+    pingers = Pingers([watch.pinger for watch in watches])
+    search = replace(search, interval_s=max(search.interval_s, len(watches) / _MOST_PINGS_PER_S))
+    try:
+        _seek(watches, pingers, search)
+        for together in rounds_of([watch.target.pair for watch in watches]):
+            _judge([watches[number] for number in together], pingers, search)
+    finally:
+        pingers.close()
+    tap.close()
+    return {watch.target.pair: watch.found(tap.lost, search.deadline, since) for watch in watches}
+
+
+def _seek(watches: Sequence[_Watch], pingers: Pingers, search: Search) -> None:
+    """Ping over pairs until each has settled or the time is over."""
+    pending = list(watches)
+    for watch in pending:
+        pingers.ask(watch.pinger, float("inf"), search.interval_s)
+    while pending and time.time() < search.deadline:
+        time.sleep(_CHECK_EVERY_S)  # both sources are lists that grow; nobody announces "direct"
+        for watch in [one for one in pending if one.settled()]:
+            pingers.ask(watch.pinger, 0, search.interval_s)
+            pending.remove(watch)
+    for watch in pending:
+        pingers.ask(watch.pinger, 0, search.interval_s)
+
+
+def _judge(watches: Sequence[_Watch], pingers: Pingers, search: Search) -> None:
+    """Judge a burst of each pair that is connected; the pairs have no member in common.
+
+    Where a pair that was seen direct bursts on another way, its path has changed again: it goes on pinging until it is
+    direct or the time is over, and is judged anew. One that is neither direct nor relayed among others is judged alone:
+    a member may have carried the others' packets. Where the product's own packets make it mixed for the counters, the
+    pings themselves tell.
+    """
+    connected = [watch for watch in watches if watch.connected(search.deadline)]
+    time.sleep(max((watch.under_way_s() for watch in connected), default=0.0))
+    starts = [len(watch.pinger.pings) for watch in connected]
+    together = judge_together([(one.target, one.pinger) for one in connected], pingers, search.burst_packets)
+    for watch, verdict, start in zip(connected, together, starts, strict=True):
+        watch.judged(verdict, start)
+        if len(connected) > 1 and watch.verdict not in ("direct", "relayed"):
+            watch.judge_alone(pingers, search)
+        while watch.verdict != "direct" and watch.punches and time.time() < search.deadline:
+            watch.look_again()
+            _seek([watch], pingers, search)
+            time.sleep(watch.under_way_s())
+            watch.judge_alone(pingers, search)
+
+
+class _Watch:
+    """One pair: its pings, and what has passed the ports of both its members."""
+
+    def __init__(self, target: Target, search: Search, tap: Tap, number: int) -> None:
+        lab = target.lab
+        self.target = target
+        self.verdict: Verdict = "none"
+        self.punches = target.mode in PUNCHES
+        rng = random.Random(f"{lab.seed}/{target.src}/{target.dst}")
+        self.pinger = Pinger(lab.nodes[target.src].pid, target.destination, rng, number, search.largest_bytes)
+        self._tap = tap
+        self._ports = lab.port_of(target.src), lab.port_of(target.dst)
+        self._taken = [0, 0]
+        self._tracks = PairTracks(front_of(lab.topology, target.src), front_of(lab.topology, target.dst))
+        self._looked_from = 0
+
+    def _take(self) -> None:
+        news = [self._tap.seen(port, start) for port, start in zip(self._ports, self._taken, strict=True)]
+        self._tracks.take(*news)
+        self._taken = [taken + len(new) for taken, new in zip(self._taken, news, strict=True)]
+
+    def _recent(self) -> list[Attributed]:
+        self._take()
+        return attribute(self._tracks, self.pinger.pings[self._looked_from :][-_LOOKED_AT:])
+
+    def settled(self) -> bool:
+        """Whether nothing more is to be hoped for: connected, and direct where the mode can be."""
+        if not any(ping.answered_s is not None for ping in self.pinger.pings[-_LOOKED_AT:]):
+            return False
+        recent = self._recent()
+        if not self.punches:
+            return any(one.carried != "nowhere" for one in recent)
+        return first_direct(recent) is not None and recent[-1].carried == "direct"
+
+    def connected(self, deadline: float) -> bool:
+        """Whether a ping was answered in time."""
+        return any(ping.answered_s is not None and ping.answered_s <= deadline for ping in self.pinger.pings)
+
+    def look_again(self) -> None:
+        """Forget what settled it: only pings from now on do."""
+        self._looked_from = len(self.pinger.pings)
+
+    def under_way_s(self) -> float:
+        """How long the last pings may take to come home: on a long path several are under way, on the old one yet."""
+        pings = self.pinger.pings
+        unanswered = [ping for ping in pings[-_LOOKED_AT:] if ping.answered_s is None]
+        trips = [ping.rtt_s or 0.0 for ping in pings[-_LOOKED_AT:] if ping.answered_s is not None]
+        return min(max(trips, default=0.0), patience_s(pings)) if unanswered else 0.0
+
+    def judge_alone(self, pingers: Pingers, search: Search) -> None:
+        """Judge a burst while no other pair sends any."""
+        start = len(self.pinger.pings)
+        (verdict,) = judge_together([(self.target, self.pinger)], pingers, search.burst_packets)
+        self.judged(verdict, start)
+
+    def judged(self, verdict: Verdict, start: int) -> None:
+        """Take the counters' verdict on pings from number `start` on; where it is mixed, the pings may know better."""
+        self.verdict = verdict
+        if verdict == "mixed":
+            self._take()
+            burst = [one for one in attribute(self._tracks, self.pinger.pings) if one.ping.seq >= start]
+            self.verdict = verdict_of(burst) or verdict
+
+    def found(self, lost: int, deadline: float, since: Since) -> PathFound:
+        """All that was found, once the pings are over and the tap is closed; the pings are kept as evidence.
+
+        Args:
+            lost: frames that the tap missed.
+            deadline: Unix time.
+        """
+        self._take()
+        pings: list[Ping] = self.pinger.pings
+        self.target.evidence("pings.csv").write_text(to_csv(pings))
+        attributed = attribute(self._tracks, pings)
+        return PathFound.of(
+            attributed, self.verdict, lost=lost, deadline=deadline, errors=self.pinger.errors, since=since
+        )

@@ -1,0 +1,132 @@
+"""What a load costs while it is steady: two readings of everything, well inside the load, and what lies between them.
+
+A rate times a nominal time is not what crossed: slow start, the queue that drains after the end and what is sent again
+then were a third of a second's transfer. So what was moved is read from the receiving sockets (TCP_INFO), at the very
+moments at which links and processes are read, once slow start is over (RFC 6349's equilibrium).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from harness.probes.measurement import Stream, Target
+
+if TYPE_CHECKING:
+    from harness.lab.process import Daemon, Usage
+    from harness.link.accounting import Accounting
+    from harness.probes.contract import Surroundings
+
+_RECEIVED = re.compile(r"\bbytes_received:(\d+)")
+_FLOWS_BYTES: Final = 20_000
+_PATIENCE_S: Final = 15.0
+_LOOK_EVERY_S: Final = 0.02
+# Before the load ends, so that none of its end is in the window.
+_MARGIN_S: Final = 0.1
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What stood when it was read: Unix time in s, octets of TCP payload received so far, usage by node, the links'."""
+
+    at_s: float
+    received_bytes: int
+    usage: Mapping[str, Usage]
+    carried: Accounting
+
+
+@dataclass(frozen=True)
+class Window:
+    """A load of `what` (a pair and its direction) between two readings."""
+
+    what: str
+    before: Reading
+    after: Reading
+
+    @property
+    def moved_bytes(self) -> int:
+        """Octets of TCP payload that were received meanwhile."""
+        return self.after.received_bytes - self.before.received_bytes
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU time that the overlay's processes on all nodes spent meanwhile."""
+        before = self.before.usage
+        return sum(
+            used.cpu_s - (before[node].cpu_s if node in before else 0.0) for node, used in self.after.usage.items()
+        )
+
+    @property
+    def carried(self) -> Accounting:
+        """What the links carried meanwhile."""
+        return self.after.carried.since(self.before.carried)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The raw readings, as they are kept."""
+        return {
+            "what": self.what,
+            **{
+                when: {
+                    "at_s": one.at_s,
+                    "received_bytes": one.received_bytes,
+                    "usage": {node: {"cpu_s": u.cpu_s, "rss_mib": u.rss_mib} for node, u in one.usage.items()},
+                    "links": {
+                        link: {way: {"sent": c.sent, "sent_bytes": c.sent_bytes} for way, c in ways.items()}
+                        for link, ways in one.carried.counts.items()
+                    },
+                }
+                for when, one in (("before", self.before), ("after", self.after))
+            },
+        }
+
+
+def readings_text(windows: Iterable[Window]) -> str:
+    """The raw readings as JSON."""
+    return json.dumps([window.as_dict() for window in windows], indent=1)
+
+
+def watch_load(
+    target: Target, trial: Surroundings, load: Daemon, way: str, *, port: int, omit_s: float, duration_s: float
+) -> Window | None:
+    """The steady part of a load that has just been started; None where it ended before.
+
+    Args:
+        way: `forward`, `backward` or `both`: who receives.
+        omit_s: how much of its beginning is left out.
+        duration_s: how long it goes on then.
+    """
+    stream = target.stream(port)
+    began = time.monotonic()
+    while received_bytes(target, stream, way) < _FLOWS_BYTES:
+        if not load.alive or time.monotonic() > began + _PATIENCE_S:
+            return None
+        time.sleep(_LOOK_EVERY_S)
+    began = time.monotonic()
+    time.sleep(omit_s)
+    before = _read(target, stream, trial, way)
+    time.sleep(max(0.0, began + omit_s + duration_s - _MARGIN_S - time.monotonic()))
+    after = _read(target, stream, trial, way)
+    return Window(f"{target.label} {target.src} {target.dst} {way}", before, after) if load.alive else None
+
+
+def _read(target: Target, stream: Stream, trial: Surroundings, way: str) -> Reading:
+    return Reading(time.time(), received_bytes(target, stream, way), trial.usage(), trial.carried())
+
+
+def received_bytes(target: Target, stream: Stream, way: str) -> int:
+    """Octets of TCP payload that the load's sockets have received so far, at the ends that `way` names."""
+    ends: Sequence[tuple[str, str]] = {
+        "forward": [(target.dst, f"sport = :{stream.listen_port}")],
+        "backward": [(target.src, f"dport = :{stream.connect_port}")],
+    }.get(way, [(target.dst, f"sport = :{stream.listen_port}"), (target.src, f"dport = :{stream.connect_port}")])
+    nodes = target.lab.nodes
+    return sum(parse_received(nodes[node].check_output(["ss", "-tinH", f"( {which} )"])) for node, which in ends)
+
+
+def parse_received(text: str) -> int:
+    """The sum over all sockets of what ss(8) says they received."""
+    return sum(int(found) for found in _RECEIVED.findall(text))

@@ -1,0 +1,23 @@
+"""No packet of a lab waits for address resolution."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.sandbox.unshare import sandbox_argv
+
+pytestmark = pytest.mark.lab
+
+
+def test_a_first_ping_crosses_without_any_arp(tmp_path: Path) -> None:
+    worker = Path(__file__).with_name("neighbours_worker.py")
+    argv = sandbox_argv([sys.executable, str(worker), str(tmp_path)])
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout.splitlines()[-1])
+    assert seen["arp"] == 0 and seen["frames"] >= 8
