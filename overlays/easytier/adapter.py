@@ -26,13 +26,14 @@ from harness.overlay.contract import (
     LogLine,
     Requirement,
     Service,
+    Wheel,
 )
 from overlays.addressing import addresses_of, check_options, server_of
 
 NETWORK = IPv4Network("10.15.0.0/24")
 PORT = 11010
 STUN_PORT = 3478
-PACKAGE = "easytier-pyo3==0.1.3"
+PACKAGE = Wheel(package="easytier-pyo3", version="0.1.3")
 
 _CONFIG = """\
 instance_name = "{node}"
@@ -72,7 +73,7 @@ class EasyTier:
             Requirement(
                 program="easytier_pyo3",
                 install=f"pip install {PACKAGE}",
-                pip=PACKAGE,
+                wheel=PACKAGE,
                 version_argv=(sys.executable, "-c", version),
             ),
             Requirement(program="turnserver", install="apt-get install -y coturn", debian="coturn"),

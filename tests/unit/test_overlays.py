@@ -96,7 +96,8 @@ def test_requirements_say_how_to_get_them(name: str) -> None:
     assert requirements[0].version_argv, "the first program's version is the overlay's"
     for requirement in requirements:
         assert requirement.is_installable or requirement.program in BY_HAND
-        assert (requirement.debian or requirement.pip or name) in requirement.install
+        carried_by = requirement.debian or (requirement.wheel and requirement.wheel.package) or name
+        assert carried_by in requirement.install
 
 
 @pytest.mark.parametrize("name", ["openvpn", "wireguard", "tinc", "ipsec", "n2n"])
