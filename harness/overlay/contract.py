@@ -164,6 +164,12 @@ class Deployment(_Strict):
     open_underlay: bool = False
 
     @property
+    def members(self) -> frozenset[str]:
+        """The nodes at which endpoints begin or end."""
+        ways: tuple[StreamEndpoint | ContentEndpoint, ...] = (*self.streams, *self.contents)
+        return frozenset(self.endpoints) | {node for way in ways for node in (way.src, way.dst)}
+
+    @property
     def kinds(self) -> frozenset[EndpointKind]:
         """The kinds of endpoints that this deployment offers."""
         offered: dict[EndpointKind, bool] = {
@@ -219,6 +225,13 @@ class HasUnderlays(Protocol):
     """
 
     underlays: frozenset[Family]
+
+
+@runtime_checkable
+class HasKinds(Protocol):
+    """Optional: the kinds of endpoints that its deployments offer. One that does not say offers interfaces alone."""
+
+    kinds: frozenset[EndpointKind]
 
 
 @runtime_checkable

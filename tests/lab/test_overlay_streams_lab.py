@@ -1,0 +1,72 @@
+"""Which way streams go through pairs of NATs that are not friendly: what each system can, and what it falls back to.
+
+Run one system's part with `pytest tests/lab/test_overlay_streams_lab.py -k NAME`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.model.probes import PathProbe, Probes
+from harness.model.scenario import Mode
+from harness.model.trial import Trial
+from harness.model.words import Verdict
+from harness.overlay.install import missing
+from harness.overlay.registry import load_overlay
+from harness.overlay.support import helpers_of
+from harness.scenario.load import load_topology
+from harness.trial.messages import Job
+
+WORKER = Path(__file__).with_name("contract_worker.py")
+DEADLINE_S = 20.0
+
+P, R, A = "port-restricted", "symmetric", "address-restricted"
+
+# By overlay and mode: the routers of a and b, and the path of streams from a to b that begin after a while.
+CASES: list[tuple[str, Mode, str, str, Verdict]] = [
+    # One mapping that nobody can know is too many where the other side filters by port.
+    ("libp2p", "mesh", P, R, "relayed"),
+    ("libp2p", "direct", R, R, "none"),
+    # Where it filters by address, either side may be the one whose packet gets in.
+    ("libp2p", "direct", R, A, "direct"),
+    ("libp2p", "direct", A, R, "direct"),
+    ("libp2p-tcp", "mesh", R, P, "relayed"),
+]
+
+
+def name_of(case: tuple[str, Mode, str, str, Verdict]) -> str:
+    """As in `libp2p-mesh-port-restricted-symmetric`."""
+    return "-".join(case[:4])
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize(("name", "mode", "nat_a", "nat_b", "path"), CASES, ids=map(name_of, CASES))
+def test_streams_through_nats(  # noqa: PLR0917  # a row of the table
+    name: str, mode: Mode, nat_a: str, nat_b: str, path: Verdict, tmp_path: Path
+) -> None:
+    overlay = load_overlay(name)
+    if lacking := missing(overlay.requirements()):
+        pytest.skip(f"{name} needs {lacking[0].program}: {lacking[0].install}")
+    source = load_topology("two-sites")
+    nats: dict[str, object] = {"nat_a": nat_a, "nat_b": nat_b, "helpers": helpers_of(overlay, mode)}
+    trial = Trial(
+        id="paths",
+        scenario="paths",
+        repeat=1,
+        seed=7,
+        overlay=name,
+        mode=mode,
+        topology=source.resolve(source.complete(nats)),
+        probes=Probes(path=PathProbe(deadline_s=DEADLINE_S)),
+    )
+    (tmp_path / "job.json").write_text(Job(trial=trial, deployment=overlay.render(trial)).model_dump_json())
+    argv = [sys.executable, str(WORKER), str(tmp_path), "paths"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=110, env={**os.environ}, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads(done.stdout) == {"stream_connects": path != "none", "stream_path": path}
