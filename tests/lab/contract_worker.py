@@ -93,7 +93,7 @@ def look_at_paths(job: Job, folder: Path) -> dict[str, Any]:
     overlay = RunningOverlay(lab, job.deployment, folder)
     overlay.start()
     streams = Streams(lab, job.deployment, folder, *trial.topology.members[:2])
-    seen = streams.look_at_path(trial.mode, probe.deadline_s)
+    seen = streams.look_at_path(trial.mode, probe.deadline_s) | {"claims": overlay.claims()}
     overlay.check_alive()
     streams.stop()
     overlay.stop()

@@ -9,7 +9,10 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 import pytest
 
@@ -17,6 +20,7 @@ from harness.model.probes import PathProbe, Probes
 from harness.model.scenario import Mode
 from harness.model.trial import Trial
 from harness.model.words import Verdict
+from harness.overlay.contract import ReportsPath
 from harness.overlay.install import missing
 from harness.overlay.registry import load_overlay
 from harness.overlay.support import helpers_of
@@ -28,33 +32,45 @@ DEADLINE_S = 20.0
 
 P, R, A = "port-restricted", "symmetric", "address-restricted"
 
-# By overlay and mode: the routers of a and b, and the path of streams from a to b that begin after a while.
-CASES: list[tuple[str, Mode, str, str, Verdict]] = [
+
+class Case(NamedTuple):
+    """An overlay in a mode, the routers of a and b, and the path of streams from a to b that begin after a while."""
+
+    overlay: str
+    mode: Mode
+    nat_a: str
+    nat_b: str
+    path: Verdict
+    options: Mapping[str, object] = MappingProxyType({})
+
+    def __str__(self) -> str:
+        return "-".join((*self[:4], *map(str, self.options.values())))
+
+
+CASES = [
     # One mapping that nobody can know is too many where the other side filters by port.
-    ("libp2p", "mesh", P, R, "relayed"),
-    ("libp2p", "direct", R, R, "none"),
+    Case("libp2p", "mesh", P, R, "relayed"),
+    Case("libp2p", "direct", R, R, "none"),
     # Where it filters by address, either side may be the one whose packet gets in.
-    ("libp2p", "direct", R, A, "direct"),
-    ("libp2p", "direct", A, R, "direct"),
-    ("libp2p-tcp", "mesh", R, P, "relayed"),
+    Case("libp2p", "direct", R, A, "direct"),
+    Case("libp2p", "direct", A, R, "direct"),
+    Case("libp2p-tcp", "mesh", R, P, "relayed"),
+    Case("frp", "mesh", R, R, "relayed"),
+    Case("frp", "direct", R, R, "none"),
+    Case("frp", "direct", P, P, "direct", {"protocol": "kcp"}),
+    Case("frp", "hub", P, P, "relayed", {"proxy": "stcp"}),
 ]
 
 
-def name_of(case: tuple[str, Mode, str, str, Verdict]) -> str:
-    """As in `libp2p-mesh-port-restricted-symmetric`."""
-    return "-".join(case[:4])
-
-
 @pytest.mark.lab
-@pytest.mark.parametrize(("name", "mode", "nat_a", "nat_b", "path"), CASES, ids=map(name_of, CASES))
-def test_streams_through_nats(  # noqa: PLR0917  # a row of the table
-    name: str, mode: Mode, nat_a: str, nat_b: str, path: Verdict, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("case", CASES, ids=map(str, CASES))
+def test_streams_through_nats(case: Case, tmp_path: Path) -> None:
+    name, mode = case.overlay, case.mode
     overlay = load_overlay(name)
     if lacking := missing(overlay.requirements()):
         pytest.skip(f"{name} needs {lacking[0].program}: {lacking[0].install}")
     source = load_topology("two-sites")
-    nats: dict[str, object] = {"nat_a": nat_a, "nat_b": nat_b, "helpers": helpers_of(overlay, mode)}
+    nats: dict[str, object] = {"nat_a": case.nat_a, "nat_b": case.nat_b, "helpers": helpers_of(overlay, mode)}
     trial = Trial(
         id="paths",
         scenario="paths",
@@ -62,6 +78,7 @@ def test_streams_through_nats(  # noqa: PLR0917  # a row of the table
         seed=7,
         overlay=name,
         mode=mode,
+        options=dict(case.options),
         topology=source.resolve(source.complete(nats)),
         probes=Probes(path=PathProbe(deadline_s=DEADLINE_S)),
     )
@@ -69,4 +86,8 @@ def test_streams_through_nats(  # noqa: PLR0917  # a row of the table
     argv = [sys.executable, str(WORKER), str(tmp_path), "paths"]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=110, env={**os.environ}, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert json.loads(done.stdout) == {"stream_connects": path != "none", "stream_path": path}
+    seen = json.loads(done.stdout)
+    claims = seen.pop("claims", {})
+    assert seen == {"stream_connects": case.path != "none", "stream_path": case.path}
+    if case.path != "none" and isinstance(overlay, ReportsPath):
+        assert overlay.claimed_path("a", "b", claims) == case.path
