@@ -78,7 +78,8 @@ class LibP2pTcp:
         at = trial.topology.address(server)
         listens = [f"/ip4/{at}/{transport}" for transport in self.relay_transports]
         relays = [f"{address}/p2p/{keys[server].peer_id}" for address in listens]
-        files = [_config(server, seed=keys[server].seed.hex(), listen=listens)]
+        relay_file, relay = relay_node(server, keys[server], listens)
+        files = [relay_file]
         for member in members:
             peers = {
                 name: {"id": keys[name].peer_id, "listen": f"127.0.0.1:{listen_port(members, name)}"}
@@ -100,8 +101,8 @@ class LibP2pTcp:
         return Deployment(
             files=tuple(files),
             services=(
-                _service(server),
-                *(_service(member, after=(f"libp2p-{server}",)) for member in members),
+                relay,
+                *(_service(member, after=(relay.name,)) for member in members),
             ),
             streams=streams_between(members),
             claims=tuple(ClaimSource(name=f"libp2p-{m}", node=m, service=f"libp2p-{m}") for m in members),
@@ -140,6 +141,11 @@ def events_of(log: str) -> Iterator[dict[str, Any]]:
             except ValueError:  # the end of the log, just being written
                 continue
             yield event
+
+
+def relay_node(node: str, key: PeerIdentity, listens: Sequence[str], unlimited: bool = False) -> tuple[File, Service]:
+    """Our node as a relay. Without limits, connections through it count as good as direct ones to go-libp2p."""
+    return _config(node, seed=key.seed.hex(), listen=listens, unlimited=unlimited), _service(node)
 
 
 def _config(node: str, **fields: object) -> File:

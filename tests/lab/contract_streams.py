@@ -16,18 +16,16 @@ from typing import Any
 import stream_peer
 
 from harness.lab import counters
-from harness.lab.counters import Counts
+from harness.lab.counters import Counts, Flow
 from harness.lab.network import Lab
 from harness.lab.process import Daemon
 from harness.model.topology import Topology
 from harness.overlay.contract import ContentEndpoint, Deployment, StreamEndpoint
-from harness.probes.verdict import front_of, path_of_burst
+from harness.probes.verdict import DIRECT_SHARE, RELAYED_SHARE, front_of, path_of_burst
 
 _PEER = str(Path(__file__).with_name("stream_peer.py"))
 _BURST = 100
 _HELD = 60
-# Of a content's 10 MB hardly anything goes back to whoever sends it; enough to see that somebody answered.
-_ANSWERS_BYTES = 1000
 
 
 class Streams:
@@ -153,14 +151,31 @@ def look_at_content(lab: Lab, deployment: Deployment, node_folder: Callable[[str
         return {"content_fetched": False, "content_said": published.tail}
     fetched = run(end.dst, end.fetch, {"file": str(got), "id": found.group(1)})
     grown = counters.since(before, counters.read())
-    fronts = [front_of(lab.topology, node) for node in (end.src, end.dst)]
     same = got.exists() and hashlib.sha256(got.read_bytes()).digest() == hashlib.sha256(data).digest()
     return {
         "content_fetched": fetched.status == 0,
         "content_intact": same,
-        "content_path": path_of_burst(grown, *fronts, _ANSWERS_BYTES),
+        "content_path": path_of_content(grown, lab.topology, end.src, end.dst),
         "content_said": fetched.tail,
     }
+
+
+def path_of_content(grown: Mapping[Flow, int], topology: Topology, src: str, dst: str) -> str:
+    """The path of the bytes that left `src` and reached `dst`; what goes back is little, and may be anything."""
+    one, other = front_of(topology, src), front_of(topology, dst)
+    shares = []
+    for near, far, outgoing in ((one, other, True), (other, one, False)):
+        sizes = {True: 0, False: 0}
+        for flow, size in grown.items():
+            own, peer = (flow.src, flow.dst) if outgoing else (flow.dst, flow.src)
+            if flow.segment == near.segment and own in near.own:
+                sizes[peer in far.public] += size
+        if sum(sizes.values()) < stream_peer.BULK_BYTES:
+            return "none"
+        shares.append(sizes[True] / sum(sizes.values()))
+    if min(shares) >= DIRECT_SHARE:
+        return "direct"
+    return "relayed" if max(shares) <= RELAYED_SHARE else "mixed"
 
 
 def _filled(word: str, words: Mapping[str, str]) -> str:
@@ -169,9 +184,10 @@ def _filled(word: str, words: Mapping[str, str]) -> str:
     return word
 
 
-def outside(counts: Counts, topology: Topology) -> list[str]:
-    """Where packets were sent to that is nowhere in the lab."""
-    inside = [ip_network(subnet) for segment in topology.segments.values() for subnet in segment.subnets]
+def outside(counts: Counts, topology: Topology, deployment: Deployment) -> list[str]:
+    """Where packets were sent to that is nowhere in the lab, nor in the overlay: pings of ours may find it down."""
+    overlay = [ip_network(end.address) for end in deployment.endpoints.values()]
+    inside = overlay + [ip_network(subnet) for segment in topology.segments.values() for subnet in segment.subnets]
     return sorted(
         {
             f"{flow.src} > {flow.dst}"

@@ -62,8 +62,8 @@ def check(job: Job, folder: Path) -> dict[str, Any]:
     streams = Streams(lab, deployment, folder, a, b) if deployment.streams else None
     if streams is not None:
         seen |= streams.look(trial.mode, probe.deadline_s)
-    # Asked after the traffic: some know of their path only then.
-    seen.setdefault("claims", overlay.claims())
+    if "claims" not in seen:  # asked after the traffic: some know of their path only then
+        seen["claims"] = overlay.claims()
     overlay.check_alive()
     if trial.mode in ("mesh", "direct") and deployment.kinds - {"content"}:
         if streams is not None:
@@ -76,7 +76,7 @@ def check(job: Job, folder: Path) -> dict[str, Any]:
             seen["path_without_server"] = judge_burst(_target(job, lab, folder, a, b), probe)
     if streams is not None:
         streams.stop()
-    seen["outside"] = outside(counters.read(), trial.topology)
+    seen["outside"] = outside(counters.read(), trial.topology, deployment)
     overlay.stop()
     seen["statuses"] = {name: [daemon.where, daemon.status] for name, daemon in overlay.daemons.items()}
     lab.stop()

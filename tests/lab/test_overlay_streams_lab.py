@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from harness.model.probes import PathProbe, Probes
+from harness.model.probes import Probes
 from harness.model.scenario import Mode
 from harness.model.trial import Trial
 from harness.model.words import Verdict
@@ -59,6 +59,8 @@ CASES = [
     Case("frp", "direct", R, R, "none"),
     Case("frp", "direct", P, P, "direct", {"protocol": "kcp"}),
     Case("frp", "hub", P, P, "relayed", {"proxy": "stcp"}),
+    Case("ipfs", "mesh", R, R, "relayed"),
+    Case("ipfs", "direct", R, R, "none"),
 ]
 
 
@@ -103,7 +105,7 @@ def looked_at(overlay: Overlay, case: Case, folder: Path, *what: str) -> dict[st
         mode=case.mode,
         options=dict(case.options),
         topology=source.resolve(source.complete(nats)),
-        probes=Probes(path=PathProbe(deadline_s=DEADLINE_S)),
+        probes=Probes(path={"deadline_s": DEADLINE_S}),
     )
     (folder / "job.json").write_text(Job(trial=trial, deployment=overlay.render(trial)).model_dump_json())
     argv = [sys.executable, str(WORKER), str(folder), *what]

@@ -23,13 +23,14 @@ import (
 
 // Config is what the adapter renders. A node without relays is one.
 type Config struct {
-	Seed    string            `json:"seed"`    // of the Ed25519 key, in hexadecimal
-	Listen  []string          `json:"listen"`  // multiaddrs
-	Relays  []string          `json:"relays"`  // multiaddrs that end in /p2p/ID
-	Punch   bool              `json:"punch"`   // try for a direct connection (DCUtR)
-	Relayed bool              `json:"relayed"` // streams may go through the relay
-	Service string            `json:"service"` // HOST:PORT to which incoming streams lead
-	Peers   map[string]Target `json:"peers"`   // by name
+	Seed      string            `json:"seed"`      // of the Ed25519 key, in hexadecimal
+	Listen    []string          `json:"listen"`    // multiaddrs
+	Relays    []string          `json:"relays"`    // multiaddrs that end in /p2p/ID
+	Unlimited bool              `json:"unlimited"` // of a relay: no limits, so that relayed connections do not count as limited
+	Punch     bool              `json:"punch"`     // try for a direct connection (DCUtR)
+	Relayed   bool              `json:"relayed"`   // streams may go through the relay
+	Service   string            `json:"service"`   // HOST:PORT to which incoming streams lead
+	Peers     map[string]Target `json:"peers"`     // by name
 }
 
 // Target is a peer, and where its service is to be found on this node.

@@ -23,6 +23,9 @@ func startRelay(config Config) (host.Host, error) {
 	}
 	resources := relay.DefaultResources()
 	resources.Limit = &relay.RelayLimit{Duration: relayedTime, Data: relayedBytes}
+	if config.Unlimited {
+		resources.Limit = nil
+	}
 	resources.MaxReservations, resources.MaxReservationsPerIP, resources.MaxReservationsPerASN = members, members, members
 	resources.MaxCircuits = members
 	node, err := libp2p.New(append(options,
