@@ -1,21 +1,24 @@
-"""`overlaybench install OVERLAY...`: gets an overlay's software, or says which command does."""
+"""`overlaybench install OVERLAY...`: gets overlays' software, or says which command does."""
 
 from __future__ import annotations
 
 import sys
-import time
+from collections.abc import Sequence
 
 import click
 
 from harness.commands.arguments import examples
+from harness.commands.building import shown_progress
 from harness.errors import EXIT_INPUT, OverlaybenchError
 from harness.model.document import did_you_mean
 from harness.overlay import install
 from harness.overlay.registry import load_overlay, overlay_names
+from harness.overlay.requirement import Requirement
 
 _EPILOG = examples(
     "overlaybench install nebula openvpn",
-    "overlaybench install tailscale",
+    "overlaybench install --all",
+    "overlaybench install --all --jobs 1",
 )
 
 
@@ -24,44 +27,45 @@ def _names(_context: click.Context, _parameter: click.Parameter, incomplete: str
 
 
 @click.command("install", epilog=_EPILOG)
-@click.argument("overlays", nargs=-1, required=True, metavar="OVERLAY...", shell_complete=_names)
-def install_command(overlays: tuple[str, ...]) -> None:
-    """Get the software of OVERLAY: Debian packages, or a pinned build into the user's cache folder."""
+@click.argument("overlays", nargs=-1, metavar="OVERLAY...", shell_complete=_names)
+@click.option("--all", "everything", is_flag=True, help="All overlays but those whose build takes half an hour.")
+@click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Compile with N processes; default: processors.")
+def install_command(overlays: tuple[str, ...], everything: bool, jobs: int | None) -> None:
+    """Get the software of OVERLAY: packages of Debian and Python, pinned builds into the user's cache folder."""
+    if bool(overlays) == everything:
+        raise click.UsageError("name overlays, or give --all")
     for name in overlays:
         if name not in overlay_names():
             click.echo(f"no overlay {name}{did_you_mean(name, overlay_names())}", err=True)
             sys.exit(EXIT_INPUT)
-    # One that cannot be had must not keep the others from being fetched; the worst failure is the exit code.
-    failures: list[OverlaybenchError] = []
-    for name in overlays:
-        try:
-            _install(name)
-        except OverlaybenchError as error:
-            click.echo(f"{name}: {error}", err=True)
-            failures.append(error)
+    wanted = {name: load_overlay(name).requirements() for name in overlays or overlay_names()}
+    if everything:
+        wanted = {name: needed for name, needed in wanted.items() if not _left_out(name, needed)}
+    here = {name for name, needed in wanted.items() if not install.missing(needed)}
+    with shown_progress() as say:
+        failures = install.install([one for needed in wanted.values() for one in needed], say, jobs)
+    for name, needed in wanted.items():
+        _conclude(name, name in here, _failure(needed, failures))
     if failures:
-        sys.exit(max(error.exit_code for error in failures))
+        sys.exit(max(error.exit_code for error in failures.values()))
 
 
-def _install(name: str) -> None:
-    requirements = load_overlay(name).requirements()
-    if not install.missing(requirements):
-        click.echo(f"{name}: everything is here", err=True)
-        return
-    install.install(requirements, _Progress(name))
-    click.echo(f"{name}: ready", err=True)
+def _left_out(name: str, needed: Sequence[Requirement]) -> bool:
+    """Say what `--all` does not get: what nobody carries, and what is built on request alone."""
+    for one in install.missing(needed):
+        if not one.is_installable:
+            click.echo(f"{name}: left out, {one.program} comes from elsewhere: {one.install}", err=True)
+            return True
+        if one.on_request:
+            click.echo(f"{name}: left out, its build takes long: overlaybench install {name}", err=True)
+            return True
+    return False
 
 
-class _Progress:
-    """Lines on stderr; on a terminal a build's package names overwrite each other."""
+def _failure(needed: Sequence[Requirement], failures: dict[str, OverlaybenchError]) -> OverlaybenchError | None:
+    return next((failures[one.program] for one in needed if one.program in failures), None)
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.began = time.monotonic()
 
-    def __call__(self, line: str) -> None:
-        text = f"{self.name} [{time.monotonic() - self.began:4.0f} s] {line}"
-        if sys.stderr.isatty() and " " not in line:
-            click.echo(f"\r\x1b[K{text[:100]}", nl=False, err=True)
-        else:
-            click.echo(text, err=True)
+def _conclude(name: str, was_here: bool, error: OverlaybenchError | None) -> None:
+    said = str(error) if error is not None else "everything is here" if was_here else "ready"
+    click.echo(f"{name}: {said}", err=True)

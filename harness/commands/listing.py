@@ -17,7 +17,7 @@ from harness.model.nat import ALIASES
 from harness.model.probes import declared_probes
 from harness.model.timeline import declared_events
 from harness.overlay.registry import load_overlay, overlay_names
-from harness.overlay.support import underlays_of
+from harness.overlay.support import kinds_of, underlays_of
 from harness.scenario.load import SCENARIOS, TOPOLOGIES, bundled, load_topology
 
 Rows = list[dict[str, Any]]
@@ -54,6 +54,7 @@ def _overlays() -> Rows:
             {
                 "name": name,
                 "layer": overlay.layer,
+                "endpoints": sorted(kinds_of(overlay)),
                 "modes": sorted(overlay.modes),
                 "underlays": sorted(underlays_of(overlay)),
                 "programs": programs,

@@ -108,3 +108,10 @@ def _show_trial(trial: Trial, overlays: dict[str, Overlay], as_json: bool) -> No
         click.echo(f"## on {command.node}, when all is ready: {' '.join(command.argv)}")
     for member, endpoint in job.deployment.endpoints.items():
         click.echo(f"## probes reach {member} at {endpoint.address}")
+    for stream in job.deployment.streams:
+        near = f"{stream.listen_address}:{stream.listen_port}"
+        far = f"{stream.service_address}:{stream.service_port}"
+        click.echo(f"## on {stream.src}, probes reach {far} on {stream.dst} by connecting to {near}")
+    for content in job.deployment.contents:
+        click.echo(f"## on {content.src}, content is published by: {' '.join(content.publish)}")
+        click.echo(f"## on {content.dst}, it is fetched by: {' '.join(content.fetch)}")

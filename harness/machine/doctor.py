@@ -19,7 +19,7 @@ from harness.machine.describe import tool_versions
 from harness.machine.requirements import MEASURING_TOOLS, TUN, tun_remedy
 from harness.nat.acceptance import samples
 from harness.nat.miniupnpd import DAEMON, INSTALL
-from harness.overlay.install import is_met
+from harness.overlay.install import is_met, obstacle
 from harness.overlay.registry import load_overlay, overlay_names
 from harness.sandbox.unshare import is_privileged, sandbox_argv, why_no_user_namespaces
 
@@ -177,5 +177,6 @@ def _overlay(name: str) -> Finding:
     absent = [requirement for requirement in overlay.requirements() if not is_met(requirement)]
     named = ", ".join(requirement.program for requirement in absent)
     detail = f"missing: {named}" if absent else f"ready: {', '.join(sorted(overlay.modes))}"
-    ways = [f"overlaybench install {name}" if one.is_installable else one.install for one in absent]
+    # Where the installer would need something first (a compiler, another Python), that is the remedy to name.
+    ways = [f"overlaybench install {name}" if (why := obstacle(one)) is None else why.remedy for one in absent]
     return Finding(f"overlay {name}", not absent, detail, "; ".join(dict.fromkeys(ways)), needed=False)

@@ -17,42 +17,17 @@ from harness.model.scenario import Mode
 from harness.model.trial import Trial
 from harness.model.words import Verdict
 
+# Under the same names again: what an adapter imports stands on this page, wherever it is defined.
+from harness.overlay.requirement import CrateBuild as CrateBuild
+from harness.overlay.requirement import GoBuild as GoBuild
+from harness.overlay.requirement import Requirement as Requirement
+from harness.overlay.requirement import Wheel as Wheel
+
 Layer = Literal["L2", "L3", "L7"]
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class GoBuild(_Strict):
-    """A program that comes as Go source: `package`, at the version that the module in folder `module` pins.
-
-    The folder holds a go.mod and go.sum of the adapter's own, one a system, so that nobody else's versions interfere.
-    """
-
-    module: str
-    package: str
-
-
-class Requirement(_Strict):
-    """A program that must be on the machine, and the command that gets it.
-
-    `debian` names the package that carries it, `go` how it is built, `pip` the Python package (`program` is then the
-    module's name); `overlaybench install` acts on any of them. With none, all that it can do is to show `install`.
-    """
-
-    program: str
-    install: str
-    debian: str | None = None
-    go: GoBuild | None = None
-    pip: str | None = None
-    version_argv: tuple[str, ...] = ()
-    version_pattern: str = r"(\d+(?:\.\d+)+)"
-
-    @property
-    def is_installable(self) -> bool:
-        """Whether `overlaybench install` can get it."""
-        return any(way is not None for way in (self.debian, self.go, self.pip))
 
 
 class File(_Strict):
@@ -189,6 +164,12 @@ class Deployment(_Strict):
     open_underlay: bool = False
 
     @property
+    def members(self) -> frozenset[str]:
+        """The nodes at which endpoints begin or end."""
+        ways: tuple[StreamEndpoint | ContentEndpoint, ...] = (*self.streams, *self.contents)
+        return frozenset(self.endpoints) | {node for way in ways for node in (way.src, way.dst)}
+
+    @property
     def kinds(self) -> frozenset[EndpointKind]:
         """The kinds of endpoints that this deployment offers."""
         offered: dict[EndpointKind, bool] = {
@@ -244,6 +225,13 @@ class HasUnderlays(Protocol):
     """
 
     underlays: frozenset[Family]
+
+
+@runtime_checkable
+class HasKinds(Protocol):
+    """Optional: the kinds of endpoints that its deployments offer. One that does not say offers interfaces alone."""
+
+    kinds: frozenset[EndpointKind]
 
 
 @runtime_checkable

@@ -14,10 +14,10 @@ from harness.errors import MissingPrerequisite
 _FETCHES = "install Go 1.21 or later, which fetches what it lacks, and put its bin folder into PATH"
 
 
-def go_environment() -> dict[str, str]:
-    """What a build is run with: nothing of the user's own settings but where modules come from."""
+def go_environment(cgo: bool = False) -> dict[str, str]:
+    """What a build is run with: nothing of the user's own settings but where modules come from; C only if asked for."""
     # Distributions set GOTOOLCHAIN to `local`, and are older than what most modules of today ask for.
-    return {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "", "GOTOOLCHAIN": "auto", "GOWORK": "off"}
+    return {**os.environ, "CGO_ENABLED": str(int(cgo)), "GOFLAGS": "", "GOTOOLCHAIN": "auto", "GOWORK": "off"}
 
 
 def require_go(program: str, module: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.model.family import Family
 from harness.model.scenario import Mode
 from harness.model.trial import Trial
-from harness.overlay.contract import HasUnderlays, NeedsHelpers, Overlay
+from harness.overlay.contract import EndpointKind, HasKinds, HasUnderlays, NeedsHelpers, Overlay
 
 
 def underlays_of(overlay: Overlay) -> frozenset[Family]:
@@ -16,6 +16,11 @@ def underlays_of(overlay: Overlay) -> frozenset[Family]:
 def helpers_of(overlay: Overlay, mode: Mode) -> int:
     """How many public nodes an overlay needs in a mode besides the server; 0 where it does not say."""
     return overlay.helpers(mode) if isinstance(overlay, NeedsHelpers) else 0
+
+
+def kinds_of(overlay: Overlay) -> frozenset[EndpointKind]:
+    """The kinds of endpoints that an overlay offers; interfaces alone where it does not say."""
+    return overlay.kinds if isinstance(overlay, HasKinds) else frozenset({"interface"})
 
 
 def why_unsupported(trial: Trial, overlay: Overlay) -> str | None:

@@ -76,7 +76,7 @@ class RunningOverlay:
         members = [
             self.started_unix_s[service.name]
             for service in self.deployment.services
-            if service.node in self.deployment.endpoints
+            if service.node in self.deployment.members
         ]
         return max(members, default=self.ready_unix_s)
 

@@ -17,7 +17,6 @@ from harness.model.trial import Trial
 from harness.model.words import Verdict
 from harness.overlay.contract import (
     ClaimSource,
-    Command,
     Deployment,
     File,
     InterfaceAddress,
@@ -26,13 +25,14 @@ from harness.overlay.contract import (
     LogLine,
     Requirement,
     Service,
+    Wheel,
 )
 from overlays.addressing import addresses_of, check_options, server_of
+from overlays.stun_server import COTURN, STUN_PORT, add_second, stun_addresses, stun_server
 
 NETWORK = IPv4Network("10.15.0.0/24")
 PORT = 11010
-STUN_PORT = 3478
-PACKAGE = "easytier-pyo3==0.1.3"
+PACKAGE = Wheel(package="easytier-pyo3", version="0.1.3")
 
 _CONFIG = """\
 instance_name = "{node}"
@@ -72,10 +72,10 @@ class EasyTier:
             Requirement(
                 program="easytier_pyo3",
                 install=f"pip install {PACKAGE}",
-                pip=PACKAGE,
+                wheel=PACKAGE,
                 version_argv=(sys.executable, "-c", version),
             ),
-            Requirement(program="turnserver", install="apt-get install -y coturn", debian="coturn"),
+            COTURN,
         )
 
     def render(self, trial: Trial) -> Deployment:
@@ -86,18 +86,16 @@ class EasyTier:
         """
         check_options(trial)
         server, addresses = server_of(trial), addresses_of(trial, NETWORK)
-        stun = (trial.topology.address(server), _free_address(trial))
+        stun = stun_addresses(trial)
         secret = secrets.token_hex(16)
-        length = trial.topology.prefix_length(trial.topology.hosts[server], stun[1])
-        second = ("ip", "address", "add", f"{stun[1]}/{length}", "dev", f"{server}-eth0")
         return Deployment(
             files=tuple(
                 File(node=node, path="easytier.toml", text=_config(trial, node, addresses, stun, secret))
                 for node in addresses
             ),
-            prepare=(Command(node=server, argv=second),),
+            prepare=(add_second(trial, stun),),
             services=(
-                _stun_server(server, stun),
+                stun_server(trial, stun),
                 *(_node(node, address, server) for node, address in addresses.items()),
             ),
             endpoints={m: IpEndpoint(address=addresses[m], interface=f"et-{m}") for m in trial.topology.members},
@@ -120,19 +118,6 @@ class EasyTier:
         return "direct" if costs[-1] == "1" else "relayed"
 
 
-def _free_address(trial: Trial) -> IPv4Address:
-    server = server_of(trial)
-    segment = trial.topology.hosts[server].on
-    plugs = [plug for attachments in trial.topology.attachments().values() for plug in attachments]
-    taken = {address for plug in plugs if plug.on == segment for address in plug.addresses}
-    subnet = trial.topology.segments[segment].ipv4
-    free = (address for address in subnet.hosts() if address not in taken) if subnet else iter(())
-    found = next(free, None)
-    if found is None:
-        raise ValueError(f"easytier needs a second address for {server}, and {segment} has none left")
-    return found
-
-
 def _config(
     trial: Trial, node: str, addresses: Mapping[str, IPv4Address], stun: Sequence[IPv4Address], secret: str
 ) -> str:
@@ -149,17 +134,6 @@ def _config(
         secret=secret,
         relay="true" if trial.mode == "relay" else "false",
         direct="true" if trial.mode == "direct" else "false",
-    )
-
-
-def _stun_server(server: str, addresses: Sequence[IPv4Address]) -> Service:
-    listen = [word for address in addresses for word in ("-L", str(address))]
-    argv = ("turnserver", "-v", "-n", "--stun-only", "--no-cli", "--log-file", "stdout", "--pidfile", "/run/turn.pid")
-    return Service(
-        name="stun",
-        node=server,
-        argv=(*argv, "--db", "/run/turn.db", "-p", str(STUN_PORT), *listen),
-        ready=(LogLine(pattern=rf"IPv4\. UDP listener opened on\s*:\s*{re.escape(str(addresses[-1]))}:{STUN_PORT}"),),
     )
 
 

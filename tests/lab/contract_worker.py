@@ -1,7 +1,8 @@
 """The overlay contract, checked inside a sandbox; run by test_overlay_contract.py, once for every adapter and mode.
 
-`contract_worker.py FOLDER` makes the sandbox (as whoever calls), and in it checks the deployment in FOLDER/job.json.
-It prints one JSON object: what was seen, check by check. Judging is the test's business.
+`contract_worker.py FOLDER [paths]` makes the sandbox (as whoever calls), and in it checks the deployment in
+FOLDER/job.json: all of the contract, or the paths of its streams alone. It prints one JSON object: what was seen, check
+by check. Judging is the test's business.
 """
 
 from __future__ import annotations
@@ -16,11 +17,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+from contract_streams import Streams, look_at_content, outside
+from stream_peer import BULK_BYTES, bulk
+
 from harness.errors import OverlaybenchError
 from harness.lab import counters
 from harness.lab.network import Lab
 from harness.lab.process import Daemon
 from harness.lab.tap import Tap
+from harness.model.topology import Topology
 from harness.overlay.registry import load_overlay
 from harness.overlay.search_path import search_path
 from harness.probes.burst import judge_now
@@ -39,12 +44,12 @@ HELPERS = Path(__file__).with_name("contract_helpers.py")
 
 
 def check(job: Job, folder: Path) -> dict[str, Any]:
-    """Deploy on a lab and look at everything that the contract promises."""
+    """Deploy on a lab and look at everything that the contract promises of each kind of endpoint."""
     trial, deployment = job.trial, job.deployment
     probe = trial.probes.path
     assert probe is not None
     lab = Lab(trial.topology, seed=trial.seed, link_choice="auto", workdir=folder)
-    seen: dict[str, Any] = {}
+    seen: dict[str, Any] = {"kinds": sorted(deployment.kinds), "helpers": trial.topology.helpers}
     lab.start()
     counters.install(lab.watched_ports())
     a, b = trial.topology.members[:2]
@@ -52,32 +57,80 @@ def check(job: Job, folder: Path) -> dict[str, Any]:
     tap = Tap(sorted(lab.port_of(name) for name in (a, b)), folder / "members.pcapng")
     overlay.start()
     seen["ready_s"] = overlay.time_to_ready_s
+    if deployment.endpoints:
+        seen |= _look_at_interfaces(job, lab, folder, tap, overlay)
+    tap.close()
+    if deployment.contents:
+        seen |= look_at_content(lab, deployment, overlay.node_folder)
+    streams = Streams(lab, deployment, folder, a, b) if deployment.streams else None
+    if streams is not None:
+        seen |= streams.look(trial.mode, probe.deadline_s)
+    if "claims" not in seen:  # asked after the traffic: some know of their path only then
+        seen["claims"] = overlay.claims()
+    overlay.check_alive()
+    if trial.mode in ("mesh", "direct") and deployment.kinds - {"content"}:
+        if streams is not None:
+            streams.hold()
+        _kill_server(overlay, trial.topology)
+        if streams is not None:
+            seen |= streams.without_server()
+        if deployment.endpoints:
+            seen["answered_without_server"] = _answered(lab, folder, a, deployment.endpoints[b].address, count=60)
+            seen["path_without_server"] = judge_now(_target(job, lab, folder, a, b), probe.burst_packets)
+    if streams is not None:
+        streams.stop()
+    seen["outside"] = outside(counters.read(), trial.topology, deployment)
+    overlay.stop()
+    seen["statuses"] = {name: [daemon.where, daemon.status] for name, daemon in overlay.daemons.items()}
+    lab.stop()
+    return seen
+
+
+def look_at_paths(job: Job, folder: Path) -> dict[str, Any]:
+    """Deploy and see alone whether streams connect, and which way new ones go before the time is over."""
+    trial, probe = job.trial, job.trial.probes.path
+    assert probe is not None
+    lab = Lab(trial.topology, seed=trial.seed, link_choice="auto", workdir=folder)
+    lab.start()
+    counters.install(lab.watched_ports())
+    overlay = RunningOverlay(lab, job.deployment, folder)
+    overlay.start()
+    streams = Streams(lab, job.deployment, folder, *trial.topology.members[:2])
+    seen = streams.look_at_path(trial.mode, probe.deadline_s) | {"claims": overlay.claims()}
+    overlay.check_alive()
+    streams.stop()
+    overlay.stop()
+    lab.stop()
+    return seen
+
+
+def _look_at_interfaces(job: Job, lab: Lab, folder: Path, tap: Tap, overlay: RunningOverlay) -> dict[str, Any]:
+    """The path, its claim, bulk both ways, and what only L2 carries."""
+    probe, deployment = job.trial.probes.path, job.deployment
+    assert probe is not None
+    a, b = job.trial.topology.members[:2]
     there = _target(job, lab, folder, a, b)
+    since = Since(overlay.running_since(), overlay.ready_unix_s)
+    search = Search(since.started_s + probe.deadline_s, probe.interval_ms / 1000, 1200, probe.burst_packets)
+    found = find_paths([there], search, tap, since)
+    for one in figures_of(there, found[there.pair], probe.deadline_s):
+    seen: dict[str, Any] = {}
     since = Since(overlay.running_since(), overlay.ready_unix_s)
     search = Search(since.started_s + probe.deadline_s, probe.interval_ms / 1000, 1200, probe.burst_packets)
     found = find_paths([there], search, tap, since)
     for one in figures_of(there, found[there.pair], probe.deadline_s):
         seen[one.metric] = one.value
         seen["path"] = one.path
-    tap.close()
     seen["claims"] = overlay.claims()
     seen["answered_back"] = _answered(lab, folder, b, deployment.endpoints[a].address, count=20)
     seen["bulk_intact"] = _bulk(lab, folder, b, a, deployment.endpoints[b].address)
     # A mesh may use its relay while a direct path settles again (tinc, while a path's MTU is unknown); not for long.
-    settles_until = time.monotonic() + (10.0 if trial.mode == "mesh" else 0.0)
+    settles_until = time.monotonic() + (10.0 if job.trial.mode == "mesh" else 0.0)
     seen["path_after_bulk"] = judge_now(there, probe.burst_packets)
     while seen["path_after_bulk"] != "direct" and time.monotonic() < settles_until:
         seen["path_after_bulk"] = judge_now(there, probe.burst_packets)
     seen["neighbours"] = _neighbours(lab, a, deployment.endpoints[a].interface)
     seen["multicast"] = _multicast(lab, folder, a, b, job)
-    overlay.check_alive()
-    if trial.mode in ("mesh", "direct"):
-        _kill_server(overlay, trial.topology.server)
-        seen["answered_without_server"] = _answered(lab, folder, a, deployment.endpoints[b].address, count=60)
-        seen["path_without_server"] = judge_now(there, probe.burst_packets)
-    overlay.stop()
-    seen["statuses"] = {name: [daemon.where, daemon.status] for name, daemon in overlay.daemons.items()}
-    lab.stop()
     return seen
 
 
@@ -131,9 +184,10 @@ def _multicast(lab: Lab, folder: Path, sender: str, receiver: str, job: Job) -> 
     return heard
 
 
-def _kill_server(overlay: RunningOverlay, server: str | None) -> None:
+def _kill_server(overlay: RunningOverlay, topology: Topology) -> None:
+    """Kill whatever runs on the public nodes."""
     for daemon in overlay.daemons.values():
-        if daemon.where == server:
+        if daemon.where in (topology.server, *topology.helpers):
             daemon.send(signal.SIGKILL)
             daemon.wait(5)
 
@@ -152,7 +206,7 @@ def main() -> None:
     job = Job.model_validate_json((folder / "job.json").read_text())
     make_private(folder)
     try:
-        seen = check(job, folder)
+        seen = look_at_paths(job, folder) if "paths" in rest else check(job, folder)
     except OverlaybenchError as error:
         seen = {"error": str(error)}
     json.dump(seen, report)

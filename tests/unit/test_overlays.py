@@ -16,6 +16,7 @@ from harness.model.scenario import Mode
 from harness.model.trial import Trial
 from harness.overlay.contract import Deployment, Overlay
 from harness.overlay.registry import load_overlay, overlay_names
+from harness.overlay.support import helpers_of, kinds_of
 from harness.scenario.load import load_topology
 from overlays.addressing import addresses_of, check_options
 from overlays.n2n import N2n
@@ -34,7 +35,7 @@ CASES = [(name, mode) for name in overlay_names() for mode in sorted(load_overla
 
 def trial_of(name: str, mode: Mode, topology: str = "two-sites", **more: object) -> Trial:
     source = load_topology(topology)
-    params = source.complete({})
+    params = source.complete({"helpers": helpers_of(load_overlay(name), mode)})
     fields = {"id": "t", "scenario": "s", "repeat": 1, "seed": 1, "probes": Probes.model_validate({"path": {}})}
     return Trial.model_validate(
         {**fields, "overlay": name, "mode": mode, "topology": source.resolve(params), "params": params, **more}
@@ -48,10 +49,22 @@ def rendered(request: pytest.FixtureRequest) -> tuple[Overlay, Trial, Deployment
     return overlay, trial, overlay.render(trial)
 
 
-def test_every_member_has_an_endpoint_of_its_own(rendered: tuple[Overlay, Trial, Deployment]) -> None:
-    _, trial, deployment = rendered
-    assert list(deployment.endpoints) == list(trial.topology.members)
-    assert len({end.address for end in deployment.endpoints.values()}) == len(trial.topology.members)
+def test_every_pair_of_members_has_every_kind_of_endpoint(rendered: tuple[Overlay, Trial, Deployment]) -> None:
+    overlay, trial, deployment = rendered
+    members = trial.topology.members
+    pairs = {(src, dst) for src in members for dst in members if src != dst}
+    assert deployment.kinds == kinds_of(overlay)
+    if deployment.endpoints:
+        assert list(deployment.endpoints) == list(members)
+        assert len({end.address for end in deployment.endpoints.values()}) == len(members)
+    for ways in (deployment.streams, deployment.contents):
+        assert not ways or sorted((way.src, way.dst) for way in ways) == sorted(pairs)
+
+
+def test_streams_of_a_node_have_ports_of_their_own(rendered: tuple[Overlay, Trial, Deployment]) -> None:
+    _, _, deployment = rendered
+    taken = [(one.src, one.listen_address, one.listen_port) for one in deployment.streams]
+    assert len(set(taken)) == len(taken)
 
 
 def test_interface_names_fit_the_kernel(rendered: tuple[Overlay, Trial, Deployment]) -> None:
@@ -96,7 +109,8 @@ def test_requirements_say_how_to_get_them(name: str) -> None:
     assert requirements[0].version_argv, "the first program's version is the overlay's"
     for requirement in requirements:
         assert requirement.is_installable or requirement.program in BY_HAND
-        assert (requirement.debian or requirement.pip or name) in requirement.install
+        carried_by = requirement.debian or (requirement.wheel and requirement.wheel.package) or name
+        assert carried_by in requirement.install
 
 
 @pytest.mark.parametrize("name", ["openvpn", "wireguard", "tinc", "ipsec", "n2n"])
@@ -252,10 +266,15 @@ def test_setup_installs_every_subject_that_debian_carries() -> None:
 def test_the_page_tells_every_overlays_modes_and_layer() -> None:
     page = (Path(__file__).resolve().parents[2] / "docs" / "overlays.md").read_text()
     told = {
-        name: (frozenset(re.split(r",\s*", row[1].replace("baseline", "underlay"))), row[2])
+        name: (
+            frozenset(re.split(r",\s*", row[1].replace("baseline", "underlay"))),
+            row[2],
+            frozenset(row[3].split(", ")),
+        )
         for line in page.splitlines()
         if line.startswith("| `")
         for row in [[cell.strip() for cell in line.strip("|").split("|")]]
         for name in re.findall(r"`([^`]+)`", row[0])
     }
-    assert told == {name: (load_overlay(name).modes, load_overlay(name).layer) for name in OURS}
+    ours = {name: load_overlay(name) for name in OURS}
+    assert told == {name: (one.modes, one.layer, kinds_of(one)) for name, one in ours.items()}

@@ -1,0 +1,52 @@
+"""coturn as a STUN server on two addresses, which RFC 5780 asks of one that can tell what a NAT does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from ipaddress import IPv4Address
+
+from harness.model.trial import Trial
+from harness.overlay.contract import Command, LogLine, Requirement, Service
+from overlays.addressing import server_of
+
+STUN_PORT = 3478
+COTURN = Requirement(program="turnserver", install="apt-get install -y coturn", debian="coturn")
+
+
+def stun_addresses(trial: Trial) -> tuple[IPv4Address, IPv4Address]:
+    """The public node's address and a second one, which is free on its segment.
+
+    Raises:
+        ValueError: the segment has none left.
+    """
+    server = server_of(trial)
+    segment = trial.topology.hosts[server].on
+    plugs = [plug for attachments in trial.topology.attachments().values() for plug in attachments]
+    taken = {address for plug in plugs if plug.on == segment for address in plug.addresses}
+    subnet = trial.topology.segments[segment].ipv4
+    free = (address for address in subnet.hosts() if address not in taken) if subnet else iter(())
+    found = next(free, None)
+    if found is None:
+        raise ValueError(f"{trial.overlay} needs a second address for {server}, and {segment} has none left")
+    return trial.topology.address(server), found
+
+
+def add_second(trial: Trial, addresses: Sequence[IPv4Address]) -> Command:
+    """The command that gives the public node its second address."""
+    server = server_of(trial)
+    length = trial.topology.prefix_length(trial.topology.hosts[server], addresses[1])
+    argv = ("ip", "address", "add", f"{addresses[1]}/{length}", "dev", f"{server}-eth0")
+    return Command(node=server, argv=argv)
+
+
+def stun_server(trial: Trial, addresses: Sequence[IPv4Address]) -> Service:
+    """The service `stun`, which answers at STUN_PORT of both addresses."""
+    listen = [word for address in addresses for word in ("-L", str(address))]
+    argv = ("turnserver", "-v", "-n", "--stun-only", "--no-cli", "--log-file", "stdout", "--pidfile", "/run/turn.pid")
+    return Service(
+        name="stun",
+        node=server_of(trial),
+        argv=(*argv, "--db", "/run/turn.db", "-p", str(STUN_PORT), *listen),
+        ready=(LogLine(pattern=rf"IPv4\. UDP listener opened on\s*:\s*{re.escape(str(addresses[-1]))}:{STUN_PORT}"),),
+    )
