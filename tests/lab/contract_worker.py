@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from contract_streams import Streams, look_at_content, outside
-from stream_peer import BULK_BYTES, bulk
 
 from harness.errors import OverlaybenchError
 from harness.lab import counters
