@@ -19,6 +19,7 @@ from harness.overlay.contract import (
     ClaimSource,
     Command,
     Deployment,
+    EndpointKind,
     File,
     Layer,
     LogLine,
@@ -49,6 +50,7 @@ class Tor:
     name = "tor"
     modes: frozenset[Mode] = frozenset({"relay"})
     layer: Layer = "L7"
+    kinds: frozenset[EndpointKind] = frozenset({"stream"})
     needs_server = True
     single_hop = False
 
