@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Literal
 
 from harness.model.scenario import Mode
 from harness.model.trial import Trial
@@ -59,6 +60,7 @@ class Ethereum:
     layer: Layer = "L7"
     kinds: frozenset[EndpointKind] = frozenset({"content"})
     needs_server = True
+    asks_for_ports: Literal[True] = True
 
     def requirements(self) -> Sequence[Requirement]:
         """Two programs of go-ethereum's and one of ours, all built in one module."""
