@@ -29,17 +29,16 @@ from harness.overlay.contract import (
 from overlays.addressing import check_options, server_of
 from overlays.streams import SERVICE_PORT, listen_port, streams_between
 from overlays.tor.identity import Onion, onion
-from overlays.tor.network import PROGRAM, RELAYS, Network, argv, new_network
+from overlays.tor.network import BOOTSTRAPPED, PROGRAM, RELAYS, Network, argv, new_network
 
 SOCKS_PORT = 9050
 ONION_PORT = 80
 # Leads to the forwarder on the service's side, which answers when the probe's service is not there yet.
 KNOCK_PORT = 81
 ANSWER_PORT = 7399
-# The first consensus takes two votes, the descriptors of the services their time after it: 16 to 30 s in all.
+# Votes take some 15 s, members and the descriptors of their services as long again.
 DEADLINE_S = 60.0
 
-_BOOTSTRAPPED = r"Bootstrapped 100% \(done\)"
 _UPLOADED = r"Uploading hidden service descriptor: finished with status 200"
 _SINGLE_HOP = "HiddenServiceNonAnonymousMode 1\nHiddenServiceSingleHopMode 1\n"
 
@@ -78,12 +77,14 @@ class Tor:
         public = {node: topology.address(node) for node in (authority, *relays)}
         network = new_network(authority, public, relays)
         onions = {member: onion(secrets.token_bytes(32)) for member in topology.members}
-        tors = [service for member in onions for service in self._members_tor(member)]
+        public_tors = network.services(DEADLINE_S)
+        after = tuple(service.name for service in public_tors)
+        tors = [service for member in onions for service in self._members_tor(member, after)]
         return Deployment(
             files=(*network.files(), *(file for m in onions for file in self._files(network, m, onions[m]))),
             prepare=(network.prepare(), *(_place_key(member) for member in onions)),
             services=(
-                *network.services(DEADLINE_S),
+                *public_tors,
                 *tors,
                 *(_forwarder(member, onions, tors) for member in onions),
             ),
@@ -116,13 +117,14 @@ class Tor:
             File(node=member, path="service-torrc", text=single),
         )
 
-    def _members_tor(self, member: str) -> tuple[Service, ...]:
-        bootstrapped, uploaded = LogLine(pattern=_BOOTSTRAPPED), LogLine(pattern=_UPLOADED)
+    def _members_tor(self, member: str, after: tuple[str, ...]) -> tuple[Service, ...]:
+        bootstrapped, uploaded = LogLine(pattern=BOOTSTRAPPED), LogLine(pattern=_UPLOADED)
         one = Service(
             name=f"tor-{member}",
             node=member,
             argv=argv("torrc"),
             ready=(bootstrapped,) if self.single_hop else (bootstrapped, uploaded),
+            after=after,
             deadline_s=DEADLINE_S,
         )
         if not self.single_hop:
@@ -132,6 +134,7 @@ class Tor:
             node=member,
             argv=argv("service-torrc"),
             ready=(bootstrapped, uploaded),
+            after=after,
             deadline_s=DEADLINE_S,
         )
         return (one, service)

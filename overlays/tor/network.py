@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from harness.overlay.contract import Command, File, LogLine, Service
+from harness.overlay.contract import Command, CommandSays, File, LogLine, Service
 from overlays.tor.identity import RsaIdentity, rsa_identity
 
 PROGRAM = "tor"
 OR_PORT = 5000
 DIR_PORT = 7000
 RELAYS = 5
+BOOTSTRAPPED = r"Bootstrapped 100% \(done\)"
 # The shortest that tor accepts, so that the first consensus is there in seconds.
 _VOTING = """\
 V3AuthVotingInterval 10
@@ -77,13 +78,20 @@ class Network:
         return Command(node=self.authority, argv=("tor-gencert", *keys, "-m", "12", "-a", address))
 
     def services(self, deadline_s: float) -> tuple[Service, ...]:
-        """One tor a node. The relays do not wait for the authority: the first consensus has to be about them."""
+        """One tor a node, ready when it can build circuits; the authority when its consensus has all of them.
+
+        An authority's first consensus knows nobody but itself. Who starts with that picks it as guard, and may fail to
+        build circuits for a minute.
+        """
+        counted = ("grep", "-c", "^r ", "data/cached-microdesc-consensus")
+        complete = CommandSays(argv=counted, pattern=f"^{len(self.addresses)}$")
+        bootstrapped = LogLine(pattern=BOOTSTRAPPED)
         return tuple(
             Service(
                 name=f"tor-{node}",
                 node=node,
                 argv=argv("torrc"),
-                ready=(LogLine(pattern="Opened OR listener|Opening OR listener"),),
+                ready=(bootstrapped, complete) if node == self.authority else (bootstrapped,),
                 deadline_s=deadline_s,
             )
             for node in self.addresses

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from harness.model.probes import Probes
 from harness.model.trial import Trial
-from harness.overlay.contract import Deployment
+from harness.overlay.contract import CommandSays, Deployment
 from harness.scenario.load import load_topology
 from overlays.tor.adapter import Tor, TorSingle
 from overlays.tor.identity import onion, rsa_identity
@@ -76,6 +77,17 @@ def test_relays_stand_on_nodes_of_their_own_and_members_relay_for_nobody(tor: De
     serving = {file.node for file in tor.files if "ORPort" in file.text}
     assert serving == {"s", *trial.topology.helpers[:RELAYS]}
     assert {stream.src for stream in tor.streams} == set(trial.topology.members)
+
+
+def test_members_start_when_the_consensus_knows_all_relays(tor: Deployment, single: Deployment) -> None:
+    for deployment in (tor, single):
+        services = {service.name: service for service in deployment.services}
+        (complete,) = [ready for ready in services["tor-s"].ready if isinstance(ready, CommandSays)]
+        assert re.search(complete.pattern, f"{RELAYS + 1}\n")
+        assert not re.search(complete.pattern, f"{RELAYS}\n")
+        for service in deployment.services:
+            if service.name.startswith(("tor-p", "tor-service-p")):
+                assert {"tor-s", "tor-s2", "tor-s6"} < set(service.after)
 
 
 def test_a_single_hop_service_is_no_client(tor: Deployment, single: Deployment) -> None:
