@@ -12,9 +12,6 @@ test:
 	@./setup.sh test
 	@# Pinned builds, once, into the user's cache folder; a machine without a compiler (exit 3) goes on without them.
 	$(PY)/overlaybench install --all || [ $$? = 3 ]
-	@# Pinned builds, once, into the user's cache folder; a machine without Go (exit 3) goes on without them.
-	$(PY)/overlaybench install easytier bittorrent
-	$(PY)/overlaybench install nebula-go tailscale || [ $$? = 3 ]
 	@# What needs no lab runs on all processors; labs measure, and want the machine for themselves.
 	$(PY)/python -m pytest -m "not lab" -n auto --dist loadscope
 	$(PY)/python -m pytest -m lab
