@@ -8,7 +8,7 @@ cd "$(dirname "$0")"
 required="nftables iproute2 iputils-ping iperf3 irtt mininet util-linux ethtool python3 python3-venv gcc libc6-dev make"
 # The subjects of the bundled scenarios; a distribution without one of them still gets the rest.
 subjects="openvpn wireguard-go wireguard-tools strongswan-charon strongswan-swanctl \
-libstrongswan-standard-plugins libcharon-extra-plugins tinc n2n nebula openssh-client coturn miniupnpd-nftables"
+libstrongswan-standard-plugins libcharon-extra-plugins tinc n2n nebula openssh-client coturn miniupnpd-nftables tor"
 # For Pythons so young that a package has no wheel for them yet and is compiled; others do without.
 subjects="$subjects python3-dev"
 # What `setup.sh test` gets besides: programs that only tests and benchmarks use.

@@ -247,6 +247,16 @@ class NeedsHelpers(Protocol):
 
 
 @runtime_checkable
+class AsksForPorts(Protocol):
+    """Optional: a direct path of this overlay needs a router that forwards a port when asked (UPnP IGD, NAT-PMP, PCP).
+
+    It punches no holes, so behind routers that do not there is none. The contract test gives it routers that do.
+    """
+
+    asks_for_ports: Literal[True]
+
+
+@runtime_checkable
 class DependsOnServer(Protocol):
     """Optional: a direct session of this overlay ends when its server does. The contract test checks that it is so."""
 

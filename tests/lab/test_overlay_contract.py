@@ -22,7 +22,7 @@ import pytest
 from harness.model.probes import Probes
 from harness.model.scenario import Mode
 from harness.model.trial import Trial
-from harness.overlay.contract import DependsOnServer, Overlay, ReportsPath
+from harness.overlay.contract import AsksForPorts, DependsOnServer, Overlay, ReportsPath
 from harness.overlay.install import missing, obstacle
 from harness.overlay.registry import load_overlay, overlay_names
 from harness.overlay.search_path import programs_folder
@@ -34,8 +34,8 @@ from tests.lab.running import NOBODY, unprivileged_uid, without_privileges
 WORKER = Path(__file__).with_name("contract_worker.py")
 DEADLINE_S = 15.0
 PROMISED = {"hub": {"relayed"}, "relay": {"relayed"}, "direct": {"direct"}, "mesh": {"direct"}}
-# A mesh may fetch some of a content from whoever else has it by now.
-PROMISED_CONTENT = PROMISED | {"mesh": {"direct", "mixed"}}
+# In a mesh content comes from whoever has it by then: the peer, a helper that was faster, or both.
+PROMISED_CONTENT = PROMISED | {"mesh": {"direct", "mixed", "relayed"}}
 
 CASES = [(name, mode) for name in overlay_names() if name != "underlay" for mode in sorted(load_overlay(name).modes)]
 
@@ -64,9 +64,11 @@ def folders() -> Iterator[list[Path]]:
 
 
 def trial_of(name: str, mode: Mode) -> Trial:
-    """Two sites whose NATs any traversal of UDP passes."""
+    """Two sites whose NATs any traversal of UDP passes; they also map ports for an overlay that depends on it."""
     source = load_topology("two-sites")
     nats: dict[str, object] = {"nat_a": "port-restricted", "nat_b": "port-restricted"}
+    if isinstance(load_overlay(name), AsksForPorts):
+        nats = {key: {"port_mapping": ["upnp-igd"]} for key in nats}
     params = source.complete(nats | {"helpers": helpers_of(load_overlay(name), mode)})
     probes = Probes(path={"deadline_s": DEADLINE_S})
     topology = source.resolve(params)

@@ -26,7 +26,7 @@ from overlays.tinc import Tinc
 from overlays.wireguard.adapter import WireGuard
 from overlays.wireguard.coordinator import SILENT_S, Peer, Seen, outer_addresses, parse_dump
 
-BY_HAND = {"zerotier-one"}  # carried by no package registry
+BY_HAND = {"zerotier-one", "ziti"}  # carried by no package registry
 
 # Adapters from outside this repository may be installed beside ours.
 OURS = [name for name in overlay_names() if type(load_overlay(name)).__module__.startswith("overlays.")]

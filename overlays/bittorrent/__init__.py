@@ -1,0 +1,1 @@
+"""BitTorrent: content by libtorrent, over uTP, between peers that a public peer introduces."""

@@ -1,0 +1,1 @@
+"""Tor: onion services on a private network of authority and relays."""

@@ -1,0 +1,54 @@
+"""OpenZiti's pure half; its program is in no registry, so this is all that runs everywhere."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+
+from harness.model.probes import Probes
+from harness.model.trial import Trial
+from harness.scenario.load import load_topology
+from overlays.openziti import OpenZiti, setup_script
+
+
+def trial() -> Trial:
+    source = load_topology("parties")
+    return Trial(
+        id="t",
+        scenario="s",
+        repeat=1,
+        seed=1,
+        overlay="openziti",
+        mode="relay",
+        topology=source.resolve(source.complete({"n": 3})),
+        probes=Probes.model_validate({"path": {}}),
+    )
+
+
+def test_each_service_is_hosted_by_its_member_alone_and_dialled_by_all() -> None:
+    script = setup_script("45.45.0.10", ("a", "b"))
+    assert re.findall(r"--identity-roles @(\w) --service-roles @to-(\w)", script) == [("a", "a"), ("b", "b")]
+    assert "Dial --semantic AnyOf --identity-roles '#member' --service-roles '#all'" in script
+    assert subprocess.run(["sh", "-n", "-c", script], check=False).returncode == 0
+
+
+def test_hosts_wait_for_a_router_that_is_online_and_dialling_for_all_hosts() -> None:
+    services = {service.name: service for service in OpenZiti().render(trial()).services}
+    (online,) = services["ziti-controller"].ready
+    assert re.search(getattr(online, "pattern", ""), '{"isOnline": true}')
+    assert services["ziti-host-p1"].after == ("ziti-controller",)
+    assert set(services["ziti-proxy-p1"].after) == {"ziti-host-p1", "ziti-host-p2", "ziti-host-p3"}
+
+
+def test_a_member_dials_the_others_at_the_ports_that_its_streams_name() -> None:
+    deployment = OpenZiti().render(trial())
+    for member in ("p1", "p2", "p3"):
+        proxy = next(service for service in deployment.services if service.name == f"ziti-proxy-{member}")
+        dialled = {tuple(word.removeprefix("to-").split(":")) for word in proxy.argv if word.startswith("to-")}
+        assert dialled == {(one.dst, str(one.listen_port)) for one in deployment.streams if one.src == member}
+
+
+def test_a_hosted_service_is_reached_through_the_router() -> None:
+    said = {"host-b": "INFO listener established to tls:45.45.0.10:3022"}
+    assert OpenZiti().claimed_path("a", "b", said) == "relayed"
+    assert OpenZiti().claimed_path("b", "a", said) is None
