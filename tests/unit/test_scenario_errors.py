@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from harness.cli import cli
 from harness.errors import ScenarioError
+from harness.model.probes import declared_probes
 from harness.overlay.registry import overlay_names
 from harness.scenario.load import load_scenario, load_topology
 from harness.scenario.plan import expand
@@ -141,4 +142,4 @@ def test_usage_errors_exit_2(arguments: list[str]) -> None:
 def test_no_probe_at_all_is_an_error_that_names_them(tmp_path: Path) -> None:
     (complaint,) = problems_of(tmp_path, GOOD.replace("[path]", "[]"))
     assert complaint.startswith("7: probes:")
-    assert "name at least one probe: path, latency, mtu, throughput, loaded_latency, udp" in complaint
+    assert f"name at least one probe: {', '.join(declared_probes())}" in complaint
