@@ -31,42 +31,47 @@ _LOOKED_AT: Final = 30
 class Search:
     """How paths are sought.
 
-    Pings of up to `largest_bytes`, `interval_s` apart, until `deadline` (Unix time in seconds); then bursts of at least
+    Pings of up to `largest_bytes`, `interval_s` apart, until `deadline_s` after the start; then bursts of at least
     `burst_packets`.
     """
 
-    deadline: float
+    deadline_s: float
     interval_s: float
     largest_bytes: int
     burst_packets: int
 
 
-def find_paths(targets: Sequence[Target], search: Search, tap: Tap, since: Since) -> dict[Pair, PathFound]:
+def find_paths(targets: Sequence[Target], search: Search, tap: Tap, since: Since | None) -> dict[Pair, PathFound]:
     """Ping over all pairs at once until each path is what the mode can hope for, then judge a burst of each.
 
     Args:
         tap: watches the ports of all members since before the daemons started; closed at the end.
-        since: when the daemons were started and when they were ready.
+        since: when the daemons were started and when they were ready; None: there are none, and the time counts from
+            the first ping.
     """
     watches = [_Watch(target, search, tap, number) for number, target in enumerate(targets, start=1)]
     pingers = Pingers([watch.pinger for watch in watches])
+    if since is None:
+        now = time.time()
+        since = Since(now, now)
+    deadline = since.started_s + search.deadline_s
     search = replace(search, interval_s=max(search.interval_s, len(watches) / _MOST_PINGS_PER_S))
     try:
-        _seek(watches, pingers, search)
+        _seek(watches, pingers, search, deadline)
         for together in rounds_of([watch.target.pair for watch in watches]):
-            _judge([watches[number] for number in together], pingers, search)
+            _judge([watches[number] for number in together], pingers, search, deadline)
     finally:
         pingers.close()
     tap.close()
-    return {watch.target.pair: watch.found(tap.lost, search.deadline, since) for watch in watches}
+    return {watch.target.pair: watch.found(tap.lost, deadline, since) for watch in watches}
 
 
-def _seek(watches: Sequence[_Watch], pingers: Pingers, search: Search) -> None:
+def _seek(watches: Sequence[_Watch], pingers: Pingers, search: Search, deadline: float) -> None:
     """Ping over pairs until each has settled or the time is over."""
     pending = list(watches)
     for watch in pending:
         pingers.ask(watch.pinger, float("inf"), search.interval_s)
-    while pending and time.time() < search.deadline:
+    while pending and time.time() < deadline:
         time.sleep(_CHECK_EVERY_S)  # both sources are lists that grow; nobody announces "direct"
         for watch in [one for one in pending if one.settled()]:
             pingers.ask(watch.pinger, 0, search.interval_s)
@@ -75,7 +80,7 @@ def _seek(watches: Sequence[_Watch], pingers: Pingers, search: Search) -> None:
         pingers.ask(watch.pinger, 0, search.interval_s)
 
 
-def _judge(watches: Sequence[_Watch], pingers: Pingers, search: Search) -> None:
+def _judge(watches: Sequence[_Watch], pingers: Pingers, search: Search, deadline: float) -> None:
     """Judge a burst of each pair that is connected; the pairs have no member in common.
 
     Where a pair that was seen direct bursts on another way, its path has changed again: it goes on pinging until it is
@@ -83,7 +88,7 @@ def _judge(watches: Sequence[_Watch], pingers: Pingers, search: Search) -> None:
     a member may have carried the others' packets. Where the product's own packets make it mixed for the counters, the
     pings themselves tell.
     """
-    connected = [watch for watch in watches if watch.connected(search.deadline)]
+    connected = [watch for watch in watches if watch.connected(deadline)]
     time.sleep(max((watch.under_way_s() for watch in connected), default=0.0))
     starts = [len(watch.pinger.pings) for watch in connected]
     together = judge_together([(one.target, one.pinger) for one in connected], pingers, search.burst_packets)
@@ -91,9 +96,9 @@ def _judge(watches: Sequence[_Watch], pingers: Pingers, search: Search) -> None:
         watch.judged(verdict, start)
         if len(connected) > 1 and watch.verdict not in ("direct", "relayed"):
             watch.judge_alone(pingers, search)
-        while watch.verdict != "direct" and watch.punches and time.time() < search.deadline:
+        while watch.verdict != "direct" and watch.punches and time.time() < deadline:
             watch.look_again()
-            _seek([watch], pingers, search)
+            _seek([watch], pingers, search, deadline)
             time.sleep(watch.under_way_s())
             watch.judge_alone(pingers, search)
 

@@ -111,7 +111,7 @@ def _look_at_interfaces(job: Job, lab: Lab, folder: Path, tap: Tap, overlay: Run
     there = _target(job, lab, folder, a, b)
     seen: dict[str, Any] = {}
     since = Since(overlay.running_since(), overlay.ready_unix_s)
-    search = Search(since.started_s + probe.deadline_s, probe.interval_ms / 1000, 1200, probe.burst_packets)
+    search = Search(probe.deadline_s, probe.interval_ms / 1000, 1200, probe.burst_packets)
     found = find_paths([there], search, tap, since)
     for one in figures_of(there, found[there.pair], probe.deadline_s):
         seen[one.metric] = one.value
