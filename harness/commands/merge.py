@@ -11,9 +11,8 @@ from harness.commands.arguments import examples
 from harness.errors import storage_errors
 
 _EPILOG = examples(
-    "overlaybench run demo --shard 1/2 --out part1   # on one machine",
-    "overlaybench run demo --shard 2/2 --out part2   # on another",
     "overlaybench merge part1 part2 --out runs/demo",
+    "overlaybench merge shards/* --out runs/night && overlaybench compare runs/before runs/night",
 )
 
 
@@ -21,7 +20,12 @@ _EPILOG = examples(
 @click.argument("dirs", nargs=-1, required=True, metavar="DIR...", type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="The new result folder.")
 def merge_command(dirs: tuple[Path, ...], out: Path) -> None:
-    """Put the shards of a run together: all of them, each once, into one result folder with its report."""
+    """Put the shards of a run together: all of them, each once, into one result folder with its report.
+
+    \b
+    overlaybench run demo --shard 1/2 --out part1     on one machine
+    overlaybench run demo --shard 2/2 --out part2     on another
+    """
     count = merge(dirs, out)
     from harness.report.html import write_report  # noqa: PLC0415  # matplotlib is slow to load
 

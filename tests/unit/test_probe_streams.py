@@ -40,7 +40,7 @@ def relay(port: int, *, drop_tail: bool = False, half_close: bool = True, flip: 
     def carry(source: socket.socket, sink: socket.socket, *, back: bool) -> None:
         while piece := source.recv(4096):
             if flip and not back and len(piece) > 100:
-                piece = bytes([piece[0] ^ 1]) + piece[1:]
+                piece = piece[:-1] + bytes([piece[-1] ^ 1])  # the first bytes are the request
             try:
                 sink.sendall(piece)
             except OSError:
