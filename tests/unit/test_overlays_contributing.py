@@ -21,6 +21,8 @@ def examples() -> dict[str, Overlay]:
     """Every adapter on the page, by name."""
     found: dict[str, Overlay] = {}
     for code in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL):
+        if "def render(" not in code:  # a probe's
+            continue
         scope: dict[str, Any] = {"__name__": "contributing"}
         exec(compile(code, str(PAGE), "exec"), scope)  # noqa: S102  # our own page
         (adapter,) = (one for one in scope.values() if isinstance(one, type) and one.__module__ == "contributing")
