@@ -1,6 +1,6 @@
 # `make demo` and `make test` set up whatever they need first; a second call starts at once.
 PY := .venv/bin
-.PHONY: distros netem-test setup demo test test-pure lint bench
+.PHONY: distros fuzz netem-test setup demo test test-pure lint bench
 
 setup:
 	@./setup.sh
@@ -39,3 +39,14 @@ distros:
 	@failed=; for release in bookworm trixie forky noble resolute; do \
 		tests/distros/run.sh $$release full || [ $$? = 3 ] || failed="$$failed $$release"; \
 	done; [ -z "$$failed" ] || { echo "failed on:$$failed"; exit 1; }
+
+# Ten minutes for each kind of hostility against refmesh, or SECONDS_EACH; for the night. Exits at the first violation.
+FUZZ_COUNT ?= 1000000
+FUZZ_SEED ?= $(shell date +%j)
+SECONDS_EACH ?= 600
+fuzz: setup
+	$(PY)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,fuzz]"
+	$(PY)/python tests/fuzz/refmesh_datagrams.py --count $(FUZZ_COUNT) --seed $(FUZZ_SEED)
+	$(PY)/python tests/fuzz/refmesh_members.py --count $(FUZZ_COUNT) --seed $(FUZZ_SEED)
+	$(PY)/python tests/fuzz/refmesh_sockets.py --count $(FUZZ_COUNT) --seed $(FUZZ_SEED)
+	$(PY)/python tests/fuzz/refmesh_parsers.py -max_total_time=$(SECONDS_EACH) -max_len=2048 -seed=$(FUZZ_SEED)

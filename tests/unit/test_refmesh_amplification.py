@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import random
+
 from refmesh_hostility import member_says, peer, registration, server_of, server_says
 from refmesh_world import World
 
 from overlays.refmesh.core import connectivity, puncher, punching
+from overlays.refmesh.core.check import Path
 from overlays.refmesh.core.coordination import WINDOW
 from overlays.refmesh.server.registry import PUNCHES_BURST
 from overlays.refmesh.wire import control, messages
@@ -126,3 +129,25 @@ def test_a_member_that_names_a_victim_as_its_candidate_draws_few_checks() -> Non
             checks += sum(to[0] == VICTIM for _, to in world.nodes["a"].outbox.main)
             world.nodes["a"].outbox.main.clear()
     assert 100 < checks <= connectivity.UNPROVED_BURST + 60 * connectivity.UNPROVED_PER_S
+
+
+def test_what_is_known_from_a_ping_alone_gets_one_check_for_each_and_is_led_on() -> None:
+    there = Path((VICTIM, 5))
+    finder = connectivity.PathFinder(random.Random(1).randbytes, direct=True, relayed=True)
+    for start in (0.0, 10.0):
+        finder.on_ping(there, start)
+        # PONG and one check for a PING: 64 and 48 octets for 48.
+        assert len([ping for at in range(100) for ping in finder.due(start + at / 10)]) == 1
+        assert finder.ways(start) == []  # nor is a handshake sent there
+    # Who knows a path from its answers goes on for a while, until the other end has had its check as well.
+    other = connectivity.PathFinder(random.Random(2).randbytes, direct=True, relayed=True)
+    other.add((VICTIM, 5), connectivity.HOST, 0.0)
+    checks, now = 0, 0.0
+    while now < 12.0:
+        for path, transaction in other.due(now):
+            checks += 1
+            other.on_pong(transaction, path, now)
+        now += 0.05
+    assert checks == connectivity.LEAD + 1
+    other.on_ping(there, 12.0)
+    assert other.deadline() > 20.0

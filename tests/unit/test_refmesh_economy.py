@@ -8,7 +8,8 @@ from collections import Counter
 import pytest
 from refmesh_world import World
 
-from overlays.refmesh.core.connectivity import HOST, MAX_PATIENCE_S, RELAY_CHECK_AFTER_S, Path, PathFinder
+from overlays.refmesh.core.check import Path
+from overlays.refmesh.core.connectivity import HOST, MAX_PATIENCE_S, RELAY_CHECK_AFTER_S, PathFinder
 from overlays.refmesh.core.coordination import GATHER_PER_MEMBER_S, GATHER_S
 from overlays.refmesh.core.tunnel import CROWD, Tunnel
 from overlays.refmesh.wire import messages
@@ -73,6 +74,7 @@ def test_a_relay_is_checked_only_where_no_direct_path_comes_up() -> None:
     subject.restart(0.0)
     ((path, transaction),) = subject.due(0.0)
     subject.on_pong(transaction, path, 0.1)
+    subject.on_ping(path, 0.1)
     assert not subject.due(RELAY_CHECK_AFTER_S)
     assert subject.deadline() > 10.0
 

@@ -9,7 +9,8 @@ import pytest
 from refmesh_world import World
 
 from harness.model.nat import Mapping, NatBehaviour, PortAllocation
-from overlays.refmesh.core.connectivity import LOST_AFTER, PEER_REFLEXIVE, PathFinder
+from overlays.refmesh.core.check import Path
+from overlays.refmesh.core.connectivity import LOST_AFTER, PathFinder
 
 NATS = ("none", "full-cone", "address-restricted", "port-restricted", "symmetric")
 RELAYED = {frozenset({"symmetric"})}
@@ -86,9 +87,13 @@ def test_what_plain_checks_do_not_reach_is_reached_by_prediction_or_birthday(tec
 
 def test_a_fresh_path_is_tried_for_longer_than_a_long_round_trip() -> None:
     finder = PathFinder(random.Random(1).randbytes, direct=True, relayed=True)
-    finder.add(("45.0.0.1", 10006), PEER_REFLEXIVE, 0.0, local=4)
+    finder.on_ping(Path(("45.0.0.1", 10006), 0, 4), 0.0)
     ((path, first),) = finder.due(0.0)
-    later = [transaction for at in range(1, 60) for _, transaction in finder.due(at / 100)]
+    later = []
+    for at in range(1, 60):
+        if not at % 10:
+            finder.on_ping(path, at / 100)  # the peer tries as long; one check of ours for each of its own
+        later += finder.due(at / 100)
     assert len(later) > LOST_AFTER
     assert finder.on_pong(first, path, 0.6) == path
     assert finder.best == path

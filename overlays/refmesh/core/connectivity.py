@@ -8,6 +8,7 @@ no nomination. Relayed paths need no check to be used: the session came up over 
 |---|---|---|
 | waiting | due | PING; next one after 50 ms, slower with its age |
 | waiting or valid | PING from there | PONG back; check it at once (a triggered check, RFC 8445 section 7.3.1.4) |
+| waiting, known from a PING alone | due | PING, as many as have come from there: its source may be forged |
 | waiting | PONG | valid |
 | relayed, waiting | no direct path 1 s after the session came up | PING; with one it can wait for the next keepalive |
 | valid | three PINGs in a row unanswered | waiting, from the start |
@@ -17,9 +18,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
+from overlays.refmesh.core.check import Check, Path
 from overlays.refmesh.core.lifetime import Lifetime
 from overlays.refmesh.core.pacer import Pacer
 from overlays.refmesh.keys import Rng
@@ -49,47 +49,14 @@ SILENCE_S = 1.0
 MAX_PATIENCE_S = 2.0
 BETTER_BY = 0.8
 """A path replaces one of its kind when its round trip is this fraction of the other's, or less."""
+MAX_CREDIT, LEAD = 3, 6
+"""Checks that a peer may owe us for its PINGs, and those of ours that go on though answered, to lead it on."""
 UNPROVED_PER_S, UNPROVED_BURST = 5.0, 250
 """Checks of addresses that nothing has come from: the peer names them, so they may be anybody's. A dozen candidates
 take some twenty checks each until they are tried every 30 s only."""
 _PACE = ((0.15, 0.05), (0.5, 0.1), (3.0, 0.5), (10.0, 1.0), (60.0, 5.0), (math.inf, 30.0))
 """Age of a check in seconds up to which it is repeated every so many seconds; RFC 8445's Ta is 50 ms. A PING that comes
 in is answered by a check at once, so the side that is ready later sets the time, not this."""
-
-
-class Path(NamedTuple):
-    """A way to a peer: straight to `endpoint`, or, with a relay number, through the server that lives there.
-
-    `local` is the number of the socket that it leaves from: 0 the main one, others were opened to punch a hole.
-    """
-
-    endpoint: Endpoint
-    relay: int = 0
-    local: int = 0
-
-    @property
-    def direct(self) -> bool:
-        """Whether no relay is on it."""
-        return not self.relay
-
-
-@dataclass
-class Check:
-    """The checks of one path."""
-
-    path: Path
-    kind: str
-    since_s: float
-    due_s: float
-    valid: bool = False
-    rtt_s: float = math.inf
-    unanswered: int = 0
-    answered: int = 0
-    pong_s: float = -math.inf
-    paused: bool = False
-    """Whether the path was idle for a whole keepalive interval before the PING that is out."""
-    transactions: dict[bytes, float] = field(default_factory=dict)
-    seen_s: float = -math.inf
 
 
 class PathFinder:
@@ -150,7 +117,10 @@ class PathFinder:
             check = self.add(path.endpoint, PEER_REFLEXIVE, now, path.local)
         if check is None:
             return
-        check.seen_s = now
+        if check.valid and not check.pinged:
+            check.due_s = now + self._pause(check)  # both ends know it now
+        check.pinged = True
+        check.seen_s, check.credit = now, min(check.credit + 1, MAX_CREDIT)
         if not check.valid and path.direct and now - check.since_s > _PACE[0][0]:
             check.since_s = now
         if not check.valid and (path.direct or not self._direct or check.due_s == math.inf):
@@ -180,10 +150,13 @@ class PathFinder:
             if check.paused and check.path == self.best and check.path.direct:
                 (self._lifetime.lived if check.unanswered == 1 else self._lifetime.stumbled)()
             check.paused, check.pong_s = False, now
-            check.valid, check.unanswered, check.seen_s = True, 0, now
+            check.valid, check.unanswered, check.seen_s, check.proved = True, 0, now, True
             check.answered += 1
             check.transactions.clear()
             check.due_s = now + self._pause(check)
+            if check.path.direct and not check.pinged and check.answered <= LEAD:
+                # The peer may know it from our PINGs alone, and has one check for each of them.
+                check.due_s = now + max(RETRY_MIN_S, 2 * rtt_s)
             self._choose()
             return check.path
         return None
@@ -227,7 +200,7 @@ class PathFinder:
                 check.valid, check.rtt_s, check.since_s = False, math.inf, now
                 self._choose()
             if check.path.direct and not self._may_try(check, now):
-                check.due_s = self._unproved.next_s(now)
+                check.due_s = math.inf if check.kind == PEER_REFLEXIVE else self._unproved.next_s(now)
                 continue
             transaction = self._rng(TRANSACTION_LEN)
             if len(check.transactions) >= 16:
@@ -259,11 +232,24 @@ class PathFinder:
 
     def ways(self, now: float) -> list[Path]:
         """Where a handshake may be sent: the relays, then direct candidates."""
-        return [*self.relays, *(c.path for c in self.checks.values() if c.path.direct and self._may_try(c, now))]
+        direct = [check for check in self.checks.values() if check.path.direct]
+        # An initiation is larger than three PINGs, so one is not enough to draw it.
+        tried = [
+            check.path
+            for check in direct
+            if check.proved or (check.kind != PEER_REFLEXIVE and self._may_try(check, now))
+        ]
+        return [*self.relays, *tried]
 
     def _may_try(self, check: Check, now: float) -> bool:
         """Whether something may be sent on a direct path now; what nothing has come from is tried only so often."""
-        if check.answered:
+        if check.proved:
+            return True
+        if check.kind == PEER_REFLEXIVE:
+            # Known from a datagram alone, whose source anybody can write: as many checks as PINGs have come from there.
+            if not check.credit:
+                return False
+            check.credit -= 1
             return True
         if self._unproved.available(now) < 1:
             return False

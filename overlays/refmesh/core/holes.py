@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from overlays.refmesh.core.connectivity import Path, PathFinder
+from overlays.refmesh.core.check import Path
+from overlays.refmesh.core.connectivity import PathFinder
 from overlays.refmesh.core.outbox import Outbox
 from overlays.refmesh.core.peer import Peer
 from overlays.refmesh.core.peers import Peers

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from overlays.refmesh.core import bulk, rows_loader
-from overlays.refmesh.core.connectivity import Path
+from overlays.refmesh.core.check import Path
 from overlays.refmesh.core.dataplane import DataPlane
 from overlays.refmesh.core.guard import Guard
 from overlays.refmesh.core.lane import IPV4, Inlet

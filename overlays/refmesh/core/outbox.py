@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from overlays.refmesh.core.connectivity import Path
+from overlays.refmesh.core.check import Path
 from overlays.refmesh.core.peer import Peer
 from overlays.refmesh.core.schedule import Schedule
 from overlays.refmesh.wire import messages

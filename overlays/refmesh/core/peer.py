@@ -9,7 +9,8 @@ from typing import Any
 
 from overlays.refmesh.core import packets
 from overlays.refmesh.core.access import Access
-from overlays.refmesh.core.connectivity import Path, PathFinder
+from overlays.refmesh.core.check import Path
+from overlays.refmesh.core.connectivity import PathFinder
 from overlays.refmesh.core.path_mtu import ANY, PathMtu
 from overlays.refmesh.core.schedule import Schedule
 from overlays.refmesh.core.session import Session

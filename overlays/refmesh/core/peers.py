@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from overlays.refmesh.config import NodeConfig, PeerEntry
 from overlays.refmesh.core import packets
-from overlays.refmesh.core.connectivity import Path, PathFinder
+from overlays.refmesh.core.check import Path
+from overlays.refmesh.core.connectivity import PathFinder
 from overlays.refmesh.core.dataplane import DataPlane
 from overlays.refmesh.core.directory import Directory
 from overlays.refmesh.core.hosts import is_name

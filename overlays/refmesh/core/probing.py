@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from overlays.refmesh.core import too_big
-from overlays.refmesh.core.connectivity import Path
+from overlays.refmesh.core.check import Path
 from overlays.refmesh.core.dataplane import DataPlane
 from overlays.refmesh.core.keypair import Keypair
 from overlays.refmesh.core.outbox import Outbox

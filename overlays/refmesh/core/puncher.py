@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from overlays.refmesh.core import punching
-from overlays.refmesh.core.connectivity import Path
+from overlays.refmesh.core.check import Path
 from overlays.refmesh.core.pacer import Pacer
 from overlays.refmesh.core.peer import Peer
 from overlays.refmesh.core.punching import FIRING, IDLE, MEASURING, WAITING, Round

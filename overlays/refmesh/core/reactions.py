@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from overlays.refmesh.config import NodeConfig
-from overlays.refmesh.core.connectivity import PEER_REFLEXIVE, Path
+from overlays.refmesh.core.check import Path
+from overlays.refmesh.core.connectivity import PEER_REFLEXIVE
 from overlays.refmesh.core.dataplane import DataPlane
 from overlays.refmesh.core.egress import Egress
 from overlays.refmesh.core.holes import Holes
@@ -72,7 +73,9 @@ class Reactions:
             # Better the way that the peer came than none, if it is a way; the checks will say more.
             proved = self._received_at(peer, path)
             if path.direct:
-                peer.finder.add(path.endpoint, PEER_REFLEXIVE, now, path.local)
+                check = peer.finder.add(path.endpoint, PEER_REFLEXIVE, now, path.local)
+                if check is not None:
+                    check.proved, check.credit = check.proved or proved, check.credit + 1
             if proved:
                 self._peers.use(peer, peer.finder.best or path, now)
         elif peer.path is not None and path != peer.path and now - peer.elsewhere_s > ELSEWHERE_S:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from overlays.refmesh.core.connectivity import Path
+from overlays.refmesh.core.check import Path
 from overlays.refmesh.core.keypair import Keypair
 from overlays.refmesh.core.lane import Inlet, Lane
 from overlays.refmesh.core.noise import StaticKey, TransportKeys

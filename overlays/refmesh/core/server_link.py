@@ -2,7 +2,7 @@
 
 | state | event | then |
 |---|---|---|
-| down | due | introduction and handshake initiation; again after 0.25 s, slower with time |
+| down | due | introduction and handshake initiation; again after 0.1 s, slower with time |
 | down | session established | HELLO |
 | greeting | UPDATE that answers | up: its relay can be used |
 | up | five HELLOs in a row unanswered | down, as if never connected |
@@ -17,7 +17,8 @@ from typing import Any
 
 from overlays.refmesh.config import Address, ServerEntry
 from overlays.refmesh.core import introduction
-from overlays.refmesh.core.connectivity import SILENCE_S, Path
+from overlays.refmesh.core.check import Path
+from overlays.refmesh.core.connectivity import SILENCE_S
 from overlays.refmesh.core.coordination import (
     HELLO_INTERVAL_S,
     HELLO_LOST_AFTER,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from overlays.refmesh.core.connectivity import SILENCE_S, Path
+from overlays.refmesh.core.check import Path
+from overlays.refmesh.core.connectivity import SILENCE_S
 from overlays.refmesh.core.holes import Holes
 from overlays.refmesh.core.outbox import Outbox
 from overlays.refmesh.core.pacer import Pacer

@@ -176,17 +176,7 @@ class Server:
 
     def status(self, now: float) -> list[dict[str, Any]]:
         """The members, for the status socket."""
-        return [
-            {
-                "name": registration.certificate.name,
-                "addresses": list(registration.certificate.addresses),
-                "online": registration.online,
-                "endpoint": list(registration.endpoint) if registration.endpoint else None,
-                "relayed_bytes": registration.relayed_bytes,
-                "seen_s_ago": round(now - registration.seen_s, 3) if registration.greeted else None,
-            }
-            for registration in self.registry.by_key.values()
-        ]
+        return [registration.status(now) for registration in self.registry.by_key.values()]
 
     def _on_introduction(self, datagram: bytes, source: Endpoint, now: float) -> None:
         if not introduction.MIN_LEN <= len(datagram) <= introduction.MAX_LEN:

@@ -85,6 +85,17 @@ class Registration:
             "seen": seen,
         }
 
+    def status(self, now: float) -> dict[str, Any]:
+        """The member for the status socket."""
+        return {
+            "name": self.certificate.name,
+            "addresses": list(self.certificate.addresses),
+            "online": self.online,
+            "endpoint": list(self.endpoint) if self.endpoint else None,
+            "relayed_bytes": self.relayed_bytes,
+            "seen_s_ago": round(now - self.seen_s, 3) if self.greeted else None,
+        }
+
 
 class Registry:
     """All registrations, by every name that something on the wire may have for them."""

@@ -1,0 +1,168 @@
+"""No datagram, file or failing handler ends a daemon: the drivers, at real sockets and with real files."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from refmesh_daemon import HOST, free_ports, serving
+from refmesh_world import World
+
+from overlays.refmesh import config_file, keys
+from overlays.refmesh.driver import loop as loop_module
+from overlays.refmesh.driver.events import LINES_BURST, EventLog
+from overlays.refmesh.driver.loop import Loop
+from overlays.refmesh.driver.memory import Memory
+from overlays.refmesh.driver.server import ServerDriver
+from overlays.refmesh.errors import ConfigError, MachineError
+from overlays.refmesh.network import Site, make_network, to_yaml
+
+
+def test_empty_and_cut_datagrams_do_not_end_a_server(tmp_path: Path) -> None:
+    with serving(tmp_path) as daemon, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        for port in (daemon.site.stun_port, daemon.site.port):
+            for datagram in (b"", b"\0", b"\6\0\0\0", bytes(20), b"\4\0\0\0", b""):
+                sock.sendto(datagram, (HOST, port))
+        assert daemon.ask_stun()
+        assert daemon.ask_stun(daemon.site.port)
+        assert "fault" not in daemon.log.read_text()
+
+
+@pytest.fixture
+def signals() -> Iterator[None]:
+    """Puts the test's signal handlers back: a loop takes them."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    signal.set_wakeup_fd(-1)
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def server_config(folder: Path, **options: Any) -> Path:
+    port, stun_port = free_ports(2)
+    network = make_network(["a"], [Site("s", HOST, port, stun_port)])
+    config = network.server_config("s", listen=f"{HOST}:{port}", **options)
+    (folder / "s.yaml").write_text(to_yaml(config))
+    return folder / "s.yaml"
+
+
+@pytest.mark.usefixtures("signals")
+def test_a_state_folder_that_cannot_be_written_is_said_and_tried_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    driver = ServerDriver(config_file.load_server(server_config(tmp_path, state_dir="no-folder/state")))
+    (tmp_path / "no-folder").write_text("in the way")
+    try:
+        driver.engine.joined["serial"] = bytes(32)
+        now = driver.engine.deadline
+        driver._after(now)
+        assert "no-folder/state/joined.json: not written" in caplog.text
+        (tmp_path / "no-folder").unlink()
+        driver._after(now + 60.0)
+        assert json.loads((tmp_path / "no-folder/state/joined.json").read_text()) == {"serial": keys.encode(bytes(32))}
+    finally:
+        driver.close()
+
+
+@pytest.mark.usefixtures("signals")
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"", b"{}", b"nonsense.nonsense", b"x" * 300_000])
+def test_a_policy_file_of_nonsense_is_said_and_the_old_one_holds(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes
+) -> None:
+    driver = ServerDriver(config_file.load_server(server_config(tmp_path, policy_file="policy")))
+    try:
+        before = driver.engine.policy
+        (tmp_path / "policy").write_bytes(content)
+        driver._reload_policy(10.0)
+        assert driver.engine.policy is before
+        assert not content or "policy: no network document" in caplog.text
+        (tmp_path / "policy").unlink()
+        (tmp_path / "policy").mkdir()
+        driver._reload_policy(20.0)
+        assert driver.engine.policy is before
+    finally:
+        driver.close()
+
+
+@pytest.mark.usefixtures("signals")
+def test_a_policy_or_state_of_nonsense_at_the_start_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "policy").write_bytes(b"\xff")
+    with pytest.raises(ConfigError, match="policy_file"):
+        ServerDriver(config_file.load_server(server_config(tmp_path, policy_file="policy")))
+    (tmp_path / "state").mkdir()
+    for content in (b"\xff", b"[]", b'{"a": 7}', b"[" * 100_000):
+        (tmp_path / "state/joined.json").write_bytes(content)
+        with pytest.raises(MachineError, match=r"joined\.json: cannot be read"):
+            ServerDriver(config_file.load_server(server_config(tmp_path, state_dir="state")))
+
+
+def test_a_node_that_cannot_write_its_memory_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    world = World({"a": None})
+    world.start_all()
+    (tmp_path / "in-the-way").write_text("")
+    memory = Memory(world.nodes["a"], tmp_path / "in-the-way", 0.0)
+    memory.look(10.0)
+    memory.look(20.0)
+    assert caplog.text.count("known.json: not written") == 1
+    (tmp_path / "in-the-way").unlink()
+    memory.look(30.0)
+    assert json.loads((tmp_path / "in-the-way/known.json").read_text())["members"] == []
+    (tmp_path / "in-the-way/known.json").write_bytes(b"\xff")
+    Memory(world.nodes["a"], tmp_path / "in-the-way", 0.0)
+    assert "known.json: not read" in caplog.text
+
+
+@pytest.mark.usefixtures("signals")
+def test_a_handler_that_fails_is_counted_and_the_others_go_on(caplog: pytest.LogCaptureFixture) -> None:
+    loop = Loop()
+    (bad_out, bad_in), (good_out, good_in) = os.pipe(), os.pipe()
+    os.write(bad_in, b"x")
+    os.write(good_in, bytes(40))
+    rounds = []
+
+    def bad(_: float) -> bool:
+        raise ZeroDivisionError("a fault")
+
+    def good(_: float) -> bool:
+        rounds.append(os.read(good_out, 1))
+        if len(rounds) == 40:
+            loop.stop()
+        return False
+
+    loop.add(bad_out, bad)
+    loop.add(good_out, good)
+    loop.run(lambda: float("inf"), lambda _: 1 / 0)  # type: ignore[arg-type,return-value]
+    assert len(rounds) == 40
+    # Left alone after so many in a row; the timers' own faults are counted as well.
+    assert loop.guard.count == loop_module.FAULTS_IN_A_ROW + 40
+    assert caplog.text.count("ZeroDivisionError in bad") == 1
+
+
+@pytest.mark.usefixtures("signals")
+def test_what_is_meant_for_the_user_still_ends_the_loop() -> None:
+    loop = Loop()
+    reader, writer = os.pipe()
+    os.write(writer, b"x")
+
+    def gone(_: float) -> bool:
+        raise MachineError("the interface is gone")
+
+    loop.add(reader, gone)
+    with pytest.raises(MachineError, match="gone"):
+        loop.run(lambda: float("inf"), lambda _: None)
+
+
+def test_who_makes_a_daemon_say_much_does_not_fill_its_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    events, said = ["nonsense"] * (3 * LINES_BURST), EventLog()
+    said.write(events, 0.0)
+    assert events == []
+    assert len(caplog.records) == LINES_BURST
+    said.write(["more"], 1.0)
+    assert f"{2 * LINES_BURST} lines were left out here" in caplog.text
