@@ -87,7 +87,7 @@ class Campaign:
             if line["mode"] != "underlay" or line["metric"] != "tcp_throughput_mbit" or line["outcome"] not in COUNTED:
                 continue
             if line["value"] is not None:
-                self.baselines.setdefault(line["seed"], {})[line["src"], line["dst"]] = line["value"]
+                self.baselines.setdefault(line["seed"], {})[line["src"], line["dst"]] = Record(**line)
         self.tally = Tally()
 
     def run(self, trials: Sequence[Trial]) -> Tally:
