@@ -91,6 +91,16 @@ def test_a_policy_file_of_nonsense_is_said_and_the_old_one_holds(
 
 
 @pytest.mark.usefixtures("signals")
+@pytest.mark.parametrize("content", [b"\xff", b"[" * 100_000, b"7", b'[7, {"certificate": 1, "endpoint": [1e999, 2]}]'])
+def test_a_servers_memory_of_nonsense_is_left_alone(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state/known.json").write_bytes(content)
+    driver = ServerDriver(config_file.load_server(server_config(tmp_path, state_dir="state")))
+    driver.close()
+    assert driver.engine.registry.by_key == {}
+
+
+@pytest.mark.usefixtures("signals")
 def test_a_policy_or_state_of_nonsense_at_the_start_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "policy").write_bytes(b"\xff")
     with pytest.raises(ConfigError, match="policy_file"):

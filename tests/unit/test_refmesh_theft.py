@@ -107,7 +107,7 @@ def test_a_relay_repairs_what_two_members_claim(world: World) -> None:
     registry, a, c = server_of(world).registry, registration(world, "a"), registration(world, "c")
     assert a.endpoint is not None
     registry.moved(c, a.endpoint)  # the NAT has given a's address to another member
-    assert server_of(world).relay_target(a.endpoint, registration(world, "b").number) is not None
+    assert server_of(world).relay.target(a.endpoint, registration(world, "b").number) is not None
     assert registry.by_endpoint[a.endpoint] is c
     assert through(world, "b", "a", 5) == 0  # to a nothing goes where now c is
     world.nodes["a"].servers.greet(world.now)

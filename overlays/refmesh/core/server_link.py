@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from overlays.refmesh.config import Address, ServerEntry
@@ -284,3 +284,8 @@ def _known(entry: ServerEntry, found: Mapping[str, str]) -> ServerEntry:
 
     endpoint = place(entry.endpoint) or Address("", entry.endpoint.port)
     return dataclasses.replace(entry, endpoint=endpoint, stun=place(entry.stun), tls=place(entry.tls))
+
+
+def relays_of(peer: Peer, links: Sequence[ServerLink]) -> list[Path]:
+    """The relayed paths to a peer, in the order of the configuration."""
+    return [Path(link.endpoint, peer.numbers[link.index]) for link in links if link.up and peer.online.get(link.index)]

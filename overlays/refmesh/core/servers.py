@@ -15,7 +15,7 @@ from overlays.refmesh.core.outbox import Outbox
 from overlays.refmesh.core.peer import Peer
 from overlays.refmesh.core.peers import Peers
 from overlays.refmesh.core.probing import Probing
-from overlays.refmesh.core.server_link import ServerLink
+from overlays.refmesh.core.server_link import ServerLink, relays_of
 from overlays.refmesh.core.tunnel import Tunnel
 from overlays.refmesh.errors import CredentialError
 from overlays.refmesh.keys import Rng
@@ -247,7 +247,7 @@ class Servers:
             peer.hub_servers.add(link.index)
             self._plane.routes.assign(peer, link.peer)
             return
-        peer.finder.set_relays(self._relays_of(peer), now)
+        peer.finder.set_relays(relays_of(peer, self.links), now)
         for kind, host, port in entry.candidates if entry.direct else ():
             peer.finder.add((host, port), kind, now)
         if came and not peer.session.usable(now):
@@ -293,15 +293,8 @@ class Servers:
     def _relays_changed(self, now: float) -> None:
         for peer in self._peers.by_key.values():
             if peer.finder is not None:
-                peer.finder.set_relays(self._relays_of(peer), now)
+                peer.finder.set_relays(relays_of(peer, self.links), now)
                 self._peers.use(peer, peer.finder.best, now)
                 if not peer.session.usable(now) and peer.wanted:
                     peer.session.want(now)
                 self._outbox.due(peer, now)
-
-    def _relays_of(self, peer: Peer) -> list[Path]:
-        return [
-            Path(link.endpoint, peer.numbers[link.index])
-            for link in self.links
-            if link.up and peer.online.get(link.index)
-        ]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import socket
 import sys
-from pathlib import Path
 from typing import Any
 
 from overlays.refmesh import credentials, keys
@@ -17,23 +15,21 @@ from overlays.refmesh.credentials import Policy
 from overlays.refmesh.driver import clock
 from overlays.refmesh.driver.descriptors import raise_limit
 from overlays.refmesh.driver.events import EventLog
-from overlays.refmesh.driver.files import write_atomically
+from overlays.refmesh.driver.joined import JoinedFile
 from overlays.refmesh.driver.listener import StreamListener
 from overlays.refmesh.driver.loop import Loop
+from overlays.refmesh.driver.members import MembersFile
 from overlays.refmesh.driver.sockets import open_sockets
 from overlays.refmesh.driver.status import StatusSocket
 from overlays.refmesh.driver.tun import VNET_HEADER_LEN, Tun
 from overlays.refmesh.driver.udp import READS_PER_ROUND, UdpSocket
-from overlays.refmesh.errors import ConfigError, CredentialError, MachineError
+from overlays.refmesh.errors import ConfigError, CredentialError
 from overlays.refmesh.server.engine import Server
-from overlays.refmesh.server.known import known, restore
 from overlays.refmesh.wire import messages, stun
 from overlays.refmesh.wire.control import Endpoint
 
 log = logging.getLogger("refmesh")
 POLICY_CHECK_S = 2.0
-SAVE_EVERY_S = 1.0
-SAVE_RETRY_S = 10.0
 
 
 class ServerDriver:
@@ -58,13 +54,8 @@ class ServerDriver:
             own=certificate,
             remembers=config.state_dir is not None,
         )
-        self._joined_file = config.state_dir / "joined.json" if config.state_dir else None
-        if self._joined_file is not None:
-            self.engine.joined.update(_read_joined(self._joined_file))
-        self._joined, self._save_s = len(self.engine.joined), 0.0
-        self._known_file = config.state_dir / "known.json" if config.state_dir else None
-        self._known, self._known_s = "", now
-        self._restore(now)
+        self._joined = JoinedFile(config.state_dir, self.engine.joined)
+        self._members = MembersFile(config.state_dir, self.engine, now)
         self.sockets = open_sockets(config.listen.host, config.listen.port)
         self.stun = open_sockets(config.listen.host, config.stun_port) if config.stun_port else {}
         self.tun = Tun(config.interface) if config.hub and config.interface else None
@@ -144,7 +135,7 @@ class ServerDriver:
         starts = range(0, len(view), size)
         if any(view[start : start + messages.RELAY_HEAD.size] != head for start in starts):
             return False
-        target = self.engine.relay_target(source, messages.RELAY_HEAD.unpack(head)[1])
+        target = self.engine.relay.target(source, messages.RELAY_HEAD.unpack(head)[1])
         if target is None:
             return True
         number, endpoint = target
@@ -153,7 +144,7 @@ class ServerDriver:
         own = messages.RELAY_HEAD.pack(messages.RELAY, number)
         for start in starts:
             view[start : start + messages.RELAY_HEAD.size] = own
-        self.engine.count_relayed(source, len(view))
+        self.engine.relay.count(source, len(view))
         self._socket(endpoint).send_segmented(view, size, endpoint)
         return True
 
@@ -217,38 +208,8 @@ class ServerDriver:
             self._write_tun()
         if engine.outlet.events:
             self._events.write(engine.outlet.events, now)
-        self._save_known(now)
-        if len(engine.joined) != self._joined and self._joined_file is not None and now >= self._save_s:
-            self._save_joined(self._joined_file, now)
-
-    def _save_joined(self, path: Path, now: float) -> None:
-        joined = self.engine.joined
-        try:
-            write_atomically(path, json.dumps({serial: keys.encode(key) for serial, key in joined.items()}))
-        except OSError as error:
-            log.error("%s: not written, so a restart forgets which join keys are used: %s", path, error.strerror)
-            self._save_s = now + SAVE_RETRY_S
-            return
-        self._joined = len(joined)
-
-    def _restore(self, now: float) -> None:
-        if self._known_file is not None and self._known_file.exists():
-            try:
-                restore(self.engine, json.loads(self._known_file.read_text()), now)
-            except (OSError, ValueError) as error:
-                log.warning("%s: not read: %s", self._known_file, error)
-
-    def _save_known(self, now: float) -> None:
-        if self._known_file is None or now - self._known_s < SAVE_EVERY_S:
-            return
-        self._known_s = now
-        text = json.dumps(known(self.engine))
-        if text != self._known:
-            try:
-                write_atomically(self._known_file, text)
-                self._known = text
-            except OSError as error:
-                log.warning("%s: not written: %s", self._known_file, error)
+        self._members.look(now)
+        self._joined.look(now)
 
     def _write_tun(self) -> None:
         if self.tun is not None:
@@ -309,16 +270,3 @@ class ServerDriver:
             problem = f"{self.config.file}:0: file: a server reads its policy_file by itself"
             return {"changed": [], "problems": [problem]}
         return {"name": self.name, "members": self.engine.status(clock.now())}
-
-
-def _read_joined(path: Path) -> dict[str, bytes]:
-    """Who has used which invitation; MachineError when that is stored and cannot be read."""
-    try:
-        stored = json.loads(path.read_text())
-        return {str(serial): keys.decode(key) for serial, key in stored.items()}
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise MachineError(
-            f"{path}: cannot be read ({error}); without it used join keys would work again: restore it, or delete it"
-        ) from None

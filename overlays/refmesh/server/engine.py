@@ -21,6 +21,7 @@ from overlays.refmesh.server.herald import Herald
 from overlays.refmesh.server.hub import Hub
 from overlays.refmesh.server.outlet import Outlet
 from overlays.refmesh.server.registry import Probe, Registration, Registry
+from overlays.refmesh.server.relay import Relay
 from overlays.refmesh.wire import bodies, control, messages, stun
 from overlays.refmesh.wire.bodies import Hello, Punch
 from overlays.refmesh.wire.control import Endpoint
@@ -60,7 +61,7 @@ class Server:
         self.joined = self.admission.joined
         self.policy = policy
         self._rng = rng
-        self._relay = relay
+        self.relay = Relay(self.registry, self.outlet, enabled=relay)
         if policy is not None:
             self.set_policy(policy, 0.0)
 
@@ -98,7 +99,7 @@ class Server:
     def _receive(self, datagram: bytes, source: Endpoint, now: float) -> None:
         kind = messages.message_type(datagram)
         if kind == messages.RELAY:
-            self._on_relay(datagram, source)
+            self.relay.receive(datagram, source)
         elif kind == messages.INTRODUCTION:
             self._on_introduction(datagram, source, now)
         elif stun.is_stun(datagram):
@@ -129,15 +130,6 @@ class Server:
         transaction = stun.read_request(datagram) if source[0] != "tls" else None
         if transaction is not None:
             self.outlet.datagrams.append((stun.response(transaction, source), source))
-
-    def relay_target(self, source: Endpoint, number: int) -> tuple[int, Endpoint] | None:
-        """For a relay header from `source`: the number to put in, and where to send it. None: not to be relayed."""
-        sender, target = self.registry.by_endpoint.get(source), self.registry.by_number.get(number)
-        if not self._relay or sender is None or target is None or target.endpoint is None:
-            return None
-        if not self.registry.holds(sender, source) or not self.registry.holds(target, target.endpoint):
-            return None
-        return sender.number, target.endpoint
 
     def from_tun(self, packet: bytes, now: float) -> None:
         """A packet of the server's own host for a member."""
@@ -288,17 +280,3 @@ class Server:
         self.outlet.due(registration, now + OFFLINE_AFTER_S)
         self.herald.publish(registration, now, tell_itself=False)
         self.herald.heard(registration, hello, now)
-
-    def _on_relay(self, datagram: bytes, source: Endpoint) -> None:
-        if len(datagram) < messages.RELAY_HEAD.size:
-            return
-        target = self.relay_target(source, messages.RELAY_HEAD.unpack_from(datagram)[1])
-        if target is not None:
-            number, endpoint = target
-            self.count_relayed(source, len(datagram))
-            head = messages.RELAY_HEAD.pack(messages.RELAY, number)
-            self.outlet.datagrams.append((head + datagram[messages.RELAY_HEAD.size :], endpoint))
-
-    def count_relayed(self, source: Endpoint, octets: int) -> None:
-        """Counts what a member had relayed, headers included."""
-        self.registry.by_endpoint[source].relayed_bytes += octets

@@ -1,0 +1,49 @@
+"""A server's memory on disk of who was there and where, so that it asks them for new keys after a restart."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+from overlays.refmesh.driver.files import write_atomically
+from overlays.refmesh.server.engine import Server
+from overlays.refmesh.server.known import known, restore
+
+log = logging.getLogger("refmesh")
+SAVE_EVERY_S = 1.0
+
+
+class MembersFile:
+    """The file `known.json` of a state folder; without a folder nothing is kept."""
+
+    def __init__(self, folder: Path | None, server: Server, now: float) -> None:
+        """Takes what is stored."""
+        self._server = server
+        self._path = folder / "known.json" if folder else None
+        self._saved, self._saved_s = "", now
+        if self._path is None:
+            return
+        try:
+            stored = json.loads(self._path.read_text())
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, RecursionError) as error:
+            log.warning("%s: not read: %s", self._path, error)
+            return
+        restore(server, stored, now)
+
+    def look(self, now: float) -> None:
+        """Writes down what has changed, once a second."""
+        if self._path is None or now - self._saved_s < SAVE_EVERY_S:
+            return
+        self._saved_s = now
+        text = json.dumps(known(self._server))
+        if text == self._saved:
+            return
+        try:
+            write_atomically(self._path, text)
+        except OSError as error:
+            log.warning("%s: not written: %s", self._path, error)
+            return
+        self._saved = text
