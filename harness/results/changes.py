@@ -31,8 +31,8 @@ VERDICTS: tuple[Verdict, ...] = Verdict.__args__  # type: ignore[attr-defined]
 # A value of more than so many times its cell's median is an outlier. A median does not see a fifth of them.
 OUTLYING = 2.0
 _OUTLIERS_MATTER = 0.1
-# How the test of a subject is shared between a change everywhere and one in few cells (a weighted Bonferroni).
-_POOLED = 0.6
+# How the test of a subject is shared between a change everywhere and one in few cells (Bonferroni).
+_POOLED = 0.5
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,8 @@ def change_of(sample: Sample, rule: Rule) -> Change:
     names = sample.names or tuple(cell.name for cell in sample.cells)
     cells = tuple(_cell_change(cell, name, metric, rule) for cell, name in zip(sample.cells, names, strict=True))
     p_worse, p_better, least = _tests(sample.cells, cells, lower_is_better)
-    p_outliers, least_outliers = _outlier_test(sample.cells, metric)
+    marked = [_outliers(cell) for cell in sample.cells]
+    p_outliers, least_outliers = _outlier_test(marked, metric)
     changes = np.array([cell.change for cell in cells])
     proportion = metric.estimator == "proportion"
     typical = float(changes.mean()) if proportion else float(middles_of(changes))
@@ -146,7 +147,7 @@ def change_of(sample: Sample, rule: Rule) -> Change:
         threshold=_over_cells([cell.threshold for cell in cells], proportion),
         verdict="no difference found",
         cells=cells,
-        outliers=_outlier_shares(sample.cells),
+        outliers=_outlier_shares(marked),
     )
 
 
@@ -183,12 +184,12 @@ def _tests(cells: Sequence[Cell], changes: Sequence[CellChange], lower_is_better
     return p_worse, p_better, min(1.0, least / _POOLED)
 
 
-def _outlier_test(cells: Sequence[Cell], metric: Metric) -> tuple[float, float]:
+def _outlier_test(marked: Sequence[Cell], metric: Metric) -> tuple[float, float]:
     """P of "more values are far off" and the smallest that it could be: for what should be low alone."""
-    if metric.estimator == "proportion" or metric.better != "lower":
+    if metric.estimator == "proportion" or metric.better != "lower" or not any(cell.values.any() for cell in marked):
         return 1.0, 1.0
-    test = rank_test([_outliers(cell) for cell in cells])
-    base, new = _outlier_shares(cells)
+    test = rank_test(marked)
+    base, new = _outlier_shares(marked)
     return (test.higher if new - base >= _OUTLIERS_MATTER else 1.0), test.least_higher
 
 
@@ -202,9 +203,10 @@ def _least_ever(cells: Sequence[Cell]) -> float:
 
 
 def _smallest(cells: Sequence[Cell], changes: Sequence[CellChange], which: str) -> float:
-    """The smallest p of the cells, corrected for how many could have shown anything (Tarone 1990)."""
-    varied = [getattr(change, which) for cell, change in zip(cells, changes, strict=True) if np.ptp(_finite(cell)) > 0]
-    return min(1.0, len(varied) * min(varied)) if varied else 1.0
+    """P that no cell changed, from each cell's own (Simes 1986), over those that could have shown anything (Tarone)."""
+    useful = [change for cell, change in zip(cells, changes, strict=True) if np.ptp(_finite(cell)) > 0]
+    ps: list[float] = sorted(getattr(change, which) for change in useful)
+    return min((len(ps) * p / rank for rank, p in enumerate(ps, 1)), default=1.0)
 
 
 def _finite(cell: Cell) -> Floats:
@@ -212,12 +214,11 @@ def _finite(cell: Cell) -> Floats:
 
 
 def _outliers(cell: Cell) -> Cell:
-    bound = OUTLYING * middle(cell.values)
+    bound = OUTLYING * middle(cell.values)  # of both runs together: neither is the norm
     return Cell(cell.name, (cell.values > bound).astype(np.float64), cell.trials, cell.pairs, cell.new)
 
 
-def _outlier_shares(cells: Sequence[Cell]) -> tuple[float, float]:
-    marked = [_outliers(cell) for cell in cells]
+def _outlier_shares(marked: Sequence[Cell]) -> tuple[float, float]:
     base, new = (np.concatenate([cell.side(new=new) for cell in marked]) for new in (False, True))
     return float(base.mean()), float(new.mean())
 
