@@ -48,7 +48,16 @@ def publish(run_dir: Path, out_dir: Path) -> Path:
 
 
 # What each figure that evidence tells can be made from again (`python -m tests.recompute`).
-_KEPT = ("-rtt.csv", "-ping.log", "-burst-flows.txt", "-forward.json", "-backward.json", "-both.json")
+_KEPT = (
+    "-rtt.csv",
+    "-ping.log",
+    "-pings.csv",
+    "-burst-flows.txt",
+    "-cost.json",
+    "-forward.json",
+    "-backward.json",
+    "-both.json",
+)
 
 
 def keep_evidence(run_dir: Path, archive: Path) -> None:

@@ -18,6 +18,8 @@ Key = tuple[str, str | None, str | None]
 # Within these a relayed or direct path may carry something of the other kind: keepalives to a server, probes.
 DIRECT, RELAYED = 0.9, 0.1
 _HEADERS_BYTES = 28
+# The smallest of the pings that have sizes of their own.
+_SMALLEST_BYTES = 300
 
 
 def figures_of(run: Run, trial: str, pairs: Sequence[tuple[str, str]]) -> dict[Key, Any]:
@@ -30,7 +32,24 @@ def figures_of(run: Run, trial: str, pairs: Sequence[tuple[str, str]]) -> dict[K
         found |= _loaded(run, stem, src, dst)
         found |= _throughput(run, stem, below, src, dst)
         found |= _path(run, trial, stem, src, dst)
-    return found
+    return found | _cost(run, trial)
+
+
+def _cost(run: Run, trial: str) -> dict[Key, Any]:
+    """CPU time and memory, from the readings inside the loads."""
+    windows = run.json(f"trials/{trial}/overlay-cost.json") or []
+    readings = [(one["before"], one["after"]) for one in windows]
+    moved = sum(after["received_bytes"] - before["received_bytes"] for before, after in readings)
+    found: dict[Key, Any] = {}
+    spent = sum(
+        used["cpu_s"] - before["usage"].get(node, {"cpu_s": 0.0})["cpu_s"]
+        for before, after in readings
+        for node, used in after["usage"].items()
+    )
+    if moved and spent:
+        found["cpu_s_per_gb", None, None] = spent / moved * 1e9
+    needed = [used["rss_mib"] for _, after in readings for used in after["usage"].values()]
+    return found | ({("rss_mib", None, None): max(needed)} if needed else {})
 
 
 def nearest_rank(values: Sequence[float], share: float) -> float:
@@ -49,7 +68,7 @@ def _latency(run: Run, stem: str, below: str, src: str, dst: str) -> dict[Key, A
     found: dict[Key, Any] = {("loss_ratio", src, dst): 1 - len(answered) / len(rtts)}
     if answered:
         found[("rtt_min_ms", src, dst)] = min(answered)
-        found[("rtt_max_ms", src, dst)] = max(answered)
+        found[("rtt_max_ms", src, dst)] = _either(rtts, answered, max)
         for name, share, fewest in (("p95", 0.95, 1), ("p99", 0.99, 100), ("p999", 0.999, 1000)):
             if len(answered) >= fewest:
                 found[(f"rtt_{name}_ms", src, dst)] = _either(rtts, answered, lambda v, s=share: nearest_rank(v, s))
@@ -58,10 +77,16 @@ def _latency(run: Run, stem: str, below: str, src: str, dst: str) -> dict[Key, A
     under = run.samples(f"{below}-rtt.csv")
     known = [row["rtt_ms"] for row in under or () if row["rtt_ms"] is not None]
     if answered and known:
-        found[("underlay_rtt_p50_ms", src, dst)] = float(np.median(known))
-        found[("added_rtt_p50_ms", src, dst)] = float(np.median(answered) - np.median(known))
-    for one, other, column in ((src, dst, "there_ms"), (dst, src, "back_ms")):
-        found |= _one_way([row.get(column) for row in rows], one, other)
+        below_all = _median([math.inf if row["rtt_ms"] is None else row["rtt_ms"] for row in under or ()])
+        found[("underlay_rtt_p50_ms", src, dst)] = (below_all, float(np.median(known)))
+        added = _median(rtts) - below_all if math.isfinite(below_all) else math.inf
+        found[("added_rtt_p50_ms", src, dst)] = (added, float(np.median(answered) - np.median(known)))
+    trips = (run.json(f"{stem}-irtt.json") or {}).get("round_trips") or ()
+    lost = {trip["seqno"]: trip["lost"] for trip in trips}
+    for one, other, column, elsewhere in ((src, dst, "there_ms", "true_down"), (dst, src, "back_ms", "true_up")):
+        # What was lost on the other way either never set out on this one, or arrived without a stamp.
+        delays = [row.get(column) for row in rows if lost.get(int(row["seq"] or 0)) != elsewhere]
+        found |= _one_way(delays, one, other)
     return found
 
 
@@ -90,12 +115,15 @@ def _one_way(delays: Sequence[float | None], src: str, dst: str) -> dict[Key, An
     known = np.array([delay for delay in delays if delay is not None])
     if not known.size:
         return {}
-    found: dict[Key, Any] = {("owd_p50_ms", src, dst): float(np.median(known))}
+    every = [math.inf if delay is None else delay for delay in delays]
+    found: dict[Key, Any] = {("owd_p50_ms", src, dst): (_median(every), float(np.median(known)))}
     steps = [abs(b - a) for a, b in pairwise(delays) if a is not None and b is not None]
     if steps:
         found[("ipdv_p50_ms", src, dst)] = float(np.median(steps))
-    if known.size >= 100:
-        found[("pdv_p99_ms", src, dst)] = nearest_rank(list(known), 0.99) - float(known.min())
+    for name, share, fewest in (("p99", 0.99, 100), ("p999", 0.999, 1000)):
+        if len(every) >= fewest:
+            above = _either(every, list(known), lambda values, s=share: nearest_rank(values, s) - float(known.min()))
+            found[(f"pdv_{name}_ms", src, dst)] = above
     return found
 
 
@@ -105,8 +133,9 @@ def _loaded(run: Run, stem: str, src: str, dst: str) -> dict[Key, Any]:
     if not answered:
         return {}
     assert rows is not None
+    every = [math.inf if row["rtt_ms"] is None else row["rtt_ms"] for row in rows]
     return {
-        ("loaded_rtt_p50_ms", src, dst): float(np.median(answered)),
+        ("loaded_rtt_p50_ms", src, dst): (_median(every), float(np.median(answered))),
         ("loaded_loss_ratio", src, dst): 1 - len(answered) / len(rows),
     }
 
@@ -130,16 +159,20 @@ def _received(result: Any) -> float | None:
 
 
 def _path(run: Run, trial: str, stem: str, src: str, dst: str) -> dict[Key, Any]:
-    pings, job = run.read(f"{stem}-ping.log"), run.json(f"trials/{trial}/job.json")
+    job = run.json(f"trials/{trial}/job.json")
+    said, pings = run.read(f"{stem}-ping.log"), run.samples(f"{stem}-pings.csv")
     found: dict[Key, Any] = {}
+    if said is not None:  # of runs before the pings had sizes of their own
+        found["connect_success", src, dst] = float(re.search(rb"bytes from .* time=", said) is not None)
     if pings is not None:
-        found["connect_success", src, dst] = float(re.search(rb"bytes from .* time=", pings) is not None)
+        found["connect_success", src, dst] = float(any(ping["answered_s"] is not None for ping in pings))
     flows = run.read(f"{stem}-burst-flows.txt")
     members = ((job or {}).get("trial") or {}).get("topology", {}).get("members") or ()
     if flows is None or job is None or len(members) != 2:
         return found  # with more members other pairs' traffic is in the same flows
     probe = job["trial"]["probes"]["path"]
-    burst = probe["burst_packets"] * (probe["payload_bytes"] + _HEADERS_BYTES)
+    each = probe["payload_bytes"] + _HEADERS_BYTES if pings is None else _SMALLEST_BYTES
+    burst = probe["burst_packets"] / 2 * each
     shares = []
     for one, other in ((src, dst), (dst, src)):
         own, segment = _own(job["trial"]["topology"], one)
@@ -152,9 +185,17 @@ def _path(run: Run, trial: str, stem: str, src: str, dst: str) -> dict[Key, Any]
                     relayed += 0 if ends[1 - column] in public else int(size)
             shares.append(math.nan if direct + relayed < burst else direct / (direct + relayed))
     if not any(map(math.isnan, shares)):
-        direct_all, none_at_all = min(shares) >= DIRECT, max(shares) <= RELAYED
-        found["path", src, dst] = "direct" if direct_all else "relayed" if none_at_all else "mixed"
+        a_sent, a_got, b_sent, b_got = shares
+        ways = {_way(a_sent, b_got), _way(b_sent, a_got)}
+        verdict = ways.pop() if len(ways) == 1 else "mixed" if "mixed" in ways else "asymmetric"
+        # What is mixed for the counters may be told by the pings themselves, with a capture that is not kept.
+        if verdict != "mixed" or pings is None:
+            found["path", src, dst] = verdict
     return found
+
+
+def _way(*shares: float) -> str:
+    return "direct" if min(shares) >= DIRECT else "relayed" if max(shares) <= RELAYED else "mixed"
 
 
 def _own(topology: Any, member: str) -> tuple[set[str], str]:
