@@ -72,7 +72,7 @@ def _in_order(frame: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
         first.setdefault((trial, frozenset((src, dst))), (src, dst))
     turned = {(trial, dst, src) for (trial, _), (src, dst) in first.items()}
     back = [key in turned for key in zip(frame["trial"], frame["src"], frame["dst"], strict=True)]
-    away = np.asarray(back) & (frame["src"] != frame["dst"]).to_numpy()
+    away = np.asarray(back, dtype=bool) & (frame["src"] != frame["dst"]).to_numpy()
     src = frame["src"].where(~away, frame["dst"])
     return src, frame["dst"].where(~away, frame["src"])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -59,35 +59,47 @@ def nearest_rank(values: Sequence[float], share: float) -> float:
 
 
 def _latency(run: Run, stem: str, below: str, src: str, dst: str) -> dict[Key, Any]:
-    rows = run.samples(f"{stem}-rtt.csv")
+    rows, irtt = run.samples(f"{stem}-rtt.csv"), run.json(f"{stem}-irtt.json")
     if not rows:
         return {}
-    # A packet that never came back is later than all others (RFC 2681).
-    rtts = [math.inf if row["rtt_ms"] is None else row["rtt_ms"] for row in rows]
+    rtts = _of_all_sent(rows)
     answered = [rtt for rtt in rtts if math.isfinite(rtt)]
-    found: dict[Key, Any] = {("loss_ratio", src, dst): 1 - len(answered) / len(rtts)}
+    found: dict[Key, Any] = {
+        ("loss_ratio", src, dst): 1 - len(answered) / len(rtts),
+        ("rtt_p50_ms", src, dst): _median(rtts),
+        ("rtt_max_ms", src, dst): max(rtts),
+    }
     if answered:
-        found[("rtt_min_ms", src, dst)] = min(answered)
-        found[("rtt_max_ms", src, dst)] = _either(rtts, answered, max)
-        for name, share, fewest in (("p95", 0.95, 1), ("p99", 0.99, 100), ("p999", 0.999, 1000)):
-            if len(answered) >= fewest:
-                found[(f"rtt_{name}_ms", src, dst)] = _either(rtts, answered, lambda v, s=share: nearest_rank(v, s))
-        found[("rtt_p50_ms", src, dst)] = _either(rtts, answered, _median)
-    found |= _lost_each_way(run.json(f"{stem}-irtt.json"), src, dst)
+        found["rtt_min_ms", src, dst] = min(answered)
+    found |= {(f"rtt_{name}_ms", src, dst): value for name, value in _percentiles(rtts)}
+    found |= _lost_each_way(irtt, src, dst)
     under = run.samples(f"{below}-rtt.csv")
-    known = [row["rtt_ms"] for row in under or () if row["rtt_ms"] is not None]
-    if answered and known:
-        below_all = _median([math.inf if row["rtt_ms"] is None else row["rtt_ms"] for row in under or ()])
-        found[("underlay_rtt_p50_ms", src, dst)] = (below_all, float(np.median(known)))
-        added = _median(rtts) - below_all if math.isfinite(below_all) else math.inf
-        found[("added_rtt_p50_ms", src, dst)] = (added, float(np.median(answered) - np.median(known)))
-    trips = (run.json(f"{stem}-irtt.json") or {}).get("round_trips") or ()
-    lost = {trip["seqno"]: trip["lost"] for trip in trips}
-    for one, other, column, elsewhere in ((src, dst, "there_ms", "true_down"), (dst, src, "back_ms", "true_up")):
-        # What was lost on the other way either never set out on this one, or arrived without a stamp.
-        delays = [row.get(column) for row in rows if lost.get(int(row["seq"] or 0)) != elsewhere]
-        found |= _one_way(delays, one, other)
+    if under:
+        base = _median(_of_all_sent(under))
+        found["underlay_rtt_p50_ms", src, dst] = base
+        if math.isfinite(base):
+            found["added_rtt_p50_ms", src, dst] = _median(rtts) - base
+    lost = {trip["seqno"]: trip["lost"] for trip in (irtt or {}).get("round_trips") or ()}
+    if irtt or len(answered) == len(rtts):
+        # What is known to have been lost on the other way is no packet of this one; anything else took for ever.
+        for one, other, column, elsewhere in (
+            (src, dst, "there_ms", "true_down"),
+            (dst, src, "back_ms", "true_up"),
+        ):
+            kept = [row for row in rows if lost.get(int(row["seq"] or 0)) != elsewhere]
+            found |= _one_way([row.get(column) for row in kept], one, other)
     return found
+
+
+def _of_all_sent(rows: Sequence[Mapping[str, float | None]]) -> list[float]:
+    """Round trips; a packet that never came back is later than all others (RFC 2681)."""
+    return [math.inf if row["rtt_ms"] is None else row["rtt_ms"] for row in rows]
+
+
+def _percentiles(values: Sequence[float]) -> Iterator[tuple[str, float]]:
+    for name, share, fewest in (("p95", 0.95, 20), ("p99", 0.99, 100), ("p999", 0.999, 1000)):
+        if len(values) >= fewest:
+            yield name, nearest_rank(values, share)
 
 
 def _lost_each_way(irtt: Any, src: str, dst: str) -> dict[Key, Any]:
@@ -100,11 +112,6 @@ def _lost_each_way(irtt: Any, src: str, dst: str) -> dict[Key, Any]:
     return found | ({("oneway_loss_ratio", dst, src): back / (sent - there)} if sent > there else {})
 
 
-def _either(rtts: Sequence[float], answered: Sequence[float], of: Any) -> tuple[float, ...]:
-    """Of all packets, a lost one being infinite; or of those that were answered, where nothing was lost the same."""
-    return (of(list(rtts)), of(list(answered)))
-
-
 def _median(values: Sequence[float]) -> float:
     ordered = sorted(values)
     low, high = ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]
@@ -112,32 +119,30 @@ def _median(values: Sequence[float]) -> float:
 
 
 def _one_way(delays: Sequence[float | None], src: str, dst: str) -> dict[Key, Any]:
-    known = np.array([delay for delay in delays if delay is not None])
-    if not known.size:
+    known = [delay for delay in delays if delay is not None]
+    if not known:
         return {}
-    every = [math.inf if delay is None else delay for delay in delays]
-    found: dict[Key, Any] = {("owd_p50_ms", src, dst): (_median(every), float(np.median(known)))}
+    sent = [math.inf if delay is None else delay for delay in delays]
+    found: dict[Key, Any] = {("owd_p50_ms", src, dst): _median(sent)}
     steps = [abs(b - a) for a, b in pairwise(delays) if a is not None and b is not None]
     if steps:
-        found[("ipdv_p50_ms", src, dst)] = float(np.median(steps))
-    for name, share, fewest in (("p99", 0.99, 100), ("p999", 0.999, 1000)):
-        if len(every) >= fewest:
-            above = _either(every, list(known), lambda values, s=share: nearest_rank(values, s) - float(known.min()))
-            found[(f"pdv_{name}_ms", src, dst)] = above
+        found["ipdv_p50_ms", src, dst] = float(np.median(steps))
+    for name, value in _percentiles(sent):
+        if name != "p95":
+            found[f"pdv_{name}_ms", src, dst] = value - min(known)
     return found
 
 
 def _loaded(run: Run, stem: str, src: str, dst: str) -> dict[Key, Any]:
     rows = run.samples(f"{stem}-loaded-rtt.csv")
-    answered = [row["rtt_ms"] for row in rows or () if row["rtt_ms"] is not None]
-    if not answered:
+    if not rows:
         return {}
-    assert rows is not None
-    every = [math.inf if row["rtt_ms"] is None else row["rtt_ms"] for row in rows]
-    return {
-        ("loaded_rtt_p50_ms", src, dst): (_median(every), float(np.median(answered))),
-        ("loaded_loss_ratio", src, dst): 1 - len(answered) / len(rows),
+    rtts = _of_all_sent(rows)
+    found: dict[Key, Any] = {
+        ("loaded_rtt_p50_ms", src, dst): _median(rtts),
+        ("loaded_loss_ratio", src, dst): sum(map(math.isinf, rtts)) / len(rtts),
     }
+    return found | {(f"loaded_rtt_{name}_ms", src, dst): value for name, value in _percentiles(rtts) if name != "p999"}
 
 
 def _throughput(run: Run, stem: str, below: str, src: str, dst: str) -> dict[Key, Any]:
@@ -146,6 +151,10 @@ def _throughput(run: Run, stem: str, below: str, src: str, dst: str) -> dict[Key
         over, under = (_received(run.json(f"{side}-iperf3-{way}.json")) for side in (stem, below))
         if over is not None:
             found["tcp_throughput_mbit", one, other] = over
+            end = run.json(f"{stem}-iperf3-{way}.json")["end"]
+            found["tcp_received_bytes", one, other] = end["sum_received"]["bytes"]
+            found["tcp_sent_bytes", one, other] = end["sum_sent"]["bytes"]
+            found["tcp_retransmissions", one, other] = end["sum_sent"].get("retransmits")
         if over is not None and under:
             found["underlay_tcp_throughput_mbit", one, other] = under
             found["tcp_throughput_ratio", one, other] = over / under

@@ -59,7 +59,7 @@ def test_no_statistic_takes_it(outcome: str, marked: bool) -> None:
     assert "3 of 4 trials that count" in overview(trials).note
     assert path_matrix(trials).rows == (("full-cone x symmetric", "direct"),)
     change = next(one for one in compare(records, records).changes if one.metric == "rtt_p50_ms")
-    assert change.pairs == 3
+    assert change.trials == (3, 3)
 
 
 def test_its_packets_are_in_no_distribution_but_its_lateness_is_told() -> None:
