@@ -13,6 +13,7 @@ from scipy import stats
 from test_results_parties import mesh_of_five
 
 from harness.report.comparison import remarks, to_json, to_summary, verdict_line
+from harness.probes.registry import probes
 from harness.results.changes import Rule
 from harness.results.compare import ALL, Comparison, compare
 from harness.results.differences import differences
@@ -334,7 +335,8 @@ def test_what_differs_around_the_runs_is_named_and_other_deadlines_are_not_compa
         assert any(text in remark for remark in found.remarks), text
     assert "version of nebula differs: 1.9 and 1.10" in found.remarks
     assert "probe path was set otherwise (deadline_s 5.0 and 15.0): its metrics are left out" in found.remarks
-    assert set(found.left_out) == {"connect_success", "hole_punch_success", "time_to_connect_s", "time_to_direct_s"}
+    assert set(found.left_out) == {metric.name for metric in probes()["path"].metrics}
+    assert {"connect_success", "hole_punch_success", "time_to_connect_s", "time_to_direct_s"} <= set(found.left_out)
     comparison = compare(run_of(seed=1), run_of(seed=2), without=found.left_out)
     assert {change.metric for change in comparison.changes}.isdisjoint(found.left_out)
     assert not differences(base, _folder(machine | {"cpu_model": "y"}, path)).same_machine
