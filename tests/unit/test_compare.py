@@ -12,8 +12,8 @@ from result_samples import Maker
 from scipy import stats
 from test_results_parties import mesh_of_five
 
-from harness.report.comparison import remarks, to_json, to_summary, verdict_line
 from harness.probes.registry import probes
+from harness.report.comparison import remarks, to_json, to_summary, verdict_line
 from harness.results.changes import Rule
 from harness.results.compare import ALL, Comparison, compare
 from harness.results.differences import differences
