@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from harness.errors import LabError
@@ -19,8 +20,10 @@ def make_private(writable: Path | None) -> None:
         writable: the one folder of the machine that stays writable, if any; must exist.
 
     Raises:
-        LabError: the kernel refused.
+        LabError: the kernel refused, or the caller is not the first process of a sandbox: it would change the machine.
     """
+    if os.getpid() != 1:
+        raise LabError("private mounts are for the first process of a sandbox; here they would be the machine's own")
     try:
         syscalls.mount("none", "/", flags=syscalls.MS_REC | syscalls.MS_PRIVATE)
         if writable is not None:

@@ -191,8 +191,8 @@ def main() -> None:
     """Enter the sandbox, check, report."""
     given, *rest = sys.argv[1:]
     folder = Path(given).resolve()
-    if not rest:
-        argv = sandbox_argv([sys.executable, __file__, str(folder), "inside"])
+    if "inside" not in rest:
+        argv = sandbox_argv([sys.executable, __file__, str(folder), *rest, "inside"])
         os.execvp(argv[0], argv)
     os.environ["PATH"] = search_path()
     report = os.fdopen(os.dup(1), "w")
