@@ -117,7 +117,8 @@ def test_contract(name: str, mode: Mode, folders: list[Path], public_cache: Path
     for one in lacking:
         # A compiler or a wheel that this machine cannot have, a vendor's own program, a build of half an hour.
         # Nor the two large builds: `make test` would wait a quarter of an hour for them; `make test-all` has them.
-        if name in LARGE_BUILDS or one.on_request or not one.is_installable or ((one.build or one.wheel) and obstacle(one)):
+        hard = one.on_request or not one.is_installable or ((one.build or one.wheel) and obstacle(one))
+        if name in LARGE_BUILDS or hard:
             pytest.skip(f"{name} needs {one.program}: {obstacle(one) or one.install}")
     assert not lacking, f"{name} needs {lacking[0].program}: {lacking[0].install}"
     before = traces(folders)
