@@ -73,10 +73,10 @@ def test_no_end_of_a_pair_has_its_peers_number(tmp_path: Path) -> None:
 
 
 def test_a_link_that_loses_many_frames_at_first_passes_when_asked_again(tmp_path: Path) -> None:
-    seen = check(tmp_path, lost_first=9)
+    seen = check(tmp_path, lost_first=24)
     assert seen["said"] == [None]
     assert len(seen["slept"]) == 1
-    assert seen["lost"] == 9
+    assert seen["lost"] == 24
 
 
 def test_a_dead_link_makes_the_trial_invalid(tmp_path: Path) -> None:
