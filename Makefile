@@ -11,7 +11,7 @@ demo: setup
 test:
 	@./setup.sh test
 	@# Pinned builds, once, into the user's cache folder; a machine without Go (exit 3) goes on without them, and their
-	@# tests are skipped by name. The large ones (ipfs, ethereum) are for `make test-all`, and skipped by name without it.
+	@# tests are skipped by name. The large ones (ipfs, ethereum, netbird) are for `make test-all`, and skipped by name without it.
 	$(PY)/overlaybench install easytier bittorrent
 	$(PY)/overlaybench install nebula-go tailscale libp2p frp || [ $$? = 3 ]
 	@# What needs no lab runs on all processors; labs measure, and want the machine for themselves.

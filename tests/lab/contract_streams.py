@@ -25,6 +25,7 @@ from harness.probes.verdict import DIRECT_SHARE, RELAYED_SHARE, front_of, path_o
 
 _PEER = str(Path(__file__).with_name("stream_peer.py"))
 _BURST = 100
+_LINK_LOCAL = ip_network("fe80::/10")
 _HELD = 60
 
 
@@ -192,7 +193,8 @@ def outside(counts: Counts, topology: Topology, deployment: Deployment) -> list[
         {
             f"{flow.src} > {flow.dst}"
             for flow in counts
-            if not (flow.dst.is_multicast or flow.dst.is_link_local or flow.dst == ip_address("255.255.255.255"))
+            # Of IPv4's link-local addresses one is asked through the router: the clouds' metadata service.
+            if not (flow.dst.is_multicast or flow.dst in _LINK_LOCAL or flow.dst == ip_address("255.255.255.255"))
             and not any(flow.dst in subnet for subnet in inside if subnet.version == flow.dst.version)
         }
     )

@@ -1,0 +1,1 @@
+"""NetBird: WireGuard tunnels that ICE sets up, with management, signal, relay and STUN self-hosted."""
