@@ -184,6 +184,10 @@ def summarise_content(target: Target, fetched: Sequence[Fetched]) -> Iterator[Me
             evidence=str(target.evidence("content.json")),
         )
 
+    whole = all(one.intact for one in fetched)
+    yield figure("content_intact", "1", float(whole))
+    if not whole:
+        return  # the time in which something else arrived is no figure
     yield figure("content_goodput_mbit", "Mbit/s", large.size * 8 / 1e6 / large.last_byte_s)
     yield figure("content_last_byte_s", "s", small.last_byte_s)
     if large.first_byte_s is not None:
@@ -191,7 +195,6 @@ def summarise_content(target: Target, fetched: Sequence[Fetched]) -> Iterator[Me
     yield figure("content_publish_s", "s", large.publish_s)
     if large.underlay_bytes is not None:
         yield figure("content_underlay_bytes_per_byte", "B/B", large.underlay_bytes / large.size)
-    yield figure("content_intact", "1", float(all(one.intact for one in fetched)))
 
 
 def _published_and_fetched(target: Target, content: bytes, trial: Surroundings) -> Fetched:
