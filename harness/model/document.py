@@ -29,19 +29,19 @@ class Document:
     lines: Mapping[Location, int] = field(default_factory=dict)
 
     def line_of(self, location: Location) -> int:
-        """The line of a field, or of the nearest enclosing one."""
+        """Return the line of a field, or of the nearest enclosing one."""
         for end in range(len(location), -1, -1):
             if location[:end] in self.lines:
                 return self.lines[location[:end]]
         return 1
 
     def problem(self, location: Location, text: str) -> Problem:
-        """A complaint about one field."""
+        """Return a complaint about one field."""
         return Problem(self.file, self.line_of(location), dotted(location) or "(document)", text)
 
 
 def dotted(location: Location) -> str:
-    """`("matrix", "nat_a", 2)` as `matrix.nat_a[2]`."""
+    """Return `("matrix", "nat_a", 2)` as `matrix.nat_a[2]`."""
     text = ""
     for part in location:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
@@ -49,7 +49,7 @@ def dotted(location: Location) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """` (did you mean ...?)` when a known word is close, else the empty string."""
+    """Return ` (did you mean ...?)` when a known word is close, else the empty string."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f" (did you mean {close[0]}?)" if close else ""
 
@@ -131,7 +131,7 @@ def validate(model: type[Model], document: Document) -> Model:
 
 
 def problems_of(error: ValidationError, model: type[BaseModel], document: Document) -> Iterator[Problem]:
-    """pydantic's complaints in our form: line, field, and a suggestion for a mistyped key."""
+    """Yield pydantic's complaints in our form: line, field, and a suggestion for a mistyped key."""
     known = set(_field_names(model))
     seen: set[tuple[int, str]] = set()
     details = error.errors()
@@ -146,7 +146,7 @@ def problems_of(error: ValidationError, model: type[BaseModel], document: Docume
 
 
 def _is_inside(inner: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bool:
-    """Whether a location lies inside another; a validator's own part of a location may stand in one of them only."""
+    """Tell whether a location lies inside another; either may contain a validator's own part."""
     return len(inner) > len(outer[:-1]) and inner[: len(outer) - 1] == outer[:-1] and inner != outer
 
 

@@ -12,5 +12,5 @@ Network = IPv4Network | IPv6Network
 
 
 def family_of(what: Address | Network) -> Family:
-    """The version of an address or network."""
+    """Return the IP version of an address or network."""
     return "ipv4" if what.version == 4 else "ipv6"

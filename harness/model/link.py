@@ -24,7 +24,7 @@ _KNOWN_BELOW = {
     "queue": frozenset(Queue.model_fields),
     "loss": frozenset({"kind", "percent", "correlation", "file"} | set(GilbertElliottLoss.model_fields)),
 }
-# A key given anew replaces whatever a preset or the common part said of the same thing.
+# A key given again replaces whatever a preset or the common part said of the same thing.
 _REPLACES = {
     "jitter_ms": {"jitter"},
     "jitter": {"jitter_ms"},
@@ -49,7 +49,7 @@ class LinkSpecError(ValueError):
 
 
 def parse_link(spec: str | Mapping[str, object] | LinkProfile) -> LinkProfile:
-    """The profile that `spec` (a preset's name, a mapping, a profile) stands for.
+    """Return the profile that `spec` (a preset's name, a mapping, a profile) stands for.
 
     Raises LinkSpecError (a ValueError) with one line of text.
     """

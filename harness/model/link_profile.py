@@ -36,7 +36,7 @@ class _Model(BaseModel):
 
 
 class Jitter(_Model):
-    """What is added to the delay, drawn anew for each frame, zero on average.
+    """A random addition to the delay, drawn for each frame, zero on average.
 
     `jitter_ms` is the half-width for `uniform` and the standard deviation for `normal` and for `pareto` (shape 3, as
     in netem's table); the two latter are cut at four standard deviations. `correlation` is the autocorrelation at lag
@@ -94,7 +94,7 @@ class GilbertElliottLoss(_Model):
 
 
 class TraceLoss(_Model):
-    """Plays a file of the characters 0 (delivered) and 1 (lost), one a frame, from the start again at its end."""
+    """Loss by a file of the characters 0 (delivered) and 1 (lost), one a frame, from the start again at its end."""
 
     kind: Literal["trace"]
     file: str
@@ -126,7 +126,7 @@ class Queue(_Model):
 
 
 def expand_short_forms(data: Mapping[str, Any]) -> dict[str, Any]:
-    """A direction's mapping with its short forms written out.
+    """Return a direction's mapping with its short forms written out.
 
     Raises ValueError where a short form contradicts a long one or lacks what it is relative to.
     """
@@ -218,7 +218,7 @@ class Direction(_Model):
         return tuple((field, path) for field, path in named if path is not None)
 
     def describe(self) -> str:
-        """Short stable text such as `10ms+-2ms 1%loss 50mbit`; `ideal` where nothing happens."""
+        """Return a short stable text such as `10ms+-2ms 1%loss 50mbit`; `ideal` where nothing happens."""
         words: list[str] = []
         if self.delay_ms or self.jitter is not None:
             jitter = "" if self.jitter is None else f"~{self.jitter.file or f'{self.jitter.jitter_ms:g}ms'}"

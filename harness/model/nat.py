@@ -1,4 +1,4 @@
-"""What a NAT or firewall may be told to do: the axes of RFC 4787 and their neighbours, and aliases for them.
+"""NAT and firewall behaviours: the axes of RFC 4787 and their neighbours, and aliases for them.
 
 A behaviour is a claim. `harness/nat` renders it to a ruleset and proves it by measurement; this module knows neither.
 """
@@ -310,7 +310,7 @@ ALIASES: Dict[str, NatAlias] = MappingProxyType(
 
 
 def parse_nat(spec: str | Dict[str, object] | NatBehaviour) -> NatBehaviour:
-    """The behaviour that a scenario names.
+    """Return the behaviour that a scenario names.
 
     Args:
         spec: an alias; or the axes; or `alias:` with axes that override it; or a behaviour, which comes back as it is.

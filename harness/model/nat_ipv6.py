@@ -12,7 +12,7 @@ _SHARED = (
 
 
 def ipv6_alone(behaviour: NatBehaviour) -> NatBehaviour:
-    """What a router does where there is no IPv4: the same behaviour with `ipv4: false`.
+    """Return what a router does where there is no IPv4: the same behaviour with `ipv4: false`.
 
     Raises:
         pydantic.ValidationError: it forwards no IPv6 either.
@@ -22,7 +22,7 @@ def ipv6_alone(behaviour: NatBehaviour) -> NatBehaviour:
 
 
 def as_seen_in_ipv6(behaviour: NatBehaviour) -> NatBehaviour | None:
-    """The router that does in IPv4 what this one does in IPv6; None where it forwards no IPv6."""
+    """Return the router that does in IPv4 what this one does in IPv6; None where it forwards no IPv6."""
     if behaviour.ipv6_filtering is None:
         return None
     return NatBehaviour.model_validate(_shared(behaviour) | {"filtering": behaviour.ipv6_filtering})

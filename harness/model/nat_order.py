@@ -32,7 +32,7 @@ def nat_rank(label: str) -> tuple[Rank, int, str]:
 
 
 def _rank_of(label: str) -> Rank | None:
-    """The rank of one alias, or of axes as in `EIM/ADF/random,egress=no-udp`; None for anything else."""
+    """Return the rank of one alias, or of axes as in `EIM/ADF/random,egress=no-udp`; None for anything else."""
     if label in ALIASES:
         return _of_behaviour(ALIASES[label].behaviour)
     head, *rest = label.split(",")

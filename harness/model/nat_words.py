@@ -26,7 +26,7 @@ class Mapping(StrEnum):
 class Filtering(StrEnum):
     """Whose packets may come in to an internal endpoint (RFC 4787 section 5)."""
 
-    NONE = "none"  # everybody's, at any time: no firewall
+    NONE = "none"  # all, at any time: no firewall
     EIF = "endpoint-independent"
     ADF = "address-dependent"
     APDF = "address-and-port-dependent"

@@ -24,7 +24,7 @@ class _Strict(BaseModel):
 
 
 def _listed(data: Any, one: str, many: str) -> Any:
-    """`one: X` as `many: [X]`."""
+    """Rewrite `one: X` as `many: [X]`."""
     if not isinstance(data, dict) or one not in data:
         return data
     if many in data:
@@ -58,7 +58,7 @@ class Attachment(_Strict):
         return tuple(address for address in self.addresses if isinstance(address, IPv6Address))
 
     def of(self, family: Family) -> tuple[Address, ...]:
-        """Its addresses of one IP version."""
+        """Return its addresses of one IP version."""
         return self.ipv4 if family == "ipv4" else self.ipv6
 
 
@@ -89,7 +89,7 @@ class Segment(_Strict):
         return next((subnet for subnet in self.subnets if isinstance(subnet, IPv6Network)), None)
 
     def of(self, family: Family) -> Network | None:
-        """Its subnet of one IP version, if it has one."""
+        """Return its subnet of one IP version, if it has one."""
         return self.ipv4 if family == "ipv4" else self.ipv6
 
 
@@ -120,15 +120,15 @@ class Router(_Strict):
         return data
 
     def inside_on(self, segment: str) -> Attachment | None:
-        """Its side on one of its inside networks."""
+        """Return its side on one of its inside networks."""
         return next((plug for plug in self.inside if plug.on == segment), None)
 
     def forwards(self, family: Family) -> bool:
-        """Whether its behaviour lets anything of that IP version through."""
+        """Tell whether its behaviour lets anything of that IP version through."""
         return self.nat.ipv4 if family == "ipv4" else self.nat.ipv6_filtering is not None
 
     def carries(self, family: Family, segment: str) -> bool:
-        """Whether hosts on one of its inside networks get through it in that IP version: it has addresses too."""
+        """Tell whether hosts on an inside network get through it in that IP version: it needs addresses too."""
         inside = self.inside_on(segment)
         ends = bool(self.outside.of(family)) and inside is not None and bool(inside.of(family))
         return ends and self.forwards(family)
@@ -143,5 +143,5 @@ class MininetClass(_Strict):
 
 
 def families_of(plug: Attachment) -> tuple[Family, ...]:
-    """The IP versions of an attachment's addresses, in their order."""
+    """Return the IP versions of an attachment's addresses, in their order."""
     return tuple(dict.fromkeys(family_of(address) for address in plug.addresses))

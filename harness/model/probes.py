@@ -1,4 +1,4 @@
-"""The probes that a scenario may ask for: which there are and what settings they take is said by the probes themselves.
+"""The probes that a scenario may ask for; which there are and what settings they take is declared by the probes.
 
 They are found by entry point (`harness.extensions`), never by import: a model knows no room.
 """
@@ -28,11 +28,11 @@ class ProbeSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     def own_time_s(self) -> float:
-        """How long the probe may rightly take for one pair, in seconds."""
+        """Return how long the probe may rightly take for one pair, in seconds."""
         raise NotImplementedError(f"{type(self).__name__} does not say how long its probe may take")
 
     def conditions(self) -> dict[str, Any]:
-        """The settings that each record of a trial carries among its `params`."""
+        """Return the settings that each record of a trial carries among its `params`."""
         return {}
 
     @property
@@ -50,13 +50,13 @@ class Declared(Protocol):
 
 
 def declared_probes() -> dict[str, Declared]:
-    """All probes by name, in the order in which a trial runs them."""
+    """Return all probes by name, in the order in which a trial runs them."""
     return extensions(GROUP)
 
 
 @cache
 def settings_model() -> type[BaseModel]:
-    """A model with a field for each probe that there is, to validate by."""
+    """Return a model with a field for each probe that there is, to validate by."""
     fields: dict[str, Any] = {name: (probe.settings | None, None) for name, probe in declared_probes().items()}
     return create_model("Probes", __config__=ConfigDict(extra="forbid"), **fields)
 
@@ -96,20 +96,20 @@ class Probes(BaseModel):
         raise AttributeError(name)
 
     def items(self) -> Iterator[tuple[str, ProbeSettings]]:
-        """The probes that run with their settings, in their order."""
+        """Yield the probes that run with their settings, in their order."""
         yield from (self.__pydantic_extra__ or {}).items()
 
     def named(self) -> list[ProbeSettings]:
-        """The settings of the probes that run, in their order."""
+        """Return the settings of the probes that run, in their order."""
         return [settings for _, settings in self.items()]
 
     def own_time_s(self) -> float:
-        """How long all of them may rightly take for one pair of members, in seconds."""
+        """Return how long all of them may rightly take for one pair of members, in seconds."""
         return sum(settings.own_time_s() for settings in self.named())
 
     @classmethod
     def further_keys(cls) -> Iterator[str]:
-        """Every key that can stand below `probes`, for suggestions: names of probes and of their settings."""
+        """Yield every key that can stand below `probes`, for suggestions: names of probes and of their settings."""
         for name, probe in declared_probes().items():
             yield name
             yield from probe.settings.model_fields
@@ -131,7 +131,7 @@ class Probes(BaseModel):
 
 
 def probes_as_mapping(value: Any) -> Any:
-    """The short forms of a scenario: a list of names, and names without settings."""
+    """Expand the short forms of a scenario: a list of names, and names without settings."""
     if isinstance(value, list) and all(isinstance(name, str) for name in value):
         return {name: {} for name in value}
     if isinstance(value, dict):

@@ -18,7 +18,7 @@ from harness.model.timeline import TimelineItem
 
 
 def _parts() -> list[tuple[str, type[BaseModel]]]:
-    """The page's parts in their order."""
+    """Return the page's parts in their order."""
     return [
         ("The file", Scenario),
         ("`topology`", TopologyUse),
@@ -49,13 +49,13 @@ An editor with a YAML language server completes and checks while you type when t
 
 
 def scenario_schema() -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of a scenario file, short forms included."""
+    """Return the JSON Schema (draft 2020-12) of a scenario file, short forms included."""
     schema = Scenario.model_json_schema(mode="validation")
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "overlaybench scenario"}
 
 
 def scenario_reference() -> str:
-    """The page: a table of keys for each part."""
+    """Return the page: a table of keys for each part."""
     schema = scenario_schema()
     parts = [_INTRODUCTION]
     for title, model in _parts():
@@ -73,7 +73,7 @@ def _table(schema: dict[str, Any]) -> str:
 
 
 def _type(field: dict[str, Any]) -> str:
-    """What a value may be, in words."""
+    """Return what a value may be, in words."""
     if "$ref" in field:
         titles = {model.__name__: title.lower() for title, model in _parts()}
         return f"a mapping, see {titles[field['$ref'].rsplit('/', 1)[1]]}"
@@ -103,7 +103,7 @@ def _limits(field: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Writes both files."""
+    """Write both files."""
     docs = Path(__file__).resolve().parents[2] / "docs"
     (docs / "scenario.schema.json").write_text(json.dumps(scenario_schema(), indent=1) + "\n", encoding="utf-8")
     (docs / "scenario.md").write_text(scenario_reference(), encoding="utf-8")

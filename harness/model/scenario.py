@@ -40,7 +40,7 @@ def _as_use(value: Any) -> Any:
 
 
 class OverlayUse(_Strict):
-    """In which modes an overlay runs, and its own options (checked by its adapter)."""
+    """The modes in which an overlay runs, and its own options (checked by its adapter)."""
 
     modes: Annotated[tuple[Mode, ...], BeforeValidator(_as_list, json_schema_input_type=Mode | tuple[Mode, ...])] = (
         Field(min_length=1)
@@ -87,7 +87,7 @@ class Expectation(_Strict):
 
 
 class Until(_Strict):
-    """Repeat a cell until its interval is narrow enough; `repeats` is the cap.
+    """The rule by which a cell repeats until its interval is narrow enough; `repeats` is the cap.
 
     `half_width` is half of the 95 % interval of `metric`: a share of the estimate for medians (0.05: within 5 %), an
     absolute share for success rates. No cell stops before `at_least` runs.

@@ -65,7 +65,7 @@ def read_template(name: str, file: str, text: str) -> TopologyTemplate:
 
 
 def check_parameters(template: TopologyTemplate, given: Mapping[str, Any]) -> dict[str, str]:
-    """What is wrong with a set of parameters: name -> complaint; empty when nothing is."""
+    """Return what is wrong with a set of parameters: name -> complaint; empty when nothing is."""
     declared = template.header.parameters
     wrong = {
         name: f"topology {template.name} has no parameter {name}{did_you_mean(name, declared)}"
@@ -84,7 +84,7 @@ def check_parameters(template: TopologyTemplate, given: Mapping[str, Any]) -> di
 
 
 def resolve_value(parameter: Parameter, value: Any) -> Any:
-    """The value as its type wants it.
+    """Return the value as its type wants it.
 
     Raises:
         ValueError: it is of another type, or no NAT or link of that name exists.
@@ -108,7 +108,7 @@ def resolve_value(parameter: Parameter, value: Any) -> Any:
 
 
 def with_defaults(template: TopologyTemplate, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters as given, completed by the header's defaults."""
+    """Return the parameters as given, completed by the header's defaults."""
     return {name: given.get(name, parameter.default) for name, parameter in template.header.parameters.items()}
 
 
@@ -143,12 +143,12 @@ def _environment() -> jinja2.Environment:
 
 
 def of_ip(values: list[str], ip: str) -> list[str]:
-    """The addresses or networks of a list that are of the IP version asked for: `v4`, `v6`, or `dual` for both."""
+    """Return the addresses or networks of a list that are of an IP version: `v4`, `v6`, or `dual` for both."""
     return [value for value in values if ip == "dual" or (":" in value) == (ip == "v6")]
 
 
 def _as_yaml(value: Any) -> Any:
-    """Values go into the YAML as JSON, which is YAML that no indentation can break."""
+    """Return values as JSON, which is YAML that no indentation can break."""
     return json.dumps(value) if isinstance(value, dict | list) else value
 
 

@@ -1,4 +1,4 @@
-"""The events that a timeline may ask for: which there are and what they can be told is said by the events themselves.
+"""The events that a timeline may ask for; which there are and what they can be told is declared by the events.
 
 They are found by entry point (`harness.extensions`), never by import: a model knows no room.
 """
@@ -20,7 +20,7 @@ ITEM_KEYS = frozenset({"at_s", "after", "do", "to", "for_s"})
 
 
 class EventSettings(BaseModel):
-    """What an item of a timeline may say of one event beside `ITEM_KEYS`. Units stand in the names."""
+    """What an item of a timeline may say of one event besides `ITEM_KEYS`. Units stand in the names."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -36,14 +36,14 @@ class DeclaredEvent(Protocol):
         """Whether an item may say `for_s`."""
 
     def subjects(self, topology: Topology) -> tuple[str, ...]:
-        """What `to` may name."""
+        """Return what `to` may name."""
 
     def problems(self, topology: Topology, subject: str, settings: EventSettings) -> list[str]:
-        """Why this cannot be done there."""
+        """Return why this cannot be done there."""
 
 
 def declared_events() -> dict[str, DeclaredEvent]:
-    """All events by name."""
+    """Return all events by name."""
     return extensions(GROUP)
 
 

@@ -13,7 +13,7 @@ Complaint = tuple[Location, str]
 
 
 def problems_of(topology: TopologyShape) -> Iterator[Complaint]:
-    """Everything that does not fit together: the field's location and what is wrong with it."""
+    """Yield everything that does not fit together: the field's location and what is wrong with it."""
     referring = [*_names(topology), *_upstream(topology), *_roles(topology)]
     yield from referring
     yield from _addresses(topology)
@@ -92,7 +92,7 @@ def _roles(topology: TopologyShape) -> Iterator[Complaint]:
 
 
 def _ways(topology: TopologyShape) -> Iterator[Complaint]:
-    """Whoever takes part must get out, and the members must share an IP version, or the underlay has no baseline."""
+    """Yield nodes that cannot get out, and members that share no IP version: the underlay then has no baseline."""
     stuck = [
         complaint
         for name in dict.fromkeys((*topology.members, *filter(None, [topology.server])))

@@ -31,17 +31,17 @@ class TopologyShape(BaseModel):
     mininet: MininetClass | None = None
 
     def attachments(self) -> dict[str, list[Attachment]]:
-        """Every node's attachments, in the order of its interfaces: a router's outside is the first."""
+        """Return every node's attachments, in the order of its interfaces: a router's outside is the first."""
         plugs: dict[str, list[Attachment]] = {name: [host] for name, host in self.hosts.items()}
         plugs |= {name: [router.outside, *router.inside] for name, router in self.routers.items()}
         return plugs
 
     def impaired_links(self) -> list[LinkProfile]:
-        """The links that need a backend."""
+        """Return the links that need a backend."""
         return [plug.link for plugs in self.attachments().values() for plug in plugs if plug.link.impaired]
 
     def address(self, node: str) -> IPv4Address:
-        """A node's first IPv4 underlay address; of a router the outside one.
+        """Return a node's first IPv4 underlay address; of a router the outside one.
 
         Raises:
             ValueError: it has none; where that may be, ask for `families` first.
@@ -52,12 +52,13 @@ class TopologyShape(BaseModel):
         return addresses[0]
 
     def address_in(self, node: str, family: Family) -> Address:
-        """A node's first underlay address of an IP version. Raises StopIteration where it has none."""
+        """Return a node's first underlay address of an IP version. Raises StopIteration where it has none."""
         return next(iter(self.attachments()[node][0].of(family)))
 
     def families(self, host: str) -> tuple[Family, ...]:
-        """The IP versions in which a host gets through to the Internet, IPv4 first: it has an address of that version,
-        and every router in front of it carries it."""
+        """Return the IP versions in which a host gets through to the Internet, IPv4 first: it has an address of that
+        version, and every router in front of it carries it.
+        """
         return tuple(
             family
             for family in FAMILIES
@@ -66,21 +67,21 @@ class TopologyShape(BaseModel):
         )
 
     def common_families(self, hosts: tuple[str, ...]) -> tuple[Family, ...]:
-        """The IP versions that all of these hosts share, IPv4 first."""
+        """Return the IP versions that all of these hosts share, IPv4 first."""
         return tuple(family for family in FAMILIES if all(family in self.families(host) for host in hosts))
 
     def prefix_length(self, attachment: Attachment, address: Address) -> int:
-        """The prefix length of the address's subnet."""
+        """Return the prefix length of the address's subnet."""
         subnet = self.segments[attachment.on].of(family_of(address))
         assert subnet is not None  # held by the rules
         return subnet.prefixlen
 
     def routers_of(self, host: str) -> list[str]:
-        """The routers in front of a host, nearest first; empty for a public one."""
+        """Return the routers in front of a host, nearest first; empty for a public one."""
         return [name for name, _ in self.ways_in(host)]
 
     def ways_in(self, host: str) -> list[tuple[str, str]]:
-        """The routers in front of a host, nearest first, each with the inside segment on which it is met."""
+        """Return the routers in front of a host, nearest first, each with the inside segment on which it is met."""
         chain: list[tuple[str, str]] = []
         upstream, on = self.hosts[host].via, self.hosts[host].on
         while upstream is not None and upstream not in dict(chain):

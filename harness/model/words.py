@@ -1,4 +1,4 @@
-"""The words in which trials are judged, each said once. Needs nothing, so that every room can say them."""
+"""The words in which trials are judged, each said once. Imports nothing, so that every room can use them."""
 
 from __future__ import annotations
 

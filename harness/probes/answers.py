@@ -28,7 +28,7 @@ class Answers:
 
 
 def parse_pings(log: str) -> Answers:
-    """Read the log of `ping -D`, whose stamps are those of the answers."""
+    """Parse the log of `ping -D`, whose stamps are the times of the answers."""
     sent: list[float] = []
     answered: list[float] = []
     numbers: set[str] = set()
@@ -47,13 +47,13 @@ def parse_pings(log: str) -> Answers:
 
 
 def longest_gap_s(answered_s: Sequence[float], begin_s: float, end_s: float) -> float:
-    """The longest time without an answer between two moments, both ends included."""
+    """Return the longest time without an answer between two moments, both ends included."""
     inside = [begin_s, *sorted(moment for moment in answered_s if begin_s < moment < end_s), end_s]
     return max(later - earlier for earlier, later in itertools.pairwise(inside))
 
 
 def recovery_s(answers: Answers, effective_s: float, end_s: float) -> float | None:
-    """From an event to the first answer of a ping that was sent after it; None where none came before `end_s`.
+    """Return the seconds from an event to the first answer of a ping sent after it; None where none came in time.
 
     A ping that was under way when the event took effect tells of the time before it.
     """

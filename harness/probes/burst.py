@@ -1,4 +1,4 @@
-"""The burst that a path is judged by: as long as the path's RTT and loss ask for, its way read from the counters."""
+"""The burst that a path is judged by: as long as the path's RTT and loss ask for, its route read from the counters."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _UNDER_WAY: Final = 20
 
 
 def patience_s(pings: Sequence[Ping]) -> float:
-    """How long the last answers of a path may take, from its round trips so far. Pure."""
+    """Return how long the last answers of a path may take, judged by its round trips so far. Pure."""
     trips = [trip for ping in pings[-_UNDER_WAY:] if (trip := ping.rtt_s) is not None]
     return max(_PATIENCE_S, _PATIENCE_RTTS * max(trips, default=0.0))
 
 
 def judge_together(pairs: Sequence[tuple[Target, Pinger]], pingers: Pingers, count: int) -> list[Verdict]:
-    """Let pairs that have no member in common burst at once, until half a burst was answered on each or hope is over.
+    """Let pairs that share no member burst at once, until half a burst was answered on each or hope is over.
 
     Sizes are drawn as for all pings. A pair is `none` only where not one of all its bursts' pings was answered.
     """
@@ -53,7 +53,7 @@ def judge_together(pairs: Sequence[tuple[Target, Pinger]], pingers: Pingers, cou
 
 
 def judge_now(target: Target, count: int) -> Verdict:
-    """Judge one pair by a burst of its own, sizes drawn afresh."""
+    """Judge one pair by a burst of its own, with freshly drawn sizes."""
     pid = target.lab.nodes[target.src].pid
     pinger = Pinger(pid, target.destination, random.Random(), random.getrandbits(16))
     with contextlib.closing(Pingers([pinger])) as pingers:
@@ -79,7 +79,7 @@ def _judge(target: Target, burst: Sequence[Ping], grown: Counts) -> Verdict:
 
 
 def _await_answers(pinger: Pinger) -> None:
-    """Returns when all pings are sent and answered, or when the last one has had its time."""
+    """Return when all pings are sent and answered, or when the last one has had its time."""
     while pinger.left > 0 or not _come_home(pinger.pings):
         time.sleep(_CHECK_EVERY_S)
 

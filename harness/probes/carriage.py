@@ -1,4 +1,4 @@
-"""Which way did each ping take, there and back? Told from what passed both members' ports; nobody is asked. Pure.
+"""The way that each ping took, there and back, told from what passed both members' ports. No node is asked. Pure.
 
 First by conservation: an answered ping was carried, so where the packets of one way have fewer octets than the ping's
 random payload, the other way carried it; that holds for products that pad, batch and fragment as well. Where both ways
@@ -50,7 +50,7 @@ class Attributed:
 
 
 def attribute(tracks: PairTracks, pings: Sequence[Ping]) -> list[Attributed]:
-    """The way of every answered ping, in the order of sending."""
+    """Return the way of every answered ping, in the order of sending."""
     answered = [ping for ping in pings if ping.answered_s is not None]
     known = learn_framings(tracks, answered)
     ways = [_both_ways(tracks, ping, known) for ping in answered]
@@ -58,7 +58,7 @@ def attribute(tracks: PairTracks, pings: Sequence[Ping]) -> list[Attributed]:
 
 
 def first_direct(attributed: Sequence[Attributed]) -> Ping | None:
-    """The first ping that went and came back directly; None: none did, as far as can be told.
+    """Return the first ping that went and came back directly; None: none did, as far as can be told.
 
     One that may have taken another way as well counts when the next that is certain was direct, and all in between
     may have been: then the product sent twice for a moment, and it was no packet of its own that fitted by chance.
@@ -72,7 +72,7 @@ def first_direct(attributed: Sequence[Attributed]) -> Ping | None:
 
 
 def verdict_of(burst: Sequence[Attributed]) -> Verdict | None:
-    """What the pings of a burst say together; None where too many of them cannot be told."""
+    """Return what the pings of a burst say together; None where too many of them cannot be told."""
     told = Counter(one.carried for one in burst)
     for verdict in _TELLING:
         if told[verdict] >= _MOST_OF * len(burst) > 0:
@@ -81,7 +81,7 @@ def verdict_of(burst: Sequence[Attributed]) -> Verdict | None:
 
 
 def learn_framings(tracks: PairTracks, answered: Sequence[Ping]) -> Framings:
-    """What all pings together say of the packets that carry them."""
+    """Learn from all pings together how the packets that carry them are framed."""
     legs = (tracks.there, tracks.back)
     windows = [(ping.ip_bytes, ping.sent_s, ping.answered_s or ping.sent_s) for ping in answered]
 
@@ -130,7 +130,7 @@ def _carried(there: Way, back: Way) -> Carried:
 
 
 def _witnessed(attributed: Sequence[Attributed]) -> list[Attributed]:
-    """The same with the RTT as second witness of those that are open."""
+    """Return the same pings, with the RTT as second witness for those that are open."""
     relayed = [one.ping.rtt_s or 0.0 for one in attributed if one.carried == "relayed"]
     direct = [one.ping.rtt_s or 0.0 for one in attributed if one.carried == "direct"]
     if not relayed or not direct or min(relayed) < _CLEARLY_LONGER * min(direct) + _CLEARLY_LONGER_S:

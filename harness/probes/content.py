@@ -38,7 +38,7 @@ _START_S = 60.0
 class ContentSettings(ProbeSettings):
     """Publish at one member, fetch at the other: time to the first byte and to the last, goodput, cost, integrity.
 
-    Each size in megabytes is fresh content, random bytes that nobody has seen before.
+    Each size in megabytes is fresh content: random bytes that no cache can hold.
     """
 
     sizes_mb: tuple[float, ...] = Field(default=(1.0, 10.0), min_length=1, max_length=8)
@@ -51,13 +51,13 @@ class ContentSettings(ProbeSettings):
         return value
 
     def own_time_s(self) -> float:
-        """How long the probe may rightly take for one pair."""
+        """Return how long the probe may rightly take for one pair."""
         return sum(_patience_s(round(size * 1e6)) for size in self.sizes_mb)
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """One content: its size, seconds, bytes that the members' sites sent meanwhile (None: not counted)."""
+    """One fetched content: its size, seconds, bytes that the members' sites sent meanwhile (None: not counted)."""
 
     size: int
     publish_s: float
@@ -164,13 +164,13 @@ class ContentProbe(Probe[ContentSettings, tuple[Fetched, ...]]):
         return found
 
     def summarise(self, found: Found[tuple[Fetched, ...]], settings: ContentSettings) -> list[Measurement]:
-        """See `summarise_content`."""
+        """Summarise by `summarise_content`."""
         del settings
         return list(summarise_content(found.target, found.overlay))
 
 
 def summarise_content(target: Target, fetched: Sequence[Fetched]) -> Iterator[Measurement]:
-    """The figures of a pair, of contents in the order of their sizes."""
+    """Yield the figures of a pair, its contents in the order of their sizes."""
     small, large = fetched[0], fetched[-1]
 
     def figure(metric: str, unit: str, value: float | None) -> Measurement:
@@ -223,7 +223,7 @@ def _published_and_fetched(target: Target, content: bytes, trial: Surroundings) 
 
 
 class _FirstByte:
-    """When a file began to grow, in seconds after the start; None where it was whole when it was first seen."""
+    """The moment at which a file began to grow, in seconds after the start."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -232,7 +232,7 @@ class _FirstByte:
         self._sizes: list[tuple[float, int]] = []
 
     def look(self) -> None:
-        """See how large the file is now."""
+        """Note how large the file is now."""
         if self._path.is_file():
             self._sizes.append((time.monotonic() - self._began, self._path.stat().st_size))
 
@@ -252,7 +252,7 @@ def _run(
     size: int,
     seen: _FirstByte | None = None,
 ) -> tuple[float, str]:
-    """Run a command of the overlay to its end: the seconds it took, and what it said."""
+    """Run a command of the overlay to its end; return the seconds it took and what it printed."""
     kind = "publish" if seen is None else "fetch"
     began = time.monotonic()
     process = target.start(node, argv, f"content-{kind}-{size}.log", cwd=_node_folder(target, node), env=env)

@@ -52,11 +52,11 @@ class ContinuitySettings(ProbeSettings):
     payload_bytes: int = Field(default=200, ge=16, le=1200)
 
     def own_time_s(self) -> float:
-        """How long the probe may rightly take for one pair."""
+        """Return how long the probe may rightly take for one pair."""
         return self.duration_s + stream_peer.PATIENCE_S + _START_S
 
     def conditions(self) -> dict[str, Any]:
-        """Times that never came are censored at the end of the traffic."""
+        """Return what censors the times: those that never came are censored at the end of the traffic."""
         return {"continuity_s": self.duration_s}
 
 
@@ -72,7 +72,7 @@ class Continued:
 
 
 class ContinuityProbe(Probe[ContinuitySettings, Continued]):
-    """All pairs at once: what happens, happens to all of them."""
+    """Traffic over all pairs at once, since an event affects all of them."""
 
     name = "continuity"
     order = 90
@@ -156,7 +156,7 @@ class ContinuityProbe(Probe[ContinuitySettings, Continued]):
     )
 
     def measure(self, target: Target, settings: ContinuitySettings, trial: Surroundings) -> Continued:
-        """One pair."""
+        """Measure one pair."""
         return self.measure_all([target], settings, trial)[target.pair]
 
     def measure_all(
@@ -185,7 +185,7 @@ class ContinuityProbe(Probe[ContinuitySettings, Continued]):
                 one.stop()
 
     def summarise(self, found: Found[Continued], settings: ContinuitySettings) -> list[Measurement]:
-        """See `summarise_continuity`."""
+        """Summarise by `summarise_continuity`."""
         del settings
         return list(summarise_continuity(found.target, found.overlay))
 
@@ -222,7 +222,7 @@ class _Traffic:
         self._daemons.append(self._held)
 
     def end(self, begin_s: float, end_s: float, happened: Sequence[Happened]) -> Continued:
-        """Stop the pings, hear of the connection, and say what was seen."""
+        """Stop the pings, wait for the connection's end, and return what was seen."""
         assert self._held is not None
         self._pings.stop()
         self._held.wait(_START_S + stream_peer.PATIENCE_S)
@@ -232,13 +232,13 @@ class _Traffic:
         return Continued(begin_s, end_s, answers, survived, tuple(happened))
 
     def stop(self) -> None:
-        """End everything of this pair."""
+        """End every process of this pair."""
         for daemon in self._daemons:
             daemon.stop()
 
 
 def _survived(said: str, end_s: float) -> bool:
-    """Whether the connection broke nowhere, and was still answered in the last second of the traffic or after it."""
+    """Tell whether the connection never broke, and was still answered in the traffic's last second or after it."""
     try:
         found = json.loads(said)
     except ValueError:
@@ -247,7 +247,7 @@ def _survived(said: str, end_s: float) -> bool:
 
 
 def summarise_continuity(target: Target, seen: Continued) -> Iterator[Measurement]:
-    """The figures of a pair; those of an event carry its name as their phase."""
+    """Yield the figures of a pair; those of an event carry its name as their phase."""
 
     def figure(metric: str, unit: str, value: float | None, phase: str | None = None) -> Measurement:
         return Measurement(

@@ -1,4 +1,4 @@
-"""The probe contract: all that the harness wants to know of a probe stands in one file, and all follows from it.
+"""The probe contract: everything the harness needs to know of a probe stands in one file, and the rest follows from it.
 
 Its place in a trial, the JSON Schema, the pages of documentation, the table of metrics, and the columns and plots of
 terminal and report. A probe is found through the entry point group `overlaybench.probes`, under the name that scenarios
@@ -84,10 +84,10 @@ class Timeline(Protocol):
         """What has happened so far, in its order."""
 
     def begin(self) -> None:
-        """The traffic has begun: time zero."""
+        """Start the timeline's clock: the traffic has begun."""
 
     def poll(self) -> float | None:
-        """Do what is due; returns the seconds until the next thing is, None when nothing is left.
+        """Do what is due; return the seconds until the next item is due, None when nothing is left.
 
         Raises:
             LabError: the kernel or a tool refused an event.
@@ -114,15 +114,15 @@ class Surroundings(Protocol):
         """What is to happen in this trial; without items where the scenario has none."""
 
     def usage(self) -> Mapping[str, Usage]:
-        """What the overlay's daemons have used so far, by node."""
+        """Return what the overlay's daemons have used so far, by node."""
 
     def carried(self) -> Accounting:
-        """The links' account so far."""
+        """Return the links' account so far."""
 
 
 @dataclass(frozen=True)
 class Found(Generic[Raw]):
-    """What a probe found of one pair: over the overlay, over the underlay where it measures there as well.
+    """What a probe found for one pair: over the overlay, and over the underlay where it measures there as well.
 
     `earlier` has what the probes before it found over the overlay of the same pair, by probe.
     """
@@ -142,7 +142,7 @@ class Probe(ABC, Generic[Settings, Raw]):
         settings: what a scenario may say of it.
         needs: the kinds of endpoints that it can measure, any of which is enough. Where a pair has none of them, it is
             not run, and the records say why.
-        turn: beside whom it runs.
+        turn: which other trials may run meanwhile.
         doing: what the progress display says meanwhile, "measuring latency" say.
         metrics: what it measures, the first being what people look for.
         shows: columns and plots.
@@ -178,15 +178,15 @@ class Probe(ABC, Generic[Settings, Raw]):
         return {target.pair: self.measure(target, settings, trial) for target in targets}
 
     def over_underlay(self, settings: Settings) -> bool:
-        """Whether it also measures without the overlay, once that has stopped, in the same lab."""
+        """Tell whether it also measures without the overlay, once that has stopped, in the same lab."""
         del settings
         return False
 
     @abstractmethod
     def summarise(self, found: Found[Raw], settings: Settings) -> Iterable[Measurement]:
-        """The figures of one pair. Pure."""
+        """Yield the figures of one pair. Pure."""
 
     def summarise_trial(self, found: Sequence[Found[Raw]], settings: Settings) -> Iterable[Measurement]:
-        """Figures of all pairs together. Pure."""
+        """Yield the figures of all pairs together. Pure."""
         del found, settings
         return ()

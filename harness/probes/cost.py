@@ -78,7 +78,7 @@ COST_SHOWN = Shown(
 
 
 def summarise_cost(windows: Sequence[Window], evidence: str, peers: int) -> Iterator[Measurement]:
-    """CPU seconds of all nodes per 10^9 bytes of goodput, and the most memory that one node needed (proc(5), VmHWM).
+    """Yield CPU seconds of all nodes per 10^9 bytes of goodput, and the most memory one node needed (proc(5), VmHWM).
 
     Only processes are counted. Nothing is said of CPU where they used no time at all: the kernel did the work then, and
     its time is not the overlay's processes'.

@@ -1,4 +1,4 @@
-"""Where what the members and the server send leaves their sites: the links at which it is counted."""
+"""The links at which the traffic that members and server send leaves their sites, where it is counted."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ ETHERNET_HEADER_BYTES = 14
 
 
 def exits(topology: Topology) -> dict[str, frozenset[str]]:
-    """The links by which the members' sites and the server reach the outermost segment: what they send is counted
-    there."""
+    """Return the links by which the members' sites and the server reach the outermost segment, keyed by site."""
     if topology.mininet is not None:
         return {"members": frozenset(), "server": frozenset()}
 
@@ -29,7 +28,7 @@ def exits(topology: Topology) -> dict[str, frozenset[str]]:
 
 
 def sent_over(carried: Mapping[str, Mapping[str, DirectionCounts]], links: Collection[str]) -> tuple[int, int] | None:
-    """IP bytes and packets that went up these links; None where one of them is not counted, or there is none.
+    """Return the IP bytes and packets that went up these links; None where one is not counted, or there is none.
 
     Args:
         carried: what each impaired link carried, as in `Accounting.counts`.

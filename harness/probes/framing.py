@@ -1,4 +1,4 @@
-"""How much larger than a ping is what carries it? Learnt from the pings whose sizes nobody could know. Pure.
+"""How much larger than a ping the packet that carries it is, learnt from pings of unpredictable sizes. Pure.
 
 A tunnel adds headers and perhaps fills up to a multiple of its cipher's block. Both are read off the observations: the
 difference between packet and ping that comes back with ping after ping, more often than chance would have it.
@@ -38,16 +38,16 @@ class Framing:
     residue: int
 
     def fits(self, packet_bytes: int, ping_bytes: int) -> bool:
-        """Whether a packet of that size can carry that ping."""
+        """Tell whether a packet of that size can carry that ping."""
         return self.least <= packet_bytes - ping_bytes <= self.most and packet_bytes % self.step == self.residue
 
     def any_fits(self, packets_bytes: Collection[int], ping_bytes: int) -> bool:
-        """Whether one of the packets can carry that ping."""
+        """Tell whether one of the packets can carry that ping."""
         return any(self.fits(one, ping_bytes) for one in packets_bytes)
 
 
 def learn(observations: Sequence[tuple[int, Collection[int]]]) -> Framing | None:
-    """The framing that explains most; None when none is more than chance.
+    """Return the framing that explains most packets; None when none explains more than chance would.
 
     Args:
         observations: for each ping its size in octets of IP packet, and the sizes of the packets that passed while it
@@ -84,7 +84,7 @@ def _best_of_step(observations: Sequence[tuple[int, Collection[int]]], step: int
 
 
 def _tail(count: int, expected: float) -> float:
-    """An upper bound (Chernoff) of the chance that a Poisson variable of mean `expected` reaches `count`."""
+    """Return an upper bound (Chernoff) of the chance that a Poisson variable of mean `expected` reaches `count`."""
     if expected <= 0:
         return 0.0
     if count <= expected:

@@ -1,4 +1,4 @@
-"""The idle probe: what an overlay costs while nobody uses it, and how often it keeps its mappings alive.
+"""The idle probe: what an overlay costs while it is not used, and how often it keeps its mappings alive.
 
 Nothing is sent through the overlay for a while; every packet at the members' ports is then the overlay's own. A NAT may
 forget an idle UDP mapping after two minutes (RFC 4787 REQ-5), so a minute shows what a product does about it.
@@ -60,12 +60,12 @@ class Quiet:
 
 
 class IdleSettings(ProbeSettings):
-    """What the overlay sends and uses while nothing is sent through it, for `duration_s`, beside other trials."""
+    """What the overlay sends and uses while nothing is sent through it, for `duration_s`, while other trials run."""
 
     duration_s: float = Field(default=60.0, ge=1, le=3600)
 
     def own_time_s(self) -> float:
-        """How long the probe may rightly take for one pair."""
+        """Return how long the probe may rightly take for one pair."""
         return self.duration_s
 
 
@@ -132,11 +132,11 @@ class IdleProbe(Probe[IdleSettings, Quiet]):
     )
 
     def measure(self, target: Target, settings: IdleSettings, trial: Surroundings) -> Quiet:
-        """One pair's members."""
+        """Measure the members of one pair."""
         return self.measure_all([target], settings, trial)[target.pair]
 
     def measure_all(self, targets: Sequence[Target], settings: IdleSettings, trial: Surroundings) -> dict[Pair, Quiet]:
-        """Watch all members' ports, and do nothing."""
+        """Watch all members' ports while sending nothing."""
         from harness.lab.tap import Tap  # noqa: PLC0415  # a lab's; this module is read by reports as well
 
         lab, folder = targets[0].lab, targets[0].folder
@@ -156,12 +156,12 @@ class IdleProbe(Probe[IdleSettings, Quiet]):
         return {target.pair: quiet for target in targets}
 
     def summarise(self, found: Found[Quiet], settings: IdleSettings) -> list[Measurement]:
-        """Nothing of a single pair: a member's packets to a relay are not any pair's."""
+        """Return nothing: a member's packets to a relay belong to no pair."""
         del found, settings
         return []
 
     def summarise_trial(self, found: Sequence[Found[Quiet]], settings: IdleSettings) -> list[Measurement]:
-        """The mean member's bytes and packets, the shortest interval, the busiest node."""
+        """Return the mean member's bytes and packets, the shortest interval, the busiest node."""
         del settings
         quiet = found[0].overlay
         members = quiet.members.values()
@@ -182,7 +182,7 @@ class IdleProbe(Probe[IdleSettings, Quiet]):
 
 
 def summarise_port(seen: Sequence[Passing], own: Collection[Address], lasted_s: float) -> Idle:
-    """What a member sent and received in `lasted_s` seconds, and how often it sent to whom it sent most often. Pure."""
+    """Summarise what a member sent and received in `lasted_s` seconds, and how often to its most frequent peer."""
     mine = [one for one in seen if one.src in own or one.dst in own]
     sent: defaultdict[Address, list[float]] = defaultdict(list)
     for one in mine:
@@ -195,7 +195,7 @@ def summarise_port(seen: Sequence[Passing], own: Collection[Address], lasted_s: 
 
 
 def busiest_percent(before: Mapping[str, Usage], after: Mapping[str, Usage], lasted_s: float) -> float:
-    """The share of one processor, in per cent, of the node whose processes used most. Pure."""
+    """Return the processor share, in per cent of one, of the node whose processes used most. Pure."""
     spent = (used.cpu_s - (before[node].cpu_s if node in before else 0.0) for node, used in after.items())
     return 100 * max(spent, default=0.0) / lasted_s
 

@@ -40,7 +40,7 @@ class Server:
         return self.daemon.tail.strip()
 
     def wait_until_listening(self) -> None:
-        """Returns when it takes the next client; to be called once before each.
+        """Return once it takes the next client; to be called once before each.
 
         Raises:
             OverlayError: it did not start, or never came back from the last client.
@@ -54,7 +54,7 @@ class Server:
 
 @contextlib.contextmanager
 def server_of(target: Target, name: str = "iperf3-server") -> Iterator[Server]:
-    """An iperf3 server at `dst`, over an interface or a stream; gone afterwards."""
+    """Run an iperf3 server at `dst`, over an interface or a stream, for as long as the block lasts."""
     stream = target.stream(PORT)
     argv = ["iperf3", "-s", "-B", str(stream.listen_address), "-p", str(stream.listen_port), "--forceflush"]
     daemon = target.start(target.dst, argv, f"{name}.log")
@@ -65,7 +65,7 @@ def server_of(target: Target, name: str = "iperf3-server") -> Iterator[Server]:
 
 
 def client_of(target: Target, server: Server, arguments: Sequence[str], evidence: str) -> Daemon:
-    """A client at `src`, started; what it says goes to the evidence of that name.
+    """Start a client at `src`; its output goes to the evidence of that name.
 
     Raises:
         OverlayError: the server takes none.
@@ -89,7 +89,7 @@ Result = TypeVar("Result")
 
 
 def with_server(target: Target, attempt: Callable[[Server], Result]) -> Result:
-    """What `attempt` makes of a fresh server; tried again, up to three times, where the control connection was lost.
+    """Return what `attempt` makes of a fresh server; retry, three times in all, where the control connection was lost.
 
     The figure has no part in it: a run that came to its end stands.
 
@@ -107,19 +107,19 @@ def with_server(target: Target, attempt: Callable[[Server], Result]) -> Result:
 
 
 def is_control_lost(said: str) -> bool:
-    """Whether iperf3 says that its control connection was lost. Pure."""
+    """Tell whether iperf3 says that its control connection was lost. Pure."""
     return _CONTROL_LOST.search(said) is not None
 
 
 def result_of(
     target: Target, server: Server, arguments: Sequence[str], seconds: float, evidence: str
 ) -> dict[str, Any]:
-    """Run a client to its end; its JSON. See `finish`."""
+    """Run a client to its end and return its JSON; see `finish`."""
     return finish(target, server, client_of(target, server, ["-J", *arguments], evidence), seconds)
 
 
 def finish(target: Target, server: Server, client: Daemon, seconds: float) -> dict[str, Any]:
-    """Wait for a client's end; its JSON.
+    """Wait for a client's end and return its JSON.
 
     Args:
         seconds: how long it measures.

@@ -76,7 +76,7 @@ def _at(address: Address) -> str:
 
 
 def parse_irtt(result: dict[str, Any]) -> list[Sample]:
-    """irtt's JSON (format 1) to samples; its durations are nanoseconds."""
+    """Parse irtt's JSON (format 1) into samples; its durations are nanoseconds."""
     samples = []
     for trip in result.get("round_trips") or ():
         sent_s = trip["timestamps"]["client"]["send"]["wall"] / 1e9

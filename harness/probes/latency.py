@@ -44,7 +44,7 @@ class LatencySettings(ProbeSettings):
     payload_bytes: int = Field(default=64, ge=8, le=1200)
 
     def own_time_s(self) -> float:
-        """How long the probe may rightly take for one pair."""
+        """Return how long the probe may rightly take for one pair."""
         return self.duration_s
 
 
@@ -175,27 +175,27 @@ class LatencyProbe(Probe[LatencySettings, list[Sample]]):
     )
 
     def measure(self, target: Target, settings: LatencySettings, trial: Surroundings) -> list[Sample]:
-        """Round trips of one pair."""
+        """Measure the round trips of one pair."""
         del trial
         return sample_rtt(target, **settings.model_dump())
 
     def over_underlay(self, settings: LatencySettings) -> bool:
-        """Always: what the overlay adds is over the underlay of the same lab."""
+        """Return True: the figure of interest is what the overlay adds to the underlay of the same lab."""
         del settings
         return True
 
     def summarise(self, found: Found[list[Sample]], settings: LatencySettings) -> list[Measurement]:
-        """See `summarise_rtt`."""
+        """Summarise by `summarise_rtt`."""
         del settings
         return summarise_rtt(found.target, found.overlay, found.underlay)
 
 
 def summarise_rtt(target: Target, samples: Sequence[Sample], underlay: Sequence[Sample] | None) -> list[Measurement]:
-    """The trial's figures: percentiles over all packets that were sent, loss, and what the overlay added at the median.
+    """Return the trial's figures: percentiles over all packets sent, loss, and what the overlay added at the median.
 
     A lost packet's delay is infinite (RFC 2681), so a percentile is None where that many were lost; p99 stands where at
     least 100 packets were sent, p99.9 from 1,000 on. Loss by direction stands only where it is known of every lost
-    packet; in the one-way delays one that is lost nobody knows where counts as lost both ways.
+    packet; in the one-way delays one that was lost on an unknown way counts as lost both ways.
     """
     evidence = str(target.evidence("rtt.csv"))
 
@@ -218,7 +218,7 @@ def summarise_rtt(target: Target, samples: Sequence[Sample], underlay: Sequence[
         gone = sum(sample.lost == way for sample in sent)
         if sent and all(sample.lost != "unknown" for sample in samples):
             figures.append(replace(figure("oneway_loss_ratio", gone / len(sent), "1"), src=src, dst=dst))
-        # One that got there and was lost on its way back is late by nothing on its way there, but nobody stamped it.
+        # One that got there and was lost on its way back is late by nothing on its way there, but has no stamp.
         stamped = [sample for sample in sent if way == "back" or sample.lost != other]
         delays = [sample.there_ms if way == "there" else sample.back_ms for sample in stamped]
         figures += [replace(figure(metric, value), src=src, dst=dst) for metric, value in oneway_figures(delays)]

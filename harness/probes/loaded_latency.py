@@ -35,7 +35,7 @@ _RAMP_S = 1
 
 
 class LoadedLatencySettings(ProbeSettings):
-    """RTT samples (irtt) while TCP fills both directions (iperf3), over the overlay: what a call feels beside a backup.
+    """RTT samples (irtt) while TCP fills both directions (iperf3), over the overlay: as a call during a backup.
 
     With the latency probe in the same trial, the rise over the idle median is reported as well.
     """
@@ -46,12 +46,12 @@ class LoadedLatencySettings(ProbeSettings):
     streams: int = Field(default=1, ge=1, le=64)
 
     def own_time_s(self) -> float:
-        """How long the probe may rightly take for one pair."""
+        """Return how long the probe may rightly take for one pair."""
         return self.duration_s + 3
 
 
 class LoadedLatencyProbe(Probe[LoadedLatencySettings, list[Sample]]):
-    """irtt (UDP, so an interface) beside iperf3."""
+    """irtt (UDP, so it needs an interface) while iperf3 runs."""
 
     name = "loaded_latency"
     order = 40
@@ -132,18 +132,18 @@ class LoadedLatencyProbe(Probe[LoadedLatencySettings, list[Sample]]):
     )
 
     def measure(self, target: Target, settings: LoadedLatencySettings, trial: Surroundings) -> list[Sample]:
-        """Round trips of one pair under load."""
+        """Measure the round trips of one pair under load."""
         del trial
         return sample_under_load(target, settings)
 
     def summarise(self, found: Found[list[Sample]], settings: LoadedLatencySettings) -> list[Measurement]:
-        """See `summarise_loaded`."""
+        """Summarise by `summarise_loaded`."""
         del settings
         return summarise_loaded(found.target, found.overlay, found.earlier.get("latency"))
 
 
 def sample_under_load(target: Target, settings: LoadedLatencySettings) -> list[Sample]:
-    """RTT samples by irtt beside iperf3 in both directions; all samples are taken while the load runs.
+    """Sample the RTT by irtt while iperf3 fills both directions; all samples are taken while the load runs.
 
     Raises:
         OverlayError: iperf3 or irtt could not connect, or the load ended before the samples did.
@@ -170,7 +170,7 @@ def sample_under_load(target: Target, settings: LoadedLatencySettings) -> list[S
 
 
 def summarise_loaded(target: Target, samples: Sequence[Sample], idle: Sequence[Sample] | None) -> list[Measurement]:
-    """Percentiles over all packets that were sent, as in `summarise_rtt`; the rise over the idle median if known."""
+    """Return percentiles over all packets sent, as `summarise_rtt` does, and the rise over the idle median if known."""
     evidence = str(target.evidence("loaded-rtt.csv"))
 
     def figure(metric: str, value: float | None, unit: str = "ms") -> Measurement:

@@ -1,4 +1,4 @@
-"""What a probe gives back, and what it is given: a pair of members and how one reaches the other."""
+"""What a probe returns and what it is given: a pair of members and how one reaches the other."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Target:
 
     @property
     def kinds(self) -> frozenset[EndpointKind]:
-        """The kinds of endpoints by which `src` reaches `dst`; whoever has an interface has streams."""
+        """The kinds of endpoints by which `src` reaches `dst`; a node with an interface can have streams too."""
         offered: dict[EndpointKind, bool] = {
             "interface": self.dst_address is not None,
             "stream": self.dst_address is not None or self.pair in self.streams,
@@ -113,7 +113,7 @@ class Target:
         return self.contents[self.pair]
 
     def stream(self, port: int) -> Stream:
-        """How a TCP client at `src` reaches a service at `dst`, on `port` unless the overlay has a port of its own.
+        """Return how a TCP client at `src` reaches a service at `dst`, on `port` unless the overlay has its own port.
 
         Raises:
             LabError: it does not; a probe that needs the kind `stream` is never asked then.
@@ -129,11 +129,11 @@ class Target:
         )
 
     def reversed(self) -> Target:
-        """The same pair the other way round."""
+        """Return the same pair the other way round."""
         return replace(self, src=self.dst, dst=self.src, src_address=self.dst_address, dst_address=self.src_address)
 
     def evidence(self, name: str, label: str | None = None) -> Path:
-        """Where a piece of evidence of this pair goes; with `label`, where that of the same pair there is."""
+        """Return where evidence of this pair goes; with `label`, where that of the same pair under that label is."""
         return self.folder / f"{label or self.label}-{self.src}-{self.dst}-{name}"
 
     def start(
@@ -145,7 +145,7 @@ class Target:
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
     ) -> Daemon:
-        """Start a program at `src` or `dst`; what it says is evidence of that name. It is the caller's to stop."""
+        """Start a program at `src` or `dst`, its output kept as evidence of that name; the caller stops it."""
         from harness.lab.process import Daemon  # noqa: PLC0415  # as above
 
         return Daemon(self.lab.nodes[node], argv, log=self.evidence(evidence), cwd=cwd or self.folder, env=env or {})

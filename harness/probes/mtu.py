@@ -69,7 +69,7 @@ class PathMtu:
 
 
 def search(offered: int, fate_of: Callable[[int], Fate]) -> PathMtu:
-    """Bisect for the largest packet that arrives. Pure but for `fate_of`, which tells of one size what became of it."""
+    """Bisect for the largest packet that arrives. Pure but for `fate_of`, which tries one size."""
     silent = False
 
     def arrives(size: int) -> bool:
@@ -98,7 +98,7 @@ class Patience:
 
 
 def patience_for(attempts: int, timeout_s: float, sent: int, trips_s: Sequence[float]) -> Patience:
-    """Longer and more often than asked for where small packets need it. Pure.
+    """Return a longer and more persistent patience than asked for where small packets need it. Pure.
 
     Args:
         attempts: at least so many.
@@ -112,7 +112,7 @@ def patience_for(attempts: int, timeout_s: float, sent: int, trips_s: Sequence[f
 
 
 class MtuSettings(ProbeSettings):
-    """The largest packet that crosses the overlay unfragmented, and whether larger ones vanish without a word.
+    """The largest packet that crosses the overlay unfragmented, and whether larger ones vanish silently.
 
     Each size is tried `attempts` times with the don't-fragment bit, `timeout_s` each, before it counts as lost; more
     often on a path that loses small packets too, and longer where a round trip takes long.
@@ -122,12 +122,12 @@ class MtuSettings(ProbeSettings):
     timeout_s: float = Field(default=1.0, ge=0.1, le=10)
 
     def own_time_s(self) -> float:
-        """How long the probe may rightly take for one pair: every step of the bisection lost, both ways."""
+        """Return how long the probe may rightly take for one pair: every step of the bisection lost, both ways."""
         return 2 * 12 * self.attempts * self.timeout_s
 
 
 class MtuProbe(Probe[MtuSettings, list[Measurement]]):
-    """Pings with the don't-fragment bit, so an interface.
+    """Pings with the don't-fragment bit, which need an interface.
 
     A size counts as carried when its echo came back, so the smaller of the two ways decides where they differ.
     """
@@ -199,7 +199,7 @@ class MtuProbe(Probe[MtuSettings, list[Measurement]]):
     )
 
     def measure(self, target: Target, settings: MtuSettings, trial: Surroundings) -> list[Measurement]:
-        """The figures of both directions; what every ping said is kept.
+        """Measure both directions; the output of every ping is kept.
 
         Raises:
             OverlayError: there is no route to the peer.
@@ -225,14 +225,14 @@ class MtuProbe(Probe[MtuSettings, list[Measurement]]):
         return figures
 
     def summarise(self, found: Found[list[Measurement]], settings: MtuSettings) -> list[Measurement]:
-        """The search's results are the figures."""
+        """Return the search's results, which are the figures."""
         del settings
         return found.overlay
 
 
 @dataclass(frozen=True)
 class _Way:
-    """One direction of a pair, as `search` wants it."""
+    """One direction of a pair, in the form that `search` takes."""
 
     target: Target
     settings: MtuSettings
@@ -244,7 +244,7 @@ class _Way:
         return self.target.evidence(f"mtu-{self.src}.log")
 
     def offered(self) -> int:
-        """The MTU of the interface that leads to the address."""
+        """Return the MTU of the interface that leads to the address."""
         node = self.target.lab.nodes[self.src]
         try:
             (route,) = json.loads(node.check_output(["ip", "-j", "route", "get", str(self.address)]))
@@ -254,7 +254,7 @@ class _Way:
         return int(link["mtu"])
 
     def patience(self) -> Patience:
-        """What small packets say of the path."""
+        """Return the patience that small packets on this path ask for."""
         node = self.target.lab.nodes[self.src]
         argv = ["ping", "-n", "-i", "0.1", "-c", str(_SMALL_PINGS), "-W", f"{_SMALL_WAIT_S:g}", str(self.address)]
         done = subprocess.run(node.enter(argv), capture_output=True, text=True, check=False)
@@ -267,7 +267,7 @@ class _Way:
             file.write(f"{head}\n{said}")
 
     def fate_of(self, size: int, patience: Patience) -> Fate:
-        """What became of packets of this size; an error message is believed before silence."""
+        """Return what became of packets of this size; an error message is believed before silence."""
         node = self.target.lab.nodes[self.src]
         payload = str(size - _HEADERS[self.address.version])
         argv = ["ping", "-n", "-M", "do", "-c", "1", "-W", f"{patience.timeout_s:g}", "-s", payload]

@@ -10,7 +10,7 @@ from harness.probes.ordered import finite, of_all_sent, percentiles
 
 
 def oneway_figures(delays_ms: Sequence[float | None]) -> Iterator[tuple[str, float | None]]:
-    """Metric and value in ms for one direction's delays in the order of sending; None among them: lost.
+    """Yield metric and value in ms for one direction's delays in the order of sending; None among them: lost.
 
     The packets are those that were sent this way. A value is None where so many were lost that it is infinite.
 

@@ -16,18 +16,18 @@ FEWEST: Final = {50: 1, 95: 20, 99: 100, 99.9: 1000}
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
-    """Nearest-rank percentile of an ordered, non-empty sequence."""
+    """Return the nearest-rank percentile of an ordered, non-empty sequence."""
     rank = max(1, -(-len(ordered) * share // 100))
     return ordered[int(rank) - 1]
 
 
 def of_all_sent(delays: Sequence[float | None]) -> list[float]:
-    """The delays in order; None, which is lost, becomes infinite and comes last."""
+    """Return the delays in order; None, which is lost, becomes infinite and comes last."""
     return sorted(math.inf if delay is None else delay for delay in delays)
 
 
 def percentiles(ordered: Sequence[float], shares: Sequence[float]) -> Iterator[tuple[float, float | None]]:
-    """Each share and its percentile of an ordered sequence; None: so many were lost that it is infinite.
+    """Yield each share and its percentile of an ordered sequence; None: so many were lost that it is infinite.
 
     The 50th is the median. Those that need more packets than there are are left out.
     """
@@ -37,5 +37,5 @@ def percentiles(ordered: Sequence[float], shares: Sequence[float]) -> Iterator[t
 
 
 def finite(value: float) -> float | None:
-    """None for what is infinite."""
+    """Return the value, None where it is infinite."""
     return value if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""What the underlay has to carry for each useful byte; counted by the links, not by the overlay."""
+"""What the underlay has to carry for each useful byte, as counted by the links, not by the overlay."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ OVERHEAD_METRICS = (
 
 
 def carried_in(windows: Iterable[Window]) -> dict[str, dict[str, DirectionCounts]]:
-    """What each link carried in all windows together; frames and bytes that were sent, nothing else."""
+    """Return what each link carried in all windows together; frames and bytes that were sent, nothing else."""
     total: dict[str, dict[str, DirectionCounts]] = {}
     for window in windows:
         for link, ways in window.carried.counts.items():
@@ -63,7 +63,7 @@ def summarise_overhead(
     server: Collection[str],
     evidence: str | None = None,
 ) -> Iterator[Measurement]:
-    """What the members' sites and the server sent over the outermost segment per byte of goodput, all pairs together.
+    """Yield what members' sites and server sent over the outermost segment per byte of goodput, all pairs together.
 
     Acknowledgements, keepalives and what is sent again are in it; what stays within a site is not.
 

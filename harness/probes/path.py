@@ -46,16 +46,16 @@ class PathSettings(ProbeSettings):
     burst_packets: int = Field(default=20, ge=5, le=1000)
 
     def own_time_s(self) -> float:
-        """How long the probe may rightly take for one pair."""
+        """Return how long the probe may rightly take for one pair."""
         return self.deadline_s
 
     def conditions(self) -> dict[str, Any]:
-        """Where a time was given up on is told with it."""
+        """Return the deadline, which censors the times."""
         return {"deadline_s": self.deadline_s}
 
 
 class PathProbe(Probe[PathSettings, PathFound]):
-    """Pings over all pairs at once, so an interface: connecting happens once."""
+    """Pings over all pairs at once, since connecting happens only once; they need an interface."""
 
     name = "path"
     order = 0
@@ -126,13 +126,13 @@ class PathProbe(Probe[PathSettings, PathFound]):
     )
 
     def measure(self, target: Target, settings: PathSettings, trial: Surroundings) -> PathFound:
-        """One pair alone."""
+        """Measure one pair alone."""
         return self.measure_all([target], settings, trial)[target.pair]
 
     def measure_all(
         self, targets: Sequence[Target], settings: PathSettings, trial: Surroundings
     ) -> dict[Pair, PathFound]:
-        """See `harness.probes.seek`."""
+        """Measure by `harness.probes.seek`."""
         # It works in a lab; this module is read by reports as well.
         from harness.probes.seek import Search, find_paths  # noqa: PLC0415
 
@@ -148,10 +148,10 @@ class PathProbe(Probe[PathSettings, PathFound]):
         return find_paths(targets, search, trial.tap, since)
 
     def summarise(self, found: Found[PathFound], settings: PathSettings) -> list[Measurement]:
-        """See `figures_of`."""
+        """Summarise by `figures_of`."""
         return list(figures_of(found.target, found.overlay, settings.deadline_s))
 
     def summarise_trial(self, found: Sequence[Found[PathFound]], settings: PathSettings) -> list[Measurement]:
-        """See `mesh_figures`."""
+        """Summarise by `mesh_figures`."""
         del settings
         return list(mesh_figures([one.target for one in found], [one.overlay for one in found]))

@@ -1,7 +1,7 @@
 """The path probe's figures, from what was found of each pair; one clock and one rule for all its times. Pure.
 
 Every time is the moment at which the answer of a ping came, by the kernel's stamp. Connected is the first answer,
-direct the first one whose ping went and came back directly; so nobody is direct before it is connected.
+direct the first one whose ping went and came back directly; so no pair is direct before it is connected.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class PathFound:
         errors: Mapping[str, int],
         since: Since,
     ) -> PathFound:
-        """Read from all answered pings of a pair.
+        """Build it from all answered pings of a pair.
 
         An answer counts when something crossed both members' ports that could have carried it: an address that is a
         member's own answers as well. With frames lost by the tap that cannot be told, and all answers count.
@@ -73,7 +73,7 @@ class PathFound:
 
 
 def figures_of(target: Target, found: PathFound, deadline_s: float) -> Iterator[Measurement]:
-    """One pair's figures."""
+    """Yield one pair's figures."""
     failed = found.connected_s is None
     error = f"no overlay packet was answered within {deadline_s:g} s{found.why_not or ''}" if failed else None
 
@@ -107,7 +107,7 @@ def figures_of(target: Target, found: PathFound, deadline_s: float) -> Iterator[
 
 
 def mesh_figures(targets: Sequence[Target], found: Sequence[PathFound]) -> Iterator[Measurement]:
-    """When all pairs of more than two members were connected, and when all were direct; None: never."""
+    """Yield when all pairs of more than two members were connected, and when all were direct; None: never."""
     if len(targets) < 2:
         return
     failed = any(one.connected_s is None for one in found)

@@ -1,4 +1,4 @@
-"""Sends the path probe's pings over all pairs from one thread, and stamps their answers with the kernel's clock.
+"""The sender of the path probe's pings: one thread for all pairs, answers stamped by the kernel's clock.
 
 The sockets are made in the members' namespaces; no process runs there. Requests carry random bytes, which no overlay
 can compress. An answer counts when it carries the request's own bytes and comes from the address that was asked.
@@ -31,7 +31,7 @@ _IDLE_S = 3600.0
 
 
 class Pinger:
-    """One pair's pings, from the node of `pid` to `address`. `left` are still to be sent."""
+    """One pair's pings, from the node of `pid` to `address`; `left` of them are still to be sent."""
 
     def __init__(
         self, pid: int, address: Address, rng: random.Random, number: int, largest: int = LARGEST_BYTES
@@ -59,12 +59,12 @@ class Pinger:
         return made
 
     def ask(self, count: float, interval_s: float) -> None:
-        """See `Pingers.ask`."""
+        """Send pings: see `Pingers.ask`."""
         with self._lock:
             self.left, self._interval_s, self.due_s = count, interval_s, 0.0
 
     def fileno(self) -> int:
-        """For poll."""
+        """Return the socket's descriptor, for poll."""
         return self._socket.fileno()
 
     def close(self) -> None:
@@ -78,7 +78,7 @@ class Pinger:
             return list(self._pings)
 
     def send(self, now: float) -> None:
-        """Send one; what the kernel says against it is counted, the ping stays unanswered."""
+        """Send one ping; an error from the kernel is counted, and the ping stays unanswered."""
         with self._lock:
             self.left -= 1
             self.due_s = now + self._interval_s
@@ -102,7 +102,7 @@ class Pinger:
         self.errors[name] = self.errors.get(name, 0) + 1
 
     def receive(self) -> None:
-        """Take all answers that are there."""
+        """Take all answers that have come."""
         while True:
             try:
                 packet, ancillary, _flags, source = self._socket.recvmsg(_RECEIVE_BYTES, STAMP_SPACE)
@@ -129,7 +129,7 @@ class Pinger:
 
 
 class Pingers:
-    """Runs pingers in a thread of their own until `close`."""
+    """The thread that runs all pingers until `close`."""
 
     def __init__(self, pingers: Sequence[Pinger]) -> None:
         self._pingers = pingers
@@ -177,7 +177,7 @@ class Pingers:
 
 
 def _checksum(data: bytes) -> int:
-    """RFC 1071."""
+    """Return the Internet checksum (RFC 1071)."""
     even = data + b"\0" * (len(data) % 2)
     total: int = sum(struct.unpack(f"!{len(even) // 2}H", even))
     while total >> 16:

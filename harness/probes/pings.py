@@ -1,4 +1,4 @@
-"""Pings whose sizes nobody can guess: how they are drawn, what is kept of them, how the record is written and read.
+"""Pings of unpredictable sizes: how they are drawn, what is kept of them, how the record is written and read.
 
 An overlay sends packets of its own, some of which are as large as a ping of any size that is fixed. So every ping has
 a size of its own, drawn by the trial's seed: what carries all of them, each in its time, carries ours. Pure.
@@ -37,7 +37,7 @@ class Ping:
 
 
 def sizes(rng: random.Random, smallest: int = SMALLEST_BYTES, largest: int = LARGEST_BYTES) -> Iterator[int]:
-    """IP packet sizes in bytes without end, each at some distance from those before it."""
+    """Yield IP packet sizes in bytes without end, each at some distance from those before it."""
     before: deque[int] = deque(maxlen=_NEIGHBOURS)
     while True:
         drawn = rng.randint(smallest, largest)
@@ -47,7 +47,7 @@ def sizes(rng: random.Random, smallest: int = SMALLEST_BYTES, largest: int = LAR
 
 
 def to_csv(pings: Iterable[Ping]) -> str:
-    """One line a ping; an empty `answered_s` is a ping without an answer."""
+    """Return one line per ping; an empty `answered_s` is a ping without an answer."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["seq", "ip_bytes", "sent_s", "answered_s"])
@@ -58,7 +58,7 @@ def to_csv(pings: Iterable[Ping]) -> str:
 
 
 def from_csv(text: str) -> list[Ping]:
-    """What `to_csv` wrote."""
+    """Parse what `to_csv` wrote."""
     return [
         Ping(
             int(row["seq"]),

@@ -1,4 +1,4 @@
-"""All probes there are, found by entry point: one outside this repository is as good as one inside."""
+"""All registered probes, found by entry point: one outside this repository is as good as one inside."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.probes.contract import GROUP, Probe
 
 @cache
 def probes() -> dict[str, Probe[Any, Any]]:
-    """By name, in the order in which a trial runs them.
+    """Return all probes by name, in the order in which a trial runs them.
 
     Raises:
         MissingPrerequisite: a package registers something that is no probe.

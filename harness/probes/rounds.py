@@ -1,4 +1,4 @@
-"""Pairs that can be measured at the same time: those that have no member in common. Pure."""
+"""Pairs that can be measured at the same time: those that share no member. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def rounds_of(pairs: Sequence[tuple[str, str]]) -> list[list[int]]:
-    """Indices of the pairs in rounds; within a round no member occurs twice. All pairs of n members make about n."""
+    """Return the indices of the pairs in rounds within which no member occurs twice; n members need about n rounds."""
     members = sorted({name for pair in pairs for name in pair})
     place = {name: number for number, name in enumerate(members)}
     colours = len(members) if len(members) % 2 else max(1, len(members) - 1)

@@ -1,4 +1,4 @@
-"""Seeks the paths of all pairs at once: pings until each is what the mode can hope for, then a burst of each."""
+"""The search for the paths of all pairs at once: pings until each is as good as its mode allows, then a burst each."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Search:
 
 
 def find_paths(targets: Sequence[Target], search: Search, tap: Tap, since: Since | None) -> dict[Pair, PathFound]:
-    """Ping over all pairs at once until each path is what the mode can hope for, then judge a burst of each.
+    """Ping over all pairs at once until each path is as good as its mode allows, then judge a burst of each.
 
     Args:
         tap: watches the ports of all members since before the daemons started; closed at the end.
@@ -72,7 +72,7 @@ def _seek(watches: Sequence[_Watch], pingers: Pingers, search: Search, deadline:
     for watch in pending:
         pingers.ask(watch.pinger, float("inf"), search.interval_s)
     while pending and time.time() < deadline:
-        time.sleep(_CHECK_EVERY_S)  # both sources are lists that grow; nobody announces "direct"
+        time.sleep(_CHECK_EVERY_S)  # both sources are lists that grow; nothing announces "direct"
         for watch in [one for one in pending if one.settled()]:
             pingers.ask(watch.pinger, 0, search.interval_s)
             pending.remove(watch)
@@ -84,9 +84,9 @@ def _judge(watches: Sequence[_Watch], pingers: Pingers, search: Search, deadline
     """Judge a burst of each pair that is connected; the pairs have no member in common.
 
     Where a pair that was seen direct bursts on another way, its path has changed again: it goes on pinging until it is
-    direct or the time is over, and is judged anew. One that is neither direct nor relayed among others is judged alone:
-    a member may have carried the others' packets. Where the product's own packets make it mixed for the counters, the
-    pings themselves tell.
+    direct or the time is over, and is judged again. One that is neither direct nor relayed while others burst is judged
+    alone: a member may have carried the others' packets. Where the product's own packets make it mixed for the
+    counters, the pings themselves tell.
     """
     connected = [watch for watch in watches if watch.connected(deadline)]
     time.sleep(max((watch.under_way_s() for watch in connected), default=0.0))
@@ -129,7 +129,7 @@ class _Watch:
         return attribute(self._tracks, self.pinger.pings[self._looked_from :][-_LOOKED_AT:])
 
     def settled(self) -> bool:
-        """Whether nothing more is to be hoped for: connected, and direct where the mode can be."""
+        """Tell whether nothing more is to be hoped for: connected, and direct where the mode can be."""
         if not any(ping.answered_s is not None for ping in self.pinger.pings[-_LOOKED_AT:]):
             return False
         recent = self._recent()
@@ -138,15 +138,15 @@ class _Watch:
         return first_direct(recent) is not None and recent[-1].carried == "direct"
 
     def connected(self, deadline: float) -> bool:
-        """Whether a ping was answered in time."""
+        """Tell whether a ping was answered in time."""
         return any(ping.answered_s is not None and ping.answered_s <= deadline for ping in self.pinger.pings)
 
     def look_again(self) -> None:
-        """Forget what settled it: only pings from now on do."""
+        """Forget what settled it: only pings from now on count."""
         self._looked_from = len(self.pinger.pings)
 
     def under_way_s(self) -> float:
-        """How long the last pings may take to come home: on a long path several are under way, on the old one yet."""
+        """Return how long the last pings may take to come home: on a long path some still travel on the old one."""
         pings = self.pinger.pings
         unanswered = [ping for ping in pings[-_LOOKED_AT:] if ping.answered_s is None]
         trips = [ping.rtt_s or 0.0 for ping in pings[-_LOOKED_AT:] if ping.answered_s is not None]
@@ -167,7 +167,7 @@ class _Watch:
             self.verdict = verdict_of(burst) or verdict
 
     def found(self, lost: int, deadline: float, since: Since) -> PathFound:
-        """All that was found, once the pings are over and the tap is closed; the pings are kept as evidence.
+        """Return all that was found, once the pings are over and the tap is closed; the pings are kept as evidence.
 
         Args:
             lost: frames that the tap missed.

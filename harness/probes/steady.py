@@ -1,4 +1,4 @@
-"""What a load costs while it is steady: two readings of everything, well inside the load, and what lies between them.
+"""What a load costs while it is steady: two readings of everything, well inside the load, and the difference.
 
 A rate times a nominal time is not what crossed: slow start, the queue that drains after the end and what is sent again
 then were a third of a second's transfer. So what was moved is read from the receiving sockets (TCP_INFO), at the very
@@ -66,7 +66,7 @@ class Window:
         return self.after.carried.since(self.before.carried)
 
     def as_dict(self) -> dict[str, Any]:
-        """The raw readings, as they are kept."""
+        """Return the raw readings, as they are kept."""
         return {
             "what": self.what,
             **{
@@ -85,14 +85,14 @@ class Window:
 
 
 def readings_text(windows: Iterable[Window]) -> str:
-    """The raw readings as JSON."""
+    """Return the raw readings as JSON."""
     return json.dumps([window.as_dict() for window in windows], indent=1)
 
 
 def watch_load(
     target: Target, trial: Surroundings, load: Daemon, way: str, *, port: int, omit_s: float, duration_s: float
 ) -> Window | None:
-    """The steady part of a load that has just been started; None where it ended before.
+    """Measure the steady part of a load that has just been started; None where it ended before.
 
     Args:
         way: `forward`, `backward` or `both`: who receives.
@@ -118,7 +118,7 @@ def _read(target: Target, stream: Stream, trial: Surroundings, way: str) -> Read
 
 
 def received_bytes(target: Target, stream: Stream, way: str) -> int:
-    """Octets of TCP payload that the load's sockets have received so far, at the ends that `way` names."""
+    """Return the octets of TCP payload that the load's sockets have received so far, at the ends that `way` names."""
     ends: Sequence[tuple[str, str]] = {
         "forward": [(target.dst, f"sport = :{stream.listen_port}")],
         "backward": [(target.src, f"dport = :{stream.connect_port}")],
@@ -128,5 +128,5 @@ def received_bytes(target: Target, stream: Stream, way: str) -> int:
 
 
 def parse_received(text: str) -> int:
-    """The sum over all sockets of what ss(8) says they received."""
+    """Return the sum over all sockets of what ss(8) says they received."""
     return sum(int(found) for found in _RECEIVED.findall(text))

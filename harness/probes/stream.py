@@ -1,6 +1,6 @@
 """The stream probe: what a TCP connection through the overlay feels like, over interfaces and streams alike.
 
-One tool of ours at both ends (`stream_peer`), so that layers compare: connecting anew, request and answer, every byte
+One tool of ours at both ends (`stream_peer`), so that layers compare: fresh connections, request and answer, every byte
 intact, and whether the end of a stream arrives as it was meant.
 """
 
@@ -60,7 +60,7 @@ class StreamSettings(ProbeSettings):
     integrity_mb: float = Field(default=10.0, ge=0, le=1000)
 
     def own_time_s(self) -> float:
-        """How long the probe may rightly take for one pair."""
+        """Return how long the probe may rightly take for one pair."""
         return self.connections * 2 + self.duration_s + 4 * _GRACE_S
 
 
@@ -178,18 +178,18 @@ class StreamProbe(Probe[StreamSettings, Streamed]):
         return measure_streams(target, settings, endings=target.label == "overlay")
 
     def over_underlay(self, settings: StreamSettings) -> bool:
-        """Always: what the overlay adds is over the underlay of the same lab."""
+        """Return True: the figure of interest is what the overlay adds to the underlay of the same lab."""
         del settings
         return True
 
     def summarise(self, found: Found[Streamed], settings: StreamSettings) -> list[Measurement]:
-        """See `summarise_streams`."""
+        """Summarise by `summarise_streams`."""
         del settings
         return list(summarise_streams(found.target, found.overlay, found.underlay))
 
 
 def measure_streams(target: Target, settings: StreamSettings, *, endings: bool = True) -> Streamed:
-    """Connect, ask and be answered, and with `endings` send all that must arrive whole.
+    """Connect, exchange requests and answers, and with `endings` send all that must arrive whole.
 
     Raises:
         OverlayError: a stream could not be opened, or ended in the middle of a round trip.
@@ -211,7 +211,7 @@ def measure_streams(target: Target, settings: StreamSettings, *, endings: bool =
 
 
 def summarise_streams(target: Target, overlay: Streamed, underlay: Streamed | None) -> Iterator[Measurement]:
-    """The figures of a pair."""
+    """Yield the figures of a pair."""
 
     def figure(metric: str, unit: str, value: float | None, what: str, label: str = target.label) -> Measurement:
         kept = target.folder / f"{label}-{target.src}-{target.dst}-stream-{what}.json"
@@ -251,7 +251,7 @@ def _server(target: Target, stream: Stream) -> Iterator[Daemon]:
 
 
 def _ask(target: Target, stream: Stream, what: str, arguments: Sequence[float]) -> dict[str, Any]:
-    """Run a client to its end; what it printed is the evidence."""
+    """Run a client to its end and return what it printed, which is the evidence."""
     words = [what, str(stream.connect_address), str(stream.connect_port), *map(str, arguments)]
     client = target.start(target.src, [*_PEER, *words], f"stream-{what}.json")
     try:

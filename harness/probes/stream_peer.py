@@ -28,7 +28,7 @@ PATIENCE_S = 30.0
 
 
 def bytes_of(seed: int, count: int) -> Iterator[bytes]:
-    """`count` bytes that follow from the seed, piece by piece: no middle box finds them twice."""
+    """Yield `count` bytes that follow from the seed, piece by piece; no middlebox can compress or cache them."""
     rng = random.Random(seed)
     while count:
         size = min(count, PIECE)
@@ -37,7 +37,7 @@ def bytes_of(seed: int, count: int) -> Iterator[bytes]:
 
 
 def digest_of(seed: int, count: int) -> str:
-    """The SHA-256 of those bytes."""
+    """Return the SHA-256 of those bytes."""
     made = hashlib.sha256()
     for piece in bytes_of(seed, count):
         made.update(piece)
@@ -45,7 +45,7 @@ def digest_of(seed: int, count: int) -> str:
 
 
 def read_exactly(connection: socket.socket, count: int) -> bytes:
-    """`count` bytes, fewer where the stream ended before."""
+    """Read `count` bytes, fewer where the stream ended before."""
     found = bytearray()
     while len(found) < count and (piece := connection.recv(count - len(found))):
         found += piece
@@ -53,7 +53,7 @@ def read_exactly(connection: socket.socket, count: int) -> bytes:
 
 
 def read_to_end(connection: socket.socket, limit: int | None = None) -> tuple[int, str]:
-    """How many bytes came until the stream ended, or until `limit`, and their SHA-256."""
+    """Return how many bytes came until the stream ended, or until `limit`, and their SHA-256."""
     count, made = 0, hashlib.sha256()
     while limit is None or count < limit:
         piece = connection.recv(PIECE if limit is None else min(PIECE, limit - count))
@@ -114,7 +114,7 @@ _ANSWERS: dict[str, Callable[..., None]] = {"E": _echo, "R": _receive, "S": _sen
 
 
 def opened(address: str, port: int, wanted: str) -> socket.socket:
-    """A connection on which the server was told what is wanted."""
+    """Open a connection and tell the server what is wanted."""
     connection = socket.create_connection((address, port), timeout=PATIENCE_S)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.sendall(f"{wanted}\n".encode("ascii"))
@@ -122,7 +122,7 @@ def opened(address: str, port: int, wanted: str) -> socket.socket:
 
 
 def connect(address: str, port: int, count: int) -> dict[str, object]:
-    """Seconds from opening a fresh connection to the first byte answered, `count` times."""
+    """Measure the seconds from opening a fresh connection to the first byte answered, `count` times."""
     times = []
     for _ in range(count):
         began = time.perf_counter()
@@ -135,7 +135,7 @@ def connect(address: str, port: int, count: int) -> dict[str, object]:
 
 
 def trips(address: str, port: int, seconds: float, request: int, answer: int) -> dict[str, object]:
-    """Round trips in seconds, one after the other on one connection."""
+    """Measure round trips in seconds, one after the other on one connection."""
     asked = bytes(request)
     times: list[float] = []
     with opened(address, port, f"E {request} {answer}") as connection:
@@ -149,7 +149,7 @@ def trips(address: str, port: int, seconds: float, request: int, answer: int) ->
 
 
 def push(address: str, port: int, count: int, seed: int) -> dict[str, object]:
-    """Whether the server got exactly what was sent."""
+    """Tell whether the server got exactly what was sent."""
     with opened(address, port, f"R {count}") as connection:
         for piece in bytes_of(seed, count):
             connection.sendall(piece)
@@ -158,14 +158,14 @@ def push(address: str, port: int, count: int, seed: int) -> dict[str, object]:
 
 
 def pull(address: str, port: int, count: int, seed: int) -> dict[str, object]:
-    """Whether the client got exactly what the server sent, read as it comes."""
+    """Tell whether the client got exactly what the server sent, read as it comes."""
     with opened(address, port, f"S {count} {seed}") as connection:
         got, digest = read_to_end(connection, count)
     return {"bytes": got, "intact": digest == digest_of(seed, count)}
 
 
 def half_close(address: str, port: int, count: int, seed: int) -> dict[str, object]:
-    """Whether the server hears that the client has ended, and the client still gets its answer."""
+    """Tell whether the server hears that the client has ended, and the client still gets its answer."""
     with opened(address, port, "H") as connection:
         for piece in bytes_of(seed, count):
             connection.sendall(piece)
@@ -175,15 +175,15 @@ def half_close(address: str, port: int, count: int, seed: int) -> dict[str, obje
 
 
 def server_closes(address: str, port: int, count: int, seed: int) -> dict[str, object]:
-    """Whether everything arrives when the server closes right after the last byte, and the end is seen."""
+    """Tell whether everything arrives when the server closes right after the last byte, and the end is seen."""
     with opened(address, port, f"S {count} {seed}") as connection:
-        time.sleep(0.2)  # the server has long closed: what is left lies with whoever carries the stream
+        time.sleep(0.2)  # the server has long closed: what is left is in the carrier's buffers
         got, digest = read_to_end(connection)
     return {"bytes": got, "intact": got == count and digest == digest_of(seed, count)}
 
 
 def hold(address: str, port: int, seconds: float, interval_s: float) -> dict[str, object]:
-    """One connection for `seconds`, a request every `interval_s`, answered before the next: Unix times of both.
+    """Keep one connection for `seconds`, a request every `interval_s`; return the Unix times of request and answer.
 
     It waits for an answer as long as the connection lives: what is measured is whether it lives.
     """
@@ -221,7 +221,7 @@ _CLIENTS: dict[str, Callable[..., dict[str, object]]] = {
 
 
 def main() -> None:
-    """Be one end; see the module."""
+    """Run one end; see the module."""
     what, address, port, *rest = sys.argv[1:]
     if what == "serve":
         serve(address, int(port))

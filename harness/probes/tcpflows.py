@@ -35,7 +35,7 @@ class Throughput:
 
 
 def parse_iperf3(result: dict[str, Any], suffix: str = "") -> Flow | None:
-    """What both sides counted over the measured seconds; None when the receiver's figures were lost on the way.
+    """Return what both sides counted over the measured seconds; None when the receiver's figures were lost on the way.
 
     Args:
         result: iperf3's JSON.
@@ -51,7 +51,7 @@ def parse_iperf3(result: dict[str, Any], suffix: str = "") -> Flow | None:
 
 
 def summarise_throughput(target: Target, overlay: Throughput, underlay: Throughput | None) -> list[Measurement]:
-    """A figure each way, with the underlay's beside it and the ratio of the two."""
+    """Return a figure for each direction, with the underlay's and the ratio of the two."""
     both = overlay.both or (None, None)
     below = (None, None) if underlay is None else (underlay.forward, underlay.backward)
     return [

@@ -51,7 +51,7 @@ class ThroughputSettings(ProbeSettings):
     both: bool = False
 
     def own_time_s(self) -> float:
-        """How long the probe may rightly take for one pair."""
+        """Return how long the probe may rightly take for one pair."""
         return (3.0 if self.both else 2.0) * (self.duration_s + self.omit_s)
 
     @property
@@ -199,13 +199,13 @@ class ThroughputProbe(Probe[ThroughputSettings, Moved]):
     )
 
     def measure(self, target: Target, settings: ThroughputSettings, trial: Surroundings) -> Moved:
-        """One pair and its cost."""
+        """Measure one pair and its cost."""
         return self.measure_all([target], settings, trial)[target.pair]
 
     def measure_all(
         self, targets: Sequence[Target], settings: ThroughputSettings, trial: Surroundings
     ) -> dict[Pair, Moved]:
-        """All pairs, and what all of it cost while it was steady."""
+        """Measure all pairs, and what all of it cost while it was steady."""
         found = {target.pair: measure_throughput(target, settings, trial) for target in targets}
         windows = [window for one in found.values() for window in one.windows]
         readings = targets[0].folder / f"{targets[0].label}-cost.json"
@@ -220,16 +220,16 @@ class ThroughputProbe(Probe[ThroughputSettings, Moved]):
         return {pair: Moved(one, cost) for pair, one in found.items()}
 
     def over_underlay(self, settings: ThroughputSettings) -> bool:
-        """Where the baseline is that of the lab."""
+        """Tell whether the baseline is that of the lab."""
         return settings.baseline == "lab"
 
     def summarise(self, found: Found[Moved], settings: ThroughputSettings) -> list[Measurement]:
-        """See `summarise_throughput`."""
+        """Summarise by `summarise_throughput`."""
         del settings
         below = None if found.underlay is None else found.underlay.throughput
         return summarise_throughput(found.target, found.overlay.throughput, below)
 
     def summarise_trial(self, found: Sequence[Found[Moved]], settings: ThroughputSettings) -> Sequence[Measurement]:
-        """The cost, which is that of all pairs."""
+        """Return the cost, which is that of all pairs."""
         del settings
         return found[0].overlay.cost

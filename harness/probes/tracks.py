@@ -1,4 +1,4 @@
-"""What passed two members' ports, sorted by the way it took: between the two sites, or by anybody else. Pure."""
+"""What passed two members' ports, sorted by the way it took: between the two sites, or over any other node. Pure."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ class Track:
         self._sums: list[int] = [0]
 
     def add(self, passing: Passing) -> None:
-        """Take one more, not older than the last."""
+        """Add one packet, not older than the last."""
         self.times.append(passing.t)
         self.sizes.append(passing.ip_bytes)
         self._sums.append(self._sums[-1] + passing.ip_bytes)
 
     def between(self, start_s: float, end_s: float) -> range:
-        """The indices of what passed in a window of Unix time."""
+        """Return the indices of what passed in a window of Unix time."""
         return range(bisect_left(self.times, start_s - SLACK_S), bisect_right(self.times, end_s + SLACK_S))
 
     def bytes_between(self, start_s: float, end_s: float) -> int:
-        """IP bytes that passed in a window."""
+        """Return the IP bytes that passed in a window."""
         window = self.between(start_s, end_s)
         return self._sums[window.stop] - self._sums[window.start] if window else 0
 
@@ -56,7 +56,7 @@ class PairTracks:
         self.there, self.back = Leg(), Leg()
 
     def take(self, at_a: Iterable[Passing], at_b: Iterable[Passing]) -> None:
-        """Take what has newly passed the port of `a` and that of `b`, each in order."""
+        """Add what has newly passed the port of `a` and that of `b`, each in order."""
         for passing in at_a:
             _sort(passing, self._a, self._b, outgoing=self.there, incoming=self.back)
         for passing in at_b:
@@ -64,7 +64,7 @@ class PairTracks:
 
 
 def _sort(passing: Passing, own: MemberAddresses, peer: MemberAddresses, *, outgoing: Leg, incoming: Leg) -> None:
-    """A direct packet's other end is the peer or a router in front of it: see `harness.probes.verdict`."""
+    """Sort a packet into its leg; a direct one's other end is the peer or a router in front of it: see `verdict`."""
     if passing.src in own.own:
         way = outgoing.direct if passing.dst in peer.public else outgoing.other
         way[0].add(passing)
@@ -74,7 +74,7 @@ def _sort(passing: Passing, own: MemberAddresses, peer: MemberAddresses, *, outg
 
 
 def sizes_in_order(way: Sequence[Track], start_s: float, end_s: float) -> set[int]:
-    """Sizes of packets that passed the first track and then, as large as before, the second one, in a window."""
+    """Return the sizes of packets that passed the first track and then, as large as before, the second, in a window."""
     first: dict[int, float] = {}
     for index in way[0].between(start_s, end_s):
         first.setdefault(way[0].sizes[index], way[0].times[index])
@@ -86,5 +86,5 @@ def sizes_in_order(way: Sequence[Track], start_s: float, end_s: float) -> set[in
 
 
 def sizes_of(track: Track, start_s: float, end_s: float) -> set[int]:
-    """Sizes of the packets that passed a track in a window."""
+    """Return the sizes of the packets that passed a track in a window."""
     return {track.sizes[index] for index in track.between(start_s, end_s)}

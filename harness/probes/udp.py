@@ -44,7 +44,7 @@ class UdpSettings(ProbeSettings):
     resolution_percent: float = Field(default=5.0, ge=0.5, le=50)
 
     def own_time_s(self) -> float:
-        """How long the probe may rightly take for one pair: every try, each way."""
+        """Return how long the probe may rightly take for one pair: every try, each way."""
         return 2 * _MOST_TRIES * (self.duration_s + 1.0)
 
 
@@ -58,7 +58,7 @@ class Try:
 
 
 def highest_rate(settings: UdpSettings, attempt: Callable[[float], Try]) -> tuple[Try | None, list[Try]]:
-    """The best try within the loss that the probe allows, None where there was none; and all tries in their order.
+    """Return the best try within the allowed loss, None where there was none; and all tries in their order.
 
     The search starts at the top. What arrives of an overload is the first guess, which a shaped link makes a good one;
     from there on the interval is halved. Pure but for `attempt`.
@@ -82,7 +82,7 @@ def highest_rate(settings: UdpSettings, attempt: Callable[[float], Try]) -> tupl
 
 
 class UdpProbe(Probe[UdpSettings, list[Measurement]]):
-    """iperf3 over UDP, so an interface."""
+    """iperf3 over UDP, which needs an interface."""
 
     name = "udp"
     order = 50
@@ -115,7 +115,7 @@ class UdpProbe(Probe[UdpSettings, list[Measurement]]):
     )
 
     def measure(self, target: Target, settings: UdpSettings, trial: Surroundings) -> list[Measurement]:
-        """Search each way.
+        """Search for the highest rate in each direction.
 
         Raises:
             OverlayError: iperf3 could not connect or was cut off.
@@ -140,14 +140,14 @@ class UdpProbe(Probe[UdpSettings, list[Measurement]]):
         return figures
 
     def summarise(self, found: Found[list[Measurement]], settings: UdpSettings) -> list[Measurement]:
-        """The search's results are the figures."""
+        """Return the search's results, which are the figures."""
         del settings
         return found.overlay
 
 
 @dataclass(frozen=True)
 class _Way:
-    """One direction of a pair, as `highest_rate` wants it."""
+    """One direction of a pair, in the form that `highest_rate` takes."""
 
     target: Target
     settings: UdpSettings
@@ -168,7 +168,7 @@ class _Way:
 
 
 def parse_udp(result: dict[str, Any], offered_mbit: float) -> Try | None:
-    """What the receiver counted, from iperf3's JSON; None when its figures were lost on the way.
+    """Return what the receiver counted, from iperf3's JSON; None when its figures were lost on the way.
 
     Loss is counted by the numbers in the packets, so what had not arrived at the end counts as lost only when a later
     packet came: the last packets of a queue do not.

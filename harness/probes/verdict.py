@@ -1,4 +1,4 @@
-"""Which way did the traffic go? Decided from the lab's counters and taps alone; the overlay is not asked. Pure.
+"""The way that the traffic took, decided from the lab's counters and taps alone, not by asking the overlay. Pure.
 
 A member's traffic is *direct* when, at its own access segment, the other end of its packets is the other member or a
 router in front of it; anything else that carries the traffic is a relay. RFC 8445 would call the former a host,
@@ -35,7 +35,7 @@ class MemberAddresses:
 
 
 def front_of(topology: Topology, member: str) -> MemberAddresses:
-    """A member's own addresses and those of the routers in front of it."""
+    """Return a member's own addresses and those of the routers in front of it."""
     host = topology.hosts[member]
     addresses = set(host.addresses)
     for router in topology.routers_of(member):
@@ -44,7 +44,7 @@ def front_of(topology: Topology, member: str) -> MemberAddresses:
 
 
 def path_of_burst(counts: Mapping[Flow, int], a: MemberAddresses, b: MemberAddresses, burst_bytes: int) -> Verdict:
-    """The verdict on a burst that was sent from `a` to `b` and answered.
+    """Judge a burst that was sent from `a` to `b` and answered.
 
     Args:
         counts: what the counters grew by during the burst, in bytes.
@@ -77,7 +77,7 @@ def path_of_burst(counts: Mapping[Flow, int], a: MemberAddresses, b: MemberAddre
 
 
 def _way(least: float, most: float) -> Verdict:
-    """One direction's verdict, from the shares of direct bytes where it leaves and where it arrives."""
+    """Return one direction's verdict, from the shares of direct bytes where it leaves and where it arrives."""
     if least >= DIRECT_SHARE:
         return "direct"
     return "relayed" if most <= RELAYED_SHARE else "mixed"

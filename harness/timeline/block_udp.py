@@ -1,4 +1,4 @@
-"""A router lets no UDP through, as a network does that is switched to a stricter policy; TCP goes on."""
+"""A router that stops forwarding UDP, as when a network switches to a stricter policy; TCP goes on."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ class BlockUdpSettings(NoSettings):
 
 
 class BlockUdp(Event[BlockUdpSettings]):
-    """Undone by letting it through again."""
+    """A blockade of UDP, undone by letting it through again."""
 
     name = "block_udp"
     settings = BlockUdpSettings
 
     def subjects(self, topology: Topology) -> tuple[str, ...]:
-        """Routers."""
+        """Return the routers."""
         return router_names(topology)
 
     def perform(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: BlockUdpSettings) -> None:
-        """Drop it."""
+        """Drop all forwarded UDP."""
         del overlay, settings
         lab.routers[subject].block_udp()
 
     def undo(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: BlockUdpSettings) -> None:
-        """Let it through."""
+        """Let UDP through again."""
         del overlay, settings
         lab.routers[subject].unblock_udp()

@@ -1,4 +1,4 @@
-"""What the events that befall a cable have in common."""
+"""What events that affect a cable have in common."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 def node_names(topology: Topology) -> tuple[str, ...]:
-    """Hosts and routers."""
+    """Return the names of hosts and routers."""
     return (*topology.hosts, *topology.routers)
 
 
 def set_interfaces(lab: Lab, node: str, state: Literal["up", "down"]) -> None:
-    """Take all interfaces of a host up or down, or a router's outside.
+    """Set all interfaces of a host, or a router's outside, up or down.
 
     The kernel drops the routes over an interface that goes down, and its IPv6 addresses: addresses are kept, and routes
     are set again when it comes up.
@@ -44,7 +44,7 @@ def set_interfaces(lab: Lab, node: str, state: Literal["up", "down"]) -> None:
 
 
 def cable_of(lab: Lab, node: str) -> str:
-    """The name of the link between a node and its first segment.
+    """Return the name of the link between a node and its first segment.
 
     Raises:
         LabError: nothing is in its path that could be changed.

@@ -1,4 +1,4 @@
-"""A router gets another external address, as after a reconnection to its provider; its mappings are gone."""
+"""A router that gets another external address, as after a reconnection to its provider; its mappings are gone."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ChangeAddressSettings(EventSettings):
 
 
 class ChangeAddress(Event[ChangeAddressSettings]):
-    """Undone by the former addresses. The lab's topology says what the router has at the moment."""
+    """A change of external addresses, undone by the former ones; the lab's topology holds the present ones."""
 
     name = "change_address"
     settings = ChangeAddressSettings
@@ -35,11 +35,11 @@ class ChangeAddress(Event[ChangeAddressSettings]):
         self._before: WeakKeyDictionary[Lab, dict[str, tuple[IPv4Address, ...]]] = WeakKeyDictionary()
 
     def subjects(self, topology: Topology) -> tuple[str, ...]:
-        """Routers that have an IPv4 address outside."""
+        """Return the routers that have an IPv4 address outside."""
         return tuple(name for name in router_names(topology) if topology.routers[name].outside.ipv4)
 
     def problems(self, topology: Topology, subject: str, settings: ChangeAddressSettings) -> list[str]:
-        """Others may have the addresses, the segment lack them, or somebody route to the ones there were."""
+        """Return addresses that are taken or not on the segment, and routes that lead to the old ones."""
         router = topology.routers[subject]
         subnet = topology.segments[router.outside.on].ipv4
         found = []
@@ -56,13 +56,13 @@ class ChangeAddress(Event[ChangeAddressSettings]):
         return found
 
     def perform(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: ChangeAddressSettings) -> None:
-        """Give it the new addresses."""
+        """Give the router the new addresses."""
         del overlay
         self._before.setdefault(lab, {})[subject] = lab.topology.routers[subject].outside.ipv4
         _readdress(lab, subject, settings.addresses)
 
     def undo(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: ChangeAddressSettings) -> None:
-        """Give it the former addresses."""
+        """Give the router its former addresses."""
         del overlay, settings
         _readdress(lab, subject, self._before[lab].pop(subject))
 

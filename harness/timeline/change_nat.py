@@ -1,4 +1,4 @@
-"""A router begins to behave otherwise, as after an update or a change of its settings; its mappings are gone."""
+"""A router that begins to behave differently, as after an update or a change of settings; its mappings are gone."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
 
 
 class ChangeNatSettings(EventSettings):
-    """A router's NAT behaves otherwise from now on; all mappings and sessions are lost, also when it is undone."""
+    """A router's NAT behaves differently from now on; all mappings and sessions are lost, also when it is undone."""
 
     nat: Nat
 
 
 class ChangeNat(Event[ChangeNatSettings]):
-    """Undone by behaving as the topology says."""
+    """A change of NAT behaviour, undone by behaving as the topology says."""
 
     name = "change_nat"
     settings = ChangeNatSettings
 
     def subjects(self, topology: Topology) -> tuple[str, ...]:
-        """Routers."""
+        """Return the routers."""
         return router_names(topology)
 
     def problems(self, topology: Topology, subject: str, settings: ChangeNatSettings) -> list[str]:
-        """The router may have too few addresses for what it is to do."""
+        """Return whether the router has too few addresses for the new behaviour."""
         changed = _with_nat(topology, subject, settings.nat)
         return [reason for name, reason in impossible_routers(changed) if name == subject]
 

@@ -1,4 +1,4 @@
-"""The event contract: what may happen to a lab or an overlay at a moment of a trial; one file an event.
+"""The event contract: what may happen to a lab or an overlay during a trial. Each event is one file.
 
 An item of a timeline says `{at_s | after, do, to, for_s}`: `do` is the event's name, `to` its subject, and `for_s` how
 long it lasts before it is undone. Whatever else it says are the event's own settings. An event is found through the
@@ -38,7 +38,7 @@ class RunningDaemons(Protocol):
         """Its daemons by service; `where` is a daemon's node."""
 
     def restart(self, service: str) -> None:
-        """Start a service's daemon again, as it was started first; returns when it runs, not when it is ready."""
+        """Start a service's daemon again, with its original command; return when it runs, not when it is ready."""
 
 
 class Event(ABC, Generic[Settings]):
@@ -54,16 +54,16 @@ class Event(ABC, Generic[Settings]):
 
     @abstractmethod
     def subjects(self, topology: Topology) -> tuple[str, ...]:
-        """What `to` may name in a topology. Pure."""
+        """Return what `to` may name in a topology. Pure."""
 
     def problems(self, topology: Topology, subject: str, settings: Settings) -> list[str]:
-        """Why this cannot be done to the subject, one sentence each; told at `check`. Pure."""
+        """Return why this cannot be done to the subject, one sentence each; reported by `check`. Pure."""
         del topology, subject, settings
         return []
 
     @abstractmethod
     def perform(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: Settings) -> float | None:
-        """Do it.
+        """Perform the event.
 
         Returns:
             When it took effect, Unix time in seconds; None: when this returned.
@@ -73,7 +73,7 @@ class Event(ABC, Generic[Settings]):
         """
 
     def undo(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: Settings) -> float | None:
-        """Undo it; overridden by whatever can be undone. Returns and raises as `perform` does."""
+        """Undo it; overridden by events that can be undone. Returns and raises as `perform` does."""
         raise NotImplementedError(f"{self.name} cannot be undone")
 
     @property

@@ -1,4 +1,4 @@
-"""What the events that befall an overlay's daemons have in common."""
+"""What events that affect an overlay's daemons have in common."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def host_names(topology: Topology) -> tuple[str, ...]:
-    """The hosts of a topology: members, server, helpers."""
+    """Return the hosts of a topology: members, server, helpers."""
     return tuple(topology.hosts)
 
 
 def daemons_on(overlay: RunningDaemons, node: str) -> Iterator[tuple[str, Daemon]]:
-    """Service and daemon of everything that the overlay runs on a node; nothing where it needs nothing there."""
+    """Yield service and daemon of everything that the overlay runs on a node; nothing where it needs nothing there."""
     yield from ((name, daemon) for name, daemon in overlay.daemons.items() if daemon.where == node)

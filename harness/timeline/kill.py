@@ -1,4 +1,4 @@
-"""The overlay's daemons on a host die; where that is undone, they are started again, as after a crash."""
+"""Death of the overlay's daemons on a host; where that is undone, they are started again, as after a crash."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ class KillSettings(NoSettings):
 
 
 class Kill(Event[KillSettings]):
-    """A server, a relay or a member dies."""
+    """The crash of a server, a relay or a member."""
 
     name = "kill"
     settings = KillSettings
 
     def subjects(self, topology: Topology) -> tuple[str, ...]:
-        """Hosts."""
+        """Return the hosts."""
         return host_names(topology)
 
     def perform(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: KillSettings) -> None:
-        """Kill them all, then wait until they are gone."""
+        """Kill all daemons, then wait until they are gone."""
         del lab, settings
         dying = [daemon for _, daemon in daemons_on(overlay, subject)]
         for daemon in dying:
@@ -41,7 +41,7 @@ class Kill(Event[KillSettings]):
             daemon.wait(_GONE_S)
 
     def undo(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: KillSettings) -> None:
-        """Start them again, in the order of the deployment."""
+        """Start the daemons again, in the order of the deployment."""
         del lab, settings
         for name, daemon in list(daemons_on(overlay, subject)):
             if not daemon.alive:

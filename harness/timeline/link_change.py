@@ -1,4 +1,4 @@
-"""A link becomes another one: a phone leaves its cell, a line is shared with a neighbour's backup."""
+"""A link whose profile changes: a phone leaves its cell, a line is shared with a neighbour's backup."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ class LinkChangeSettings(EventSettings):
 
 
 class LinkChange(Event[LinkChangeSettings]):
-    """Undone by the profile that the topology gave."""
+    """A change of a link's profile, undone by the profile that the topology gave."""
 
     name = "link_change"
     settings = LinkChangeSettings
 
     def subjects(self, topology: Topology) -> tuple[str, ...]:
-        """Hosts and routers."""
+        """Return the hosts and routers."""
         return node_names(topology)
 
     def problems(self, topology: Topology, subject: str, settings: LinkChangeSettings) -> list[str]:
-        """A bare cable has nothing in its path that could be changed, and traces are read when a run begins."""
+        """Return why the link cannot change: a bare cable has no emulator, and traces are read when a run begins."""
         problems = []
         if not topology.attachments()[subject][0].link.impaired:
             problems.append(f"the link of {subject} is `ideal`, a bare cable: give it a profile in the topology")
@@ -40,14 +40,14 @@ class LinkChange(Event[LinkChangeSettings]):
         return problems
 
     def perform(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: LinkChangeSettings) -> None:
-        """Change it."""
+        """Give the link the other profile."""
         del overlay
         cable = cable_of(lab, subject)
         assert lab.links is not None  # cable_of says so
         lab.links.change(cable, settings.link)
 
     def undo(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: LinkChangeSettings) -> None:
-        """Change it back."""
+        """Give the link its former profile."""
         del overlay, settings
         cable = cable_of(lab, subject)
         assert lab.links is not None

@@ -16,21 +16,21 @@ class LinkDownSettings(NoSettings):
 
 
 class LinkDown(Event[LinkDownSettings]):
-    """Up again with the routes that were there before."""
+    """An outage, undone by setting interfaces up with the routes that were there before."""
 
     name = "link_down"
     settings = LinkDownSettings
 
     def subjects(self, topology: Topology) -> tuple[str, ...]:
-        """Hosts and routers."""
+        """Return the hosts and routers."""
         return node_names(topology)
 
     def perform(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: LinkDownSettings) -> None:
-        """Take the interfaces down."""
+        """Set the interfaces down."""
         del overlay, settings
         set_interfaces(lab, subject, "down")
 
     def undo(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: LinkDownSettings) -> None:
-        """Take them up, with their routes."""
+        """Set the interfaces up, with their routes."""
         del overlay, settings
         set_interfaces(lab, subject, "up")

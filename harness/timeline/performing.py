@@ -1,4 +1,4 @@
-"""Performs an event and measures when it took effect: what the planned moment was is not when it happened."""
+"""Performing an event and measuring when it took effect, which is later than the planned moment."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def perform(
     undo: bool = False,
     now: Callable[[], float] = time.time,
 ) -> Performed:
-    """Do it, or undo it, now; waiting until it is due is the caller's.
+    """Perform the event, or undo it, at once; the caller waits until it is due.
 
     Raises:
         LabError: the kernel or a tool refused.

@@ -1,4 +1,4 @@
-"""A router reboots: all its mappings and sessions are gone, its rules and addresses are as before."""
+"""A router's reboot: all its mappings and sessions are gone, its rules and addresses are as before."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ class RebootSettings(NoSettings):
 
 
 class Reboot(Event[RebootSettings]):
-    """Nothing undoes it: who had a mapping has to make another."""
+    """The loss of all mappings, which nothing undoes: hosts have to make new ones."""
 
     name = "reboot"
     settings = RebootSettings
 
     def subjects(self, topology: Topology) -> tuple[str, ...]:
-        """Routers."""
+        """Return the routers."""
         return router_names(topology)
 
     def perform(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: RebootSettings) -> None:
-        """Load its rules again, with empty tables."""
+        """Load the router's rules again, with empty tables."""
         del overlay, settings
         lab.routers[subject].reboot()

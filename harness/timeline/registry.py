@@ -1,4 +1,4 @@
-"""All events there are, found by entry point: one outside this repository is as good as one inside."""
+"""All registered events, found by entry point: one outside this repository is as good as one inside."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.timeline.contract import GROUP, ITEM_KEYS, Event
 
 @cache
 def events() -> dict[str, Event[Any]]:
-    """By name.
+    """Return all events by name.
 
     Raises:
         MissingPrerequisite: a package registers something that is no event, or one whose settings hide an item's keys.

@@ -1,4 +1,4 @@
-"""What the events that befall a router have in common."""
+"""What events that affect a router have in common."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from harness.model.topology import Topology
 
 
 def router_names(topology: Topology) -> tuple[str, ...]:
-    """The routers of a topology; those of a Mininet class are nobody's to know."""
+    """Return the routers of a topology; those of a Mininet class are unknown."""
     return tuple(topology.routers)

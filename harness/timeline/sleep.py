@@ -1,4 +1,4 @@
-"""A host sleeps, as a closed laptop does: its daemons stand still and nothing reaches it."""
+"""A host that sleeps, as a closed laptop does: its daemons stand still and nothing reaches it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class SleepSettings(NoSettings):
 
 
 class Sleep(Event[SleepSettings]):
-    """The clock of a sleeping machine goes on: daemons find out afterwards that time has passed."""
+    """A suspended machine whose clock goes on: daemons find out afterwards that time has passed."""
 
     name = "sleep"
     settings = SleepSettings
 
     def subjects(self, topology: Topology) -> tuple[str, ...]:
-        """Hosts."""
+        """Return the hosts."""
         return host_names(topology)
 
     def perform(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: SleepSettings) -> None:
@@ -35,7 +35,7 @@ class Sleep(Event[SleepSettings]):
         set_interfaces(lab, subject, "down")
 
     def undo(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: SleepSettings) -> None:
-        """Interfaces first, as a machine that wakes up has them before its programs run."""
+        """Set the interfaces up before the daemons continue, as a machine does that wakes up."""
         del settings
         set_interfaces(lab, subject, "up")
         for _, daemon in daemons_on(overlay, subject):
