@@ -1,4 +1,4 @@
-"""What a trial measures: the registered probes that the scenario asks for, in their order."""
+"""The measurements of a trial: the registered probes that the scenario asks for, in their order."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Battery:
     _not_run: list[Measurement] = field(default_factory=list)
 
     def over_overlay(self, targets: Sequence[Target]) -> None:
-        """Everything that is measured while the overlay runs.
+        """Measure everything that is measured while the overlay runs.
 
         Raises:
             OverlayError: a probe's own program could not reach the peer, or a pair does not connect.
@@ -55,7 +55,7 @@ class Battery:
                         raise OverlayError(figure.error or f"{figure.metric} of {figure.src} to {figure.dst} failed")
 
     def over_underlay(self, targets: Sequence[Target]) -> None:
-        """The same without the overlay, of those probes that set its figures beside the overlay's.
+        """Measure the underlay with those probes that compare the overlay with it.
 
         The last comes first: it holds the turn that it needs already.
         """
@@ -69,7 +69,7 @@ class Battery:
                 self._measure(probe, able, settings, self._under.setdefault(name, {}))
 
     def figures(self) -> list[Measurement]:
-        """All that was found, overlay beside underlay, and which probe was not run on which pair, and why."""
+        """Return all figures, overlay and underlay, and which probe was not run on which pair, and why."""
         figures = list(self._not_run)
         for name, settings in self.asked.items():
             figures += self._figures_of(self.registered[name], settings)
@@ -78,7 +78,7 @@ class Battery:
     def _measure(
         self, probe: AnyProbe, targets: Sequence[Target], settings: ProbeSettings, into: dict[Pair, Any]
     ) -> None:
-        """What is found of a pair is kept at once: a later pair that fails does not take it along."""
+        """Measure the targets and keep what is found of each at once: a later pair that fails does not discard it."""
         if probe.at_once:
             into |= self._judged(probe, partial(probe.measure_all, targets, settings, self.surroundings))
             return
@@ -107,7 +107,7 @@ class Battery:
 
 
 def not_run(probe: AnyProbe, target: Target) -> Measurement:
-    """That a probe was not run on a pair, whose endpoints it cannot measure: said of its first metric."""
+    """Return the record that says why a probe was not run on a pair; it bears the probe's first metric."""
     first = probe.metrics[0]
     return Measurement(
         probe=probe.name,

@@ -19,7 +19,7 @@ from harness.nat.observers import Observers, Side
 
 
 def check_links(lab: Lab) -> list[PathObserved]:
-    """Do round trips from every member to the server take what the declared links add up to?
+    """Check that round trips from every member to the server take what the declared links add up to.
 
     Nothing is checked where no link is impaired, or where there is no server to answer.
 
@@ -50,13 +50,13 @@ def check_links(lab: Lab) -> list[PathObserved]:
 
 
 def links_between(topology: Topology, member: str, server: str) -> tuple[LinkProfile, ...]:
-    """The links that a packet between a member and the public server crosses."""
+    """Return the links that a packet between a member and the public server crosses."""
     outsides = [topology.routers[name].outside.link for name in topology.routers_of(member)]
     return (topology.hosts[member].link, *outsides, topology.hosts[server].link)
 
 
 def check_nats(lab: Lab) -> dict[str, str]:
-    """Is every router what its label says? Asked by discovery (RFC 5780) from observers of our own.
+    """Check by discovery (RFC 5780), from observers of our own, that every router is what its label says.
 
     To be called between `Lab.build` and `Lab.start_links`: then no delay and no loss lies between the observers and a
     router. A difference is looked at twice: on a loaded machine a packet may come later than the test has patience for.
@@ -88,7 +88,7 @@ def _check_nat(lab: Lab, name: str, observers: Observers) -> str:
 
 
 def _observe_router(lab: Lab, name: str, observers: Observers) -> Observation:
-    """What a router does in each IP version of which it has addresses on both sides."""
+    """Return what a router does in each IP version of which it has addresses on both sides."""
     running, router = lab.routers[name], lab.topology.routers[name]
     inside, outside = router.inside[0], router.outside
     seen = Observation()
@@ -121,7 +121,7 @@ def _sides(lab: Lab, router: str, family: Family) -> _Sides:
 
 
 def _side(lab: Lab, router: str, number: int, family: Family) -> Side:
-    """What attachment `number` of a router faces."""
+    """Return what attachment `number` of a router faces."""
     topology = lab.topology
     segment = topology.attachments()[router][number].on
     taken = [

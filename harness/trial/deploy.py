@@ -1,4 +1,4 @@
-"""Brings a deployment to life in a lab: files, preparation, daemons in their order, readiness."""
+"""A deployment brought to life in a lab: files, preparation, daemons in their order, readiness."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class RunningOverlay:
         self.ready_unix_s = 0.0
 
     def node_folder(self, node: str) -> Path:
-        """A node's own folder: its configuration, logs and working directory."""
+        """Return a node's own folder: its configuration, logs and working directory."""
         path = self.folder / "nodes" / node
         path.mkdir(parents=True, exist_ok=True)
         return path
@@ -46,7 +46,7 @@ class RunningOverlay:
             self._run(command.node, command.argv, command.env, command.timeout_s)
 
     def start(self) -> None:
-        """Write, prepare, start, wait until all is ready; `time_to_ready_s` counts from the first daemon's start.
+        """Write, prepare, start, and wait until all is ready; `time_to_ready_s` counts from the first daemon's start.
 
         Raises:
             OverlayError: something failed, died or did not get ready; carries the end of its log.
@@ -72,7 +72,7 @@ class RunningOverlay:
             self._run(command.node, command.argv, command.env, command.timeout_s)
 
     def running_since(self) -> float:
-        """Unix time at which the last of the members' daemons was started; where there are none, that of readiness."""
+        """Return the Unix time at which the last member's daemon was started; without daemons, that of readiness."""
         members = [
             self.started_unix_s[service.name]
             for service in self.deployment.services
@@ -91,7 +91,7 @@ class RunningOverlay:
                 raise OverlayError(f"{name} on {daemon.where} died with status {daemon.status}: {daemon.tail.strip()}")
 
     def usage(self) -> dict[str, Usage]:
-        """What the daemons of each node have used so far; nodes whose daemons are all gone are left out."""
+        """Return what the daemons of each node have used so far; nodes whose daemons are all gone are left out."""
         nodes: dict[str, Usage] = {}
         for daemon in self.daemons.values():
             used = daemon.usage()
@@ -101,7 +101,7 @@ class RunningOverlay:
         return nodes
 
     def claims(self) -> dict[str, str]:
-        """What the overlay says of itself, raw, by claim source; kept as evidence."""
+        """Return what the overlay says of itself, raw, by claim source; kept as evidence."""
         said: dict[str, str] = {}
         for source in self.deployment.claims:
             output = self._ask(source) if source.argv else ""
@@ -114,7 +114,7 @@ class RunningOverlay:
         return said
 
     def _ask(self, source: ClaimSource) -> str:
-        """Run a claim's command; what it said on stderr is kept beside its answer."""
+        """Run a claim's command; its stderr is kept next to its answer."""
         folder = self.node_folder(source.node)
         done = subprocess.run(
             self.lab.nodes[source.node].enter(source.argv),
@@ -151,7 +151,7 @@ class RunningOverlay:
             raise OverlayError(f"{failure}{' (too slow)' if status is None else ''}")
 
     def restart(self, service: str) -> None:
-        """Start a service's daemon again, as it was started first; returns when it runs, not when it is ready."""
+        """Start a service's daemon again, with its original command; return when it runs, not when it is ready."""
         self._spawn(next(one for one in self.deployment.services if one.name == service))
 
     def _spawn(self, service: Service) -> None:

@@ -15,7 +15,7 @@ _PROBE_BYTES = 64 << 10
 
 
 def exhausted(folder: Path, error: OSError | None = None) -> str | None:
-    """What ran out, in a line; None where there is room. Tools say it each in their own words, so it is tried.
+    """Return what ran out, in a line; None where there is room. It is tried, since every tool words it differently.
 
     Args:
         folder: the trial's own; a file is written there and removed again.

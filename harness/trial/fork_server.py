@@ -1,4 +1,4 @@
-"""Starts workers without loading the program anew: one process that has everything imported and forks on request.
+"""The fork server, which starts workers without loading the program again: everything is imported once, then forked.
 
 It talks over its stdin, a Unix socket of datagrams that keep their borders: `{"start": ID, "folder": F}` with three
 file descriptors, answered by nothing; `{"kill": ID}`; and it says `{"ended": ID, "status": N}` when a worker is gone.
@@ -30,7 +30,7 @@ _LARGEST = 65536
 
 
 class ForkServer:
-    """The forking side. Single-threaded: a child of a thread would inherit locks that nobody opens again."""
+    """The forking side. Single-threaded: a forked child would inherit other threads' locks, never to be released."""
 
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
@@ -84,12 +84,12 @@ class ForkServer:
 
 
 def main() -> None:
-    """`python -m harness.trial.fork_server`, with the socket as stdin."""
+    """Run `python -m harness.trial.fork_server`, with the socket as stdin."""
     syscalls.die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     probes()  # found and loaded once, for all workers
     settings_model()
-    gc.freeze()  # the children share these objects' pages for as long as nobody counts them
+    gc.freeze()  # the children share these objects' pages until a reference count is written
     ForkServer(socket.socket(fileno=sys.stdin.fileno())).run()
 
 

@@ -43,7 +43,7 @@ class Ground(Protocol):
         """Make nodes, routers and links that carry nothing yet. Raises LabError, MissingPrerequisite."""
 
     def check_nats(self) -> dict[str, str]:
-        """See `harness.trial.checks`. Raises LabNotAsDeclared."""
+        """Check the NATs: see `harness.trial.checks`. Raises LabNotAsDeclared."""
 
     def start_links(self) -> None:
         """Let frames flow. Raises LabError."""
@@ -52,16 +52,16 @@ class Ground(Protocol):
         """Install the counters and keep what the kernel says of offloads and rules."""
 
     def check_links(self) -> None:
-        """See `harness.trial.checks`. Raises LabNotAsDeclared."""
+        """Check the links: see `harness.trial.checks`. Raises LabNotAsDeclared."""
 
     def tap(self) -> Tap:
         """Begin to watch the members' ports; the caller closes it."""
 
     def open_underlay(self) -> AbstractContextManager[None]:
-        """See `harness.lab.baseline`."""
+        """Open the baseline: see `harness.lab.baseline`."""
 
     def snapshot(self) -> str:
-        """What every node looks like now."""
+        """Return the present state of every node as text."""
 
 
 class LabGround:
@@ -95,7 +95,7 @@ class LabGround:
         return check_nats(self.lab)
 
     def start_links(self) -> None:
-        """See `Ground`; the links' carrier goes before all that runs in the lab."""
+        """Let frames flow; the links' carrier gets the processor before all else that runs in the lab."""
         self.lab.start_links()
         if self.lab.links is not None:
             deprioritise_lab(self.lab.links)
@@ -127,7 +127,7 @@ class LabGround:
 
 @contextlib.contextmanager
 def evidence_of_failure(take: Callable[[], str], evidence: Path, of: type[Exception]) -> Iterator[None]:
-    """Keep what `take` says when something fails in the block, before anything is taken down; the first time alone."""
+    """Keep what `take` says when the block fails, before anything is taken down; only the first time."""
     try:
         yield
     except of:

@@ -1,7 +1,7 @@
-"""A trial that waits for its turn keeps its paths in use, as a user's traffic would.
+"""Keepalives of a waiting trial, which hold its paths open as a user's traffic would.
 
-Else mappings of NATs and sessions of overlays would end meanwhile, and how long a trial waits depends on how many
-others run beside it: its outcome must not.
+Otherwise NAT mappings and overlay sessions would end meanwhile, and a trial's outcome would depend on how long it
+waits, that is, on how many others are running.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _MOST_S, _LEAST_S = 1.0, 0.2
 
 
 def interval_s(topology: Topology) -> float:
-    """How often a path is used: once a second, and twice in the shortest lifetime of any router's mappings."""
+    """Return how often a path is used: once a second, and twice in the shortest lifetime of any router's mappings."""
     shortest = min(
         (
             lifetime

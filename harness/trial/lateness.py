@@ -1,4 +1,4 @@
-"""Were the lab's links on time while something was measured? Judged a window of measurement at a time."""
+"""Whether the lab's links were on time while something was measured, judged one window of measurement at a time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.link.backend import RunningLinks
 from harness.trial.messages import ATTEMPTS
 
 # For what does not mind lateness of milliseconds: whether and when something connects, how large a packet may be.
-# Beside other labs that start their daemons, a helper waits for a processor now and then; the finest clock of such a
+# While other labs start their daemons, a helper waits for a processor now and then; the finest clock of such a
 # probe ticks every 50 ms, and a tenth of that is on time for it.
 LOOSE_BOUND_US = 5_000.0
 
@@ -20,9 +20,9 @@ Found = TypeVar("Found")
 
 
 class LatenessMonitor:
-    """The links' account, cut into the windows in which something was measured; outside them lateness harms no figure.
+    """The links' account, cut into windows in which something is measured; outside them lateness harms no figure.
 
-    A window that ends in an exception is judged like any other: what failed over late links is nobody's failure.
+    A window that ends in an exception is judged like any other: a failure over late links is not the overlay's.
     """
 
     def __init__(self, links: RunningLinks | None) -> None:
@@ -32,7 +32,7 @@ class LatenessMonitor:
         """Measurements that were thrown away because of late links and taken again."""
 
     def measure(self, take: Callable[[], Found], *, loose: bool = False, doing: str = "") -> Found:
-        """What `take` finds while the links are as they should be: taken again up to ATTEMPTS times in all.
+        """Return what `take` finds while the links are as they should be, taken again up to ATTEMPTS times in all.
 
         Links alone decide, never the figure, nor whether there is one. When they were wrong each time, the last figure
         is kept, or the last error raised: see `require`.
@@ -59,7 +59,7 @@ class LatenessMonitor:
 
     @contextlib.contextmanager
     def measured(self, *, loose: bool = False, doing: str = "") -> Iterator[None]:
-        """A window of measurement. What was wrong in it is noted, so that its figures are still kept: see `require`.
+        """Judge the block as a window of measurement: what was wrong is noted, and its figures are kept (`require`).
 
         Wrong are frames later than the bound of `harness.link.accounting`, with `loose` later than LOOSE_BOUND_US, and
         frames dropped on their way in.

@@ -1,4 +1,4 @@
-"""What orchestrator and worker say to each other: one JSON object a line, over the worker's stdin and stdout."""
+"""The messages between orchestrator and worker: one JSON object a line, over the worker's stdin and stdout."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ class _Strict(BaseModel):
 
 
 class Job(_Strict):
-    """All that a worker gets; written to the trial's folder as job.json, where it is evidence as well."""
+    """Everything a worker gets; written to the trial's folder as job.json, where it is evidence as well."""
 
     trial: Trial
     deployment: Deployment
 
 
 class WantTurn(_Strict):
-    """Worker: give back the present turn and wait for another one. Answered by a line `granted`."""
+    """The worker gives back the present turn and waits for another one. Answered by a line `granted`."""
 
     kind: Literal["want"] = "want"
     turn: Turn
 
 
 class Step(_Strict):
-    """Worker: what it does now, for the progress display."""
+    """What the worker does now, for the progress display."""
 
     kind: Literal["step"] = "step"
     text: str
 
 
 class Done(_Strict):
-    """Worker: the end. `measurements` are `harness.probes.measurement.Measurement` as mappings, paths relative."""
+    """The worker's end. `measurements` are `harness.probes.measurement.Measurement` as mappings, paths relative."""
 
     kind: Literal["done"] = "done"
     outcome: Outcome
@@ -61,6 +61,6 @@ class Done(_Strict):
 
 
 def longest_silence_s(trial: Trial) -> float:
-    """How long a trial's probes may rightly say nothing, in seconds: all pairs, both networks, every attempt."""
+    """Return how long a trial's probes may rightly say nothing, in s: all pairs, both networks, every attempt."""
     pairs = len(trial.topology.members) * (len(trial.topology.members) - 1) // 2
     return ATTEMPTS * 2 * pairs * trial.probes.own_time_s()

@@ -1,4 +1,4 @@
-"""A trial's timeline: which event is due when, done in that order, with the moments at which each took effect."""
+"""A trial's timeline: which event is due when, performed in that order, with the moments at which each took effect."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Schedule:
-    """The events of one trial, and what has come of them; `now` is Unix time in seconds.
+    """The events of one trial and their outcomes; `now` is Unix time in seconds.
 
     Everything is done by `reached` and `poll`, in the caller's thread, one thing after the other.
     """
@@ -56,11 +56,11 @@ class Schedule:
         self.poll()
 
     def begin(self) -> None:
-        """See `harness.probes.contract.Timeline`."""
+        """Start the clock: see `harness.probes.contract.Timeline`."""
         self.reached("traffic")
 
     def poll(self) -> float | None:
-        """Do what is due; returns the seconds until the next thing is, None when nothing is left.
+        """Do what is due; return the seconds until the next item is due, None when nothing is left.
 
         Raises:
             LabError: the kernel or a tool refused.

@@ -1,4 +1,4 @@
-"""One trial from start to end: the only file that orders its steps. What they act on is handed in."""
+"""One trial from start to end: the only file that orders its steps. What they act on is passed in."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from harness.trial.schedule import Schedule
 
 
 class Orchestrator(Protocol):
-    """Whoever started the trial."""
+    """The process that started the trial."""
 
     def say(self, message: Step) -> None:
         """Send one message."""
 
     def want(self, turn: Turn) -> None:
-        """Give back the present turn and return when the trial has another."""
+        """Give back the present turn; return when the trial has another."""
 
 
 class Overlay(Protocol):
@@ -41,16 +41,16 @@ class Overlay(Protocol):
     ready_unix_s: float
 
     def start(self) -> None:
-        """Deploy, and return when all is ready. Raises OverlayError."""
+        """Deploy; return when all is ready. Raises OverlayError."""
 
     def running_since(self) -> float:
-        """Unix time at which the last member's daemon was started."""
+        """Return the Unix time at which the last member's daemon was started."""
 
     def usage(self) -> Mapping[str, Usage]:
-        """What the daemons have used so far, by node."""
+        """Return what the daemons have used so far, by node."""
 
     def claims(self) -> dict[str, str]:
-        """What it says of itself, by claim source."""
+        """Return what it says of itself, by claim source."""
 
     def check_alive(self) -> None:
         """Raise OverlayError when a daemon has died."""
@@ -93,7 +93,7 @@ class TrialRun:
         self._in_use: list[Target] = []
 
     def run(self) -> None:
-        """All steps in order. What was measured before one fails stays in `measurements`.
+        """Run all steps in order. What was measured before one fails stays in `measurements`.
 
         Raises:
             LabNotAsDeclared: links were late while something was measured, or failed; also where that made the overlay
@@ -147,7 +147,7 @@ class TrialRun:
         self._measured("lab", "fixed_overhead_s", "s", time.time() - self.spawned - (time.monotonic() - started))
 
     def _measure(self) -> None:
-        """What the overlay does, and then, without it, what the underlay does."""
+        """Measure the overlay, and then, without it, the underlay."""
         battery = Battery(
             asked=self.trial.probes,
             registered=self.probes,
@@ -174,7 +174,7 @@ class TrialRun:
         self.timeline.reached("connected")
 
     def _check_alive(self) -> None:
-        """A daemon that died is the overlay's fault, unless it was the timeline that stopped it."""
+        """Blame the overlay for a daemon that died, unless the timeline stopped it."""
         if not self.timeline.happened:
             self.overlay.check_alive()
 
@@ -201,7 +201,7 @@ class TrialRun:
         return [self._target((src, dst), label) for i, src in enumerate(members) for dst in members[i + 1 :]]
 
     def _target(self, pair: Pair, label: str) -> Target:
-        """A pair over the overlay's endpoints; over the underlay's, every kind that its addresses carry."""
+        """Return a pair over the overlay's endpoints; over the underlay's, with every kind that its addresses carry."""
         topology, deployment = self.trial.topology, self.deployment
         addresses: list[Address | None]
         if label == "overlay":
@@ -234,7 +234,7 @@ class TrialRun:
         self._step(text)
 
     def _account_for_links(self) -> None:
-        """Keep what the link backend says of the whole trial; each window of measurement has been judged by then."""
+        """Keep the link backend's account of the whole trial; each window of measurement has been judged by then."""
         links = self.ground.links
         if links is None:
             return
