@@ -12,7 +12,7 @@ _LEFT_ALONE_MIB = 512
 
 
 class MemoryBudget:
-    """Memory that is lent out; who asks for more than there is waits for the others, and then gets it alone."""
+    """Memory that is lent out; a request for more than there is waits for the others, and then runs alone."""
 
     def __init__(self, total_mib: int) -> None:
         self._total, self._lent = total_mib, 0
@@ -20,7 +20,7 @@ class MemoryBudget:
 
     @contextlib.contextmanager
     def lend(self, mib: int) -> Iterator[None]:
-        """Wait for `mib` MiB, and hold them."""
+        """Wait for `mib` MiB, and hold them until the block ends."""
         with self._changed:
             self._changed.wait_for(lambda: self._lent == 0 or self._lent + mib <= self._total)
             self._lent += mib
@@ -33,6 +33,6 @@ class MemoryBudget:
 
 
 def available_mib() -> int:
-    """What the kernel thinks could be used now without swapping (proc_meminfo(5)), less a rest for others."""
+    """Return the MiB available without swapping (MemAvailable, proc_meminfo(5)), less a reserve for others."""
     found = re.search(r"^MemAvailable:\s*(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
     return max(0, int(found.group(1)) // 1024 - _LEFT_ALONE_MIB) if found else 0

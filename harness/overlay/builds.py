@@ -29,7 +29,7 @@ class Recipe:
 
 
 def recipe(program: str, build: GoBuild | CrateBuild, folder: Path, jobs: int) -> Recipe:
-    """The command for one build.
+    """Return the command for one build.
 
     Args:
         folder: empty, for what the build makes.
@@ -53,7 +53,7 @@ def recipe(program: str, build: GoBuild | CrateBuild, folder: Path, jobs: int) -
 
 
 def lacking(build: GoBuild | CrateBuild) -> MissingPrerequisite | None:
-    """The first compiler that this machine has not; None: it can build."""
+    """Return the first compiler that this machine lacks; None: it can build."""
     needed = {"go": _GO} if isinstance(build, GoBuild) else {"cargo": _RUST}
     if isinstance(build, CrateBuild) or build.cgo:
         needed["cc"] = _C
@@ -61,7 +61,7 @@ def lacking(build: GoBuild | CrateBuild) -> MissingPrerequisite | None:
 
 
 def pins(build: GoBuild | CrateBuild) -> str:
-    """A digest of all that decides what comes out: sources of ours, versions and sums of everybody else's."""
+    """Return a digest of all that decides the outcome: our sources, and versions and sums of all dependencies."""
     if isinstance(build, GoBuild):
         digest = hashlib.sha256(build.package.encode())
         if build.tags or build.cgo:

@@ -1,4 +1,4 @@
-"""Is an overlay's address one of the underlay as well? Then a host may answer itself, and nothing is measured."""
+"""Addresses that an overlay and the underlay share: a host may then answer itself, and nothing is measured."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from harness.overlay.contract import Deployment
 
 
 def collisions(deployment: Deployment, topology: Topology) -> list[str]:
-    """Each endpoint's address that the underlay has already, and where, in words; none over the bare underlay."""
+    """Return each endpoint's address that the underlay has too, and where, in words; none over the bare underlay."""
     if deployment.open_underlay:
         return []
     taken: dict[Address, str] = {}

@@ -77,7 +77,7 @@ class Service(_Strict):
     """A daemon in the foreground. `after` names the services that must be ready before it starts.
 
     `configure` are commands for a daemon that is told by a client program what to do: run on its node, in its
-    environment, one after the other, once it is ready. Whoever comes `after` it waits for them.
+    environment, one after the other, once it is ready. Services that come `after` it wait for them.
     """
 
     name: str
@@ -190,10 +190,10 @@ class Overlay(Protocol):
     needs_server: bool
 
     def requirements(self) -> Sequence[Requirement]:
-        """Programs it needs; the first one's version is the overlay's."""
+        """Return the programs it needs; the first one's version is the overlay's."""
 
     def render(self, trial: Trial) -> Deployment:
-        """Files, commands and readiness for one trial. Pure, but for the random numbers of fresh keys.
+        """Return files, commands and readiness for one trial. Pure, but for the random numbers of fresh keys.
 
         Raises:
             ValueError: an option in `trial.options` is wrong; the text names it.
@@ -202,7 +202,7 @@ class Overlay(Protocol):
 
 @runtime_checkable
 class ReportsPath(Protocol):
-    """Optional: the overlay can say which way its packets go. Never the verdict, only kept beside it."""
+    """Optional: the overlay can say which way its packets go. Never the verdict, only recorded with it."""
 
     def claimed_path(self, src: str, dst: str, evidence: Mapping[str, str]) -> Verdict | None:
         """Read the claim out of the texts of the deployment's `claims`, keyed by source name. None: it does not say."""
@@ -213,7 +213,7 @@ class Traverses(Protocol):
     """Optional: which traversal technique the oracle is to assume in a mode (`harness.nat.oracle`)."""
 
     def technique(self, mode: Mode) -> str | None:
-        """The technique's name; None where no path is ever direct."""
+        """Return the technique's name; None where no path is ever direct."""
 
 
 @runtime_checkable
@@ -243,7 +243,7 @@ class NeedsHelpers(Protocol):
     """
 
     def helpers(self, mode: Mode) -> int:
-        """The number of helpers in a mode."""
+        """Return the number of helpers in a mode."""
 
 
 @runtime_checkable

@@ -1,4 +1,4 @@
-"""The Go compiler that a module asks for: the machine's own, or the one that it fetches for the purpose."""
+"""The Go compiler that a module asks for: the machine's own, or one that it fetches."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _FETCHES = "install Go 1.21 or later, which fetches what it lacks, and put its b
 
 
 def go_environment(cgo: bool = False) -> dict[str, str]:
-    """What a build is run with: nothing of the user's own settings but where modules come from; C only if asked for."""
+    """Return a build's environment: of the user's settings only the module source is taken; C only if asked for."""
     # Distributions set GOTOOLCHAIN to `local`, and are older than what most modules of today ask for.
     return {**os.environ, "CGO_ENABLED": str(int(cgo)), "GOFLAGS": "", "GOTOOLCHAIN": "auto", "GOWORK": "off"}
 
 
 def require_go(program: str, module: Path) -> None:
-    """Check that this machine can compile a module, and have it fetch the toolchain if need be.
+    """Check that this machine can compile a module, and have it fetch the toolchain if needed.
 
     Raises:
         MissingPrerequisite: there is no compiler, or neither it nor what it can fetch is new enough.

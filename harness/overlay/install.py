@@ -1,4 +1,4 @@
-"""Gets overlays' programs: Debian packages, Python wheels, and builds from source that Go's and cargo's files pin.
+"""Installation of overlays' programs: Debian packages, Python wheels, source builds pinned by Go's and cargo's files.
 
 Built programs live in the user's cache folder, outside the repository, and are built again only when their pins change.
 """
@@ -33,7 +33,7 @@ BEGUN, READY = "building", "ready"
 
 
 def is_met(requirement: Requirement) -> bool:
-    """Whether the program is there; a path counts as it is, what is pinned only if it is of the pinned version."""
+    """Tell whether the program is there; a path counts as it is, a pinned one only in the pinned version."""
     if requirement.build is not None and (programs_folder() / requirement.program).exists():
         return _is_built(requirement.program, requirement.build)
     if requirement.wheel is not None:
@@ -48,12 +48,12 @@ def is_met(requirement: Requirement) -> bool:
 
 
 def missing(requirements: Sequence[Requirement]) -> list[Requirement]:
-    """Those that are not met, in order."""
+    """Return the requirements that are not met, in order."""
     return [requirement for requirement in requirements if not is_met(requirement)]
 
 
 def obstacle(requirement: Requirement) -> MissingPrerequisite | None:
-    """What keeps `install` from getting it on this machine, and the remedy; None: nothing does."""
+    """Return what keeps `install` from getting it on this machine, and the remedy; None: nothing does."""
     program = f"the program `{requirement.program}`"
     if not requirement.is_installable:
         return MissingPrerequisite(program, requirement.install)
@@ -110,7 +110,7 @@ def _install_packages(packages: Sequence[str], say: Say) -> None:
 
 
 def _build_all(wanted: Sequence[Requirement], say: Say, at_once: int, failures: dict[str, OverlaybenchError]) -> None:
-    """Programs of one module share most of their packages, so they come one after the other; modules side by side."""
+    """Build modules in parallel, but programs of one module in turn: they share most of their packages."""
     modules: dict[object, list[Requirement]] = {}
     for one in wanted:
         modules.setdefault(one.go.module if one.go else one.program, []).append(one)
@@ -140,10 +140,10 @@ def _build(program: str, build: GoBuild | CrateBuild, jobs: int, say: Say) -> No
     folder.mkdir(parents=True, exist_ok=True)
     with (
         _locked(folder / f".{program}.lock", lambda: say(program, "waiting for another build of it")),
-        # Not in /tmp, which may be small and in memory; and beside the programs, so that `replace` is one step.
+        # Not in /tmp, which may be small and in memory; and next to the programs, so that `replace` is one step.
         tempfile.TemporaryDirectory(dir=folder, prefix=f".{program}.") as new,
     ):
-        if _is_built(program, build):  # by whoever held the lock
+        if _is_built(program, build):  # by the process that held the lock
             return
         say(program, BEGUN)
         if isinstance(build, GoBuild):
@@ -176,7 +176,7 @@ def _run(argv: Sequence[str], environment: Mapping[str, str], cwd: Path | None, 
 
 @contextlib.contextmanager
 def _collected(failures: dict[str, OverlaybenchError], programs: Sequence[str]) -> Iterator[None]:
-    """What fails must not keep anything else from being fetched."""
+    """Note what fails in the block, so that everything else is still fetched."""
     try:
         yield
     except OverlaybenchError as error:

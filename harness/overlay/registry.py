@@ -1,4 +1,4 @@
-"""Finds overlays by entry point, never by import: an adapter outside this repository is no second-class one."""
+"""Overlays, found by entry point, never by import: an adapter outside this repository is as good as one inside."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def _found() -> dict[str, EntryPoint]:
 
 
 def overlay_names() -> list[str]:
-    """All overlays that can be named in a scenario, the baseline first."""
+    """Return all overlays that can be named in a scenario, the baseline first."""
     return sorted(_found(), key=lambda name: (name != "underlay", name))
 
 
 @cache
 def load_overlay(name: str) -> Overlay:
-    """The adapter of that name.
+    """Return the adapter of that name.
 
     Raises:
         MissingPrerequisite: its package is installed but cannot be imported, or has no such class.

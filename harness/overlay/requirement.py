@@ -1,4 +1,4 @@
-"""What an overlay needs on the machine, and how it comes there. Data alone; `harness.overlay.install` acts on it."""
+"""What an overlay needs on the machine, and how it gets there. Data alone; `harness.overlay.install` acts on it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class _Strict(BaseModel):
 class GoBuild(_Strict):
     """A program that comes as Go source: `package`, at the version that the module in folder `module` pins.
 
-    The folder holds a go.mod and go.sum of the adapter's own, one a system, so that nobody else's versions interfere. A
-    package of ours that stands in the module's folder is named as Go does: `.`, or `./` and a path.
+    The folder holds a go.mod and go.sum of the adapter's own, one a system, so that other versions do not interfere.
+    A package of ours that stands in the module's folder is named as Go does: `.`, or `./` and a path.
 
     `tags` are build tags; `cgo` says that C is compiled too; `memory_mib` is what the build's largest process takes.
     """

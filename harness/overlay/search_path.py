@@ -1,4 +1,4 @@
-"""Where overlays' programs are looked for; built ones stand in the user's cache folder, outside the repository."""
+"""Where overlays' programs are looked for; built ones are in the user's cache folder, outside the repository."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ _ADMIN_PATHS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
 
 def cache_folder() -> Path:
-    """`$XDG_CACHE_HOME/overlaybench`, by default ~/.cache/overlaybench (XDG Base Directory Specification)."""
+    """Return `$XDG_CACHE_HOME/overlaybench`, by default ~/.cache/overlaybench (XDG Base Directory Specification)."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "overlaybench"
 
 
 def programs_folder() -> Path:
-    """Where built programs are."""
+    """Return the folder of built programs."""
     return cache_folder() / "programs"
 
 
 def search_path() -> str:
-    """PATH as overlays see it: the user's, built programs, the administrator's folders."""
+    """Return PATH as overlays see it: the user's, built programs, the administrator's folders."""
     folders = [*os.environ.get("PATH", os.defpath).split(os.pathsep), str(programs_folder()), *_ADMIN_PATHS]
     return os.pathsep.join(dict.fromkeys(folder for folder in folders if folder))

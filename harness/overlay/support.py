@@ -1,4 +1,4 @@
-"""Whether an overlay can be asked to do a trial at all: its mode, and the IP versions of the underlay. Pure."""
+"""Whether an overlay can run a trial at all: its mode, and the IP versions of the underlay. Pure."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from harness.overlay.contract import EndpointKind, HasKinds, HasUnderlays, Needs
 
 
 def underlays_of(overlay: Overlay) -> frozenset[Family]:
-    """The IP versions over which an overlay can run; IPv4 alone where it does not say."""
+    """Return the IP versions over which an overlay can run; IPv4 alone where it does not say."""
     return overlay.underlays if isinstance(overlay, HasUnderlays) else frozenset({"ipv4"})
 
 
 def helpers_of(overlay: Overlay, mode: Mode) -> int:
-    """How many public nodes an overlay needs in a mode besides the server; 0 where it does not say."""
+    """Return how many public nodes an overlay needs in a mode besides the server; 0 where it does not say."""
     return overlay.helpers(mode) if isinstance(overlay, NeedsHelpers) else 0
 
 
 def kinds_of(overlay: Overlay) -> frozenset[EndpointKind]:
-    """The kinds of endpoints that an overlay offers; interfaces alone where it does not say."""
+    """Return the kinds of endpoints that an overlay offers; interfaces alone where it does not say."""
     return overlay.kinds if isinstance(overlay, HasKinds) else frozenset({"interface"})
 
 
 def why_unsupported(trial: Trial, overlay: Overlay) -> str | None:
-    """Why the trial's outcome is `unsupported`, in words; None where the overlay can be asked to do it."""
+    """Return why the trial's outcome is `unsupported`, in words; None where the overlay can run it."""
     if trial.mode not in overlay.modes:
         return f"{trial.overlay} has no mode {trial.mode}"
     topology, can = trial.topology, underlays_of(overlay)
