@@ -1,4 +1,4 @@
-"""Runs a plan's trials on a host and keeps what they find. Enters no namespace; knows nothing of who waits for whom."""
+"""A plan's trials, run on a host, and the records kept of them. Enters no namespace and does not schedule turns."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from harness.trial.messages import Done, Job
 
 
 class Progress(Protocol):
-    """Where the campaign says what it does."""
+    """Where the campaign reports its progress."""
 
     def began(self, trial: Trial) -> None:
-        """A trial has started."""
+        """Report that a trial has started."""
 
     def step(self, trial: Trial, text: str) -> None:
-        """A trial does something else now."""
+        """Report a trial's present step."""
 
     def ended(self, trial: Trial, records: Sequence[Record], complaints: Sequence[str]) -> None:
-        """A trial's records are on the disk."""
+        """Report that a trial's records are on the disk."""
 
 
 @dataclass
 class Tally:
-    """What a campaign came to."""
+    """The sum of a campaign: its trials by outcome."""
 
     outcomes: dict[str, int] = field(default_factory=dict)
     complaints: list[str] = field(default_factory=list)
@@ -91,7 +91,7 @@ class Campaign:
         self.tally = Tally()
 
     def run(self, trials: Sequence[Trial]) -> Tally:
-        """Run all trials. Ctrl-C or SIGTERM stops the host and returns what was done, `interrupted` set.
+        """Run all trials. Ctrl-C or SIGTERM stops the host; what was done is returned, with `interrupted` set.
 
         Raises:
             StorageError: the folder cannot be written; what is in it stays readable, and the run can be resumed.
@@ -147,7 +147,7 @@ class Campaign:
         self.progress.ended(trial, records, complaints)
 
     async def _done(self, trial: Trial, overlay: Overlay, beginning: _Beginning) -> Done:
-        """The trial's end, whether the host was needed for it or not."""
+        """Return the trial's end, whether the host was needed for it or not."""
         unsupported = why_unsupported(trial, overlay)
         if unsupported is not None:
             return Done(outcome="unsupported", error=unsupported)
@@ -180,7 +180,7 @@ class Campaign:
 
 
 class _Beginning:
-    """When a trial began: at its first step, not when it was handed to a host that had no place for it yet."""
+    """The moment at which a trial began: at its first step, not when it was queued on a busy host."""
 
     def __init__(self, trial: Trial, progress: Progress) -> None:
         self._trial, self._progress = trial, progress
@@ -188,14 +188,14 @@ class _Beginning:
         self.started_at = _now()
 
     def step(self, text: str) -> None:
-        """Hear what the trial does."""
+        """Note the trial's step."""
         if self._began is None:
             self._began, self.started_at = time.monotonic(), _now()
             self._progress.began(self._trial)
         self._progress.step(self._trial, text)
 
     def duration_s(self) -> float:
-        """Seconds since the first step; 0 for a trial that never began."""
+        """Return the seconds since the first step; 0 for a trial that never began."""
         return 0.0 if self._began is None else time.monotonic() - self._began
 
 

@@ -1,4 +1,4 @@
-"""What a run writes down about itself, and whether a run that goes on is still the same experiment. Pure."""
+"""A run's description of itself, and whether a resumed run is still the same experiment. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.scenario.loaded import LoadedScenario
 def new_manifest(
     loaded: LoadedScenario, facts: HostFacts, *, started_at: str, run: str, command: Sequence[str], version: str
 ) -> dict[str, Any]:
-    """The manifest of a run that begins (results/README.md has its keys)."""
+    """Return the manifest of a new run (results/README.md has its keys)."""
     return {
         "schema": SCHEMA_VERSION,
         "run": run,
@@ -49,7 +49,7 @@ def require_same_plan(
     trials: Sequence[Trial],
     where: str,
 ) -> None:
-    """Refuse to go on with a folder that was made for other trials; nothing can make these one experiment.
+    """Refuse to resume in a folder that was made for other trials; they can never be one experiment.
 
     Raises:
         ScenarioError: another text of the scenario, or another plan.
@@ -64,7 +64,7 @@ def require_same_plan(
 
 
 def differences(manifest: Mapping[str, Any], loaded: LoadedScenario, facts: HostFacts) -> list[str]:
-    """What is not as it was when the run began, one phrase each: its results would be of several experiments.
+    """Return what is not as it was when the run began, one phrase each: its results would be of several experiments.
 
     The machine's load is no difference, nor is what the manifest of an older version does not tell.
     """
@@ -95,5 +95,5 @@ def _changed(name: str, then: Any, now: Any) -> str:
 
 
 def sha256(text: str) -> str:
-    """The SHA-256 of a text, in hexadecimal digits."""
+    """Return the SHA-256 of a text, in hexadecimal digits."""
     return hashlib.sha256(text.encode()).hexdigest()

@@ -31,7 +31,7 @@ class _Part:
 
 
 def merge(folders: Sequence[Path], out: Path) -> int:
-    """Put the shards of a run together in a new folder; returns the number of trials.
+    """Merge the shards of a run into a new folder; return the number of trials.
 
     Raises:
         ScenarioError: they are not the whole of one run, each part once; says what is missing, twice, or different.

@@ -1,4 +1,4 @@
-"""A worker's report to records, and a trial's records against what was expected. Pure."""
+"""From a worker's report to records, and from a trial's records to unmet expectations. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.trial.messages import Done
 
 @dataclass(frozen=True)
 class Context:
-    """What all records of a trial share beside the trial itself."""
+    """What all records of a trial share besides the trial itself."""
 
     run: str
     host: str
@@ -26,7 +26,7 @@ class Context:
 
 
 def records_of(trial: Trial, done: Done, duration_s: float, context: Context) -> list[Record]:
-    """All records of a trial, the terminating one (probe `trial`, metric `duration_s`) last.
+    """Return all records of a trial, the terminating one (probe `trial`, metric `duration_s`) last.
 
     A failed trial still counts in its success rates and times: planned connections that were never measured are zeros,
     and their times are censored. What a trial measured before it turned out to be invalid (or an error) is kept with
@@ -92,7 +92,7 @@ def _shared(trial: Trial, done: Done, context: Context) -> dict[str, Any]:
 
 
 def _pair(trial: Trial, done: Done, src: str | None, dst: str | None) -> dict[str, Any]:
-    """What lies in front of the two members of a pair, or of all of them."""
+    """Return what is in front of the two members of a pair, or of all of them."""
     named = [name for name in (src, dst) if name in trial.topology.members]
     return {
         member: {
@@ -158,7 +158,7 @@ Throughputs = dict[tuple[str | None, str | None], Record]
 
 
 def throughputs(records: Sequence[Record]) -> Throughputs:
-    """A trial's records of TCP throughput by direction, of what counts."""
+    """Return a trial's records of TCP throughput that count, by direction."""
     return {
         (r.src, r.dst): r
         for r in records
@@ -167,7 +167,7 @@ def throughputs(records: Sequence[Record]) -> Throughputs:
 
 
 def against_cell(records: Sequence[Record], underlay: Throughputs) -> list[Record]:
-    """The records, and behind each throughput the underlay's of the same cell and the ratio of the two.
+    """Return the records, each throughput followed by the underlay's of the same cell and the ratio of the two.
 
     The underlay's keeps its own trial's evidence.
     """
@@ -183,7 +183,7 @@ def against_cell(records: Sequence[Record], underlay: Throughputs) -> list[Recor
 
 
 def unmet(trial: Trial, records: Sequence[Record]) -> list[str]:
-    """What the scenario expected of this trial and did not get, one sentence each."""
+    """Return what the scenario expected of this trial and did not get, one sentence each."""
     complaints = []
     last = records[-1]
     if (trial.expected_outcome or trial.expected_path) and last.outcome in {"invalid", "error"}:

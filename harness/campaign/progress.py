@@ -1,4 +1,4 @@
-"""The campaign on the terminal: a live line for each running trial there, one plain line a finished trial elsewhere."""
+"""The campaign on the terminal: a live line for each running trial; elsewhere one plain line per finished trial."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _STYLES = {"ok": "green", "failed": "red", "unsupported": "dim", "invalid": "yel
 
 
 def one_line(trial: Trial, records: Sequence[Record]) -> str:
-    """A finished trial in a line: outcome, path, the figure that people look for first."""
+    """Return a finished trial in a line: outcome, path, and the figure that people look for first."""
     last = records[-1]
     words = [f"{trial.id}: {last.outcome}"]
     rows = [record.as_dict() for record in records]
@@ -39,7 +39,7 @@ def one_line(trial: Trial, records: Sequence[Record]) -> str:
 
 
 class PlainProgress:
-    """For pipes and logs."""
+    """Plain lines, for pipes and logs."""
 
     def __init__(self, console: Console, total: int) -> None:
         self._console, self._total, self._done = console, total, 0
@@ -51,13 +51,13 @@ class PlainProgress:
         pass
 
     def began(self, trial: Trial) -> None:
-        """Says nothing: the end is what a log wants."""
+        """Print nothing: a log only needs the end."""
 
     def step(self, trial: Trial, text: str) -> None:
-        """Says nothing."""
+        """Print nothing."""
 
     def ended(self, trial: Trial, records: Sequence[Record], complaints: Sequence[str]) -> None:
-        """One line, and one for each expectation that was not met."""
+        """Print one line, and one for each expectation that was not met."""
         self._done += 1
         self._console.print(f"[{self._done}/{self._total}] {one_line(trial, records)}", markup=False, soft_wrap=True)
         for complaint in complaints:
@@ -65,7 +65,7 @@ class PlainProgress:
 
 
 class LiveProgress:
-    """For a terminal: a bar with the time left, and what each running trial does."""
+    """A live display for a terminal: a bar with the time left, and what each running trial does."""
 
     def __init__(self, console: Console, total: int) -> None:
         self._console = console
@@ -91,16 +91,16 @@ class LiveProgress:
         self._bars.stop()
 
     def began(self, trial: Trial) -> None:
-        """A line for the trial."""
+        """Add a line for the trial."""
         self._running[trial.id] = self._bars.add_task(f"  {trial.id}: starting", total=None)
 
     def step(self, trial: Trial, text: str) -> None:
-        """What it does now."""
+        """Show what it does now."""
         if trial.id in self._running:
             self._bars.update(self._running[trial.id], description=f"  {trial.id}: {text}")
 
     def ended(self, trial: Trial, records: Sequence[Record], complaints: Sequence[str]) -> None:
-        """The trial's line goes above the bars for good."""
+        """Move the trial's line above the bars for good."""
         if trial.id in self._running:
             self._bars.remove_task(self._running.pop(trial.id))
         self._bars.advance(self._all)
@@ -111,5 +111,5 @@ class LiveProgress:
 
 
 def progress_for(console: Console, total: int) -> PlainProgress | LiveProgress:
-    """Live in a terminal, plain lines elsewhere."""
+    """Return a live display for a terminal, plain lines for anything else."""
     return LiveProgress(console, total) if console.is_terminal else PlainProgress(console, total)

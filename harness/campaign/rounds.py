@@ -1,4 +1,4 @@
-"""Runs repeats in rounds, and leaves out of the next one the cells whose interval is narrow enough already."""
+"""Repeats in rounds: cells whose interval is narrow enough already are left out of the next one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def run_in_rounds(
     read: Callable[[], Records],
     run: Callable[[Sequence[Trial]], Tally],
 ) -> tuple[Tally, list[dict[str, Any]]]:
-    """Runs the trials that are left; returns what came of them, and how far each planned cell got and why it stopped.
+    """Run the trials that are left; return what came of them, and how far each cell got and why it stopped.
 
     The first `until.at_least` repeats are one round, every later repeat is one of its own. `read` gives all records so
     far (those of a resumed run included), `run` runs some trials.
@@ -47,6 +47,6 @@ def run_in_rounds(
 
 
 def cell_of(trial: Trial) -> CellKey:
-    """The cell that a trial repeats."""
+    """Return the cell that a trial repeats."""
     fields = trial.model_dump(mode="json", include={"overlay", "mode", "nat_a", "nat_b", "link", "params"})
     return cell_key({**fields, "topology": trial.topology.name})

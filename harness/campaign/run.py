@@ -80,7 +80,7 @@ def run_trials(planned: Planned, options: RunOptions, console: Console) -> RunRe
 
 
 def _part_of(planned: Planned, shard: Shard | None) -> tuple[Planned, dict[str, Any]]:
-    """The trials that run here, and what the manifest says of the whole."""
+    """Return the trials that run here, and what the manifest says of the whole plan."""
     if shard is None:
         return planned, {}
     if planned.loaded.scenario.until is not None:
@@ -150,7 +150,7 @@ def _run(
 def _begin(
     planned: Planned, options: RunOptions, folder: RunFolder, facts: HostFacts, described: Mapping[str, Any]
 ) -> tuple[list[Trial], dict[str, Any], set[str]]:
-    """The trials with the traces that the folder keeps, the folder's manifest, and the trials that need not run."""
+    """Return the trials with the traces that the folder keeps, its manifest, and the trials that need not run."""
     loaded, trials = planned.loaded, planned.trials
     if options.resume and folder.manifest_path.exists():
         manifest = folder.manifest()

@@ -24,7 +24,7 @@ class Shard:
 
 
 def parse_shard(text: str) -> Shard:
-    """Read `K/N`.
+    """Parse `K/N`.
 
     Raises:
         ValueError: it is not of that form, or there is no K-th of N parts.
@@ -39,7 +39,7 @@ def parse_shard(text: str) -> Shard:
 
 
 def trials_of(trials: Sequence[Trial], shard: Shard) -> tuple[list[Trial], list[int]]:
-    """A shard's trials in their order, and the place of each in the whole plan.
+    """Return a shard's trials in their order, and the place of each in the whole plan.
 
     Whole blocks stay together: all overlays of one condition and repeat share a seed, so their differences never are
     differences between machines. Blocks are dealt out in turn, so that every shard gets every condition where there
@@ -51,7 +51,7 @@ def trials_of(trials: Sequence[Trial], shard: Shard) -> tuple[list[Trial], list[
 
 
 def description(trials: Sequence[Trial], shard: Shard, places: Sequence[int]) -> dict[str, Any]:
-    """What a shard's manifest says of the whole: `merge` puts the parts together by it."""
+    """Return what a shard's manifest says of the whole plan: `merge` puts the parts together by it."""
     whole = json.dumps([[trial.id, trial.seed] for trial in trials])
     return {
         "number": shard.number,
