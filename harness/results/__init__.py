@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def load(run_dir: Path | str) -> Results:
-    """Loads a result folder as pandas frames; see `harness.results.loading.load`."""
+    """Load a result folder as pandas frames; see `harness.results.loading.load`."""
     # Workers import the record from this package and must not wait for pandas.
     from harness.results.loading import load as load_folder  # noqa: PLC0415
 

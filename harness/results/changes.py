@@ -173,7 +173,7 @@ def threshold_of(metric: Metric, base: float, rule: Rule) -> float:
 
 
 def _tests(cells: Sequence[Cell], changes: Sequence[CellChange], lower_is_better: bool) -> tuple[float, float, float]:
-    """P of "worse" and of "better" over all cells, and the smallest p that these values could give."""
+    """Return P of "worse" and of "better" over all cells, and the smallest p that these values could give."""
     pooled = cells[0].alone if len(cells) == 1 else rank_test(cells)
     worse, better = (pooled.higher, pooled.lower) if lower_is_better else (pooled.lower, pooled.higher)
     least = pooled.least_higher if lower_is_better else pooled.least_lower
@@ -185,7 +185,7 @@ def _tests(cells: Sequence[Cell], changes: Sequence[CellChange], lower_is_better
 
 
 def _outlier_test(marked: Sequence[Cell], metric: Metric) -> tuple[float, float]:
-    """P of "more values are far off" and the smallest that it could be: for what should be low alone."""
+    """Return P of "more values are far off" and its smallest possible value, for metrics that should be low alone."""
     if metric.estimator == "proportion" or metric.better != "lower" or not any(cell.values.any() for cell in marked):
         return 1.0, 1.0
     test = rank_test(marked)
@@ -194,7 +194,7 @@ def _outlier_test(marked: Sequence[Cell], metric: Metric) -> tuple[float, float]
 
 
 def _least_ever(cells: Sequence[Cell]) -> float:
-    """The smallest p that so many trials can give: all of the new run's on one side of the base's, in every cell."""
+    """Return the smallest p that so many trials can give: the runs fully separated in every cell."""
     log = 0.0
     for cell in cells:
         n, m = (len(set(cell.trials[cell.new == new].tolist())) for new in (False, True))
@@ -203,7 +203,7 @@ def _least_ever(cells: Sequence[Cell]) -> float:
 
 
 def _smallest(cells: Sequence[Cell], changes: Sequence[CellChange], which: str) -> float:
-    """P that no cell changed, from each cell's own (Simes 1986), over those that could have shown anything (Tarone)."""
+    """Return P that no cell changed, from each cell's own (Simes 1986), over those that can show it (Tarone)."""
     useful = [change for cell, change in zip(cells, changes, strict=True) if np.ptp(_finite(cell)) > 0]
     ps: list[float] = sorted(getattr(change, which) for change in useful)
     return min((len(ps) * p / rank for rank, p in enumerate(ps, 1)), default=1.0)
@@ -224,7 +224,7 @@ def _outlier_shares(marked: Sequence[Cell]) -> tuple[float, float]:
 
 
 def _cliff(cells: Sequence[Cell]) -> float:
-    """Cliff's delta within cells, pooled: share of (base, new) values of one cell where new is higher, minus lower."""
+    """Return Cliff's delta within cells, pooled: share of (base, new) pairs where new is higher, minus lower."""
     signs, count = 0.0, 0
     for cell in cells:
         base, new = cell.side(new=False), cell.side(new=True)

@@ -106,7 +106,7 @@ def compare_samples(samples: Sequence[Sample], rule: Rule) -> list[Change]:
 
 
 def _pooled(samples: Sequence[Sample]) -> list[Sample]:
-    """One per metric over all subjects, where there are several."""
+    """Return one sample per metric over all subjects, where there are several."""
     of_metric: dict[str, list[Sample]] = {}
     for sample in samples:
         of_metric.setdefault(sample.metric, []).append(sample)
@@ -124,7 +124,7 @@ def _pooled(samples: Sequence[Sample]) -> list[Sample]:
 
 
 def _empty_for_underlay(sample: Sample) -> bool:
-    """The underlay as a subject: its share of itself is 1 and what it adds to itself nothing, but for noise."""
+    """Tell whether the metric is empty for the underlay: its share of itself is 1, its addition 0, but for noise."""
     return sample.subject == "underlay" and sample.metric in {"tcp_throughput_ratio", "added_rtt_p50_ms"}
 
 
@@ -150,14 +150,14 @@ def _family(samples: Sequence[Sample], rule: Rule, families: int) -> list[Change
 
 
 def _corrected(tests: Sequence[tuple[float, float]], share: float) -> list[float]:
-    """P values after Holm, over those that could become significant at all (Tarone); 1 for the others."""
+    """Return P values after Holm, over those that could become significant at all (Tarone); 1 for the others."""
     testable = [index for index, (_, least) in enumerate(tests) if least <= share]
     found = dict(zip(testable, holm([tests[index][0] for index in testable]), strict=True))
     return [found.get(index, 1.0) for index in range(len(tests))]
 
 
 def _decided(change: Change, sample: Sample, rule: Rule, scaled: Sequence[float], least: float) -> Change:
-    """The change with its verdict; `least` is what a single test has of alpha, in its family and direction."""
+    """Return the change with its verdict; `least` is what a single test has of alpha, in its family and direction."""
     p_worse, p_better = min(scaled[:2]), scaled[2]
     for_the_worse = p_worse < p_better or (p_worse == p_better and change.p_worse < change.p_better)
     change = replace(change, p_corrected=min(scaled))

@@ -35,7 +35,7 @@ def swept(rows: pd.DataFrame, values: pd.DataFrame | None = None) -> list[str]:
 
 
 def _parameters(rows: pd.DataFrame) -> pd.DataFrame:
-    """A column of labels for each parameter that differs anywhere."""
+    """Return a column of labels for each parameter that differs anywhere."""
     distinct = {text: json.loads(text) for text in rows["params"].astype(str).unique()}
     names = sorted({name for params in distinct.values() for name in params})
     varied = [name for name in names if len({canonical_value(p.get(name)) for p in distinct.values()}) > 1]

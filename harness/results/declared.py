@@ -1,4 +1,4 @@
-"""What whoever measures declares of its figures: metrics, and the columns and plots that show them. Pure data."""
+"""What a probe declares of its figures: metrics, and the columns and plots that show them. Pure data."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def _loads(machines: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _other_probes(base: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Probes that both runs had with other settings, each with the settings that differ."""
+    """Return the probes that both runs had with other settings, each with the settings that differ."""
     sides = [_settings(plan) for plan in (base, new)]
     found = {}
     for probe in sorted(sides[0].keys() & sides[1].keys()):

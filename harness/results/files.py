@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Writes a file so that a reader, or a run that was killed here, has the old content or the new, never a part."""
+    """Write a file so that a reader, or a run that was killed here, has the old content or the new, never a part."""
     part = path.with_name(path.name + ".part")
     with part.open("wb") as file:
         file.write(data)

@@ -23,7 +23,7 @@ _PING = "Ping (ms) ICMP"
 
 
 def export(results: Results, folder: Path) -> list[Path]:
-    """Writes a .flent.gz for each trial and pair with latency samples, another under load; returns their paths."""
+    """Write a .flent.gz for each trial and pair with latency samples, another under load; return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     trials = results.trials.set_index("trial")
     paths = []
@@ -40,7 +40,7 @@ def export(results: Results, folder: Path) -> list[Path]:
 
 
 def flent_data(samples: pd.DataFrame, trial: Any, manifest: dict[str, Any], file_name: str) -> dict[str, Any]:
-    """One pair's samples of a trial as Flent's data: binned at `STEP_S` as it does, the raw values beside."""
+    """Return one pair's samples of a trial as Flent's data: binned at `STEP_S` as Flent does, with the raw values."""
     moment = pd.to_datetime(manifest.get("started_at", "1970-01-01T00:00:00Z"), utc=True)
     zero = moment.timestamp()
     answered = samples.dropna(subset="rtt_ms")

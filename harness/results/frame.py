@@ -30,7 +30,7 @@ PARQUET_PROBLEMS = b"overlaybench.problems"
 
 
 def canonical_json(params: Mapping[str, Any]) -> str:
-    """Parameters as text that is equal when they are equal."""
+    """Return parameters as text that is equal when they are equal."""
     return json.dumps(params, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -49,7 +49,7 @@ def records_table(records: Sequence[Mapping[str, Any]]) -> pa.Table:
 
 
 def is_known(names: Sequence[str]) -> bool:
-    """Return whether a table with these columns was written by this version of the program or an earlier one."""
+    """Tell whether a table with these columns was written by this version of the program or an earlier one."""
     versions = range(1, SCHEMA_VERSION + 1)
     return any(list(names) == [item.name for item in fields_of(version)] for version in versions)
 
@@ -65,11 +65,11 @@ def completed(table: pa.Table) -> pa.Table:
 
 
 def records_frame(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """Records as a pandas frame: one row per measurement, columns in the record's order, labels as categories."""
+    """Return records as a pandas frame: a row per measurement, columns in the record's order, labels as categories."""
     return table_frame(records_table(list(records)))
 
 
 def table_frame(table: pa.Table) -> pd.DataFrame:
-    """The Arrow table as the pandas frame that the rest of the package works on."""
+    """Return the Arrow table as the pandas frame that the rest of the package works on."""
     frame: pd.DataFrame = table.to_pandas()
     return frame

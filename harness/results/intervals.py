@@ -20,7 +20,7 @@ _CELLS_DRAWN = 6
 
 
 def interval_of_rates(sample: Sample) -> tuple[float, float]:
-    """Return that of the mean difference over cells, for one cell Newcombe's (variance estimates recovery)."""
+    """Return the interval of the mean difference over cells, for one cell Newcombe's (variance estimates recovery)."""
     below = above = change = 0.0
     for cell in sample.cells:
         base, new = (_rate(cell, new=side) for side in (False, True))
@@ -45,7 +45,7 @@ def newcombe(base: Estimate, new: Estimate) -> tuple[float, float]:
 
 
 def interval_of_medians(sample: Sample) -> tuple[float, float]:
-    """Return that of the middle cell's change: percentile bootstrap, whole trials drawn within each cell and run.
+    """Return that of the middle cell's change: percentile bootstrap of whole trials within each cell and run.
 
     NaN where no cell has two trials a side and there are few cells.
     """
@@ -62,7 +62,7 @@ def interval_of_medians(sample: Sample) -> tuple[float, float]:
 
 
 def _drawn(cell: Cell, rng: np.random.Generator) -> Floats:
-    """Resampled changes of a cell's median, new minus base."""
+    """Return resampled changes of a cell's median, new minus base."""
     medians = []
     for new in (False, True):
         values = cell.of_trials(new=new)

@@ -21,7 +21,7 @@ _FIELDS_OF = {version: {item.name: item for item in fields_of(version)} for vers
 
 
 class OtherSchema(ValueError):
-    """The line is a record of another version of this program."""
+    """A line that is a record of another version of this program."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,12 @@ class Lines:
 
 
 def is_terminating(record: Mapping[str, Any]) -> bool:
-    """Whether this is the record that ends its trial."""
+    """Tell whether this is the record that ends its trial."""
     return (record["probe"], record["metric"]) == ("trial", "duration_s")
 
 
 def read_lines(lines: Iterable[bytes]) -> Lines:
-    """Reads records.jsonl line by line; skips and reports what cannot be a record."""
+    """Read records.jsonl line by line; skip and report what cannot be a record."""
     result = Lines()
     blocks: dict[str, list[dict[str, Any]]] = {}
     pending: list[tuple[int, dict[str, Any]]] = []

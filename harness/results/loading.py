@@ -54,17 +54,17 @@ class Results:
 
     @cached_property
     def rtt_samples(self) -> pd.DataFrame:
-        """Every round trip: trial, src, dst, seq, sent_s (since the probe's start), rtt_ms (NaN: lost)."""
+        """Return every round trip: trial, src, dst, seq, sent_s (since the probe's start), rtt_ms (NaN: lost)."""
         return latency_samples(self.path, self.records)
 
     @cached_property
     def loaded_rtt_samples(self) -> pd.DataFrame:
-        """As `rtt_samples`, of the round trips beside TCP in both directions."""
+        """Return what `rtt_samples` does, for the round trips while TCP filled both directions."""
         return latency_samples(self.path, self.records, "loaded_rtt_p50_ms")
 
 
 def load(run_dir: Path | str) -> Results:
-    """Loads a result folder, from records.parquet when that is up to date, else from records.jsonl.
+    """Load a result folder, from records.parquet when that is up to date, else from records.jsonl.
 
     Raises ResultFolderError when it is none, or its files cannot be read.
     """

@@ -88,7 +88,7 @@ def _cell(name: str, part: pd.DataFrame) -> Cell:
 
 
 def _values(records: pd.DataFrame, metrics: frozenset[str]) -> pd.DataFrame:
-    """One value per cell, metric, trial and pair of members; the success of whole trials is made here."""
+    """Return one value per cell, metric, trial and pair of members; the success of whole trials is made here."""
     frame = cells(records.reset_index(drop=True))
     frame["value"] = counted_values(frame)
     ends = frame[(frame["probe"] == "trial") & (frame["metric"] == "duration_s") & frame["outcome"].isin(COUNTED)]
@@ -107,7 +107,7 @@ def _values(records: pd.DataFrame, metrics: frozenset[str]) -> pd.DataFrame:
 
 
 def _changed(frames: Sequence[pd.DataFrame]) -> dict[str, tuple[str, str]]:
-    """Topology, link or a parameter: constant in each run, another one in the other."""
+    """Return topology, links and parameters that are constant in each run and differ between the two."""
     changed = {}
     for name in ("topology", "link"):
         values = [frame[name].unique() for frame in frames]
@@ -122,7 +122,7 @@ def _changed(frames: Sequence[pd.DataFrame]) -> dict[str, tuple[str, str]]:
 
 
 def _cell_names(both: pd.DataFrame, changed: dict[str, tuple[str, str]]) -> pd.Series:
-    """What tells a cell: NATs always, and what else differs between cells; text that is equal when they are."""
+    """Return what tells cells apart: NATs always, and what else differs; text that is equal when they are."""
     nats = [both[name].where(both[name] != "", "no NAT") for name in ("nat_a", "nat_b")]
     parts = [nats[0] + " x " + nats[1]]
     parts += [both[name] for name in _CELL if name not in {"nat_a", "nat_b", *changed} and both[name].nunique() > 1]
@@ -148,7 +148,7 @@ class _Alone:
         self._cells.setdefault((subject, metric), set()).add(cell)
 
     def told(self, both: pd.DataFrame, *, new: bool) -> list[str]:
-        """One line for each subject and set of cells: its metrics, or that there is nothing of it at all."""
+        """Return one line for each subject and set of cells: its metrics, or that there is nothing of it at all."""
         other = both[both["new"] != new]
         present = {" ".join(dict.fromkeys(map(str, key))) for key in zip(other["overlay"], other["mode"], strict=True)}
         by_cells: dict[tuple[str, frozenset[str]], list[str]] = {}

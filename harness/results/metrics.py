@@ -74,7 +74,7 @@ _OWN = (
 
 @cache
 def shown() -> dict[str, Shown]:
-    """What each probe adds to terminal and report, by probe, in the probes' order."""
+    """Return what each probe adds to terminal and report, by probe, in the probes' order."""
     return {name: probe.shows for name, probe in extensions(_PROBES).items()}
 
 
@@ -99,7 +99,7 @@ def _all() -> dict[str, Metric]:
 
 
 class _Metrics(Mapping[str, Metric]):
-    """All metrics by name. Probes are loaded when somebody looks, so that a probe's module may import this one."""
+    """All metrics by name. Probes are loaded on first use, so that a probe's module may import this one."""
 
     def __getitem__(self, name: str) -> Metric:
         return _all()[name]
@@ -115,7 +115,7 @@ METRICS: Mapping[str, Metric] = _Metrics()
 
 
 def planned(punches: bool, pairs: int) -> list[tuple[str, bool]]:
-    """What the path probe says of a trial whatever comes, so that a trial without it has failed at it.
+    """Return what the path probe reports of every trial; a trial without it has failed at it.
 
     Args:
         punches: whether the mode tries to punch holes.
@@ -132,17 +132,17 @@ def planned(punches: bool, pairs: int) -> list[tuple[str, bool]]:
 
 
 def metric_of(name: str, unit: str = "") -> Metric:
-    """The metric's entry; one that no installed probe declares is a plain median of unknown direction."""
+    """Return the metric's entry; one that no installed probe declares is a plain median of unknown direction."""
     return METRICS.get(name) or Metric(name, unit, "", "")
 
 
 def metrics_in_tables() -> list[Metric]:
-    """The metrics that tables and plots show, those of the instrument last."""
+    """Return the metrics that tables and plots show, those of the instrument last."""
     return sorted((metric for metric in METRICS.values() if metric.in_tables), key=lambda metric: metric.of_instrument)
 
 
 def reference_table() -> str:
-    """All metrics as the Markdown table of results/README.md."""
+    """Return all metrics as the Markdown table of results/README.md."""
     rows = ["| Metric | Unit | Definition | Source | Better | Minimum effect |", "|---|---|---|---|---|---|"]
     for metric in METRICS.values():
         unit = "ratio, 0 to 1" if metric.unit == "1" else metric.unit

@@ -64,7 +64,7 @@ def counted(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _in_order(frame: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
-    """Both ends of each record in the order in which the path probe, or else whoever was first, named them."""
+    """Return both ends of each record in the order in which the path probe, or else the first probe, named them."""
     named = frame.loc[frame["src"] != "", ["trial", "src", "dst", "metric"]]
     named = pd.concat([named[named["metric"] == "connect_success"], named])
     first: dict[tuple[str, frozenset[str]], tuple[str, str]] = {}
@@ -78,7 +78,7 @@ def _in_order(frame: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
 
 
 def _values(kept: pd.DataFrame) -> pd.DataFrame:
-    """A column per metric, a row per trial, phase and pair (or none)."""
+    """Return a column per metric and a row per trial, phase and pair (or none)."""
     grouped = kept.groupby([*PAIR_KEYS, "metric"], sort=False)["value"]
     values = grouped.mean().unstack("metric")
     for way, worst in (("smaller", grouped.min()), ("larger", grouped.max())):
@@ -95,7 +95,7 @@ def _paths(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _with_trial_rows(values: pd.DataFrame, paths: pd.DataFrame, order: pd.MultiIndex, trials: pd.Index) -> pd.DataFrame:
-    """The rows of pairs in the order of their records, and what whole trials measured put where it belongs."""
+    """Return the rows of pairs in the order of their records, with what whole trials measured in its place."""
     table = values.join(paths, how="outer")
     table = table.reindex(order[order.isin(table.index)])
     table = table.reset_index()
@@ -137,7 +137,7 @@ def _deadlines(records: pd.DataFrame, frame: pd.DataFrame) -> dict[str, float]:
 
 
 def _label(table: pd.DataFrame) -> None:
-    """NATs in front of the pair's two members; links stay the trial's."""
+    """Set the NATs in front of the pair's two members; links stay the trial's."""
     for side in ("a", "b"):
         observed = table[f"nat_{side}_observed"].astype(object)
         declared = table[f"nat_{side}"].astype(object)
@@ -151,7 +151,7 @@ def _label(table: pd.DataFrame) -> None:
 
 
 def _nats_of(facts: Mapping[str, Any], src: str, dst: str) -> tuple[str, str] | None:
-    """Of more than two members the pairs stand in no order: the more permissive NAT is named first."""
+    """Return the pair's NATs; of more than two members pairs stand in no order: the more permissive NAT comes first."""
     if src not in facts or dst not in facts:
         return None
     nats = [str(facts[name].get("nat") or facts[name].get("nat_observed") or "") for name in (src, dst)]

@@ -1,4 +1,4 @@
-"""What came of a trial's pairs of members, said in one way: by progress, terminal, report, CSV and expectations.
+"""The outcome of a trial's pairs of members, as progress, terminal, report, CSV and expectations all state it.
 
 The rule: *pairs are the unit* of paths, latency and success, *trials are the cluster*: pairs of one trial share its
 deployment, so that n(n-1)/2 of them are not as many independent observations. A trial succeeds when all its pairs do.

@@ -118,14 +118,14 @@ def rank_test(cells: Sequence[Cell]) -> TwoSided:
 
 
 def _scores(cell: Cell, part: int, largest: int) -> tuple[np.ndarray, np.ndarray]:
-    """A whole number per trial, and which trials are the new run's."""
+    """Return a whole number per trial, and which trials are the new run's."""
     ranks, new = cell.ranked
     weight = max(1, round((largest + 1) / (new.size + 1)))
     return np.rint(part * weight * ranks).astype(np.int64), new
 
 
 def _of_sum(masses: Sequence[_Mass]) -> Floats:
-    """The distribution of the sum; equal ones, which untied cells of one size have, are transformed once."""
+    """Return the distribution of the sum; equal ones, which untied cells of one size have, are transformed once."""
     if len(masses) == 1:
         return masses[0].mass
     length = fft.next_fast_len(sum(one.mass.size - 1 for one in masses) + 1, real=True)
@@ -143,7 +143,7 @@ def doubled_ranks(values: Floats) -> np.ndarray:
 
 @lru_cache(maxsize=4096)
 def _mass(scores: tuple[int, ...], chosen: int) -> _Mass:
-    """The distribution of the sum of so many of the scores."""
+    """Return the distribution of the sum of so many of the scores."""
     base = scores[0]
     steps = [score - base for score in scores]
     largest = sum(steps[-chosen:])

@@ -1,4 +1,4 @@
-"""Reads the raw evidence that plots need beyond the records."""
+"""The raw evidence that plots need beyond the records."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ DTYPES = {"trial": "str", "src": "str", "dst": "str", "seq": "int64", "sent_s": 
 
 
 def latency_samples(run_dir: Path, records: pd.DataFrame, metric: str = "rtt_p50_ms") -> pd.DataFrame:
-    """All samples behind a metric, one row a probe packet; a lost one has rtt_ms NaN.
+    """Return all samples behind a metric, one row a probe packet; a lost one has rtt_ms NaN.
 
     Evidence that is missing or unreadable gives no rows: the records' percentiles are still there. A path that leads
-    out of the run's folder is not followed: results may come from somebody else.
+    out of the run's folder is not followed: results may come from other people.
     """
     rows = records[(records["metric"] == metric) & records["evidence"].notna()]
     parts = []
@@ -33,7 +33,7 @@ def latency_samples(run_dir: Path, records: pd.DataFrame, metric: str = "rtt_p50
 
 
 def inside(run_dir: Path, evidence: str) -> Path | None:
-    """The evidence file when it lies in the run's folder and is there, else None."""
+    """Return the evidence file when it lies in the run's folder and is there, else None."""
     root = run_dir.resolve()
     path = (root / evidence).resolve()
     return path if path.is_relative_to(root) and path.is_file() else None

@@ -1,4 +1,4 @@
-"""Whether the machine itself was another one in the two runs: what else ran on it, how warm it was.
+"""Whether the machine itself differed between the two runs: what else ran on it, how warm it was.
 
 Two runs are two sessions, and a session has a shift of its own that no repetition averages out. It shows in what no
 overlay has a part in. Each kind of figure is judged by the control of its own kind: a delay by the underlay's delay, a
@@ -49,7 +49,7 @@ class Shift:
         return self._largest(tuple(self.ratios))
 
     def explains(self, metric: str, base: float, change: float) -> bool:
-        """Return whether a change of this metric may be the machine's."""
+        """Tell whether a change of this metric may be the machine's."""
         if not (math.isfinite(base) and math.isfinite(change)):
             return False
         factor = self.factor(metric)

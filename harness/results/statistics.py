@@ -34,7 +34,7 @@ class Estimate:
 
 
 def proportion(successes: int, n: int) -> Estimate:
-    """A success rate with its Wilson score interval (Wilson 1927), 95 %."""
+    """Return a success rate with its Wilson score interval (Wilson 1927), 95 %."""
     if n == 0:
         return Estimate(0, np.nan, np.nan, np.nan, "no runs")
     low, high = wilson(successes / n, n)
@@ -50,12 +50,12 @@ def wilson(rate: float, n: float) -> tuple[float, float]:
 
 
 def median(values: Sequence[float], seed: int = 0) -> Estimate:
-    """One group's median; see `medians`."""
+    """Return one group's median; see `medians`."""
     return medians([values], seed)[0]
 
 
 def medians(groups: Sequence[Sequence[float]], seed: int = 0) -> list[Estimate]:
-    """The median of every group with a 95 % percentile bootstrap interval over its runs (Efron 1979; scipy).
+    """Return the median of every group with a 95 % percentile bootstrap interval over its runs (Efron 1979; scipy).
 
     A value of inf stands for a run that was censored: it counts as later than all others, which makes the median
     right as long as all runs share one deadline. Groups of equal size are resampled together, with one seed, so that
@@ -119,7 +119,7 @@ def _bootstrap(values: Floats, seed: int) -> list[Estimate]:
 
 
 def middle(values: Floats) -> float:
-    """The median where some values may be inf: inf when the middle lies among those."""
+    """Return the median where some values may be inf: inf when the middle lies among those."""
     ordered = np.sort(values)
     lower, upper = ordered[(ordered.size - 1) // 2], ordered[ordered.size // 2]
     return float(upper) if np.isinf(upper) else float((lower + upper) / 2)
@@ -132,12 +132,12 @@ def censored_text(values: Floats) -> str:
 
 
 def as_floats(values: Any) -> Floats:
-    """Any column of numbers as float64, missing ones NaN."""
+    """Return any column of numbers as float64, missing ones NaN."""
     return np.asarray(values, dtype=np.float64)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction (1979): adjusted p values, in the order given."""
+    """Return p values adjusted by Holm's step-down correction (1979), in the order given."""
     order = np.argsort(p_values)
     adjusted = np.empty(len(p_values))
     largest = 0.0

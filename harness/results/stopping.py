@@ -36,14 +36,14 @@ class Reached:
 
 
 class Stopping:
-    """Knows from the records so far which cells are done."""
+    """The cells that are done, as far as the records so far tell."""
 
     def __init__(self, rule: StopRule) -> None:
         self.rule = rule
         self._values: dict[CellKey, tuple[list[float], list[str]]] = {}
 
     def update(self, records: Iterable[Mapping[str, Any]]) -> None:
-        """Takes all records of the run so far, in place of what it knew."""
+        """Take all records of the run so far, in place of what was known."""
         by_cell: dict[CellKey, list[Mapping[str, Any]]] = {}
         for record in records:
             by_cell.setdefault(cell_key(record), []).append(record)
@@ -51,12 +51,12 @@ class Stopping:
         self._values = {cell: sample for cell, sample in found.items() if sample[0]}
 
     def enough(self, cell: CellKey) -> bool:
-        """Whether this cell needs no further repeat."""
+        """Tell whether this cell needs no further repeat."""
         width = self._half_width(cell)
         return width is not None and width <= self.rule.half_width
 
     def reached(self, cells: Iterable[CellKey]) -> list[dict[str, Any]]:
-        """How far these cells got, for the manifest."""
+        """Return how far these cells got, for the manifest."""
         found = []
         for cell in sorted(set(cells)):
             n = len(set(self._values.get(cell, ([], []))[1]))

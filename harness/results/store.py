@@ -40,7 +40,7 @@ class RunFolder:
         self._file: FileIO | None = None
 
     def create(self, manifest: Mapping[str, Any], plan: Sequence[Mapping[str, Any]]) -> None:
-        """Starts a new folder. Raises ResultFolderError when one is there already: results are never overwritten."""
+        """Start a new folder. Raises ResultFolderError when one is there already: results are never overwritten."""
         if self.manifest_path.exists() or self.records_path.exists():
             raise ResultFolderError(f"{self.path}: holds results already; continue them with --resume, or name another")
         (self.path / "trials").mkdir(parents=True, exist_ok=True)
@@ -49,19 +49,19 @@ class RunFolder:
         self.write_manifest(manifest)
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
-        """Replaces manifest.json in one step (the end of a run adds what only then is known)."""
+        """Replace manifest.json in one step (the end of a run adds what only then is known)."""
         write_atomically(self.manifest_path, (json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode())
 
     def manifest(self) -> dict[str, Any]:
-        """The manifest. Raises ResultFolderError when it is missing or unreadable."""
+        """Return the manifest. Raises ResultFolderError when it is missing or unreadable."""
         return dict(_read_json(self.manifest_path, dict))
 
     def plan(self) -> list[dict[str, Any]]:
-        """The planned trials. Raises ResultFolderError when plan.json is missing or unreadable."""
+        """Return the planned trials. Raises ResultFolderError when plan.json is missing or unreadable."""
         return list(_read_json(self.plan_path, list))
 
     def append(self, records: Sequence[Record]) -> None:
-        """Adds one trial's records, on the disk when this returns.
+        """Add one trial's records, on the disk when this returns.
 
         Raises ValueError when the records are not one trial's, ended by its terminating record, or hold a number that
         JSON does not have (NaN, infinity); ResultFolderError when another process writes here.
@@ -77,18 +77,18 @@ class RunFolder:
         os.fsync(self._file.fileno())
 
     def finished_trials(self) -> set[str]:
-        """The trials whose terminating record is there; whatever else is planned is still to run."""
+        """Return the trials whose terminating record is there; whatever else is planned is still to run."""
         return self.read().finished
 
     def read(self) -> Lines:
-        """All records of finished trials, and the lines that do not count."""
+        """Return all records of finished trials, and the lines that do not count."""
         if not self.records_path.exists():
             return Lines()
         with self.records_path.open("rb") as file:
             return read_lines(file)
 
     def finish(self) -> Lines:
-        """Writes records.parquet and summary.csv from records.jsonl (again, when they are there)."""
+        """Write records.parquet and summary.csv from records.jsonl (again, when they are there)."""
         # A campaign starts without waiting for pandas and pyarrow; only its end needs them.
         from harness.results.tabulate import write_tables  # noqa: PLC0415
 
@@ -97,7 +97,7 @@ class RunFolder:
         return lines
 
     def close(self) -> None:
-        """Gives up the right to write."""
+        """Give up the right to write."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -124,7 +124,7 @@ def _write_all(file: FileIO, data: bytes) -> None:
 
 
 def _end_of_last_trial(path: Path) -> tuple[int, bool]:
-    """Where the last terminating record ends, and whether its newline is there too."""
+    """Return where the last terminating record ends, and whether its newline is there too."""
     end, whole = 0, True
     for offset, line in _lines_with_ends(path):
         try:

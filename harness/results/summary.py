@@ -84,7 +84,7 @@ def _over_pairs(per_run: pd.DataFrame) -> Iterator[_Row]:
 
 
 def _per_run(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row per cell, metric and trial."""
+    """Return one row per cell, metric and trial."""
     frame = frame.assign(value=counted_values(frame))
     keys = [*CELL, "metric", "trial"]
     if not frame.duplicated(keys).any():
@@ -93,7 +93,7 @@ def _per_run(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _with_counts(table: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
-    """Adds how many trials of the cell did not give this metric, by reason.
+    """Add how many trials of the cell did not give this metric, by reason.
 
     A trial that ended early has no record of most metrics, so its own outcome speaks for those it lacks.
     """

@@ -1,4 +1,4 @@
-"""The tables that stand beside records.jsonl: records.parquet and summary.csv."""
+"""The tables next to records.jsonl: records.parquet and summary.csv."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.results.summary import summarise
 
 
 def write_tables(lines: Lines, records_path: Path, parquet_path: Path, summary_path: Path) -> None:
-    """Writes both, each in one step."""
+    """Write both, each in one step."""
     source = {
         PARQUET_SOURCE_SIZE: str(records_path.stat().st_size).encode(),
         PARQUET_PROBLEMS: json.dumps([[problem.line, problem.text] for problem in lines.problems]).encode(),
@@ -28,5 +28,5 @@ def write_tables(lines: Lines, records_path: Path, parquet_path: Path, summary_p
 
 
 def write_summary(records: pd.DataFrame, path: Path) -> None:
-    """Writes summary.csv in one step."""
+    """Write summary.csv in one step."""
     write_atomically(path, summarise(records).to_csv(index=False, float_format="%.6g").encode())
