@@ -17,7 +17,7 @@ from harness.overlay.support import underlays_of, why_unsupported
 
 
 def expected_verdicts(trial: Trial, overlay: Overlay) -> tuple[Verdict, ...]:
-    """The verdicts that are right for a trial; several where chance or the overlay's own choice decides.
+    """Return the verdicts that are right for a trial; several where chance or the overlay's own choice decides.
 
     Judged for the first two members; the bundled topologies treat all pairs alike. Empty where the overlay does not
     say by which technique it traverses NATs, or cannot run at all: then nothing is expected of it.
@@ -40,7 +40,7 @@ def expected_verdicts(trial: Trial, overlay: Overlay) -> tuple[Verdict, ...]:
 
 
 def _verdicts(expected: Sequence[Expectation], fallback: Verdict) -> tuple[Verdict, ...]:
-    """What may come of several ways that are all tried."""
+    """Return what may come of several ways that are all tried."""
     if any(one.verdict == "direct" for one in expected):
         return ("direct",)
     if any(one.verdict == "either" or one.probability > 0 for one in expected):
@@ -63,6 +63,6 @@ def _seen_in(family: Family, topology: Topology, router: str) -> NatBehaviour:
 
 
 def shared_layers(topology: Topology, first: str, second: str) -> int:
-    """How many of the outermost routers two hosts share: customers of one carrier share one."""
+    """Return how many of the outermost routers two hosts share: customers of one carrier share one."""
     pairs = zip(reversed(topology.routers_of(first)), reversed(topology.routers_of(second)), strict=False)
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))

@@ -1,4 +1,4 @@
-"""Public nodes that overlays need besides the server: asked of the overlay, provided by the topology. Pure."""
+"""Public nodes that overlays need besides the server: requested by the overlay, provided by the topology. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HELPERS = "helpers"
 
 
 def without_helpers(loaded: LoadedScenario, wanted: Mapping[tuple[str, Mode], int]) -> Iterator[Problem]:
-    """Overlays that need more public nodes than the topology can have."""
+    """Yield the overlays that need more public nodes than the topology can have."""
     for (name, mode), count in wanted.items():
         if count and HELPERS not in loaded.topology.parameters:
             text = (
@@ -24,7 +24,7 @@ def without_helpers(loaded: LoadedScenario, wanted: Mapping[tuple[str, Mode], in
 
 
 def with_helpers(loaded: LoadedScenario, cell: Mapping[str, Any], count: int) -> dict[str, Any]:
-    """The topology's parameter for `count` helpers; a scenario that asks for more gets more."""
+    """Return the topology's parameter for `count` helpers; a scenario that asks for more gets more."""
     if not count:
         return {}
     return {HELPERS: max(count, cell.get(HELPERS, loaded.scenario.params.get(HELPERS, 0)))}

@@ -1,4 +1,4 @@
-"""Reads scenario and topology files; all checks that need no file are in `model` and `plan`."""
+"""Loading of scenario and topology files; all checks that need no file are in `model` and `plan`."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ TOPOLOGIES = _ROOT / "topologies"
 
 
 def bundled(folder: Path) -> list[str]:
-    """The names of the files that come with the program."""
+    """Return the names of the files that come with the program."""
     return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
 def find(name: str, folder: Path, kind: str, beside: Path | None = None) -> Path:
-    """A path as given, relative to `beside`, or a bundled name.
+    """Find a file by its path as given, relative to `beside`, or by its bundled name.
 
     Raises:
         ScenarioError: there is no such file and no bundled one of that name.
@@ -46,13 +46,13 @@ def find(name: str, folder: Path, kind: str, beside: Path | None = None) -> Path
 
 
 def load_topology(name: str, beside: Path | None = None) -> TemplateSource:
-    """A topology file by path or bundled name."""
+    """Load a topology file by path or bundled name."""
     path = find(name, TOPOLOGIES, "topology", beside)
     return TemplateSource(read_template(path.stem, _shown(path), _read(path)), path.parent)
 
 
 def load_scenario(name: str, overlays: Iterable[str]) -> LoadedScenario:
-    """A scenario file by path or bundled name, checked against the topologies and overlays that exist.
+    """Load a scenario file by path or bundled name, checked against the topologies and overlays that exist.
 
     Raises:
         ScenarioError: everything that is wrong with the file, in one go.
@@ -82,7 +82,7 @@ def load_scenario(name: str, overlays: Iterable[str]) -> LoadedScenario:
 
 
 def _what_is_right(document: Document) -> Scenario | None:
-    """A wrong scenario with its wrong parts left out, so that the rest is checked in the same go."""
+    """Return a wrong scenario with its wrong parts left out, so that the rest is checked in the same go."""
     if not isinstance(document.data, dict):
         return None
     kept: dict[str, Any] = {"description": "", "overlays": {"underlay": None}, "probes": ["path"]}
@@ -127,7 +127,7 @@ def _read(path: Path) -> str:
 
 
 def _shown(path: Path) -> str:
-    """The path as the user would type it."""
+    """Return the path as the user would type it."""
     try:
         return str(path.resolve().relative_to(Path.cwd()))
     except ValueError:

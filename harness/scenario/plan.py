@@ -1,4 +1,4 @@
-"""A scenario to its trials: cells, seeds, order. Pure and repeatable: the same scenario and seed give the same plan."""
+"""From a scenario to its trials: cells, seeds, order. Pure and repeatable: scenario and seed determine the plan."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def expand(
     oracle: Callable[[Trial], tuple[str, ...]] | None = None,
     helpers: Callable[[str, Mode], int] = lambda _overlay, _mode: 0,
 ) -> list[Trial]:
-    """All trials of a scenario, in the order in which they run.
+    """Return all trials of a scenario, in the order in which they run.
 
     `helpers` says how many public nodes an overlay needs in a mode besides the server.
 
@@ -80,7 +80,7 @@ def expand(
 
 
 def _impossible(loaded: LoadedScenario, cell: Mapping[str, Any], topology: Topology) -> Iterator[Problem]:
-    """Routers of a cell that the topology does not give what their behaviour needs, at the parameter that says it."""
+    """Yield a problem for each router of a cell that lacks what its behaviour needs, at the parameter that says it."""
     for name, reason in impossible_routers(topology):
         where: Location = ("topology",)
         for parameter, value in {**loaded.scenario.params, **_without(cell, swept(loaded.scenario))}.items():
@@ -91,7 +91,7 @@ def _impossible(loaded: LoadedScenario, cell: Mapping[str, Any], topology: Topol
 
 
 def _resolve(loaded: LoadedScenario, params: Mapping[str, Any]) -> Topology:
-    """A cell's topology; its complaints name the parameters as well, which may be what is wrong."""
+    """Return a cell's topology; its complaints name the parameters as well, which may be what is wrong."""
     try:
         return loaded.topology.resolve(params)
     except ScenarioError as error:
@@ -118,12 +118,12 @@ def _cells(scenario: Scenario) -> Iterator[dict[str, Any]]:
 
 
 def _without(cell: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
-    """A cell without the axes that are no parameters of the topology."""
+    """Return a cell without the axes that are no parameters of the topology."""
     return {name: value for name, value in cell.items() if name not in names}
 
 
 def check(loaded: LoadedScenario) -> Iterator[Problem]:
-    """Everything about a scenario's parameters that does not fit its topology."""
+    """Yield everything about a scenario's parameters that does not fit its topology."""
     scenario, document, topology = loaded.scenario, loaded.document, loaded.topology
     given: dict[str, list[tuple[Location, Any]]] = {
         name: [(("params", name), value)] for name, value in scenario.params.items()
@@ -201,7 +201,7 @@ def _trial(  # noqa: PLR0917
 def _expected_path(
     rules: Sequence[Expectation], trial: Trial, oracle: Callable[[Trial], tuple[str, ...]] | None
 ) -> tuple[str, ...]:
-    """The last rule that says something of the path wins: general rules first, exceptions after."""
+    """Return the last rule's path, among those that say one: general rules come first, exceptions after."""
     for rule in reversed(rules):
         if rule.path:
             return rule.path
@@ -211,7 +211,7 @@ def _expected_path(
 
 
 def matches(when: Mapping[str, Any], trial: Trial) -> bool:
-    """Whether a trial's cell has all these values; a list means any of them."""
+    """Tell whether a trial's cell has all these values; a list means any of them."""
     for key, wanted in when.items():
         value = trial.cell.get(key)
         choices = wanted if isinstance(wanted, list | tuple) else [wanted]
@@ -221,7 +221,7 @@ def matches(when: Mapping[str, Any], trial: Trial) -> bool:
 
 
 def select(trials: Sequence[Trial], only: Mapping[str, Sequence[str]], file: str) -> list[Trial]:
-    """The trials that `--only KEY=VALUE` leaves; several values of one key mean any of them.
+    """Return the trials that `--only KEY=VALUE` leaves; several values of one key mean any of them.
 
     Raises:
         ScenarioError: no trial has such a key, or none is left.
@@ -257,7 +257,7 @@ def _text(value: Any) -> str:
 
 
 def _slug(parts: Sequence[str]) -> str:
-    """A readable folder name; what does not fit or is no plain word is replaced by a short hash of itself."""
+    """Return a readable folder name; parts that do not fit or are no plain words become a short hash of themselves."""
     words = []
     for part in parts:
         plain = re.fullmatch(r"[A-Za-z0-9._+-]{1,24}", part)

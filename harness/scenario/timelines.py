@@ -1,4 +1,4 @@
-"""A scenario's timeline: what of it is swept, what it is in one cell, and what cannot be done there. Pure."""
+"""A scenario's timeline: what it sweeps, what it is in one cell, and what cannot be done there. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CONTINUITY = "continuity"
 
 
 def swept(scenario: Scenario) -> dict[str, tuple[float, ...]]:
-    """The axes that a timeline sweeps: `kill_at_s` say, with a number where an event stands more than once."""
+    """Return the axes that a timeline sweeps: `kill_at_s` say, with a number where an event stands more than once."""
     axes: dict[str, tuple[float, ...]] = {}
     for number, item in enumerate(scenario.timeline):
         for key, values in (("at_s", item.at_s), ("for_s", item.for_s)):
@@ -27,7 +27,7 @@ def swept(scenario: Scenario) -> dict[str, tuple[float, ...]]:
 
 
 def timeline_of(scenario: Scenario, cell: Mapping[str, Any]) -> tuple[TimelineItem, ...]:
-    """The timeline of one cell, in which nothing is swept any more."""
+    """Return the timeline of one cell, in which nothing is swept any more."""
     items = []
     for number, item in enumerate(scenario.timeline):
         chosen = {key: (cell[axis],) for key in ("at_s", "for_s") if (axis := _axis(scenario, number, key)) in cell}
@@ -36,7 +36,7 @@ def timeline_of(scenario: Scenario, cell: Mapping[str, Any]) -> tuple[TimelineIt
 
 
 def problems_of(loaded: LoadedScenario, topology: Topology) -> Iterator[Problem]:
-    """Everything of a timeline that cannot be done in a topology, at its line."""
+    """Yield everything of a timeline that cannot be done in a topology, at its line."""
     events = declared_events()
     if loaded.scenario.timeline and CONTINUITY not in dict(loaded.scenario.probes.items()):
         text = f"a timeline needs the probe `{CONTINUITY}`: its traffic is time zero, and shows what events do"

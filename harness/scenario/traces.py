@@ -1,4 +1,4 @@
-"""Trace files of links, from where a scenario names them to where a trial finds them: copied into the run's folder.
+"""Trace files of links, found where a scenario names them and copied into the run's folder, where trials read them.
 
 A run is then complete: it is resumed and repeated with the very traces that it began with.
 """
@@ -20,7 +20,7 @@ _FIELDS = frozenset({"rate_file", "file"})
 
 
 def find_traces(trials: Sequence[Trial], folders: Sequence[Path]) -> list[Trial]:
-    """The trials with absolute paths for their traces; a relative one starts at the first of `folders` that has it.
+    """Return the trials with absolute paths of traces; a relative one starts at the first of `folders` that has it.
 
     Raises:
         ScenarioError: a trace is missing or malformed, each with its file, line and field.
@@ -42,7 +42,8 @@ def find_traces(trials: Sequence[Trial], folders: Sequence[Path]) -> list[Trial]
 def keep_traces(
     trials: Sequence[Trial], run_folder: Path, before: Mapping[str, str] | None = None
 ) -> tuple[list[Trial], dict[str, str]]:
-    """Copy the traces into the run's folder; the trials that use the copies, and file name -> SHA-256 of each copy.
+    """Copy the traces into the run's folder; return the trials that use the copies, and file name -> SHA-256 of each
+    copy.
 
     Args:
         before: of a run that is resumed, what it was told when it began.
