@@ -67,7 +67,7 @@ def remarks(comparison: Comparison, circumstances: Sequence[str] = ()) -> list[s
 
 
 def changes_table(changes: Sequence[Change], title: str) -> TextTable:
-    """The changes as text."""
+    """Return the changes as text."""
     rows = [
         (
             change.subject,
@@ -104,7 +104,7 @@ def _shift_text(cell: CellChange, change: Change) -> str:
 
 
 def change_text(change: Change) -> str:
-    """The change with its share of the baseline."""
+    """Return the change with its share of the baseline."""
     text = number(change.change, change, sign=True)
     if metric_of(change.metric).estimator == "proportion" or not (math.isfinite(change.base) and change.base):
         return text
@@ -112,7 +112,7 @@ def change_text(change: Change) -> str:
 
 
 def interval_text(change: Change) -> str:
-    """The change's interval; a dash for one pair, which has none."""
+    """Return the change's interval; a dash for one pair, which has none."""
     if math.isnan(change.low):
         return "-"
     low, high = (number(end, change, sign=True) for end in (change.low, change.high))
@@ -123,7 +123,7 @@ def interval_text(change: Change) -> str:
 
 
 def number(value: float, change: Change, *, sign: bool = False) -> str:
-    """A value with its unit, as many digits as matter; beyond a deadline it is just `late`."""
+    """Return a value with its unit, as many digits as matter; beyond a deadline it is just `late`."""
     if math.isnan(value):
         return "-"
     if math.isinf(value):
@@ -136,7 +136,7 @@ def number(value: float, change: Change, *, sign: bool = False) -> str:
 
 
 def to_summary(comparison: Comparison, base: str, new: str, circumstances: Sequence[str] = ()) -> str:
-    """Markdown for a pull request: the verdict, what changed, and all the rest folded away."""
+    """Return Markdown for a pull request: the verdict, what changed, and all the rest folded away."""
     told = [change for change in comparison.changes if change.verdict in TOLD]
     rest = [change for change in comparison.changes if change not in told]
     parts = [f"## overlaybench: `{new}` against `{base}`", verdict_line(comparison)]
@@ -155,7 +155,7 @@ def to_summary(comparison: Comparison, base: str, new: str, circumstances: Seque
 
 
 def to_json(comparison: Comparison, circumstances: Sequence[str] = ()) -> dict[str, Any]:
-    """The comparison as JSON-ready data; numbers that JSON lacks become null."""
+    """Return the comparison as JSON-ready data; numbers that JSON lacks become null."""
     return {
         "regressions": len(comparison.regressions),
         "verdict": verdict_line(comparison),
@@ -167,7 +167,7 @@ def to_json(comparison: Comparison, circumstances: Sequence[str] = ()) -> dict[s
 
 
 def _plain(value: Any) -> Any:
-    """What JSON has; beyond a deadline is the text `late` or `no more late`, no number is null."""
+    """Return what JSON has; beyond a deadline is the text `late` or `no more late`, no number is null."""
     if isinstance(value, dict):
         return {key: _plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):

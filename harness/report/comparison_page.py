@@ -36,7 +36,7 @@ class Bar:
 def write_comparison(
     comparison: Comparison, base: Results, new: Results, path: Path, circumstances: Sequence[str] = ()
 ) -> None:
-    """Writes the page."""
+    """Write the page."""
     told = [change for change in comparison.changes if change.verdict in TOLD]
     rest = [change for change in comparison.changes if change not in told]
     tables = [changes_table(told, "What changed")] if told else []
@@ -58,7 +58,7 @@ def write_comparison(
 
 
 def bars(changes: Sequence[Change]) -> list[Bar]:
-    """Bars of the changes that have a baseline to be a share of."""
+    """Return bars of the changes that have a baseline to be a share of."""
     found = []
     for change in changes:
         scale = 1.0 if metric_of(change.metric).estimator == "proportion" else abs(change.base)

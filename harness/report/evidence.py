@@ -27,14 +27,14 @@ class File:
 
 
 class Evidence:
-    """Reads trial folders; stops setting texts in when the budget is spent, and goes on listing."""
+    """The trial folders' files; texts are included until the budget is spent, after that files are only listed."""
 
     def __init__(self, run_dir: Path, budget_bytes: int = BUDGET_BYTES) -> None:
         self._root = run_dir.resolve()
         self._left = budget_bytes
 
     def of(self, trial: str, *, with_text: bool) -> list[File]:
-        """The files of one trial, logs first. An ID that leads out of the folder has none."""
+        """Return the files of one trial, logs first. An ID that leads out of the folder has none."""
         folder = (self._root / "trials" / trial).resolve()
         if not folder.is_relative_to(self._root / "trials") or not folder.is_dir():
             return []

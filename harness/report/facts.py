@@ -30,7 +30,7 @@ _BASELINES = {
 
 
 def asked(results: Results) -> list[tuple[str, str]]:
-    """The question in pairs of (what, answer)."""
+    """Return the question in pairs of (what, answer)."""
     trials = results.trials
     rows = []
     if len(trials):
@@ -65,7 +65,7 @@ def _probes(plan: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
 
 
 def machine(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The machine and the programs in pairs of (what, answer)."""
+    """Return the machine and the programs in pairs of (what, answer)."""
     described = manifest.get("machine") or {}
     rows = [(name, _text(described[key])) for key, name in _MACHINE if described.get(key) is not None]
     if (manifest.get("processors") or {}).get("virtual"):
@@ -98,7 +98,7 @@ def _virtual(processors: Mapping[str, Any]) -> str:
 
 
 def reproduce(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What repeats the run, in pairs of (what, answer)."""
+    """Return what repeats the run, in pairs of (what, answer)."""
     names = (
         ("command", "command"),
         ("seed", "seed"),

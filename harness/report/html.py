@@ -28,7 +28,7 @@ from harness.results.tabulate import write_summary
 
 
 def write_report(run_dir: Path, style: Style = SCREEN) -> Path:
-    """Writes DIR/report.html, DIR/plots/*, and DIR/summary.csv where it is missing; returns the page's path.
+    """Write DIR/report.html, DIR/plots/*, and DIR/summary.csv where it is missing; return the page's path.
 
     Needs no privileges and nothing but DIR. Raises ResultFolderError when DIR is no result folder.
     """
@@ -80,7 +80,7 @@ def _sections(results: Results, style: Style) -> list[Section]:
 
 
 def _topology(results: Results) -> Drawing | None:
-    """The drawing of the first trial's topology, which its job (or the plan) holds."""
+    """Return the drawing of the first trial's topology, which its job (or the plan) holds."""
     for trial in results.plan:
         topology = trial.get("topology") or _job_topology(results.path, str(trial.get("id")))
         if isinstance(topology, dict):
@@ -98,7 +98,7 @@ def _job_topology(run_dir: Path, trial: str) -> Any:
 
 
 def _nat_note(router: str, trial: Mapping[str, Any], results: Results) -> str:
-    """The router's NAT; where it was varied, the parameter's name: one trial's NAT is one case of many."""
+    """Return the router's NAT; where it was varied, the parameter's name: one trial's NAT is one case of many."""
     params = trial.get("params") or {}
     name = {"ra": "nat_a", "rb": "nat_b", "rc": "nat_carrier"}.get(router, "nat")
     if name not in params:
@@ -108,7 +108,7 @@ def _nat_note(router: str, trial: Mapping[str, Any], results: Results) -> str:
 
 
 def _trials(results: Results) -> list[dict[str, Any]]:
-    """The trials, those that are not ok first: they are what one looks for."""
+    """Return the trials, those that are not ok first, since they are what one looks for."""
     evidence = Evidence(results.path)
     table = results.trials.assign(trouble=results.trials["outcome"] != "ok") if len(results.trials) else pd.DataFrame()
     if table.empty:

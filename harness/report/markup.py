@@ -18,7 +18,7 @@ _LATEX = {
 
 
 def to_markdown(table: TextTable) -> str:
-    """The table in the Markdown of GitHub and of most other readers, columns aligned for reading as text, too."""
+    """Return the table in Markdown (GitHub's and most others'), columns aligned for reading as text, too."""
     rows = [[cell.replace("|", "\\|") for cell in row] for row in (table.header, *table.rows)]
     widths = [max(3, *(len(row[i]) for row in rows)) for i in range(len(table.header))]
 
@@ -34,7 +34,7 @@ def to_markdown(table: TextTable) -> str:
 
 
 def markdown_of(tables_by_condition: Sequence[tuple[str, Sequence[TextTable]]]) -> str:
-    """Tables with their titles and notes, below the label of each condition where there are several."""
+    """Return tables with their titles and notes, below the label of each condition where there are several."""
     parts = []
     for label, tables in tables_by_condition:
         parts += [f"## {label}"] * bool(label)
@@ -43,7 +43,7 @@ def markdown_of(tables_by_condition: Sequence[tuple[str, Sequence[TextTable]]]) 
 
 
 def latex_of(tables_by_condition: Sequence[tuple[str, Sequence[TextTable]]]) -> str:
-    """The tables as LaTeX, each caption with its condition."""
+    """Return the tables as LaTeX, each caption with its condition."""
     titled = [
         replace(table, title=f"{table.title}, {label}" if label else table.title)
         for label, tables in tables_by_condition
@@ -53,7 +53,7 @@ def latex_of(tables_by_condition: Sequence[tuple[str, Sequence[TextTable]]]) -> 
 
 
 def to_latex(table: TextTable) -> str:
-    """The table as a LaTeX `table`, no wider than the text; needs the packages booktabs and graphicx."""
+    """Return the table as a LaTeX `table`, no wider than the text; needs the packages booktabs and graphicx."""
     columns = "".join("r" if i in table.numeric else "l" for i in range(len(table.header)))
     body = [" & ".join(latex_text(cell) for cell in row) + r" \\" for row in (table.header, *table.rows)]
     return "\n".join(
@@ -76,5 +76,5 @@ def to_latex(table: TextTable) -> str:
 
 
 def latex_text(text: str) -> str:
-    """Text with LaTeX's special characters escaped."""
+    """Return text with LaTeX's special characters escaped."""
     return "".join(_LATEX.get(char, char) for char in text)

@@ -46,7 +46,7 @@ def tables_by_condition(rows: pd.DataFrame) -> list[tuple[str, list[TextTable]]]
 
 
 def table_of(table: Table, rows: pd.DataFrame) -> TextTable | None:
-    """Return a row per subject and path, without columns that nobody fills and rows without any figure; None: empty."""
+    """Return a row per subject and path, without empty columns and rows; None where nothing is left."""
     columns = columns_of(table.key)
     found = []
     for (overlay, mode), group in groups(rows):

@@ -9,12 +9,12 @@ _MODES = ("underlay", "mesh", "direct", "relay", "hub")
 
 
 def subject_key(subject: tuple[str, str]) -> tuple[bool, str, int, str]:
-    """Sort key of (overlay, mode): the underlay first, overlays by name, modes from mesh to hub."""
+    """Return the sort key of (overlay, mode): the underlay first, overlays by name, modes from mesh to hub."""
     overlay, mode = subject
     rank = _MODES.index(mode) if mode in _MODES else len(_MODES)
     return overlay != "underlay", overlay, rank, mode
 
 
 def subject_name(overlay: str, mode: str) -> str:
-    """How a subject is called in tables and plots."""
+    """Return how a subject is called in tables and plots."""
     return overlay if overlay == mode else f"{overlay} {mode}"

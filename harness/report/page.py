@@ -1,4 +1,4 @@
-"""Renders the templates; they hold all styles and scripts, so that a page needs nothing but itself."""
+"""The templates and their rendering; they hold all styles and scripts, so that a page needs nothing but itself."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 
 def render(template: str, **context: Any) -> str:
-    """A template of this package, filled in; everything is escaped but the pictures that we draw ourselves."""
+    """Render a template of this package; everything is escaped but the pictures that we draw ourselves."""
     environment = Environment(
         loader=PackageLoader("harness.report", "templates"),
         autoescape=True,
@@ -25,12 +25,12 @@ def render(template: str, **context: Any) -> str:
 
 
 def figure(value: Any, digits: int = 1) -> str:
-    """A number for a table; a dash where there is none, `late` beyond a deadline."""
+    """Return a number for a table; a dash where there is none, `late` beyond a deadline."""
     if value is None or not isinstance(value, float | int) or math.isnan(value):
         return "-"
     return "late" if math.isinf(value) else f"{value:.{digits}f}"
 
 
 def size(count: int) -> str:
-    """A file's size for people."""
+    """Return a file's size for people."""
     return f"{count} B" if count < 1000 else f"{count / 1000:.1f} kB" if count < 1e6 else f"{count / 1e6:.1f} MB"

@@ -38,7 +38,7 @@ class Quality:
 
 
 def quality_of(records: pd.DataFrame, trials: pd.DataFrame) -> Quality:
-    """The instrument's own figures from a run's records and trials."""
+    """Return the instrument's own figures from a run's records and trials."""
     rows = []
     for metric, name, unit, digits in _FIGURES:
         values = as_floats(records.loc[records["metric"] == metric, "value"].dropna())
@@ -65,7 +65,7 @@ def quality_of(records: pd.DataFrame, trials: pd.DataFrame) -> Quality:
 
 
 def _skipped(records: pd.DataFrame) -> TextTable:
-    """Probes that were not run on what an overlay offers; where a mode as a whole is unsupported, its trial says so."""
+    """Return the probes that were not run on what an overlay offers; for an unsupported mode its trial says so."""
     rows = records[(records["outcome"] == "unsupported") & (records["probe"] != "trial")]
     counts = Counter(
         (subject_name(str(row.overlay), str(row.mode)), str(row.probe), _why(row.error)) for row in rows.itertuples()

@@ -1,4 +1,4 @@
-"""Gathers what the page shows of one condition: tables, matrices and plots."""
+"""What the page shows of one condition: tables, matrices and plots."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def section_of(
     style: Style,
     suffix: str,
 ) -> Section:
-    """The section for these trials; without a folder nothing is drawn."""
+    """Return the section for these trials; without a folder nothing is drawn."""
     matrices = []
     for (overlay, mode), group in groups(trials):
         matrix = matrix_of(group, overlay, mode) if overlay != "underlay" else None
@@ -108,7 +108,7 @@ def section_of(
 
 
 def chapters_of(sections: list[Section]) -> list[declared.Chapter]:
-    """The chapters that the probes declare and these sections fill, in their order."""
+    """Return the chapters that the probes declare and these sections fill, in their order."""
     found = [chapter for one in shown().values() for chapter in one.chapters]
     return [
         chapter

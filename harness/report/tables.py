@@ -156,7 +156,7 @@ def success_text(group: pd.DataFrame, metric: str = "hole_punch_success") -> str
     """Return how often a subject succeeded, with what was counted.
 
     In one cell that is trials ("9/10"), and where a trial has several pairs of members these as well. Over cells, the
-    outcome is set by the NATs that somebody chose, and a rate would be one of that choice: then it is the number of
+    outcome is set by the NATs that the scenario chose, and a rate would be one of that choice: then it is the number of
     cells in which it always succeeds, and of those in which it sometimes does.
     """
     tried = group[group[metric].notna()]
@@ -195,7 +195,7 @@ def k_of_n(values: pd.Series) -> str:
 
 
 def middle(values: pd.Series, deadlines: pd.Series | None = None, digits: int = 2) -> str:
-    """The median; `>15` where it lies beyond the deadline, `lost` where what is measured has none."""
+    """Return the median; `>15` where it lies beyond the deadline, `lost` where what is measured has none."""
     counted = as_floats(values.dropna())
     if not counted.size:
         return NOTHING
@@ -209,7 +209,7 @@ def middle(values: pd.Series, deadlines: pd.Series | None = None, digits: int = 
 
 
 def percent(values: pd.Series) -> str:
-    """The median of ratios as a percentage."""
+    """Return the median of ratios as a percentage."""
     counted = as_floats(values.dropna())
     if not counted.size:
         return NOTHING
@@ -218,7 +218,7 @@ def percent(values: pd.Series) -> str:
 
 
 def left_out(outcomes: pd.Series | Sequence[str]) -> str:
-    """The trials that are not ok, by reason."""
+    """Return the trials that are not ok, by reason."""
     counts = Counter(outcomes)
     return ", ".join(f"{counts[name]} {name}" for name in INSTEAD if counts[name])
 

@@ -47,7 +47,7 @@ def print_results(records: pd.DataFrame, console: Console) -> None:
 
 
 def rich_table(table: TextTable, *, bound: bool = True) -> Table:
-    """A text table for the terminal; `bound` keeps short names on one line by spaces that do not break."""
+    """Return a text table for the terminal; `bound` keeps short names on one line by spaces that do not break."""
     shown = Table(title=table.title, caption=table.note, title_justify="left", caption_justify="left", box=SIMPLE_HEAD)
     shown.pad_edge = False
     rows = [[_bound(cell) if bound else cell for cell in row] for row in table.rows]
@@ -61,7 +61,7 @@ def rich_table(table: TextTable, *, bound: bool = True) -> Table:
 
 
 def _bound(cell: str) -> str:
-    """The cell with spaces that do not break in short names ("refmesh mesh") and counts ("5 direct")."""
+    """Return the cell with spaces that do not break in short names ("refmesh mesh") and counts ("5 direct")."""
     return cell.replace(" ", NO_BREAK) if len(cell) <= 16 else _COUNT.sub(rf"\1{NO_BREAK}", cell)
 
 

@@ -1,4 +1,4 @@
-"""Draws a topology as SVG, from the plan's own words: the Internet on top, each host below its routers."""
+"""The drawing of a topology as SVG, from the plan's own words: the Internet on top, each host below its routers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOST = 12
 
 @dataclass(frozen=True)
 class Drawing:
-    """The picture and the same in words, for whoever does not see it."""
+    """The picture and a description in words."""
 
     svg: str
     text: str
@@ -31,7 +31,7 @@ class _Place:
 
 
 def draw_topology(topology: Mapping[str, Any], nats: Mapping[str, str]) -> Drawing | None:
-    """The drawing of a resolved topology as the plan holds it; None for one whose form is not ours (Mininet's).
+    """Return the drawing of a resolved topology as the plan holds it; None for one whose form is not ours (Mininet's).
 
     `nats` maps a router to the label of its NAT.
     """

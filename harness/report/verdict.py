@@ -39,7 +39,7 @@ def _punched(rows: pd.DataFrame) -> str:
 
 
 def _success(tried: pd.DataFrame) -> str:
-    """One cell is a rate with its interval; over cells it is a count of those: the NATs were chosen, not drawn."""
+    """Return a rate with its interval for one cell; over cells a count of them, as the NATs were chosen, not drawn."""
     cells = cells_of(tried)
     if cells.nunique() == 1:
         found = estimate("hole_punch_success", list(tried["hole_punch_success"]), list(tried["trial"]))
@@ -83,7 +83,7 @@ def _cost(trials: pd.DataFrame) -> str:
 
 
 def listed(items: list[str], separator: str = ", ") -> str:
-    """Items as in a sentence."""
+    """Return items as in a sentence."""
     if len(items) < 2:
         return "".join(items)
     last = " and " if separator == ", " else f"{separator}and "

@@ -45,7 +45,7 @@ class Drawn:
 
 
 def save(plot: Plot, folder: Path, style: Style) -> Drawn:
-    """Writes NAME.svg, NAME.png and NAME.csv into the folder."""
+    """Write NAME.svg, NAME.png and NAME.csv into the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     with applied(style):
         figure = figure_of(plot, style)
@@ -66,12 +66,12 @@ def save(plot: Plot, folder: Path, style: Style) -> Drawn:
 
 
 def rounded(svg: str) -> str:
-    """The SVG with coordinates to a hundredth of a point, a quarter smaller; its texts stay as they are."""
+    """Return the SVG with coordinates to a hundredth of a point, a quarter smaller; its texts stay as they are."""
     return _COORDINATES.sub(lambda part: _NUMBER.sub(lambda number: f"{float(number[0]):.2f}", part[0]), svg)
 
 
 def figure_of(plot: Plot, style: Style) -> Figure:
-    """The plot as a figure, to be called and rendered while the style is applied."""
+    """Return the plot as a figure, to be called and rendered while the style is applied."""
     size = (style.width_in * plot.width_factor, plot.height_in * style.width_in / 5.0)
     figure = Figure(figsize=size, layout="constrained")
     plot.draw(figure)
@@ -79,7 +79,7 @@ def figure_of(plot: Plot, style: Style) -> Figure:
 
 
 def for_page(svg: str, plot: Plot) -> str:
-    """The SVG without its prologue, as wide as its place, in the page's colours, with ids of its own."""
+    """Return the SVG without its prologue, as wide as its place, in the page's colours, with ids of its own."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"<title>.*?</title>", "", svg, count=1, flags=re.DOTALL)

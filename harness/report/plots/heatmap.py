@@ -53,7 +53,7 @@ class Matrix:
 
 
 def matrix_of(trials: pd.DataFrame, overlay: str, mode: str, metric: str = "hole_punch_success") -> Matrix | None:
-    """The matrix of one subject's trials; None when the metric was never measured."""
+    """Return the matrix of one subject's trials; None when the metric was never measured."""
     if trials[metric].notna().sum() == 0:
         return None
     cells = {}
@@ -71,7 +71,7 @@ def matrix_of(trials: pd.DataFrame, overlay: str, mode: str, metric: str = "hole
 
 
 def heatmap_plot(matrix: Matrix, suffix: str = "") -> Plot:
-    """The matrix as a picture for papers."""
+    """Return the matrix as a picture for papers."""
     name = subject_name(matrix.overlay, matrix.mode)
     rows = [
         (matrix.overlay, matrix.mode, *pair, cell.k, cell.n, cell.low, cell.high, " ".join(cell.paths), cell.left_out)
@@ -116,12 +116,12 @@ def heatmap_plot(matrix: Matrix, suffix: str = "") -> Plot:
 
 
 def labels(nats: Sequence[str]) -> list[str]:
-    """NAT labels, "no NAT" where there is none."""
+    """Return NAT labels, "no NAT" where there is none."""
     return [nat or "no NAT" for nat in nats]
 
 
 def shade(share: float) -> str:
-    """From vermilion (0) over white to blue (1): told apart by all colour-blind readers, and in grey by the number."""
+    """Return a colour from vermilion (0) over white to blue (1), which colour-blind readers can tell apart."""
     if np.isnan(share):
         return "#e4e4e4"
     low, middle, high = (222, 143, 95), (247, 247, 247), (103, 169, 207)

@@ -31,7 +31,7 @@ def latency_plots(
     name: str = "latency",
     title: str = "Latency",
 ) -> list[Plot]:
-    """CDF and CCDF of the round-trip times (as `Results.rtt_samples`) of these trials; none without samples."""
+    """Return CDF and CCDF of the round-trip times (as `Results.rtt_samples`) of these trials; none without samples."""
     data = distributions(samples, trials)
     if data.empty:
         return []

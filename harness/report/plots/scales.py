@@ -15,7 +15,7 @@ _WIDE = 20.0
 
 
 def fit_x(axes: Axes, values: Floats, label: str) -> None:
-    """A logarithmic x axis, and its label says so, when the values span more than a factor of 20."""
+    """Make the x axis logarithmic, and say so in its label, when the values span more than a factor of 20."""
     positive = values[np.isfinite(values) & (values > 0)]
     if positive.size and (values[np.isfinite(values)] >= 0).all() and positive.max() > _WIDE * positive.min():
         logarithmic(axes, positive.min() / 1.3, positive.max() * 1.15)
@@ -25,7 +25,7 @@ def fit_x(axes: Axes, values: Floats, label: str) -> None:
 
 
 def fit_differences(axes: Axes, values: Floats, label: str, smallest: float = 1.0) -> None:
-    """An x axis for differences: linear, or linear up to `smallest` to either side and logarithmic beyond, if wide."""
+    """Fit an x axis for differences: linear, or, if wide, logarithmic beyond `smallest` to either side."""
     finite = values[np.isfinite(values)]
     low, high = float(finite.min(initial=0.0)), float(finite.max(initial=0.0))
     reach = max(-low, high)
@@ -44,12 +44,12 @@ def fit_differences(axes: Axes, values: Floats, label: str, smallest: float = 1.
 
 
 def _with(label: str, remark: str) -> str:
-    """The label and what to know of the scale, on two lines where one would be wider than the figure."""
+    """Return the label and a remark on the scale, on two lines where one would be wider than the figure."""
     return f"{label}, {remark}" if len(label) + len(remark) < 42 else f"{label},\n{remark}"
 
 
 def logarithmic(axes: Axes, low: float, high: float) -> None:
-    """A logarithmic x axis from low to high with plain numbers at 1, 2 and 5, or at powers of ten when it is long."""
+    """Make the x axis logarithmic, with plain numbers at 1, 2 and 5, or at powers of ten when it is long."""
     steps: tuple[Literal[1, 2, 5], ...] = (1, 2, 5) if high / low < 300 else (1,)
     axes.set(xscale="log", xlim=(low, high))
     axes.xaxis.set_major_locator(LogLocator(subs=steps))

@@ -21,7 +21,7 @@ from harness.results.statistics import as_floats
 def strip_plot(
     trials: pd.DataFrame, wanted: declared.Plot, look_of: Mapping[tuple[str, str], Look], suffix: str = ""
 ) -> list[Plot]:
-    """One dot per trial; a filled dot had a direct path, a hollow one not, with a median each. None without data."""
+    """Return a plot with a dot per trial, filled for a direct path, else hollow, and medians. None without data."""
     metric = wanted.metric
     parts = []
     for (overlay, _), group in groups(trials):

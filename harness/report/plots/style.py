@@ -47,7 +47,7 @@ STYLES = {style.name: style for style in (SCREEN, PAPER_STYLE)}
 
 @contextmanager
 def applied(style: Style) -> Iterator[None]:
-    """Matplotlib set up for the style, nothing left behind."""
+    """Set Matplotlib up for the style while the block runs."""
     settings: dict[Any, Any] = {
         "font.size": style.font_pt,
         "font.family": "serif" if style is PAPER_STYLE else "sans-serif",
@@ -89,24 +89,24 @@ class Look:
 
 
 def mark(line: Line2D, look: Look) -> None:
-    """Sets the look's markers along a line, at even distances on paper."""
+    """Set the look's markers along a line, at even distances on paper."""
     line.set(marker=look.on_lines, markevery=0.12, markersize=4)
 
 
 def legend_below(figure: Figure, axes: Axes) -> None:
-    """The legend in two columns below the plot; `height_with_legend` leaves room for it."""
+    """Draw the legend in two columns below the plot; `height_with_legend` leaves room for it."""
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, handlelength=2.4)
 
 
 def height_with_legend(entries: int) -> float:
-    """Inches (on the screen's width) for a plot whose legend has so many entries."""
+    """Return inches (on the screen's width) for a plot whose legend has so many entries."""
     return 2.8 + 0.2 * -(-entries // 2)
 
 
 def looks(subjects: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Look]:
-    """A look for every (overlay, mode), in the order given; the underlay is grey.
+    """Return a look for every (overlay, mode), in the order given; the underlay is grey.
 
-    When the colours are used up they begin anew, with the next marker each, and then lines carry markers as well.
+    When the colours are used up they repeat with the next marker, and lines then carry markers as well.
     """
     found: dict[tuple[str, str], Look] = {}
     number = 0

@@ -19,7 +19,7 @@ from harness.results.statistics import as_floats
 def time_plot(
     trials: pd.DataFrame, metric: str, look_of: Mapping[tuple[str, str], Look], *, title: str, suffix: str = ""
 ) -> list[Plot]:
-    """The share of trials that got there by each moment; who never did keeps the line below 1. None without data."""
+    """Return the share of trials that got there by each moment; late ones keep it below 1. None without data."""
     rows = []
     for (overlay, mode), group in groups(trials):
         times = np.sort(as_floats(group[metric].dropna()))
