@@ -24,7 +24,7 @@ class Bundled(click.ParamType[str]):
         param: click.Parameter,  # noqa: ARG002
         incomplete: str,
     ) -> list[CompletionItem]:
-        """Names that begin so, and after them the shell's own files."""
+        """Return names that begin so, and after them the shell's own files."""
         return [
             *(CompletionItem(name) for name in bundled(self.folder) if name.startswith(incomplete)),
             CompletionItem(incomplete, type="file"),
@@ -32,7 +32,7 @@ class Bundled(click.ParamType[str]):
 
 
 def examples(*lines: str) -> str:
-    """An epilog for `--help`: commands to paste."""
+    """Return an epilog for `--help`: commands to paste."""
     return "\b\nExamples:\n" + "".join(f"  {line}\n" for line in lines)
 
 
@@ -42,7 +42,7 @@ only_option = click.option(
 
 
 def pairs(texts: tuple[str, ...], option: str) -> dict[str, list[str]]:
-    """`("a=1", "a=2")` as `{"a": ["1", "2"]}`."""
+    """Parse `("a=1", "a=2")` into `{"a": ["1", "2"]}`."""
     found: dict[str, list[str]] = {}
     for text in texts:
         key, equals, value = text.partition("=")

@@ -1,4 +1,4 @@
-"""Builds as a person sees them: a line each that moves on a terminal, a line now and then in a log."""
+"""Builds on the terminal: a live line each; in a log, a line now and then."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LOG_EVERY_S = 30.0
 
 @contextlib.contextmanager
 def shown_progress() -> Iterator[Say]:
-    """Give what `install` is to tell its progress to; all goes to stderr."""
+    """Yield the function to which `install` reports its progress; all goes to stderr."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _Log(console)
@@ -46,7 +46,7 @@ class _Lines:
 
 
 class _Log:
-    """Begin and end of everything, and in between how far it is, every half minute."""
+    """Plain lines: begin and end of everything, and in between the progress, every half minute."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

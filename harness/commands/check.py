@@ -22,7 +22,7 @@ _EPILOG = examples(
 @click.command("check", epilog=_EPILOG)
 @click.argument("files", nargs=-1, required=True, type=Bundled(SCENARIOS))
 def check_command(files: tuple[str, ...]) -> None:
-    """Check scenario and topology FILEs; prints FILE:LINE: field: what is wrong, one line each."""
+    """Check scenario and topology FILEs; print FILE:LINE: field: what is wrong, one line each."""
     problems: list[Problem] = []
     for name in files:
         try:
@@ -45,7 +45,7 @@ def _check(name: str) -> str:
 
 
 def _is_topology(name: str) -> bool:
-    """A topology's header is a YAML document of its own and has no `overlays`."""
+    """Tell whether it is a topology: its header is a YAML document of its own and has no `overlays`."""
     path = Path(name)
     if not path.is_file():
         return False

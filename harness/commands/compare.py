@@ -46,7 +46,7 @@ Exit codes: 0 no regression found, 1 a regression, 2 wrong input (no result fold
 def compare_command(
     *, baseline_dir: Path, new_dir: Path, alpha: float, min_effect: float | None, html_path: Path | None, as_json: bool
 ) -> None:
-    """What changed between two runs, by how much, with what certainty.
+    """Show what changed between two runs, by how much, with what certainty.
 
     Fails only for a regression that survives the correction for many tests and exceeds the minimum effect.
     """

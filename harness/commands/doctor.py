@@ -24,7 +24,7 @@ _DISCOVERED = "symmetric"
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 @click.pass_context
 def doctor_command(ctx: click.Context, as_json: bool) -> None:
-    """What this machine can do, what is missing, and the command that gets it. Exit 3 if nothing can run at all."""
+    """Show what this machine can do, what is missing, and the command that gets it. Exit 3 if nothing can run."""
     findings = list(examine())
     if all(finding.ok for finding in findings if finding.needed):
         findings.append(_discovery())
@@ -43,7 +43,7 @@ def doctor_command(ctx: click.Context, as_json: bool) -> None:
 
 
 def _discovery() -> Finding:
-    """One router, built, discovered and compared with its declaration: rules that load may still do nothing."""
+    """Build, discover and compare one router with its declaration: rules that load may still do nothing."""
     what, remedy = "NAT discovery", "overlaybench calibrate nat"
     try:
         seen = next(case for case in calibrate_nat(jobs=1, only=[_DISCOVERED], seed=1) if case.name == _DISCOVERED)

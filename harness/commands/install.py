@@ -1,4 +1,4 @@
-"""`overlaybench install OVERLAY...`: gets overlays' software, or says which command does."""
+"""`overlaybench install OVERLAY...`: the overlays' software, or the command that gets it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def install_command(overlays: tuple[str, ...], everything: bool, jobs: int | Non
 
 
 def _left_out(name: str, needed: Sequence[Requirement]) -> bool:
-    """Say what `--all` does not get: what nobody carries, and what is built on request alone."""
+    """Say what `--all` does not get: what cannot be installed here, and what is built on request alone."""
     for one in install.missing(needed):
         if not one.is_installable:
             click.echo(f"{name}: left out, {one.program} comes from elsewhere: {one.install}", err=True)

@@ -124,7 +124,7 @@ _EPILOG = examples(
 @click.argument("what", type=click.Choice(list(_LISTS)))
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def list_command(what: str, as_json: bool) -> None:
-    """What there is to put into a scenario."""
+    """List what there is to put into a scenario."""
     rows = _LISTS[what]()
     if as_json:
         click.echo(json.dumps(rows, indent=1))

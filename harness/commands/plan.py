@@ -33,7 +33,7 @@ _EPILOG = examples(
 @only_option
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def plan_command(scenario: str, trial_id: str | None, only: tuple[str, ...], as_json: bool) -> None:
-    """The trials of SCENARIO in the order in which they would run. Needs no privileges and starts nothing."""
+    """List the trials of SCENARIO in the order in which they would run. Needs no privileges and starts nothing."""
     planned = plan_trials(scenario, pairs(only, "--only"))
     trials = planned.trials
     if trial_id is not None:

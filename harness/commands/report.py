@@ -38,7 +38,7 @@ Exit codes: 0 done, 2 DIR is no result folder, 3 something cannot be written.
 )
 @click.option("--flent", "flent_dir", type=click.Path(path_type=Path, file_okay=False), help="Also exports for Flent.")
 def report_command(*, run_dir: Path, style: str, form: str, flent_dir: Path | None) -> None:
-    """Tables, plots and report.html from the files in DIR alone."""
+    """Make tables, plots and report.html from the files in DIR alone."""
     with storage_errors(run_dir):
         results = load(run_dir)
         for problem in results.problems:

@@ -87,7 +87,7 @@ def _report(result: RunResult, console: Console) -> None:
 
 
 def _conclude(result: RunResult, console: Console) -> int:
-    """Say what was wrong, the worst last; returns the exit code."""
+    """Say what was wrong, the worst last; return the exit code."""
     tally = result.tally
     if tally.interrupted:
         kept = f"the results of {result.done} of {result.planned} trials are kept in {result.folder.path}"
