@@ -24,7 +24,7 @@ SEGMENT = "mininet"
 
 
 def import_topo(path: str, search: str) -> type[Topo]:
-    """The class behind `package.module:Class`; `search` is a folder to look in first.
+    """Import the class behind `package.module:Class`; `search` is a folder to look in first.
 
     Raises:
         ScenarioError: no such module or class, or it is no `Topo`.
@@ -80,7 +80,7 @@ class MininetSource:
         }
 
     def check(self, given: Mapping[str, Any]) -> dict[str, str]:
-        """Names only: what values a `Topo` accepts, it alone knows."""
+        """Check the names only: which values a `Topo` accepts, it alone knows."""
         takes_any = any(a.kind is a.VAR_KEYWORD for a in self._signature.parameters.values())
         declared = self.parameters
         wrong = (
@@ -99,7 +99,7 @@ class MininetSource:
         }
 
     def complete(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """As given: the class fills in its own defaults."""
+        """Return the parameters as given: the class fills in its own defaults."""
         return dict(given)
 
     def resolve(self, given: Mapping[str, Any]) -> Topology:
@@ -130,7 +130,7 @@ class MininetSource:
 
 
 def _address(topo: Topo, name: str, place: int) -> IPv4Address:
-    """A host's address as Mininet gives it: its own `ip`, else the next one of `ipBase`."""
+    """Return a host's address as Mininet gives it: its own `ip`, else the next one of `ipBase`."""
     own = topo.nodeInfo(name).get("ip")
     return IPv4Interface(own).ip if own else IP_BASE[place]
 

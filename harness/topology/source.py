@@ -28,13 +28,13 @@ class TopologySource(Protocol):
         """What it takes."""
 
     def check(self, given: Mapping[str, Any]) -> dict[str, str]:
-        """What is wrong with a set of parameters: name -> complaint."""
+        """Return what is wrong with a set of parameters: name -> complaint."""
 
     def complete(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """The parameters with defaults filled in."""
+        """Return the parameters with defaults filled in."""
 
     def resolve(self, given: Mapping[str, Any]) -> Topology:
-        """The topology for these parameters."""
+        """Return the topology for these parameters."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +60,13 @@ class TemplateSource:
         return self.template.header.parameters
 
     def check(self, given: Mapping[str, Any]) -> dict[str, str]:
-        """What is wrong with a set of parameters: name -> complaint."""
+        """Return what is wrong with a set of parameters: name -> complaint."""
         return check_parameters(self.template, given)
 
     def complete(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """The parameters with the header's defaults."""
+        """Return the parameters with the header's defaults."""
         return with_defaults(self.template, given)
 
     def resolve(self, given: Mapping[str, Any]) -> Topology:
-        """Render and check."""
+        """Render the file and check the result."""
         return render(self.template, given)

@@ -12,12 +12,12 @@ from harness.nat.ports import RouterPorts, port_blocks
 
 
 def interface_name(node: str, number: int) -> str:
-    """Mininet's name for a node's interface; interface k is attachment k, a router's outside is 0."""
+    """Return Mininet's name for a node's interface; interface k is attachment k, a router's outside is 0."""
     return f"{node}-eth{number}"
 
 
 def router_ports(topology: Topology, name: str) -> RouterPorts:
-    """A router's interfaces, addresses and inside networks as its ruleset needs them.
+    """Return a router's interfaces, addresses and inside networks as its ruleset needs them.
 
     Subscribers are all that is inside, and the address that the observer of the trial's own check takes there.
     """
@@ -41,7 +41,7 @@ def router_ports(topology: Topology, name: str) -> RouterPorts:
 
 
 def impossible_routers(topology: Topology) -> Iterator[tuple[str, str]]:
-    """Name and reason of each router that lacks the addresses for its own behaviour."""
+    """Yield name and reason of each router that lacks the addresses for its own behaviour."""
     for name in topology.routers:
         ports = router_ports(topology, name)
         try:
@@ -53,7 +53,7 @@ def impossible_routers(topology: Topology) -> Iterator[tuple[str, str]]:
 
 
 def router_behaviour(topology: Topology, name: str) -> NatBehaviour:
-    """What a router does where it stands: a NAT that has no IPv4 address there has its IPv6 side alone."""
+    """Return what a router does where it stands: a NAT that has no IPv4 address there has its IPv6 side alone."""
     router = topology.routers[name]
     only_ipv6 = not router.outside.ipv4 and router.nat.ipv6_filtering is not None
     return ipv6_alone(router.nat) if only_ipv6 else router.nat
