@@ -1,4 +1,4 @@
-"""Gives a node its addresses and routes, in the IP versions that the topology has for it."""
+"""A node's addresses and routes, in the IP versions that the topology has for it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from harness.topology.wiring import interface_name
 # kernel's second, and the many tries outlast the longest round trip.
 _NEIGHBOUR_DISCOVERY = {"retrans_time_ms": "100", "mcast_solicit": "50", "ucast_solicit": "50"}
 
-# The topology says it all: nobody advertises a router, and no address is anybody else's.
+# The topology says it all: no router is advertised, and no address is taken twice.
 _IPV6 = {"accept_dad": "0", "accept_ra": "0", "disable_ipv6": "0"}
 
 
 def configure(node: LabNode, topology: Topology, name: str) -> None:
-    """Addresses on all interfaces, then routes; IPv6 is off where the topology gives the node none.
+    """Set addresses on all interfaces, then routes; IPv6 is off where the topology gives the node none.
 
     Raises:
         LabError: the kernel refused something.
@@ -43,7 +43,7 @@ _OFF = {"net.ipv6.conf.all.disable_ipv6": "1"}
 
 
 def neighbour_sysctls(interfaces: Sequence[str], ipv6: bool) -> Mapping[str, str]:
-    """Ask for a neighbour's hardware address again soon and often."""
+    """Return settings by which a node asks for a neighbour's hardware address soon and often."""
     return {
         f"net.{version}.neigh.{interface}.{key}": value
         for version in ("ipv4", *(["ipv6"] if ipv6 else []))

@@ -19,7 +19,7 @@ TABLE = "inet baseline"
 
 @contextlib.contextmanager
 def open_underlay(lab: Lab) -> Iterator[None]:
-    """Routes between all LANs of the members, and no connection tracking for what uses them.
+    """Open routes between all LANs of the members, and track no connection that uses them, while the block runs.
 
     In IPv4 where all members have it, else in IPv6.
     """
@@ -54,12 +54,12 @@ def open_underlay(lab: Lab) -> Iterator[None]:
 
 
 def member_lans(topology: Topology) -> list[str]:
-    """The segments on which members sit behind a router."""
+    """Return the segments on which members sit behind a router."""
     return sorted({topology.hosts[name].on for name in topology.members if topology.hosts[name].via is not None})
 
 
 def added_routes(topology: Topology, family: Family) -> dict[str, list[Route]]:
-    """By router, the routes to members' LANs that it does not have by itself."""
+    """Return, by router, the routes to members' LANs that it does not have by itself."""
     added: dict[str, list[Route]] = {}
     for lan in member_lans(topology):
         network = str(topology.segments[lan].of(family))

@@ -1,4 +1,4 @@
-"""The captures of a lab as pcapng files (draft-ietf-opsawg-pcapng): which packet passed which port, and when."""
+"""A lab's captures as pcapng files (draft-ietf-opsawg-pcapng): which packet passed which port, and when."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NANOSECONDS = 9  # the resolution is 10 to the minus this
 
 
 class CaptureWriter:
-    """Writes a capture of several interfaces; frames carry the index of theirs in `interfaces`."""
+    """A capture of several interfaces; frames carry the index of theirs in `interfaces`."""
 
     def __init__(self, path: Path, interfaces: Sequence[str], snap_bytes: int) -> None:
         self._file = path.open("wb")
@@ -26,7 +26,7 @@ class CaptureWriter:
             self._write(_INTERFACE, body)
 
     def frame(self, interface: int, stamp_ns: int, frame: bytes, length: int) -> None:
-        """One frame of `length` bytes, of which `frame` is the beginning."""
+        """Write one frame of `length` bytes, of which `frame` is the beginning."""
         head = struct.pack("<IIIII", interface, stamp_ns >> 32, stamp_ns & 0xFFFFFFFF, len(frame), length)
         self._write(_PACKET, head + frame)
 
@@ -46,7 +46,7 @@ class CaptureWriter:
 
 
 def read_capture(file: BinaryIO) -> Iterator[tuple[str, int, bytes]]:
-    """Interface, stamp in ns of Unix time and the frame's beginning, of a capture that `CaptureWriter` wrote.
+    """Yield interface, stamp (ns of Unix time) and the frame's beginning, from a capture of `CaptureWriter`.
 
     Raises:
         ValueError: it is no such file.

@@ -1,4 +1,4 @@
-"""The lab's own eyes: nftables counters on the bridges, one element for each pair of underlay addresses.
+"""The lab's counters: nftables on the bridges, one element for each pair of underlay addresses.
 
 They stand in the sandbox's namespace, at the netdev ingress hook of every bridge port: each packet is counted once a
 segment, as it leaves a node, and nothing that an overlay does in its own node can touch them. Compared with counters
@@ -55,12 +55,12 @@ def install(ports: Mapping[str, Sequence[str]]) -> None:
 
 
 def read() -> dict[Flow, int]:
-    """Bytes (IP header and above) of every flow so far."""
+    """Return the bytes (IP header and above) of every flow so far."""
     return parse(_nft(["-j", "list", "table", "netdev", TABLE], ""))
 
 
 def parse(text: str) -> dict[Flow, int]:
-    """nft's JSON listing to bytes by flow."""
+    """Parse nft's JSON listing into bytes by flow."""
     counts: dict[Flow, int] = {}
     for item in json.loads(text)["nftables"]:
         for element in item.get("set", {}).get("elem", ()):
@@ -72,7 +72,7 @@ def parse(text: str) -> dict[Flow, int]:
 
 
 def since(before: Counts, after: Counts) -> dict[Flow, int]:
-    """What came in between, without flows that stood still."""
+    """Return what came in between, without flows that stood still."""
     return {flow: grown for flow, total in after.items() if (grown := total - before.get(flow, 0)) > 0}
 
 

@@ -1,4 +1,4 @@
-"""Neighbours that are known from the start, as on an access link in life: no ARP, no neighbour discovery (RFC 4861).
+"""Neighbour entries made at the start, as if learnt before: no ARP, no neighbour discovery (RFC 4861).
 
 Else the first packet over a link of 100 ms waits for a round trip of address resolution at each hop, and that would
 count as the overlay's latency. An exchange with 200 routers has 40,000 such entries, so they are written by raw
@@ -32,7 +32,7 @@ _AT_ONCE: Final = 400
 
 @dataclass(frozen=True)
 class Neighbour:
-    """Who is reached over a node's interface (its index) without being asked for."""
+    """A node that is reached over an interface (its index) without being asked for."""
 
     interface: int
     address: Address
@@ -70,7 +70,7 @@ def settle_neighbours(nodes: Mapping[str, LabNode], topology: Topology) -> None:
 
 
 def neighbours_of(segments: Mapping[str, Sequence[Attached]]) -> dict[str, list[Neighbour]]:
-    """By node, everybody else on its segments. Pure."""
+    """Return, by node, all others on its segments. Pure."""
     known: dict[str, list[Neighbour]] = {}
     for attached in segments.values():
         for own in attached:
@@ -96,7 +96,7 @@ def _batches(entries: Sequence[Neighbour]) -> Iterator[Sequence[Neighbour]]:
 
 
 def message(entry: Neighbour, *, last: bool) -> bytes:
-    """The rtnetlink message that makes an entry; the last of several asks to be acknowledged."""
+    """Return the rtnetlink message that makes an entry; the last of several asks to be acknowledged."""
     family = socket.AF_INET if entry.address.version == 4 else socket.AF_INET6
     body = struct.pack("=BxxxiHBB", family, entry.interface, _NUD_PERMANENT, 0, 0)
     body += _attribute(_NDA_DST, entry.address.packed) + _attribute(_NDA_LLADDR, entry.mac)
@@ -109,7 +109,7 @@ def _attribute(kind: int, value: bytes) -> bytes:
 
 
 def _await_end(netlink: socket.socket) -> None:
-    """Errors come for any message, the acknowledgement (error 0) for the last."""
+    """Wait for the acknowledgement (error 0) of the last message; errors may come for any of them."""
     while True:
         reply = netlink.recv(65536)
         while len(reply) >= 20:

@@ -37,7 +37,7 @@ class LabNet(Mininet):  # type: ignore[misc]  # Mininet has no types
         super().__init__(topo=topo, host=LabNode, switch=LabBridge, link=LabLink, controller=None, **params)
 
     def stop(self) -> None:
-        """Everything at once: an interface, an address or a route dies with its namespace."""
+        """Stop everything at once: an interface, an address or a route dies with its namespace."""
         holders = [node.pid for node in self.hosts if isinstance(node, LabNode) and node.pid]
         for node in self.hosts:
             if isinstance(node, LabNode):
@@ -157,7 +157,7 @@ class Lab:
         self.sysctls = nodes[0].read_sysctls([*settings, *RECORDED])
 
     def read_offloads(self) -> dict[str, dict[str, dict[str, bool]]]:
-        """The offloads of every node's interfaces as the kernel has them: node -> interface -> offload -> on."""
+        """Return the offloads of every node's interfaces as the kernel has them: node -> interface -> offload -> on."""
         found: dict[str, dict[str, dict[str, bool]]] = {}
         for name, node in self.nodes.items():
             with inside_network_of(node.pid):
@@ -174,14 +174,14 @@ class Lab:
         self.routers[name] = running
 
     def port_of(self, node: str) -> str:
-        """The interface of the sandbox that faces a node's first interface: where to watch it from outside."""
+        """Return the interface of the sandbox that faces a node's first interface: where to watch it from outside."""
         interface = self.nodes[node].intfList()[0]
         link = interface.link
         other = link.intf2 if link.intf1 is interface else link.intf1
         return str(other.name)
 
     def facing(self, node: str, number: int) -> tuple[int, str, bool]:
-        """What a node's interface faces before the links are started: where (a pid), its name, whether it is a bridge.
+        """Return what a node's interface faces before the links start: a pid, an interface, whether that is a bridge.
 
         An impaired link's loose end, or the segment's bridge in the sandbox's own namespace.
         """
@@ -192,7 +192,7 @@ class Lab:
         return os.getpid(), self.topology.attachments()[node][number].on, True
 
     def watched_ports(self) -> dict[str, list[str]]:
-        """Segment -> the bridge ports on it: where the lab's counters stand."""
+        """Return segment -> the bridge ports on it: where the lab's counters stand."""
         assert self.net is not None
         if self.topology.mininet is not None:
             return {segment: [self.port_of(name) for name in self.topology.hosts] for segment in self.topology.segments}
@@ -259,7 +259,7 @@ def _profile(asked: Mapping[str, Any], where: str) -> LinkProfile:
 
 
 def _milliseconds(text: Any, where: str) -> float:
-    """tc's way to write a time: `10ms`, `0.5s`, `300us`; a bare number is microseconds."""
+    """Parse tc's way to write a time: `10ms`, `0.5s`, `300us`; a bare number is microseconds."""
     raw = str(text).strip()
     for suffix, factor in (("ms", 1.0), ("us", 0.001), ("s", 1000.0), ("", 0.001)):
         if raw.endswith(suffix):

@@ -1,4 +1,4 @@
-"""Mininet's nodes without their cost: no shell until somebody types, netlink instead of one `ifconfig` a call.
+"""Mininet's nodes without their cost: no shell until one is used, netlink instead of one `ifconfig` a call.
 
 The Mininet API stays whole (`cmd`, `popen`, `setIP`, the CLI), so that any user's `Topo` and scripts work.
 """
@@ -29,7 +29,7 @@ class QuietNode(Node):  # type: ignore[misc]  # Mininet has no types
 
     @classmethod
     def setup(cls) -> None:
-        """Mininet looks for its programs here with one `which` process each; `overlaybench doctor` does that once."""
+        """Do nothing: Mininet looks for its programs here with a `which` each; `overlaybench doctor` does that once."""
 
     def startShell(self, mnopts: str | None = None) -> None:  # noqa: ARG002, N802  # Mininet's signature
         """Make the node's namespaces; the name is Mininet's, the shell comes later."""
@@ -61,12 +61,12 @@ class QuietNode(Node):  # type: ignore[misc]  # Mininet has no types
             self.pid = holder
 
     def sendCmd(self, *args: Any, **kwargs: Any) -> None:  # noqa: N802
-        """Mininet's `sendCmd`, with the shell started if this is its first command."""
+        """Run Mininet's `sendCmd`, with the shell started if this is its first command."""
         self._ensure_shell()
         super().sendCmd(*args, **kwargs)
 
     def cmd(self, *args: Any, **kwargs: Any) -> Any:
-        """Mininet's `cmd`; it ignores exit codes, so the harness itself uses `check_output`."""
+        """Run Mininet's `cmd`; it ignores exit codes, so the harness itself uses `check_output`."""
         self._ensure_shell()
         return super().cmd(*args, **kwargs)
 
@@ -84,7 +84,7 @@ class QuietNode(Node):  # type: ignore[misc]  # Mininet has no types
         return done.stdout
 
     def enter(self, argv: Sequence[str]) -> list[str]:
-        """The argv that runs `argv` inside this node."""
+        """Return the argv that runs `argv` inside this node."""
         return ["mnexec", "-a", str(self.pid), *argv] if self.inNamespace else list(argv)
 
     def delete_route(self, network: str) -> None:
@@ -92,16 +92,16 @@ class QuietNode(Node):  # type: ignore[misc]  # Mininet has no types
         self._netlink_call("route", "del", dst=network)
 
     def has_address(self, address: str) -> bool:
-        """Whether one of the node's interfaces has the address."""
+        """Tell whether one of the node's interfaces has the address."""
         return any(found.get_attr("IFA_ADDRESS") == address for found in self.netlink.get_addr())
 
     def says(self, argv: Sequence[str], pattern: str, cwd: Path) -> bool:
-        """Whether a program ends with 0 and prints a match."""
+        """Tell whether a program ends with 0 and prints a match."""
         done = subprocess.run(self.enter(argv), capture_output=True, text=True, timeout=10, check=False, cwd=cwd)
         return done.returncode == 0 and re.search(pattern, done.stdout) is not None
 
     def interface_index(self, name: str) -> int:
-        """The kernel's index of one of the node's interfaces.
+        """Return the kernel's index of one of the node's interfaces.
 
         Raises:
             LabError: there is none of that name.
@@ -123,7 +123,7 @@ class LabNode(QuietNode):
         lo: str = "up",
         **_params: Any,
     ) -> dict[str, Any]:
-        """Mininet's `config` over netlink; the loopback is index 1 in every network namespace."""
+        """Configure as Mininet's `config` does, over netlink; loopback is index 1 in every network namespace."""
         if mac is not None:
             self.setMAC(mac)
         if ip is not None:
@@ -134,7 +134,7 @@ class LabNode(QuietNode):
         return {}
 
     def setDefaultRoute(self, intf: Any = None) -> None:  # noqa: N802
-        """Mininet's forms: an interface, or a text such as `via 10.0.0.1` or `dev h1-eth0 via 10.0.0.1`."""
+        """Set the default route in Mininet's forms: an interface, or text such as `via 10.0.0.1` or `dev h1-eth0`."""
         text = str(intf)
         words = text.split() if " " in text else ["dev", text]
         pairs = dict(zip(words[::2], words[1::2], strict=False))
@@ -150,7 +150,7 @@ class LabNode(QuietNode):
         self._netlink_call("route", "replace", dst=network, gateway=gateway)
 
     def write_sysctls(self, settings: Mapping[str, str]) -> None:
-        """Set per-namespace sysctls: /proc/sys/net shows the network namespace of whoever opens it.
+        """Set per-namespace sysctls: /proc/sys/net shows the network namespace of the process that opens it.
 
         Raises:
             LabError: the kernel has no such setting or refuses the value.
@@ -163,7 +163,7 @@ class LabNode(QuietNode):
                     raise LabError(f"node {self.name}: sysctl {key}={value}: {error.strerror}") from error
 
     def read_sysctls(self, names: Sequence[str]) -> dict[str, str]:
-        """The node's own values, without those that this kernel or namespace does not have."""
+        """Return the node's own values, without those that this kernel or namespace does not have."""
         with inside_network_of(self.pid):
             paths = {name: Path("/proc/sys", *name.split(".")) for name in names}
             return {name: " ".join(path.read_text().split()) for name, path in paths.items() if path.exists()}

@@ -21,7 +21,7 @@ TAIL_CHARACTERS = 2000
 
 @dataclass(frozen=True)
 class Usage:
-    """What a daemon has used: CPU seconds (user and system) and the most memory that was resident, in MiB."""
+    """A daemon's usage: CPU seconds (user and system) and the most memory that was resident, in MiB."""
 
     cpu_s: float
     rss_mib: float
@@ -117,12 +117,12 @@ class Daemon:
         return status
 
     def send(self, number: signal.Signals) -> None:
-        """Send it a signal."""
+        """Send the daemon a signal."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, number)
 
     def stop(self, grace_s: float = 3.0) -> None:
-        """SIGTERM, then SIGKILL to its whole process group; safe to call twice."""
+        """Send SIGTERM, then SIGKILL to its whole process group; safe to call twice."""
         if self.alive:
             self.send(signal.SIGTERM)
             if self.wait(grace_s) is None:
@@ -131,7 +131,7 @@ class Daemon:
                 self.wait(grace_s)
 
     def usage(self) -> Usage | None:
-        """CPU and memory of the daemon and its children so far; None when it is gone."""
+        """Return CPU and memory of the daemon and its children so far; None when it is gone."""
         return _usage(self.pid)
 
 

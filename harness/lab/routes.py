@@ -1,7 +1,7 @@
-"""Who sends what to whom: each node's routes, read off the topology. Pure.
+"""Each node's routes, read off the topology. Pure.
 
-As on the Internet: a host or a router with `via` sends everything there; whoever stands outside of a router knows the
-networks behind it, but for IPv4 networks behind a NAT, which nobody outside knows.
+As on the Internet: a host or a router with `via` sends everything there. Nodes outside a router have routes to the
+networks behind it, except to IPv4 networks behind a NAT.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Route:
 
 
 def routes_of(topology: Topology, node: str) -> list[Route]:
-    """The routes of a node beyond its own segments."""
+    """Return the routes of a node beyond its own segments."""
     return [route for family in FAMILIES for route in _routes(topology, node, family)]
 
 
@@ -45,7 +45,7 @@ def _routes(topology: Topology, node: str, family: Family) -> Iterator[Route]:
 
 
 def _behind(topology: Topology, name: str, family: Family) -> Iterator[str]:
-    """The networks that a router shows to its outside."""
+    """Yield the networks that a router shows to its outside."""
     router = topology.routers[name]
     if not router.forwards(family) or (family == "ipv4" and router.nat.translates):
         return
@@ -65,7 +65,7 @@ def _inside_address(topology: Topology, router: str, segment: str, family: Famil
 
 
 def next_hops(topology: Topology, lan: str, family: Family) -> dict[str, Address]:
-    """For every router not on `lan` itself: its neighbour on a shortest way there (breadth first), NAT or not."""
+    """Return, for every router not on `lan`, its neighbour on a shortest way there (breadth first), NAT or not."""
     plugs = {
         name: [plug for plug in (router.outside, *router.inside) if plug.of(family)]
         for name, router in topology.routers.items()

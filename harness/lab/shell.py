@@ -1,4 +1,4 @@
-"""Runs inside a sandbox: a lab and Mininet's CLI on it, for `overlaybench shell`."""
+"""A lab and Mininet's CLI on it, run inside a sandbox for `overlaybench shell`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harness.sandbox.unshare import run_as_init_check
 
 
 def main() -> None:
-    """`python -m harness.lab.shell TOPOLOGY_JSON [COMMANDS_FILE]`."""
+    """Run `python -m harness.lab.shell TOPOLOGY_JSON [COMMANDS_FILE]`."""
     run_as_init_check()
     topology = Topology.model_validate_json(sys.argv[1])
     commands = sys.argv[2] if len(sys.argv) > 2 else None

@@ -1,4 +1,4 @@
-"""What every node looks like at this moment, as text: evidence of a trial that fails."""
+"""The present state of every node, as text: evidence of a trial that fails."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ROUTERS = (("nft", "list", "ruleset"),)
 
 
 def snapshot(lab: Lab) -> str:
-    """Interfaces, addresses, routes, neighbours and sockets of each node, and of routers the rules with their maps.
+    """Return each node's interfaces, addresses, routes, neighbours and sockets, and routers' rules with their maps.
 
     A command that fails is answered by what it said: a snapshot of a broken node is what it is for.
     """

@@ -1,4 +1,4 @@
-"""A tap beside bridge ports: when did which packet pass? Stamps are the kernel's; frames are kept as a pcapng file."""
+"""A tap on bridge ports: which packet passed when, by the kernel's stamps; frames are kept as a pcapng file."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Passing:
 
 
 def parse(frame: bytes) -> tuple[Address, Address, int] | None:
-    """Source, destination and total length in bytes of the IP packet in an Ethernet frame; None for anything else."""
+    """Parse an Ethernet frame into source, destination and total length in bytes of its IP packet; None without one."""
     kind = int.from_bytes(frame[12:14])
     if kind == _ETH_P_IP and len(frame) >= _ETHERNET + 20:
         return _address(frame[26:30]), _address(frame[30:34]), int.from_bytes(frame[16:18])
@@ -54,7 +54,7 @@ def _address(packed: bytes) -> Address:
 
 
 class Tap:
-    """Watches interfaces of the sandbox, both directions, until `close`; thread-safe to read meanwhile."""
+    """A watch on interfaces of the sandbox, both directions, until `close`; other threads may read it meanwhile."""
 
     def __init__(self, interfaces: Sequence[str], capture: Path) -> None:
         self._lock = threading.Lock()
@@ -106,7 +106,7 @@ class Tap:
         return True
 
     def seen(self, interface: str, start: int = 0) -> list[Passing]:
-        """What has passed one interface so far, in order of arrival, from number `start` on."""
+        """Return what has passed one interface so far, in order of arrival, from number `start` on."""
         with self._lock:
             return self._seen[self._interfaces.index(interface)][start:]
 

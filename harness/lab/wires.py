@@ -22,7 +22,7 @@ from harness.model.link import LinkProfile
 from harness.sandbox.namespace import inside_network_of, netlink_inside
 from harness.sandbox.pairs import pair_number
 
-# linux/if_addr.h: usable at once, without asking whether somebody else has it.
+# linux/if_addr.h: usable at once, without asking whether another node has it.
 _IFA_F_NODAD = 0x02
 
 
@@ -66,7 +66,7 @@ class LabInterface(Intf):  # type: ignore[misc]
         self._set(address=macstr)
 
     def isUp(self, setUp: bool = False) -> bool:  # noqa: N802
-        """Whether the interface is up; with `setUp`, make it so."""
+        """Tell whether the interface is up; with `setUp`, set it up first."""
         if setUp:
             self._set(state="up")
             return True
@@ -199,7 +199,7 @@ class LabBridge(QuietNode, Switch):  # type: ignore[misc]
         self.bridge_index = int(self.netlink.link_lookup(ifname=name)[0])
 
     def start(self, _controllers: Sequence[Any]) -> None:
-        """Nothing to start: the bridge works from the moment it exists."""
+        """Do nothing: the bridge works from the moment it exists."""
 
     def terminate(self) -> None:
         """Delete the bridge; its ports go with their nodes."""
@@ -210,13 +210,13 @@ class LabBridge(QuietNode, Switch):  # type: ignore[misc]
             self.netlink.link("del", index=self.bridge_index)
 
     def stop(self, deleteIntfs: bool = True) -> None:  # noqa: ARG002, N803  # Mininet's signature
-        """Same as `terminate`; Mininet calls both."""
+        """Stop as `terminate` does; Mininet calls both."""
         self.terminate()
 
 
 @contextlib.contextmanager
 def netlink_of(node: Node) -> Iterator[IPRoute]:
-    """A netlink socket inside a node: our nodes keep one, a node of a user's own class gets one for the moment."""
+    """Yield a netlink socket inside a node: our nodes keep one, other classes get one for the block."""
     if isinstance(node, QuietNode):
         yield node.netlink
         return
@@ -238,7 +238,7 @@ _opened: list[IPRoute] = []
 
 
 def sandbox_netlink() -> IPRoute:
-    """The one netlink socket of the sandbox's own network namespace, opened on first use."""
+    """Return the netlink socket of the sandbox's own network namespace, opened on first use."""
     if not _opened:
         _opened.append(IPRoute())
     return _opened[0]
