@@ -1,4 +1,4 @@
-"""Does this machine's nft take the rulesets? Asked for every alias and every value of every axis; loads none of them.
+"""Whether this machine's nft takes the rulesets, tried for every alias and every value of every axis; none is loaded.
 
 Rules that one version of nft takes another may refuse, and a kernel may lack what they need. `nft -c` asks both.
 """
@@ -35,7 +35,7 @@ _NUMBERS = {"port_step": 3, "port_block_size": 100, "pool_size": 2, "session_cap
 
 
 def samples() -> dict[str, NatBehaviour]:
-    """A behaviour for each alias, and one for each value of each axis, by a label; a number stands for all numbers.
+    """Return a behaviour for each alias, and one for each value of each axis, by label; one number stands for all.
 
     Raises:
         LookupError: an axis has a value that goes with no behaviour known here.
@@ -76,7 +76,7 @@ def _text(value: Any) -> str:
 
 
 def refusals() -> dict[str, str]:
-    """What nft complains of, by the sample's label; empty where it takes all. Run it in a network namespace of its own.
+    """Return nft's complaints by the sample's label; empty where it takes all. Needs a network namespace of its own.
 
     Raises:
         FileNotFoundError: there is no nft.
@@ -91,7 +91,7 @@ def refusals() -> dict[str, str]:
 
 
 def main() -> None:
-    """Print the refusals as JSON, for whoever asks from outside the namespace."""
+    """Print the refusals as JSON, for a caller outside the namespace."""
     json.dump(refusals(), sys.stdout)
 
 

@@ -1,4 +1,4 @@
-"""Is a trial's router what its label says? Asked cheaply inside the trial, before links and overlay start.
+"""The check of a trial's router against its label: quick, inside the trial, before links and overlay start.
 
 Two private observers take part (`harness.nat.observers`): one on the router's inside, one with three addresses on its
 outside, with no impaired link in between. They are gone afterwards, as are all mappings.
@@ -55,7 +55,7 @@ def check_router(
 def observed_setup(
     observers: Observers, inside: Side, inside_gateway: str, outside: Side, way_back: str | None
 ) -> Iterator[DiscoverySetup]:
-    """The ground between both observers, plugged in as `Observers.beside` says."""
+    """Yield the ground between both observers, attached as `Observers.attached` says."""
     with observers.beside(inside, inside_gateway, outside, way_back) as (host, public), Wire() as wire:
         yield DiscoverySetup(
             wire,
@@ -80,7 +80,7 @@ def require_as_declared(name: str, router: RunningRouter, seen: Observation) -> 
 
 
 def _observe(setup: DiscoverySetup) -> Observation:
-    """Mapping, filtering, allocation and poisoning, together in two round trips and a half."""
+    """Observe mapping, filtering, allocation and poisoning, together in two round trips and a half."""
     flows = [setup.open() for _ in range(_FLOWS)]
     asks = [setup.send(each) for each in flows]
     mapper, opener, meeter = (setup.open() for _ in range(3))
@@ -123,7 +123,7 @@ def _observe(setup: DiscoverySetup) -> Observation:
 
 
 def filtering_of(setup: DiscoverySetup, opener: socket.socket, stranger: Stranger) -> Filtering:
-    """As `filtering_test`, on a mapping that is there already."""
+    """Test filtering as `filtering_test` does, on a mapping that is there already."""
     quiet = setup.open()
     stranger.send(Endpoint(setup.inside[0].address, port_of(quiet)))
     anybody = setup.send(opener, change_ip=True, change_port=True)
@@ -137,7 +137,7 @@ def filtering_of(setup: DiscoverySetup, opener: socket.socket, stranger: Strange
 
 
 def _meet(setup: DiscoverySetup, meeter: socket.socket, stranger: Stranger) -> Endpoint:
-    """The mapping that `meeter` gets towards a stranger whose packet came a round trip before."""
+    """Return the mapping that `meeter` gets towards a stranger whose packet came a round trip before."""
     for _ in range(4):
         meeter.sendto(b"first packet to a peer", stranger.endpoint)
         if setup.wire.pump(lambda: bool(stranger.heard), setup.retransmit_s):

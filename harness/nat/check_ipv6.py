@@ -1,4 +1,4 @@
-"""The IPv6 side of a trial's router against its label: asked as in `check.py`, in two round trips."""
+"""The check of a trial's router against its label in IPv6, done as in `check.py`, in two round trips."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def check_silence(
     outside: Side,
     outside_address: str,
 ) -> Observation:
-    """Whether IPv4 passes a router of which it is said that it does not; arguments as above."""
+    """Observe whether IPv4 passes a router that is said not to forward it; arguments as above."""
     with observed_setup(observers, inside, inside_gateway, outside, outside_address) as setup:
         passes = answers(setup, _SILENCE_S)
     router.forget()

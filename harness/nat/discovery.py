@@ -24,7 +24,7 @@ UNUSED_PORT = 9  # discard: no allocation gives out ports below 1024 that the in
 
 
 def mapping_test(setup: DiscoverySetup, host: int = 0) -> Mapping:
-    """How the mapping depends on the destination (RFC 5780 section 4.3); all four destinations at once.
+    """Test how the mapping depends on the destination (RFC 5780 section 4.3); all four destinations at once.
 
     Raises:
         LabError: a server did not answer, or the answers fit no behaviour.
@@ -39,7 +39,7 @@ def mapping_test(setup: DiscoverySetup, host: int = 0) -> Mapping:
 
 
 def classify_mapping(inside: Endpoint, seen: list[Endpoint]) -> Mapping:
-    """From the mappings towards both ports of the primary address, then both of the alternate address.
+    """Classify the mappings towards both ports of the primary address, then both of the alternate address.
 
     Raises:
         LabError: they fit no behaviour.
@@ -58,7 +58,7 @@ def classify_mapping(inside: Endpoint, seen: list[Endpoint]) -> Mapping:
 
 
 def filtering_test(setup: DiscoverySetup, host: int = 0, rounds: int = 1) -> Filtering:
-    """Whose packets come in (RFC 5780 section 4.4), on a mapping that has contacted the primary endpoint alone.
+    """Test whose packets come in (RFC 5780 section 4.4), on a mapping that contacted the primary endpoint alone.
 
     Args:
         rounds: how often the requests are repeated before a missing answer is believed; above 1 for lossy links.
@@ -88,7 +88,7 @@ def filtering_test(setup: DiscoverySetup, host: int = 0, rounds: int = 1) -> Fil
 
 
 def _unused_port_is_reached(setup: DiscoverySetup, host: int) -> bool:
-    """Whether a packet to an inside address, to a port that never sent anything, arrives. Never through a NAT."""
+    """Tell whether a packet to an inside port that never sent anything arrives. Never through a NAT."""
     quiet, busy = setup.open(host), setup.open(host)
     stranger = Stranger(setup.wire, setup.strangers[0])
     stranger.send(Endpoint(setup.inside[host].address, port_of(quiet)))
@@ -101,7 +101,7 @@ def _unused_port_is_reached(setup: DiscoverySetup, host: int) -> bool:
 
 
 def hairpinning_test(setup: DiscoverySetup) -> Hairpinning:
-    """Whether one inside host reaches another by its external endpoint, and whose source it shows.
+    """Test whether one inside host reaches another by its external endpoint, and whose source it shows.
 
     Both sides contact each other, so that a filter passes the second packet (RFC 5780 section 4.5 uses one host).
 
@@ -130,7 +130,7 @@ def hairpinning_test(setup: DiscoverySetup) -> Hairpinning:
 
 
 class Allocation:
-    """What many flows of one host show of ports, addresses and limits."""
+    """The ports, addresses and limits that many flows of one host show."""
 
     def __init__(self, pairs: list[tuple[int, Endpoint]], asked: int) -> None:
         """Judge the flows.
@@ -182,7 +182,7 @@ def allocation_test(setup: DiscoverySetup, host: int = 0, flows: int = ALLOCATIO
 
 
 def overloading_test(setup: DiscoverySetup) -> None:
-    """Two inside hosts on one port must get two external endpoints (RFC 4787 REQ-3).
+    """Check that two inside hosts on one port get two external endpoints (RFC 4787 REQ-3).
 
     Raises:
         LabError: they share one, or the server did not answer.
@@ -197,7 +197,7 @@ def overloading_test(setup: DiscoverySetup) -> None:
 
 
 def unsolicited_test(setup: DiscoverySetup, *, translates: bool) -> Unsolicited:
-    """What a stranger gets who sends to a port that nothing inside uses.
+    """Test what a stranger gets who sends to a port that nothing inside uses.
 
     Raises:
         LabError: the server did not answer.
@@ -216,14 +216,14 @@ def unsolicited_test(setup: DiscoverySetup, *, translates: bool) -> Unsolicited:
 
 @dataclass(frozen=True)
 class Meeting:
-    """What came of a peer and an inside host that contact each other: did the flow keep the known mapping?"""
+    """The outcome of a peer and an inside host contacting each other: did the flow keep the known mapping?"""
 
     kept_mapping: bool
     answered: bool
 
 
 def meeting_test(setup: DiscoverySetup, early_ms: float) -> Meeting:
-    """A peer's first packet comes `early_ms` before (negative: after) the inside host's first packet to it.
+    """Let a peer's first packet come `early_ms` before (negative: after) the inside host's first packet to it.
 
     The peer sends to the mapping that a server saw, as a hole-punching peer does. Afterwards it answers to where the
     inside host's packet came from.

@@ -1,4 +1,4 @@
-"""Tests that need packets which no socket makes, so scapy does: a hop's ICMP error, fragments out of order."""
+"""Tests that need packets which no socket makes, so scapy builds them: a hop's ICMP error, fragments out of order."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _TIME_EXCEEDED = 11
 
 
 def hop_error_test(setup: DiscoverySetup) -> bool:
-    """Whether a hop's Time Exceeded about an outbound datagram reaches the socket that sent it (RFC 5508 REQ-4).
+    """Test whether a hop's Time Exceeded about an outbound datagram reaches its socket (RFC 5508 REQ-4).
 
     The error comes from an address that the inside never contacted and holds the datagram as it left the router; the
     host knows it again only if the router put back what it had translated.
@@ -50,7 +50,7 @@ def hop_error_test(setup: DiscoverySetup) -> bool:
 
 
 def _errors(bound: socket.socket) -> list[tuple[int, int, Endpoint]]:
-    """Errno, ICMP type and destination of the datagram, for each error in a socket's queue."""
+    """Return errno, ICMP type and destination of the datagram, for each error in a socket's queue."""
     try:
         _, ancillary, _, about = bound.recvmsg(512, 256, _MSG_ERRQUEUE)
     except BlockingIOError:
@@ -62,7 +62,7 @@ def _errors(bound: socket.socket) -> list[tuple[int, int, Endpoint]]:
 
 
 def leak_test(setup: DiscoverySetup) -> bool:
-    """Whether a segment that belongs to no connection leaves with its inside address.
+    """Test whether a segment that belongs to no connection leaves with its inside address.
 
     It has no flags at all; connection tracking calls it invalid and does not translate it.
 
@@ -87,7 +87,7 @@ def leak_test(setup: DiscoverySetup) -> bool:
 
 
 def fragments_test(setup: DiscoverySetup) -> bool:
-    """Whether a datagram in fragments, the last one first, passes both ways (RFC 4787 REQ-14).
+    """Test whether a datagram in fragments, the last one first, passes both ways (RFC 4787 REQ-14).
 
     Raises:
         LabError: the server did not answer.
@@ -105,7 +105,7 @@ def fragments_test(setup: DiscoverySetup) -> bool:
 
 
 def _in_pieces(source: Endpoint, destination: Endpoint, data: bytes) -> list[Packet]:
-    """A datagram's fragments, in the wrong order; the kernel would replace an identification of 0."""
+    """Return a datagram's fragments, in the wrong order; the kernel would replace an identification of 0."""
     whole = IP(src=source.address, dst=destination.address, id=source.port or 1)
     whole /= UDP(sport=source.port, dport=destination.port) / Raw(data)
     return list(reversed(fragment(whole, fragsize=24)))  # type: ignore[no-untyped-call]

@@ -16,7 +16,7 @@ _ECHO_REQUEST, _ECHO_REPLY = 8, 0
 
 @dataclass(frozen=True)
 class Echoes:
-    """What came of two inside hosts' echoes: did each get its own answer, and from where did the outside see them?
+    """The outcome of two inside hosts' echoes: whether each got its own answer, and the sources that the outside saw.
 
     `sources` holds an address for each host that was seen, in the order of the hosts.
     """
@@ -26,7 +26,7 @@ class Echoes:
 
 
 def icmp_echo_test(setup: DiscoverySetup, identifier: int) -> Echoes:
-    """Two inside hosts use one echo identifier at once (RFC 5508 REQ-1); the outside looks at their sources."""
+    """Let two inside hosts use one echo identifier at once (RFC 5508 REQ-1); the outside looks at their sources."""
     answers: dict[int, list[bytes]] = {}
     seen: dict[int, str] = {}
     watch = icmp_socket(Vantage(setup.strangers[0].pid, setup.primary.address), hears=_ECHO_REQUEST)
@@ -50,7 +50,7 @@ def icmp_echo_test(setup: DiscoverySetup, identifier: int) -> Echoes:
 
 
 def icmp_error_test(setup: DiscoverySetup) -> bool:
-    """Whether an ICMP error about an outbound packet reaches the inside socket that sent it (RFC 5508 REQ-3)."""
+    """Test whether an ICMP error about an outbound packet reaches its inside socket (RFC 5508 REQ-3)."""
     bound = setup.open()
     bound.connect((setup.primary.address, UNUSED_PORT))
     bound.send(b"to a closed port")
@@ -60,7 +60,7 @@ def icmp_error_test(setup: DiscoverySetup) -> bool:
 
 
 def icmp_socket(place: Vantage, hears: int) -> socket.socket:
-    """A raw ICMP socket that hears messages of one type only."""
+    """Return a raw ICMP socket that hears messages of one type only."""
     raw = socket_in(place, socket.SOCK_RAW, socket.IPPROTO_ICMP)
     # linux/icmp.h: option ICMP_FILTER (1) at level SOL_RAW (255) takes a mask of the types to drop.
     raw.setsockopt(255, 1, struct.pack("=I", ~(1 << hears) & 0xFFFFFFFF))
@@ -68,7 +68,7 @@ def icmp_socket(place: Vantage, hears: int) -> socket.socket:
 
 
 def socket_in(place: Vantage, kind: socket.SocketKind, protocol: int) -> socket.socket:
-    """A non-blocking socket of any protocol, bound to the place's address."""
+    """Return a non-blocking socket of any protocol, bound to the place's address."""
     made = place.raw(kind, protocol)
     made.setblocking(False)
     made.bind((place.address, 0))

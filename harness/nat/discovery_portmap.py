@@ -1,4 +1,4 @@
-"""Which port mapping protocols a router speaks: each is asked for a mapping, and a stranger tries it."""
+"""Which port mapping protocols a router speaks: each is asked for a mapping, which a stranger then tries."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ s:encodingStyle="http://schemas.xmlsoap.org/soap/encoding/"><s:Body>\
 
 
 def port_mapping_test(setup: DiscoverySetup, gateway: str) -> tuple[PortMappingProtocol, ...]:
-    """The protocols by which an inside host gets a mapping that lets a stranger in.
+    """Test by which protocols an inside host gets a mapping that lets a stranger in.
 
     Raises:
         LabError: a mapping was promised and nothing came in by it.
@@ -59,7 +59,7 @@ def port_mapping_test(setup: DiscoverySetup, gateway: str) -> tuple[PortMappingP
 
 
 def ask_nat_pmp(place: Vantage, gateway: str, port: int) -> int | None:
-    """Ask for a UDP mapping by NAT-PMP (RFC 6886 section 3.3); the external port, or None."""
+    """Ask for a UDP mapping by NAT-PMP (RFC 6886 section 3.3); return the external port, or None."""
     answer = _datagram(place, gateway, struct.pack("!BBHHHI", 0, 1, 0, port, port, _LIFETIME_S))
     if answer is None or len(answer) < 16:
         return None
@@ -68,7 +68,7 @@ def ask_nat_pmp(place: Vantage, gateway: str, port: int) -> int | None:
 
 
 def ask_pcp(place: Vantage, gateway: str, port: int) -> int | None:
-    """Ask for a UDP mapping by PCP MAP (RFC 6887 sections 7.1 and 11.1); the external port, or None."""
+    """Ask for a UDP mapping by PCP MAP (RFC 6887 sections 7.1 and 11.1); return the external port, or None."""
     mapped = ipaddress.IPv6Address(f"::ffff:{place.address}").packed
     nonce = port.to_bytes(12, "big")
     anywhere = ipaddress.IPv6Address("::ffff:0.0.0.0").packed
@@ -83,7 +83,7 @@ def ask_pcp(place: Vantage, gateway: str, port: int) -> int | None:
 
 
 def ask_upnp(place: Vantage, gateway: str, port: int) -> int | None:
-    """Ask for a UDP mapping by UPnP IGD (WANIPConnection:1, AddPortMapping); the external port, or None."""
+    """Ask for a UDP mapping by UPnP IGD (WANIPConnection:1, AddPortMapping); return the external port, or None."""
     body = _SOAP.format(port=port, client=place.address).encode()
     head = (
         f"POST /ctl/IPConn HTTP/1.1\r\nHost: {gateway}:{UPNP_PORT}\r\nContent-Type: text/xml\r\n"
@@ -102,7 +102,7 @@ def ask_upnp(place: Vantage, gateway: str, port: int) -> int | None:
 
 
 def _datagram(place: Vantage, gateway: str, request: bytes) -> bytes | None:
-    """One request to the gateway's port mapping port, once more if it is not answered."""
+    """Send one request to the gateway's port mapping port, once more if it is not answered; return the answer."""
     with place.raw(socket.SOCK_DGRAM) as plain:
         plain.settimeout(_PATIENCE_S / 2)
         plain.connect((gateway, PMP_PORT))

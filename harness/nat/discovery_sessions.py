@@ -1,4 +1,4 @@
-"""Tests of flows that meet in a router: hairpins without a mapping yet, and one peer at two doors."""
+"""Tests of flows that meet in a router: hairpins without a mapping yet, and one peer at two mappings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SO_NO_CHECK = 11  # asm-generic/socket.h
 
 
 def no_checksum_test(setup: DiscoverySetup) -> bool:
-    """Whether a datagram without checksum (RFC 768 allows none in IPv4) gets through and is not given a wrong one.
+    """Test whether a datagram without checksum (RFC 768, IPv4 only) passes and is not given a wrong one.
 
     Raises:
         LabError: an ordinary datagram does not get through either.
@@ -32,7 +32,7 @@ def no_checksum_test(setup: DiscoverySetup) -> bool:
 
 
 def silent_hairpin_test(setup: DiscoverySetup) -> bool:
-    """Whether an inside host that calls an external port which is nobody's hears nothing, not even a refusal.
+    """Test whether a call from inside to an unused external port is met by silence, not even a refusal.
 
     Raises:
         LabError: the server did not answer.
@@ -48,7 +48,7 @@ def silent_hairpin_test(setup: DiscoverySetup) -> bool:
 
 
 def hairpin_first_test(setup: DiscoverySetup, mapping: Mapping) -> None:
-    """An inside host's first packet of all is a hairpin: it must get a mapping that later packets keep.
+    """Check that an inside host's first packet, a hairpin, gets a mapping that later packets keep.
 
     For routers that let strangers in and show the external source.
 
@@ -71,7 +71,7 @@ def hairpin_first_test(setup: DiscoverySetup, mapping: Mapping) -> None:
 
 
 def uninvited_hairpin_test(setup: DiscoverySetup) -> None:
-    """A hairpin passes the filter of its far end, as a packet from outside would (RFC 4787 REQ-9 with REQ-8).
+    """Check that a hairpin passes its far end's filter, as from outside (RFC 4787 REQ-9 with REQ-8).
 
     For routers that show the external source and let only those in whom the mapping has contacted.
 
@@ -101,7 +101,7 @@ def uninvited_hairpin_test(setup: DiscoverySetup) -> None:
 
 
 def two_doors_test(setup: DiscoverySetup, mapping: Mapping, filtering: Filtering) -> None:
-    """One peer sends, from one endpoint, to two mappings of one inside endpoint; both let it in (RFC 4787 section 5).
+    """Check that two mappings of one inside endpoint both admit one peer's endpoint (RFC 4787 section 5).
 
     For mappings that depend on the destination, and filters that let the peer in at both.
 

@@ -1,4 +1,4 @@
-"""The ground of a discovery: who stands where, and the questions that all tests ask."""
+"""The setup of a discovery: where each party stands, and the questions that all tests ask."""
 
 from __future__ import annotations
 
@@ -85,14 +85,14 @@ class DiscoverySetup:
         return self.responder.endpoints[0][0]
 
     def open(self, host: int = 0, port: int = 0) -> socket.socket:
-        """A UDP socket of an inside host, whose answers and other datagrams are noted."""
+        """Return a UDP socket of an inside host, whose answers and other datagrams are noted."""
         bound = self.inside[host].udp(port or self.fresh_port())
         self.inbox[bound] = []
         self.wire.listen(bound, lambda data, source: self._note(bound, data, source))
         return bound
 
     def fresh_port(self) -> int:
-        """A source port that the inside has not used before."""
+        """Return a source port that the inside has not used before."""
         return next(self._inside_ports)
 
     def close(self, bound: socket.socket) -> None:
@@ -101,20 +101,20 @@ class DiscoverySetup:
         self.wire.forget(bound)
 
     def transaction(self) -> bytes:
-        """A transaction id that is not used twice on this setup."""
+        """Return a transaction id that is not used twice on this setup."""
         return next(self._numbers).to_bytes(12, "big")
 
     def send(
         self, bound: socket.socket, to: Endpoint | None = None, *, change_ip: bool = False, change_port: bool = False
     ) -> Ask:
-        """Send a Binding request; the answer comes while the wire is pumped."""
+        """Send a Binding request; its answer comes while the wire is pumped."""
         ask = Ask(bound, to or self.primary, stun.Request(self.transaction(), change_ip, change_port))
         self._pending[ask.request.transaction] = ask
         self._transmit(ask)
         return ask
 
     def wait_for(self, asks: Sequence[Ask]) -> bool:
-        """Wait for all answers, sending again what has none; False if some do not come within the patience."""
+        """Wait for all answers, sending again what has none; return False if some do not come within the patience."""
         attempts = max(1, round(self.patience_s / self.retransmit_s))
         for attempt in range(attempts):
             for ask in asks:
@@ -135,7 +135,7 @@ class DiscoverySetup:
         self.wire.wait(GRACE_S)
 
     def mapped(self, bound: socket.socket, to: Endpoint | None = None) -> Endpoint:
-        """The mapping of `bound` towards a server.
+        """Return the mapping of `bound` towards a server.
 
         Raises:
             LabError: no answer.
@@ -145,7 +145,7 @@ class DiscoverySetup:
         return ask.mapped
 
     def until(self, condition: Callable[[], bool]) -> bool:
-        """Pump until a condition holds; False if it does not within the patience."""
+        """Pump until a condition holds; return False if it does not within the patience."""
         return self.wire.pump(condition, self.patience_s)
 
     def _transmit(self, ask: Ask) -> None:

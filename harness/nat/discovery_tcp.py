@@ -53,7 +53,7 @@ def ask(setup: DiscoverySetup, made: Call) -> None:
 
 
 def connected(setup: DiscoverySetup, place: Vantage, to: Endpoint, port: int = 0) -> Call:
-    """An open connection that knows its mapping.
+    """Return an open connection that knows its mapping.
 
     Raises:
         LabError: it did not come about.
@@ -75,7 +75,7 @@ def hang_up(setup: DiscoverySetup, *calls: Call) -> None:
 
 
 def tcp_mapping_test(setup: DiscoverySetup) -> Mapping:
-    """How the TCP mapping depends on the destination: one inside port, four destinations (RFC 5382 REQ-1).
+    """Test how the TCP mapping depends on the destination: one inside port, four destinations (RFC 5382 REQ-1).
 
     Raises:
         LabError: a connection failed, or the mappings fit no behaviour.
@@ -91,7 +91,7 @@ def tcp_mapping_test(setup: DiscoverySetup) -> Mapping:
 
 
 def tcp_allocation_test(setup: DiscoverySetup, flows: int = ALLOCATION_FLOWS) -> Allocation:
-    """The external ports of many connections, begun one after the other (RFC 5382 REQ-7, RFC 4787 section 4.2).
+    """Test the external ports of many connections in turn (RFC 5382 REQ-7, RFC 4787 section 4.2).
 
     Raises:
         LabError: none came about.
@@ -109,7 +109,7 @@ def tcp_allocation_test(setup: DiscoverySetup, flows: int = ALLOCATION_FLOWS) ->
 
 
 def tcp_filtering_test(setup: DiscoverySetup) -> tuple[Filtering, Unsolicited | None]:
-    """Whose SYNs come in to a mapping that has contacted the primary endpoint (RFC 5382 REQ-3), and what others get.
+    """Test whose SYNs come in to a mapping that contacted the primary endpoint (RFC 5382 REQ-3), and what others get.
 
     Raises:
         LabError: the first connection failed.
@@ -132,7 +132,7 @@ def tcp_filtering_test(setup: DiscoverySetup) -> tuple[Filtering, Unsolicited | 
 
 
 def tcp_hairpinning_test(setup: DiscoverySetup) -> Hairpinning:
-    """Whether an inside host can call another by its external endpoint, under the strictest filter: both call at once.
+    """Test whether inside hosts can call each other by external endpoints, under the strictest filter: both at once.
 
     Only where the mapping is endpoint-independent can both know whom to call (RFC 5382 section 7.2).
 
@@ -154,7 +154,7 @@ def tcp_hairpinning_test(setup: DiscoverySetup) -> Hairpinning:
 
 
 def listener(setup: DiscoverySetup, place: Vantage, port: int = 0) -> socket.socket:
-    """A TCP listener that reads and ignores what its connections get."""
+    """Return a TCP listener that reads and ignores what its connections get."""
     made = place.bound(socket.SOCK_STREAM, port or setup.fresh_port())
     made.listen(8)
     setup.wire.accept(made, lambda connection, _: setup.wire.listen(connection, lambda *_: None))
@@ -162,7 +162,7 @@ def listener(setup: DiscoverySetup, place: Vantage, port: int = 0) -> socket.soc
 
 
 def tcp_unsolicited_test(setup: DiscoverySetup, *, translates: bool) -> Unsolicited:
-    """What a stranger's SYN gets, to a port that nothing inside uses (RFC 5382 REQ-4).
+    """Test what a stranger's SYN gets, to a port that nothing inside uses (RFC 5382 REQ-4).
 
     Raises:
         LabError: the server cannot be reached.
@@ -186,7 +186,7 @@ def _fence(setup: DiscoverySetup) -> None:
 
 
 def unused_port_answers(setup: DiscoverySetup) -> bool:
-    """Whether a stranger reaches a listening inside port that never sent anything: there is no filter at all."""
+    """Tell whether a stranger reaches a listening inside port that never sent anything: there is no filter."""
     place = setup.inside[0]
     door = listener(setup, place)
     attempt = call(setup, setup.strangers[0], Endpoint(place.address, port_of(door)))

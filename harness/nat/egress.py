@@ -1,4 +1,4 @@
-"""What a router lets out at all, asked before everything else."""
+"""What a router lets out at all, tested before everything else."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TLS_PORT = 443
 
 
 def answers(setup: DiscoverySetup, patience_s: float = 0.4) -> bool:
-    """Whether the primary server answers over UDP within the time."""
+    """Tell whether the primary server answers over UDP within the time."""
     bound = setup.open()
     ask = setup.send(bound)
     came = setup.wire.pump(lambda: ask.answer is not None, patience_s)
@@ -21,7 +21,7 @@ def answers(setup: DiscoverySetup, patience_s: float = 0.4) -> bool:
 
 
 def egress_test(setup: DiscoverySetup) -> Egress:
-    """What may leave: UDP, TCP to any port, TCP to port 443. One that comes through proves that the others do not.
+    """Test what may leave: UDP, TCP to any port, TCP to port 443. One that comes through rules the others out.
 
     Raises:
         LabError: nothing does.

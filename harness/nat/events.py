@@ -23,7 +23,7 @@ _UDP_BLOCK = "inet filter_udp_block"
 
 
 class RouterNode(Protocol):
-    """What is needed of a lab's node; Mininet's `LabNode` has it."""
+    """What a lab's node must offer; Mininet's `LabNode` has it."""
 
     pid: int
 
@@ -85,12 +85,12 @@ class RunningRouter:
         self.load()
 
     def change_behaviour(self, behaviour: NatBehaviour) -> None:
-        """Behave otherwise from now on; all mappings are lost. Raises as `load` does."""
+        """Behave differently from now on; all mappings are lost. Raises as `load` does."""
         self.behaviour = behaviour
         self.load()
 
     def change_address(self, addresses: tuple[str, ...], prefix_length: int, gateway: str | None = None) -> None:
-        """Get other external addresses, as after a reconnection; all mappings are lost.
+        """Take other external addresses, as after a reconnection; all mappings are lost.
 
         Args:
             addresses: the new ones, the router's own first.

@@ -1,4 +1,4 @@
-"""Making a router forget: the elements of its maps and connection tracking's entries, by netlink messages of our own.
+"""Deletion of a router's state: elements of its maps and connection tracking's entries, by our own netlink messages.
 
 By hand, because a start of `nft` takes longer than all the rest of a trial's check, and pyroute2's `NFCTSocket.flush`
 leaves the entries where they are.
@@ -30,7 +30,7 @@ _STATUS = struct.Struct("=i")
 
 
 def filled_by_packets(ruleset: str) -> Iterator[tuple[str, str, str]]:
-    """Family, table and name of each map and set that packets fill, from an nft script as `render_ruleset` makes it."""
+    """Yield family, table and name of each map and set that packets fill, from a script of `render_ruleset`."""
     family = table = ""
     for line in ruleset.splitlines():
         if found := re.fullmatch(r"table (\w+) (\w+) {", line):

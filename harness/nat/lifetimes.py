@@ -1,4 +1,4 @@
-"""How long mappings live (RFC 4787 section 4.3, RFC 5780 section 4.6, RFC 5382 section 5).
+"""The lifetimes of mappings (RFC 4787 section 4.3, RFC 5780 section 4.6, RFC 5382 section 5).
 
 Bisection with all its branches at once: one mapping for each idle time of interest, each looked at exactly once, so
 that looking does not refresh what is measured, and the whole takes no longer than the longest idle time.
@@ -29,10 +29,10 @@ ATTEMPTS = 4
 
 
 def lifetime_tests(setup: DiscoverySetup, behaviour: NatBehaviour) -> Lifetimes:
-    """UDP lifetime and refresh direction, and the TCP lifetimes; all at the same time.
+    """Test the UDP lifetime and refresh direction, and the TCP lifetimes; all at the same time.
 
-    How long a mapping outlives its connection is measured only with a filter that lets strangers in, or nobody could
-    tell.
+    How long a mapping outlives its connection is measured only with a filter that lets strangers in: no other test
+    can tell.
 
     Args:
         behaviour: its lifetimes say about how long mappings live: the idle times tried are FRACTIONS of them.
@@ -52,7 +52,7 @@ def lifetime_tests(setup: DiscoverySetup, behaviour: NatBehaviour) -> Lifetimes:
 
 
 def _all_at_once(setup: DiscoverySetup, behaviour: NatBehaviour) -> tuple[Callable[[], Lifetimes], float]:
-    """What to ask for the results, and by how much an idle time was at most longer than it should have been."""
+    """Return what to ask for the results, and by how much an idle time was at most longer than it should be."""
     made = time.monotonic()
     refreshing = UdpRefreshing(setup, behaviour, behaviour.udp_lifetime_s)
     udp_steps, udp_result = _udp_idle(setup, _idle_times(behaviour.udp_lifetime_s))
@@ -88,7 +88,7 @@ def _idle_times(lifetime_s: float) -> list[float]:
 
 
 def bracket(idle_s: Sequence[float], alive: Sequence[bool]) -> Bracket:
-    """The longest idle time that a mapping survived and the shortest that it did not.
+    """Return the longest idle time that a mapping survived and the shortest that it did not.
 
     Raises:
         LabError: a longer one survived where a shorter one did not.

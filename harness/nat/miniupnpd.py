@@ -1,4 +1,4 @@
-"""Whether this machine has the port mapping daemon of our routers. Enters no namespace: it is asked before a run."""
+"""Whether this machine has the port mapping daemon of our routers. Enters no namespace: it is checked before a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a discovery saw, and where it differs from what a router was declared to be. Pure."""
+"""A discovery's observations, and where they differ from what a router was declared to be. Pure."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Observation:
         return "/".join(words)
 
     def as_dict(self) -> dict[str, object]:
-        """What was seen, without what was not looked at; ready for JSON."""
+        """Return what was seen, without what was not looked at; ready for JSON."""
         found = {field.name: getattr(self, field.name) for field in fields(self)}
         return {
             name: value.short if isinstance(value, Mapping | Filtering) else value
@@ -92,7 +92,7 @@ class Observation:
 
 
 def differences(declared: NatBehaviour, seen: Observation) -> tuple[str, ...]:
-    """Each axis on which a router is not what it was declared to be, as `axis: declared X, observed Y`."""
+    """Return each axis on which a router is not what it was declared to be, as `axis: declared X, observed Y`."""
     return tuple(
         f"{axis}: declared {_word(wanted)}, observed {_word(found)}"
         for axis, wanted, found in _compared(declared, seen)

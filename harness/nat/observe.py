@@ -15,7 +15,7 @@ from harness.nat.observation import IcmpSource, Observation
 
 
 def observe_behaviour(setup: DiscoverySetup, rng: random.Random, *, early_limit_ms: float = 200.0) -> Observation:
-    """All axes that need no waiting, and a peer's first packet up to `early_limit_ms` early or late.
+    """Observe all axes that need no waiting, and a peer's first packet up to `early_limit_ms` early or late.
 
     Raises:
         LabError: something that must pass did not, or the answers contradict each other.
@@ -36,7 +36,7 @@ def observe_behaviour(setup: DiscoverySetup, rng: random.Random, *, early_limit_
     if filtering is not Filtering.NONE:
         unsolicited = discovery.unsolicited_test(setup, translates=translates)
         if mapping is Mapping.EIM:
-            # Late packets harm nobody, so poisoning is looked for with an early one in any case.
+            # Late packets do no harm, so poisoning is looked for with an early one in any case.
             early = meeting if early_ms >= 0 else discovery.meeting_test(setup, 0.0)
             if early_ms < 0 and not meeting.kept_mapping:
                 raise LabError("the mapping changed although no packet came early")
@@ -101,7 +101,7 @@ def _tcp(setup: DiscoverySetup) -> dict[str, object]:
 
 
 def _icmp_source(setup: DiscoverySetup, sources: Sequence[str]) -> IcmpSource:
-    """Echoes beside the TCP of the same hosts: paired pooling is for all protocols (RFC 4787 REQ-2)."""
+    """Compare echoes with the TCP of the same hosts: paired pooling is for all protocols (RFC 4787 REQ-2)."""
     if any(place.address in sources for place in setup.inside):
         return "inside"
     as_tcp = []
@@ -114,7 +114,7 @@ def _icmp_source(setup: DiscoverySetup, sources: Sequence[str]) -> IcmpSource:
 
 
 def observe_lifetimes(setup: DiscoverySetup, behaviour: NatBehaviour) -> Observation:
-    """The lifetimes, of which the declared ones say only where to look; takes 1.6 times the longest of them.
+    """Observe the lifetimes; the declared ones only say where to look. Takes 1.6 times the longest of them.
 
     Raises:
         LabError: as `lifetime_tests`.
@@ -129,7 +129,7 @@ def observe_lifetimes(setup: DiscoverySetup, behaviour: NatBehaviour) -> Observa
 
 
 def observe_limits(ipv4: DiscoverySetup, ipv6: DiscoverySetup, behaviour: NatBehaviour) -> Observation:
-    """How many of many flows are answered: those of a session cap, or as many as a block of ports holds.
+    """Count how many of many flows are answered: those of a session cap, or as many as a block of ports holds.
 
     Raises:
         LabError: none is.
@@ -144,7 +144,7 @@ def observe_limits(ipv4: DiscoverySetup, ipv6: DiscoverySetup, behaviour: NatBeh
 
 
 def observe_families(ipv4: DiscoverySetup, ipv6: DiscoverySetup) -> Observation:
-    """Whether IPv4 and IPv6 pass at all, and how IPv6 is filtered.
+    """Observe whether IPv4 and IPv6 pass at all, and how IPv6 is filtered.
 
     Raises:
         LabError: a test of a family that passes failed.

@@ -1,4 +1,4 @@
-"""The two observers of a trial's check: where they stand, and how they are plugged in beside the router.
+"""The two observers of a trial's check: where they stand, and how they are attached next to the router.
 
 An impaired link ends, on the router's side, in a loose cable end until the links are started; there an observer meets
 the router with nothing in between. Where the link is ideal, the segment's bridge is such a place.
@@ -25,7 +25,7 @@ from harness.nat.wire import Vantage
 from harness.sandbox.namespace import hold_namespace, inside_network_of, netlink_inside, release_namespaces
 from harness.sandbox.pairs import pair_number
 
-# linux/if_addr.h: an IPv6 address that can be used at once, without asking whether somebody else has it.
+# linux/if_addr.h: an IPv6 address that can be used at once, without asking whether another node has it.
 _IFA_F_NODAD = 0x02
 _BENCH = "bench"  # the bridge that joins a loose cable end with the inside observer
 
@@ -44,7 +44,7 @@ class Side:
     taken: tuple[str, ...]
 
     def free(self, count: int) -> list[str]:
-        """Addresses that nobody has, from the start of the subnet: the first hosts surely have a port block.
+        """Return addresses that are not taken, from the start of the subnet: the first hosts surely have a port block.
 
         Raises:
             LabError: there are not so many.
@@ -89,7 +89,7 @@ class Observers:
     def beside(
         self, inside: Side, gateway: str, outside: Side, way_back: str | None
     ) -> Iterator[tuple[Vantage, Sequence[Vantage]]]:
-        """The inside observer, and the outside one at its three addresses, plugged in for as long as the context lasts.
+        """Yield the inside observer, and the outside one at its three addresses, attached until the block ends.
 
         Args:
             gateway: the router's address on `inside`.
@@ -142,7 +142,7 @@ class Observers:
         undo.callback(there.link, "set", index=port, master=0)
 
     def _address(self, pid: int, index: int, side: Side, addresses: Sequence[str], undo: contextlib.ExitStack) -> None:
-        """Have addresses for a while; routes and neighbours of the interface go with the last of them, but for IPv6."""
+        """Set addresses for a while; routes and neighbours of the interface go with the last of them, but for IPv6."""
         there = self._netlink(pid)
         flags = {"flags": _IFA_F_NODAD} if side.ipv6 else {}
         if side.ipv6:

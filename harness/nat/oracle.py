@@ -1,4 +1,4 @@
-"""What must happen when two hosts behind given routers try to connect over UDP: direct, relayed, or a probability.
+"""The theory of two hosts behind given routers that try to connect over UDP: direct, relayed, or a probability.
 
 Both know each other's server-reflexive address (RFC 8445 section 4: what a server saw) and send to it, again and again,
 from the one socket with which they asked the server. The reasoning is on paths of single packets:
@@ -38,7 +38,7 @@ Verdict = Literal["direct", "relayed", "either", "none"]
 
 
 class Technique(StrEnum):
-    """What an overlay does to get a direct path; each has what those before it have, but for `port-mapping`."""
+    """The means by which an overlay gets a direct path; each includes those before it, except `port-mapping`."""
 
     PLAIN = "plain"  # sends to the server-reflexive address, believes no other
     PEER_REFLEXIVE = "peer-reflexive"  # answers to where a packet came from (ICE, WireGuard's roaming)
@@ -81,7 +81,7 @@ def expected_path(
     tried_ports: int = 256,
     opened_ports: int = 256,
 ) -> Expectation:
-    """The path that two hosts end up with.
+    """Return the path that two hosts end up with.
 
     Args:
         a: the routers in front of one host, nearest first; empty for a public host.
@@ -113,7 +113,7 @@ def expected_path(
 
 
 def _between(a: Sequence[NatBehaviour], b: Sequence[NatBehaviour], shared_layers: int) -> Expectation | None:
-    """What the nearest shared router decides by itself: the way back through its own inside (RFC 4787 section 6)."""
+    """Return what the nearest shared router decides by itself: the way back through its inside (RFC 4787 section 6)."""
     if not shared_layers:
         return None
     shared = a[len(a) - shared_layers]
@@ -132,7 +132,7 @@ def _between(a: Sequence[NatBehaviour], b: Sequence[NatBehaviour], shared_layers
 
 
 def _side(stack: Sequence[NatBehaviour], how: Technique) -> _Side:
-    """A stack as one router.
+    """Return a stack as one router.
 
     A mapping is only as independent of the destination as the least independent layer, and a packet must pass every
     filter (RFC 7021 section 4 has measurements of such stacks).
@@ -154,7 +154,7 @@ def _maps_on_request(router: NatBehaviour) -> bool:
 
 
 def _choice(router: NatBehaviour, how: Technique) -> int:
-    """Among how many ports the next mapping's is drawn, as an outsider sees it."""
+    """Return among how many ports the next mapping's is drawn, as an outsider sees it."""
     if router.port_allocation is PortAllocation.SEQUENTIAL:
         return 1 if how in (Technique.PORT_PREDICTION, Technique.BIRTHDAY) else SEQUENCE_LENGTH // router.port_step
     if router.port_allocation is PortAllocation.BLOCK:
@@ -167,7 +167,7 @@ def _is_eim(side: _Side) -> bool:
 
 
 def _gets_in(sender: _Side, receiver: _Side) -> bool:
-    """Whether the sender's packet to the receiver's server-reflexive address passes the receiver's filter."""
+    """Tell whether the sender's packet to the receiver's server-reflexive address passes the receiver's filter."""
     match receiver.filtering:
         case Filtering.NONE | Filtering.EIF:
             return True
@@ -178,7 +178,8 @@ def _gets_in(sender: _Side, receiver: _Side) -> bool:
 
 
 def _answer_is_lost(sender: _Side, receiver: _Side) -> bool:
-    """Whether the receiver's answer may leave by another mapping than the sender's packet came in by, and be filtered.
+    """Tell whether the receiver's answer may leave by another mapping than the sender's packet came in by, and be
+    filtered.
 
     The receiver has by then sent to the sender itself, which made a mapping of its own unless it is EIM; the answer
     uses that one if the sender's address is the one that was sent to, that is, if the sender is EIM.
@@ -214,7 +215,7 @@ def _punch(a: _Side, b: _Side, how: Technique, tried_ports: int, opened_ports: i
 
 
 def _poisoned(a: _Side, b: _Side, how: Technique) -> Expectation | None:
-    """A router that lets early packets take the port away from its own side's flow (`Unsolicited.POISONS`)."""
+    """Judge a router that lets early packets take the port away from its own side's flow (`Unsolicited.POISONS`)."""
     for victim, other in ((a, b), (b, a)):
         if victim.poisons and (how is Technique.PLAIN or other.filtering is Filtering.APDF):
             return Expectation(
@@ -227,7 +228,7 @@ def _poisoned(a: _Side, b: _Side, how: Technique) -> Expectation | None:
 
 
 def _luck(a: _Side, b: _Side, how: Technique, tried_ports: int, opened_ports: int) -> Expectation:
-    """Neither lets the other in: a port must be guessed.
+    """Return the odds where neither lets the other in: a port must be guessed.
 
     Prediction: a sequence is known up to other flows, so without any the next port is certain. Birthday: one side opens
     m mappings, the other sends to k of N ports; none coincides with probability (1 - m/N)^k or so, exactly
@@ -254,7 +255,7 @@ def _luck(a: _Side, b: _Side, how: Technique, tried_ports: int, opened_ports: in
 
 
 def no_coincidence(ports: int, opened: int, tried: int) -> float:
-    """The probability that `tried` different ports out of `ports` contain none of `opened` ones: C(N-m, k)/C(N, k)."""
+    """Return the probability that `tried` different ports of `ports` hold none of `opened` ones: C(N-m, k)/C(N, k)."""
     if opened + tried > ports:
         return 0.0
     return math.exp(

@@ -20,7 +20,7 @@ _CONFIGURATION = "/run/miniupnpd.conf"
 
 
 def port_mapping_table(ports: RouterPorts) -> Iterator[str]:
-    """The lines of the table that miniupnpd fills, indented; its translation comes before the router's own."""
+    """Yield the lines of the table that miniupnpd fills, indented; it translates before the router's own table."""
     yield from (
         "\tchain upnp_forward {",
         "\t}",
@@ -36,7 +36,7 @@ def port_mapping_table(ports: RouterPorts) -> Iterator[str]:
 
 
 def miniupnpd_configuration(behaviour: NatBehaviour, ports: RouterPorts) -> str:
-    """The daemon's configuration file."""
+    """Return the daemon's configuration file."""
     switches = {
         "enable_upnp": PortMappingProtocol.UPNP_IGD in behaviour.port_mapping,
         "enable_natpmp": PortMappingProtocol.NAT_PMP in behaviour.port_mapping,

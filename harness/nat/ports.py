@@ -1,4 +1,4 @@
-"""Where a router's ruleset applies: its interfaces, addresses and subscribers. Knows no rule."""
+"""Where a router's ruleset applies: its interfaces, addresses and subscribers. Contains no rules."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class RouterPorts:
     subscribers: tuple[str, ...] = ()
 
     def pool(self, behaviour: NatBehaviour) -> tuple[str, ...]:
-        """The external addresses in use.
+        """Return the external addresses in use.
 
         Raises:
             ValueError: the router has fewer addresses than the behaviour's `pool_size`.
@@ -51,7 +51,7 @@ class PortBlock:
 
 
 def port_blocks(behaviour: NatBehaviour, ports: RouterPorts) -> tuple[PortBlock, ...]:
-    """Who may use which ports; empty unless allocation is by block.
+    """Return who may use which ports; empty unless allocation is by block.
 
     Raises:
         ValueError: the named subscribers need more ports than the pool has.

@@ -1,7 +1,7 @@
-"""Are mappings kept alive by what refreshes them (RFC 4787 section 4.3), and the filter and the mapping with them?
+"""Whether what refreshes a mapping (RFC 4787 section 4.3) keeps it alive, together with its filter.
 
 A session may outlive its mapping: connection tracking keeps the one, a router's tables the other. So each of these
-tests keeps a mapping in use past its lifetime, and then comes as somebody new.
+tests keeps a mapping in use past its lifetime, and then sends from a new endpoint.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ REFRESH_AT, LOOK_AT = 0.6, 1.3
 
 
 def visitors(ground: DiscoverySetup, filtering: Filtering) -> Vantage | None:
-    """Where somebody stands whom the filter lets in though his endpoint was never contacted; None: nowhere."""
+    """Return a place from which the filter admits an endpoint that was never contacted; None: there is none."""
     match filtering:
         case Filtering.EIF | Filtering.NONE:
             return ground.strangers[0]
@@ -37,7 +37,7 @@ def visitors(ground: DiscoverySetup, filtering: Filtering) -> Vantage | None:
 
 
 def elsewhere(ground: DiscoverySetup, mapping: Mapping) -> Endpoint | None:
-    """A second server towards which the mapping must be that towards the primary one; None: there is none."""
+    """Return a second server towards which the mapping must be that towards the primary one; None: there is none."""
     match mapping:
         case Mapping.EIM:
             return ground.responder.endpoints[1][0]
@@ -59,7 +59,7 @@ class UdpRefreshing:
     _guests: list[socket.socket] = field(default_factory=list)
 
     def steps(self) -> Iterator[Step]:
-        """What to do when, in seconds from now; opens the mappings."""
+        """Yield what to do when, in seconds from now; opens the mappings."""
         ground = self.ground
         self.outward, self.inward, self.answering, self.visited = (ground.open() for _ in range(4))
         for bound in (self.outward, self.inward, self.answering, self.visited):
@@ -84,12 +84,12 @@ class UdpRefreshing:
         other = elsewhere(ground, self.behaviour.mapping)
         if other is not None:
             yield look_at, lambda: self._ask(self.outward, other)
-            # A stranger's flow refreshes the mapping towards him; only with EIM it is the one towards everybody.
+            # A stranger's flow refreshes the mapping towards itself; only with EIM that is the one towards all.
             if self._guests and self.behaviour.mapping is Mapping.EIM:
                 yield look_at, lambda: self._ask(self.answering, other)
 
     def result(self) -> Refresh:
-        """Which directions refresh.
+        """Return which directions refresh.
 
         Raises:
             LabError: outbound packets do not, or something else than the session was not refreshed with it.
@@ -135,7 +135,7 @@ class UdpRefreshing:
 
 @dataclass
 class TcpRefreshing:
-    """A connection from inside and one from outside are used past the lifetime; then somebody new calls."""
+    """Connections from inside and from outside, used past the lifetime; then a new endpoint calls."""
 
     ground: DiscoverySetup
     behaviour: NatBehaviour
@@ -144,7 +144,7 @@ class TcpRefreshing:
     _again: Endpoint | None = None
 
     def steps(self) -> Iterator[Step]:
-        """What to do when, in seconds from now; opens the connections."""
+        """Yield what to do when, in seconds from now; opens the connections."""
         ground, inside = self.ground, self.ground.inside[0]
         self.own, self.host = (connected(ground, inside, ground.primary) for _ in range(2))
         own_port = port_of(self.own.bound)
@@ -164,7 +164,7 @@ class TcpRefreshing:
             yield look_at, lambda: self._call_out(other, own_port)
 
     def check(self) -> None:
-        """Raises LabError where a mapping in use, or its filter, ended with its lifetime."""
+        """Raise LabError where a mapping in use, or its filter, ended with its lifetime."""
         if self._again is not None and self._again != self.own.mapped:
             raise LabError("a TCP mapping in use became another one after its lifetime")
         self.ground.until(lambda: all(made.state != "waiting" for made in self._calls))

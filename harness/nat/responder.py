@@ -76,7 +76,7 @@ RECVERR = {socket.AF_INET: (socket.IPPROTO_IP, 11), socket.AF_INET6: (socket.IPP
 
 
 class Stranger:
-    """A UDP socket at an address that nobody inside has contacted; notes who sends to it, and ICMP errors."""
+    """A UDP socket at an address that no inside host has contacted; notes who sends to it, and ICMP errors."""
 
     def __init__(self, wire: Wire, place: Vantage) -> None:
         self.socket = place.udp()

@@ -17,7 +17,7 @@ _OPEN_SIZE = 262144
 
 
 def filter_table(b: NatBehaviour, ports: RouterPorts) -> Iterator[str]:
-    """The lines of `table inet filter_router`, indented, without the table's own braces."""
+    """Yield the lines of `table inet filter_router`, indented, without the table's own braces."""
     yield from _sets(b)
     lan, wan = quoted(ports.lans), f'"{ports.wan}"'
     out, inward = f"iifname {lan} oifname {wan}", f"iifname {wan} oifname {lan}"
@@ -43,7 +43,7 @@ def filter_table(b: NatBehaviour, ports: RouterPorts) -> Iterator[str]:
 
 
 def _families(b: NatBehaviour) -> Iterator[tuple[str, str, Filtering]]:
-    """The address families that a firewall without translation filters, and how."""
+    """Yield the address families that a firewall without translation filters, and how."""
     if b.ipv4 and not b.translates:
         yield "ip", "v4", b.filtering
     if b.ipv6_filtering is not None:
@@ -73,7 +73,7 @@ def _open_pinholes(b: NatBehaviour, out: str) -> Iterator[str]:
 
 
 def _unsolicited(b: NatBehaviour) -> Iterator[str]:
-    """The verdict on a new flow from outside to an inside address; after translation, where there is one."""
+    """Yield the verdict on a new flow from outside to an inside address; after translation, where there is one."""
     yield "\tchain unsolicited {"
     if b.translates:
         yield "\t\tmeta nfproto ipv4 ct status dnat accept"
@@ -98,7 +98,7 @@ def _reaction(b: NatBehaviour) -> Iterator[str]:
 
 
 def _input(b: NatBehaviour, ports: RouterPorts) -> Iterator[str]:
-    """What reaches the router itself.
+    """Yield the rules for what reaches the router itself.
 
     A packet for a mapping that does not pass the filter ends here. It must not be let in: its tracking entry would
     take the port away from the inside host's own flow to that peer (`poisons` does just this).

@@ -1,4 +1,4 @@
-"""How long the translation table's entries live: who refreshes what, and what is stopped when its mapping has ended."""
+"""The lifetimes of the translation table's entries: who refreshes what, and what is stopped when its mapping ends."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FRESH_PART = 50
 
 
 def lifetimes(b: NatBehaviour, ports: RouterPorts) -> Iterator[str]:
-    """Refreshing of the maps; after translation (priority 300), where connection tracking knows both sides.
+    """Yield the refreshing of the maps; after translation (priority 300), where connection tracking knows both sides.
 
     A mapping is *own* to a flow that began inside, and *given* to one that began outside (or is a hairpin's far end).
     """
@@ -96,7 +96,7 @@ def lifetimes(b: NatBehaviour, ports: RouterPorts) -> Iterator[str]:
 
 
 def _tcp_states(b: NatBehaviour) -> dict[str, tuple[str, ...]]:
-    """When a segment leaves its connection in which state: tracking has just set its timer by that.
+    """Return when a segment leaves its connection in which state: tracking has just set its timer by that.
 
     Flags alone do not tell: the last acknowledgement of a closed connection looks like any other.
     """

@@ -32,7 +32,7 @@ _ENDPOINT = "inet_proto . ipv4_addr . inet_service"
 
 
 def nat_table(behaviour: NatBehaviour, ports: RouterPorts, seed: int) -> Iterator[str]:
-    """The lines of `table ip nat_v4`, indented, without the table's own braces."""
+    """Yield the lines of `table ip nat_v4`, indented, without the table's own braces."""
     if behaviour.unsolicited is Unsolicited.POISONS:
         yield from _stock_linux(ports)
         return
@@ -85,7 +85,7 @@ def _maps(b: NatBehaviour, ports: RouterPorts, seed: int) -> Iterator[str]:
 
 
 def _address(b: NatBehaviour, ports: RouterPorts, seed: int) -> str:
-    """The expression that chooses an external address for a packet whose source is still the internal one."""
+    """Return the expression that chooses an external address for a packet whose source is still the internal one."""
     pool = ports.pool(b)
     if b.port_allocation is PortAllocation.BLOCK:
         return "ct original ip saddr map @home"
@@ -98,7 +98,7 @@ def _address(b: NatBehaviour, ports: RouterPorts, seed: int) -> str:
 
 
 def _port(b: NatBehaviour, protocol: str, seed: int) -> Iterator[str]:
-    """The rules that write the next candidate port into a packet."""
+    """Yield the rules that write the next candidate port into a packet."""
     if b.port_allocation is PortAllocation.SEQUENTIAL and b.port_step > 1:
         yield f"meta mark set numgen inc mod {len(_sequence(b, seed))}"
         yield f"{protocol} sport set meta mark map @sequence"
@@ -119,7 +119,7 @@ def _sequence(b: NatBehaviour, seed: int) -> range:
 
 
 def _port_of_mark(protocol: str) -> Iterator[str]:
-    """The rules that copy the packet mark's low 16 bits into the source port.
+    """Yield the rules that copy the packet mark's low 16 bits into the source port.
 
     nft 1.1 takes no generated number for a port, and 1.0.6 takes it and stores the wrong half. A map from
     numbers to ports works in each but has an element a port: 64,512 twice take 0.9 s to load and 75 MB, 30 times what
@@ -176,7 +176,7 @@ def _candidates(b: NatBehaviour, ports: RouterPorts, seed: int) -> Iterator[str]
 
 
 def _outward(b: NatBehaviour, ports: RouterPorts) -> Iterator[str]:
-    """Matches of the packets whose source is to be translated, in a postrouting chain."""
+    """Yield matches of the packets whose source is to be translated, in a postrouting chain."""
     lan = quoted(ports.lans)
     yield f'iifname {lan} oifname "{ports.wan}"'
     if b.hairpinning is Hairpinning.EXTERNAL_SOURCE:

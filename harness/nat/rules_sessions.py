@@ -1,4 +1,4 @@
-"""Lets a peer reach one internal endpoint through several of its mappings."""
+"""The rules by which a peer reaches one internal endpoint through several of its mappings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from harness.nat.rules_words import chain, quoted
 
 
 def one_session_per_pair(b: NatBehaviour, ports: RouterPorts, seed: int) -> Iterator[str]:
-    """The chains for that; none where nothing can clash.
+    """Yield the chains for that; none where nothing can clash.
 
     Connection tracking holds one entry for the pair (internal endpoint, peer), so what comes through a second mapping
     is steered, before tracking sees it, to the mapping which that entry has. The inside cannot see the difference.
@@ -59,14 +59,14 @@ def one_session_per_pair(b: NatBehaviour, ports: RouterPorts, seed: int) -> Iter
 
 
 def sessions_may_clash(b: NatBehaviour) -> bool:
-    """Whether a peer may reach one internal endpoint through two of its mappings, from one source."""
+    """Tell whether a peer may reach one internal endpoint through two of its mappings, from one source."""
     if b.mapping is Mapping.EIM:
         return False
     return b.filtering is not Filtering.APDF or b.hairpinning is Hairpinning.INTERNAL_SOURCE
 
 
 def _where_sessions_clash(b: NatBehaviour, ports: RouterPorts) -> Iterator[str]:
-    """Matches of the packets that may have to be steered, on their way in."""
+    """Yield matches of the packets that may have to be steered, on their way in."""
     if b.filtering is not Filtering.APDF:
         guard = " meta l4proto . ip daddr . udp dport . ip saddr @contacted" if b.filtering is Filtering.ADF else ""
         yield f'iifname "{ports.wan}" meta l4proto udp{guard}'

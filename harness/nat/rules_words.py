@@ -27,12 +27,12 @@ PEER = {
 
 
 def quoted(names: tuple[str, ...]) -> str:
-    """An anonymous set of interface names."""
+    """Return an anonymous set of interface names."""
     return "{ " + ", ".join(f'"{name}"' for name in names) + " }"
 
 
 def chain(name: str, hook: str, *rules: str) -> Iterator[str]:
-    """The lines of a chain; `hook` is empty for one that is only jumped to, and so may rules be."""
+    """Yield the lines of a chain; `hook` is empty for one that is only jumped to, and so may rules be."""
     yield f"\tchain {name} {{"
     if hook:
         yield f"\t\ttype {hook}; policy accept;"

@@ -1,4 +1,4 @@
-"""One router's behaviour as a complete nft script and the sysctls beside it. Pure: loads nothing.
+"""One router's behaviour as a complete nft script and the sysctls that go with it. Pure: loads nothing.
 
 Loading the script again replaces the tables and so forgets all mappings; connection tracking's own entries are not the
 script's to flush (`harness/nat/events.py` does both).
@@ -18,7 +18,7 @@ TABLES = ("ip nat_v4", portmap.TABLE, "inet filter_router")
 
 
 def render_ruleset(behaviour: NatBehaviour, ports: RouterPorts, *, seed: int) -> str:
-    """The nft script that makes a router behave so.
+    """Return the nft script that makes a router behave so.
 
     Args:
         seed: decides what is arbitrary but stable: the pairing of inside and pool addresses, where a sequence starts.
@@ -40,7 +40,7 @@ def render_ruleset(behaviour: NatBehaviour, ports: RouterPorts, *, seed: int) ->
 
 
 def router_sysctls(behaviour: NatBehaviour) -> dict[str, str]:
-    """The router's sysctls, by dotted name; all are per network namespace.
+    """Return the router's sysctls, by dotted name; all are per network namespace.
 
     Session entries live as long as mappings do, so that whichever is asked gives the same answer.
     """

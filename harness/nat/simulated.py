@@ -1,4 +1,4 @@
-"""A NAT as a pure table: the second implementation of a `NatBehaviour`, beside the nftables ruleset.
+"""A NAT as a pure table: the second implementation of a `NatBehaviour`, next to the nftables ruleset.
 
     nat = SimulatedNat(behaviour, addresses=["45.1.0.1"], rng=random.Random(1))
     nat.outbound(packet, now) -> packet as it leaves | None
@@ -83,7 +83,7 @@ _Entry = TypeVar("_Entry", _Mapping, _Session, _Expiry)
 
 
 class SimulatedNat:
-    """The table. Nothing here reads a clock or draws a number that was not passed in."""
+    """The table. Clock readings and random numbers are passed in."""
 
     def __init__(
         self,
@@ -121,7 +121,7 @@ class SimulatedNat:
         self._next_in_sequence: dict[Protocol, int] = {"udp": 0, "tcp": 0}
 
     def outbound(self, packet: Packet, now: float) -> Packet | None:
-        """What becomes of a packet from inside at `now`."""
+        """Return what becomes of a packet from inside at `now`."""
         b = self.behaviour
         if not b.ipv4 or self._egress_forbids(packet):
             return None
@@ -131,7 +131,7 @@ class SimulatedNat:
         return None if session is None else replace(packet, source=session.mapping.external)
 
     def inbound(self, packet: Packet, now: float) -> Packet | None:
-        """What becomes of a packet that comes to the outside at `now`."""
+        """Return what becomes of a packet that comes to the outside at `now`."""
         b = self.behaviour
         if not b.ipv4 or (b.egress is Egress.NO_UDP and packet.protocol == "udp"):
             return None
@@ -155,7 +155,7 @@ class SimulatedNat:
     # Mappings
 
     def _own_session(self, packet: Packet, now: float) -> _Session | None:
-        """The session that an outbound packet uses, made if need be; None where it may not have one."""
+        """Return the session that an outbound packet uses, made if needed; None where it may not have one."""
         key = (packet.protocol, packet.source, packet.destination)
         session = self._live(self._sessions.get(key), now)
         if session is None:
@@ -200,7 +200,7 @@ class SimulatedNat:
         self._back[protocol, mapping.external] = mapping
 
     def _allocate(self, protocol: Protocol, internal: Endpoint, now: float) -> Endpoint | None:
-        """A free external endpoint; None when so many candidates in a row were taken."""
+        """Return a free external endpoint; None when so many candidates in a row were taken."""
         b = self.behaviour
         preserving = b.port_allocation is PortAllocation.PRESERVING
         for attempt in range(CANDIDATES + preserving):
@@ -239,7 +239,7 @@ class SimulatedNat:
     # Filtering
 
     def _session_mapping(self, packet: Packet, now: float) -> _Mapping | None:
-        """The mapping of the session that a packet from outside belongs to, also when the mapping itself is gone."""
+        """Return the mapping of the session of a packet from outside, also when the mapping itself is gone."""
         known = self._back.get((packet.protocol, packet.destination))
         if known is None:
             return None

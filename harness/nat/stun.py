@@ -32,7 +32,7 @@ class Request:
     response_port: int = 0
 
     def encode(self) -> bytes:
-        """The message as bytes."""
+        """Return the message as bytes."""
         attributes = b""
         if self.change_ip or self.change_port:
             flags = _CHANGE_IP * self.change_ip | _CHANGE_PORT * self.change_port
@@ -52,7 +52,7 @@ class Response:
     other: Endpoint
 
     def encode(self) -> bytes:
-        """The message as bytes."""
+        """Return the message as bytes."""
         attributes = (
             _attribute(_XOR_MAPPED_ADDRESS, _address(self.mapped, self.transaction))
             + _attribute(_MAPPED_ADDRESS, _address(self.mapped))
@@ -63,7 +63,7 @@ class Response:
 
 
 def decode(data: bytes) -> Request | Response:
-    """The message in a datagram, or the first one in a stream.
+    """Return the message in a datagram, or the first one in a stream.
 
     Raises:
         ValueError: not a Binding request or success response, or cut short.
@@ -105,7 +105,7 @@ def _attributes(data: bytes) -> list[tuple[int, bytes]]:
 
 
 def _address(endpoint: Endpoint, transaction: bytes = b"") -> bytes:
-    """The value of an address attribute; with a transaction in XOR form (RFC 8489 section 14.2)."""
+    """Return the value of an address attribute; with a transaction in XOR form (RFC 8489 section 14.2)."""
     address = ipaddress.ip_address(endpoint.address)
     raw = address.packed
     port = endpoint.port

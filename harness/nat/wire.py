@@ -29,11 +29,11 @@ class Vantage:
         return socket.AF_INET6 if ":" in self.address else socket.AF_INET
 
     def udp(self, port: int = 0) -> socket.socket:
-        """A bound UDP socket that does not block."""
+        """Return a bound UDP socket that does not block."""
         return self.bound(socket.SOCK_DGRAM, port)
 
     def bound(self, kind: socket.SocketKind, port: int = 0) -> socket.socket:
-        """A bound socket that does not block; several may share one TCP port.
+        """Return a bound socket that does not block; several may share one TCP port.
 
         Raises:
             LabError: the address is not there, or the port is taken.
@@ -51,13 +51,13 @@ class Vantage:
         return made
 
     def raw(self, kind: socket.SocketKind, protocol: int = 0) -> socket.socket:
-        """A socket made there, with nothing done to it."""
+        """Return a socket made there, with nothing done to it."""
         with inside_network_of(self.pid):
             return socket.socket(self.family, kind, protocol)
 
 
 def port_of(bound: socket.socket) -> int:
-    """The local port of a socket."""
+    """Return the local port of a socket."""
     return int(bound.getsockname()[1])
 
 
@@ -66,7 +66,7 @@ Reader = Callable[[bytes, Endpoint], None]
 
 @dataclass
 class Wire:
-    """Reads whatever arrives and hands it to its socket's reader. Use as a context manager: it owns the sockets."""
+    """An event loop that hands whatever arrives to its socket's reader. A context manager that owns the sockets."""
 
     _selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
     refused: set[socket.socket] = field(default_factory=set)
@@ -122,7 +122,7 @@ class Wire:
         bound.close()
 
     def pump(self, until: Callable[[], bool], timeout_s: float) -> bool:
-        """Serve all sockets until `until()` holds; False if it does not within the time."""
+        """Serve all sockets until `until()` holds; return False if it does not within the time."""
         deadline = time.monotonic() + timeout_s
         while not until():
             left = deadline - time.monotonic()
