@@ -1,4 +1,4 @@
-"""What a backend says of its own work, and when that makes a trial invalid (pure)."""
+"""A backend's account of its own work, and when that makes a trial invalid (pure)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CERTAINTY: Final = 0.99
 
 
 def bucket_upper_us(index: int) -> float:
-    """Upper bound in us of histogram bucket `index`; the last one is open."""
+    """Return the upper bound in us of histogram bucket `index`; the last one is open."""
     return float(2.0 ** ((index + 1) / SUB_BUCKETS)) if index < BUCKETS - 1 else float("inf")
 
 
@@ -48,7 +48,7 @@ class DirectionCounts:
     lateness: tuple[int, ...] = ()
 
     def since(self, earlier: DirectionCounts) -> DirectionCounts:
-        """Counts of the time between `earlier` and this."""
+        """Return the counts of the time between `earlier` and this."""
         past = earlier.lateness or (0,) * len(self.lateness)
         numbers = {
             f.name: getattr(self, f.name) - getattr(earlier, f.name) for f in fields(self) if f.name != "lateness"
@@ -56,7 +56,7 @@ class DirectionCounts:
         return DirectionCounts(**numbers, lateness=tuple(a - b for a, b in zip(self.lateness, past, strict=True)))
 
     def lateness_us(self, quantile: float) -> float | None:
-        """Upper bound in us of the bucket that holds the quantile (0 to 1); None without any frame."""
+        """Return the upper bound in us of the bucket that holds the quantile (0 to 1); None without any frame."""
         return histogram_quantile(self.lateness, quantile)
 
 
@@ -75,7 +75,7 @@ class Accounting:
     realtime: bool | None = None
 
     def since(self, earlier: Accounting) -> Accounting:
-        """The account of the time between `earlier` and this."""
+        """Return the account of the time between `earlier` and this."""
         none = DirectionCounts()
         counts = {
             link: {way: now.since(earlier.counts.get(link, {}).get(way, none)) for way, now in ways.items()}
@@ -91,7 +91,7 @@ class Accounting:
         )
 
     def violation(self) -> str | None:
-        """Why a trial over these links is `invalid`, in words with the figure; None where the links kept their
+        """Return why a trial over these links is `invalid`, in words with the figure; None where the links kept their
         promise.
 
         The bound: at most LATE_SHARE of the frames later than max(1 ms, 5 % of the declared delay), and no frame
@@ -121,7 +121,7 @@ class Accounting:
         return None
 
     def lateness_us(self, quantile: float) -> float | None:
-        """The quantile over all links and directions, in us; None without any frame."""
+        """Return the quantile over all links and directions, in us; None without any frame."""
         total = [0] * BUCKETS
         for ways in self.counts.values():
             for seen in ways.values():
@@ -130,7 +130,7 @@ class Accounting:
         return histogram_quantile(total, quantile)
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready; histograms as percentiles."""
+        """Return it JSON-ready; histograms as percentiles."""
         return {
             "backend": self.backend,
             "cpu_s": self.cpu_s,
@@ -148,7 +148,7 @@ class Accounting:
 
 
 def _at_least(count: int, total: int) -> float:
-    """Lower end of the one-sided Wilson interval of a share, at CERTAINTY."""
+    """Return the lower end of the one-sided Wilson interval of a share, at CERTAINTY."""
     z = NormalDist().inv_cdf(CERTAINTY)
     share = count / total
     spread = z * math.sqrt(share * (1 - share) / total + z**2 / (4 * total**2))
@@ -156,7 +156,7 @@ def _at_least(count: int, total: int) -> float:
 
 
 def histogram_quantile(histogram: list[int] | tuple[int, ...], quantile: float) -> float | None:
-    """Upper bound in us of the bucket in which the quantile (0 to 1) lies; None for an empty histogram."""
+    """Return the upper bound in us of the bucket that holds the quantile (0 to 1); None for an empty histogram."""
     total = sum(histogram)
     if total == 0:
         return None

@@ -48,7 +48,7 @@ class RunningLinks(Protocol):
         """Change a link while it runs; frames under way keep their times. ValueError if the backend cannot."""
 
     def accounting(self) -> Accounting:
-        """Counts since the start; subtract an earlier one with `Accounting.since` for a window."""
+        """Return the counts since the start; subtract an earlier one with `Accounting.since` for a window."""
 
     def close(self) -> None:
         """Stop impairing; safe to call twice."""
@@ -60,10 +60,10 @@ class LinkBackend(Protocol):
     name: str
 
     def refusals(self, profile: LinkProfile) -> list[str]:
-        """Why this backend cannot do the profile, one text a reason; empty where it can."""
+        """Return why this backend cannot do the profile, one text a reason; empty where it can."""
 
     def start(self, cables: Sequence[Cable], *, netns_pid: int, seed: int, workdir: Path) -> RunningLinks:
-        """Impair `cables` in the network namespace of process `netns_pid`; returns when frames flow.
+        """Impair `cables` in the network namespace of process `netns_pid`; return when frames flow.
 
         Raises MissingPrerequisite where the machine lacks something, LabError where a link cannot be set up.
         """

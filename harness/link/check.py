@@ -67,14 +67,14 @@ class PathObserved:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """Return it JSON-ready."""
         return {**asdict(self), "problem": self.problem}
 
 
 def rtt_bounds_ms(
     links: Sequence[LinkProfile], echo_bytes: int = frame_bytes(socket.AF_INET)
 ) -> tuple[float, float, float]:
-    """Declared round-trip time of an echo over empty links, and the bounds of the median of a few, in ms (pure)."""
+    """Return the declared RTT of an echo over empty links, and the bounds of the median of a few, in ms (pure)."""
     ways = [way for link in links for way in (link.up, link.down)]
     declared = sum(way.delay_ms + _serialisation_ms(way, echo_bytes) for way in ways)
     below, above = (math.hypot(*parts) for parts in zip((0.0, 0.0), *map(_jitter_reach_ms, ways), strict=True))
@@ -84,7 +84,7 @@ def rtt_bounds_ms(
 
 
 def check_paths(paths: Sequence[PathToCheck]) -> list[PathObserved]:
-    """Send echoes over all paths at once; returns what was seen, in the order of `paths`.
+    """Send echoes over all paths at once; return what was seen, in the order of `paths`.
 
     Needs CAP_NET_RAW in the nodes' namespaces. Lost echoes are no problem as long as some come back.
     """
@@ -117,7 +117,7 @@ def check_paths(paths: Sequence[PathToCheck]) -> list[PathObserved]:
 
 
 def require_paths(paths: Sequence[PathToCheck]) -> list[PathObserved]:
-    """As `check_paths`, once more for those that seemed wrong; LabNotAsDeclared where they still are."""
+    """Check as `check_paths` does, twice for those that seemed wrong; raise LabNotAsDeclared if they still are."""
     seen = check_paths(paths)
     for index, observed in enumerate(seen):
         if observed.problem is not None:
@@ -133,7 +133,7 @@ def _serialisation_ms(way: Direction, frame: int) -> float:
 
 
 def _jitter_reach_ms(way: Direction) -> tuple[float, float]:
-    """How far below and above its delay the median of a few frames of a direction may lie."""
+    """Return how far below and above its delay the median of a few frames of a direction may lie."""
     jitter = way.jitter
     if jitter is None:
         return 0.0, 0.0

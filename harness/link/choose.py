@@ -1,4 +1,4 @@
-"""Which backend carries a lab's links on this machine."""
+"""The choice of the backend that carries a lab's links on this machine."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 def choose_backend(
     wanted: str = "auto", profiles: Sequence[LinkProfile] = (), *, traces_from: Path | None = None
 ) -> LinkBackend:
-    """The backend for links of these profiles; `auto` is the compiled helper wherever there is one.
+    """Return the backend for links of these profiles; `auto` is the compiled helper wherever there is one.
 
     It accounts for its lateness and repeats its losses: a trial is as valid on one kernel as on another. Without it
     `auto` is netem where kernel and profiles allow it, else the helper in pure Python, each with a warning.
@@ -65,7 +65,7 @@ def choose_backend(
 
 
 def require_backend(wanted: str, profiles: Sequence[LinkProfile]) -> LinkBackend:
-    """As `choose_backend`, and it can do every one of the profiles; to be asked before a run starts.
+    """Choose as `choose_backend` does, and check that it can do every profile; to be called before a run starts.
 
     Raises MissingPrerequisite that names each profile and why not.
     """
@@ -79,7 +79,7 @@ def require_backend(wanted: str, profiles: Sequence[LinkProfile]) -> LinkBackend
 
 @cache
 def netem_missing() -> MissingPrerequisite | None:
-    """What netem lacks on this machine, None where it works; tried in a namespace that is gone afterwards."""
+    """Return what netem lacks on this machine, None where it works; tried in a namespace that is gone afterwards."""
     for program in ("tc", "unshare"):
         if shutil.which(program) is None:
             return MissingPrerequisite(f"the program `{program}`", "apt-get install -y iproute2 util-linux")

@@ -22,17 +22,17 @@ class Answer(NamedTuple):
 
 
 def family_for(address: str) -> socket.AddressFamily:
-    """IPv4 or IPv6, from an address."""
+    """Return the address family, IPv4 or IPv6, of an address."""
     return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
 def frame_bytes(family: socket.AddressFamily) -> int:
-    """The size of an echo request or reply on Ethernet."""
+    """Return the size of an echo request or reply on Ethernet."""
     return _ETHERNET_BYTES + _HEADER_BYTES[family] + _ECHO.size
 
 
 def open_echo_socket(family: socket.AddressFamily) -> socket.socket:
-    """A raw socket that does not block; needs CAP_NET_RAW in the network namespace in which it is made."""
+    """Return a raw socket that does not block; needs CAP_NET_RAW in its network namespace."""
     protocol = socket.IPPROTO_ICMPV6 if family is socket.AF_INET6 else socket.IPPROTO_ICMP
     made = socket.socket(family, socket.SOCK_RAW, protocol)
     made.setblocking(False)
@@ -49,7 +49,7 @@ def send_echo(sock: socket.socket, address: str, identifier: int, number: int) -
 
 
 def read_answer(sock: socket.socket, packet: bytes) -> Answer | None:
-    """What a packet from the socket says; None for anything but an echo reply of this form."""
+    """Return the echo reply in a packet from the socket; None for anything but one of this form."""
     # A raw IPv4 socket gives the header as well, an IPv6 one never does (RFC 3542 section 3).
     header = 0 if sock.family is socket.AF_INET6 else (packet[0] & 15) * 4
     if len(packet) < header + _ECHO.size:
@@ -59,7 +59,7 @@ def read_answer(sock: socket.socket, packet: bytes) -> Answer | None:
 
 
 def _checksum(data: bytes) -> int:
-    """RFC 1071, for an even number of bytes."""
+    """Return the Internet checksum (RFC 1071) of an even number of bytes."""
     total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)

@@ -15,7 +15,7 @@ class Stream:
         self._state = seed & _MASK
 
     def draw(self) -> int:
-        """The next 64 bits."""
+        """Return the next 64 bits."""
         self._state = (self._state + 0x9E3779B97F4A7C15) & _MASK
         z = self._state
         z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
@@ -23,7 +23,7 @@ class Stream:
         return z ^ (z >> 31)
 
     def chance(self, threshold: int) -> bool:
-        """True with probability threshold / 2^63."""
+        """Return True with probability threshold / 2^63."""
         return (self.draw() >> 1) < threshold
 
 

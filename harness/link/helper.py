@@ -23,12 +23,12 @@ ANSWER_S: Final = 10.0
 
 
 def helper_argv() -> list[str] | None:
-    """The compiled helper, or None where the package was built without a compiler."""
+    """Return the compiled helper's argv, or None where the package was built without a compiler."""
     return [str(PROGRAM)] if os.access(PROGRAM, os.X_OK) else None
 
 
 def python_helper_argv() -> list[str]:
-    """The pure-Python helper; it speaks the same protocol."""
+    """Return the pure-Python helper's argv; it speaks the same protocol."""
     return [sys.executable, "-m", "harness.link.python_helper"]
 
 
@@ -100,12 +100,12 @@ class HelperProcess:
 
 
 def write_table(path: Path, values: Sequence[int]) -> None:
-    """A table file for the helper: int64 in the machine's byte order."""
+    """Write a table file for the helper: int64 in the machine's byte order."""
     path.write_bytes(array("q", values).tobytes())
 
 
 def read_table(path: Path) -> tuple[int, ...]:
-    """What `write_table` wrote."""
+    """Read what `write_table` wrote."""
     values = array("q")
     values.frombytes(path.read_bytes())
     return tuple(values)

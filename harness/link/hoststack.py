@@ -47,12 +47,12 @@ RECORDED: Final = (
 
 
 def node_sysctls(congestion_control: str) -> dict[str, str]:
-    """The sysctls to set in each node's network namespace, by dotted name."""
+    """Return the sysctls to set in each node's network namespace, by dotted name."""
     return {"net.ipv4.tcp_congestion_control": congestion_control, **_FIXED}
 
 
 def pick_congestion_control(allowed: str) -> str:
-    """Which congestion control the nodes get: cubic where namespaces may have it, else reno, which they always may.
+    """Return the nodes' congestion control: cubic where namespaces may have it, else reno, which they always may.
 
     `allowed` is what `ALLOWED_CONGESTION_CONTROL` holds inside a node. A kernel whose default is another one keeps
     cubic for the machine's own namespace; a program with CAP_NET_ADMIN can still ask for it by socket (TCP_CONGESTION,
@@ -62,12 +62,12 @@ def pick_congestion_control(allowed: str) -> str:
 
 
 def path_of(sysctl: str) -> str:
-    """The file below /proc/sys that holds a dotted sysctl."""
+    """Return the file below /proc/sys that holds a dotted sysctl."""
     return "/proc/sys/" + sysctl.replace(".", "/")
 
 
 def differences(wanted: Mapping[str, str], seen: Mapping[str, str]) -> list[str]:
-    """Where a node's settings are not what was set, one text each; white space does not count."""
+    """Return where a node's settings are not what was set, one text each; white space does not count."""
     return [
         f"{name} is {' '.join(seen[name].split()) if name in seen else 'absent'}, not {value}"
         for name, value in wanted.items()

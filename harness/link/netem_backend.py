@@ -29,7 +29,7 @@ class NetemBackend:
     name = "netem"
 
     def refusals(self, profile: LinkProfile) -> list[str]:
-        """See `LinkBackend.refusals`."""
+        """Return what netem cannot do: see `LinkBackend.refusals`."""
         return netem_refusals(profile)
 
     def start(self, cables: Sequence[Cable], *, netns_pid: int, seed: int, workdir: Path) -> NetemLinks:
@@ -80,7 +80,7 @@ class NetemLinks:
             self._apply(cable, cable.profile)
 
     def change(self, cable: str, profile: LinkProfile) -> None:
-        """See `RunningLinks.change`; frames under way are dropped, since tc can only replace a tree of qdiscs."""
+        """Change a link: see `RunningLinks.change`. Frames under way are dropped: tc replaces whole trees of qdiscs."""
         if cable not in self._cables:
             raise ValueError(f"no link {cable!r}; there are {', '.join(self._cables)}")
         refusals = netem_refusals(profile)
@@ -117,7 +117,7 @@ class NetemLinks:
         )
 
     def accounting(self) -> Accounting:
-        """See `RunningLinks.accounting`: the kernel's packet and drop counts; it keeps no account of lateness.
+        """Return the kernel's packet and drop counts: see `RunningLinks.accounting`; it keeps no account of lateness.
 
         netem counts a lost frame and one that found the queue full alike, as dropped; with a rate below it, the drops
         of the rate's queue are told apart.
@@ -141,4 +141,4 @@ class NetemLinks:
         return Accounting(backend="netem", counts=counts, delay_ms=delay_ms)
 
     def close(self) -> None:
-        """Nothing to stop: the qdiscs go with the links' namespace."""
+        """Do nothing: the qdiscs go with the links' namespace."""

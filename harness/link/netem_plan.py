@@ -1,4 +1,4 @@
-"""What netem is to be told for a direction, and whether what the kernel reports is that (pure)."""
+"""The commands that netem gets for a direction, and whether the kernel reports just that (pure)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Qdisc:
 
 
 def netem_refusals(profile: LinkProfile) -> list[str]:
-    """What of the profile netem cannot do, or does otherwise than it says."""
+    """Return what of the profile netem cannot do, or does differently than it says."""
     found: list[str] = []
     for way in ("up", "down"):
         direction: Direction = getattr(profile, way)
@@ -50,7 +50,7 @@ def netem_refusals(profile: LinkProfile) -> list[str]:
 
 
 def netem_plan(direction: Direction) -> list[Qdisc]:
-    """The qdiscs of a direction, from the root: netem for everything but the rate, below it the rate and its queue.
+    """Return the qdiscs of a direction, from the root: netem for everything but the rate, below it rate and queue.
 
     netem's own `limit` is only its delay line, long enough never to overflow before the queue does.
     """
@@ -125,7 +125,7 @@ def _share(percent: float) -> str:
 
 
 def read_back_problems(plan: Sequence[Qdisc], reported: Sequence[Mapping[str, Any]], interface: str) -> list[str]:
-    """Where `tc -j qdisc show` of the interface differs from the plan; empty where the kernel does as told.
+    """Return where `tc -j qdisc show` of the interface differs from the plan; empty where it is as planned.
 
     Numbers may differ by 0.1 %, times by 2 us: tc and the kernel keep them in units of their own.
     """
@@ -169,7 +169,7 @@ def _rounding(path: str) -> float:
 
 
 def _number(value: Any) -> float:
-    """tc gives some numbers as text with a unit in older versions."""
+    """Return a number that older versions of tc give as text with a unit."""
     if isinstance(value, str):
         match = re.match(r"[-+0-9.eE]+", value)
         return float(match.group()) if match else float("nan")

@@ -1,7 +1,7 @@
 """Offloads of virtual interfaces: what a backend needs of the outer ends of a link, and how to set it.
 
-veth hands frames over in bundles of up to 64 KB and with checksums left to hardware that is not there. Whoever delays
-or loses single frames must have them whole, or be that hardware: the helper in C cuts the bundles itself.
+veth hands frames over in bundles of up to 64 KB and with checksums left to hardware that is not there. A backend
+that delays or loses single frames must have them whole, or be that hardware: the helper in C cuts the bundles itself.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def set_offloads(interface: str, names: tuple[str, ...], *, on: bool) -> None:
 
 
 def get_offloads(interface: str) -> dict[str, bool]:
-    """The offloads of an interface as the kernel has them, for the record."""
+    """Return the offloads of an interface as the kernel has them, for the record."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         return {
             name: bool(_ioctl(control, interface, array.array("I", [query, 0]))[1]) for name, query in _QUERIES.items()
@@ -75,7 +75,7 @@ def get_offloads(interface: str) -> dict[str, bool]:
 
 @cache
 def _features() -> tuple[str, ...]:
-    """Names of the kernel's interface features (`ethtool -k`), in the order of their bits; "" for one without."""
+    """Return the kernel's interface features (`ethtool -k`), in the order of their bits; "" for one without a name."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         count = _ioctl(control, "lo", array.array("I", [_GET_SET_INFO, 0, 1 << _FEATURE_STRINGS, 0, 0]))[4]
         empty = array.array("I", bytes(count * _STRING_BYTES))

@@ -1,7 +1,7 @@
-"""Who goes first where nobody may have real-time priority: the process that carries the links, then the lab.
+"""Precedence without real-time priority: the process that carries the links comes first, then the lab.
 
 An ordinary process that has used its fair share waits for the others' slices, some 3 ms each, and every frame that it
-carries waits with it. Nobody may raise himself without privilege, but everybody may lower himself.
+carries waits with it. No process may raise its own priority without privilege, but each may lower it.
 """
 
 from __future__ import annotations
@@ -51,6 +51,6 @@ def _lower_session() -> None:
 
 
 def session_niceness() -> int:
-    """The niceness of this process's session; 0 where the kernel keeps none."""
+    """Return the niceness of this process's session; 0 where the kernel keeps none."""
     found = re.search(r"nice (-?\d+)", _AUTOGROUP.read_text()) if _AUTOGROUP.exists() else None
     return int(found[1]) if found else 0

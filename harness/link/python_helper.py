@@ -55,7 +55,7 @@ class Carrier:
         self.latest_arrival = 0
 
     def receive(self) -> None:
-        """Take in what waits at the socket, at most a batch."""
+        """Take what waits at the socket, at most a batch."""
         for _ in range(_BATCH):
             try:
                 data, ancillary, _, _ = self.receiver.recvmsg(2048, STAMP_SPACE + TAG_SPACE)
@@ -63,7 +63,7 @@ class Carrier:
                 return
             now = time.monotonic_ns()
             stamp = stamp_ns(ancillary)
-            # Stamps are of the wall clock; its distance is taken anew each time because it may be stepped.
+            # Stamps are of the wall clock; its distance is measured each time because the clock may be stepped.
             arrival = now if stamp is None else min(now, stamp - (time.time_ns() - now))
             self.latest_arrival = max(self.latest_arrival, arrival)
             data = with_tag(data, ancillary)
@@ -84,7 +84,7 @@ class Carrier:
                 self.send_errors += 1
 
     def describe(self) -> str:
-        """The direction's part of an answer to `account`."""
+        """Return the direction's part of an answer to `account`."""
         stats = self.receiver.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8)
         self.ingress_drops += struct.unpack("II", stats)[1]
         counts = {f.name: getattr(self.way.counts, f.name) for f in fields(self.way.counts)}
@@ -203,7 +203,7 @@ def _open_port(name: str) -> socket.socket:
 
 
 def main(words: list[str]) -> None:
-    """`serve FD PARENT SPIN_US`, as the C helper has it."""
+    """Run `serve FD PARENT SPIN_US`, as the C helper does."""
     _, fd, parent, _ = words
     if int(parent):
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

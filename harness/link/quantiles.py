@@ -24,7 +24,7 @@ Shape = Literal["uniform", "normal", "pareto"]
 
 @cache
 def quantiles(shape: Shape) -> tuple[int, ...]:
-    """The distribution's quantiles at (i + 0.5) / 4096, scaled by 2^20."""
+    """Return the distribution's quantiles at (i + 0.5) / 4096, scaled by 2^20."""
     inverse: dict[str, Callable[[float], float]] = {
         "uniform": lambda u: 2 * u - 1,
         "normal": NormalDist().inv_cdf,
@@ -46,7 +46,7 @@ def _standardised(values: list[float]) -> list[float]:
 
 
 def netem_table(shape: Shape) -> str:
-    """The same table as text for `tc qdisc ... netem delay ... distribution` (see `TC_LIB_DIR` in tc-netem(8))."""
+    """Return the table as text for `tc qdisc ... netem delay ... distribution` (see `TC_LIB_DIR` in tc-netem(8))."""
     scaled = (round(value * NETEM_SCALE / 2**QUANTILE_SHIFT) for value in quantiles(shape))
     numbers = [min(max(value, -32768), 32767) for value in scaled]
     return "\n".join(" ".join(map(str, numbers[i : i + 8])) for i in range(0, len(numbers), 8)) + "\n"

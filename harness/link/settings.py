@@ -64,7 +64,7 @@ class Settings:
     rate_table: tuple[int, ...] = ()
 
     def words(self, number_of: Mapping[str, int]) -> str:
-        """The settings in the control protocol's form; `number_of` gives the helper's table for each table's field."""
+        """Return the settings in the control protocol's form; `number_of` gives the helper's table for each field."""
         plain = (f"{f.name}={int(getattr(self, f.name))}" for f in fields(self) if not f.name.endswith("_table"))
         tables = (f"{name}={number}" for name, number in number_of.items())
         return " ".join([*plain, *tables])
@@ -77,7 +77,7 @@ class Settings:
 
 
 def settings_of(direction: Direction, traces: Mapping[str, Sequence[int]]) -> Settings:
-    """The direction in whole numbers; `traces` as from `harness.link.traces.load_direction`."""
+    """Return the direction in whole numbers; `traces` as from `harness.link.traces.load_direction`."""
     values: dict[str, object] = {
         "mtu": direction.mtu_bytes,
         "delay": _ns(direction.delay_ms),
@@ -116,13 +116,13 @@ def settings_of(direction: Direction, traces: Mapping[str, Sequence[int]]) -> Se
 
 
 def stream_seeds(seed: int, link: str, way: str) -> tuple[int, ...]:
-    """Seeds of the direction's streams in the order of EFFECTS; the same seed and names give the same for ever."""
+    """Return seeds of the direction's streams in the order of EFFECTS; equal seeds and names always give the same."""
     texts = (f"{seed}/{link}/{way}/{effect}" for effect in EFFECTS)
     return tuple(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") for text in texts)
 
 
 def threshold(percent: float) -> int:
-    """The probability as the helper compares it: 0 for never, 2^63 for always."""
+    """Return the probability as the helper compares it: 0 for never, 2^63 for always."""
     return round(percent / 100 * CERTAIN)
 
 

@@ -47,7 +47,7 @@ class LinkDirection:
         self._line: list[Frame] = []
 
     def change(self, settings: Settings, now: int) -> None:
-        """New settings from `now` on; frames that have left the transmitter keep their times."""
+        """Apply new settings from `now` on; frames that have left the transmitter keep their times."""
         self.advance(now)
         if settings.queue_kind != QueueKind.CODEL:
             while self._waiting:
@@ -62,7 +62,7 @@ class LinkDirection:
         self.settings = settings
 
     def arrive(self, now: int, length: int, payload: bytes = b"") -> None:
-        """A frame of `length` bytes (Ethernet header included) has come."""
+        """Take in a frame of `length` bytes (Ethernet header included)."""
         self.advance(now)
         frame = Frame(0, self._number, now, length, payload=payload)
         self._number += 1
@@ -92,14 +92,14 @@ class LinkDirection:
             self._serve(self._turn())
 
     def next_time(self) -> int | None:
-        """When something happens next, None for never."""
+        """Return when something happens next, None for never."""
         times = [self._line[0].deliver] if self._line else []
         if self._waiting:
             times.append(self._turn())
         return min(times, default=None)
 
     def due(self, now: int) -> Iterator[Frame]:
-        """Frames to be delivered at or before `now`, in order; they are out of the model then."""
+        """Yield the frames to be delivered at or before `now`, in order; they leave the model."""
         self.advance(now)
         while self._line and self._line[0].deliver <= now:
             self.counts.sent += 1
@@ -257,7 +257,7 @@ class LinkDirection:
 
 
 def _tag_bytes(payload: bytes) -> int:
-    """Of VLAN tags, two at most: they are no part of the packet that the MTU limits (IEEE 802.3, clause 3.2.7)."""
+    """Return the bytes of VLAN tags, two at most, which do not count against the MTU (IEEE 802.3, clause 3.2.7)."""
     tags = 0
     while tags < 8 and payload[12 + tags : 14 + tags] in (b"\x81\x00", b"\x88\xa8"):
         tags += 4

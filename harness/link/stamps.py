@@ -1,4 +1,4 @@
-"""The kernel's receive stamps: when a packet came, however late its reader is."""
+"""The kernel's receive stamps: when a packet came, however late it is read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def ask_for_stamps(sock: socket.socket) -> None:
 
 
 def stamp_ns(ancillary: Sequence[tuple[int, int, bytes]]) -> int | None:
-    """When the packet came: ns of the wall clock; None where the kernel did not stamp it.
+    """Return when the packet came: ns of the wall clock; None where the kernel did not stamp it.
 
     `ancillary` is what `recvmsg` gave with STAMP_SPACE bytes of room.
     """

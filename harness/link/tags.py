@@ -1,4 +1,4 @@
-"""VLAN tags of frames from packet sockets: the kernel takes the outermost one off and tells of it beside the frame."""
+"""VLAN tags of frames from packet sockets: the kernel strips the outermost one and reports it out of band."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def ask_for_tags(port: socket.socket) -> None:
 
 
 def with_tag(frame: bytes, ancillary: Sequence[tuple[int, int, bytes]]) -> bytes:
-    """The frame as it was on the wire; `ancillary` is what `recvmsg` gave with TAG_SPACE bytes of room for it."""
+    """Return the frame as it was on the wire; `ancillary` is what `recvmsg` gave with TAG_SPACE bytes of room."""
     for level, kind, data in ancillary:
         if (level, kind) == (_SOL_PACKET, _PACKET_AUXDATA):
             status, *_, tci, tpid = _AUXDATA.unpack_from(data)

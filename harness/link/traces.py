@@ -17,7 +17,7 @@ MAX_BYTES: Final = 100_000_000
 
 
 def load_trace(path: Path, kind: TraceKind, field: str = "file") -> tuple[int, ...]:
-    """The trace's values: ns for `rate` (opportunities) and `jitter` (offsets), 0 or 1 for `loss`.
+    """Return the trace's values: ns for `rate` (opportunities) and `jitter` (offsets), 0 or 1 for `loss`.
 
     Raises ScenarioError with the line where the file is missing or malformed.
     """
@@ -33,7 +33,7 @@ def load_trace(path: Path, kind: TraceKind, field: str = "file") -> tuple[int, .
 
 
 def parse_trace(text: str, kind: TraceKind, file: str, field: str = "file") -> tuple[int, ...]:
-    """As `load_trace`, from text; blank lines and lines that begin with # do not count."""
+    """Parse text as `load_trace` does; blank lines and lines that begin with # do not count."""
     values: list[int] = []
     for number, line in enumerate(text.splitlines(), 1):
         content = line.strip()
@@ -55,17 +55,17 @@ def parse_trace(text: str, kind: TraceKind, file: str, field: str = "file") -> t
 
 
 def rate_of_trace_mbit(values: tuple[int, ...]) -> float:
-    """Mean rate in Mbit/s of a rate trace (1500-byte packets, no Ethernet header)."""
+    """Return the mean rate in Mbit/s of a rate trace (1500-byte packets, no Ethernet header)."""
     return len(values) * 1500 * 8 / values[-1] * 1000
 
 
 def load_direction(direction: Direction, base: Path) -> dict[str, tuple[int, ...]]:
-    """Every trace that a direction needs, by field; relative paths start at `base`. Raises ScenarioError."""
+    """Load every trace that a direction needs, by field; relative paths start at `base`. Raises ScenarioError."""
     return {field: load_trace(base / path, FIELD_KINDS[field], field) for field, path in direction.files}
 
 
 def trace_problems(profile: LinkProfile, base: Path) -> list[Problem]:
-    """What is wrong with the profile's trace files; empty where all can be played."""
+    """Return what is wrong with the profile's trace files; empty where all can be played."""
     found: list[Problem] = []
     for direction in (profile.up, profile.down):
         for field, path in direction.files:

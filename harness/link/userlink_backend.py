@@ -29,7 +29,7 @@ class UserlinkBackend:
         self._traces_from = traces_from or Path()
 
     def refusals(self, profile: LinkProfile) -> list[str]:
-        """Both helpers do every profile; what the Python one lacks is speed, and its account says so."""
+        """Return nothing: both helpers do every profile; the Python one lacks speed, and its account says so."""
         del profile
         return []
 
@@ -115,7 +115,7 @@ class UserlinkLinks:
         )
 
     def usage(self) -> dict[str, int]:
-        """What the helper uses of the machine: cpu_ns, wall_ns, resident_kb, pool_bytes, realtime (0 or 1)."""
+        """Return what the helper uses of the machine: cpu_ns, wall_ns, resident_kb, pool_bytes, realtime (0 or 1)."""
         return {key: int(value) for key, value in (word.split("=") for word in self._process.ask("usage").split())}
 
     def close(self) -> None:

@@ -37,7 +37,7 @@ int port_open(struct port *port, const char *name)
         return -1;
     if (setsockopt(socket_, SOL_SOCKET, SO_RCVBUFFORCE, &buffer, sizeof buffer) < 0)
         setsockopt(socket_, SOL_SOCKET, SO_RCVBUF, &buffer, sizeof buffer);
-    /* Frames count as ours until whoever is behind the link has taken them, which may be another link's helper. */
+    /* Frames count as ours until the receiver behind the link has taken them, which may be another link's helper. */
     if (setsockopt(socket_, SOL_SOCKET, SO_SNDBUFFORCE, &buffer, sizeof buffer) < 0)
         setsockopt(socket_, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof buffer);
     if (setsockopt(socket_, SOL_PACKET, PACKET_IGNORE_OUTGOING, &one, sizeof one) < 0 ||
@@ -50,7 +50,7 @@ int port_open(struct port *port, const char *name)
     return 0;
 }
 
-/* What came beside a frame. */
+/* What came with a frame. */
 struct aside {
     int64_t wall; /* the kernel's stamp; 0: none */
     bool tagged;
@@ -133,7 +133,7 @@ int port_receive(struct port *port, struct frame **frames, int64_t now)
     if (count < 0)
         return errno == EAGAIN || errno == EINTR || errno == ENETDOWN ? 0 : -1;
 
-    /* Stamps are of the wall clock; its distance is taken anew each time because it may be stepped. */
+    /* Stamps are of the wall clock; its distance is measured each time because the clock may be stepped. */
     int64_t wall_ahead = clock_ns(CLOCK_REALTIME) - now_ns();
     struct frame **end = frames;
     for (int i = 0; i < count; i++) {

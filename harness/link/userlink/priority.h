@@ -1,4 +1,4 @@
-/* Being on time beside a busy lab. */
+/* Being on time next to a busy lab. */
 #ifndef USERLINK_PRIORITY_H
 #define USERLINK_PRIORITY_H
 

@@ -98,7 +98,7 @@ void way_arrive(struct way *way, struct frame *frame)
     }
     bool twice = set->duplicate && chance(&way->duplicate_stream, set->duplicate);
     if (set->corrupt && chance(&way->corrupt_stream, set->corrupt) && frame->length > ETHERNET_HEADER) {
-        /* The wire corrupts what the card has made whole; else nobody could notice. */
+        /* The wire corrupts what the card has made whole; else it could not be noticed. */
         frame_finish(frame);
         uint64_t bit = draw(&way->corrupt_stream) % ((uint64_t)(frame->length - ETHERNET_HEADER) * 8);
         frame->data[ETHERNET_HEADER + bit / 8] ^= (uint8_t)(1u << (bit % 8));
