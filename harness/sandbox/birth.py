@@ -22,7 +22,7 @@ _NAMESPACES = (
 def fork_into_sandbox(main: Callable[[], None], fds: tuple[int, int, int], privileged: bool) -> int:
     """Run `main` as PID 1 of fresh namespaces, with `fds` as stdin, stdout and stderr.
 
-    Only for a process without threads. Whoever of the chain caller, launcher, PID 1 is killed takes the rest along.
+    Only for a process without threads. When any of caller, launcher and PID 1 is killed, those after it die too.
 
     Args:
         privileged: whether the caller may make namespaces as it is; otherwise a user namespace comes first.

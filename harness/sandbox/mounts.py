@@ -41,5 +41,5 @@ def make_private(writable: Path | None) -> None:
 
 
 def private_tmpfs(directory: str) -> None:
-    """An empty tmpfs over `directory`, gone with the mount namespace."""
+    """Mount an empty tmpfs over `directory`, gone with the mount namespace."""
     syscalls.mount("tmpfs", directory, "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, "mode=0755,size=64m")

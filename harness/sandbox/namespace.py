@@ -60,7 +60,7 @@ def release_namespaces(pids: list[int]) -> None:
 
 @contextlib.contextmanager
 def inside_network_of(pid: int) -> Iterator[None]:
-    """Let the calling thread stand in the network namespace of `pid` for a moment: sockets made there stay there."""
+    """Move the calling thread into the network namespace of `pid` for the block: sockets made there stay there."""
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
     try:
         target = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY)
@@ -77,6 +77,6 @@ def inside_network_of(pid: int) -> Iterator[None]:
 
 
 def netlink_inside(pid: int) -> IPRoute:
-    """A netlink socket that lives in the network namespace of `pid`; the caller closes it."""
+    """Return a netlink socket that lives in the network namespace of `pid`; the caller closes it."""
     with inside_network_of(pid):
         return IPRoute()

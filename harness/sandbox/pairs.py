@@ -11,7 +11,7 @@ _numbers = itertools.count(_FIRST)
 
 
 def pair_number() -> int:
-    """An interface index for one end of a new veth pair; the kernel chooses the other's.
+    """Return an interface index for one end of a new veth pair; the kernel chooses the other's.
 
     An end whose index happens to be its peer's, as in two young namespaces it easily is, is no end of a pair to the
     kernel (`linkwatch_urgent_event` of net/core/link_watch.c): it learns up to a second late that it has a carrier, and

@@ -59,7 +59,7 @@ def setns(fd: int, kind: int = 0) -> None:
 
 
 def mount(source: str, target: Path | str, fstype: str = "", flags: int = 0, data: str = "") -> None:
-    """mount(2); an empty `fstype` or `data` is passed as NULL."""
+    """Call mount(2); an empty `fstype` or `data` is passed as NULL."""
     _checked(
         _libc.mount(
             source.encode(), str(target).encode(), fstype.encode() or None, ctypes.c_ulong(flags), data.encode() or None

@@ -1,4 +1,4 @@
-"""The sandbox: how a trial's worker gets namespaces of its own and dies with whoever started it.
+"""The sandbox: how a trial's worker gets namespaces of its own and dies with the process that started it.
 
 The kernel does the work, so that nothing depends on our own cleaning up: the worker is the first process of a PID
 namespace (its death kills everything inside) and carries a parent-death signal through every link of the chain.
@@ -18,7 +18,7 @@ _CAP_SYS_ADMIN = 21
 
 
 def is_privileged() -> bool:
-    """Whether this process may make namespaces without a user namespace; root in a container often may not."""
+    """Tell whether this process may make namespaces without a user namespace; root in a container often may not."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("CapEff:"):
             capabilities = int(line.split()[1], 16)
@@ -27,12 +27,12 @@ def is_privileged() -> bool:
 
 
 def user_namespace() -> list[str]:
-    """What `unshare` needs in addition where this process may not make namespaces itself."""
+    """Return what `unshare` needs in addition where this process may not make namespaces itself."""
     return [] if is_privileged() else ["--user", "--map-root-user"]
 
 
 def sandbox_argv(command: Sequence[str]) -> list[str]:
-    """The argv that runs `command` as PID 1 of fresh namespaces.
+    """Return the argv that runs `command` as PID 1 of fresh namespaces.
 
     Args:
         command: what runs inside; its own parent-death signal is set by `unshare --kill-child`.
@@ -63,7 +63,7 @@ def sandbox_argv(command: Sequence[str]) -> list[str]:
 
 
 def why_no_user_namespaces() -> MissingPrerequisite | None:
-    """What forbids unprivileged user namespaces here, as an error with its remedy; None when nothing does."""
+    """Return what forbids unprivileged user namespaces here, as an error with its remedy; None when nothing does."""
     if is_privileged():
         return None
     knobs = {
@@ -83,6 +83,6 @@ def why_no_user_namespaces() -> MissingPrerequisite | None:
 
 
 def run_as_init_check() -> None:
-    """Refuse to go on outside a sandbox: everything the worker does assumes namespaces of its own."""
+    """Refuse to go on outside a sandbox: everything the worker does assumes its own namespaces."""
     if os.getpid() != 1:
         raise MissingPrerequisite("a sandbox around the worker", "start it through `overlaybench run`, not by hand")
