@@ -1,4 +1,4 @@
-"""What a result depends on beside the scenario: the machine, the programs, the settings. Goes into the manifest."""
+"""What a result depends on besides the scenario: the machine, the programs, the settings. Goes into the manifest."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _TOOLS = {
 
 
 def describe_machine() -> dict[str, Any]:
-    """Kernel, CPU, load, memory, relevant sysctls."""
+    """Return kernel, CPU, load, memory and relevant sysctls."""
     cpuinfo = Path("/proc/cpuinfo").read_text()
     model = re.search(r"^model name\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
     memory = re.search(r"^MemTotal:\s*(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
@@ -53,12 +53,12 @@ def describe_machine() -> dict[str, Any]:
 
 
 def tool_versions() -> dict[str, str | None]:
-    """The measuring tools' versions, asked of themselves."""
+    """Return the measuring tools' versions, as they print them."""
     return {name: _version(argv, pattern) for name, (argv, pattern) in _TOOLS.items()}
 
 
 def overlay_version(overlay: Overlay) -> str | None:
-    """The version that the overlay's first program reports; the harness's own for overlays without programs."""
+    """Return the version that the overlay's first program reports; the harness's own for overlays without programs."""
     for requirement in overlay.requirements():
         if requirement.version_argv:
             return requirement_version(requirement)
@@ -81,7 +81,7 @@ def _version(argv: Sequence[str], pattern: str) -> str | None:
 
 
 def git_commit(folder: Path) -> str | None:
-    """The commit of the checkout that runs, with `+changes` when its files differ from it."""
+    """Return the commit of the checkout that runs, with `+changes` when its files differ from it."""
     try:
         head = subprocess.run(
             ["git", "-C", str(folder), "describe", "--always", "--dirty=+changes", "--abbrev=12", "--exclude=*"],

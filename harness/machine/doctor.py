@@ -35,12 +35,12 @@ class Finding:
     needed: bool = True
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """Return it JSON-ready."""
         return asdict(self)
 
 
 def examine() -> Iterator[Finding]:
-    """All findings, the most basic first."""
+    """Yield all findings, the most basic first."""
     yield Finding("kernel", True, f"{platform.release()} on {platform.machine()}, {os.cpu_count()} processors")
     yield _sandbox()
     for program, package in MEASURING_TOOLS.items():
@@ -106,7 +106,7 @@ def _inside() -> Iterator[Finding]:
 
 
 def _rulesets() -> Finding:
-    """Whether nft takes the ruleset of every alias and axis; what a router does with it is `calibrate nat`'s matter."""
+    """Tell whether nft takes the ruleset of every alias and axis; `calibrate nat` proves what a router does with it."""
     what, install = "nftables rulesets", f"apt-get install -y {MEASURING_TOOLS['nft']}"
     if shutil.which("nft") is None:
         return Finding(what, False, "cannot be tried without nft", install)
@@ -131,12 +131,12 @@ def _rulesets() -> Finding:
 
 
 def _try_in_sandbox(program: str) -> str:
-    """The last line of what a Python program in a sandbox complains of; empty when it runs through."""
+    """Return the last line of a Python program's complaint in a sandbox; empty when it runs through."""
     return _run_in_sandbox(program)[0]
 
 
 def _run_in_sandbox(program: str) -> tuple[str, str]:
-    """The last line of what a Python program in a sandbox complains of, empty when it runs through, and its output."""
+    """Return the last line of a Python program's complaint in a sandbox, empty when it runs through, and its output."""
     done = subprocess.run(
         sandbox_argv([sys.executable, "-c", program]), capture_output=True, text=True, timeout=120, check=False
     )

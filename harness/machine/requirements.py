@@ -71,7 +71,7 @@ def require_machine(overlays: Mapping[str, Overlay]) -> None:
 
 
 def tun_remedy() -> str | None:
-    """The command that makes /dev/net/tun usable; None where it is."""
+    """Return the command that makes /dev/net/tun usable; None where it is."""
     if not TUN.exists():
         return "sudo modprobe tun"
     return None if os.access(TUN, os.R_OK | os.W_OK) else f"sudo chmod 0666 {TUN}"
