@@ -1,4 +1,4 @@
-"""`calibrate link`: every backend of the machine carries every case, and what came out is judged.
+"""`calibrate link`: every backend of the machine carries every case, and the outcome is judged.
 
 A backend's cases run in sandboxes of their own, one after another: timing is what is measured, and cases side by side
 would measure each other.
@@ -34,14 +34,14 @@ _TOO_FAST_FOR_PYTHON: Final = 9000.0
 
 
 def available_backends() -> list[str]:
-    """The backends that this machine has, best first."""
+    """Return the backends that this machine has, best first."""
     found = [] if netem_missing() is not None else ["netem"]
-    # The Python helper is what a machine without a compiler has; elsewhere nobody gets it unless they ask.
+    # The Python helper is what a machine without a compiler has; elsewhere it is used only on request.
     return [*found, "userlink" if helper_argv() is not None else "userlink-python"]
 
 
 def suits(backend: str, case: Case) -> bool:
-    """Whether the backend can do the case at all."""
+    """Tell whether the backend can do the case at all."""
     if choose_backend(backend).refusals(case.profile):
         return False
     return backend != "userlink-python" or case.stream.count / case.stream.duration_s < _TOO_FAST_FOR_PYTHON
@@ -54,7 +54,7 @@ def calibrate(
     jobs: int = 1,
     report: Callable[[Sequence[Finding]], None] = lambda _: None,
 ) -> list[Finding]:
-    """All findings; `report` hears those of each case as it ends.
+    """Return all findings; `report` is called with those of each case as it ends.
 
     Raises LabError where a case could not be run.
     """
@@ -92,7 +92,7 @@ def _in_sandbox(group: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
 
 
 def run_case(case: Case, backend: str) -> dict[str, Any]:
-    """One case in this sandbox: the findings and a sample of the delays, JSON-ready.
+    """Run one case in this sandbox; return the findings and a sample of the delays, JSON-ready.
 
     Only what rests on timing gets another chance: then the machine was busy. A share that is wrong is wrong.
     """

@@ -35,7 +35,7 @@ def _case(name: str, spec: dict[str, Any], stream: Stream, *checks: Check, trace
 
 
 def _overload(rate_mbit: float, size: int, seconds: float) -> Stream:
-    """A quarter more than the link carries."""
+    """Return a stream of a quarter more than the link carries."""
     gap_us = (size + 14) * 8 / (rate_mbit * 1.25)
     return Stream(int(seconds * 1e6 / gap_us), gap_us, size)
 
@@ -101,5 +101,5 @@ CASES: Final[tuple[Case, ...]] = (
 
 
 def cases_matching(words: tuple[str, ...]) -> list[Case]:
-    """The cases whose names contain any of the words; all where there is no word."""
+    """Return the cases whose names contain any of the words; all where there is no word."""
     return [case for case in CASES if not words or any(word in case.name for word in words)]

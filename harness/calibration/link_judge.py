@@ -48,12 +48,12 @@ class Finding:
         return self.low <= self.observed <= self.high
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """Return it JSON-ready."""
         return {**asdict(self), "ok": self.ok}
 
 
 def predicted(case: Case, seen: Seen, seed: int) -> dict[int, list[int]]:
-    """When each packet is due by the model (ns, on the clock of the stamps); a lost one is absent, copies are there.
+    """Return when each packet is due by the model (ns, on the stamps' clock); lost ones are absent, copies included.
 
     With the seed of the links this is what the userlink backends must do; with another one it is a sample of the
     same distribution.
@@ -71,7 +71,7 @@ def predicted(case: Case, seen: Seen, seed: int) -> dict[int, list[int]]:
 
 
 def judge(case: Case, backend: str, seen: Seen, *, seed: int, seeded: bool) -> list[Finding]:
-    """All comparisons that the case asks for; `seeded` where the backend draws by our seed."""
+    """Return all comparisons that the case asks for; `seeded` where the backend draws by our seed."""
     judges: dict[str, Callable[[], Sequence[_Found]]] = {
         "delay": lambda: _delay(case, seen, seed) if seeded or not _random(case.profile.up) else [],
         "distribution": lambda: _distribution(case, seen, seed),
@@ -91,7 +91,7 @@ def judge(case: Case, backend: str, seen: Seen, *, seed: int, seeded: bool) -> l
 
 
 def compare(case: str, samples: dict[str, Sequence[float]]) -> list[Finding]:
-    """Kolmogorov-Smirnov distance between the delays (ms) that two backends gave to the same case."""
+    """Return the Kolmogorov-Smirnov distance between the delays (ms) that two backends gave to the same case."""
     found: list[Finding] = []
     names = sorted(samples)
     for first, second in pairwise(names):
@@ -147,7 +147,7 @@ def _around(value: float, slack: float) -> tuple[float, float]:
 
 
 def _ks_bound(n: int, m: int) -> float:
-    """The critical distance at ALPHA, and 0.03 more for what timers add."""
+    """Return the critical distance at ALPHA, and 0.03 more for what timers add."""
     return math.sqrt(-0.5 * math.log(ALPHA / 2)) * math.sqrt((n + m) / (n * m)) + 0.03
 
 
@@ -167,7 +167,7 @@ def _loss(case: Case, seen: Seen) -> list[_Found]:
 
 
 def _share(name: str, percent: float, count: int, seen: Seen, *, correlation: float = 0) -> _Found:
-    """A share in percent against its binomial interval, widened where draws are correlated: fewer are independent."""
+    """Compare a share in percent with its binomial interval, widened for correlated draws: fewer are independent."""
     n = max(1, round(len(seen.sent_ns) * (1 - correlation) / (1 + correlation)))
     low, high = stats.binom.ppf([ALPHA / 2, 1 - ALPHA / 2], n, percent / 100) / n * 100
     return (name, "%", percent, 100 * count / len(seen.sent_ns), float(low), float(high))
@@ -176,12 +176,12 @@ def _share(name: str, percent: float, count: int, seen: Seen, *, correlation: fl
 def queued_rate_mbit(
     seen: Seen, *, packet_bytes: int, nominal_mbit: float, delay_ms: float = 0, uneven: float = 1.5
 ) -> tuple[float, int]:
-    """Rate in Mbit/s over the time in which the queue was not empty, and on how many packets that rests.
+    """Return the rate in Mbit/s while the queue was not empty, and on how many packets that rests.
 
     There the link works without a pause. A packet that takes hardly more than `delay_ms` and `uneven` times its own
     transmission found the queue empty. Before one whose sending is doubtful the queue may have run empty too.
     """
-    # 0.3 ms: what a late timer or receiver adds to a packet that waited for nobody.
+    # 0.3 ms: what a late timer or receiver adds to a packet that did not wait.
     alone_ms = delay_ms + uneven * packet_bytes * 8 / nominal_mbit / 1000 + 0.3
     packets, busy_ns = 0, 0
     run: list[int] = []
@@ -213,7 +213,7 @@ def _rate(case: Case, seen: Seen) -> list[_Found]:
 
 
 def _queue(case: Case, seen: Seen, seed: int) -> list[_Found]:
-    """Delay behind an overloaded rate, in the last third, where the queue has filled up; by the model and as seen."""
+    """Compare the delay behind an overloaded rate, in the last third with its full queue, with the model's."""
     assert case.profile.up.rate_mbit is not None
     due = predicted(case, seen, seed)
     late = 2 * len(seen.sent_ns) // 3

@@ -80,7 +80,7 @@ class Rig:
             run(*f"ip neighbour add {other[0]} lladdr {other[1]} dev eth0 nud permanent".split())
 
     def udp_socket(self, pid: int, address: str, port: int = 0) -> socket.socket:
-        """A bound UDP socket in the namespace of `pid`."""
+        """Return a bound UDP socket in the namespace of `pid`."""
         with inside_network_of(pid):
             made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
             made.bind((address, port))
@@ -107,7 +107,7 @@ class Rig:
 
 
 def run(*argv: str) -> str:
-    """Run a program to its end; CommandFailed where it says no."""
+    """Run a program to its end; raises CommandFailed on another status than 0."""
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     if done.returncode:
         raise CommandFailed(argv, done.returncode, done.stderr)
@@ -125,5 +125,5 @@ def _hold_namespace() -> subprocess.Popen[bytes]:
 
 
 def python(module: str, *words: str) -> list[str]:
-    """The argv that runs a module of this package with this interpreter."""
+    """Return the argv that runs a module of this package with this interpreter."""
     return [sys.executable, "-m", module, *words]

@@ -45,7 +45,7 @@ class Stream:
 
 @dataclass(frozen=True)
 class Seen:
-    """What became of a stream: send times by number, and (number, arrival time) in order of arrival; ns, one clock.
+    """The fate of a stream: send times by number, and (number, arrival time) in order of arrival; ns, one clock.
 
     `doubtful` packets took so long to send that the sender was interrupted between stamp and packet, or after it.
     """
@@ -56,7 +56,7 @@ class Seen:
 
     @property
     def delays_ms(self) -> list[float]:
-        """One-way delay of every packet that arrived (copies too), in ms, in order of arrival."""
+        """Return the one-way delay of every packet that arrived (copies too), in ms, in order of arrival."""
         return [(at - self.sent_ns[number]) / 1e6 for number, at in self.arrived]
 
     @property
@@ -81,7 +81,7 @@ def receiver(sock: socket.socket) -> None:
 
 
 def run_stream(stream: Stream, sender: socket.socket, sink: socket.socket, *, patience_s: float) -> Seen:
-    """Send the stream to where `sink` listens and collect it; waits `patience_s` after the last arrival."""
+    """Send the stream to where `sink` listens and collect it; wait `patience_s` after the last arrival."""
     receiver(sink)
     sender.connect(sink.getsockname())
     filling = bytes(stream.size_bytes - 28 - _PAYLOAD.size)

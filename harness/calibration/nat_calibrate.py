@@ -1,4 +1,4 @@
-"""Proves every NAT behaviour on this machine: many cases, over sandboxes that run side by side."""
+"""`calibrate nat`: every NAT behaviour proved on this machine, many cases over sandboxes that run side by side."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class CaseResult:
         return not self.differences and self.error is None
 
     def as_dict(self) -> dict[str, object]:
-        """Ready for JSON."""
+        """Return it ready for JSON."""
         return {**asdict(self), "differences": list(self.differences), "passed": self.passed}
 
 
 def select_cases(only: Sequence[str]) -> tuple[Case, ...]:
-    """The cases whose name, or whose behaviour's label, one of the patterns matches; all where there is no pattern.
+    """Return the cases whose name or label one of the patterns matches; all where there is no pattern.
 
     Raises:
         ScenarioError: a pattern matches none.
@@ -58,7 +58,7 @@ def select_cases(only: Sequence[str]) -> tuple[Case, ...]:
 
 
 def calibrate_nat(*, jobs: int, only: Sequence[str] = (), seed: int = 0) -> Iterable[CaseResult]:
-    """Try the cases, `jobs` at a time; yields results as they come, in no order.
+    """Try the cases, `jobs` at a time; yield results as they come, in no order.
 
     Args:
         seed: decides the arbitrary: how early or late first packets come, where sequences start.
@@ -120,7 +120,7 @@ def _serve(
 
 
 class _Worker:
-    """A calibration worker in its sandbox, spoken to over its stdin and stdout."""
+    """A calibration worker in its sandbox, reached over its stdin and stdout."""
 
     def __init__(self, number: int) -> None:
         argv = [sys.executable, "-m", "harness.calibration.nat_worker", str(number)]

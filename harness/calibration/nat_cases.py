@@ -1,4 +1,4 @@
-"""What `calibrate nat` proves: every combination of axes that one pass can see, and those that take waiting. Pure."""
+"""The cases of `calibrate nat`: every combination of axes that one pass can see, and those that take waiting. Pure."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Case:
 
 
 def all_cases() -> tuple[Case, ...]:
-    """Every case; names are unique."""
+    """Return every case; names are unique."""
     found: dict[str, Case] = {}
     for case in itertools.chain(_aliases(), _grid(), _parameters(), _firewalls(), _lifetimes(), _limits(), _families()):
         found.setdefault(case.name, case)
@@ -48,7 +48,7 @@ def all_cases() -> tuple[Case, ...]:
 
 
 def _case(kind: Kind, **axes: object) -> Case | None:
-    """A case, or None where the model refuses the combination."""
+    """Return a case, or None where the model refuses the combination."""
     try:
         behaviour = NatBehaviour.model_validate(axes)
     except ValueError:
@@ -90,7 +90,7 @@ def _grid() -> Iterator[Case]:
 
 
 def _parameters() -> Iterator[Case]:
-    """The numbers of an axis, and what may be blocked, with every mapping."""
+    """Yield the numbers of an axis, and what may be blocked, with every mapping."""
     yield from _possible(
         _case("behaviour", mapping=m, port_allocation=PortAllocation.SEQUENTIAL, port_step=step)
         for m in _MAPPINGS

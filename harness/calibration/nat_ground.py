@@ -89,13 +89,13 @@ class Ground:
         return self.lab.nodes[name]
 
     def router(self, behaviour: NatBehaviour, seed: int) -> RunningRouter:
-        """The router, behaving so, with empty tables. Raises as `RunningRouter.load` does."""
+        """Return the router, behaving so, with empty tables. Raises as `RunningRouter.load` does."""
         router = RunningRouter(self._node("r"), behaviour, PORTS, seed)
         router.load()
         return router
 
     def setup(self, wire: Wire) -> DiscoverySetup:
-        """The ground for IPv4 tests."""
+        """Return the ground for IPv4 tests."""
         return DiscoverySetup(
             wire,
             inside=self.inside,
@@ -105,7 +105,7 @@ class Ground:
         )
 
     def setup6(self, wire: Wire) -> DiscoverySetup:
-        """The ground for IPv6 tests."""
+        """Return the ground for IPv6 tests."""
         inside = [Vantage(place.pid, f"{_LAN6}{n}") for n, place in enumerate(self.inside, 2)]
         public = [Vantage(self.public[0].pid, f"{_INTERNET6}{n}") for n in (1, 2, 3)]
         return DiscoverySetup(wire, inside=inside, servers=public[:2], strangers=public[2:])
