@@ -1,4 +1,4 @@
-"""The host contract: a machine that runs trials. The campaign talks to a host alone; only JSON and files cross."""
+"""The host contract: a machine that runs trials. The campaign talks only to a host; only JSON and files cross."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ class HostFacts(BaseModel):
 
 
 class Host(Protocol):
-    """Runs jobs, several at a time, each in a sandbox that ends with the host."""
+    """A machine that runs jobs, several at a time, each in a sandbox that ends with the host."""
 
     @property
     def slots(self) -> int:
         """How many jobs it takes at a time; a further one would only wait."""
 
     def describe(self) -> HostFacts:
-        """What it is; asked once, before the first job."""
+        """Return what it is; asked once, before the first job."""
 
     async def run(self, job: Job, folder: Path, on_step: OnStep) -> Done:
         """Run a job and leave its evidence in `folder`, which exists and is empty.

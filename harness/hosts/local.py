@@ -25,7 +25,7 @@ _MESSAGE: TypeAdapter[WantTurn | Step | Done] = TypeAdapter(WantTurn | Step | Do
 
 
 class LocalHost:
-    """Runs jobs on this machine: side by side where they only wait, alone where they load it.
+    """This machine: jobs that only wait run side by side, those that load it run alone.
 
     Its processes carry `label` on their command lines. `overlays` are those whose versions it is to report.
     """
@@ -44,7 +44,7 @@ class LocalHost:
         return self._jobs
 
     def describe(self) -> HostFacts:
-        """Ask the machine and every program for what they are."""
+        """Ask the machine and every program for their facts and versions."""
         return HostFacts(
             commit=git_commit(Path(harness.__file__).parent),
             privileged=is_privileged(),
@@ -83,7 +83,7 @@ class LocalHost:
         await self._workers.close()
 
     def _advance(self) -> None:
-        """Admit whoever may come in, and give out the turns that are free now."""
+        """Admit the jobs that may start, and give out the turns that are free now."""
         while self._arrived and self._turns.may_admit:
             self._turns.want(self._arrived.popleft(), "waiting")
         for name in self._turns.grant():
@@ -120,7 +120,7 @@ class LocalKind:
     addresses = "none, or `local`"
 
     def takes(self, address: str | None) -> bool:
-        """Whether it is this machine that is meant."""
+        """Tell whether it is this machine that is meant."""
         return address in (None, "local")
 
     def open(self, address: str | None, *, label: str, jobs: int, overlays: Mapping[str, Overlay]) -> Host:

@@ -18,7 +18,7 @@ class HostKind(Protocol):
 
     Attributes:
         name: as the entry point has it.
-        order: who is asked first whether an address is his.
+        order: which kind is asked first whether an address is one of its own.
         addresses: what addresses of this kind look like, for the user.
     """
 
@@ -27,7 +27,7 @@ class HostKind(Protocol):
     addresses: str
 
     def takes(self, address: str | None) -> bool:
-        """Whether this is an address of this kind; None is no address, the machine on which the program runs."""
+        """Tell whether this is an address of this kind; None is no address, the machine on which the program runs."""
 
     def open(self, address: str | None, *, label: str, jobs: int, overlays: Mapping[str, Overlay]) -> Host:
         """Make a host of it.
@@ -38,12 +38,12 @@ class HostKind(Protocol):
             overlays: those whose versions it is to report.
 
         Raises:
-            MissingPrerequisite: nobody answers there, or this machine lacks what it takes to ask.
+            MissingPrerequisite: nothing answers there, or this machine lacks what it takes to ask.
         """
 
 
 def kind_of(address: str | None) -> HostKind:
-    """The kind of host that an address names.
+    """Return the kind of host that an address names.
 
     Raises:
         ScenarioError: no kind takes it; names those that there are.

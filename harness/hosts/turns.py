@@ -1,4 +1,4 @@
-"""Who may do what at the same time: waiting with waiting, shared with shared, exclusive alone. Pure."""
+"""Turns, by which trials share a machine: waiting with waiting, shared with shared, exclusive alone. Pure."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 
 from harness.trial.messages import Turn
 
-# When nobody holds a turn, load goes first: trials that only wait would otherwise hold up those that are nearly done.
+# When no turn is held, load goes first: trials that only wait would otherwise hold up those that are nearly done.
 _PRIORITY: tuple[Turn, ...] = ("exclusive", "shared", "waiting")
 
 
 @dataclass
 class Turns:
-    """Gives turns to trials.
+    """The queue that gives turns to trials.
 
     A trial is *live* from its first turn until `leave`; at most `jobs` are. Live trials hold one turn at a time or wait
     for one. No turn of one kind is given while one of another kind is held.
@@ -28,7 +28,7 @@ class Turns:
         self._wanted[trial] = turn
 
     def leave(self, trial: str) -> None:
-        """The trial has ended."""
+        """Note that the trial has ended."""
         self._held.pop(trial, None)
         self._wanted.pop(trial, None)
 
@@ -39,12 +39,12 @@ class Turns:
 
     @property
     def may_admit(self) -> bool:
-        """Whether a new trial may come in now: a place is free, and nobody measures or waits to."""
+        """Tell whether a new trial may start now: a place is free, and no trial measures or waits to."""
         measuring = {*self._held.values(), *self._wanted.values()} & {"shared", "exclusive"}
         return self.live < self.jobs and (not measuring or "waiting" in self._held.values())
 
     def grant(self) -> list[str]:
-        """The trials that get their turn now, in the order in which they asked."""
+        """Return the trials that get their turn now, in the order in which they asked."""
         kinds = set(self._held.values())
         if "exclusive" in kinds:
             return []

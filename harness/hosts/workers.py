@@ -1,4 +1,4 @@
-"""The orchestrator's side of workers: starts them through the fork server, talks to them, ends them."""
+"""The orchestrator's side of workers: it starts them through the fork server, talks to them and ends them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Worker:
     """One worker: lines from it, turns for it, and its end as a future of its exit status.
 
     The pipe is read by hand: asyncio's own pipe transport, collected while its end of file is under way, takes the
-    reader away from whoever has been given the same descriptor since.
+    reader away from the pipe that has been given the same descriptor since.
     """
 
     def __init__(self, fork_server: Workers, name: str, stdin: int, stdout: int) -> None:
@@ -33,11 +33,11 @@ class Worker:
         self._loop.add_reader(stdout, self._readable)
 
     async def line(self) -> bytes:
-        """The next line; empty when the worker has closed its stdout."""
+        """Return the next line; empty when the worker has closed its stdout."""
         return await self._lines.get()
 
     def grant(self) -> None:
-        """Let it go on with the turn that it asked for; one that has died meanwhile is found out by its next line."""
+        """Let it go on with the turn that it asked for; if it has died meanwhile, its next line will show it."""
         with contextlib.suppress(BrokenPipeError):
             os.write(self._stdin, _GRANTED)
 
@@ -68,7 +68,7 @@ class Worker:
 
 
 class Workers:
-    """Workers of one campaign. Their processes carry `label` on their command lines, for whoever looks at `ps`."""
+    """Workers of one campaign. Their processes show `label` on their command lines, for readers of `ps`."""
 
     def __init__(self, label: str) -> None:
         self._label = label
@@ -146,7 +146,7 @@ class Workers:
             worker.ended.set_result(message["status"])
 
     def _all_gone(self) -> None:
-        """The fork server died, and its workers with it; the next start makes another one."""
+        """Note that the fork server died, and its workers with it; the next start makes another one."""
         if self._socket is not None:
             asyncio.get_running_loop().remove_reader(self._socket.fileno())
             self._socket.close()
