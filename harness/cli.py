@@ -57,7 +57,7 @@ class _LazyGroup(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; click itself would end in silence, with status 1, when nobody reads its output any more."""
+        """Run the command; click itself would end silently, with status 1, when its output is no longer read."""
         try:
             status = super().invoke(ctx)
             sys.stdout.flush()  # here a full disk or a closed pipe is still an error of ours
@@ -66,7 +66,7 @@ class _LazyGroup(click.Group):
         return status
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Names from the table: click's own would load every command to ask whether it is hidden."""
+        """Return names from the table: click's own would load every command to ask whether it is hidden."""
         named = [CompletionItem(name, help=text) for name, text in _HELP.items() if name.startswith(incomplete)]
         return named + click.Command.shell_complete(self, ctx, incomplete)
 
@@ -91,7 +91,7 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Entry point: every error of ours becomes its line on stderr and its exit code."""
+    """Run the program: every error of ours becomes its line on stderr and its exit code."""
     os.environ["PATH"] = search_path()
     try:
         status = cli.main(standalone_mode=False)
@@ -114,7 +114,7 @@ def main() -> None:
 
 
 def _fail(error: OverlaybenchError) -> NoReturn:
-    """Say what is wrong in a line, where somebody may still read it, and end with the error's exit code."""
+    """Print what is wrong in a line, if the stream is still open, and end with the error's exit code."""
     with contextlib.suppress(OSError):
         click.echo(f"overlaybench: {error}", err=True)
     # What is left in the buffer of a closed standard output would be complained of once more while Python ends.

@@ -72,13 +72,13 @@ class LabNotAsDeclared(OverlaybenchError):
 
 
 class StorageError(OverlaybenchError):
-    """Something cannot be written or read: a full disk, a folder of somebody else, too many open files."""
+    """Something cannot be written or read: a full disk, another user's folder, too many open files."""
 
     exit_code = EXIT_MACHINE
 
     @classmethod
     def of(cls, error: OSError, what: object = None) -> StorageError:
-        """The error of the operating system in one line, with the file that it is about (`what` where it has none)."""
+        """Return the operating system's error in a line, with the file that it is about (`what` where it has none)."""
         name = error.filename if isinstance(error.filename, str | bytes) and error.filename else what
         about = f"{name.decode(errors='replace') if isinstance(name, bytes) else name}: " if name else ""
         return cls(f"{about}{(error.strerror or str(error)).lower()}{_REMEDIES.get(error.errno or 0, '')}")
@@ -96,7 +96,7 @@ _REMEDIES = {
 
 @contextlib.contextmanager
 def storage_errors(what: object) -> Iterator[None]:
-    """Turn errors of the operating system in here into a StorageError about `what`."""
+    """Turn errors of the operating system in the block into a StorageError about `what`."""
     try:
         yield
     except OSError as error:

@@ -1,7 +1,7 @@
-"""What is found by entry point: a probe or an event outside this repository is as good as one inside.
+"""Extensions found by entry point: a probe or an event outside this repository is as good as one inside.
 
-One file and one line of registration add one. Nothing is loaded before somebody asks, so that an extension's module may
-import any room of the harness.
+One file and one line of registration add one. Nothing is loaded before it is asked for, so that an extension's module
+may import any room of the harness.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from harness.errors import MissingPrerequisite
 
 @cache
 def registered(group: str) -> dict[str, EntryPoint]:
-    """The entry points of a group by name.
+    """Return the entry points of a group by name.
 
     Raises:
         MissingPrerequisite: there is none, because this program's own package was installed before it had any.
@@ -28,7 +28,7 @@ def registered(group: str) -> dict[str, EntryPoint]:
 
 @cache
 def extensions(group: str) -> dict[str, Any]:
-    """One instance of each class that a group registers, in the order that their `order` says, if any, then by name.
+    """Return one instance of each class that a group registers, ordered by their `order`, if any, then by name.
 
     Raises:
         MissingPrerequisite: a package is installed but cannot be imported, lacks the class, or has it under a name of

@@ -31,7 +31,7 @@ class CellFailed(Exception):
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The plugin's options."""
+    """Add the plugin's options."""
     group = parser.getgroup("overlaybench")
     group.addoption("--overlaybench-only", action="store_true", help="Collect scenario files alone, no Python tests.")
     group.addoption(
@@ -41,20 +41,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """One folder for all result folders of a session."""
+    """Make one folder for all result folders of a session."""
     given = config.getoption("overlaybench_out", None)
     config.stash[_OUT] = Path(given) if given else Path("runs") / f"pytest-{datetime.datetime.now():%Y%m%d-%H%M%S}"
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """With --overlaybench-only everything that is no YAML file is passed over."""
+    """Pass over everything that is no YAML file, with --overlaybench-only."""
     if config.getoption("overlaybench_only") and collection_path.is_file() and not _is_yaml(collection_path):
         return True
     return None
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    """A scenario file with `expect:` is a collection of tests."""
+    """Collect a scenario file with `expect:` as a group of tests."""
     if not _is_yaml(file_path):
         return None
     try:
@@ -73,7 +73,7 @@ class ScenarioFile(pytest.File):
     ran: Run | None = None
 
     def collect(self) -> Iterator[pytest.Item]:
-        """A test per cell that something is expected of, all its repeats together."""
+        """Yield a test per cell with expectations, all its repeats together."""
         from harness.errors import OverlaybenchError  # noqa: PLC0415
         from harness.scenario.planned import plan_trials  # noqa: PLC0415
 
@@ -89,7 +89,7 @@ class ScenarioFile(pytest.File):
             yield Cell.from_parent(self, name=name, trials=cells[name])
 
     def run_of(self, cell: Cell) -> Run:
-        """The run that this cell is part of; starts it when it is the first."""
+        """Return the run that this cell is part of; the first cell starts it."""
         if hasattr(self.config, "workerinput"):
             return Run(self, [cell])
         if self.ran is None:
@@ -130,7 +130,7 @@ class Cell(pytest.Item):
             self.add_marker(pytest.mark.timeout(0))
 
     def runtest(self) -> None:
-        """Runs the file's cells when nobody has yet, then judges this one."""
+        """Run the file's cells unless that has been done, then judge this one."""
         from harness.campaign.outcomes import unmet  # noqa: PLC0415
         from harness.results.record import Record  # noqa: PLC0415
 
@@ -155,13 +155,13 @@ class Cell(pytest.Item):
             raise CellFailed("\n\n".join(complaints))
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        """The complaint alone: a traceback of this plugin would help nobody."""
+        """Return the complaint alone: a traceback of this plugin would help no reader."""
         if isinstance(excinfo.value, CellFailed):
             return str(excinfo.value)
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
-        """Where the test is, for reports."""
+        """Return where the test is, for reports."""
         return self.path, None, self.name
 
 
@@ -182,6 +182,6 @@ def _end(text: str) -> str:
 
 
 def _logs(folder: Path) -> list[str]:
-    """The ends of the logs that say anything, a few of them."""
+    """Return the ends of the logs that say anything, a few of them."""
     logs = [path for path in sorted(folder.rglob("*.log")) if path.stat().st_size]
     return [f"--- {path.name}\n{_end(path.read_text(errors='replace'))}" for path in logs[:4]]
