@@ -143,7 +143,7 @@ def read_back_problems(plan: Sequence[Qdisc], reported: Sequence[Mapping[str, An
             extra = {"loss-random", "loss-gemodel", "duplicate", "corrupt", "reorder", "delay"} - set(wanted.expect)
             options = seen.get("options", {})
             found += [
-                f"{interface}: netem does {name}, which nobody asked for" for name in extra if _active(options, name)
+                f"{interface}: netem does {name}, which was not asked for" for name in extra if _active(options, name)
             ]
     return found
 

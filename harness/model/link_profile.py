@@ -194,7 +194,7 @@ class Direction(_Model):
         if self.queue is not None and not self.limited:
             raise ValueError("a queue needs its rate: add rate_mbit or rate_file")
         if self.reorder_percent and not self.delay_ms:
-            raise ValueError("reorder_percent needs a delay_ms: frames that skip no delay overtake nobody")
+            raise ValueError("reorder_percent needs a delay_ms: frames that skip no delay overtake no other")
         return self
 
     @property

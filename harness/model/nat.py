@@ -158,7 +158,7 @@ def _observable_hairpin(b: NatBehaviour) -> str:
     ):
         return (
             f"hairpinning external-source cannot work with {b.mapping.short} and {b.filtering.short}: the packet comes "
-            "from a mapping that nobody could have contacted, so it is the same as off"
+            "from a mapping that no host could have contacted, so it is the same as off"
         )
     return ""
 
@@ -303,7 +303,7 @@ ALIASES: Dict[str, NatAlias] = MappingProxyType(
                 ipv6_filtering="APDF",
             ),
             _alias("ipv6-only", "IPv6 only, nothing filtered", **_PLAIN, ipv4=False, ipv6_filtering="none"),
-            _alias("dual-stack", "NATed IPv4 beside firewalled IPv6 (RFC 7084, RFC 6092)", ipv6_filtering="APDF"),
+            _alias("dual-stack", "NATed IPv4 and firewalled IPv6 (RFC 7084, RFC 6092)", ipv6_filtering="APDF"),
         )
     }
 )

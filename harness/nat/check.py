@@ -56,7 +56,7 @@ def observed_setup(
     observers: Observers, inside: Side, inside_gateway: str, outside: Side, way_back: str | None
 ) -> Iterator[DiscoverySetup]:
     """Yield the ground between both observers, attached as `Observers.attached` says."""
-    with observers.beside(inside, inside_gateway, outside, way_back) as (host, public), Wire() as wire:
+    with observers.attached(inside, inside_gateway, outside, way_back) as (host, public), Wire() as wire:
         yield DiscoverySetup(
             wire,
             inside=[host],

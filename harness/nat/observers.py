@@ -86,7 +86,7 @@ class Observers:
         release_namespaces([self.holder])
 
     @contextlib.contextmanager
-    def beside(
+    def attached(
         self, inside: Side, gateway: str, outside: Side, way_back: str | None
     ) -> Iterator[tuple[Vantage, Sequence[Vantage]]]:
         """Yield the inside observer, and the outside one at its three addresses, attached until the block ends.

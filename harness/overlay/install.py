@@ -116,15 +116,15 @@ def _build_all(wanted: Sequence[Requirement], say: Say, at_once: int, failures: 
         modules.setdefault(one.go.module if one.go else one.program, []).append(one)
     if not modules:
         return
-    budget, beside = MemoryBudget(available_mib()), min(at_once, len(modules))
+    budget, parallel = MemoryBudget(available_mib()), min(at_once, len(modules))
 
     def build(programs: Sequence[Requirement]) -> None:
         for one in programs:
             assert one.build is not None
             with _collected(failures, [one.program]), budget.lend(one.build.memory_mib):
-                _build(one.program, one.build, max(1, at_once // beside), say)
+                _build(one.program, one.build, max(1, at_once // parallel), say)
 
-    with ThreadPoolExecutor(beside) as pool:
+    with ThreadPoolExecutor(parallel) as pool:
         # The largest first: it would be the last to end.
         largest_first = sorted(modules.values(), key=_memory_mib, reverse=True)
         for done in [pool.submit(build, programs) for programs in largest_first]:

@@ -217,7 +217,7 @@ class _Traffic:
         if not self._pings.wait_for_line("icmp_seq=.* time=", _START_S):
             raise OverlayError(f"{self.target.src} to {self.target.dst}: no ping was answered within {_START_S:g} s")
         if not self._server.wait_for_line("listening", _START_S):
-            raise OverlayError(f"nobody can listen on {self.target.dst}: {self._server.tail.strip()}")
+            raise OverlayError(f"nothing can listen on {self.target.dst}: {self._server.tail.strip()}")
         self._held = self.target.start(self.target.src, self._hold, "continuity-tcp.json")
         self._daemons.append(self._held)
 

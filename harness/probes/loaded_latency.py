@@ -98,7 +98,7 @@ class LoadedLatencyProbe(Probe[LoadedLatencySettings, list[Sample]]):
             Chapter(
                 "loaded",
                 "Under load",
-                "Round trips while TCP fills both directions: what a call feels beside a backup. Queues of the links "
+                "Round trips while TCP fills both directions: as a call during a backup sees them. Queues of the links "
                 "are in it as well as the overlay's own, so look at the underlay's line first.",
                 place=20,
             ),
@@ -108,7 +108,7 @@ class LoadedLatencyProbe(Probe[LoadedLatencySettings, list[Sample]]):
                 "load",
                 "Delay and rates under load",
                 "loaded",
-                "RTT beside TCP in both directions; rise: over the idle median of the same trial. UDP: payload at the "
+                "RTT during TCP in both directions; rise: over the idle median of the same trial. UDP: payload at the "
                 "highest rate without loss, or with what the scenario allows.",
             ),
         ),

@@ -164,7 +164,7 @@ class StreamProbe(Probe[StreamSettings, Streamed]):
         ),
         plots=(
             Plot("strip", "streams", "stream_rtt_p50_ms", "Round-trip time of a stream", label="median RTT (ms)"),
-            Plot("strip", "streams", "stream_connect_p50_ms", "Connecting anew", label="to the first answer (ms)"),
+            Plot("strip", "streams", "stream_connect_p50_ms", "Connecting", label="to the first answer (ms)"),
         ),
     )
 
@@ -244,7 +244,7 @@ def _server(target: Target, stream: Stream) -> Iterator[Daemon]:
     server = target.start(target.dst, argv, "stream-server.log")
     try:
         if not server.wait_for_line("listening", _START_S):
-            raise OverlayError(f"nobody can listen at {stream.listen_address} on {target.dst}: {server.tail.strip()}")
+            raise OverlayError(f"nothing can listen at {stream.listen_address} on {target.dst}: {server.tail.strip()}")
         yield server
     finally:
         server.stop()

@@ -14,7 +14,7 @@ from harness.results.statistics import as_floats
 
 _FIGURES = (
     ("link_lateness_p99_us", "link emulator later than due, p99", "us", 0),
-    ("repeated_measurements", "measurements of a trial taken anew, a link having been late", "", 0),
+    ("repeated_measurements", "measurements of a trial taken again, a link having been late", "", 0),
     ("lab_start_s", "lab start", "s", 2),
     ("fixed_overhead_s", "fixed overhead of a trial", "s", 2),
     ("duration_s", "duration of a trial", "s", 1),

@@ -31,7 +31,7 @@ _OWN_PLOTS = (
         "link_lateness_p99_us",
         "Link emulator: lateness",
         "later than due, 99th percentile (us)",
-        "Over whole trials, invalid ones and measurements that were taken anew included.",
+        "Over whole trials, invalid ones and measurements that were taken again included.",
     ),
 )
 

@@ -48,7 +48,7 @@ def flent_data(samples: pd.DataFrame, trial: Any, manifest: dict[str, Any], file
     bins = (answered["sent_s"] / STEP_S).astype(int)
     means = answered.groupby(bins)["rtt_ms"].mean()
     steps = range(math.floor(length / STEP_S) + 1)
-    loaded = ", TCP in both directions beside" if file_name.startswith("ping-loaded") else ""
+    loaded = ", TCP in both directions meanwhile" if file_name.startswith("ping-loaded") else ""
     name = f"{trial['overlay']} {trial['mode']}, {trial['nat_a']} x {trial['nat_b']}{loaded}"
     stamp = moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
     return {

@@ -57,7 +57,7 @@ _OWN = (
     Metric(
         "repeated_measurements",
         "count",
-        "Measurements of the trial that were thrown away because a link was late, and taken anew.",
+        "Measurements of the trial that were thrown away because a link was late, and taken again.",
         "this project",
     ),
     Metric(

@@ -29,13 +29,13 @@ def bundled(folder: Path) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
-def find(name: str, folder: Path, kind: str, beside: Path | None = None) -> Path:
-    """Find a file by its path as given, relative to `beside`, or by its bundled name.
+def find(name: str, folder: Path, kind: str, also_in: Path | None = None) -> Path:
+    """Find a file by its path, as given or relative to `also_in`, or by its bundled name.
 
     Raises:
         ScenarioError: there is no such file and no bundled one of that name.
     """
-    places = [Path(name), *([beside / name] if beside else [])]
+    places = [Path(name), *([also_in / name] if also_in else [])]
     for place in places:
         if place.is_file():
             return place
@@ -45,9 +45,9 @@ def find(name: str, folder: Path, kind: str, beside: Path | None = None) -> Path
     raise ScenarioError([Problem(name, 0, kind, f"no such file, and no bundled {kind} of that name{hint}")])
 
 
-def load_topology(name: str, beside: Path | None = None) -> TemplateSource:
+def load_topology(name: str, also_in: Path | None = None) -> TemplateSource:
     """Load a topology file by path or bundled name."""
-    path = find(name, TOPOLOGIES, "topology", beside)
+    path = find(name, TOPOLOGIES, "topology", also_in)
     return TemplateSource(read_template(path.stem, _shown(path), _read(path)), path.parent)
 
 
@@ -101,18 +101,18 @@ def _unknown_overlays(document: Document, known: list[str]) -> Iterable[Problem]
             yield document.problem(("overlays", name), f"unknown overlay{did_you_mean(name, known)}")
 
 
-def _topology_of(document: Document, scenario: Scenario | None, beside: Path) -> TopologySource | None:
+def _topology_of(document: Document, scenario: Scenario | None, also_in: Path) -> TopologySource | None:
     if scenario is None:
         return None
     use = scenario.topology
     try:
         if use.is_mininet_class:
-            return MininetSource(use.use, use.members, use.server, str(beside))
+            return MininetSource(use.use, use.members, use.server, str(also_in))
         if use.members or use.server:
             raise ScenarioError(
                 [document.problem(("topology",), "a topology file names its members and server itself")]
             )
-        return load_topology(use.use, beside)
+        return load_topology(use.use, also_in)
     except ScenarioError as error:
         raise ScenarioError(
             [document.problem(("topology",), p.text) if p.line == 0 else p for p in error.problems]

@@ -75,7 +75,7 @@ def test_read_back_finds_every_deviation() -> None:
     for place, key, value, words in (
         (0, "delay", {"delay": 0.003}, "delay.delay is 0.003, not 0.03"),
         (0, "loss-random", {"loss": 0}, "loss-random.loss is 0, not 0.02"),
-        (0, "duplicate", {"duplicate": 0.5}, "netem does duplicate, which nobody asked for"),
+        (0, "duplicate", {"duplicate": 0.5}, "netem does duplicate, which was not asked for"),
         (1, "rate", 1000, "rate is 1000, not 625000"),
     ):
         seen = reported(link)
