@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 
 from harness.model.document import did_you_mean
+from harness.model.nat_axes import NatAxes
+from harness.model.nat_rules import impossible
 from harness.model.nat_words import (
     Egress,
     Filtering,
@@ -43,10 +45,7 @@ __all__ = [
 ]
 
 
-DEFAULT_PORT_BLOCK_SIZE = 512
-
-
-class NatBehaviour(BaseModel):
+class NatBehaviour(NatAxes):
     """One router's behaviour on every axis.
 
     With `mapping` none it is a plain router or, if it filters, a stateful firewall. Lifetimes are idle times.
@@ -55,35 +54,6 @@ class NatBehaviour(BaseModel):
         pydantic.ValidationError: at construction, for a combination that no equipment could have or that nothing
             could tell from another; the text gives the reason.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    mapping: Mapping = Mapping.EIM
-    filtering: Filtering = Filtering.APDF
-    port_allocation: PortAllocation = PortAllocation.PRESERVING
-    port_step: int = Field(default=1, ge=1, le=64, description="sequential allocation: distance of successive ports")
-    port_block_size: int = Field(default=DEFAULT_PORT_BLOCK_SIZE, ge=16, le=32768, description="ports per subscriber")
-    hairpinning: Hairpinning = Hairpinning.OFF
-    udp_lifetime_s: int = Field(default=300, ge=1, le=86400)
-    udp_refresh: Refresh = Refresh.BOTH
-    tcp_established_lifetime_s: int = Field(default=7440, ge=1, le=864000)
-    tcp_transitory_lifetime_s: int = Field(default=240, ge=1, le=86400)
-    icmp_lifetime_s: int = Field(default=60, ge=1, le=3600)
-    pooling: Pooling = Pooling.PAIRED
-    pool_size: int = Field(default=1, ge=1, le=64, description="external addresses in use")
-    unsolicited: Unsolicited = Unsolicited.DROP
-    session_cap: int | None = Field(
-        default=None, ge=1, le=65535, description="concurrent sessions per internal address"
-    )
-    port_mapping: tuple[PortMappingProtocol, ...] = ()
-    egress: Egress = Egress.ANY
-    ipv4: bool = True
-    ipv6_filtering: Filtering | None = Field(default=None, description="absent: the router forwards no IPv6")
-
-    @property
-    def translates(self) -> bool:
-        """True for a NAT, False for a router or firewall."""
-        return self.mapping is not Mapping.NONE
 
     @property
     def label(self) -> str:
@@ -109,7 +79,7 @@ class NatBehaviour(BaseModel):
 
     @model_validator(mode="after")
     def _refuse_the_impossible(self) -> Self:
-        reasons = [reason for rule in _RULES for reason in [rule(self)] if reason]
+        reasons = impossible(self)
         if reasons:
             raise ValueError("; ".join(reasons))
         return self
@@ -121,94 +91,6 @@ def _plain(value: object) -> str:
     if isinstance(value, tuple):
         return "+".join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _allocation_parameters(b: NatBehaviour) -> str:
-    if b.port_step != 1 and b.port_allocation is not PortAllocation.SEQUENTIAL:
-        return f"port_step is for sequential allocation; {b.port_allocation.value} ports cannot follow a sequence too"
-    if b.port_block_size != DEFAULT_PORT_BLOCK_SIZE and b.port_allocation is not PortAllocation.BLOCK:
-        return f"port_block_size is for block allocation, not for {b.port_allocation.value}"
-    return ""
-
-
-def _router_without_nat(b: NatBehaviour) -> str:
-    if b.translates:
-        return ""
-    defaults = NatBehaviour.model_fields
-    for name in ("port_allocation", "hairpinning", "pooling", "pool_size", "port_mapping"):
-        if getattr(b, name) != defaults[name].default:
-            return f"{name} needs a mapping: a router without NAT has no external ports or addresses"
-    filters = {b.filtering, b.ipv6_filtering} & {Filtering.EIF, Filtering.ADF, Filtering.APDF}
-    if b.unsolicited is not Unsolicited.DROP and not filters:
-        return "unsolicited has no meaning without filtering: nothing is unsolicited"
-    return ""
-
-
-def _nat_filters(b: NatBehaviour) -> str:
-    if b.translates and b.filtering is Filtering.NONE:
-        return "filtering none needs mapping none: a NAT cannot deliver what it has no mapping for (its least is EIF)"
-    return ""
-
-
-def _observable_hairpin(b: NatBehaviour) -> str:
-    if (
-        b.hairpinning is Hairpinning.EXTERNAL_SOURCE
-        and b.mapping in (Mapping.ADM, Mapping.APDM)
-        and b.filtering in (Filtering.ADF, Filtering.APDF)
-    ):
-        return (
-            f"hairpinning external-source cannot work with {b.mapping.short} and {b.filtering.short}: the packet comes "
-            "from a mapping that no host could have contacted, so it is the same as off"
-        )
-    return ""
-
-
-def _pool(b: NatBehaviour) -> str:
-    if b.pooling is Pooling.ARBITRARY and b.pool_size < 2:
-        return "pooling arbitrary needs pool_size 2 or more: one address leaves nothing to choose"
-    if b.pooling is Pooling.ARBITRARY and b.port_allocation is PortAllocation.BLOCK:
-        return "port_allocation block gives a subscriber ports of one address, so its pooling is paired"
-    return ""
-
-
-def _poisons_is_stock_linux(b: NatBehaviour) -> str:
-    if b.unsolicited is not Unsolicited.POISONS:
-        return ""
-    wanted = (Mapping.EIM, Filtering.APDF, PortAllocation.PRESERVING, Hairpinning.OFF, 1, Refresh.BOTH, ())
-    if (b.mapping, b.filtering, b.port_allocation, b.hairpinning, b.pool_size, b.udp_refresh, b.port_mapping) != wanted:
-        return (
-            "unsolicited poisons is a fault of stock Linux, which is EIM, APDF, preserving, without hairpinning, "
-            "on one address, refreshed by both directions; no other equipment is known to have it"
-        )
-    return ""
-
-
-def _address_families(b: NatBehaviour) -> str:
-    if b.ipv4:
-        return ""
-    if b.ipv6_filtering is None:
-        return "ipv4 false without ipv6_filtering: the router would forward nothing"
-    if b.translates or b.filtering is not Filtering.NONE:
-        return "ipv4 false leaves nothing to map or filter: say mapping none and filtering none"
-    return ""
-
-
-def _one_daemon(b: NatBehaviour) -> str:
-    if (PortMappingProtocol.NAT_PMP in b.port_mapping) != (PortMappingProtocol.PCP in b.port_mapping):
-        return "port_mapping nat-pmp and pcp share one port and one switch of miniupnpd: name both or neither"
-    return ""
-
-
-_RULES = (
-    _one_daemon,
-    _allocation_parameters,
-    _router_without_nat,
-    _nat_filters,
-    _observable_hairpin,
-    _pool,
-    _poisons_is_stock_linux,
-    _address_families,
-)
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from harness.nat.egress import TLS_PORT, egress_test
 from harness.nat.events import RunningRouter
 from harness.nat.observation import Observation, differences
 from harness.nat.observers import Observers, Side
+from harness.nat.packet import Endpoint
 from harness.nat.responder import Stranger
-from harness.nat.simulated import Endpoint
 from harness.nat.wire import Wire, port_of
 
 # Enough to tell sequences, blocks and chance apart.

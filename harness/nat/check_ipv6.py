@@ -11,8 +11,8 @@ from harness.nat.egress import answers, egress_test
 from harness.nat.events import RunningRouter
 from harness.nat.observation import Observation
 from harness.nat.observers import Observers, Side
+from harness.nat.packet import Endpoint
 from harness.nat.responder import Stranger
-from harness.nat.simulated import Endpoint
 
 # How long silence must last before a router is believed to forward nothing; no link lies in between.
 _SILENCE_S = 0.1

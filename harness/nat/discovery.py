@@ -13,8 +13,8 @@ from itertools import pairwise
 from harness.errors import LabError
 from harness.model.nat import Filtering, Hairpinning, Mapping, Pooling, PortAllocation, Unsolicited
 from harness.nat.discovery_setup import DiscoverySetup
+from harness.nat.packet import Endpoint
 from harness.nat.responder import Stranger
-from harness.nat.simulated import Endpoint
 from harness.nat.wire import port_of
 
 ALLOCATION_FLOWS = 24

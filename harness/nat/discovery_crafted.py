@@ -12,8 +12,8 @@ from scapy.packet import Packet, Raw
 from harness.errors import LabError
 from harness.nat.discovery import UNUSED_PORT
 from harness.nat.discovery_setup import DiscoverySetup
+from harness.nat.packet import Endpoint
 from harness.nat.responder import RECVERR
-from harness.nat.simulated import Endpoint
 from harness.nat.wire import Vantage, port_of
 
 _MSG_ERRQUEUE = 0x2000  # linux/socket.h

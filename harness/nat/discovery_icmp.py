@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from harness.nat.discovery import UNUSED_PORT
 from harness.nat.discovery_setup import DiscoverySetup
-from harness.nat.simulated import Endpoint
+from harness.nat.packet import Endpoint
 from harness.nat.wire import Vantage
 
 _ECHO_REQUEST, _ECHO_REPLY = 8, 0

@@ -11,9 +11,9 @@ import struct
 from harness.errors import LabError
 from harness.model.nat import PortMappingProtocol
 from harness.nat.discovery_setup import DiscoverySetup
+from harness.nat.packet import Endpoint
 from harness.nat.portmap import PMP_PORT, UPNP_PORT
 from harness.nat.responder import Stranger
-from harness.nat.simulated import Endpoint
 from harness.nat.wire import Vantage, port_of
 
 _UDP = 17

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from harness.errors import LabError
 from harness.nat import stun
+from harness.nat.packet import Endpoint
 from harness.nat.responder import Responder
-from harness.nat.simulated import Endpoint
 from harness.nat.wire import Vantage, Wire
 
 # Packets of one process on one path keep their order, so a later answer proves an earlier one missing; this is for the

@@ -11,7 +11,7 @@ from harness.model.nat import Filtering, Hairpinning, Mapping, Unsolicited
 from harness.nat import stun
 from harness.nat.discovery import ALLOCATION_FLOWS, UNUSED_PORT, Allocation, classify_mapping
 from harness.nat.discovery_setup import GRACE_S, DiscoverySetup
-from harness.nat.simulated import Endpoint
+from harness.nat.packet import Endpoint
 from harness.nat.wire import Vantage, port_of
 
 

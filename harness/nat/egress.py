@@ -6,7 +6,7 @@ from harness.errors import LabError
 from harness.model.nat import Egress
 from harness.nat import discovery_tcp
 from harness.nat.discovery_setup import GRACE_S, DiscoverySetup
-from harness.nat.simulated import Endpoint
+from harness.nat.packet import Endpoint
 
 TLS_PORT = 443
 

@@ -13,8 +13,8 @@ from harness.errors import LabError
 from harness.model.nat import Filtering, NatBehaviour, Refresh
 from harness.nat.discovery_setup import DiscoverySetup
 from harness.nat.discovery_tcp import Call, call, connected, hang_up, listener
+from harness.nat.packet import Endpoint
 from harness.nat.refreshing import Step, TcpRefreshing, UdpRefreshing
-from harness.nat.simulated import Endpoint
 from harness.nat.wire import port_of
 
 Bracket = tuple[float, float]

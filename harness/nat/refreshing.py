@@ -15,8 +15,8 @@ from harness.model.nat import Filtering, Mapping, NatBehaviour, Refresh
 from harness.nat import stun
 from harness.nat.discovery_setup import Ask, DiscoverySetup
 from harness.nat.discovery_tcp import Call, call, connected, hang_up, listener
+from harness.nat.packet import Endpoint
 from harness.nat.responder import Stranger
-from harness.nat.simulated import Endpoint
 from harness.nat.wire import Vantage, port_of
 
 Step = tuple[float, Callable[[], None]]

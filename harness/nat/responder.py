@@ -8,7 +8,7 @@ import socket
 from collections.abc import Sequence
 
 from harness.nat import stun
-from harness.nat.simulated import Endpoint
+from harness.nat.packet import Endpoint
 from harness.nat.wire import Vantage, Wire, port_of
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple, TypeVar
+from typing import TypeVar
 
 from harness.model.nat import (
     Egress,
@@ -25,34 +25,13 @@ from harness.model.nat import (
     Hairpinning,
     Mapping,
     NatBehaviour,
-    Pooling,
     PortAllocation,
     Refresh,
     Unsolicited,
 )
-from harness.nat.ports import FIRST_PORT, PORT_COUNT, PortBlock
-
-SEQUENCE_START = 10000
-CANDIDATES = 16
-
-Protocol = Literal["udp", "tcp"]
-
-
-class Endpoint(NamedTuple):
-    """An IPv4 transport address."""
-
-    address: str
-    port: int
-
-
-@dataclass(frozen=True)
-class Packet:
-    """What a NAT looks at, and a payload that it carries along."""
-
-    source: Endpoint
-    destination: Endpoint
-    payload: bytes = b""
-    protocol: Protocol = "udp"
+from harness.nat.packet import Endpoint, Packet, Protocol
+from harness.nat.ports import PortBlock
+from harness.nat.simulated_ports import ExternalPorts
 
 
 @dataclass
@@ -109,7 +88,7 @@ class SimulatedNat:
         self.behaviour = behaviour
         self._pool = tuple(addresses[: behaviour.pool_size])
         self._rng = rng
-        self._blocks = {block.subscriber: block for block in blocks}
+        self._blocks = tuple(blocks)
         self.reboot()
 
     def reboot(self) -> None:
@@ -118,7 +97,7 @@ class SimulatedNat:
         self._back: dict[tuple[Protocol, Endpoint], _Mapping] = {}
         self._sessions: dict[tuple[Protocol, Endpoint, Endpoint], _Session] = {}
         self._poisoned: dict[tuple[Protocol, Endpoint, Endpoint], _Expiry] = {}
-        self._next_in_sequence: dict[Protocol, int] = {"udp": 0, "tcp": 0}
+        self._ports = ExternalPorts(self.behaviour, self._pool, self._rng, self._blocks)
 
     def outbound(self, packet: Packet, now: float) -> Packet | None:
         """Return what becomes of a packet from inside at `now`."""
@@ -182,7 +161,7 @@ class SimulatedNat:
             self._enter(key, packet.protocol, mapping)
         if self._live(self._poisoned.get((packet.protocol, mapping.external, packet.destination)), now):
             # The router itself holds this pair of endpoints, so the flow gets a port that the mapping does not have.
-            elsewhere = Endpoint(mapping.external.address, self._random_port())
+            elsewhere = Endpoint(mapping.external.address, self._ports.random_port())
             return _Mapping(packet.source, elsewhere, now)
         return mapping
 
@@ -201,40 +180,10 @@ class SimulatedNat:
 
     def _allocate(self, protocol: Protocol, internal: Endpoint, now: float) -> Endpoint | None:
         """Return a free external endpoint; None when so many candidates in a row were taken."""
-        b = self.behaviour
-        preserving = b.port_allocation is PortAllocation.PRESERVING
-        for attempt in range(CANDIDATES + preserving):
-            address = self._address(internal)
-            if address is None:
-                return None
-            port = internal.port if preserving and attempt == 0 else self._port(protocol, internal)
-            candidate = Endpoint(address, port)
+        for candidate in self._ports.candidates(protocol, internal):
             if self._live(self._back.get((protocol, candidate)), now) is None:
                 return candidate
         return None
-
-    def _address(self, internal: Endpoint) -> str | None:
-        if self.behaviour.port_allocation is PortAllocation.BLOCK:
-            block = self._blocks.get(internal.address)
-            return None if block is None else block.address
-        if self.behaviour.pooling is Pooling.ARBITRARY:
-            return self._rng.choice(self._pool)
-        # Paired: any stable choice is as good as another.
-        return self._pool[sum(internal.address.encode()) % len(self._pool)]
-
-    def _port(self, protocol: Protocol, internal: Endpoint) -> int:
-        b = self.behaviour
-        if b.port_allocation is PortAllocation.SEQUENTIAL:
-            number = self._next_in_sequence[protocol]
-            self._next_in_sequence[protocol] = number + 1
-            return SEQUENCE_START + number * b.port_step % (65536 - SEQUENCE_START)
-        if b.port_allocation is PortAllocation.BLOCK:
-            block = self._blocks[internal.address]
-            return block.first + self._rng.randrange(block.size)
-        return self._random_port()
-
-    def _random_port(self) -> int:
-        return FIRST_PORT + self._rng.randrange(PORT_COUNT)
 
     # Filtering
 

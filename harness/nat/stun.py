@@ -6,7 +6,7 @@ import ipaddress
 import struct
 from dataclasses import dataclass
 
-from harness.nat.simulated import Endpoint
+from harness.nat.packet import Endpoint
 
 MAGIC = 0x2112A442
 _REQUEST, _RESPONSE = 0x0001, 0x0101

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from harness.errors import LabError
-from harness.nat.simulated import Endpoint
+from harness.nat.packet import Endpoint
 from harness.sandbox.namespace import inside_network_of
 
 

@@ -34,8 +34,9 @@ from harness.nat.events import RunningRouter
 from harness.nat.observation import Observation, differences
 from harness.nat.observe import observe_behaviour
 from harness.nat.observers import Observers, Side
+from harness.nat.packet import Endpoint, Packet
 from harness.nat.ports import RouterPorts, port_blocks
-from harness.nat.simulated import Endpoint, Packet, SimulatedNat
+from harness.nat.simulated import SimulatedNat
 from harness.nat.wire import Wire, port_of
 from harness.sandbox.mounts import make_private
 from harness.sandbox.namespace import inside_network_of

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from harness.model.nat import NatBehaviour, parse_nat
-from harness.nat.simulated import Endpoint as NatEndpoint
-from harness.nat.simulated import Packet, SimulatedNat
+from harness.nat.packet import Endpoint as NatEndpoint
+from harness.nat.packet import Packet
+from harness.nat.simulated import SimulatedNat
 from overlays.refmesh import credentials, keys
 from overlays.refmesh.config import Address, NodeConfig, ServerEntry
 from overlays.refmesh.core.known import status

@@ -12,7 +12,7 @@ from harness.nat import stun
 from harness.nat.discovery import Allocation, classify_mapping
 from harness.nat.lifetimes import bracket
 from harness.nat.observation import Observation, differences
-from harness.nat.simulated import Endpoint
+from harness.nat.packet import Endpoint
 
 INSIDE = Endpoint("10.0.0.2", 5000)
 endpoints = st.builds(Endpoint, st.ip_addresses().map(str), st.integers(0, 65535))

@@ -9,8 +9,9 @@ import pytest
 
 from harness.model.nat import ALIASES, Filtering, Mapping, NatBehaviour, parse_nat
 from harness.nat.oracle import expected_path, no_coincidence
+from harness.nat.packet import Endpoint, Packet
 from harness.nat.ports import PORT_COUNT
-from harness.nat.simulated import Endpoint, Packet, SimulatedNat
+from harness.nat.simulated import SimulatedNat
 
 SERVER = Endpoint("45.45.0.10", 3478)
 PAIRS = list(

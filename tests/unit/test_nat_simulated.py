@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.model.nat import Filtering, Hairpinning, Mapping, NatBehaviour, Pooling, PortAllocation, Refresh
+from harness.nat.packet import Endpoint, Packet
 from harness.nat.ports import RouterPorts, port_blocks
-from harness.nat.simulated import Endpoint, Packet, SimulatedNat
+from harness.nat.simulated import SimulatedNat
 
 POOL = ("45.45.1.1", "45.45.1.2")
 PORTS = RouterPorts("wan", POOL, ("lan",), ("10.0.0.0/24",))
