@@ -14,21 +14,10 @@ from random import Random
 from pydantic import Field, field_validator
 
 from harness.errors import OverlayError
-from harness.probes.contract import (
-    Chapter,
-    Column,
-    Found,
-    Measurement,
-    Metric,
-    Plot,
-    Probe,
-    ProbeSettings,
-    Shown,
-    Surroundings,
-    Table,
-    Target,
-)
+from harness.probes.contract import Found, Measurement, Probe, ProbeSettings, Surroundings, Target
 from harness.probes.exits import exits, sent_over
+from harness.probes.measurement import figure_of
+from harness.results.declared import Chapter, Column, Metric, Plot, Shown, Table
 
 _POLL_S = 0.002
 _SLOWEST_BYTES_PER_S = 50_000
@@ -173,28 +162,18 @@ def summarise_content(target: Target, fetched: Sequence[Fetched]) -> Iterator[Me
     """Yield the figures of a pair, its contents in the order of their sizes."""
     small, large = fetched[0], fetched[-1]
 
-    def figure(metric: str, unit: str, value: float | None) -> Measurement:
-        return Measurement(
-            probe="content",
-            metric=metric,
-            unit=unit,
-            value=value,
-            src=target.src,
-            dst=target.dst,
-            evidence=str(target.evidence("content.json")),
-        )
-
+    figure = figure_of(target, "content", target.evidence("content.json"))
     whole = all(one.intact for one in fetched)
-    yield figure("content_intact", "1", float(whole))
+    yield figure("content_intact", float(whole))
     if not whole:
         return  # the time in which something else arrived is no figure
-    yield figure("content_goodput_mbit", "Mbit/s", large.size * 8 / 1e6 / large.last_byte_s)
-    yield figure("content_last_byte_s", "s", small.last_byte_s)
+    yield figure("content_goodput_mbit", large.size * 8 / 1e6 / large.last_byte_s)
+    yield figure("content_last_byte_s", small.last_byte_s)
     if large.first_byte_s is not None:
-        yield figure("content_first_byte_s", "s", large.first_byte_s)
-    yield figure("content_publish_s", "s", large.publish_s)
+        yield figure("content_first_byte_s", large.first_byte_s)
+    yield figure("content_publish_s", large.publish_s)
     if large.underlay_bytes is not None:
-        yield figure("content_underlay_bytes_per_byte", "B/B", large.underlay_bytes / large.size)
+        yield figure("content_underlay_bytes_per_byte", large.underlay_bytes / large.size)
 
 
 def _published_and_fetched(target: Target, content: bytes, trial: Surroundings) -> Fetched:

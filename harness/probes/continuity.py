@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,22 +15,9 @@ from pydantic import Field
 from harness.errors import OverlayError
 from harness.probes import stream_peer
 from harness.probes.answers import Answers, longest_gap_s, parse_pings, recovery_s
-from harness.probes.contract import (
-    Chapter,
-    Column,
-    Found,
-    Happened,
-    Measurement,
-    Metric,
-    Pair,
-    Plot,
-    Probe,
-    ProbeSettings,
-    Shown,
-    Surroundings,
-    Table,
-    Target,
-)
+from harness.probes.contract import Found, Happened, Measurement, Pair, Probe, ProbeSettings, Surroundings, Target
+from harness.probes.measurement import figure_of
+from harness.results.declared import Chapter, Column, Metric, Plot, Shown, Table
 
 if TYPE_CHECKING:
     from harness.lab.process import Daemon
@@ -248,32 +235,22 @@ def _survived(said: str, end_s: float) -> bool:
 
 def summarise_continuity(target: Target, seen: Continued) -> Iterator[Measurement]:
     """Yield the figures of a pair; those of an event carry its name as their phase."""
-
-    def figure(metric: str, unit: str, value: float | None, phase: str | None = None) -> Measurement:
-        return Measurement(
-            probe="continuity",
-            metric=metric,
-            unit=unit,
-            value=value,
-            src=target.src,
-            dst=target.dst,
-            evidence=str(target.evidence("continuity-pings.log")),
-            phase=phase,
-        )
-
+    figure = figure_of(target, "continuity", target.evidence("continuity-pings.log"))
     answered = sum(seen.begin_s <= moment < seen.end_s for moment in seen.answers.sent_s)
     silent = sum(seen.begin_s <= moment < seen.end_s for moment in seen.answers.silent_s)
     answered_s = seen.answers.answered_s
     ends = [*(one.effective_s for one in seen.happened[1:]), seen.end_s]
     for one, end_s in zip(seen.happened, ends, strict=False):
         phase = f"after {'the end of ' if one.undone else ''}{one.do} {one.to}"
-        yield figure("event_recovery_s", "s", recovery_s(seen.answers, one.effective_s, seen.end_s), phase)
+        recovery = recovery_s(seen.answers, one.effective_s, seen.end_s)
+        yield replace(figure("event_recovery_s", recovery), phase=phase)
         if end_s > one.effective_s:
-            yield figure("event_gap_s", "s", longest_gap_s(answered_s, one.effective_s, end_s), phase)
-        yield figure("event_late_ms", "ms", 1000 * (one.effective_s - one.due_s), phase)
+            gap_s = longest_gap_s(answered_s, one.effective_s, end_s)
+            yield replace(figure("event_gap_s", gap_s), phase=phase)
+        yield replace(figure("event_late_ms", 1000 * (one.effective_s - one.due_s)), phase=phase)
     if answered + silent:
-        yield figure("continuity_answered_ratio", "1", answered / (answered + silent))
-    yield figure("continuity_longest_gap_s", "s", longest_gap_s(answered_s, seen.begin_s, seen.end_s))
-    yield figure("tcp_survives", "1", float(seen.tcp_survived))
-    yield figure("continuity_duplicates", "count", float(seen.answers.duplicates))
-    yield figure("continuity_reordered", "count", float(seen.answers.reordered))
+        yield figure("continuity_answered_ratio", answered / (answered + silent))
+    yield figure("continuity_longest_gap_s", longest_gap_s(answered_s, seen.begin_s, seen.end_s))
+    yield figure("tcp_survives", float(seen.tcp_survived))
+    yield figure("continuity_duplicates", float(seen.answers.duplicates))
+    yield figure("continuity_reordered", float(seen.answers.reordered))

@@ -4,8 +4,9 @@ Its place in a trial, the JSON Schema, the pages of documentation, the table of 
 terminal and report. A probe is found through the entry point group `overlaybench.probes`, under the name that scenarios
 use.
 
-A probe's module is loaded wherever one of these is, reports included: it may import this module, `harness.errors` and
-the other modules of `harness.probes`, while what reaches into a lab comes with the `Target`.
+A probe's module is loaded wherever one of these is, reports included: it may import this module, `harness.errors`,
+`harness.results.declared` and the other modules of `harness.probes`, while what reaches into a lab comes with the
+`Target`.
 """
 
 from __future__ import annotations

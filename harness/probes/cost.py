@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from harness.probes.contract import Column, Measurement, Metric, Plot, Shown, Table
+from harness.probes.contract import Measurement
+from harness.probes.measurement import figure_of
+from harness.results.declared import Column, Metric, Plot, Shown, Table
 
 if TYPE_CHECKING:
     from harness.probes.steady import Window
@@ -88,15 +90,12 @@ def summarise_cost(windows: Sequence[Window], evidence: str, peers: int) -> Iter
         evidence: the file with their readings.
         peers: how many other members each member has.
     """
-
-    def figure(metric: str, unit: str, value: float) -> Measurement:
-        return Measurement(probe="cost", metric=metric, unit=unit, value=value, evidence=evidence)
-
+    figure = figure_of(None, "cost", evidence)
     spent_s = sum(window.cpu_s for window in windows)
     moved = sum(window.moved_bytes for window in windows)
     if spent_s > 0 and moved > 0:
-        yield figure("cpu_s_per_gb", "s/GB", spent_s / (moved / 1e9))
+        yield figure("cpu_s_per_gb", spent_s / (moved / 1e9))
     needed = [used.rss_mib for window in windows for used in window.after.usage.values()]
     if needed:
-        yield figure("rss_mib", "MiB", max(needed))
-        yield figure("rss_per_peer_mib", "MiB", max(needed) / max(1, peers))
+        yield figure("rss_mib", max(needed))
+        yield figure("rss_per_peer_mib", max(needed) / max(1, peers))

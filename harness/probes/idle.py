@@ -17,16 +17,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import Field
 
-from harness.probes.contract import (
-    Found,
-    Measurement,
-    Metric,
-    Pair,
-    Probe,
-    ProbeSettings,
-    Surroundings,
-    Target,
-)
+from harness.probes.contract import Found, Measurement, Pair, Probe, ProbeSettings, Surroundings, Target
+from harness.probes.measurement import figure_of
+from harness.results.declared import Metric
 
 if TYPE_CHECKING:
     from harness.lab.process import Usage
@@ -167,17 +160,14 @@ class IdleProbe(Probe[IdleSettings, Quiet]):
         members = quiet.members.values()
         intervals = [one.interval_s for one in members if one.interval_s is not None]
         peers = max(1, len(quiet.members) - 1)
-
-        def figure(metric: str, unit: str, value: float | None) -> Measurement:
-            return Measurement(probe="idle", metric=metric, unit=unit, value=value, evidence=quiet.evidence)
-
+        figure = figure_of(None, "idle", quiet.evidence)
         return [
-            figure("idle_bytes_per_s", "B/s", statistics.fmean(one.bytes_per_s for one in members)),
-            figure("idle_packets_per_s", "1/s", statistics.fmean(one.packets_per_s for one in members)),
-            figure("keepalive_interval_s", "s", min(intervals, default=None)),
-            figure("idle_cpu_percent", "%", quiet.cpu_percent),
-            figure("idle_cpu_percent_per_peer", "%", quiet.cpu_percent / peers),
-            figure("idle_rss_mib", "MiB", quiet.rss_mib),
+            figure("idle_bytes_per_s", statistics.fmean(one.bytes_per_s for one in members)),
+            figure("idle_packets_per_s", statistics.fmean(one.packets_per_s for one in members)),
+            figure("keepalive_interval_s", min(intervals, default=None)),
+            figure("idle_cpu_percent", quiet.cpu_percent),
+            figure("idle_cpu_percent_per_peer", quiet.cpu_percent / peers),
+            figure("idle_rss_mib", quiet.rss_mib),
         ]
 
 

@@ -8,23 +8,12 @@ from dataclasses import replace
 
 from pydantic import Field
 
-from harness.probes.contract import (
-    OVERVIEW,
-    Chapter,
-    Column,
-    Found,
-    Measurement,
-    Metric,
-    Plot,
-    Probe,
-    ProbeSettings,
-    Shown,
-    Surroundings,
-    Target,
-)
+from harness.probes.contract import Found, Measurement, Probe, ProbeSettings, Surroundings, Target
 from harness.probes.irtt import Sample, sample_rtt
+from harness.probes.measurement import figure_of
 from harness.probes.oneway import oneway_figures
 from harness.probes.ordered import finite, of_all_sent, percentiles
+from harness.results.declared import OVERVIEW, Chapter, Column, Metric, Plot, Shown
 
 _SENT = "of the packets that were sent"
 _PARTS = (
@@ -197,16 +186,10 @@ def summarise_rtt(target: Target, samples: Sequence[Sample], underlay: Sequence[
     least 100 packets were sent, p99.9 from 1,000 on. Loss by direction stands only where it is known of every lost
     packet; in the one-way delays one that was lost on an unknown way counts as lost both ways.
     """
-    evidence = str(target.evidence("rtt.csv"))
-
-    def figure(metric: str, value: float | None, unit: str = "ms", kept: str = evidence) -> Measurement:
-        return Measurement(
-            probe="latency", metric=metric, unit=unit, value=value, src=target.src, dst=target.dst, evidence=kept
-        )
-
+    figure = figure_of(target, "latency", target.evidence("rtt.csv"))
     ordered = of_all_sent([sample.rtt_ms for sample in samples])
     answered = sum(sample.rtt_ms is not None for sample in samples)
-    figures = [figure("loss_ratio", 1 - answered / len(samples) if samples else None, "1")]
+    figures = [figure("loss_ratio", 1 - answered / len(samples) if samples else None)]
     if answered:
         figures.append(figure("rtt_min_ms", ordered[0]))
     figures += [figure(f"rtt_p{_name(share)}_ms", value) for share, value in percentiles(ordered, (50, 95, 99, 99.9))]
@@ -217,15 +200,14 @@ def summarise_rtt(target: Target, samples: Sequence[Sample], underlay: Sequence[
         sent = [sample for sample in samples if way == "there" or sample.lost != other]
         gone = sum(sample.lost == way for sample in sent)
         if sent and all(sample.lost != "unknown" for sample in samples):
-            figures.append(replace(figure("oneway_loss_ratio", gone / len(sent), "1"), src=src, dst=dst))
+            figures.append(replace(figure("oneway_loss_ratio", gone / len(sent)), src=src, dst=dst))
         # One that got there and was lost on its way back is late by nothing on its way there, but has no stamp.
         stamped = [sample for sample in sent if way == "back" or sample.lost != other]
         delays = [sample.there_ms if way == "there" else sample.back_ms for sample in stamped]
         figures += [replace(figure(metric, value), src=src, dst=dst) for metric, value in oneway_figures(delays)]
     if underlay:
         below = finite(statistics.median(of_all_sent([sample.rtt_ms for sample in underlay])))
-        kept = str(target.evidence("rtt.csv", "underlay"))
-        figures.append(figure("underlay_rtt_p50_ms", below, kept=kept))
+        figures.append(figure("underlay_rtt_p50_ms", below, target.evidence("rtt.csv", "underlay")))
         if below is not None and samples:
             figures.append(figure("added_rtt_p50_ms", finite(statistics.median(ordered) - below)))
     return figures

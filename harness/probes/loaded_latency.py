@@ -12,23 +12,12 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from harness.errors import OverlayError
-from harness.probes.contract import (
-    Chapter,
-    Column,
-    Found,
-    Measurement,
-    Metric,
-    Plot,
-    Probe,
-    ProbeSettings,
-    Shown,
-    Surroundings,
-    Table,
-    Target,
-)
+from harness.probes.contract import Found, Measurement, Probe, ProbeSettings, Surroundings, Target
 from harness.probes.iperf3 import client_of, server_of
 from harness.probes.irtt import Sample, sample_rtt
+from harness.probes.measurement import figure_of
 from harness.probes.ordered import finite, of_all_sent, percentiles
+from harness.results.declared import Chapter, Column, Metric, Plot, Shown, Table
 
 # TCP's slow start and the queue's first filling lie in the first interval; sampling begins after it.
 _RAMP_S = 1
@@ -171,22 +160,10 @@ def sample_under_load(target: Target, settings: LoadedLatencySettings) -> list[S
 
 def summarise_loaded(target: Target, samples: Sequence[Sample], idle: Sequence[Sample] | None) -> list[Measurement]:
     """Return percentiles over all packets sent, as `summarise_rtt` does, and the rise over the idle median if known."""
-    evidence = str(target.evidence("loaded-rtt.csv"))
-
-    def figure(metric: str, value: float | None, unit: str = "ms") -> Measurement:
-        return Measurement(
-            probe="loaded_latency",
-            metric=metric,
-            unit=unit,
-            value=value,
-            src=target.src,
-            dst=target.dst,
-            evidence=evidence,
-        )
-
+    figure = figure_of(target, "loaded_latency", target.evidence("loaded-rtt.csv"))
     ordered = of_all_sent([sample.rtt_ms for sample in samples])
     lost = sum(sample.rtt_ms is None for sample in samples)
-    figures = [figure("loaded_loss_ratio", lost / len(samples) if samples else None, "1")]
+    figures = [figure("loaded_loss_ratio", lost / len(samples) if samples else None)]
     figures += [figure(f"loaded_rtt_p{share:g}_ms", value) for share, value in percentiles(ordered, (50, 95, 99))]
     before = finite(statistics.median(of_all_sent([sample.rtt_ms for sample in idle]))) if idle else None
     if samples and before is not None:

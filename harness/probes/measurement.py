@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from harness.errors import LabError
+from harness.results.metrics import METRICS
 
 if TYPE_CHECKING:  # reports read what probes declare, and must load no lab for it
     from harness.lab.network import Lab
@@ -35,6 +36,41 @@ class Measurement:
     evidence: str | None = None
     error: str | None = None
     phase: str | None = None
+
+
+class Figure(Protocol):
+    """What makes one measurement of a metric; `evidence` replaces the file that all others have."""
+
+    def __call__(self, metric: str, value: float | None, evidence: Path | None = None) -> Measurement:
+        """Return the measurement, in the metric's own unit."""
+
+
+def figure_of(target: Target | None, probe: str, of_all: Path | str | None = None) -> Figure:
+    """Return what makes the measurements of a probe.
+
+    Args:
+        target: the pair that they are of, in its order; None: they are the whole trial's.
+        probe: as the records name it.
+        of_all: the file from which they were computed.
+
+    Raises:
+        KeyError: from a call, when no installed probe declares the metric.
+    """
+    src, dst = (None, None) if target is None else (target.src, target.dst)
+
+    def figure(metric: str, value: float | None, evidence: Path | None = None) -> Measurement:
+        of = evidence or of_all
+        return Measurement(
+            probe=probe,
+            metric=metric,
+            unit=METRICS[metric].unit,
+            value=value,
+            src=src,
+            dst=dst,
+            evidence=None if of is None else str(of),
+        )
+
+    return figure
 
 
 @dataclass(frozen=True)

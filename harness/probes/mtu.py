@@ -18,20 +18,9 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from harness.errors import CommandFailed, OverlayError
-from harness.probes.contract import (
-    Chapter,
-    Column,
-    Found,
-    Measurement,
-    Metric,
-    Plot,
-    Probe,
-    ProbeSettings,
-    Shown,
-    Surroundings,
-    Table,
-    Target,
-)
+from harness.probes.contract import Found, Measurement, Probe, ProbeSettings, Surroundings, Target
+from harness.probes.measurement import figure_of
+from harness.results.declared import Chapter, Column, Metric, Plot, Shown, Table
 
 if TYPE_CHECKING:
     from harness.model.family import Address
@@ -206,21 +195,16 @@ class MtuProbe(Probe[MtuSettings, list[Measurement]]):
         """
         del trial
         figures = []
-        for src, dst, address in (
-            (target.src, target.dst, target.destination),
-            (target.dst, target.src, target.source),
-        ):
-            way = _Way(target, settings, src, address)
+        for there in (target, target.reversed()):
+            way = _Way(target, settings, there.src, there.destination)
             offered = way.offered()
             patience = way.patience()
             found = search(offered, lambda size, way=way, patience=patience: way.fate_of(size, patience))  # type: ignore[misc]
+            figure = figure_of(there, "mtu", way.log)
             figures += [
-                Measurement(probe="mtu", metric=metric, unit=unit, value=value, src=src, dst=dst, evidence=str(way.log))
-                for metric, unit, value in (
-                    ("offered_mtu_bytes", "B", found.offered),
-                    ("path_mtu_bytes", "B", found.carried),
-                    ("pmtu_black_hole", "1", float(found.black_hole)),
-                )
+                figure("offered_mtu_bytes", found.offered),
+                figure("path_mtu_bytes", found.carried),
+                figure("pmtu_black_hole", float(found.black_hole)),
             ]
         return figures
 

@@ -6,8 +6,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from harness.probes.contract import Measurement, Metric
+from harness.probes.contract import Measurement
 from harness.probes.exits import sent_over
+from harness.probes.measurement import figure_of
+from harness.results.declared import Metric
 
 if TYPE_CHECKING:
     from harness.link.accounting import DirectionCounts
@@ -77,12 +79,9 @@ def summarise_overhead(
     """
     if moved <= 0:
         return
-
-    def figure(metric: str, unit: str, value: float) -> Measurement:
-        return Measurement(probe="cost", metric=metric, unit=unit, value=value, evidence=evidence)
-
+    figure = figure_of(None, "cost", evidence)
     if (sent := sent_over(carried, members)) is not None:
-        yield figure("underlay_bytes_per_byte", "B/B", sent[0] / moved)
-        yield figure("underlay_packets_per_mb", "1/MB", sent[1] / (moved / 1e6))
+        yield figure("underlay_bytes_per_byte", sent[0] / moved)
+        yield figure("underlay_packets_per_mb", sent[1] / (moved / 1e6))
     if (sent := sent_over(carried, server)) is not None:
-        yield figure("server_bytes_per_byte", "B/B", sent[0] / moved)
+        yield figure("server_bytes_per_byte", sent[0] / moved)

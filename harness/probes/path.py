@@ -7,23 +7,10 @@ from typing import Any
 
 from pydantic import Field
 
-from harness.probes.contract import (
-    OVERVIEW,
-    PUNCHING,
-    Column,
-    Found,
-    Measurement,
-    Metric,
-    Pair,
-    Plot,
-    Probe,
-    ProbeSettings,
-    Shown,
-    Surroundings,
-    Target,
-)
+from harness.probes.contract import Found, Measurement, Pair, Probe, ProbeSettings, Surroundings, Target
 from harness.probes.pathfigures import PathFound, Since, figures_of, mesh_figures
 from harness.probes.pings import HEADERS_BYTES
+from harness.results.declared import OVERVIEW, PUNCHING, Column, Metric, Plot, Shown
 
 _OF_SUBJECT = {"of_underlay": False, "of_all_paths": True, "always": True}
 _STARTED = "the start of the last member's daemon"

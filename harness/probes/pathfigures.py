@@ -7,14 +7,14 @@ direct the first one whose ping went and came back directly; so no pair is direc
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from harness.probes.carriage import Attributed, first_direct
-from harness.probes.measurement import Measurement, Target
+from harness.probes.measurement import Measurement, Target, figure_of
 
 if TYPE_CHECKING:
-    from harness.model.words import Outcome, Verdict
+    from harness.model.words import Verdict
 
 PUNCHES: Final = ("mesh", "direct")
 
@@ -76,34 +76,22 @@ def figures_of(target: Target, found: PathFound, deadline_s: float) -> Iterator[
     """Yield one pair's figures."""
     failed = found.connected_s is None
     error = f"no overlay packet was answered within {deadline_s:g} s{found.why_not or ''}" if failed else None
+    bare = figure_of(target, "path", target.evidence("pings.csv"))
 
-    def figure(
-        metric: str, unit: str, value: float | None, outcome: Outcome | None = None, said: str | None = error
-    ) -> Measurement:
-        return Measurement(
-            probe="path",
-            metric=metric,
-            unit=unit,
-            value=value,
-            src=target.src,
-            dst=target.dst,
-            outcome=outcome or ("failed" if failed else "ok"),
-            path=found.verdict,
-            evidence=str(target.evidence("pings.csv")),
-            error=said,
-        )
+    def figure(metric: str, value: float | None) -> Measurement:
+        return replace(bare(metric, value), outcome="failed" if failed else "ok", path=found.verdict, error=error)
 
-    yield figure("connect_success", "1", 0.0 if failed else 1.0)
+    yield figure("connect_success", 0.0 if failed else 1.0)
     for metric, value in _times("connect", found.connected_s, found.since):
-        yield figure(metric, "s", value)
+        yield figure(metric, value)
     if target.mode not in PUNCHES:
         return
-    yield figure("hole_punch_success", "1", float(found.verdict == "direct"))
+    yield figure("hole_punch_success", float(found.verdict == "direct"))
     for metric, value in _times("direct", found.direct_s, found.since):
         if found.untold is None:
-            yield figure(metric, "s", value)
+            yield figure(metric, value)
         else:
-            yield figure(metric, "s", None, "error", found.untold)
+            yield replace(figure(metric, None), outcome="error", error=found.untold)
 
 
 def mesh_figures(targets: Sequence[Target], found: Sequence[PathFound]) -> Iterator[Measurement]:
@@ -116,13 +104,8 @@ def mesh_figures(targets: Sequence[Target], found: Sequence[PathFound]) -> Itera
         whole.append(("time_to_direct_mesh_s", [one.direct_s for one in found]))
     for metric, moments in whole:
         known = [moment - found[0].since.started_s for moment in moments if moment is not None]
-        yield Measurement(
-            probe="path",
-            metric=metric,
-            unit="s",
-            value=max(known) if len(known) == len(moments) else None,
-            outcome="failed" if failed else "ok",
-        )
+        value = max(known) if len(known) == len(moments) else None
+        yield replace(figure_of(None, "path")(metric, value), outcome="failed" if failed else "ok")
 
 
 def _times(what: str, moment: float | None, since: Since) -> Iterator[tuple[str, float | None]]:

@@ -19,22 +19,10 @@ from pydantic import Field
 
 from harness.errors import OverlayError
 from harness.probes import stream_peer
-from harness.probes.contract import (
-    Chapter,
-    Column,
-    Found,
-    Measurement,
-    Metric,
-    Plot,
-    Probe,
-    ProbeSettings,
-    Shown,
-    Stream,
-    Surroundings,
-    Table,
-    Target,
-)
+from harness.probes.contract import Found, Measurement, Probe, ProbeSettings, Stream, Surroundings, Target
+from harness.probes.measurement import figure_of
 from harness.probes.ordered import percentile
+from harness.results.declared import Chapter, Column, Metric, Plot, Shown, Table
 
 if TYPE_CHECKING:
     from harness.lab.process import Daemon
@@ -212,30 +200,28 @@ def measure_streams(target: Target, settings: StreamSettings, *, endings: bool =
 
 def summarise_streams(target: Target, overlay: Streamed, underlay: Streamed | None) -> Iterator[Measurement]:
     """Yield the figures of a pair."""
+    figure = figure_of(target, "stream")
 
-    def figure(metric: str, unit: str, value: float | None, what: str, label: str = target.label) -> Measurement:
-        kept = target.folder / f"{label}-{target.src}-{target.dst}-stream-{what}.json"
-        return Measurement(
-            probe="stream", metric=metric, unit=unit, value=value, src=target.src, dst=target.dst, evidence=str(kept)
-        )
+    def kept(what: str, label: str | None = None) -> Path:
+        return target.evidence(f"stream-{what}.json", label)
 
     trips_ms = sorted(1000 * trip for trip in overlay.trips_s)
     median_ms = statistics.median(trips_ms)
-    yield figure("stream_rtt_p50_ms", "ms", median_ms, "trips")
+    yield figure("stream_rtt_p50_ms", median_ms, kept("trips"))
     if len(trips_ms) >= 100:
-        yield figure("stream_rtt_p99_ms", "ms", percentile(trips_ms, 99), "trips")
-    yield figure("stream_connect_p50_ms", "ms", 1000 * statistics.median(overlay.connect_s), "connect")
+        yield figure("stream_rtt_p99_ms", percentile(trips_ms, 99), kept("trips"))
+    yield figure("stream_connect_p50_ms", 1000 * statistics.median(overlay.connect_s), kept("connect"))
     if underlay is not None:
         below_ms = 1000 * statistics.median(underlay.trips_s)
-        yield figure("underlay_stream_rtt_p50_ms", "ms", below_ms, "trips", "underlay")
-        yield figure("added_stream_rtt_p50_ms", "ms", median_ms - below_ms, "trips")
+        yield figure("underlay_stream_rtt_p50_ms", below_ms, kept("trips", "underlay"))
+        yield figure("added_stream_rtt_p50_ms", median_ms - below_ms, kept("trips"))
         connect_ms = 1000 * statistics.median(underlay.connect_s)
-        yield figure("underlay_stream_connect_p50_ms", "ms", connect_ms, "connect", "underlay")
+        yield figure("underlay_stream_connect_p50_ms", connect_ms, kept("connect", "underlay"))
     if overlay.intact:
         whole = overlay.intact["push"] and overlay.intact["pull"]
-        yield figure("stream_intact", "1", float(whole), "push")
-        yield figure("stream_half_close", "1", float(overlay.intact["half-close"]), "half-close")
-        yield figure("stream_server_close", "1", float(overlay.intact["server-closes"]), "server-closes")
+        yield figure("stream_intact", float(whole), kept("push"))
+        yield figure("stream_half_close", float(overlay.intact["half-close"]), kept("half-close"))
+        yield figure("stream_server_close", float(overlay.intact["server-closes"]), kept("server-closes"))
 
 
 @contextlib.contextmanager

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from harness.probes.contract import Measurement, Target
+from harness.probes.measurement import figure_of
 from harness.probes.steady import Window
 
 
@@ -55,29 +55,24 @@ def summarise_throughput(target: Target, overlay: Throughput, underlay: Throughp
     both = overlay.both or (None, None)
     below = (None, None) if underlay is None else (underlay.forward, underlay.backward)
     return [
-        *_way(target, "forward", (target.src, target.dst), overlay.forward, both[0], below[0]),
-        *_way(target, "backward", (target.dst, target.src), overlay.backward, both[1], below[1]),
+        *_way(target, "forward", target, overlay.forward, both[0], below[0]),
+        *_way(target, "backward", target.reversed(), overlay.backward, both[1], below[1]),
     ]
 
 
 def _way(  # noqa: PLR0917
-    target: Target, way: str, ends: tuple[str, str], over: Flow, both: Flow | None, under: Flow | None
+    target: Target, way: str, there: Target, over: Flow, both: Flow | None, under: Flow | None
 ) -> Iterator[Measurement]:
     own, below = target.evidence(f"iperf3-{way}.json"), target.evidence(f"iperf3-{way}.json", "underlay")
-
-    def figure(metric: str, unit: str, value: float, kept: Path = own) -> Measurement:
-        return Measurement(
-            probe="throughput", metric=metric, unit=unit, value=value, src=ends[0], dst=ends[1], evidence=str(kept)
-        )
-
-    yield figure("tcp_throughput_mbit", "Mbit/s", over.mbit)
-    yield figure("tcp_received_bytes", "B", over.received_bytes)
-    yield figure("tcp_sent_bytes", "B", over.sent_bytes)
+    figure = figure_of(there, "throughput", own)
+    yield figure("tcp_throughput_mbit", over.mbit)
+    yield figure("tcp_received_bytes", over.received_bytes)
+    yield figure("tcp_sent_bytes", over.sent_bytes)
     if over.segments_again is not None:
-        yield figure("tcp_retransmissions", "count", over.segments_again)
+        yield figure("tcp_retransmissions", over.segments_again)
     if both is not None:
-        yield figure("tcp_throughput_both_mbit", "Mbit/s", both.mbit, target.evidence("iperf3-both.json"))
+        yield figure("tcp_throughput_both_mbit", both.mbit, target.evidence("iperf3-both.json"))
     if under is not None:
-        yield figure("underlay_tcp_throughput_mbit", "Mbit/s", under.mbit, below)
+        yield figure("underlay_tcp_throughput_mbit", under.mbit, below)
         if under.mbit > 0:
-            yield figure("tcp_throughput_ratio", "1", over.mbit / under.mbit)
+            yield figure("tcp_throughput_ratio", over.mbit / under.mbit)

@@ -10,27 +10,14 @@ from typing import Any, Literal
 from pydantic import Field
 
 from harness.errors import OverlayError
-from harness.probes.contract import (
-    OVERVIEW,
-    Chapter,
-    Column,
-    Found,
-    Measurement,
-    Metric,
-    Pair,
-    Plot,
-    Probe,
-    ProbeSettings,
-    Shown,
-    Surroundings,
-    Target,
-)
+from harness.probes.contract import Found, Measurement, Pair, Probe, ProbeSettings, Surroundings, Target
 from harness.probes.cost import COST_METRICS, COST_SHOWN, summarise_cost
 from harness.probes.exits import exits
 from harness.probes.iperf3 import PORT, Server, client_of, finish, with_server
 from harness.probes.overhead import OVERHEAD_METRICS, carried_in, summarise_overhead
 from harness.probes.steady import Window, readings_text, watch_load
 from harness.probes.tcpflows import Flow, Throughput, parse_iperf3, summarise_throughput
+from harness.results.declared import OVERVIEW, Chapter, Column, Metric, Plot, Shown
 
 _BOTH_WAYS = "The mean of both directions."
 

@@ -12,19 +12,10 @@ from typing import Any
 from pydantic import Field
 
 from harness.errors import OverlayError
-from harness.probes.contract import (
-    Column,
-    Found,
-    Measurement,
-    Metric,
-    Plot,
-    Probe,
-    ProbeSettings,
-    Shown,
-    Surroundings,
-    Target,
-)
+from harness.probes.contract import Found, Measurement, Probe, ProbeSettings, Surroundings, Target
 from harness.probes.iperf3 import Server, result_of, server_of
+from harness.probes.measurement import figure_of
+from harness.results.declared import Column, Metric, Plot, Shown
 
 # A dozen tries halve the interval more often than any resolution needs; what flaps for longer has no such rate.
 _MOST_TRIES = 12
@@ -123,20 +114,11 @@ class UdpProbe(Probe[UdpSettings, list[Measurement]]):
         del trial
         figures = []
         with server_of(target, "iperf3-udp-server") as server:
-            for src, dst, flags in ((target.src, target.dst, []), (target.dst, target.src, ["-R"])):
-                way = _Way(target, settings, server, tuple(flags), f"iperf3-udp-{src}.json")
+            for there, flags in ((target, ()), (target.reversed(), ("-R",))):
+                way = _Way(target, settings, server, flags, f"iperf3-udp-{there.src}.json")
                 best, _ = highest_rate(settings, way.attempt)
-                figures.append(
-                    Measurement(
-                        probe="udp",
-                        metric="udp_goodput_mbit",
-                        unit="Mbit/s",
-                        value=best.received_mbit if best else 0.0,
-                        src=src,
-                        dst=dst,
-                        evidence=str(target.evidence(way.evidence)),
-                    )
-                )
+                figure = figure_of(there, "udp", target.evidence(way.evidence))
+                figures.append(figure("udp_goodput_mbit", best.received_mbit if best else 0.0))
         return figures
 
     def summarise(self, found: Found[list[Measurement]], settings: UdpSettings) -> list[Measurement]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -18,12 +17,7 @@ from harness.probes.ordered import percentile
 from harness.probes.tcpflows import Flow, Throughput, parse_iperf3, summarise_throughput
 from harness.results.metrics import METRICS
 
-
-def _evidence(name: str, label: str = "overlay") -> Path:
-    return Path(f"{label}-{name}")
-
-
-TARGET = cast("Target", SimpleNamespace(src="a", dst="b", evidence=_evidence))
+TARGET = Target(lab=cast(Any, None), src="a", dst="b", mode="mesh", folder=Path())
 
 
 def trip(seq: int, rtt_ns: int | None) -> dict[str, object]:
@@ -116,8 +110,8 @@ def test_what_was_lost_on_one_way_is_no_delay_of_the_other() -> None:
 def test_the_underlays_median_points_at_the_underlays_samples() -> None:
     samples = [Sample(0, 0.0, 3.0)]
     kept = {one.metric: one.evidence for one in summarise_rtt(TARGET, samples, samples)}
-    assert kept["underlay_rtt_p50_ms"] == "underlay-rtt.csv"
-    assert kept["rtt_p50_ms"] == "overlay-rtt.csv"
+    assert kept["underlay_rtt_p50_ms"] == "underlay-a-b-rtt.csv"
+    assert kept["rtt_p50_ms"] == "overlay-a-b-rtt.csv"
 
 
 def test_loss_is_told_by_the_way_on_which_it_happened() -> None:
@@ -155,9 +149,9 @@ def test_the_underlays_throughput_points_at_the_underlays_file() -> None:
     over, under = Flow(80.0, 10, 20, 3), Flow(100.0, 30, 40, 0)
     figures = summarise_throughput(TARGET, Throughput(over, over, (over, over)), Throughput(under, under))
     kept = {(one.metric, one.src): (one.value, one.evidence) for one in figures}
-    assert kept["underlay_tcp_throughput_mbit", "b"] == (100.0, "underlay-iperf3-backward.json")
-    assert kept["tcp_throughput_ratio", "a"] == (0.8, "overlay-iperf3-forward.json")
-    assert kept["tcp_throughput_both_mbit", "b"] == (80.0, "overlay-iperf3-both.json")
+    assert kept["underlay_tcp_throughput_mbit", "b"] == (100.0, "underlay-a-b-iperf3-backward.json")
+    assert kept["tcp_throughput_ratio", "a"] == (0.8, "overlay-a-b-iperf3-forward.json")
+    assert kept["tcp_throughput_both_mbit", "b"] == (80.0, "overlay-a-b-iperf3-both.json")
     assert [kept[name, "a"][0] for name in ("tcp_received_bytes", "tcp_sent_bytes", "tcp_retransmissions")] == [
         10,
         20,

@@ -11,6 +11,7 @@ import pytest
 from harness.errors import LabError
 from harness.overlay.contract import ContentEndpoint, StreamEndpoint
 from harness.probes.contract import Stream, Target
+from harness.probes.measurement import figure_of
 from harness.scenario.load import load_topology
 from harness.trial.keepalive import interval_s
 
@@ -54,3 +55,14 @@ def test_content_is_a_kind_of_its_own() -> None:
 def test_paths_are_used_twice_in_the_shortest_lifetime(lifetime_s: int, every_s: float) -> None:
     nat = {"mapping": "EIM", "filtering": "ADF", "udp_lifetime_s": lifetime_s}
     assert interval_s(load_topology("two-sites").resolve({"nat_b": nat})) == every_s
+
+
+def test_a_figure_has_its_metrics_unit_and_its_pairs_evidence() -> None:
+    figure = figure_of(target(), "latency", Path("rtt.csv"))
+    one = figure("rtt_p50_ms", 2.0)
+    assert (one.probe, one.unit, one.src, one.dst, one.evidence) == ("latency", "ms", "a", "b", "rtt.csv")
+    assert figure("loss_ratio", None, Path("other.csv")).evidence == "other.csv"
+    of_trial = figure_of(None, "cost")("rss_mib", 1.0)
+    assert (of_trial.unit, of_trial.src, of_trial.dst, of_trial.evidence) == ("MiB", None, None, None)
+    with pytest.raises(KeyError):
+        figure("declared_nowhere", 1.0)
