@@ -13,14 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from harness.campaign.outcomes import Context, Throughputs, against_cell, records_of, throughputs, unmet
+from harness.campaign.baselines import Baselines
+from harness.campaign.outcomes import Context, records_of, unmet
 from harness.errors import OverlaybenchError, StorageError, storage_errors
 from harness.hosts.contract import Host, HostFacts
 from harness.model.trial import Trial
 from harness.overlay.collisions import collisions
 from harness.overlay.contract import Overlay
 from harness.overlay.support import why_unsupported
-from harness.results.record import COUNTED, Record
+from harness.results.record import Record
 from harness.results.store import RunFolder
 from harness.trial.messages import Done, Job
 
@@ -81,13 +82,7 @@ class Campaign:
         self.host = host
         self.host_facts = facts
         self.progress = progress
-        # By seed: trials of one cell and repeat share it. A resumed run finds its baselines on the disk.
-        self.baselines: dict[int, Throughputs] = {}
-        for line in folder.read().records:
-            if line["mode"] != "underlay" or line["metric"] != "tcp_throughput_mbit" or line["outcome"] not in COUNTED:
-                continue
-            if line["value"] is not None:
-                self.baselines.setdefault(line["seed"], {})[line["src"], line["dst"]] = Record(**line)
+        self.baselines = Baselines(folder.read().records)
         self.tally = Tally()
 
     def run(self, trials: Sequence[Trial]) -> Tally:
@@ -133,7 +128,7 @@ class Campaign:
             raise StorageError(done.cannot_write)
         version = self.host_facts.overlay_versions.get(trial.overlay)
         context = Context(self.run_id, self.host_facts.id, overlay, version, beginning.started_at)
-        records = self._with_baseline(trial, records_of(trial, done, beginning.duration_s(), context))
+        records = self.baselines.complete(trial, records_of(trial, done, beginning.duration_s(), context))
         with storage_errors(self.folder.records_path):
             self.folder.append(records)
         complaints = unmet(trial, records)
@@ -168,15 +163,6 @@ class Campaign:
                 shutil.rmtree(folder)
             folder.mkdir(parents=True)
         return folder
-
-    def _with_baseline(self, trial: Trial, records: list[Record]) -> list[Record]:
-        probe = trial.probes.throughput
-        if probe is None or probe.baseline != "cell":
-            return records
-        if trial.mode == "underlay":
-            self.baselines[trial.seed] = throughputs(records)
-            return records
-        return against_cell(records, self.baselines.get(trial.seed, {}))
 
 
 class _Beginning:

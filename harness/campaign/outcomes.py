@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from harness.model.trial import Trial
@@ -152,34 +152,6 @@ def _never_measured(
         for metric, src, dst in wanted
         if (metric, src, dst) not in measured
     ]
-
-
-Throughputs = dict[tuple[str | None, str | None], Record]
-
-
-def throughputs(records: Sequence[Record]) -> Throughputs:
-    """Return a trial's records of TCP throughput that count, by direction."""
-    return {
-        (r.src, r.dst): r
-        for r in records
-        if r.metric == "tcp_throughput_mbit" and r.value is not None and r.outcome in COUNTED
-    }
-
-
-def against_cell(records: Sequence[Record], underlay: Throughputs) -> list[Record]:
-    """Return the records, each throughput followed by the underlay's of the same cell and the ratio of the two.
-
-    The underlay's keeps its own trial's evidence.
-    """
-    completed: list[Record] = []
-    for record in records:
-        completed.append(record)
-        below = underlay.get((record.src, record.dst))
-        if record.metric == "tcp_throughput_mbit" and record.value is not None and below is not None and below.value:
-            bare = replace(record, metric="underlay_tcp_throughput_mbit", value=below.value, evidence=below.evidence)
-            completed.append(bare)
-            completed.append(replace(record, metric="tcp_throughput_ratio", unit="1", value=record.value / below.value))
-    return completed
 
 
 def unmet(trial: Trial, records: Sequence[Record]) -> list[str]:

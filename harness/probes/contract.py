@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from harness.model.probes import GROUP, ProbeSettings, Turn
 from harness.probes.measurement import Measurement, Pair, Stream, Target
-from harness.results.declared import OVERVIEW, PUNCHING, Chapter, Column, Metric, Plot, Shown, Table
+from harness.results.declared import OVERVIEW, PUNCHING, Chapter, Column, Metric, OfCell, Plot, Shown, Table
 
 if TYPE_CHECKING:  # see above
     from harness.lab.process import Usage
@@ -36,6 +36,7 @@ __all__ = [
     "Happened",
     "Measurement",
     "Metric",
+    "OfCell",
     "Pair",
     "Plot",
     "Probe",
@@ -146,6 +147,8 @@ class Probe(ABC, Generic[Settings, Raw]):
         turn: which other trials may run meanwhile.
         doing: what the progress display says meanwhile, "measuring latency" say.
         metrics: what it measures, the first being what people look for.
+        of_cell: what is compared with the underlay's own trial of the same cell, where the settings say so
+            (`ProbeSettings.baseline_of_cell`).
         shows: columns and plots.
         at_once: all pairs are measured together (`measure_all`) and judged together; else one after the other.
         repeatable: whether a measurement over late links is taken again; what is seen only once is not.
@@ -160,6 +163,7 @@ class Probe(ABC, Generic[Settings, Raw]):
     turn: ClassVar[Turn]
     doing: ClassVar[str]
     metrics: ClassVar[tuple[Metric, ...]]
+    of_cell: ClassVar[tuple[OfCell, ...]] = ()
     shows: ClassVar[Shown] = Shown()
     at_once: ClassVar[bool] = False
     repeatable: ClassVar[bool] = True

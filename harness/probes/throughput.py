@@ -17,7 +17,7 @@ from harness.probes.iperf3 import PORT, Server, client_of, finish, with_server
 from harness.probes.overhead import OVERHEAD_METRICS, carried_in, summarise_overhead
 from harness.probes.steady import Window, readings_text, watch_load
 from harness.probes.tcpflows import Flow, Throughput, parse_iperf3, summarise_throughput
-from harness.results.declared import OVERVIEW, Chapter, Column, Metric, Plot, Shown
+from harness.results.declared import OVERVIEW, Chapter, Column, Metric, OfCell, Plot, Shown
 
 _BOTH_WAYS = "The mean of both directions."
 
@@ -105,6 +105,7 @@ class ThroughputProbe(Probe[ThroughputSettings, Moved]):
     turn = "exclusive"
     doing = "measuring throughput"
     at_once = True
+    of_cell = (OfCell("tcp_throughput_mbit", "underlay_tcp_throughput_mbit", "tcp_throughput_ratio"),)
     metrics = (
         Metric(
             "tcp_throughput_mbit",

@@ -37,6 +37,18 @@ class Metric:
 
 
 @dataclass(frozen=True)
+class OfCell:
+    """A metric that can be compared with the underlay's own trial of the same cell and repeat (`baseline: cell`).
+
+    Then a record of the overlay's `metric` is followed by the underlay's value as `underlay`, and by their `ratio`.
+    """
+
+    metric: str
+    underlay: str
+    ratio: str
+
+
+@dataclass(frozen=True)
 class Column:
     """A column of a table that has a row per overlay, mode and path.
 

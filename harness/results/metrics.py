@@ -13,7 +13,7 @@ from pathlib import Path
 
 from harness.errors import MissingPrerequisite
 from harness.extensions import extensions
-from harness.results.declared import Metric, Shown
+from harness.results.declared import Metric, OfCell, Shown
 
 _PROBES = "overlaybench.probes"
 
@@ -82,6 +82,12 @@ def shown() -> dict[str, Shown]:
 def metrics_of_probes() -> dict[str, tuple[str, ...]]:
     """Return the metrics of each probe, by the probe's name in a scenario."""
     return {name: tuple(metric.name for metric in probe.metrics) for name, probe in extensions(_PROBES).items()}
+
+
+@cache
+def compared_with_cell() -> dict[str, tuple[OfCell, ...]]:
+    """Return what each probe can compare with the underlay's own trial, by the probe's name in a scenario."""
+    return {name: probe.of_cell for name, probe in extensions(_PROBES).items()}
 
 
 @cache

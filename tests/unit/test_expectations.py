@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.campaign.outcomes import against_cell, throughputs, unmet
+from harness.campaign.baselines import against_cell, figures_that_count
+from harness.campaign.outcomes import unmet
 from harness.model.trial import Trial
 from harness.overlay.registry import load_overlay, overlay_names
+from harness.probes.throughput import ThroughputProbe
 from harness.results.record import Record
 from harness.scenario.expected import expected_verdicts
 from harness.scenario.load import load_scenario
@@ -69,13 +71,18 @@ def test_a_cells_underlay_gives_each_direction_its_ratio() -> None:
     forward = record(probe="throughput", metric="tcp_throughput_mbit", unit="Mbit/s", value=40.0, path=None)
     backward = replace(forward, src="b", dst="a", value=30.0)
     bare = replace(forward, value=50.0, evidence="trials/underlay/underlay-a-b-iperf3-forward.json")
-    below = throughputs([bare, replace(backward, value=60.0)])
+    below = figures_that_count([bare, replace(backward, value=60.0)])
     ratios = {
         (one.src, one.dst): one.value
-        for one in against_cell([forward, backward], below)
+        for one in against_cell([forward, backward], below, ThroughputProbe.of_cell)
         if one.metric == "tcp_throughput_ratio"
     }
     assert ratios == {("a", "b"): 0.8, ("b", "a"): 0.5}
-    assert against_cell([forward], {}) == [forward]
-    (kept,) = (one for one in against_cell([forward], below) if one.metric == "underlay_tcp_throughput_mbit")
+    assert against_cell([forward], {}, ThroughputProbe.of_cell) == [forward]
+    assert against_cell([forward], below, ()) == [forward]
+    (kept,) = (
+        one
+        for one in against_cell([forward], below, ThroughputProbe.of_cell)
+        if one.metric == "underlay_tcp_throughput_mbit"
+    )
     assert (kept.value, kept.evidence) == (50.0, bare.evidence)

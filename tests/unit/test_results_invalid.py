@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from result_samples import Maker
 
-from harness.campaign.outcomes import Context, records_of, throughputs, unmet
+from harness.campaign.baselines import figures_that_count
+from harness.campaign.outcomes import Context, records_of, unmet
 from harness.overlay.registry import load_overlay, overlay_names
 from harness.probes.measurement import Measurement
 from harness.report.measured import all_tables
@@ -103,10 +104,12 @@ def test_what_the_orchestrator_writes_carries_the_trials_outcome(tmp_path: Path)
     assert {one.outcome for one in ends["failed"][:-1]} == {"ok"}
     assert {one.outcome for one in ends["invalid"]} == {"invalid"}
     assert [one.value for one in ends["invalid"]] == [1, 1, 1, 50, 9.0]
-    assert {name: len(throughputs(records)) for name, records in ends.items()} == {
-        **{"ok": 1, "failed": 1},
-        **{"invalid": 0, "error": 0},
+    rates = {
+        name: [key for key in figures_that_count(records) if key[0] == "tcp_throughput_mbit"]
+        for name, records in ends.items()
     }
+    one = [("tcp_throughput_mbit", "a", "b")]
+    assert rates == {"ok": one, "failed": one, "invalid": [], "error": []}
     assert unmet(trial, ends["ok"]) == []
     (complaint,) = unmet(trial, ends["invalid"])
     assert "expected direct, but the trial shows nothing, it is invalid" in complaint and LATE in complaint
