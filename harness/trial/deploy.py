@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from harness.errors import CommandFailed, OverlayError
@@ -80,14 +80,14 @@ class RunningOverlay:
         ]
         return max(members, default=self.ready_unix_s)
 
-    def check_alive(self) -> None:
-        """Raise when a daemon has died.
+    def check_alive(self, stopped: Collection[Daemon] = ()) -> None:
+        """Raise when a daemon has died that was not stopped on purpose.
 
         Raises:
             OverlayError: with its status and the end of its log.
         """
         for name, daemon in self.daemons.items():
-            if not daemon.alive:
+            if not daemon.alive and daemon not in stopped:
                 raise OverlayError(f"{name} on {daemon.where} died with status {daemon.status}: {daemon.tail.strip()}")
 
     def usage(self) -> dict[str, Usage]:

@@ -16,6 +16,7 @@ from harness.timeline.performing import Performed, perform
 
 if TYPE_CHECKING:
     from harness.lab.network import Lab
+    from harness.lab.process import Daemon
 
 
 class Schedule:
@@ -40,6 +41,8 @@ class Schedule:
         self._due: list[tuple[float, int, TimelineItem, bool]] = []
         self._count = 0
         self.happened: list[Performed] = []
+        # Daemons that died while an event was performed; one that is started again is another object.
+        self.stopped: set[Daemon] = set()
 
     def reached(self, moment: Moment) -> None:
         """Do what follows this moment at once, and plan what lasts.
@@ -69,7 +72,9 @@ class Schedule:
             due_s, _, item, undo = heapq.heappop(self._due)
             event = self._events[item.do]
             settings = event.settings.model_validate(item.settings)
+            running = [daemon for daemon in self._overlay.daemons.values() if daemon.alive]
             done = perform(event, self._lab, self._overlay, item.to, settings, due_s=due_s, undo=undo, now=self._now)
+            self.stopped.update(daemon for daemon in running if daemon.where == item.to and not daemon.alive)
             self.happened.append(done)
             self._keep()
             if item.for_s is not None and not undo:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from harness.errors import OverlaybenchError
-from harness.lab.process import Usage
+from harness.lab.process import Daemon, Usage
 from harness.lab.tap import Tap
 from harness.link.accounting import Accounting
 from harness.model.family import Address
@@ -52,8 +52,8 @@ class Overlay(Protocol):
     def claims(self) -> dict[str, str]:
         """Return what it says of itself, by claim source."""
 
-    def check_alive(self) -> None:
-        """Raise OverlayError when a daemon has died."""
+    def check_alive(self, stopped: Collection[Daemon] = ()) -> None:
+        """Raise OverlayError when a daemon has died that was not stopped on purpose."""
 
     def stop(self) -> None:
         """End all daemons; safe to call twice."""
@@ -159,7 +159,7 @@ class TrialRun:
         try:
             self._in_use = self._targets("overlay")
             battery.over_overlay(self._in_use)
-            self._check_alive()
+            self.overlay.check_alive(self.timeline.stopped)
             self._in_use = []
             self.overlay.stop()
             if not self.deployment.open_underlay:
@@ -170,13 +170,8 @@ class TrialRun:
 
     def _connected(self) -> None:
         self.claims = self.overlay.claims()
-        self._check_alive()
+        self.overlay.check_alive(self.timeline.stopped)
         self.timeline.reached("connected")
-
-    def _check_alive(self) -> None:
-        """Blame the overlay for a daemon that died, unless the timeline stopped it."""
-        if not self.timeline.happened:
-            self.overlay.check_alive()
 
     @property
     def running_since(self) -> float:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from harness.errors import ScenarioError
+from harness.errors import OverlayError, ScenarioError
 from harness.model.timeline import TimelineItem
 from harness.probes.answers import Answers, longest_gap_s, parse_pings, recovery_s
 from harness.scenario.planned import plan_trials
 from harness.timeline.contract import Event, NoSettings
+from harness.trial.deploy import RunningOverlay
 from harness.trial.schedule import Schedule
 
 SCENARIO = """\
@@ -116,7 +118,8 @@ def test_events_are_done_in_order_and_last_from_when_they_took_effect(tmp_path: 
         item(do="noted", to="early", at_s=(1.0,), for_s=(2.0,)),
         item(do="noted", to="first", after="ready"),
     ]
-    schedule = Schedule(items, {"noted": Noted(log, clock)}, None, None, tmp_path, now=clock)  # type: ignore[arg-type]
+    overlay: Any = SimpleNamespace(daemons={})
+    schedule = Schedule(items, {"noted": Noted(log, clock)}, None, overlay, tmp_path, now=clock)  # type: ignore[arg-type]
     schedule.reached("ready")
     schedule.reached("connected")
     assert log == ["100 do first"] and schedule.poll() is None
@@ -134,6 +137,73 @@ def test_events_are_done_in_order_and_last_from_when_they_took_effect(tmp_path: 
         ("early", 113.5, 113.5, True),
         ("late", 114.0, 114.5, False),
     ]
+
+
+class Process:
+    """A daemon of the overlay that dies when the test says so."""
+
+    tail, status = "out of luck", -9
+
+    def __init__(self, where: str) -> None:
+        self.where, self.alive = where, True
+
+
+class Killing(Noted):
+    """Kills what runs on its subject, and starts other processes there; `others` die by itself meanwhile."""
+
+    name = "killing"
+
+    def __init__(self, *others: Process) -> None:
+        self.others = others
+
+    def perform(self, lab: Any, overlay: Any, subject: str, settings: NoSettings) -> float:
+        del lab, settings
+        for one in (*self.others, *(daemon for daemon in overlay.daemons.values() if daemon.where == subject)):
+            one.alive = False
+        return 100.0
+
+    def undo(self, lab: Any, overlay: Any, subject: str, settings: NoSettings) -> None:
+        del lab, settings
+        overlay.daemons["hub"] = Process(subject)
+
+
+def killed(tmp_path: Path, *dying: str) -> tuple[Schedule, RunningOverlay]:
+    """A trial in which the server was killed, for two seconds; the services `dying` died at that moment as well."""
+    overlay = RunningOverlay(None, None, tmp_path)  # type: ignore[arg-type]
+    daemons: Any = {"hub": Process("s"), "end-a": Process("a"), "end-b": Process("b")}
+    overlay.daemons = daemons
+    events: Any = {"killing": Killing(*(daemons[name] for name in dying))}
+    items = [item(do="killing", to="s", after="connected", for_s=(2.0,))]
+    clock = Clock()
+    schedule = Schedule(items, events, None, overlay, tmp_path, now=clock)  # type: ignore[arg-type]
+    schedule.reached("connected")
+    return schedule, overlay
+
+
+def test_a_daemon_that_the_timeline_killed_is_not_the_overlays(tmp_path: Path) -> None:
+    schedule, overlay = killed(tmp_path)
+    assert not overlay.daemons["hub"].alive
+    overlay.check_alive(schedule.stopped)
+    with pytest.raises(OverlayError, match="hub on s died with status -9: out of luck"):
+        overlay.check_alive()
+
+
+def test_a_daemon_that_dies_while_another_is_killed_is_the_overlays(tmp_path: Path) -> None:
+    schedule, overlay = killed(tmp_path, "end-b")
+    with pytest.raises(OverlayError, match="end-b on b died"):
+        overlay.check_alive(schedule.stopped)
+
+
+def test_a_daemon_that_dies_after_it_was_started_again_is_the_overlays(tmp_path: Path) -> None:
+    schedule, overlay = killed(tmp_path)
+    clock: Any = schedule._now
+    clock.now = 102.0
+    schedule.poll()
+    overlay.check_alive(schedule.stopped)
+    again: Any = overlay.daemons["hub"]
+    again.alive = False
+    with pytest.raises(OverlayError, match="hub on s died"):
+        overlay.check_alive(schedule.stopped)
 
 
 PINGS = """\

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, cast
@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 from harness.errors import LabError, LabNotAsDeclared, OverlayError
-from harness.lab.process import Usage
+from harness.lab.process import Daemon, Usage
 from harness.lab.tap import Tap
 from harness.link.accounting import BUCKETS, Accounting, DirectionCounts, bucket_upper_us
 from harness.link.backend import RunningLinks
@@ -119,7 +119,7 @@ class Overlay:
         self.log.append("claims read")
         return {"said": "direct"}
 
-    def check_alive(self) -> None: ...
+    def check_alive(self, stopped: Collection[Daemon] = ()) -> None: ...
 
     def stop(self) -> None:
         self.log.append("overlay stopped")
