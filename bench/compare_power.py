@@ -80,17 +80,17 @@ def nothing(values: np.ndarray, _cell: int, _rng: np.random.Generator) -> np.nda
 
 
 def shift(share: float, cells: int | None = None) -> Change:
-    """A change of all values by a share, in the first cells alone where their number is given."""
+    """Change all values by a share, in the first cells alone where their number is given."""
     return lambda values, cell, _: values * (1 + share) if cells is None or cell < cells else values
 
 
 def lost(cells: int) -> Change:
-    """The last cells, which always succeeded, never do."""
+    """Let the last cells, which always succeeded, never do."""
     return lambda values, cell, _: values * 0 if cell % 3 > 0 and cell < 3 * cells // 2 + 1 else values
 
 
 def outliers(share: float, factor: float) -> Change:
-    """A share of the trials of each cell is far off."""
+    """Put a share of the trials of each cell far off."""
 
     def change(values: np.ndarray, _cell: int, rng: np.random.Generator) -> np.ndarray:
         chosen = rng.permutation(values.size) < round(share * values.size)
@@ -133,7 +133,7 @@ def shapes(runs: int) -> list[dict[str, Any]]:
 
 
 def table(found: dict[str, list[dict[str, Any]]]) -> str:
-    """The figures as the Markdown of docs/metrics.md."""
+    """Return the figures as the Markdown of docs/metrics.md."""
     lines = ["| Truth | Subjects | NAT pairs | Found | Others blamed |", "|---|---|---|---|---|"]
     for row in found.get("power", ()):
         of = f"{row['subjects']} | {row['pairs']}"

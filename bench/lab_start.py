@@ -117,7 +117,7 @@ WAYS = {"bare": _bare, "ours": _ours, "plain": _plain}
 
 
 def _inside(way: str, hosts: int) -> None:
-    """The measured process: PID 1 of a sandbox; prints two durations in seconds."""
+    """Be the measured process, PID 1 of a sandbox; print two durations in seconds."""
     subprocess.run(["mount", "-t", "sysfs", "sysfs", "/sys"], check=True)
     up, down = WAYS[way](hosts)
     started = time.perf_counter()

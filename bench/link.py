@@ -1,9 +1,9 @@
-"""How well links are emulated: accuracy, throughput, rate, loss, memory; beside a bare cable and vde2's wirefilter.
+"""How well links are emulated: accuracy, throughput, rate, loss, memory; against a bare cable and vde2's wirefilter.
 
     python -m bench.link [--json] [--only SECTION]...
 
 Every section runs in a sandbox of its own, and what is compared is measured in the same one. `netem` is measured only
-when asked for, in a guest under software emulation (tests/netem/boot.sh): its accuracy beside userlink's, not speed.
+when asked for, in a guest under software emulation (tests/netem/boot.sh): its accuracy against userlink's, not speed.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ DRAWN = {"delay_ms": DELAY_MS, "corrupt_percent": 1e-7}
 
 
 def stream_through(made: Rig, stream: Stream = PROBE) -> Seen:
-    """The stream from a to b."""
+    """Return the stream from a to b."""
     ends = made.udp_socket(made.a, A_ADDRESS), made.udp_socket(made.b, B_ADDRESS)
     return run_stream(stream, *ends, patience_s=0.3)
 
@@ -60,7 +60,7 @@ def errors_us(seen: Seen, delay_ms: float) -> dict[str, float]:
 
 def accuracy() -> dict[str, Any]:
     """One-way delay error of a 10 ms link at 1,000 packets a second."""
-    # The sender must not be what is late beside the hogs; they do not inherit its priority.
+    # The sender must not be what is late next to the hogs; they do not inherit its priority.
     with contextlib.suppress(PermissionError):
         os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
     found: dict[str, Any] = {}
@@ -221,7 +221,7 @@ def many_links() -> dict[str, Any]:
 
 
 def ideal() -> dict[str, Any]:
-    """What an unimpaired link costs beside a bare veth pair: nothing is in its path, so the ratio is one."""
+    """Measure what an unimpaired link costs against a bare veth pair: nothing is in its path, so the ratio is one."""
     found: dict[str, Any] = {}
     with rig("ideal") as made:
         found["ideal link, one-way us"] = errors_us(stream_through(made), 0)
@@ -238,7 +238,7 @@ def netem() -> dict[str, Any]:
 
 
 def in_guest() -> dict[str, Any]:
-    """What `netem` measures, run by tests/netem/run-in-guest."""
+    """Return what `netem` measures, run by tests/netem/run-in-guest."""
     found: dict[str, Any] = {}
     with rig("ideal") as made:
         found["bare cable"] = errors_us(stream_through(made, GUEST_PROBE), 0)

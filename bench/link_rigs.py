@@ -20,7 +20,7 @@ DELAY_MS = 10.0
 
 @contextlib.contextmanager
 def rig(spec: Any, backend: str = "userlink") -> Iterator[Rig]:
-    """A rig with its own scratch folder."""
+    """Yield a rig with its own scratch folder."""
     with (
         tempfile.TemporaryDirectory() as folder,
         Rig(choose_backend(backend), parse_link(spec), seed=1, workdir=Path(folder)) as made,
@@ -30,7 +30,7 @@ def rig(spec: Any, backend: str = "userlink") -> Iterator[Rig]:
 
 @contextlib.contextmanager
 def hogs(count: int) -> Iterator[None]:
-    """Processes that take all the processor time they can get."""
+    """Run processes that take all the processor time they can get."""
     running = [subprocess.Popen(["sh", "-c", "while :; do :; done"]) for _ in range(count)]
     try:
         yield
@@ -42,7 +42,7 @@ def hogs(count: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def wirefilter() -> Iterator[Rig | str]:
-    """a and b joined by vde2's wirefilter with the same delay; a text where it is not installed."""
+    """Join a and b by vde2's wirefilter with the same delay; yield a text where it is not installed."""
     missing = [name for name in ("wirefilter", "vde_switch") if shutil.which(name) is None]
     if missing:
         yield "not installed: apt-get install -y vde2"

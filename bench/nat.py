@@ -56,7 +56,7 @@ BATCH = 150  # what a socket's default buffer surely holds
 
 
 def throughput(ground: Ground, rounds: int) -> dict[str, Any]:
-    """TCP from inside to outside through each router, each time beside plain forwarding, in random order.
+    """TCP from inside to outside through each router, each time against plain forwarding, in random order.
 
     Returns:
         For each router the rates in Mbit/s, those of plain forwarding just before or after, and the ratios' median with
@@ -78,7 +78,7 @@ def throughput(ground: Ground, rounds: int) -> dict[str, Any]:
 
 
 def together(seen: dict[str, dict[str, Any]]) -> dict[str, float]:
-    """The median ratio over all routers that translate by our own rules, with its 95 % interval.
+    """Return the median ratio over all routers that translate by our own rules, with its 95 % interval.
 
     Their packets of an established flow meet the same rules, so that one estimate is worth more than each by itself.
     """
@@ -133,7 +133,7 @@ def carrier(ground: Ground) -> dict[str, Any]:
     inside = ground.lab.nodes["h1"]
     batch = "".join(f"address add {address}/32 dev lo\n" for address in subscribers)
     inside.check_output(["ip", "-batch", "-"], stdin=batch)
-    # Nobody listens on the inside ports; what comes is read raw, and complaints about it would only cost time.
+    # No process listens on the inside ports; what comes is read raw, and complaints about it would only cost time.
     quiet = "table ip quiet { chain out { type filter hook output priority 0; meta l4proto icmp drop; }; }"
     inside.check_output(["nft", "-f", "-"], stdin=quiet)
     ports = RouterPorts("r-eth0", addresses, ("r-eth1",), ("10.46.0.0/16",), subscribers)
@@ -185,7 +185,7 @@ def _raw(place: Vantage) -> socket.socket:
 
 
 def _datagram(source: str, port: int, destination: str, destination_port: int) -> bytes:
-    """An IPv4 UDP datagram that carries its own source endpoint; no UDP checksum, the kernel fills in IP's."""
+    """Return an IPv4 UDP datagram that carries its own source endpoint; no UDP checksum, the kernel fills in IP's."""
     payload = repr((source, port)).encode()
     addresses = socket.inet_aton(source) + socket.inet_aton(destination)
     header = struct.pack("!BBHHHBBH", 0x45, 0, 28 + len(payload), 0, 0, 64, 17, 0) + addresses

@@ -50,7 +50,7 @@ EXPECTED: dict[str, str] = {
     "update @out_tcp { ct reply ip saddr . ct reply proto-src . ct reply ip daddr": _FLOW,
     "update @out_udp { ct reply ip saddr . ct reply proto-src . ct reply ip daddr": _FLOW,
     "add @back": "what refreshes adds it again a moment later: closes a race of two processors",
-    " return": "without it a second flow claims a second port, which nobody uses",
+    " return": "without it a second flow claims a second port, which no host uses",
     '"no block"': "all hosts of the calibration have a block",
     'new_tcp: counter drop comment "no free port"': "a block is exhausted by UDP alone, to save time",
 }
@@ -87,7 +87,7 @@ def rules(script: str) -> Iterator[tuple[int, str]]:
 
 
 def without(script: str, kind: str) -> str:
-    """The script with all rules of a kind dropped."""
+    """Return the script with all rules of a kind dropped."""
     dropped = {number for number, one in rules(script) if one == kind}
     return "\n".join(line for number, line in enumerate(script.splitlines()) if number not in dropped) + "\n"
 
@@ -106,7 +106,7 @@ def _one_tcp_lifetime(case: Case) -> bool:
 
 
 def noticed_by(ground: Ground, kind: str, cases: list[Case], rng: random.Random) -> dict[str, Any]:
-    """Tries the cases with the rule dropped until one sees it."""
+    """Try the cases with the rule dropped until one sees it."""
 
     def mutant(behaviour: Any, ports: RouterPorts, *, seed: int) -> str:
         return without(render_ruleset(behaviour, ports, seed=seed), kind)

@@ -45,7 +45,7 @@ def _wait(lab: Lab, service: Service, condition: Readiness, log: Path) -> str:
 
 
 def script(lab: Lab, deployment: Deployment, folder: Path) -> str:
-    """Starts the daemons in their order, waits for each, writes how long that took, and waits to be killed."""
+    """Start the daemons in their order, wait for each, write how long that took, and wait to be killed."""
     lines = ["began=$(date +%s%N)"]
     left, up = list(deployment.services), set()
     while left:

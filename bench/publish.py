@@ -27,7 +27,7 @@ from harness.results.store import RunFolder
 
 
 def publish(run_dir: Path, out_dir: Path) -> Path:
-    """Writes the copy and returns the path of its README.md; what was there before of that kind is replaced."""
+    """Write the copy and return the path of its README.md; what was there before of that kind is replaced."""
     RunFolder(run_dir).finish()
     write_report(run_dir)
     results = load(run_dir)
@@ -63,7 +63,7 @@ _KEPT = (
 def keep_evidence(run_dir: Path, archive: Path) -> None:
     """Write the evidence behind the records as a compressed archive that is the same for the same run.
 
-    Of job.json the trial alone is kept: the deployment beside it has keys.
+    Of job.json the trial alone is kept: the deployment next to it has keys.
     """
     with tarfile.open(archive, "w:xz", preset=9) as kept:
         for path in sorted((run_dir / "trials").glob("*/*")):
@@ -100,7 +100,7 @@ def _readme(results: Results) -> str:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run_dir", type=Path)
     parser.add_argument("out_dir", type=Path)

@@ -52,7 +52,7 @@ def connect(rtt_s: float, seed: int, *, far: bool) -> tuple[float, float]:
 
 
 def rows_of_memory(runs: int, *, far: bool) -> list[dict[str, Any]]:
-    """A row for each round trip."""
+    """Return a row for each round trip."""
     rows = []
     for rtt_ms in RTT_MS:
         rtt_s = rtt_ms / 1000
@@ -65,7 +65,7 @@ def rows_of_memory(runs: int, *, far: bool) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """The command line; exit 1 when a run misses a target."""
+    """Run the command line; exit 1 when a run misses a target."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, help="of each round trip; default 50, 5 with --lab")
     where = parser.add_mutually_exclusive_group()

@@ -47,7 +47,7 @@ class Times(NamedTuple):
 
 
 def measure(delay_ms: int, runs: int) -> list[Times]:
-    """Runs the scenario `runs` times, one trial after the other. SystemExit with what the harness said if it fails."""
+    """Run the scenario `runs` times, one trial after the other. SystemExit with what the harness said if it fails."""
     with tempfile.TemporaryDirectory(prefix="connect-") as scratch:
         scenario, out = Path(scratch, "connect.yaml"), Path(scratch, "run")
         scenario.write_text(SCENARIO.format(ms=delay_ms, every_ms=PING_EVERY_MS))
@@ -94,7 +94,7 @@ def _logged(log: Path, event: re.Pattern[str]) -> float:
 
 
 def rows(runs: int) -> list[dict[str, Any]]:
-    """A row for each round trip: medians, maxima, and how often a limit was missed."""
+    """Return a row for each round trip: medians, maxima, and how often a limit was missed."""
     made = []
     for delay_ms in DELAYS_MS:
         times, rtt_s = measure(delay_ms, runs), 4 * delay_ms / 1000
@@ -111,7 +111,7 @@ def rows(runs: int) -> list[dict[str, Any]]:
 
 
 def judged(name: str, values: list[float], limit_s: float) -> dict[str, Any]:
-    """A figure's columns."""
+    """Return a figure's columns."""
     return {
         f"{name}_median_s": round(statistics.median(values), 3),
         f"{name}_max_s": round(max(values), 3),

@@ -37,7 +37,7 @@ _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 
 def _attach(pid: int, number: int) -> str:
-    """A cable from a host to the router, which is this process's own namespace; returns the host's address."""
+    """Connect a host to the router, which is this process's own namespace; return the host's address."""
     router, host = f"45.9.{number}.1", f"45.9.{number}.2"
     name = f"v{number}"
     subprocess.run(["ip", "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", str(pid)], check=True)
@@ -63,7 +63,7 @@ def _rss_mib(pid: int) -> float:
 
 
 def _await_direct(folder: Path, names: list[str], until: float) -> None:
-    """Returns once each node has been seen with a direct path to all others, or at that time."""
+    """Return once each node has been seen with a direct path to all others, or at that time."""
     for name in names:
         while _paths(folder, [name]).get("direct", 0) < len(names) - 1 and time.monotonic() < until:
             time.sleep(_ASK_EVERY_S)

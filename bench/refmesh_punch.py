@@ -96,12 +96,12 @@ def measure(a: NatBehaviour | None, b: NatBehaviour | None, *, runs: int, seed: 
 
 
 def label(side: NatBehaviour | None) -> str:
-    """A name for the tables."""
+    """Return a name for the tables."""
     return side.label if side is not None else "public"
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=100)
     parser.add_argument("--only", choices=("direct", "either", "relayed"), help="pairs of this verdict of the oracle")
@@ -125,7 +125,7 @@ def main() -> None:
 
 
 def report(found: list[Pair], options: argparse.Namespace, took_s: float) -> None:
-    """Prints what was measured, by what the oracle had said."""
+    """Print what was measured, by what the oracle had said."""
     result: dict[str, Any] = {"runs": options.runs, "loss": options.loss, "rounds": ROUNDS, "took_s": round(took_s, 1)}
     for verdict in ("direct", "either", "relayed"):
         pairs = [pair for pair in found if pair.verdict == verdict]

@@ -36,7 +36,7 @@ from result_samples import Maker
 
 
 def report_of_10_000_records() -> dict[str, Any]:
-    """A run of 10,000 records with samples: seconds, page size, beside a bare import of what it needs."""
+    """Report a run of 10,000 records with samples: seconds, page size, against a bare import of what it needs."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = RunFolder(Path(scratch) / "run")
         folder.create({"schema": 1, "scenario": "bench"}, [])
@@ -60,7 +60,7 @@ def report_of_10_000_records() -> dict[str, Any]:
 
 
 def load_of_a_million() -> dict[str, Any]:
-    """`load` of a million records in a fresh process, imports included, beside pandas' own read of the same file."""
+    """`load` of a million records in a fresh process, imports included, against pandas' own read of the same file."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = RunFolder(Path(scratch))
         folder.create({"schema": 1, "scenario": "bench"}, [])
@@ -140,7 +140,7 @@ def interval_coverage() -> dict[str, Any]:
 
 
 def main() -> None:
-    """Runs the sections and prints them."""
+    """Run the sections and print them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--only", action="append", default=[])

@@ -9,7 +9,7 @@ from harness.model.trial import Trial
 
 
 def server_of(trial: Trial) -> str:
-    """The public node that runs the overlay's server.
+    """Return the public node that runs the overlay's server.
 
     Raises:
         ValueError: the topology has none.

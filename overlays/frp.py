@@ -75,7 +75,7 @@ class Frp:
         return (*builds, COTURN)
 
     def render(self, trial: Trial) -> Deployment:
-        """A configuration for every process; token and secrets are fresh.
+        """Render a configuration for every process; token and secrets are fresh.
 
         Raises:
             ValueError: an option, its value, or a segment without a second address for the STUN server.
@@ -125,7 +125,7 @@ class Frp:
         )
 
     def claimed_path(self, src: str, dst: str, evidence: Mapping[str, str]) -> Verdict | None:
-        """What the visitor at `src` logged last: a hole, or a connection that it gave to the fallback.
+        """Return what the visitor at `src` logged last: a hole, or a connection that it gave to the fallback.
 
         One that has no hole to punch is relayed, and so is who needs none.
         """
@@ -147,7 +147,7 @@ def _options(trial: Trial) -> dict[str, str]:
 
 
 def _proxies(trial: Trial, member: str, options: Mapping[str, str], secret: str) -> list[dict[str, Any]]:
-    """What a member offers: its service, under its own name and in every way that the mode has."""
+    """Return what a member offers: its service, under its own name and in every way that the mode has."""
     service = {"localIP": "127.0.0.1", "localPort": SERVICE_PORT}
     if trial.mode == "hub" and options["proxy"] == "tcp":
         return [{"name": member, "type": "tcp", "remotePort": _remote_port(trial, member), **service}]
@@ -157,7 +157,7 @@ def _proxies(trial: Trial, member: str, options: Mapping[str, str], secret: str)
 
 
 def _visitors(trial: Trial, member: str, options: Mapping[str, str], secret: str) -> list[dict[str, Any]]:
-    """A visitor for every other member's service. The one to fall back to has no port: it is given connections."""
+    """Return a visitor for every other member's service. The fallback has no port: it is given connections."""
     made: list[dict[str, Any]] = []
     for peer in trial.topology.members:
         if peer == member:

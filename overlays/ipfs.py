@@ -70,7 +70,7 @@ class Ipfs:
         return (kubo, node_requirement(self.name))
 
     def render(self, trial: Trial) -> Deployment:
-        """A whole configuration for every daemon, with fresh keys; the repository is made from it.
+        """Render a whole configuration for every daemon, with fresh keys; the repository is made from it.
 
         Raises:
             ValueError: an option; there are none.
@@ -137,12 +137,12 @@ class Ipfs:
 
 
 def _through(listens: Sequence[str], relay: PeerIdentity, peer: PeerIdentity) -> str:
-    """The peer's address through the relay: the first of its addresses names it, and it is connected already."""
+    """Return the peer's address through the relay: the first of its addresses names it; it is connected already."""
     return f"{listens[0]}/p2p/{relay.peer_id}/p2p-circuit/p2p/{peer.peer_id}"
 
 
 def _forwards(keys: Mapping[str, PeerIdentity], members: Sequence[str], member: str) -> tuple[tuple[str, ...], ...]:
-    """The commands that lead streams of peers to the service here, and local ports to the services of peers."""
+    """Return the commands that lead peers' streams to the service here, and local ports to the peers' services."""
     listen = ("ipfs", "p2p", "listen", PROTOCOL, f"/ip4/127.0.0.1/tcp/{SERVICE_PORT}")
     ports = {peer: f"/ip4/127.0.0.1/tcp/{listen_port(members, peer)}" for peer in members if peer != member}
     return (
@@ -157,7 +157,7 @@ def _daemon(
     forwards: tuple[tuple[str, ...], ...] = (),
     after: Service | None = None,
 ) -> Service:
-    """A member is ready when its relay has a place for it and, to punch, its hole puncher knows a public address."""
+    """Make a member ready once its relay has room for it and, to punch, its hole puncher knows a public address."""
     known = '(?s)p2p-circuit.*"/libp2p/dcutr"' if punch else "p2p-circuit"
     asked = ("env", *(f"{name}={value}" for name, value in ENV.items()), "ipfs", "id")
     return Service(
@@ -200,7 +200,7 @@ def _member(
 
 
 def _common(key: PeerIdentity, listens: Sequence[str], reachability: str, swarm: Mapping[str, Any]) -> dict[str, Any]:
-    """What all have: nothing that leaves the lab (bootstrap, routing, mDNS, telemetry, certificates, updates, DNS)."""
+    """Return what all have, which keeps them in the lab: no bootstrap, routing, mDNS, telemetry, updates or DNS."""
     mounts = [
         {
             "mountpoint": "/blocks",

@@ -150,7 +150,7 @@ class Ipsec:
         )
 
     def technique(self, mode: Mode) -> str | None:
-        """Connectivity checks between the endpoints that the mediation server saw, answered to where they came from."""
+        """Check connectivity between the endpoints that the mediation server saw; answers go where checks came from."""
         return "peer-reflexive" if mode == "direct" else None
 
     def claimed_path(self, src: str, dst: str, evidence: Mapping[str, str]) -> Verdict | None:
@@ -193,7 +193,7 @@ def _hub(trial: Trial, addresses: Mapping[str, IPv4Address]) -> dict[str, str]:
 
 
 def _mediated(trial: Trial, addresses: Mapping[str, IPv4Address]) -> dict[str, str]:
-    """A mediation connection a member, and one through it to every other.
+    """Return a mediation connection a member, and one through it to every other.
 
     Both of a pair begin: a member's answer may overtake the server's, and strongSwan then drops that attempt for good.
     """

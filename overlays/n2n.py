@@ -82,7 +82,7 @@ class N2n:
         return "peer-reflexive" if mode == "mesh" else None
 
     def claimed_path(self, src: str, dst: str, evidence: Mapping[str, str]) -> Verdict | None:
-        """The source's list of peers that answer it directly; it gives their number and no names.
+        """Read the source's list of peers that answer it directly; it gives their number and no names.
 
         More would be in a verbose log, a dozen lines a packet, which costs nine tenths of the throughput.
         """

@@ -64,7 +64,7 @@ class Nebula:
         )
 
     def render(self, trial: Trial) -> Deployment:
-        """Configurations as text; nebula-cert makes keys and certificates on the server's node before the start."""
+        """Render configurations; nebula-cert makes keys and certificates on the server's node before the start."""
         check_options(trial)
         server, addresses = server_of(trial), addresses_of(trial, NETWORK)
         cert = f"{self.program}-cert"
@@ -113,7 +113,7 @@ class Nebula:
         return "peer-reflexive" if mode in ("mesh", "direct") else None
 
     def claimed_path(self, src: str, dst: str, evidence: Mapping[str, str]) -> Verdict | None:
-        """What `src`'s host map, asked on its debug console, says of `dst`.
+        """Read what `src`'s host map, asked on its debug console, says of `dst`.
 
         An entry has the relays through which the other is reached, and its own address once packets came from there.
         """
@@ -165,7 +165,7 @@ def _ssh_key() -> _SshKey:
 
 
 def _console(public_key: str) -> dict[str, object]:
-    """The debug console, the only way to ask a running Nebula for its paths."""
+    """Return the debug console, the only way to ask a running Nebula for its paths."""
     return {
         "enabled": True,
         "listen": f"127.0.0.1:{_CONSOLE_PORT}",

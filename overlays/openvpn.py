@@ -125,7 +125,7 @@ class OpenVpn:
         )
 
     def claimed_path(self, src: str, dst: str, evidence: Mapping[str, str]) -> Verdict | None:
-        """A client knows nobody but its server."""
+        """Say `relayed`: a client knows no peer but its server."""
         del src, dst, evidence
         return "relayed"
 

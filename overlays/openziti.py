@@ -57,7 +57,7 @@ class OpenZiti:
         )
 
     def render(self, trial: Trial) -> Deployment:
-        """The controller makes everything else: identities, services, who may host and dial them.
+        """Let the controller make everything else: identities, services, who may host and dial them.
 
         Raises:
             ValueError: an option; there is none.
@@ -80,12 +80,12 @@ class OpenZiti:
         return None
 
     def claimed_path(self, src: str, dst: str, evidence: Mapping[str, str]) -> Verdict | None:  # noqa: ARG002
-        """A service that is hosted is reached through the router at which it is hosted, and in no other way."""
+        """Say `relayed`: a hosted service is reached through the router at which it is hosted, and in no other way."""
         return "relayed" if _LISTENING in evidence.get(f"host-{dst}", "") else None
 
 
 def setup_script(outer: str, members: Sequence[str]) -> str:
-    """What the controller is told once: an identity and a service a member, and that all may dial all.
+    """Return what the controller is told once: an identity and a service a member, and that all may dial all.
 
     `-a member` gives an identity the attribute that the policies name.
     """

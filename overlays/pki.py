@@ -38,7 +38,7 @@ class Authority:
         return self._certificate.public_bytes(serialization.Encoding.PEM).decode()
 
     def issue(self, name: str, *, server: bool, names: tuple[x509.GeneralName, ...] = ()) -> Identity:
-        """A fresh key and a certificate for it, for TLS server or client use (RFC 5280, extended key usage)."""
+        """Return a fresh key and a certificate for it, for TLS server or client use (RFC 5280, extended key usage)."""
         key = ec.generate_private_key(ec.SECP256R1())
         usage = ExtendedKeyUsageOID.SERVER_AUTH if server else ExtendedKeyUsageOID.CLIENT_AUTH
         builder = (

@@ -74,7 +74,7 @@ def request(host: str, port: int) -> bytes:
 
 
 def open_through(proxy: tuple[str, int], host: str, port: int) -> socket.socket:
-    """A connection to `host:port` through the proxy.
+    """Open a connection to `host:port` through the proxy.
 
     Raises:
         ProxyRefused: it answered that it cannot.

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from harness.overlay.contract import StreamEndpoint
 
-# Below the kernel's range for outgoing connections (32768 and above), so nobody else takes them first.
+# Below the kernel's range for outgoing connections (32768 and above), so no other process takes them first.
 SERVICE_PORT = 7400
 FIRST_LISTEN_PORT = 7500
 
 
 def listen_port(members: Sequence[str], dst: str) -> int:
-    """The local port that leads to `dst`, the same at every other member.
+    """Return the local port that leads to `dst`, the same at every other member.
 
     Raises:
         ValueError: `dst` is no member.
@@ -21,7 +21,7 @@ def listen_port(members: Sequence[str], dst: str) -> int:
 
 
 def streams_between(members: Sequence[str]) -> tuple[StreamEndpoint, ...]:
-    """An endpoint for every ordered pair, from `127.0.0.1:listen_port` to `127.0.0.1:SERVICE_PORT`."""
+    """Return an endpoint for every ordered pair, from `127.0.0.1:listen_port` to `127.0.0.1:SERVICE_PORT`."""
     return tuple(
         StreamEndpoint(src=src, dst=dst, listen_port=listen_port(members, dst), service_port=SERVICE_PORT)
         for src in members

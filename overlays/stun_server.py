@@ -15,7 +15,7 @@ COTURN = Requirement(program="turnserver", install="apt-get install -y coturn", 
 
 
 def stun_addresses(trial: Trial) -> tuple[IPv4Address, IPv4Address]:
-    """The public node's address and a second one, which is free on its segment.
+    """Return the public node's address and a second one, which is free on its segment.
 
     Raises:
         ValueError: the segment has none left.
@@ -33,7 +33,7 @@ def stun_addresses(trial: Trial) -> tuple[IPv4Address, IPv4Address]:
 
 
 def add_second(trial: Trial, addresses: Sequence[IPv4Address]) -> Command:
-    """The command that gives the public node its second address."""
+    """Return the command that gives the public node its second address."""
     server = server_of(trial)
     length = trial.topology.prefix_length(trial.topology.hosts[server], addresses[1])
     argv = ("ip", "address", "add", f"{addresses[1]}/{length}", "dev", f"{server}-eth0")
@@ -41,7 +41,7 @@ def add_second(trial: Trial, addresses: Sequence[IPv4Address]) -> Command:
 
 
 def stun_server(trial: Trial, addresses: Sequence[IPv4Address]) -> Service:
-    """The service `stun`, which answers at STUN_PORT of both addresses."""
+    """Return the service `stun`, which answers at STUN_PORT of both addresses."""
     listen = [word for address in addresses for word in ("-L", str(address))]
     argv = ("turnserver", "-v", "-n", "--stun-only", "--no-cli", "--log-file", "stdout", "--pidfile", "/run/turn.pid")
     return Service(

@@ -105,7 +105,7 @@ class Tinc:
         return "peer-reflexive" if mode == "mesh" else None
 
     def claimed_path(self, src: str, dst: str, evidence: Mapping[str, str]) -> Verdict | None:
-        """The source's last node list: direct when the route to `dst` is `dst` itself and UDP has been probed.
+        """Read the source's last node list: direct when the route to `dst` is `dst` itself and UDP has been probed.
 
         A minimum path MTU of 0 means that no UDP probe was answered, so data goes by the meta connections.
         """

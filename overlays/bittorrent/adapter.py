@@ -44,7 +44,7 @@ class BitTorrent:
     needs_server = True
 
     def requirements(self) -> Sequence[Requirement]:
-        """A Python package that holds all of libtorrent."""
+        """Name a Python package that holds all of libtorrent."""
         version = "import libtorrent; print(libtorrent.__version__)"
         return (
             Requirement(

@@ -50,7 +50,7 @@ class Source:
     holepunched: bool = False
 
     def line(self, content: str) -> str:
-        """The line of the log that says so."""
+        """Return the line of the log that says so."""
         return f"bittorrent: {content} {self.received} bytes from {self.address}{' (BEP 55)' * self.holepunched}"
 
 
@@ -58,7 +58,7 @@ _LINE = re.compile(r"^bittorrent: (\w+) (\d+) bytes from ([\d.]+)( \(BEP 55\))?$
 
 
 def sources(log: str) -> Mapping[str, list[Source]]:
-    """The sources of every content of a log, in the order in which they were got."""
+    """Return the sources of every content of a log, in the order in which they were got."""
     found: dict[str, list[Source]] = {}
     for content, received, address, punched in _LINE.findall(log):
         found.setdefault(content, []).append(Source(address, int(received), bool(punched)))

@@ -123,7 +123,7 @@ class Introducer:
         if message.startswith(_WANTED):
             content = message.removeprefix(_WANTED).decode()
             if content not in self._introduced:
-                raise ValueError(f"nobody has published {content}")
+                raise ValueError(f"no node has published {content}")
             if self._carries:
                 self._introduced[content].want()
         elif message:

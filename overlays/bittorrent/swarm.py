@@ -2,7 +2,7 @@
 
 A member has a session for every content, on a port of its own, as if each were a client by itself. For libtorrent 2.1
 stops telling its listening port once its peers have told it that it is behind a NAT, and peer exchange (BEP 11) passes
-nobody on whose port is unknown: only a session's first torrent would find its peers.
+on no peer whose port is unknown: only a session's first torrent would find its peers.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ALERT_MS = 200
 
 
 def session_settings(address: str, port: int) -> dict[str, Any]:
-    """libtorrent's defaults but for: uTP alone, nobody asked outside, and peers that are tried at once and again."""
+    """libtorrent's defaults but for: uTP alone, none asked outside, and peers that are tried at once and again."""
     return {
         "listen_interfaces": f"{address}:{port}",
         **dict.fromkeys(("enable_dht", "enable_upnp", "enable_natpmp"), False),
@@ -134,7 +134,7 @@ class Swarm:
 
 
 def describe(path: Path) -> tuple[str, bytes]:
-    """The info-hash of a file, in hex (version 1, BEP 3), and its torrent."""
+    """Return the info-hash of a file, in hex (version 1, BEP 3), and its torrent."""
     torrent = lt.create_torrent(lt.list_files(str(path)), 0, lt.create_torrent.v1_only)
     lt.set_piece_hashes(torrent, str(path.parent))
     encoded = lt.bencode(torrent.generate())
@@ -142,7 +142,7 @@ def describe(path: Path) -> tuple[str, bytes]:
 
 
 def info_hash(encoded: bytes) -> str:
-    """The info-hash of a torrent, in hex.
+    """Return the info-hash of a torrent, in hex.
 
     Raises:
         RuntimeError: it is no torrent.

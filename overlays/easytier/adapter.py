@@ -1,6 +1,6 @@
 """EasyTier: a mesh VPN that punches by UDP and TCP and relays through its other nodes (easytier-core's TOML).
 
-It learns what NAT it is behind from STUN servers, so coturn runs beside the public node, on two addresses as RFC 5780
+It learns what NAT it is behind from STUN servers, so coturn runs on the public node too, on two addresses as RFC 5780
 asks. `relay` is its flag `disable_p2p`, `direct` is `p2p_only`: talk to none but peers with a connection of their own.
 """
 
@@ -66,7 +66,7 @@ class EasyTier:
     needs_server = True
 
     def requirements(self) -> Sequence[Requirement]:
-        """A Python package that holds all of EasyTier, and coturn as STUN server."""
+        """Name a Python package that holds all of EasyTier, and coturn as STUN server."""
         version = "import easytier_pyo3; print(easytier_pyo3.version())"
         return (
             Requirement(
@@ -79,7 +79,7 @@ class EasyTier:
         )
 
     def render(self, trial: Trial) -> Deployment:
-        """A TOML file a node, and a second address for the STUN server.
+        """Render a TOML file a node, and a second address for the STUN server.
 
         Raises:
             ValueError: an option, or a segment without a free address.
@@ -109,7 +109,7 @@ class EasyTier:
         return "peer-reflexive" if mode in ("mesh", "direct") else None
 
     def claimed_path(self, src: str, dst: str, evidence: Mapping[str, str]) -> Verdict | None:
-        """The last cost of the route to `dst`: one hop, or more."""
+        """Return the last cost of the route to `dst`: one hop, or more."""
         costs = re.findall(
             rf"^easytier: route to {dst} costs (\d+)$", evidence.get(f"easytier-{src}", ""), re.MULTILINE
         )

@@ -13,7 +13,7 @@ _LOOK_EVERY_S = 0.1
 
 
 def lines_of(routes: Iterable[Mapping[str, Any]], told: dict[str, int]) -> list[str]:
-    """What has changed since `told` (host name -> cost), which is brought up to date.
+    """Return what has changed since `told` (host name -> cost), which is brought up to date.
 
     Args:
         routes: EasyTier's; `cost` counts the hops, so 1 is direct and 2 is through a relay.

@@ -4,7 +4,7 @@ Content travels as transactions: a file is signed by its publisher in pieces of 
 into the other's pool. `mesh` has an ordinary node on the public node, which passes on what it gets. `direct` has one
 that answers discovery alone, so that transactions cross only where a member accepts a connection of another's.
 
-Discovery and RLPx are two things: discovery's UDP crosses most NATs, because both sides send; RLPx is TCP, nobody
+Discovery and RLPx are two things: discovery's UDP crosses most NATs, because both sides send; RLPx is TCP, no node
 punches holes for it, and it comes in only where a router forwards its port. geth asks routers for that (UPnP, NAT-PMP).
 There is no beacon node: geth needs to hear once that its own first block is the head, or it takes no transactions.
 """
@@ -75,7 +75,7 @@ class Ethereum:
         )
 
     def render(self, trial: Trial) -> Deployment:
-        """A key and an account for everybody, one chain for all.
+        """Render a key and an account for each node, one chain for all.
 
         Raises:
             ValueError: an option; there is none.
@@ -122,7 +122,7 @@ class Reached:
 
 
 def reached(src: str, dst: str, front: str, evidence: Mapping[str, str]) -> Reached:
-    """What `src` says of `dst`.
+    """Return what `src` says of `dst`.
 
     Args:
         front: the address under which `dst` is seen from where `src` is.
@@ -145,7 +145,7 @@ class _Network:
     accounts: Mapping[str, Key]
 
     def config(self, node: str) -> str:
-        """What our tool has to know on a node; accounts are rich and worth nothing, so everybody has all of them."""
+        """Return what our tool has to know on a node; accounts are rich and worth nothing, so every node has all."""
         return json.dumps(
             {
                 "own": node,
@@ -157,7 +157,7 @@ class _Network:
         )
 
     def geth(self, node: str, after: str | None = None, peers: Sequence[str] = ()) -> Service:
-        """A full node; a member is ready when it has `peers`."""
+        """Return a full node; a member is ready when it has `peers`."""
         is_server = node == self.server
         argv = (
             *(PROGRAM, "--datadir", "data", "--networkid", str(CHAIN_ID), "--syncmode", "full", "--cache", "64"),
@@ -180,7 +180,7 @@ class _Network:
         )
 
     def discovery(self) -> Service:
-        """A node that answers discovery alone. It is its own bootnode: without one it would take the public chain's."""
+        """Return a node that only answers discovery, its own bootnode: without one it would take the public chain's."""
         key, at = self.keys[self.server], f"{self.address}:{PORT}"
         own = ("--nodekey", key.private, "--bootnodes", key.enode(self.address, PORT))
         return Service(
@@ -192,7 +192,7 @@ class _Network:
 
 
 def _genesis(node: str) -> Command:
-    """The chain's first block: the same on all, because it follows from their accounts."""
+    """Return the chain's first block: the same on all, because it follows from their accounts."""
     script = f"{TOOL} genesis >genesis.json && {PROGRAM} init --datadir data genesis.json"
     return Command(node=node, argv=("sh", "-c", script))
 

@@ -16,12 +16,12 @@ class Key:
     public: str
 
     def enode(self, address: IPv4Address, port: int) -> str:
-        """The URL by which the node that has this key is found."""
+        """Return the URL by which the node that has this key is found."""
         return f"enode://{self.public}@{address}:{port}"
 
 
 def new_key() -> Key:
-    """A fresh key."""
+    """Return a fresh key."""
     key = ec.generate_private_key(ec.SECP256K1())
     numbers = key.private_numbers()
     point = numbers.public_numbers

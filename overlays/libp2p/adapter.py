@@ -6,7 +6,7 @@ streams that may not be limited: go-libp2p then waits for a direct connection. `
 no `hub`: relayed connections are encrypted from end to end.
 
 A member is ready when its relay has a place for it *and* its hole puncher knows a public address: a relayed connection
-that comes earlier is never punched. The first connection to a local port introduces a pair; nobody connects before.
+that comes earlier is never punched. The first connection to a local port introduces a pair; no peer connects before.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class LibP2pTcp:
         return (node_requirement(self.name),)
 
     def render(self, trial: Trial) -> Deployment:
-        """A configuration with a fresh key for every node.
+        """Render a configuration with a fresh key for every node.
 
         Raises:
             ValueError: an option; there are none.
@@ -109,7 +109,7 @@ class LibP2pTcp:
         )
 
     def claimed_path(self, src: str, dst: str, evidence: Mapping[str, str]) -> Verdict | None:
-        """What the source says of the last stream that it opened to `dst`: `/p2p-circuit` in the address, or not."""
+        """Read what the source says of its last stream to `dst`: `/p2p-circuit` in the address, or not."""
         path = None
         for event in events_of(evidence.get(f"libp2p-{src}", "")):
             if event.get("event") == "stream" and event.get("peer") == dst:
@@ -133,7 +133,7 @@ class LibP2p(LibP2pTcp):
 
 
 def events_of(log: str) -> Iterator[dict[str, Any]]:
-    """The events in a node's log; what is no event (a warning of a library) is passed over."""
+    """Return the events in a node's log; what is no event (a warning of a library) is passed over."""
     for line in log.splitlines():
         if line.startswith("{"):
             try:

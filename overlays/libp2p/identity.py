@@ -38,7 +38,7 @@ class PeerIdentity:
 
 
 def base58(data: bytes) -> str:
-    """`data` in the alphabet of Bitcoin; leading zero bytes are kept as leading ones."""
+    """Write `data` in the alphabet of Bitcoin; leading zero bytes are kept as leading ones."""
     number, digits = int.from_bytes(data), ""
     while number:
         number, digit = divmod(number, 58)

@@ -77,7 +77,7 @@ class NetBird:
         )
 
     def render(self, trial: Trial) -> Deployment:
-        """The server's configuration; members are told everything by their client program.
+        """Render the server's configuration; members are told everything by their client program.
 
         Raises:
             ValueError: an option; there are none.
@@ -163,7 +163,7 @@ def _member(trial: Trial, member: str, url: str, address: IPv4Address, hub: Serv
 
 
 def _up(member: str, url: str, address: IPv4Address, after: tuple[str, ...]) -> Service:
-    """Connects once all members have their addresses: a change later makes clients give up a connection just begun."""
+    """Connect once all members have their addresses: a change later makes clients give up a connection just begun."""
     up = shlex.join((*_CLIENT, "up", *_who(member, url), "--disable-dns", "--interface-name", f"nb-{member}"))
     return Service(
         name=f"up-{member}",

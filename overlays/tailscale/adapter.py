@@ -1,7 +1,7 @@
 """Tailscale with everything it needs self-hosted: Headscale coordinates, derper is STUN server and relay (DERP).
 
-`mesh` is its default, `relay` a switch of tailscaled. `direct` is a DERP map whose only node is `STUNOnly`: nobody
-relays, but nobody tells a member that it is called either, and two NATs open only when both send. So in `direct`
+`mesh` is its default, `relay` a switch of tailscaled. `direct` is a DERP map whose only node is `STUNOnly`: no node
+relays, but no node tells a member that it is called either, and two NATs open only when both send. So in `direct`
 members knock at each other with `tailscale ping` until it is answered.
 
 Headscale deals addresses in the order in which nodes log in, so members log in one after the other.

@@ -19,7 +19,7 @@ STUN_PORT = 3478
 
 
 def files(server: str, outer: IPv4Address, network: IPv4Network, relays: bool) -> tuple[File, ...]:
-    """Configurations and a certificate for the public node `server` at `outer`; members get addresses of `network`.
+    """Render configurations and a certificate for the node `server` at `outer`; members' addresses are of `network`.
 
     Without `relays` members are told that derper is a STUN server and no more.
     """

@@ -62,7 +62,7 @@ class Tor:
         )
 
     def helpers(self, mode: Mode) -> int:  # noqa: ARG002 - the same in all
-        """A public node for every relay, so that a circuit's hops are hops."""
+        """Ask for a public node for every relay, so that a circuit's hops are hops."""
         return RELAYS
 
     def render(self, trial: Trial) -> Deployment:
@@ -99,7 +99,7 @@ class Tor:
         return None
 
     def claimed_path(self, src: str, dst: str, evidence: Mapping[str, str]) -> Verdict | None:  # noqa: ARG002
-        """A circuit that has been joined at a rendezvous point (control-spec: HSCR_JOINED) is relayed by definition."""
+        """Say `relayed` of a circuit that has been joined at a rendezvous point (control-spec: HSCR_JOINED)."""
         joined = re.search(r"PURPOSE=HS_CLIENT_REND HS_STATE=HSCR_JOINED", evidence.get(f"circuits-{src}", ""))
         return "relayed" if joined else None
 
@@ -154,7 +154,7 @@ def _client_torrc(network: Network) -> str:
 
 
 def _service_torrc() -> str:
-    """The upload of the service's descriptor is told at level info alone, by the part `rend`."""
+    """Return the torrc of a service; only its part `rend`, at level info, tells of the descriptor's upload."""
     return (
         "Log notice [rend]info stdout\n"
         f"HiddenServiceDir service\nHiddenServicePort {ONION_PORT} 127.0.0.1:{SERVICE_PORT}\n"
@@ -163,13 +163,13 @@ def _service_torrc() -> str:
 
 
 def _place_key(member: str) -> Command:
-    """The key is binary, and tor wants its folder closed to others."""
+    """Return the command that places the key as binary, in a folder closed to others, as tor wants it."""
     script = "umask 077 && mkdir service && base64 -d onion.b64 >service/hs_ed25519_secret_key"
     return Command(node=member, argv=("sh", "-c", script))
 
 
 def _forwarder(member: str, onions: Mapping[str, Onion], tors: Sequence[Service]) -> Service:
-    """It listens once every other member's service has been reached through the network."""
+    """Return the forwarder, which listens once every other member's service has been reached through the network."""
     members = list(onions)
     routes = [f"{listen_port(members, dst)}={onions[dst].address}:{ONION_PORT}" for dst in members if dst != member]
     program = (sys.executable, "-m", "overlays.socks", f"127.0.0.1:{SOCKS_PORT}", str(ANSWER_PORT), str(KNOCK_PORT))

@@ -27,7 +27,7 @@ class RsaIdentity:
 
 
 def rsa_identity(bits: int) -> RsaIdentity:
-    """A fresh key: 1024 bits for a relay (the protocol's own length), more for an authority."""
+    """Return a fresh key: 1024 bits for a relay (the protocol's own length), more for an authority."""
     return _identity_of(generate_private_key(65537, bits))
 
 
@@ -48,7 +48,7 @@ class Onion:
 
 
 def onion(seed: bytes) -> Onion:
-    """The service whose key grows from a 32-byte Ed25519 seed (RFC 8032 section 5.1.5)."""
+    """Return the service whose key grows from a 32-byte Ed25519 seed (RFC 8032 section 5.1.5)."""
     public = Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
     expanded = bytearray(hashlib.sha512(seed).digest())
     expanded[0] &= 248

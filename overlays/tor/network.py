@@ -35,7 +35,7 @@ class Network:
     routing: RsaIdentity
 
     def common(self) -> str:
-        """What every torrc begins with."""
+        """Return what every torrc begins with."""
         address = self.addresses[self.authority]
         who = f"orport={OR_PORT} v3ident={self.signing.fingerprint} {address}:{DIR_PORT} {self.routing.fingerprint}"
         return (
@@ -44,14 +44,14 @@ class Network:
             "DataDirectory data\n"
             "AssumeReachable 1\n"
             "PathsNeededToBuildCircuits 0.67\n"
-            # Whatever the relays have earned by their age: in a new network nobody is anything yet.
+            # Whatever flags relays earn by their age: in a new network none has earned any yet.
             "TestingDirAuthVoteExit *\nTestingDirAuthVoteHSDir *\nTestingDirAuthVoteGuard *\n"
             "ShutdownWaitLength 0\n"
             "Log notice stdout\n"
         )
 
     def relay(self, node: str) -> str:
-        """A relay's torrc, the authority's with its duties."""
+        """Return a relay's torrc, the authority's with its duties."""
         address = self.addresses[node]
         text = (
             f"{self.common()}Nickname {node}\nAddress {address}\nOutboundBindAddress {address}\n"
@@ -80,8 +80,8 @@ class Network:
     def services(self, deadline_s: float) -> tuple[Service, ...]:
         """One tor a node, ready when it can build circuits; the authority when its consensus has all of them.
 
-        An authority's first consensus knows nobody but itself. Who starts with that picks it as guard, and may fail to
-        build circuits for a minute.
+        An authority's first consensus knows no relay but itself. Who starts with that picks it as guard, and may fail
+        to build circuits for a minute.
         """
         counted = ("grep", "-c", "^r ", "data/cached-microdesc-consensus")
         complete = CommandSays(argv=counted, pattern=f"^{len(self.addresses)}$")
@@ -104,7 +104,7 @@ def argv(torrc: str) -> tuple[str, ...]:
 
 
 def new_network(authority: str, addresses: Mapping[str, IPv4Address], relays: Sequence[str]) -> Network:
-    """A network with fresh keys.
+    """Return a network with fresh keys.
 
     Raises:
         ValueError: fewer relays than onion services need.

@@ -1,1 +1,1 @@
-"""WireGuard and the small coordinator that its users put beside it to get from a hub to a mesh."""
+"""WireGuard and the small coordinator that its users add to get from a hub to a mesh."""

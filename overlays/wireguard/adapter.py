@@ -113,7 +113,7 @@ class WireGuard:
         return "peer-reflexive" if mode in ("mesh", "direct") else None
 
     def claimed_path(self, src: str, dst: str, evidence: Mapping[str, str]) -> Verdict | None:
-        """What the source's coordinator last said of the other; a hub's members know nobody but the hub."""
+        """Read what the source's coordinator last said of the other; a hub's members know no peer but the hub."""
         said = re.findall(rf"^coordinator: {dst}: (.*)$", evidence.get(f"coordinator-{src}", ""), re.MULTILINE)
         return "direct" if said and said[-1].startswith("direct") else "relayed"
 

@@ -46,7 +46,7 @@ class Peer:
     _heard_at: float = field(default=0.0)
 
     def step(self, now: float, seen: Seen | None, announced: str | None) -> list[str] | None:
-        """What is to be told to `wg set DEVICE` now; None: nothing.
+        """Return what is to be told to `wg set DEVICE` now; None: nothing.
 
         Args:
             now: a monotonic time in seconds.
@@ -80,7 +80,7 @@ def parse_dump(text: str) -> dict[str, Seen]:
 
 
 def outer_addresses(peers: Mapping[str, Seen]) -> dict[str, str]:
-    """What the hub hands out: the outer addresses of those that it has had a handshake with."""
+    """Return what the hub hands out: the outer addresses of those that it has had a handshake with."""
     return {key: seen.endpoint for key, seen in peers.items() if seen.endpoint is not None and seen.handshake}
 
 

@@ -57,7 +57,7 @@ class ZeroTier:
         )
 
     def render(self, trial: Trial) -> Deployment:
-        """What the trial's planet and network are to be; the product's own tools make identities and planet of it.
+        """Render what the trial's planet and network are to be; the product's own tools make identities and planet.
 
         Raises:
             ValueError: an option; ZeroTier takes none here.
@@ -103,7 +103,7 @@ class ZeroTier:
         )
 
     def technique(self, mode: Mode) -> str | None:
-        """The root tells both the address that it sees of the other; both send, and learn from what arrives."""
+        """Let the root tell both the address that it sees of the other; both send, and learn from what arrives."""
         return "peer-reflexive" if mode == "mesh" else None
 
     def claimed_path(self, src: str, dst: str, evidence: Mapping[str, str]) -> Verdict | None:

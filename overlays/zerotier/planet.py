@@ -2,7 +2,7 @@
 
 Identities and the planet (the signed list of roots) come from ZeroTier's own tools. A planet whose id is not the
 vendor's is never replaced by the one that the program has built in, and that is how the vendor's roots stay unknown.
-The network and its members are written as the controller's own records, so nobody has to ask it over its API.
+The network and its members are written as the controller's own records, so it need not be asked over its API.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Plan:
 
 
 def planet(moon: Mapping[str, object], endpoint: str) -> dict[str, object]:
-    """A planet's definition out of a moon's, which is all that `initmoon` makes; `genmoon` signs either."""
+    """Make a planet's definition out of a moon's, which is all that `initmoon` makes; `genmoon` signs either."""
     roots = moon["roots"]
     assert isinstance(roots, list)
     ours = [{**root, "stableEndpoints": [endpoint]} for root in roots]
@@ -46,13 +46,13 @@ def planet(moon: Mapping[str, object], endpoint: str) -> dict[str, object]:
 
 
 def local_conf(forbidden: Sequence[str]) -> dict[str, object]:
-    """A node's local.conf; to the nodes with the ZeroTier addresses in `forbidden` it may use no path of its own."""
+    """Return a node's local.conf; to nodes with ZeroTier addresses in `forbidden` it may use no path of its own."""
     virtual = {address: {"blacklist": list(_ANYWHERE)} for address in forbidden}
     return {"settings": _SETTINGS, "virtual": virtual}
 
 
 def network_record(network_id: str, plan: Plan) -> dict[str, object]:
-    """The controller's record of the network: private, flat, with addresses that the members' records fix."""
+    """Return the controller's record of the network: private, flat, addresses fixed by the members' records."""
     return {
         "objtype": "network",
         "id": network_id,
@@ -71,7 +71,7 @@ def network_record(network_id: str, plan: Plan) -> dict[str, object]:
 
 
 def member_record(network_id: str, address: str, ip: str) -> dict[str, object]:
-    """The controller's record of a member that may join, and its overlay address."""
+    """Return the controller's record of a member that may join, and its overlay address."""
     return {
         "objtype": "member",
         "id": address,
@@ -118,7 +118,7 @@ def _idtool(*arguments: str, folder: Path) -> str:
 
 
 def main() -> None:
-    """Read the plan; the nodes' folders stand beside the root's."""
+    """Read the plan; the nodes' folders stand next to the root's."""
     plan = Plan(**json.loads(Path(sys.argv[1]).read_text()))
     make(plan, Path.cwd().parent)
 
