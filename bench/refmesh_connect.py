@@ -15,15 +15,11 @@ import argparse
 import json
 import random
 import sys
-from pathlib import Path
 from typing import Any
 
 from bench.refmesh_connect_lab import SLACK_S, judged
 from bench.refmesh_connect_lab import rows as rows_of_lab
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "unit"))
-
-from refmesh_world import World
+from overlays.refmesh.simulation.world import World
 
 RTT_MS = (20, 100, 300)
 NATS = ("full-cone", "address-restricted", "port-restricted")

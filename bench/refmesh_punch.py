@@ -16,16 +16,12 @@ import math
 import random
 import sys
 import time
-from pathlib import Path
 from typing import Any, NamedTuple
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "unit"))
-
-from refmesh_world import World
 
 from harness.model.nat import Filtering, Mapping, NatBehaviour, PortAllocation, parse_nat
 from harness.nat.oracle import expected_path
 from overlays.refmesh.core.punching import BIRTHDAY_SOCKETS, BIRTHDAY_TRIES, ROUNDS
+from overlays.refmesh.simulation.world import World
 
 DEADLINE_S = 15.0
 ALLOCATIONS = (PortAllocation.PRESERVING, PortAllocation.RANDOM, PortAllocation.SEQUENTIAL)

@@ -21,10 +21,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 
-from refmesh_world import World
-
 from overlays.refmesh.core.node import Node
 from overlays.refmesh.server.engine import Server
+from overlays.refmesh.simulation.world import World
 from overlays.refmesh.wire import messages, stun
 from overlays.refmesh.wire.control import Endpoint
 

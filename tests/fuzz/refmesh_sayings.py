@@ -8,9 +8,9 @@ from collections import Counter
 from typing import Any
 
 from refmesh_hostility import peer
-from refmesh_world import World, ip_packet
 
 from overlays.refmesh.server.engine import Server
+from overlays.refmesh.simulation.world import World, ip_packet
 from overlays.refmesh.wire import control
 from overlays.refmesh.wire.control import Endpoint
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from refmesh_world import World
-
 from overlays.refmesh.core.peer import Peer
 from overlays.refmesh.server.engine import Server
 from overlays.refmesh.server.registry import Registration
+from overlays.refmesh.simulation.world import World
 from overlays.refmesh.wire.control import Endpoint
 
 

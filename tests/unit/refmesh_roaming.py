@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from refmesh_world import NODE_PORT, World
-
 from harness.nat.simulated import SimulatedNat
+from overlays.refmesh.simulation.world import NODE_PORT, World
 from overlays.refmesh.wire.control import Endpoint
 
 EVERY_S = 0.2

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from refmesh_world import World, ip_packet
 
 from overlays.refmesh import credentials
 from overlays.refmesh.core.access import Access, parse_rules
 from overlays.refmesh.errors import CredentialError
+from overlays.refmesh.simulation.world import World, ip_packet
 
 A, B = "10.77.0.1", "10.77.0.2"
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 
 from refmesh_hostility import member_says, peer, registration, server_of, server_says
-from refmesh_world import World
 
 from overlays.refmesh.core import connectivity, puncher, punching
 from overlays.refmesh.core.check import Path
 from overlays.refmesh.core.coordination import WINDOW
 from overlays.refmesh.server.registry import PUNCHES_BURST
+from overlays.refmesh.simulation.world import World
 from overlays.refmesh.wire import control, messages
 
 VICTIM = "66.6.6.6"

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from refmesh_hostility import member_says, peer, registration, server_of, server_says
-from refmesh_world import World
 
 from overlays.refmesh.core import bulk, rows_loader
 from overlays.refmesh.core.known import restore
 from overlays.refmesh.errors import MalformedMessage
+from overlays.refmesh.simulation.world import World
 from overlays.refmesh.wire import bodies, control, messages
 
 ODD: list[Any] = [

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from refmesh_hostility import peer, registration, server_of, server_says
-from refmesh_world import UNIX_S, World
 
 from overlays.refmesh import credentials, keys
 from overlays.refmesh.core.coordination import MAX_SPANS, PolicyParts
 from overlays.refmesh.core.spans import gaps, joined
+from overlays.refmesh.simulation.world import UNIX_S, World
 from overlays.refmesh.wire import control
 from overlays.refmesh.wire.bodies import PolicyPart
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from refmesh_daemon import HOST, free_ports, serving
-from refmesh_world import World
 
 from overlays.refmesh import config_file, keys
 from overlays.refmesh.driver import loop as loop_module
@@ -22,6 +21,7 @@ from overlays.refmesh.driver.memory import Memory
 from overlays.refmesh.driver.server import ServerDriver
 from overlays.refmesh.errors import ConfigError, MachineError
 from overlays.refmesh.network import Site, make_network, to_yaml
+from overlays.refmesh.simulation.world import World
 
 
 def test_empty_and_cut_datagrams_do_not_end_a_server(tmp_path: Path) -> None:

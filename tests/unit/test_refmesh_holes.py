@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from refmesh_world import World
 
 from harness.model.nat import Mapping, NatBehaviour, PortAllocation
 from overlays.refmesh.core import holes
 from overlays.refmesh.core.punching import START_AFTER_S
+from overlays.refmesh.simulation.world import World
 
 FIREWALL = NatBehaviour(mapping=Mapping.NONE)
 SEQUENTIAL = NatBehaviour(mapping=Mapping.APDM, port_allocation=PortAllocation.SEQUENTIAL)

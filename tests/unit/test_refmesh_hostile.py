@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import random
 
-from refmesh_world import NODE_PORT, UNIX_S, World, ip_packet
-
 from overlays.refmesh import credentials, keys
 from overlays.refmesh.core.node import Node
 from overlays.refmesh.server.engine import Server
 from overlays.refmesh.server.hub import Hub
 from overlays.refmesh.server.registry import Registration
+from overlays.refmesh.simulation.world import NODE_PORT, UNIX_S, World, ip_packet
 from overlays.refmesh.wire import messages
 
 UNTIL_S = int(UNIX_S) + 10**6

@@ -6,13 +6,13 @@ import itertools
 import random
 
 import pytest
-from refmesh_world import NODE_PORT, UNIX_S, World
 
 from overlays.refmesh import keys
 from overlays.refmesh.config import Address, NodeConfig, PeerEntry
 from overlays.refmesh.core.keypair import REJECT_AFTER_S
 from overlays.refmesh.core.known import known, restore
 from overlays.refmesh.core.node import Node
+from overlays.refmesh.simulation.world import NODE_PORT, UNIX_S, World
 
 NONSENSE = ["", "0.0.0.0", "::", "224.0.0.1", "no.address", "300.1.1.1", "fe80::1%eth0"]
 

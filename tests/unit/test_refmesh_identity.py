@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 from refmesh_hostility import peer, registration, server_of, server_says
-from refmesh_world import UNIX_S, World
 
 from overlays.refmesh import credentials, keys
 from overlays.refmesh.core import introduction
 from overlays.refmesh.core.cookie import Macs
 from overlays.refmesh.core.session import Session
 from overlays.refmesh.errors import CredentialError
+from overlays.refmesh.simulation.world import UNIX_S, World
 from overlays.refmesh.wire import control
 
 RNG = random.Random(5).randbytes

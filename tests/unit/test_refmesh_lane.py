@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from refmesh_world import World, ip_packet
 
 from overlays.refmesh.core.access import Access
 from overlays.refmesh.core.connectivity import SILENCE_S
 from overlays.refmesh.core.keypair import REKEY_AFTER_S, Keypair
 from overlays.refmesh.core.lane import HEAD_LEN, PADS, Inlet, Lane
 from overlays.refmesh.core.peer import Peer
+from overlays.refmesh.simulation.world import World, ip_packet
 from overlays.refmesh.wire import messages
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import random
 
 import pytest
-from refmesh_world import UNIX_S, ip_packet
 
 from overlays.refmesh import keys
 from overlays.refmesh.config import Address, NodeConfig, PeerEntry
 from overlays.refmesh.core.node import Node
+from overlays.refmesh.simulation.world import UNIX_S, ip_packet
 
 
 @pytest.fixture

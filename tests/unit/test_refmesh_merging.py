@@ -6,11 +6,11 @@ import random
 import struct
 
 import pytest
-from refmesh_world import NODE_PORT, World, ip_packet
 
 from overlays.refmesh.core import large, offload
 from overlays.refmesh.core.keypair import Keypair
 from overlays.refmesh.core.noise import TransportKeys
+from overlays.refmesh.simulation.world import NODE_PORT, World, ip_packet
 from overlays.refmesh.wire import messages
 
 SIZE, COUNT = 1000, 8

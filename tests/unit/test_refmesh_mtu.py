@@ -6,12 +6,12 @@ import random
 import struct
 
 import pytest
-from refmesh_world import World, ip_packet
 
 from overlays.refmesh.core import offload, too_big
 from overlays.refmesh.core.path_mtu import ANY, OVERHEAD, STEP
 from overlays.refmesh.core.peer import Peer
 from overlays.refmesh.core.probing import LARGE
+from overlays.refmesh.simulation.world import World, ip_packet
 from overlays.refmesh.wire.control import Endpoint
 
 DF = 0x40

@@ -9,7 +9,6 @@ import socket
 import threading
 
 import pytest
-from refmesh_world import UNIX_S, World
 
 from overlays.refmesh import keys
 from overlays.refmesh.config import Address, NodeConfig, PeerEntry
@@ -17,6 +16,7 @@ from overlays.refmesh.core.hosts import RETRY_S
 from overlays.refmesh.core.node import Node
 from overlays.refmesh.driver import names as names_module
 from overlays.refmesh.driver.names import Names
+from overlays.refmesh.simulation.world import UNIX_S, World
 
 NAME = "server.example"
 

@@ -6,12 +6,12 @@ import dataclasses
 import random
 
 import pytest
-from refmesh_world import UNIX_S, World
 
 from overlays.refmesh import credentials, keys
 from overlays.refmesh.config import Address, NodeConfig, PeerEntry
 from overlays.refmesh.core.node import Node
 from overlays.refmesh.errors import ConfigError
+from overlays.refmesh.simulation.world import UNIX_S, World
 
 
 def entry(number: int, **changes: object) -> PeerEntry:

@@ -9,9 +9,9 @@ import json
 
 import pytest
 from refmesh_roaming import Roaming
-from refmesh_world import ip_packet
 
 from overlays.refmesh.server.known import known, restore
+from overlays.refmesh.simulation.world import ip_packet
 
 PAIRS = {
     "public": (None, None),

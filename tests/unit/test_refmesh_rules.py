@@ -12,7 +12,6 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from refmesh_hostility import registration, server_of
-from refmesh_world import UNIX_S, World, ip_packet
 
 from overlays.refmesh import credentials, keys
 from overlays.refmesh.cli import cli
@@ -22,6 +21,7 @@ from overlays.refmesh.core.access import MAX_FLOWS, Access, parse_rules
 from overlays.refmesh.credentials import CLOCK_SKEW_S
 from overlays.refmesh.errors import CredentialError, RefmeshError
 from overlays.refmesh.policy import next_policy
+from overlays.refmesh.simulation.world import UNIX_S, World, ip_packet
 
 A4, B4 = "10.77.0.1", "10.77.0.2"
 A6, B6 = bytes(15) + b"\1", bytes(15) + b"\2"

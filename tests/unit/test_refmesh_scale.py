@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from refmesh_hostility import peer, registration, server_of, server_says
-from refmesh_world import World
 from test_refmesh_directory import members, update
 
 from overlays.refmesh.core import punching
@@ -17,6 +16,7 @@ from overlays.refmesh.core.peer import Peer
 from overlays.refmesh.core.puncher import MAX_LOCALS, Puncher
 from overlays.refmesh.core.schedule import Schedule
 from overlays.refmesh.core.tunnel import CROWD, Tunnel
+from overlays.refmesh.simulation.world import World
 from overlays.refmesh.wire import control
 from overlays.refmesh.wire.bodies import Punch
 

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from io import FileIO
 
 import pytest
-from refmesh_world import World, ip_packet
 
 from overlays.refmesh.core import offload
 from overlays.refmesh.core.access import Access
 from overlays.refmesh.core.lane import Inlet, Lane
 from overlays.refmesh.driver.shortway import MAX_LANES, ShortWay
 from overlays.refmesh.driver.tun import MAX_READ, VNET_HEADER_LEN
+from overlays.refmesh.simulation.world import World, ip_packet
 from overlays.refmesh.wire.control import Endpoint
 
 PLAIN = bytes(VNET_HEADER_LEN)

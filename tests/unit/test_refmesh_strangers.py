@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 from refmesh_daemon import HOST, WAIT_S, Client, free_ports, serving
 from refmesh_hostility import server_of
-from refmesh_world import World
 
 from overlays.refmesh import keys
 from overlays.refmesh.core import introduction
@@ -23,6 +22,7 @@ from overlays.refmesh.driver import listener as listener_module
 from overlays.refmesh.driver.listener import StreamListener
 from overlays.refmesh.driver.loop import Loop
 from overlays.refmesh.driver.stream import client_context
+from overlays.refmesh.simulation.world import World
 from overlays.refmesh.wire import messages
 
 KNOWS_NO_KEY = [b"\5\0\0\0", b"\1\0\0\0", bytes((5, 0, 0, 0)) + bytes(400), bytes((1, 0, 0, 0)) + bytes(144)]

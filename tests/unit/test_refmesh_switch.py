@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from refmesh_world import World
 
 from overlays.refmesh import credentials
 from overlays.refmesh.core.switch import AGEING_S, MAX_OF_ONE, Switch
+from overlays.refmesh.simulation.world import World
 
 MAC = {name: bytes((2, 0, 0, 0, 0, number)) for number, name in enumerate("abc", 1)}
 BROADCAST = bytes((255,)) * 6

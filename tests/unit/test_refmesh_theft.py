@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from refmesh_hostility import member_says, peer, peer_says, registration, server_of
-from refmesh_world import World, ip_packet
 
+from overlays.refmesh.simulation.world import World, ip_packet
 from overlays.refmesh.wire import control, messages
 
 ELSEWHERE = ("66.6.6.6", 6666)

@@ -6,11 +6,11 @@ import itertools
 import random
 
 import pytest
-from refmesh_world import World
 
 from harness.model.nat import Mapping, NatBehaviour, PortAllocation
 from overlays.refmesh.core.check import Path
 from overlays.refmesh.core.connectivity import LOST_AFTER, PathFinder
+from overlays.refmesh.simulation.world import World
 
 NATS = ("none", "full-cone", "address-restricted", "port-restricted", "symmetric")
 RELAYED = {frozenset({"symmetric"})}

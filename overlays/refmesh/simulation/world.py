@@ -244,7 +244,7 @@ class World:
             return  # a private address leads nowhere from here
         translated = nat.outbound(Packet(NatEndpoint(*source), NatEndpoint(*endpoint), datagram), self.now)
         if translated is not None:
-            self._travel(datagram, tuple(translated.source), tuple(translated.destination))
+            self._travel(datagram, _plain(translated.source), _plain(translated.destination))
 
     def _travel(self, datagram: bytes, source: Endpoint, destination: Endpoint) -> None:
         if self.rng.random() < self.loss:
@@ -273,11 +273,15 @@ class World:
             translated = nat.inbound(Packet(NatEndpoint(*source), NatEndpoint(*destination), datagram), self.now)
             if translated is None:
                 return
-            destination = tuple(translated.destination)
+            destination = _plain(translated.destination)
         name = self._node_at.get((destination[0], NODE_PORT))
         if name is not None and destination in self._local_of:
             self.nodes[name].ingress.receive(datagram, source, self.now, self._local_of[destination])
             self._settle_node(name)
+
+
+def _plain(endpoint: NatEndpoint) -> Endpoint:
+    return endpoint.address, endpoint.port
 
 
 def ip_packet(src: str, dst: str, payload: bytes, *, protocol: int = 17, ports: Sequence[int] = (1000, 2000)) -> bytes:

@@ -1,0 +1,1 @@
+"""refmesh on a simulated Internet: its own engines, and a clock that jumps."""
