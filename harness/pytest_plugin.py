@@ -83,7 +83,7 @@ class ScenarioFile(pytest.File):
             raise self.CollectError(str(error)) from None
         cells: dict[str, list[Trial]] = {}
         for trial in trials:
-            if trial.expected_path or trial.expected_outcome:
+            if trial.expected_text or trial.expected_outcome:
                 cells.setdefault(trial.id.rsplit("_r", 1)[0], []).append(trial)
         for name in sorted(cells):
             yield Cell.from_parent(self, name=name, trials=cells[name])

@@ -158,20 +158,19 @@ def unmet(trial: Trial, records: Sequence[Record]) -> list[str]:
     """Return what the scenario expected of this trial and did not get, one sentence each."""
     complaints = []
     last = records[-1]
-    if (trial.expected_outcome or trial.expected_path) and last.outcome in {"invalid", "error"}:
-        wanted = " or ".join(trial.expected_path or trial.expected_outcome)
+    if (trial.expected_outcome or trial.expected_text) and last.outcome in {"invalid", "error"}:
+        wanted = trial.expected_text or " or ".join(trial.expected_outcome)
         return [f"{trial.id}: expected {wanted}, but the trial shows nothing, it is {last.outcome}: {last.error}"]
     if trial.expected_outcome and last.outcome not in trial.expected_outcome:
         why = f": {last.error}" if last.error else ""
         complaints.append(f"{trial.id}: expected {' or '.join(trial.expected_outcome)}, came out {last.outcome}{why}")
-    if trial.expected_path:
-        wanted = " or ".join(trial.expected_path)
+    if trial.expected_text:
         seen = [record for record in records if record.metric == "connect_success"]
         if not seen:
-            complaints.append(f"{trial.id}: expected path {wanted}, it was never measured: {last.error}")
-        complaints += [
-            f"{trial.id}: {record.src} to {record.dst}: expected path {wanted}, it was {record.path}"
-            for record in seen
-            if record.path not in trial.expected_path
-        ]
+            complaints.append(f"{trial.id}: expected path {trial.expected_text}, it was never measured: {last.error}")
+        for record in seen:
+            right = trial.expected_of(record.src, record.dst)
+            if right and record.path not in right:
+                said = f"expected path {' or '.join(right)}, it was {record.path}"
+                complaints.append(f"{trial.id}: {record.src} to {record.dst}: {said}")
     return complaints

@@ -52,7 +52,7 @@ def plan_command(scenario: str, trial_id: str | None, only: tuple[str, ...], as_
                 trial.nat_a,
                 trial.nat_b,
                 trial.link,
-                " or ".join(trial.expected_path),
+                trial.expected_text,
             ]
             table.add_row(*(text or "-" for text in row))
         console = Console()

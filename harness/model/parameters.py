@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -11,10 +13,18 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Parameter(_Strict):
-    """A topology's parameter; without `default` a scenario must give it. `choices` are all that a `str` may be."""
+# What a value of these is for a single member, by the type of the mapping.
+BY_MEMBER: Mapping[str, Literal["nat", "link"]] = MappingProxyType({"nats": "nat", "links": "link"})
 
-    type: Literal["nat", "link", "int", "float", "str"]
+
+class Parameter(_Strict):
+    """A topology's parameter; without `default` a scenario must give it. `choices` are all that a `str` may be.
+
+    `nats` and `links` are mappings from members to a NAT or link each; members that they do not name have another
+    parameter's.
+    """
+
+    type: Literal["nat", "link", "nats", "links", "int", "float", "str"]
     default: Any = None
     required: bool = False
     choices: tuple[str, ...] = ()

@@ -14,7 +14,7 @@ from harness.errors import Problem, ScenarioError
 from harness.model.document import Document, did_you_mean, mark_lines, parse, validate
 from harness.model.link import LinkProfile, parse_link
 from harness.model.nat import NatBehaviour, parse_nat
-from harness.model.parameters import Parameter, TopologyHeader
+from harness.model.parameters import BY_MEMBER, Parameter, TopologyHeader
 from harness.model.topology import Topology
 
 _SEPARATOR = "\n---\n"
@@ -94,6 +94,8 @@ def resolve_value(parameter: Parameter, value: Any) -> Any:
             return parse_nat(value)
         case "link":
             return parse_link(value)
+        case "nats" | "links":
+            return _by_member(parameter, value)
         case "int" if isinstance(value, int) and not isinstance(value, bool):
             return value
         case "float" if isinstance(value, int | float) and not isinstance(value, bool):
@@ -105,6 +107,21 @@ def resolve_value(parameter: Parameter, value: Any) -> Any:
             return value
         case wanted:
             raise ValueError(f"expected {wanted}, got {value!r}")
+
+
+def _by_member(parameter: Parameter, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict) or not all(isinstance(member, str) for member in value):
+        raise ValueError(f"expected a mapping from members to a {BY_MEMBER[parameter.type]} each, got {value!r}")
+    one = Parameter(type=BY_MEMBER[parameter.type], required=True)
+    found, wrong = {}, []
+    for member, of_member in value.items():
+        try:
+            found[member] = resolve_value(one, of_member)
+        except ValueError as error:
+            wrong.append(f"{member}: {error}")
+    if wrong:
+        raise ValueError("; ".join(wrong))
+    return found
 
 
 def with_defaults(template: TopologyTemplate, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,6 +150,15 @@ def render(template: TopologyTemplate, given: Mapping[str, Any]) -> Topology:
     parsed = parse(text, template.file)
     moved = {where: line + template.lines_before_body for where, line in parsed.lines.items()}
     topology = validate(Topology, Document(template.file, parsed.data, moved))
+    strangers = [
+        Problem(template.file, 1, f"{name}.{member}", f"{member} is no member: there are {', '.join(topology.members)}")
+        for name, parameter in template.header.parameters.items()
+        if parameter.type in BY_MEMBER
+        for member in values[name]
+        if member not in topology.members
+    ]
+    if strangers:
+        raise ScenarioError(strangers)
     return topology.model_copy(update={"name": template.name})
 
 
@@ -155,4 +181,6 @@ def _as_yaml(value: Any) -> Any:
 def _plain(value: Any) -> Any:
     if isinstance(value, NatBehaviour | LinkProfile):
         return value.model_dump(mode="json")
+    if isinstance(value, dict):
+        return {member: _plain(of_member) for member, of_member in value.items()}
     return value

@@ -15,7 +15,7 @@ from harness.model.document import Document, did_you_mean, parse, validate
 from harness.model.scenario import Scenario
 from harness.model.template import read_template
 from harness.scenario.loaded import LoadedScenario
-from harness.scenario.plan import check
+from harness.scenario.parameters import check
 from harness.topology.mininet_class import MininetSource
 from harness.topology.source import TemplateSource, TopologySource
 

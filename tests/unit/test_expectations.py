@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from harness.results.record import Record
 from harness.scenario.expected import expected_verdicts
 from harness.scenario.load import load_scenario
 from harness.scenario.plan import expand
+from harness.scenario.planned import plan_trials
 
 
 def trial(  # noqa: PLR0917  # one word a field of the scenario
@@ -46,7 +48,38 @@ def test_the_oracle_of_a_trial(
     tmp_path: Path, topology: str, params: str, mode: str, expected: tuple[str, ...]
 ) -> None:
     found = trial(tmp_path, topology, params, "nebula", mode)
-    assert expected_verdicts(found, load_overlay("nebula")) == expected
+    assert expected_verdicts(found, load_overlay("nebula")) == {found.topology.members: expected}
+
+
+def test_each_pair_of_parties_is_expected_by_its_own_nats(tmp_path: Path) -> None:
+    nats = "n: 5, nat: port-restricted, nats: {p1: symmetric, p4: symmetric}"
+    found = trial(tmp_path, "parties", nats, "nebula", "mesh", "expect: oracle\n")
+    verdicts = expected_verdicts(found, load_overlay("nebula"))
+    relayed = {pair for pair, right in verdicts.items() if right == ("relayed",)}
+    # A symmetric NAT and a port-restricted one do not let each other in.
+    assert len(verdicts) == 10 and relayed == {pair for pair in verdicts if {"p1", "p4"} & set(pair)}
+    easier = trial(tmp_path, "parties", nats.replace("port-restricted", "full-cone"), "nebula", "mesh")
+    of_pairs = expected_verdicts(easier, load_overlay("nebula"))
+    assert [pair for pair, right in of_pairs.items() if right != ("direct",)] == [("p1", "p4")]
+
+
+def test_a_pair_is_complained_of_by_what_is_expected_of_it(tmp_path: Path) -> None:
+    file = tmp_path / "five.yaml"
+    file.write_text(
+        "description: x\ntopology: parties\nparams: {n: 5, nat: full-cone, nats: {p1: symmetric, p4: symmetric}}\n"
+        "overlays: {nebula: mesh}\nprobes: [path]\nexpect: oracle\n"
+    )
+    (found,) = plan_trials(str(file)).trials
+    assert found.expected_text == "9 direct, 1 relayed"
+    assert (found.expected_of("p4", "p1"), found.expected_of("p2", "p1")) == (("relayed",), ("direct",))
+    end = record(probe="trial", metric="duration_s", path=None)
+    pairs = list(itertools.combinations(found.topology.members, 2))
+    right = [record(src=a, dst=b, path="relayed" if (a, b) == ("p1", "p4") else "direct") for a, b in pairs]
+    assert unmet(found, [*right, end]) == []
+    direct = [replace(one, path="direct") for one in right]
+    assert unmet(found, [*direct, end]) == [f"{found.id}: p1 to p4: expected path relayed, it was direct"]
+    (complaint,) = unmet(found, [replace(end, outcome="invalid")])
+    assert "expected 9 direct, 1 relayed, but the trial shows nothing" in complaint
 
 
 def record(**changes: object) -> Record:

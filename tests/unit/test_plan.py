@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from harness.model.trial import Trial
 from harness.overlay.registry import load_overlay, overlay_names
 from harness.scenario.load import SCENARIOS, TOPOLOGIES, bundled, load_scenario, load_topology
 from harness.scenario.plan import expand, select
+from harness.topology.labels import link_label, nat_label
 
 
 def plan(tmp_path: Path, text: str) -> list[Trial]:
@@ -121,6 +123,43 @@ def test_names_that_scripts_use() -> None:
     assert carrier.resolve({}).routers_of("a") == ["ra", "rc"]
     parties = load_topology("parties").resolve({"n": 12, "nat": "symmetric"})
     assert set(parties.attachments()) == {"s", *(f"{kind}{i}" for kind in "pr" for i in range(1, 13))}
+
+
+PARTIES = """\
+description: x
+topology: parties
+params: {n: 4, nat: full-cone, link: fibre, links: {p3: lte}}
+matrix: {nats: [{}, {p1: symmetric}, {p1: symmetric, p2: symmetric, p3: symmetric, p4: symmetric}]}
+overlays: {underlay: }
+probes: [path]
+"""
+
+
+def test_every_party_has_its_own_nat_and_link(tmp_path: Path) -> None:
+    none, one, all_of_them = sorted(plan(tmp_path, PARTIES), key=lambda trial: len(trial.params["nats"]))
+    labels = [[nat_label(trial.topology, member) for member in trial.topology.members] for trial in (none, one)]
+    assert labels == [["full-cone"] * 4, ["symmetric", *["full-cone"] * 3]]
+    assert [link_label(one.topology, member) for member in one.topology.members] == ["fibre", "fibre", "lte", "fibre"]
+    assert {trial.link for trial in (none, one, all_of_them)} == {"link=fibre s=ideal p3=lte"}
+    # A trial whose members differ has no two NATs of its own: those of each pair stand in its records.
+    assert [(trial.nat_a, trial.nat_b) for trial in (none, one, all_of_them)] == [
+        ("full-cone", "full-cone"),
+        (None, None),
+        ("symmetric", "symmetric"),
+    ]
+    assert len({trial.id for trial in (none, one, all_of_them)}) == 3
+
+
+def test_two_parties_are_a_pair_with_nats_of_its_own(tmp_path: Path) -> None:
+    text = PARTIES.replace("n: 4", "n: 2").replace("links: {p3: lte}", "links: {p2: lte}")
+    (trial,) = plan(tmp_path, re.sub(r"matrix: .*", "", text).replace("nat: full-cone", "nats: {p2: symmetric}"))
+    assert (trial.nat_a, trial.nat_b) == ("port-restricted", "symmetric")
+
+
+def test_what_no_party_is_given_is_no_condition(tmp_path: Path) -> None:
+    text = re.sub(r"matrix: .*", "", PARTIES).replace(", links: {p3: lte}", "")
+    (trial,) = plan(tmp_path, text)
+    assert {"nats", "links"}.isdisjoint(trial.params), "runs from before these parameters stay the same cells"
 
 
 def test_a_cell_that_stands_twice_is_refused(tmp_path: Path) -> None:

@@ -53,11 +53,11 @@ def test_a_good_scenario_expands(tmp_path: Path) -> None:
         ),
         (
             ("symmetric", "{alias: symmetric, pool_size: 2}"),
-            "4: matrix.nat_a: router ra: pool_size 2 needs as many WAN addresses; ra-eth0 has 1",
+            "4: matrix.nat_a[1]: router ra: pool_size 2 needs as many WAN addresses; ra-eth0 has 1",
         ),
         (
             ("symmetric", "{alias: cgn, port_block_size: 32768}"),
-            "4: matrix.nat_a: router ra: 2 subscribers x 32768 ports need 2 external addresses; the pool has 1",
+            "4: matrix.nat_a[1]: router ra: 2 subscribers x 32768 ports need 2 external addresses; the pool has 1",
         ),
         (("probes: [path]", "probes: [pathh]"), "7: probes.pathh: unknown key (did you mean path?)"),
         (
@@ -84,6 +84,47 @@ def test_complaint(tmp_path: Path, change: tuple[str, str], complaint: str) -> N
     found = problems_of(tmp_path, text)
     assert len(found) == 1
     assert found[0].startswith(complaint)
+
+
+PARTIES = """\
+description: fine
+topology: parties
+params:
+  n: 4
+  nats:
+    p1: symmetric
+    p2: {alias: cgn, udp_lifetime_s: 60}
+  links: {p3: lte}
+overlays: {underlay: }
+probes: [path]
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (("p1: symmetric", "p1: symetric"), "6: params.nats.p1: unknown NAT 'symetric' (did you mean symmetric?)"),
+        (("udp_lifetime_s", "udp_lifetime"), "7: params.nats.p2: unknown NAT axis 'udp_lifetime' (did you mean"),
+        (("{p3: lte}", "{p3: ltte}"), "8: params.links.p3: no link preset 'ltte' (did you mean lte?)"),
+        (("p1: sym", "p9: sym"), "6: params.nats.p9: p9 is no member: there are p1, p2, p3, p4"),
+        (("{p3: lte}", "{p3: lte, s: lte}"), "8: params.links.s: s is no member: there are p1, p2, p3, p4"),
+        (("{p3: lte}", "[lte]"), "8: params.links: expected a mapping from members to a link each, got ['lte']"),
+        (("{p3: lte}", "{3: lte}"), "8: params.links.3: 3 is no member: there are p1, p2, p3, p4"),
+        (
+            ("symmetric", "{alias: symmetric, pool_size: 2}"),
+            "6: params.nats.p1: router r1: pool_size 2 needs as many WAN addresses; r1-eth0 has 1",
+        ),
+        (
+            ("  links: {p3: lte}\n", "matrix:\n  links: [{p3: lte}, {p3: lte, p7: lte}]\n"),
+            "9: matrix.links[1].p7: p7 is no member: there are p1, p2, p3, p4",
+        ),
+    ],
+)
+def test_complaint_of_a_member(tmp_path: Path, change: tuple[str, str], complaint: str) -> None:
+    text = PARTIES.replace(*change)
+    assert text != PARTIES
+    (found,) = problems_of(tmp_path, text)
+    assert found.startswith(complaint)
 
 
 def test_all_complaints_come_in_one_go(tmp_path: Path) -> None:
