@@ -126,7 +126,7 @@ class Scene(Sayings):
 
     def stranger(self) -> Endpoint:
         """An address that somebody writes on his datagrams; nothing is ever proved there."""
-        return (f"66.6.6.{self.rng.randrange(1, 9)}", self.rng.randrange(1, 9))
+        return (f"66.6.{self.rng.randrange(1, 250)}.{self.rng.randrange(1, 250)}", self.rng.randrange(1, 9999))
 
     def note(self, source: Endpoint, datagram: bytes) -> None:
         self.came[source] += len(datagram)

@@ -18,12 +18,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from hashlib import blake2s
 
 from overlays.refmesh.core.check import Check, Path
 from overlays.refmesh.core.lifetime import Lifetime
 from overlays.refmesh.core.pacer import Pacer
 from overlays.refmesh.keys import Rng
-from overlays.refmesh.wire.control import TRANSACTION_LEN, Endpoint
+from overlays.refmesh.wire.control import TRANSACTION_LEN, Endpoint, pack_endpoint
 
 HOST, SERVER_REFLEXIVE, PEER_REFLEXIVE, PORT_MAPPED, PREDICTED, RELAYED = (
     "host",
@@ -34,7 +35,8 @@ HOST, SERVER_REFLEXIVE, PEER_REFLEXIVE, PORT_MAPPED, PREDICTED, RELAYED = (
     "relayed",
 )
 MAX_CANDIDATES = 24
-MAX_BURSTS = 128
+MAX_VOLLEYS = 128
+"""So many are answered at most: they are 50 ms apart, or more."""
 LOST_AFTER = 3
 RETRY_MIN_S = 0.3
 PLAIN_TRIES = 5
@@ -69,7 +71,9 @@ class PathFinder:
         self._lifetime = lifetime or Lifetime()
         self._rng = rng
         self._direct, self._relayed = direct, relayed
-        self._bursts: dict[bytes, float] = {}
+        self._volleys: dict[int, float] = {}
+        """When each was fired, by its number."""
+        self._volley, self._secret = 0, rng(16)
         self._unproved = Pacer(UNPROVED_PER_S, UNPROVED_BURST)
         self.relays: tuple[Path, ...] = ()
         self._patience_s = 0.0
@@ -126,20 +130,26 @@ class PathFinder:
         if not check.valid and (path.direct or not self._direct or check.due_s == math.inf):
             check.due_s = min(check.due_s, now)
 
-    def burst(self, now: float) -> bytes:
-        """A transaction for many PINGs at once, on paths that are no candidates; the one answered becomes one."""
-        transaction = self._rng(TRANSACTION_LEN)
-        while len(self._bursts) >= MAX_BURSTS:
-            del self._bursts[next(iter(self._bursts))]
-        self._bursts[transaction] = now
-        return transaction
+    def volley(self, paths: Iterable[Path], now: float) -> list[tuple[Path, bytes]]:
+        """Return PINGs on many paths that are no candidates, as path and transaction; the one answered becomes one.
+
+        Nothing is kept for each: a transaction is made of its path, so that its answer proves that path and no other.
+        """
+        number = self._volley = (self._volley + 1) % MAX_VOLLEYS
+        self._volleys[number] = now
+        return [(path, self._shot(number, path)) for path in paths]
+
+    def _shot(self, number: int, path: Path) -> bytes:
+        aim = b"%d %d " % (number, path.local) + pack_endpoint(path.endpoint)
+        return bytes((number,)) + blake2s(aim, key=self._secret, digest_size=TRANSACTION_LEN - 1).digest()
 
     def on_pong(self, transaction: bytes, path: Path, now: float) -> Path | None:
         """A check was answered; returns its path, None when nobody asked (or too long ago)."""
-        if transaction in self._bursts and path.direct:
+        sent_s = self._volleys.get(transaction[0]) if transaction else None
+        if sent_s is not None and path.direct and transaction == self._shot(transaction[0], path):
             hit = self.add(path.endpoint, PREDICTED, now, path.local)
             if hit is not None:
-                hit.transactions.setdefault(transaction, self._bursts[transaction])
+                hit.transactions.setdefault(transaction, sent_s)
         for check in self.checks.values():
             sent_s = check.transactions.get(transaction)
             if sent_s is None:

@@ -69,14 +69,14 @@ class Holes:
         told = self._puncher.tick(peer, link, dependent=self._servers.dependent, tried=tried, now=now)
         if told is not None:
             outbox.send_sealed(link.peer, frame(peer.numbers[link.index], told), Path(link.endpoint), now)
-        shots = self._puncher.shots(peer, now)
-        if not shots:
+        paths = [check_path(local, endpoint) for local, endpoint in self._puncher.shots(peer, now)]
+        if not paths:
             return
         if peer.session.usable(now):
-            ping = control.frame(control.PING, finder.burst(now), self._flags)
-            for local, endpoint in shots:
-                outbox.send_sealed(peer, ping, check_path(local, endpoint), now)
+            for path, transaction in finder.volley(paths, now):
+                outbox.send_sealed(peer, control.frame(control.PING, transaction, self._flags), path, now)
         else:
             initiation = self._tunnel.initiate(peer.session, now)
-            for local, endpoint in shots:
-                outbox.send(check_path(local, endpoint), initiation)
+            peer.session.went(paths)
+            for path in paths:
+                outbox.send(path, initiation)

@@ -35,6 +35,7 @@ class Keypair:
         "initiator",
         "keys",
         "local_index",
+        "place",
         "remote_index",
         "window",
     )
@@ -52,6 +53,8 @@ class Keypair:
         self.remote_index = keys.remote_index
         self.fresh_until_s = now + (REKEY_AFTER_S if keys.initiator else REJECT_AFTER_S)
         """Until then it can be used without asking for new keys."""
+        self.place: object = None
+        """The only way that what made these keys went: who uses them has received there. None: it went several ways."""
         self._bulk: tuple[AESGCM, AESGCM] | None = None
 
     @property

@@ -48,8 +48,8 @@ class Reactions:
         peer = link.peer if link is not None else self._peers.by_key[result.session.remote]
         if result.reply is not None:
             self._outbox.send(path, result.reply)
-            if not result.established:
-                result.session.answered.append(path)
+            if result.keypair is not None:
+                result.keypair.place = path
         if result.reply is None or result.established:
             self.heard(peer, link, path, now)
         if result.established:
@@ -88,12 +88,10 @@ class Reactions:
 
     @staticmethod
     def _received_at(peer: Peer, path: Path) -> bool:
-        """Whether the peer is known to receive on a path: by a relay, where our answer has reached it, or where we have
-        sent a question that it answers. Else it may be anybody's address, written on the datagram."""
-        if not path.direct or path in peer.session.answered:
-            return True
-        current, finder = peer.session.current, peer.finder
-        return current is not None and current.initiator and (finder is None or path in finder.checks)
+        """Tell whether the peer is known to receive on a path: by a relay, or where alone what made the keys that it
+        uses has gone. Else it may be any host's address, written on the datagram."""
+        current = peer.session.current
+        return not path.direct or (current is not None and current.place == path)
 
     def on_established(self, peer: Peer, link: ServerLink | None, now: float) -> None:
         if link is not None:

@@ -62,8 +62,6 @@ class Session:
         self.pending: dict[int, Initiation] = {}
         self.freed: list[int] = []
         """Indices of keypairs that have been dropped; whoever demultiplexes by index takes them."""
-        self.answered: deque[object] = deque(maxlen=PENDING_INITIATIONS)
-        """Where our answers to initiations went: who confirms new keys from there has received at that address."""
         self.staged: deque[bytes] = deque(maxlen=STAGED_PACKETS)
         self.spoke_s = self.asked_s = self.unanswered_s = -math.inf
         """Last message of ours; last one with data; the first with data since the peer was last heard."""
@@ -87,6 +85,8 @@ class Session:
         self._attempts = 0
         self._attempts_since_s = 0.0
         self._sent_s: dict[int, float] = {}
+        self._places: dict[int, object] = {}
+        """The only way that each of our initiations went; those that went several ways are missing."""
         self._last_timestamp = self._last_own_timestamp = b""
         self._last_initiation_s = -math.inf
 
@@ -143,6 +143,18 @@ class Session:
             self.staged.clear()
         return self.macs.protect(handshake.message, now)
 
+    def give_up_oldest(self) -> int:
+        """Expect no answer to the oldest initiation any more; return its index."""
+        index = next(iter(self.pending))
+        for kept in (self.pending, self._sent_s, self._places):
+            kept.pop(index, None)
+        return index
+
+    def went(self, ways: Sequence[object]) -> None:
+        """Note which ways the latest initiation goes: its answer proves that the peer receives there, if it is one."""
+        if self.pending and len(ways) == 1:
+            self._places[next(reversed(self.pending))] = ways[0]
+
     def acceptable(self, received: ReceivedInitiation, now: float) -> bool:
         """Whether an authentic initiation is new and not part of a flood; remembers it when it is."""
         if received.timestamp <= self._last_timestamp or now - self._last_initiation_s < MIN_INITIATION_INTERVAL_S:
@@ -163,6 +175,8 @@ class Session:
         keypair = Keypair(keys, now)
         self.rtt_s = now - self._sent_s.get(keys.local_index, now)
         self._sent_s.clear()
+        keypair.place = self._places.get(keys.local_index)
+        self._places.clear()
         self._drop(self.previous)
         self.previous, self.current = self.current, keypair
         self._established(now)
@@ -210,8 +224,10 @@ class Session:
         return keypair.seal_many(payloads)
 
     def stage(self, payloads: Sequence[bytes], now: float) -> None:
-        """Keeps packets until there are keys, and asks for them."""
+        """Keep packets until there are keys, and a way; ask for keys."""
         self.staged.extend(payloads)
+        if self.usable(now):
+            return
         if self.deferred or self.resting:
             self.hurry(now)
         self.want(now)

@@ -41,6 +41,8 @@ class Input(NamedTuple):
     """To be sent back the way that the message came."""
     established: bool = False
     """New keys are in use from now on; staged packets can go."""
+    keypair: Keypair | None = None
+    """The keys that an initiation and its reply have made: whoever sends the reply notes in them where it goes."""
 
 
 class Tunnel:
@@ -88,9 +90,7 @@ class Tunnel:
     def initiate(self, session: Session, now: float) -> bytes:
         """A handshake initiation, to be sent on every way that may lead to the peer."""
         while len(session.pending) >= PENDING_INITIATIONS:
-            oldest = next(iter(session.pending))
-            del session.pending[oldest]
-            self._pending.pop(oldest, None)
+            self._pending.pop(session.give_up_oldest(), None)
         index = self._new_index()
         self._pending[index] = session
         self.initiated_unix_s = max(self.initiated_unix_s, self.unix_offset_s + now)
@@ -185,9 +185,10 @@ class Tunnel:
             return None
         index = self._new_index()
         response, keys = noise.respond(received, index, self._rng, session.psk)
-        self._keypairs[index] = (session, session.responded(keys, now))
+        keypair = session.responded(keys, now)
+        self._keypairs[index] = (session, keypair)
         self._free(session)
-        return Input(session, [], session.macs.protect(response, now))
+        return Input(session, [], session.macs.protect(response, now), keypair=keypair)
 
     def _on_response(self, datagram: bytes, source: Endpoint, relay: int, now: float) -> Input | bytes | None:
         index = messages.RESPONSE_HEAD.unpack_from(datagram)[2]

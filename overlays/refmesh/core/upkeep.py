@@ -51,7 +51,9 @@ class Upkeep:
                 session.want(now)
         initiation, keepalive = self._tunnel.tick(session, now)
         if initiation is not None:
-            for path in _handshake_ways(peer, now):
+            ways = _handshake_ways(peer, now)
+            session.went(ways)
+            for path in ways:
                 self._outbox.send(path, initiation)
         if keepalive is not None and peer.path is not None:
             self._outbox.send(peer.path, keepalive)

@@ -190,15 +190,16 @@ class Server:
         self.admission.claim(text, self.tunnel.unix_offset_s + now, now)
         for key in self.admission.waiting(text):
             session = self.tunnel.sessions[key]
-            session.answered.append(endpoint)
             self.outlet.datagrams.append((self.tunnel.initiate(session, now), endpoint))
+            session.went([endpoint])
 
     def _on_input(self, result: Input, source: Endpoint, now: float) -> None:
         session = result.session
         if result.reply is not None:
             self.outlet.datagrams.append((result.reply, source))
             if not result.established:
-                session.answered.append(source)
+                assert result.keypair is not None
+                result.keypair.place = source
                 return
         registration = self.registry.by_key.get(session.remote)
         if result.established:
@@ -210,7 +211,8 @@ class Server:
             return
         registration.seen_s = now
         if not self.registry.holds(registration, source):
-            if source[0] == "tls" or (result.established and source in session.answered):
+            keys = session.current
+            if source[0] == "tls" or (result.established and keys is not None and keys.place == source):
                 self._move(registration, source, now)
             else:
                 self._probe(registration, source, now)
