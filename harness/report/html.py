@@ -84,7 +84,10 @@ def _topology(results: Results) -> Drawing | None:
     for trial in results.plan:
         topology = trial.get("topology") or _job_topology(results.path, str(trial.get("id")))
         if isinstance(topology, dict):
-            names = {name: _nat_note(name, trial, results) for name in topology.get("routers") or {}}
+            behind = {host.get("via"): name for name, host in (topology.get("hosts") or {}).items()}
+            names = {
+                name: _nat_note(name, behind.get(name, ""), trial, results) for name in topology.get("routers") or {}
+            }
             return draw_topology(topology, names)
     return None
 
@@ -97,14 +100,17 @@ def _job_topology(run_dir: Path, trial: str) -> Any:
         return None
 
 
-def _nat_note(router: str, trial: Mapping[str, Any], results: Results) -> str:
-    """Return the router's NAT; where it was varied, the parameter's name: one trial's NAT is one case of many."""
-    params = trial.get("params") or {}
-    name = {"ra": "nat_a", "rb": "nat_b", "rc": "nat_carrier"}.get(router, "nat")
-    if name not in params:
+def _nat_note(router: str, member: str, trial: Mapping[str, Any], results: Results) -> str:
+    """Return the NAT of a member's router; where it was varied, the parameter's name: one trial's is one of many."""
+    shared = {"ra": "nat_a", "rb": "nat_b", "rc": "nat_carrier"}.get(router, "nat")
+    all_params = [other.get("params") or {} for other in (trial, *results.plan)]
+    own = [(params.get("nats") or {}).get(member) for params in all_params]
+    if shared not in all_params[0] and own[0] is None:
         return ""
-    values = {canonical_value((other.get("params") or {}).get(name)) for other in results.plan}
-    return name if len(values) > 1 else values.pop()
+    values = {
+        canonical_value(params.get(shared) if of is None else of) for params, of in zip(all_params, own, strict=True)
+    }
+    return values.pop() if len(values) == 1 else shared if all(of is None for of in own) else "nats"
 
 
 def _trials(results: Results) -> list[dict[str, Any]]:

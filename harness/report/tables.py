@@ -128,6 +128,7 @@ def overview(rows: pd.DataFrame) -> TextTable:
 
 def path_matrix(rows: pd.DataFrame) -> TextTable:
     """Return NAT pairs and overlays: the path that the counters saw. Of many overlays each has a row, else a column."""
+    rows = rows[rows["nat_a"] != SEVERAL]
     subjects = [subject for subject, _ in groups(rows) if subject[0] != "underlay"]
     pairs = sorted(
         set(zip(rows["nat_a"], rows["nat_b"], strict=True)), key=lambda pair: (nat_rank(pair[0]), nat_rank(pair[1]))
@@ -163,7 +164,7 @@ def success_text(group: pd.DataFrame, metric: str = "hole_punch_success") -> str
     if tried.empty:
         return NOTHING
     cells = cells_of(tried)
-    if cells.nunique() == 1:
+    if is_one_cell(tried):
         by_trial = tried.groupby("trial", sort=False)[metric]
         whole = f"{int(by_trial.min().sum())}/{by_trial.ngroups}"
         if len(tried) == by_trial.ngroups:
@@ -177,6 +178,12 @@ def success_text(group: pd.DataFrame, metric: str = "hole_punch_success") -> str
 def cells_of(rows: pd.DataFrame) -> pd.Series:
     """Return the cell of each row as text: its condition and the NATs in front of its pair of members."""
     return rows[[*CONDITION]].astype(str).agg(" ".join, axis=1)
+
+
+def is_one_cell(rows: pd.DataFrame) -> bool:
+    """Tell whether all trials repeat one cell; pairs of one trial may have different NATs in front of them."""
+    of_pairs = cells_of(rows).groupby(rows["trial"], sort=False).agg(lambda cells: "; ".join(sorted(set(cells))))
+    return bool(of_pairs.nunique() == 1)
 
 
 def outcomes(group: pd.DataFrame) -> pd.Series:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from harness.model.nat_order import nat_rank
 from harness.report.order import subject_name
-from harness.report.tables import cells_of, groups, left_out, nat_pair, outcomes
+from harness.report.tables import cells_of, groups, is_one_cell, left_out, nat_pair, outcomes
 from harness.results import statistics
 from harness.results.clusters import estimate
 from harness.results.conditions import condition_labels
@@ -40,15 +40,14 @@ def _punched(rows: pd.DataFrame) -> str:
 
 def _success(tried: pd.DataFrame) -> str:
     """Return a rate with its interval for one cell; over cells a count of them, as the NATs were chosen, not drawn."""
-    cells = cells_of(tried)
-    if cells.nunique() == 1:
+    if is_one_cell(tried):
         found = estimate("hole_punch_success", list(tried["hole_punch_success"]), list(tried["trial"]))
         unit = "trial" if len(tried) == tried["trial"].nunique() else "pair"
         k, interval = round(found.value * found.n), f"{100 * found.low:.0f} to {100 * found.high:.0f} %"
         whole = tried.groupby("trial", sort=False)["hole_punch_success"].min()
         together = "" if unit == "trial" else f"; all pairs in {int(whole.sum())} of {len(whole)} trials"
         return f"{k} of {found.n} {unit}{'s' if found.n > 1 else ''} (95 % interval {interval}{together})"
-    rates = tried.groupby(cells, sort=False)["hole_punch_success"].mean()
+    rates = tried.groupby(cells_of(tried), sort=False)["hole_punch_success"].mean()
     always, sometimes = int((rates == 1).sum()), int(((rates > 0) & (rates < 1)).sum())
     only_nats = not condition_labels(tried).nunique() > 1
     text = f"{always} of {len(rates)} {'pairs of NATs' if only_nats else 'cells'}"

@@ -16,7 +16,7 @@ from harness.results.metrics import metrics_in_tables
 from harness.results.record import COUNTED
 from harness.results.statistics import as_floats
 
-# The path of what is a whole trial's whose pairs have different paths: it is no pair's.
+# The path, and the NATs, of what is a whole trial's whose pairs differ in them: it is no pair's.
 SEVERAL = "several"
 PAIR_KEYS = ("trial", "phase", "src", "dst")
 _OF_TRIAL = (*CONDITION, "repeat", "seed", "outcome", "error", "nat_a_observed", "nat_b_observed", "host", "pair")
@@ -151,7 +151,13 @@ def _label(table: pd.DataFrame) -> None:
 
 
 def _nats_of(facts: Mapping[str, Any], src: str, dst: str) -> tuple[str, str] | None:
-    """Return the pair's NATs; of more than two members pairs stand in no order: the more permissive NAT comes first."""
+    """Return the pair's NATs; of more than two members pairs stand in no order: the more permissive NAT comes first.
+
+    What is no pair's has the NAT that all of more than two members have, or `several`.
+    """
+    if not src and len(facts) > 2:
+        of_all = {str(fact.get("nat") or fact.get("nat_observed") or "") for fact in facts.values()}
+        return (of_all.pop(),) * 2 if len(of_all) == 1 else (SEVERAL, SEVERAL)
     if src not in facts or dst not in facts:
         return None
     nats = [str(facts[name].get("nat") or facts[name].get("nat_observed") or "") for name in (src, dst)]

@@ -7,7 +7,7 @@ import pandas as pd
 
 from harness.results.declared import Metric
 from harness.results.metrics import metrics_in_tables
-from harness.results.pairs import pairs_frame
+from harness.results.pairs import SEVERAL, pairs_frame
 from harness.results.paths import path_text
 from harness.results.statistics import as_floats, middle
 
@@ -17,7 +17,8 @@ def trials_frame(records: pd.DataFrame) -> pd.DataFrame:
 
     Of a trial with several pairs of members, `path` counts their paths ("9 direct, 1 relayed"), successes are those of
     all pairs, a black hole is that of any, and everything else is the median over pairs; `pairs` says how many there
-    were, `pairs_direct` how many punched a hole. With a timeline these are the figures of the first phase.
+    were, `pairs_direct` how many punched a hole; `nat_a` and `nat_b` are `several` where they differ in NATs. With a
+    timeline these are the figures of the first phase.
     """
     return trials_of(pairs_frame(records))
 
@@ -36,6 +37,9 @@ def trials_of(pairs: pd.DataFrame) -> pd.DataFrame:
     table["pairs_direct"] = direct.fillna(0).astype(np.int64)
     for trial in several:
         rows = pairs[pairs["trial"] == trial]
+        own = real.loc[real["trial"] == trial, ["nat_a", "nat_b"]]
+        if len(own.drop_duplicates()) > 1:
+            table.loc[trial, ["nat_a", "nat_b"]] = SEVERAL
         table.loc[trial, "path"] = path_text(list(real.loc[real["trial"] == trial, "path"]))
         claims = [claim for claim in rows["path_claimed"] if claim]
         table.loc[trial, "path_claimed"] = path_text(claims)

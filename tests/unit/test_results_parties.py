@@ -13,6 +13,7 @@ from result_samples import Maker
 from rich.console import Console
 
 from harness.campaign.progress import one_line
+from harness.report.plots.heatmap import matrix_of
 from harness.report.tables import overview, path_matrix
 from harness.report.terminal import print_results
 from harness.report.verdict import verdict
@@ -121,12 +122,43 @@ def test_each_pair_has_the_nats_in_front_of_its_two_members() -> None:
     facts = {name: {"nat": nat} for name, nat in nats.items()}
     rows = pairs_frame(frame_of([replace(record, pair=facts) for record in mesh_of_five()]))
     counts = rows.groupby(["nat_a", "nat_b"]).size().to_dict()
-    counts.pop(("port-restricted", "port-restricted"), None)  # the row of the whole trial
+    assert counts.pop((SEVERAL, SEVERAL)) == 1, "the row of the whole trial"
     assert counts == {
         ("full-cone", "full-cone"): 3,
         ("full-cone", "symmetric"): 6,
         ("symmetric", "symmetric"): 1,
     }
+
+
+def mixed_nats() -> pd.DataFrame:
+    """Five members, two of them behind symmetric NATs, which do not reach each other."""
+    nats = dict(zip(MEMBERS, ("symmetric", "full-cone", "full-cone", "symmetric", "full-cone"), strict=True))
+    facts = {name: {"nat": nat} for name, nat in nats.items()}
+    records = mesh_of_five(relayed=frozenset({("p1", "p4")}), nat_a=None, nat_b=None, nat_a_observed="APDM/APDF/random")
+    return frame_of([replace(record, pair=facts) for record in records])
+
+
+def test_pairs_of_different_nats_are_counted_alike_everywhere() -> None:
+    rows = pairs_frame(mixed_nats())
+    (direct, relayed) = overview(rows).rows
+    assert (direct[3], relayed[3]) == ("9 direct", "1 relayed") and direct[1] == "9/10 pairs, 0/1 trials"
+    assert "9 of 10 pairs" in verdict(rows)[1] and "all pairs in 0 of 1 trials" in verdict(rows)[1]
+    assert [row[:2] for row in path_matrix(rows).rows] == [
+        ("full-cone x full-cone", "direct"),
+        ("full-cone x symmetric", "direct"),
+        ("symmetric x symmetric", "relayed"),
+    ], "what the whole trial measured has no NATs of its own"
+    matrix = matrix_of(rows, "refmesh", "mesh")
+    assert matrix is not None and set(matrix.cells) == {
+        ("full-cone", "full-cone"),
+        ("full-cone", "symmetric"),
+        ("symmetric", "symmetric"),
+    }
+    trial = trials_frame(mixed_nats()).iloc[0]
+    assert (trial["nat_a"], trial["nat_b"], trial["path"]) == (SEVERAL, SEVERAL, "9 direct, 1 relayed")
+    summary = summarise(mixed_nats())
+    success = summary[summary["metric"] == "hole_punch_success"].set_index("over")["estimate"]
+    assert (success["pairs"], success["whole runs"]) == (0.9, 0.0)
 
 
 def test_a_nat_that_no_label_declares_is_the_one_that_was_observed() -> None:

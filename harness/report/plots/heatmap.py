@@ -54,6 +54,7 @@ class Matrix:
 
 def matrix_of(trials: pd.DataFrame, overlay: str, mode: str, metric: str = "hole_punch_success") -> Matrix | None:
     """Return the matrix of one subject's trials; None when the metric was never measured."""
+    trials = trials[trials["nat_a"] != SEVERAL]
     if trials[metric].notna().sum() == 0:
         return None
     cells = {}
