@@ -53,7 +53,12 @@ class Record:
     mode: str = field(metadata=_about("label", "`mesh`, `direct`, `relay`, `hub` or `underlay`"))
     topology: str = field(metadata=_about("label", "where"))
     nat_a: str | None = field(
-        default=None, metadata=_about("label", "label of the NATs in front of the first member", null=True)
+        default=None,
+        metadata=_about(
+            "label",
+            "label of the NATs in front of the first member; null: none, or more than two members differ",
+            null=True,
+        ),
     )
     nat_b: str | None = field(default=None, metadata=_about("label", "the same of the second member", null=True))
     link: str | None = field(default=None, metadata=_about("label", "label of the links", null=True))
