@@ -81,12 +81,17 @@ class ScenarioFile(pytest.File):
             trials = plan_trials(str(self.path), repeat=self.config.getoption("overlaybench_repeat")).trials
         except OverlaybenchError as error:
             raise self.CollectError(str(error)) from None
+        from harness.results.expectations import Expected  # noqa: PLC0415
+
         cells: dict[str, list[Trial]] = {}
         for trial in trials:
-            if trial.expected_text or trial.expected_outcome:
-                cells.setdefault(trial.id.rsplit("_r", 1)[0], []).append(trial)
+            expected = Expected.of(trial)
+            if expected.anything:
+                cells.setdefault(expected.cell, []).append(trial)
         for name in sorted(cells):
             yield Cell.from_parent(self, name=name, trials=cells[name])
+        if not cells:
+            yield NothingExpected.from_parent(self, name="expects-nothing", trials=len(trials))
 
     def run_of(self, cell: Cell) -> Run:
         """Return the run that this cell is part of; the first cell starts it."""
@@ -131,8 +136,8 @@ class Cell(pytest.Item):
 
     def runtest(self) -> None:
         """Run the file's cells unless that has been done, then judge this one."""
-        from harness.campaign.outcomes import unmet  # noqa: PLC0415
-        from harness.results.record import Record  # noqa: PLC0415
+        from harness.campaign.judgement import judge_run  # noqa: PLC0415
+        from harness.results.expectations import Expected  # noqa: PLC0415
 
         assert isinstance(self.parent, ScenarioFile)
         run = self.parent.run_of(self)
@@ -144,15 +149,28 @@ class Cell(pytest.Item):
             if rows is None:
                 complaints.append(f"{trial.id} never ran (status {run.status}):\n{_end(run.said)}")
                 continue
-            records = [Record(**row) for row in rows]
-            self.user_properties.append(("outcome", records[-1].outcome))
-            found = unmet(trial, records)
-            if not found and records[-1].outcome in {"error", "invalid"}:
-                found = [f"{trial.id}: {records[-1].outcome}: {records[-1].error}"]
-            if found:
-                complaints.append("\n".join([*found, f"evidence: {evidence}", *_logs(evidence)]))
+            self.user_properties.append(("outcome", rows[-1]["outcome"]))
+            found = judge_run([Expected.of(trial)], rows)
+            if said := [*found.complaints, *found.invalid, *found.errors]:
+                complaints.append("\n".join([*dict.fromkeys(said), f"evidence: {evidence}", *_logs(evidence)]))
+        complaints += self._judge_numbers(run)
         if complaints:
             raise CellFailed("\n\n".join(complaints))
+
+    def _judge_numbers(self, run: Run) -> list[str]:
+        """Return which numbers all repeats together broke; each number is a property of the test, met or not."""
+        from harness.results.expectations import Expected  # noqa: PLC0415
+        from harness.results.judging import figures_of, judge_cells  # noqa: PLC0415
+
+        rows = {trial.id: run.records.get(trial.id, []) for trial in self.trials}
+        figures = figures_of([row for of_trial in rows.values() for row in of_trial])
+        self.user_properties += [(name, f"{value:.6g}") for name, value in figures.items()]
+        judged = judge_cells(map(Expected.of, self.trials), rows)
+        for one in judged:
+            self.user_properties.append((f"expected {one.bound.metric}", f"{one.judgement}: {one.text}"))
+            if one.judgement == "not decided":
+                self.warn(pytest.PytestWarning(f"not decided: {one.text}"))
+        return [f"{one.judgement}: {one.text}" for one in judged if one.is_broken]
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """Return the complaint alone: a traceback of this plugin would help no reader."""
@@ -162,6 +180,22 @@ class Cell(pytest.Item):
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
         """Return where the test is, for reports."""
+        return self.path, None, self.name
+
+
+class NothingExpected(pytest.Item):
+    """A scenario that says `expect:` and expects nothing of any trial: shown as skipped, not passed over."""
+
+    def __init__(self, *, trials: int, **rest: Any) -> None:
+        super().__init__(**rest)
+        self.trials = trials
+
+    def runtest(self) -> None:
+        """Nothing is run."""
+        pytest.skip(f"nothing is judged: `expect` says nothing of any of its {self.trials} trials")
+
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        """Where the test is, for reports."""
         return self.path, None, self.name
 
 

@@ -99,6 +99,7 @@ class Ipsec:
     modes: frozenset[Mode] = frozenset({"hub", "direct"})
     layer: Layer = "L3"
     needs_server = True
+    network = NETWORK
 
     def requirements(self) -> Sequence[Requirement]:
         """Debian packages: the daemon, its control program, cryptography, ESP in user space."""

@@ -37,6 +37,7 @@ class N2n:
     modes: frozenset[Mode] = frozenset({"mesh"})
     layer: Layer = "L2"
     needs_server = True
+    network = NETWORK
 
     def requirements(self) -> Sequence[Requirement]:
         """One Debian package holds both programs. The edge tells its version in its help."""

@@ -51,6 +51,7 @@ class Nebula:
     modes: frozenset[Mode] = frozenset({"mesh", "direct", "relay"})
     layer: Layer = "L3"
     needs_server = True
+    network = NETWORK
     program = "nebula"
     address_flag = "-ip"
 

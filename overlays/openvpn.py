@@ -69,6 +69,7 @@ class OpenVpn:
     modes: frozenset[Mode] = frozenset({"hub"})
     layer: Layer = "L3"
     needs_server = True
+    network = NETWORK
     kind = "tun"
     transport = "udp"
 

@@ -49,6 +49,7 @@ class Tinc:
     modes: frozenset[Mode] = frozenset({"mesh", "relay"})
     layer: Layer = "L3"
     needs_server = True
+    network = NETWORK
     # Routes follow the meta connections, and members behind NATs have one to the server alone.
     depends_on_server: Literal[True] = True
 

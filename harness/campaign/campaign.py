@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Protocol
 
 from harness.campaign.baselines import Baselines
-from harness.campaign.outcomes import Context, records_of, unmet
+from harness.campaign.outcomes import Context, records_of
 from harness.errors import OverlaybenchError, StorageError, storage_errors
 from harness.hosts.contract import Host, HostFacts
 from harness.model.trial import Trial
 from harness.overlay.collisions import collisions
 from harness.overlay.contract import Overlay
 from harness.overlay.support import why_unsupported
+from harness.results.expectations import Expected, unmet
 from harness.results.record import Record
 from harness.results.store import RunFolder
 from harness.trial.messages import Done, Job
@@ -41,13 +42,9 @@ class Progress(Protocol):
 
 @dataclass
 class Tally:
-    """The sum of a campaign: its trials by outcome."""
+    """The sum of a campaign; whether it is as expected is told by the whole folder (`harness.campaign.judgement`)."""
 
     outcomes: dict[str, int] = field(default_factory=dict)
-    complaints: list[str] = field(default_factory=list)
-    invalid: list[str] = field(default_factory=list)
-    """Trials whose lab was not what it said, each with the reason."""
-    errors: list[str] = field(default_factory=list)
     interrupted: bool = False
     instruments: dict[str, dict[str, str]] = field(default_factory=dict)
     """Link backends that were used, each with the sysctls of a lab's nodes as read back."""
@@ -56,9 +53,6 @@ class Tally:
         """Count another campaign's trials as well."""
         for outcome, count in other.outcomes.items():
             self.outcomes[outcome] = self.outcomes.get(outcome, 0) + count
-        self.complaints += other.complaints
-        self.invalid += other.invalid
-        self.errors += other.errors
         self.interrupted = self.interrupted or other.interrupted
         self.instruments |= other.instruments
 
@@ -131,14 +125,9 @@ class Campaign:
         records = self.baselines.complete(trial, records_of(trial, done, beginning.duration_s(), context))
         with storage_errors(self.folder.records_path):
             self.folder.append(records)
-        complaints = unmet(trial, records)
+        complaints = unmet(Expected.of(trial), [record.as_dict() for record in records])
         self.tally.outcomes[done.outcome] = self.tally.outcomes.get(done.outcome, 0) + 1
-        self.tally.complaints += complaints
         self.tally.instruments[done.link_backend] = done.sysctls
-        if done.outcome == "error":
-            self.tally.errors.append(f"{trial.id}: {done.error}")
-        if done.outcome == "invalid" and not complaints:
-            self.tally.invalid.append(f"{trial.id}: {done.error}")
         self.progress.ended(trial, records, complaints)
 
     async def _done(self, trial: Trial, overlay: Overlay, beginning: _Beginning) -> Done:

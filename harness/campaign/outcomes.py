@@ -1,8 +1,7 @@
-"""From a worker's report to records, and from a trial's records to unmet expectations. Pure."""
+"""From a worker's report to records. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -152,25 +151,3 @@ def _never_measured(
         for metric, src, dst in wanted
         if (metric, src, dst) not in measured
     ]
-
-
-def unmet(trial: Trial, records: Sequence[Record]) -> list[str]:
-    """Return what the scenario expected of this trial and did not get, one sentence each."""
-    complaints = []
-    last = records[-1]
-    if (trial.expected_outcome or trial.expected_text) and last.outcome in {"invalid", "error"}:
-        wanted = trial.expected_text or " or ".join(trial.expected_outcome)
-        return [f"{trial.id}: expected {wanted}, but the trial shows nothing, it is {last.outcome}: {last.error}"]
-    if trial.expected_outcome and last.outcome not in trial.expected_outcome:
-        why = f": {last.error}" if last.error else ""
-        complaints.append(f"{trial.id}: expected {' or '.join(trial.expected_outcome)}, came out {last.outcome}{why}")
-    if trial.expected_text:
-        seen = [record for record in records if record.metric == "connect_success"]
-        if not seen:
-            complaints.append(f"{trial.id}: expected path {trial.expected_text}, it was never measured: {last.error}")
-        for record in seen:
-            right = trial.expected_of(record.src, record.dst)
-            if right and record.path not in right:
-                said = f"expected path {' or '.join(right)}, it was {record.path}"
-                complaints.append(f"{trial.id}: {record.src} to {record.dst}: {said}")
-    return complaints

@@ -15,6 +15,7 @@ from typing import Any
 from rich.console import Console
 
 from harness.campaign.campaign import Campaign, Tally
+from harness.campaign.judgement import RunJudgement, judge_run
 from harness.campaign.manifest import differences, new_manifest, require_same_plan
 from harness.campaign.progress import progress_for
 from harness.campaign.shards import Shard, description, trials_of
@@ -24,6 +25,7 @@ from harness.hosts.registry import kind_of
 from harness.machine.processors import is_virtual, processors_awake, stolen_s
 from harness.machine.requirements import require_for
 from harness.model.trial import Trial
+from harness.results.expectations import Expected
 from harness.results.store import RunFolder
 from harness.scenario.planned import Planned
 from harness.scenario.traces import keep_traces
@@ -54,6 +56,7 @@ class RunResult:
     tally: Tally
     planned: int
     before: int
+    judgement: RunJudgement
 
     @property
     def done(self) -> int:
@@ -144,7 +147,8 @@ def _run(
         (found for found in tally.instruments.values() if found), manifest.get("lab_sysctls", {})
     )
     folder.write_manifest(manifest)
-    return RunResult(folder, tally, planned=len(trials), before=len(trials) - len(left))
+    judgement = judge_run(map(Expected.of, trials), folder.read().records)
+    return RunResult(folder, tally, planned=len(trials), before=len(trials) - len(left), judgement=judgement)
 
 
 def _begin(

@@ -15,6 +15,7 @@ from harness.model.trial import Trial
 from harness.nat.ruleset import render_ruleset
 from harness.overlay.contract import Overlay
 from harness.overlay.support import why_unsupported
+from harness.results.expectations import Expected
 from harness.scenario.load import SCENARIOS
 from harness.scenario.planned import plan_trials
 from harness.topology.wiring import router_behaviour, router_ports
@@ -52,7 +53,7 @@ def plan_command(scenario: str, trial_id: str | None, only: tuple[str, ...], as_
                 trial.nat_a,
                 trial.nat_b,
                 trial.link,
-                trial.expected_text,
+                Expected.of(trial).some_path,
             ]
             table.add_row(*(text or "-" for text in row))
         console = Console()

@@ -9,8 +9,9 @@ import click
 from harness.campaign.run import RunOptions, RunResult, run_trials
 from harness.campaign.shards import parse_shard
 from harness.commands.arguments import Bundled, examples, only_option, pairs
+from harness.commands.concluding import conclude
 from harness.commands.console import Console
-from harness.errors import EXIT_EXPECTATION, EXIT_HARNESS, EXIT_OK, storage_errors
+from harness.errors import EXIT_HARNESS, storage_errors
 from harness.scenario.load import SCENARIOS
 from harness.scenario.planned import plan_trials
 
@@ -93,12 +94,4 @@ def _conclude(result: RunResult, console: Console) -> int:
         kept = f"the results of {result.done} of {result.planned} trials are kept in {result.folder.path}"
         console.print(f"stopped: {kept}; go on with --resume", highlight=False, soft_wrap=True)
         return EXIT_HARNESS
-    for reason in tally.invalid:
-        console.print(f"invalid, shows nothing: {reason}", style="yellow", markup=False, soft_wrap=True)
-    for complaint in tally.complaints:
-        console.print(f"not as expected: {complaint}", style="red", markup=False, soft_wrap=True)
-    for error in tally.errors:
-        console.print(f"error of the harness: {error}", style="bold red", markup=False, soft_wrap=True)
-    if tally.errors:
-        return EXIT_HARNESS
-    return EXIT_EXPECTATION if tally.complaints or tally.invalid else EXIT_OK
+    return conclude(result.judgement, console)

@@ -47,6 +47,7 @@ class Declared(Protocol):
     name: str
     order: int
     settings: type[ProbeSettings]
+    builds_on: frozenset[str]
 
 
 def declared_probes() -> dict[str, Declared]:

@@ -12,8 +12,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from harness.model.expectation import Bound, Expectation
 from harness.model.probes import Probes, declared_probes
-from harness.model.scenario import Expectation, OverlayUse, Pairs, Scenario, TopologyUse, Until
+from harness.model.scenario import OverlayUse, Pairs, Scenario, TopologyUse, Until
 from harness.model.timeline import TimelineItem
 
 
@@ -29,6 +30,7 @@ def _parts() -> list[tuple[str, type[BaseModel]]]:
         ("`until`", Until),
         ("An item of `timeline`", TimelineItem),
         ("An item of `expect`", Expectation),
+        ("A bound", Bound),
     ]
 
 
@@ -69,6 +71,8 @@ def _table(schema: dict[str, Any]) -> str:
     for key, field in schema["properties"].items():
         default = "**required**" if key in schema.get("required", ()) else f"`{json.dumps(field.get('default'))}`"
         rows.append(f"| `{key}` | {_type(field)} | {default} |")
+    if isinstance(schema.get("additionalProperties"), dict):
+        rows.append(f"| any metric | {_type(schema['additionalProperties'])} | |")
     return "\n".join(rows) + "\n"
 
 

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from harness.model.expectation import Expectation, as_list
 from harness.model.probes import ProbeName, Probes, probes_as_mapping
 from harness.model.timeline import TimelineItem
-from harness.model.words import Verdict
 
 Mode = Literal["underlay", "mesh", "direct", "relay", "hub"]
-Expected = Literal["ok", "failed", "unsupported"]
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
 
 
 class TopologyUse(_Strict):
@@ -42,7 +37,7 @@ def _as_use(value: Any) -> Any:
 class OverlayUse(_Strict):
     """The modes in which an overlay runs, and its own options (checked by its adapter)."""
 
-    modes: Annotated[tuple[Mode, ...], BeforeValidator(_as_list, json_schema_input_type=Mode | tuple[Mode, ...])] = (
+    modes: Annotated[tuple[Mode, ...], BeforeValidator(as_list, json_schema_input_type=Mode | tuple[Mode, ...])] = (
         Field(min_length=1)
     )
     options: dict[str, Any] = {}
@@ -60,30 +55,6 @@ class Pairs(_Strict):
     parameters: tuple[str, str]
     values: tuple[Any, ...] = Field(min_length=1)
     order: Literal["unordered", "ordered"] = "unordered"
-
-
-class Expectation(_Strict):
-    """What must come out of the trials that match `when`; a trial key may be given one value or a list.
-
-    `oracle: true` takes the path from the NAT pair and the overlay's declared traversal technique instead.
-    """
-
-    when: dict[str, Any] = {}
-    path: Annotated[
-        tuple[Verdict, ...], BeforeValidator(_as_list, json_schema_input_type=Verdict | tuple[Verdict, ...])
-    ] = ()
-    outcome: Annotated[
-        tuple[Expected, ...], BeforeValidator(_as_list, json_schema_input_type=Expected | tuple[Expected, ...])
-    ] = ()
-    oracle: bool = False
-
-    @model_validator(mode="after")
-    def _says_something(self) -> Expectation:
-        if not (self.path or self.outcome or self.oracle):
-            raise ValueError("says nothing: give `path`, `outcome` or `oracle: true`")
-        if self.oracle and self.path:
-            raise ValueError("give `path` or `oracle: true`, not both")
-        return self
 
 
 class Until(_Strict):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from harness.model.expectation import ExpectedNumber
 from harness.model.probes import Probes
 from harness.model.scenario import Mode
 from harness.model.timeline import TimelineItem
@@ -52,19 +52,7 @@ class Trial(BaseModel):
     expected_path: tuple[Verdict, ...] = ()
     expected_pairs: tuple[ExpectedPath, ...] = ()
     expected_outcome: tuple[str, ...] = ()
-
-    def expected_of(self, src: str | None, dst: str | None) -> tuple[Verdict, ...]:
-        """Return the verdicts that are right for a pair, in either direction; empty where nothing is expected."""
-        for one in self.expected_pairs:
-            if {one.src, one.dst} == {src, dst}:
-                return one.path
-        return self.expected_path
-
-    @property
-    def expected_text(self) -> str:
-        """The expected paths as people read them, counted where pairs differ; empty where nothing is expected."""
-        counts = Counter(" or ".join(one.path) or "anything" for one in self.expected_pairs)
-        return ", ".join(f"{count} {path}" for path, count in counts.most_common()) or " or ".join(self.expected_path)
+    expected_numbers: tuple[ExpectedNumber, ...] = ()
 
     @property
     def cell(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from harness.model.family import Address
 from harness.model.topology import Topology
-from harness.overlay.contract import Deployment
+from harness.overlay.contract import Deployment, HasNetwork, Overlay
 
 
 def collisions(deployment: Deployment, topology: Topology) -> list[str]:
@@ -20,6 +20,17 @@ def collisions(deployment: Deployment, topology: Topology) -> list[str]:
         f"{member}'s overlay address {endpoint.address} is {taken[endpoint.address]}'s address in the underlay"
         for member, endpoint in deployment.endpoints.items()
         if endpoint.address in taken
+    ]
+
+
+def in_range(overlay: Overlay, topology: Topology) -> list[str]:
+    """Each node with an underlay address of the network that an overlay gives its members, in words."""
+    if not isinstance(overlay, HasNetwork):
+        return []
+    return [
+        f"{name} has {address} in the underlay"
+        for name, address in _underlay(topology)
+        if address.version == overlay.network.version and address in overlay.network
     ]
 
 

@@ -7,7 +7,7 @@ one inside. All paths in a deployment are relative to the node's own folder, whi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from typing import Annotated, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress
@@ -244,6 +244,17 @@ class NeedsHelpers(Protocol):
 
     def helpers(self, mode: Mode) -> int:
         """Return the number of helpers in a mode."""
+
+
+@runtime_checkable
+class HasNetwork(Protocol):
+    """Optional: the network of which the overlay's members get their addresses.
+
+    `check` then refuses a topology that has an underlay address in it. Whatever an overlay says, a deployment whose
+    endpoints have underlay addresses is never started (`harness.overlay.collisions`).
+    """
+
+    network: IPv4Network
 
 
 @runtime_checkable

@@ -144,6 +144,7 @@ class Probe(ABC, Generic[Settings, Raw]):
         settings: what a scenario may say of it.
         needs: the kinds of endpoints that it can measure, any of which is enough. Where a pair has none of them, it is
             not run, and the records say why.
+        builds_on: probes without which it has nothing to tell; `check` wants them in the scenario as well.
         turn: which other trials may run meanwhile.
         doing: what the progress display says meanwhile, "measuring latency" say.
         metrics: what it measures, the first being what people look for.
@@ -165,6 +166,7 @@ class Probe(ABC, Generic[Settings, Raw]):
     metrics: ClassVar[tuple[Metric, ...]]
     of_cell: ClassVar[tuple[OfCell, ...]] = ()
     shows: ClassVar[Shown] = Shown()
+    builds_on: ClassVar[frozenset[str]] = frozenset()
     at_once: ClassVar[bool] = False
     repeatable: ClassVar[bool] = True
     is_gate: ClassVar[bool] = False

@@ -32,6 +32,7 @@ class Server:
 
     node: str
     daemon: Daemon
+    port: int = PORT
     _clients: int = 0
 
     @property
@@ -53,13 +54,13 @@ class Server:
 
 
 @contextlib.contextmanager
-def server_of(target: Target, name: str = "iperf3-server") -> Iterator[Server]:
+def server_of(target: Target, name: str = "iperf3-server", port: int = PORT) -> Iterator[Server]:
     """Run an iperf3 server at `dst`, over an interface or a stream, for as long as the block lasts."""
-    stream = target.stream(PORT)
+    stream = target.stream(port)
     argv = ["iperf3", "-s", "-B", str(stream.listen_address), "-p", str(stream.listen_port), "--forceflush"]
     daemon = target.start(target.dst, argv, f"{name}.log")
     try:
-        yield Server(target.dst, daemon)
+        yield Server(target.dst, daemon, port)
     finally:
         daemon.stop()
 
@@ -72,7 +73,7 @@ def client_of(target: Target, server: Server, arguments: Sequence[str], evidence
     """
     server.wait_until_listening()
     target.evidence(evidence).unlink(missing_ok=True)  # an attempt before this one's
-    stream = target.stream(PORT)
+    stream = target.stream(server.port)
     where = ["-c", str(stream.connect_address), "-p", str(stream.connect_port)]
     return target.start(target.src, ["iperf3", *where, "--connect-timeout", _CONNECT_MS, *arguments], evidence)
 

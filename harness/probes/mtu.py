@@ -196,7 +196,7 @@ class MtuProbe(Probe[MtuSettings, list[Measurement]]):
         del trial
         figures = []
         for there in (target, target.reversed()):
-            way = _Way(target, settings, there.src, there.destination)
+            way = Way(target, settings.attempts, settings.timeout_s, there.src, there.destination)
             offered = way.offered()
             patience = way.patience()
             found = search(offered, lambda size, way=way, patience=patience: way.fate_of(size, patience))  # type: ignore[misc]
@@ -215,17 +215,20 @@ class MtuProbe(Probe[MtuSettings, list[Measurement]]):
 
 
 @dataclass(frozen=True)
-class _Way:
+class Way:
     """One direction of a pair, in the form that `search` takes."""
 
     target: Target
-    settings: MtuSettings
+    attempts: int
+    timeout_s: float
     src: str
     address: Address
+    name: str = "mtu"
 
     @property
     def log(self) -> Path:
-        return self.target.evidence(f"mtu-{self.src}.log")
+        """The file that has what every ping said."""
+        return self.target.evidence(f"{self.name}-{self.src}.log")
 
     def offered(self) -> int:
         """Return the MTU of the interface that leads to the address."""
@@ -244,7 +247,7 @@ class _Way:
         done = subprocess.run(node.enter(argv), capture_output=True, text=True, check=False)
         self._keep(f"## small packets, exit {done.returncode}", done.stdout + done.stderr)
         trips_s = [float(found) / 1000 for found in _TRIP.findall(done.stdout)]
-        return patience_for(self.settings.attempts, self.settings.timeout_s, _SMALL_PINGS, trips_s)
+        return patience_for(self.attempts, self.timeout_s, _SMALL_PINGS, trips_s)
 
     def _keep(self, head: str, said: str) -> None:
         with self.log.open("a") as file:

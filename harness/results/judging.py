@@ -7,75 +7,168 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from harness.model.expectation import ExpectedNumber
+from harness.model.words import VERDICTS
 from harness.results.clusters import estimate
-from harness.results.metrics import TRIAL_SUCCESS, metric_of
-from harness.results.paths import over_ways
+from harness.results.expectations import Expected
+from harness.results.metrics import TRIAL_SUCCESS, metric_of, metrics_of_probes
+from harness.results.paths import over_ways, paths_of
 from harness.results.record import COUNTED
 from harness.results.statistics import Estimate
 
-# *uncertain*: the estimate breaks the bound, but its interval reaches over it: more repeats would tell.
-Judgement = Literal["met", "uncertain", "broken", "not measured"]
+# *not decided*: the interval reaches over the bound; more repeats would tell.
+Judgement = Literal["met", "not met", "not decided", "not measured"]
 
+# The path of what is a whole trial's whose pairs have different paths.
+_SEVERAL = "several paths"
 
-@dataclass(frozen=True)
-class Bound:
-    """What is expected of one metric, in its unit: at least `least`, at most `most`; None: no bound on that side."""
-
-    metric: str
-    least: float | None = None
-    most: float | None = None
+Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A bound and what came of it. A run must fail for *broken* and *not measured*; *uncertain* is told."""
+    """A bound, and what came of it in one cell, on one path, in one phase.
 
-    bound: Bound
+    `path` is empty where pairs of all paths are judged together, `phase` where there is no timeline.
+    """
+
+    cell: str
+    bound: ExpectedNumber
     found: Estimate
     judgement: Judgement
+    path: str = ""
+    phase: str = ""
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether a run must fail for it."""
+        return self.judgement in {"not met", "not measured"}
 
     @property
     def text(self) -> str:
         """One sentence with bound, estimate, interval and n."""
-        metric = metric_of(self.bound.metric)
+        bound, metric = self.bound, metric_of(self.bound.metric)
         unit = "" if metric.unit == "1" else f" {metric.unit}"
-        sides = [f"at least {self.bound.least:g}{unit}"] if self.bound.least is not None else []
-        sides += [f"at most {self.bound.most:g}{unit}"] if self.bound.most is not None else []
-        wanted = f"{self.bound.metric}: expected {' and '.join(sides)}"
+        sides = [f"at least {bound.min:g}{unit}"] if bound.min is not None else []
+        sides += [f"at most {bound.max:g}{unit}"] if bound.max is not None else []
+        where = "".join(f", {part}" for part in (self.path, self.phase) if part)
+        wanted = f"{self.cell}{where}: expected {bound.metric} {' and '.join(sides)}"
         if self.judgement == "not measured":
             return f"{wanted}, it was never measured"
+        if not self.found.n:
+            return f"{wanted}, no pair took that path"
         low, high = (number(end) for end in (self.found.low, self.found.high))
-        interval = f" ({low} to {high}; {self.found.method})" if not math.isnan(self.found.low) else ""
-        return f"{wanted}, it was {number(self.found.value)}{unit}{interval}, n = {self.found.n}: {self.judgement}"
+        interval = f"{low} to {high}; " if not math.isnan(self.found.low) else ""
+        value = f"{number(self.found.value)}{unit if math.isfinite(self.found.value) else ''}"
+        return f"{wanted}, it was {value} ({interval}{self.found.method}; n = {self.found.n})"
 
 
-def judge(records: Iterable[Mapping[str, Any]], bounds: Sequence[Bound]) -> list[Judged]:
-    """Judge bounds on the records of one cell (all its repeats, all pairs of members).
+def judge_cells(expected: Iterable[Expected], by_trial: Mapping[str, Sequence[Row]]) -> list[Judged]:
+    """Judge all numbers that are expected of a run's trials, cell by cell.
+
+    Args:
+        expected: of every planned trial; one that was never run does not count.
+        by_trial: all records of each trial that was.
+    """
+    cells: dict[str, dict[ExpectedNumber, list[Row]]] = {}
+    for one in expected:
+        rows = by_trial.get(one.trial, ())
+        # What an overlay cannot do at all is judged by its outcome.
+        if rows and rows[-1]["outcome"] != "unsupported":
+            for bound in one.numbers:
+                cells.setdefault(one.cell, {}).setdefault(bound, []).extend(rows)
+    return [
+        judged
+        for cell, bounds in cells.items()
+        for bound, rows in bounds.items()
+        for judged in judge(rows, bound, cell)
+    ]
+
+
+def judge(rows: Sequence[Row], bound: ExpectedNumber, cell: str = "") -> list[Judged]:
+    """Judge a bound on the records of one cell (all its repeats, all pairs of members).
 
     The estimate is that of summary.csv: pairs are the unit, trials the cluster; what was censored is beyond every bound
-    from above. A bound is *broken* when the whole interval lies beyond it, or the value where one run has no interval,
-    and *met* when the estimate keeps it. The metric `trial_success` is made of outcomes.
+    from above. Each path and phase is judged by itself: a median over direct and relayed pairs lies where no pair is.
+    Successes and the path probe's times are of all paths, unless the bound names some. The metric `trial_success` is
+    made of outcomes.
     """
-    rows = list(records)
-    return [_judged(bound, rows) for bound in bounds]
+    parts = _parts(rows, bound)
+    order: dict[str, int] = {path: number for number, path in enumerate(VERDICTS)}
+    keys = sorted(parts, key=lambda key: (order.get(key[0], len(order)), key[1]))
+    if not keys and bound.path and values_of(bound.metric, rows)[0]:
+        return [Judged(cell, bound, estimate(bound.metric, [], []), "not decided", " or ".join(bound.path))]
+    return [_judged(cell, bound, parts[key], *key) for key in keys] or [_judged(cell, bound, [], "", "")]
 
 
-def _judged(bound: Bound, rows: Sequence[Mapping[str, Any]]) -> Judged:
+def _parts(rows: Sequence[Row], bound: ExpectedNumber) -> dict[tuple[str, str], list[Row]]:
+    """Return the rows that tell of the metric, by path and phase."""
+    metric = metric_of(bound.metric)
+    of_path_probe = metric.estimator == "proportion" or metric.name in metrics_of_probes().get("path", ())
+    by_trial: dict[str, list[Row]] = {}
+    for row in rows:
+        by_trial.setdefault(row["trial"], []).append(row)
+    parts: dict[tuple[str, str], list[Row]] = {}
+    for of_trial in by_trial.values():
+        path_of = _paths(of_trial)
+        for row in of_trial:
+            if row["metric"] == bound.metric or (bound.metric == TRIAL_SUCCESS and _ends(row)):
+                ends = frozenset((row["src"], row["dst"]))
+                path = path_of.get(ends, path_of[_WHOLE])
+                if not bound.path or path in bound.path:
+                    key = ("" if of_path_probe and not bound.path else path, row["phase"] or "")
+                    parts.setdefault(key, []).append(row)
+    return {key: part for key, part in parts.items() if values_of(bound.metric, part)[0]}
+
+
+_WHOLE: frozenset[Any] = frozenset({None})
+
+
+def _paths(rows: Sequence[Row]) -> dict[frozenset[Any], str]:
+    """Return the path of each pair of a trial, both ways alike, and of the trial as a whole."""
+    found = paths_of(rows).paths
+    words = set(found.values())
+    whole = words.pop() if len(words) == 1 else _SEVERAL if words else ""
+    return {frozenset(pair): path for pair, path in found.items()} | {_WHOLE: whole}
+
+
+def _judged(cell: str, bound: ExpectedNumber, rows: Sequence[Row], path: str, phase: str) -> Judged:
     values, trials = values_of(bound.metric, rows)
     found = estimate(bound.metric, values, trials)
-    if not values:
-        return Judged(bound, found, "not measured")
+    return Judged(cell, bound, found, _judgement(bound, found), path, phase)
+
+
+def _judgement(bound: ExpectedNumber, found: Estimate) -> Judgement:
+    if not found.n:
+        return "not measured"
+    least = -math.inf if bound.min is None else bound.min
+    most = math.inf if bound.max is None else bound.max
+    # One run has no interval: its value decides, and the text says so.
     low = found.value if math.isnan(found.low) else found.low
     high = found.value if math.isnan(found.high) else found.high
-    least = -math.inf if bound.least is None else bound.least
-    most = math.inf if bound.most is None else bound.most
-    if high < least or low > most or (math.isinf(low) and bound.most is not None):
-        return Judged(bound, found, "broken")
-    kept = least <= found.value <= most and not (math.isinf(found.value) and bound.most is not None)
-    return Judged(bound, found, "met" if kept else "uncertain")
+    if metric_of(bound.metric).estimator == "proportion":
+        # No sample shows that a rate is 1; "at least 1" asks that none failed, and "at most 0" that none succeeded.
+        low = found.value if least >= 1 else low
+        high = found.value if most <= 0 else high
+    never = bound.max is not None  # what lies beyond the deadline is more than any bound
+    if high < least or low > most or (never and math.isinf(low)):
+        return "not met"
+    return "met" if low >= least and high <= most and not (never and math.isinf(high)) else "not decided"
 
 
-def values_of(metric: str, rows: Iterable[Mapping[str, Any]]) -> tuple[list[float], list[str]]:
+def figures_of(rows: Sequence[Row]) -> dict[str, float]:
+    """Return the estimate of each metric over one cell's repeats, `metric [path]` where paths are told apart."""
+    found = {}
+    for metric in dict.fromkeys(row["metric"] for row in rows):
+        parts = _parts(rows, ExpectedNumber.model_construct(metric=metric, path=()))
+        for (path, phase), part in parts.items():
+            where = ", ".join(word for word in (path if len(parts) > 1 else "", phase) if word)
+            values, trials = values_of(metric, part)
+            found[f"{metric} [{where}]" if where else metric] = estimate(metric, values, trials).value
+    return found
+
+
+def values_of(metric: str, rows: Iterable[Row]) -> tuple[list[float], list[str]]:
     """Return a metric's value per pair of members and trial, and the trial of each; inf: censored."""
     found: dict[tuple[str, frozenset[Any]], list[float]] = {}
     censored = metric_of(metric).estimator == "censored median"
@@ -84,7 +177,7 @@ def values_of(metric: str, rows: Iterable[Mapping[str, Any]]) -> tuple[list[floa
             continue
         value = row["value"]
         if metric == TRIAL_SUCCESS:
-            if (row["probe"], row["metric"]) != ("trial", "duration_s"):
+            if not _ends(row):
                 continue
             value = float(row["outcome"] == "ok")
         elif row["metric"] != metric:
@@ -94,6 +187,10 @@ def values_of(metric: str, rows: Iterable[Mapping[str, Any]]) -> tuple[list[floa
         if value is not None:
             found.setdefault((row["trial"], frozenset((row["src"], row["dst"]))), []).append(float(value))
     return [over_ways(metric, ways) for ways in found.values()], [trial for trial, _ in found]
+
+
+def _ends(row: Row) -> bool:
+    return (row["probe"], row["metric"]) == ("trial", "duration_s")
 
 
 def number(value: float) -> str:

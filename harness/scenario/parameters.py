@@ -11,6 +11,7 @@ from harness.model.document import Location
 from harness.model.link import parse_link
 from harness.model.nat import parse_nat
 from harness.model.parameters import BY_MEMBER, Parameter
+from harness.model.probes import declared_probes
 from harness.model.topology import Topology
 from harness.scenario.loaded import LoadedScenario
 from harness.scenario.timelines import swept
@@ -43,12 +44,19 @@ def check(loaded: LoadedScenario) -> Iterator[Problem]:
             if text is not None and (document.line_of(where), text) not in seen:
                 seen.add((document.line_of(where), text))
                 yield document.problem(where, text.removeprefix(f"{where[-1]}: "))
-    for name, settings in scenario.probes.items():
-        if settings.baseline_of_cell and "underlay" not in scenario.overlays:
-            yield document.problem(("probes", name, "baseline"), "`cell` needs `underlay` among the overlays")
+    yield from _check_probes(loaded)
     for name, text in topology.check(first_of_each).items():
         if name not in given:
             yield document.problem(("topology",), text)
+
+
+def _check_probes(loaded: LoadedScenario) -> Iterator[Problem]:
+    asked, document = dict(loaded.scenario.probes.items()), loaded.document
+    for name, settings in asked.items():
+        for other in sorted(declared_probes()[name].builds_on - asked.keys()):
+            yield document.problem(("probes", name), f"tells nothing without the probe {other}: name that as well")
+        if settings.baseline_of_cell and "underlay" not in loaded.scenario.overlays:
+            yield document.problem(("probes", name, "baseline"), "`cell` needs `underlay` among the overlays")
 
 
 def _each_member(parameter: Parameter | None, places: Sequence[tuple[Location, Any]]) -> Iterator[tuple[Location, Any]]:

@@ -13,16 +13,14 @@ from typing import Any
 
 from harness.errors import Problem, ScenarioError
 from harness.model.document import did_you_mean
-from harness.model.scenario import Expectation, Mode, Scenario
+from harness.model.scenario import Mode, Scenario
 from harness.model.topology import Topology
-from harness.model.trial import ExpectedPath, Trial
-from harness.model.words import Verdict
+from harness.model.trial import Trial
+from harness.scenario.expecting import Oracle, expected_of, matches
 from harness.scenario.helpers import HELPERS, with_helpers, without_helpers
 from harness.scenario.loaded import LoadedScenario
 from harness.scenario.parameters import check, impossible, labels, parameters_of, resolve, text_of
 from harness.scenario.timelines import problems_of, swept, timeline_of
-
-Oracle = Callable[[Trial], Mapping[tuple[str, str], tuple[Verdict, ...]]]
 
 
 def expand(
@@ -125,37 +123,7 @@ def _trial(  # noqa: PLR0917
         nat_b=named["nat_b"],
         link=named["link"],
     )
-    matching = [rule for rule in scenario.expect if matches(rule.when, trial)]
-    return trial.model_copy(
-        update={
-            **_expected_paths(matching, trial, oracle),
-            "expected_outcome": tuple(outcome for rule in matching for outcome in rule.outcome),
-        }
-    )
-
-
-def _expected_paths(rules: Sequence[Expectation], trial: Trial, oracle: Oracle | None) -> dict[str, Any]:
-    """Return the last rule's path, among those that say one: general rules come first, exceptions after."""
-    for rule in reversed(rules):
-        if rule.path:
-            return {"expected_path": rule.path}
-        if rule.oracle and oracle is not None:
-            paths = oracle(trial)
-            if len(set(paths.values())) > 1:
-                pairs = (ExpectedPath(src=src, dst=dst, path=path) for (src, dst), path in paths.items())
-                return {"expected_pairs": tuple(pairs)}
-            return {"expected_path": next(iter(paths.values()), ())}
-    return {}
-
-
-def matches(when: Mapping[str, Any], trial: Trial) -> bool:
-    """Tell whether a trial's cell has all these values; a list means any of them."""
-    for key, wanted in when.items():
-        value = trial.cell.get(key)
-        choices = wanted if isinstance(wanted, list | tuple) else [wanted]
-        if not any(value == choice or text_of(value) == text_of(choice) for choice in choices):
-            return False
-    return True
+    return trial.model_copy(update=expected_of(scenario.expect, trial, oracle))
 
 
 def select(trials: Sequence[Trial], only: Mapping[str, Sequence[str]], file: str) -> list[Trial]:

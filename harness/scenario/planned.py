@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.errors import Problem, ScenarioError
-from harness.model.document import did_you_mean
 from harness.model.trial import Trial
-from harness.overlay.contract import Overlay
+from harness.overlay.collisions import in_range
+from harness.overlay.contract import HasNetwork, Overlay
 from harness.overlay.registry import load_overlay, overlay_names
 from harness.overlay.support import helpers_of
 from harness.results.metrics import METRICS
 from harness.scenario.expected import expected_verdicts
+from harness.scenario.expecting import never_judged, suggested
 from harness.scenario.load import load_scenario
 from harness.scenario.loaded import LoadedScenario
 from harness.scenario.plan import expand, select
@@ -71,8 +72,19 @@ def _misfits(loaded: LoadedScenario, trials: Sequence[Trial], overlays: Mapping[
         for overlay, adapter in overlays.items()
         if adapter.needs_server and trials[0].topology.server is None
     ]
+    problems += _collisions(loaded, trials, overlays)
     until = loaded.scenario.until
     if until is not None and until.metric not in METRICS:
-        text = f"unknown metric{did_you_mean(until.metric, METRICS)}"
+        text = f"unknown metric{suggested(until.metric)}"
         problems.append(loaded.document.problem(("until", "metric"), text))
-    return problems
+    return [*problems, *never_judged(loaded, trials)]
+
+
+def _collisions(loaded: LoadedScenario, trials: Sequence[Trial], overlays: Mapping[str, Overlay]) -> Iterator[Problem]:
+    """Overlays whose members would get addresses that the underlay has: a host would answer itself."""
+    for name, overlay in overlays.items():
+        of_overlay = (trial for trial in trials if trial.overlay == name and trial.repeat == 1)
+        found = dict.fromkeys(text for trial in of_overlay for text in in_range(overlay, trial.topology))
+        if isinstance(overlay, HasNetwork) and found:
+            text = f"{name} gives its members addresses of {overlay.network}, and {', '.join(found)}"
+            yield loaded.document.problem(("overlays", name), f"{text}: a host would answer itself")

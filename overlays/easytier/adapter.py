@@ -64,6 +64,7 @@ class EasyTier:
     modes: frozenset[Mode] = frozenset({"mesh", "direct", "relay"})
     layer: Layer = "L3"
     needs_server = True
+    network = NETWORK
 
     def requirements(self) -> Sequence[Requirement]:
         """Name a Python package that holds all of EasyTier, and coturn as STUN server."""

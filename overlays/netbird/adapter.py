@@ -65,6 +65,7 @@ class NetBird:
     modes: frozenset[Mode] = frozenset({"mesh", "relay"})
     layer: Layer = "L3"
     needs_server = True
+    network = NETWORK
 
     def requirements(self) -> Sequence[Requirement]:
         """Two programs of one Go module; the server has SQLite in C."""

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from ipaddress import IPv4Address, ip_interface
+from ipaddress import IPv4Address, IPv4Network, ip_interface
 from typing import Any
 
 from harness.model.family import FAMILIES, Family
@@ -39,6 +39,7 @@ class RefmeshAdapter:
     modes: frozenset[Mode] = frozenset({"mesh", "direct", "relay", "hub"})
     layer: Layer = "L3"
     needs_server = True
+    network = IPv4Network("10.77.0.0/16")
     underlays: frozenset[Family] = frozenset(FAMILIES)
     version = version("overlaybench")
 
@@ -59,7 +60,8 @@ class RefmeshAdapter:
             )
         server, members = trial.topology.server, trial.topology.members
         assert server is not None  # needs_server
-        network = make_network(members, [Site(server, _server_address(trial, server, server))])
+        sites = [Site(server, _server_address(trial, server, server))]
+        network = make_network(members, sites, prefix=str(self.network))
         addresses = {member: IPv4Address(ip_interface(network.addresses[member]).ip) for member in members}
         common: dict[str, Any] = {"status_socket": STATUS_SOCKET}
         shared = {key: value for key, value in trial.options.items() if key != "framing"}

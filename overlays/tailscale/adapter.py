@@ -52,6 +52,7 @@ class Tailscale:
     modes: frozenset[Mode] = frozenset({"mesh", "direct", "relay"})
     layer: Layer = "L3"
     needs_server = True
+    network = NETWORK
 
     def requirements(self) -> Sequence[Requirement]:
         """Four programs of two Go modules."""

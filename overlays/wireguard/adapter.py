@@ -63,6 +63,7 @@ class WireGuard:
     modes: frozenset[Mode] = frozenset({"hub", "mesh", "direct"})
     layer: Layer = "L3"
     needs_server = True
+    network = NETWORK
 
     def requirements(self) -> Sequence[Requirement]:
         """Two Debian packages; wireguard-go is used where the kernel has no WireGuard."""

@@ -45,6 +45,7 @@ class ZeroTier:
     modes: frozenset[Mode] = frozenset({"mesh", "relay"})
     layer: Layer = "L2"
     needs_server = True
+    network = NETWORK
 
     def requirements(self) -> Sequence[Requirement]:
         """One program, which its vendor alone gives."""

@@ -72,3 +72,37 @@ def test_load_shows_in_the_queue_and_the_rate_in_what_passes(tmp_path: Path) -> 
     # 1,500 bytes carry 1,448 of payload; acknowledgements and what is sent again come on top.
     assert 1.036 <= (found["underlay_bytes_per_byte", None] or 0) <= 1.5
     assert (found["underlay_packets_per_mb", None] or 0) >= 690
+
+
+PARTIES = """\
+description: three parties at once
+topology: parties
+params: {n: 3}
+overlays: {refmesh: mesh}
+probes:
+  path:
+  handshake:
+  mtu_watch: {duration_s: 1, every_s: 0.5, attempts: 1, timeout_s: 0.3}
+  fairness: {duration_s: 1, omit_s: 0}
+"""
+
+
+def test_parties_join_and_share_and_their_paths_stay_as_large(tmp_path: Path) -> None:
+    (tmp_path / "parties.yaml").write_text(PARTIES)
+    done = overlaybench("run", str(tmp_path / "parties.yaml"), "--out", str(tmp_path / "run"))
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in (tmp_path / "run" / "records.jsonl").read_text().splitlines()]
+    for row in rows:
+        assert row["evidence"] is None or (tmp_path / "run" / row["evidence"]).exists(), row
+    found: dict[str, list[float]] = {}
+    for row in rows:
+        found.setdefault(row["metric"], []).append(row["value"])
+    # A certificate and a key exchange with each of two peers take some hundred bytes at least, and no megabyte.
+    assert 500 < found["handshake_bytes"][0] < 1_000_000
+    assert 0 < found["handshake_server_bytes"][0] < 3 * found["handshake_bytes"][0]
+    assert found["handshake_ping_bytes"][0] >= 300
+    assert len(found["concurrent_tcp_share"]) == 3 and sum(found["concurrent_tcp_share"]) == pytest.approx(1)
+    assert 1 / 3 <= found["concurrent_jain_index"][0] <= 1
+    assert 1 / 3 <= found["underlay_concurrent_jain_index"][0] <= 1
+    assert found["path_mtu_first_bytes"] == found["path_mtu_last_bytes"] and len(found["path_mtu_last_bytes"]) == 3
+    assert found["path_mtu_changes"] == [0, 0, 0]

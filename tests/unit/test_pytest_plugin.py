@@ -49,6 +49,13 @@ def test_a_broken_scenario_is_an_error_that_names_the_line(project: pytest.Pytes
     assert any("some.yaml:10" in line and "pathh" in line for line in result.outlines), result.outlines
 
 
+def test_a_scenario_that_expects_nothing_is_skipped_in_sight(project: pytest.Pytester) -> None:
+    (project.path / "some.yaml").write_text(SCENARIO[: SCENARIO.index("expect:")] + "expect: []\n")
+    result = project.runpytest_subprocess("--overlaybench-only", "-rs")
+    result.assert_outcomes(skipped=1)
+    assert any("nothing is judged: `expect` says nothing of any of its 2 trials" in line for line in result.outlines)
+
+
 def test_python_test_runs_do_not_load_the_harness(project: pytest.Pytester) -> None:
     project.makepyfile(
         test_python="""

@@ -11,7 +11,7 @@ import pytest
 from result_samples import Maker
 
 from harness.campaign.baselines import figures_that_count
-from harness.campaign.outcomes import Context, records_of, unmet
+from harness.campaign.outcomes import Context, records_of
 from harness.overlay.registry import load_overlay, overlay_names
 from harness.probes.measurement import Measurement
 from harness.report.measured import all_tables
@@ -19,6 +19,7 @@ from harness.report.plots.latency import distributions
 from harness.report.quality import quality_of
 from harness.report.tables import overview, path_matrix
 from harness.results.compare import compare
+from harness.results.expectations import Expected, unmet
 from harness.results.frame import records_frame
 from harness.results.pairs import pairs_frame
 from harness.results.record import Record
@@ -110,9 +111,10 @@ def test_what_the_orchestrator_writes_carries_the_trials_outcome(tmp_path: Path)
     }
     one = [("tcp_throughput_mbit", "a", "b")]
     assert rates == {"ok": one, "failed": one, "invalid": [], "error": []}
-    assert unmet(trial, ends["ok"]) == []
-    (complaint,) = unmet(trial, ends["invalid"])
-    assert "expected direct, but the trial shows nothing, it is invalid" in complaint and LATE in complaint
+    said = {name: unmet(Expected.of(trial), [one.as_dict() for one in records]) for name, records in ends.items()}
+    assert said["ok"] == []
+    (complaint,) = said["invalid"]
+    assert "expected path direct, but the trial shows nothing, it is invalid" in complaint and LATE in complaint
 
 
 def test_a_probe_that_was_not_run_is_a_dash_with_its_reason() -> None:

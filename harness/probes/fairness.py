@@ -1,0 +1,235 @@
+"""The fairness probe: several pairs fill the network at once; what each gets of it, and how equally.
+
+Parties of a computation send to all others at the same time. Jain's index of the pairs' goodputs is 1 where all get the
+same and 1/n where one of n pairs gets everything. Links that differ make unequal shares as well, so the same is
+measured without the overlay.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from pydantic import Field
+
+from harness.errors import OverlayError
+from harness.probes.contract import (
+    Chapter,
+    Column,
+    Found,
+    Measurement,
+    Metric,
+    Pair,
+    Probe,
+    ProbeSettings,
+    Shown,
+    Surroundings,
+    Table,
+    Target,
+)
+from harness.probes.iperf3 import PORT, client_of, finish, server_of
+from harness.probes.tcpflows import parse_iperf3
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Mbit/s of TCP goodput, src to dst, of every pair while all of them sent; `evidence` is the file of all."""
+
+    mbit: tuple[tuple[Pair, float], ...]
+    evidence: str
+
+    def of(self, pair: Pair) -> float:
+        """Return a pair's goodput in Mbit/s."""
+        return dict(self.mbit)[pair]
+
+    @property
+    def total(self) -> float:
+        """All pairs' goodput together, in Mbit/s."""
+        return sum(mbit for _, mbit in self.mbit)
+
+
+class FairnessSettings(ProbeSettings):
+    """TCP goodput of all pairs of members at once (iperf3, src to dst), and how equally they share.
+
+    Needs three members or more, `parties` say. `baseline` measures the same over the underlay, once the overlay has
+    stopped. All programs run on one machine: with many pairs it is what is shared.
+    """
+
+    duration_s: int = Field(default=5, ge=1, le=3600)
+    omit_s: int = Field(default=2, ge=0, le=60)
+    baseline: bool = True
+
+    def own_time_s(self) -> float:
+        """Return how long the probe may rightly take for one pair."""
+        return self.duration_s + self.omit_s + 2.0
+
+
+class FairnessProbe(Probe[FairnessSettings, Shares]):
+    """TCP of all pairs at once, over interfaces and streams alike."""
+
+    name = "fairness"
+    order = 45
+    settings = FairnessSettings
+    needs = frozenset({"interface", "stream"})
+    turn = "exclusive"
+    doing = "filling all pairs at once"
+    at_once = True
+    metrics = (
+        Metric(
+            "concurrent_jain_index",
+            "1",
+            "Jain's fairness index of the pairs' TCP goodputs while all pairs of members send at once: 1 where all get "
+            "the same, 1/n where one of n gets all.",
+            "Jain, Chiu and Hawe 1984; RFC 5166",
+            better="higher",
+            min_effect=0.05,
+            in_tables=True,
+        ),
+        Metric(
+            "concurrent_tcp_mbit",
+            "Mbit/s",
+            "TCP goodput src to dst while all other pairs of members send as well.",
+            "RFC 6349",
+            better="higher",
+            in_tables=True,
+        ),
+        Metric(
+            "concurrent_tcp_share",
+            "1",
+            "A pair's part of all pairs' TCP goodput while all send at once.",
+            "this project",
+            in_tables=True,
+        ),
+        Metric(
+            "concurrent_tcp_total_mbit",
+            "Mbit/s",
+            "TCP goodput of all pairs of members together while all send at once.",
+            "RFC 6349",
+            better="higher",
+            in_tables=True,
+        ),
+        Metric(
+            "underlay_concurrent_jain_index",
+            "1",
+            "The same index without overlay, same lab.",
+            "Jain, Chiu and Hawe 1984; RFC 5166",
+            in_tables=True,
+        ),
+        Metric(
+            "concurrent_tcp_total_ratio",
+            "1",
+            "All pairs' TCP goodput at once through the overlay as a share of the underlay's, same lab.",
+            "RFC 6349",
+            better="higher",
+            in_tables=True,
+        ),
+    )
+    shows = Shown(
+        chapters=(Chapter("concurrent", "All pairs at once", place=35),),
+        tables=(
+            Table(
+                "concurrent",
+                "Goodput and fairness of all pairs at once",
+                "concurrent",
+                "TCP of every pair of members at the same time. Jain's index is 1 where all get the same; unequal "
+                "links make unequal shares as well, so look at the underlay's beside it.",
+            ),
+        ),
+        columns=(
+            Column("concurrent", "Jain's index", "concurrent_jain_index", digits=3),
+            Column("concurrent", "underlay's", "underlay_concurrent_jain_index", digits=3, of_underlay=False),
+            Column("concurrent", "Mbit/s a pair", "concurrent_tcp_mbit", digits=1),
+            Column("concurrent", "all Mbit/s", "concurrent_tcp_total_mbit", digits=1),
+            Column("concurrent", "share of underlay", "concurrent_tcp_total_ratio", "percent", of_underlay=False),
+        ),
+    )
+
+    def measure(self, target: Target, settings: FairnessSettings, trial: Surroundings) -> Shares:
+        """Measure one pair alone."""
+        return self.measure_all([target], settings, trial)[target.pair]
+
+    def measure_all(
+        self, targets: Sequence[Target], settings: FairnessSettings, trial: Surroundings
+    ) -> dict[Pair, Shares]:
+        """Fill all pairs at once.
+
+        Raises:
+            OverlayError: a pair's iperf3 could not connect or was cut off.
+        """
+        del trial
+        seconds = settings.omit_s + settings.duration_s
+        arguments = ["-J", "-t", str(settings.duration_s), "-O", str(settings.omit_s)]
+        found: list[tuple[Pair, float]] = []
+        with contextlib.ExitStack() as stack:
+            servers = [
+                stack.enter_context(server_of(target, "iperf3-at-once-server", PORT + number))
+                for number, target in enumerate(targets)
+            ]
+            # All servers start before the first client: the pairs begin within some milliseconds of each other.
+            clients = []
+            for target, server in zip(targets, servers, strict=True):
+                client = client_of(target, server, arguments, "iperf3-at-once.json")
+                stack.callback(client.stop)
+                clients.append(client)
+            for target, server, client in zip(targets, servers, clients, strict=True):
+                flow = parse_iperf3(finish(target, server, client, seconds))
+                if flow is None:
+                    what = f"iperf3 {target.src} to {target.dst}"
+                    raise OverlayError(f"{what}: the receiver's figures never came: {server.tail}")
+                found.append((target.pair, flow.mbit))
+        evidence = targets[0].folder / f"{targets[0].label}-at-once.json"
+        evidence.write_text(
+            json.dumps([{"src": src, "dst": dst, "mbit": mbit} for (src, dst), mbit in found], indent=1)
+        )
+        shares = Shares(tuple(found), str(evidence))
+        return {target.pair: shares for target in targets}
+
+    def over_underlay(self, settings: FairnessSettings) -> bool:
+        """Tell whether the baseline is measured."""
+        return settings.baseline
+
+    def summarise(self, found: Found[Shares], settings: FairnessSettings) -> list[Measurement]:
+        """Return what one pair got; nothing where there is but one, which shares with nobody."""
+        del settings
+        shares, (src, dst) = found.overlay, found.target.pair
+        if len(shares.mbit) < 2:
+            return []
+        mbit = shares.of((src, dst))
+        share = mbit / shares.total if shares.total else None
+        return [
+            Measurement(
+                probe="fairness", metric=metric, unit=unit, value=value, src=src, dst=dst, evidence=shares.evidence
+            )
+            for metric, unit, value in (("concurrent_tcp_mbit", "Mbit/s", mbit), ("concurrent_tcp_share", "1", share))
+        ]
+
+    def summarise_trial(self, found: Sequence[Found[Shares]], settings: FairnessSettings) -> list[Measurement]:
+        """Return Jain's index and all pairs' goodput, of the underlay as well."""
+        del settings
+        over, under = found[0].overlay, found[0].underlay
+        if len(over.mbit) < 2:
+            why = "one pair of members alone shares with nobody: fairness needs three members or more"
+            return [replace(_figure("concurrent_jain_index", "1", None, over), outcome="unsupported", error=why)]
+        figures = [
+            _figure("concurrent_jain_index", "1", jain_index(mbit for _, mbit in over.mbit), over),
+            _figure("concurrent_tcp_total_mbit", "Mbit/s", over.total, over),
+        ]
+        if under is not None:
+            index = jain_index(mbit for _, mbit in under.mbit)
+            figures.append(_figure("underlay_concurrent_jain_index", "1", index, under))
+            if under.total:
+                figures.append(_figure("concurrent_tcp_total_ratio", "1", over.total / under.total, over))
+        return figures
+
+
+def _figure(metric: str, unit: str, value: float | None, shares: Shares) -> Measurement:
+    return Measurement(probe="fairness", metric=metric, unit=unit, value=value, evidence=shares.evidence)
+
+
+def jain_index(values: Iterable[float]) -> float | None:
+    """Return (sum of x)^2 / (n * sum of x^2); None where nobody got anything. Pure (Jain, Chiu, Hawe 1984)."""
+    shares = list(values)
+    squares = sum(one * one for one in shares)
+    return sum(shares) ** 2 / (len(shares) * squares) if squares else None
