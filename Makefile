@@ -1,6 +1,6 @@
 # `make demo` and `make test` set up whatever they need first; a second call starts at once.
 PY := .venv/bin
-.PHONY: distros fuzz netem-test setup demo test test-all test-pure lint bench
+.PHONY: distros fuzz netem-test setup demo test test-all test-pure lint bench results
 
 setup:
 	@./setup.sh
@@ -33,6 +33,16 @@ lint: setup
 	$(PY)/ruff format --check .
 	$(PY)/mypy
 	$(PY)/lint-imports
+
+# Runs the published scenarios anew on a quiet machine, and renews results/ and README.md's tables from them; killed, it goes
+# on where it was. Runs of a commit lie in runs/published-COMMIT-*.
+COMMIT = $(shell git rev-parse --short HEAD)
+results: setup
+	$(PY)/overlaybench run demo --repeat 3 --resume --out runs/published-$(COMMIT)-demo || [ $$? = 1 ]
+	$(PY)/overlaybench run nat-matrix --repeat 1 --resume --out runs/published-$(COMMIT)-nat-matrix || [ $$? = 1 ]
+	$(PY)/python -m bench.publish runs/published-$(COMMIT)-demo results/demo
+	$(PY)/python -m bench.publish runs/published-$(COMMIT)-nat-matrix results/nat-matrix
+	$(PY)/python -m tests.recompute results/demo results/nat-matrix
 
 bench: setup
 	$(PY)/python -m bench

@@ -3,9 +3,10 @@
     python -m bench.publish RUN_DIR OUT_DIR
 
 The copy has the manifest, the plan, records.parquet, evidence.tar.xz (what `python -m tests.recompute` needs to make
-the records again, without keys), the plots as SVG, and a README.md with verdict, tables, machine
-and the command that repeats the run. `harness.results.load`, `overlaybench compare` and `report` read it; the last
-makes summary.csv and the plots' CSV again, which would double what a repository carries.
+the records again, without keys), the plots as SVG, and a README.md with verdict, tables, machine and the command that
+repeats the run; a copy below results/ renews README.md's tables, too (`bench.published`). `harness.results.load`,
+`overlaybench compare` and `report` read it; the last makes summary.csv and the plots' CSV again, which would double
+what a repository carries. `make results` runs and publishes all that the repository has.
 """
 
 from __future__ import annotations
@@ -13,16 +14,14 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import re
 import shutil
 import tarfile
 from pathlib import Path
 
-from harness.report.facts import asked, machine, reproduce
+from bench.published import ROOT, readme_of, renew
 from harness.report.html import write_report
-from harness.report.markup import markdown_of
-from harness.report.measured import tables_by_condition
-from harness.report.verdict import verdict
-from harness.results.loading import Results, load
+from harness.results.loading import load
 from harness.results.store import RunFolder
 
 
@@ -30,7 +29,6 @@ def publish(run_dir: Path, out_dir: Path) -> Path:
     """Write the copy and return the path of its README.md; what was there before of that kind is replaced."""
     RunFolder(run_dir).finish()
     write_report(run_dir)
-    results = load(run_dir)
     if out_dir.exists():
         shutil.rmtree(out_dir)
     (out_dir / "plots").mkdir(parents=True)
@@ -43,7 +41,7 @@ def publish(run_dir: Path, out_dir: Path) -> Path:
         if path.suffix == ".svg":
             shutil.copyfile(path, out_dir / "plots" / path.name)
     readme = out_dir / "README.md"
-    readme.write_text(_readme(results), encoding="utf-8")
+    readme.write_text(readme_of(load(out_dir)), encoding="utf-8")
     return readme
 
 
@@ -57,7 +55,13 @@ _KEPT = (
     "-forward.json",
     "-backward.json",
     "-both.json",
+    "-at-once.json",
+    "-mtu-watch.csv",
+    "handshake.json",
+    "idle.json",
 )
+# What every ping of the MTU probe said.
+_KEPT_LOGS = re.compile(r"-mtu-[a-z0-9_]+\.log$")
 
 
 def keep_evidence(run_dir: Path, archive: Path) -> None:
@@ -69,34 +73,13 @@ def keep_evidence(run_dir: Path, archive: Path) -> None:
         for path in sorted((run_dir / "trials").glob("*/*")):
             if path.name == "job.json":
                 data = json.dumps({"trial": json.loads(path.read_text())["trial"]}, sort_keys=True).encode()
-            elif path.name.endswith(_KEPT):
+            elif path.name.endswith(_KEPT) or _KEPT_LOGS.search(path.name):
                 data = path.read_bytes()
             else:
                 continue
             entry = tarfile.TarInfo(str(path.relative_to(run_dir)))
             entry.size = len(data)
             kept.addfile(entry, io.BytesIO(data))
-
-
-def _readme(results: Results) -> str:
-    plots = [path.stem for path in sorted((results.path / "plots").glob("*.svg"))]
-    parts = [
-        f"# {results.manifest.get('scenario', 'A run')}",
-        "Written by `python -m bench.publish`; the files are described in [../README.md](../README.md).",
-        *verdict(results.pairs),
-        markdown_of(tables_by_condition(results.pairs)).rstrip(),
-        "## Plots",
-        "\n".join(f"![{name}](plots/{name}.svg)" for name in plots),
-        "## What was asked, on what machine, and how to repeat it",
-        "\n".join(
-            ["| | |", "|---|---|"]
-            + [
-                f"| {name} | {value} |"
-                for name, value in (*asked(results), *reproduce(results.manifest), *machine(results.manifest))
-            ]
-        ),
-    ]
-    return "\n\n".join(parts) + "\n"
 
 
 def main() -> None:
@@ -106,6 +89,8 @@ def main() -> None:
     parser.add_argument("out_dir", type=Path)
     options = parser.parse_args()
     print(publish(options.run_dir, options.out_dir))
+    if options.out_dir.resolve().parent == ROOT / "results":
+        print(*renew(), sep="\n")
 
 
 if __name__ == "__main__":

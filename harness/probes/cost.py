@@ -47,13 +47,15 @@ COST_SHOWN = Shown(
             "What a useful byte costs",
             "throughput",
             "For each byte of TCP goodput: what the members' sites, and the server, send over the outermost segment; "
-            "CPU time of the overlay's processes; the largest resident memory of a node.",
+            "CPU time of the overlay's processes; the largest resident memory of a node. Edge: by about so much the "
+            "bytes are off, since what was under way changed; above 2 % the load was too short, or not steady yet.",
         ),
     ),
     columns=(
         Column("cost", "underlay B/B", "underlay_bytes_per_byte", digits=3),
         Column("cost", "packets/MB", "underlay_packets_per_mb", digits=0),
         Column("cost", "server B/B", "server_bytes_per_byte", digits=3),
+        Column("cost", "edge", "tcp_edge_ratio", "percent"),
         Column("cost", "CPU s/GB", "cpu_s_per_gb", digits=1),
         Column("cost", "memory MiB", "rss_mib", digits=0),
     ),

@@ -11,6 +11,7 @@ import contextlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from pydantic import Field
 
@@ -30,6 +31,7 @@ from harness.probes.contract import (
     Target,
 )
 from harness.probes.iperf3 import PORT, client_of, finish, server_of
+from harness.probes.measurement import figure_of
 from harness.probes.tcpflows import parse_iperf3
 
 
@@ -193,39 +195,32 @@ class FairnessProbe(Probe[FairnessSettings, Shares]):
     def summarise(self, found: Found[Shares], settings: FairnessSettings) -> list[Measurement]:
         """Return what one pair got; nothing where there is but one, which shares with nobody."""
         del settings
-        shares, (src, dst) = found.overlay, found.target.pair
+        shares = found.overlay
         if len(shares.mbit) < 2:
             return []
-        mbit = shares.of((src, dst))
+        mbit = shares.of(found.target.pair)
         share = mbit / shares.total if shares.total else None
-        return [
-            Measurement(
-                probe="fairness", metric=metric, unit=unit, value=value, src=src, dst=dst, evidence=shares.evidence
-            )
-            for metric, unit, value in (("concurrent_tcp_mbit", "Mbit/s", mbit), ("concurrent_tcp_share", "1", share))
-        ]
+        figure = figure_of(found.target, self.name, shares.evidence)
+        return [figure("concurrent_tcp_mbit", mbit), figure("concurrent_tcp_share", share)]
 
     def summarise_trial(self, found: Sequence[Found[Shares]], settings: FairnessSettings) -> list[Measurement]:
         """Return Jain's index and all pairs' goodput, of the underlay as well."""
         del settings
         over, under = found[0].overlay, found[0].underlay
+        figure = figure_of(None, self.name, over.evidence)
         if len(over.mbit) < 2:
             why = "one pair of members alone shares with nobody: fairness needs three members or more"
-            return [replace(_figure("concurrent_jain_index", "1", None, over), outcome="unsupported", error=why)]
+            return [replace(figure("concurrent_jain_index", None), outcome="unsupported", error=why)]
         figures = [
-            _figure("concurrent_jain_index", "1", jain_index(mbit for _, mbit in over.mbit), over),
-            _figure("concurrent_tcp_total_mbit", "Mbit/s", over.total, over),
+            figure("concurrent_jain_index", jain_index(mbit for _, mbit in over.mbit)),
+            figure("concurrent_tcp_total_mbit", over.total),
         ]
         if under is not None:
             index = jain_index(mbit for _, mbit in under.mbit)
-            figures.append(_figure("underlay_concurrent_jain_index", "1", index, under))
+            figures.append(figure("underlay_concurrent_jain_index", index, Path(under.evidence)))
             if under.total:
-                figures.append(_figure("concurrent_tcp_total_ratio", "1", over.total / under.total, over))
+                figures.append(figure("concurrent_tcp_total_ratio", over.total / under.total))
         return figures
-
-
-def _figure(metric: str, unit: str, value: float | None, shares: Shares) -> Measurement:
-    return Measurement(probe="fairness", metric=metric, unit=unit, value=value, evidence=shares.evidence)
 
 
 def jain_index(values: Iterable[float]) -> float | None:

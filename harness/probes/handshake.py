@@ -27,6 +27,7 @@ from harness.probes.contract import (
     Table,
     Target,
 )
+from harness.probes.measurement import figure_of
 from harness.probes.pings import Ping, from_csv
 
 if TYPE_CHECKING:
@@ -179,15 +180,12 @@ class HandshakeProbe(Probe[HandshakeSettings, Watched]):
                 connected[member] = max(connected.get(member, 0.0), path.connected_s)
         totals = [watched.ports[member].until(moment) for member, moment in connected.items()]
         pings = [ping_bytes(member, moment, watched.pings) for member, moment in connected.items()]
-
-        def figure(metric: str, unit: str, value: float) -> Measurement:
-            return Measurement(probe="handshake", metric=metric, unit=unit, value=value, evidence=watched.evidence)
-
+        figure = figure_of(None, self.name, watched.evidence)
         return [
-            figure("handshake_bytes", "B", statistics.fmean(total for total, _, _ in totals)),
-            figure("handshake_packets", "count", statistics.fmean(packets for _, packets, _ in totals)),
-            figure("handshake_server_bytes", "B", sum(servers for _, _, servers in totals)),
-            figure("handshake_ping_bytes", "B", statistics.fmean(pings)),
+            figure("handshake_bytes", statistics.fmean(total for total, _, _ in totals)),
+            figure("handshake_packets", statistics.fmean(packets for _, packets, _ in totals)),
+            figure("handshake_server_bytes", sum(servers for _, _, servers in totals)),
+            figure("handshake_ping_bytes", statistics.fmean(pings)),
         ]
 
 

@@ -26,6 +26,7 @@ from harness.probes.contract import (
     Surroundings,
     Target,
 )
+from harness.probes.measurement import figure_of
 from harness.probes.mtu import Way, search
 
 
@@ -142,24 +143,13 @@ class MtuWatchProbe(Probe[MtuWatchSettings, Looks]):
     def summarise(self, found: Found[Looks], settings: MtuWatchSettings) -> list[Measurement]:
         """Return the first and the last size, the changes between them and when the last began to hold."""
         del settings
-        src, dst = found.target.pair
         looks = found.overlay.looks
+        figure = figure_of(found.target, self.name, found.overlay.evidence)
         return [
-            Measurement(
-                probe="mtu_watch",
-                metric=metric,
-                unit=unit,
-                value=value,
-                src=src,
-                dst=dst,
-                evidence=found.overlay.evidence,
-            )
-            for metric, unit, value in (
-                ("path_mtu_settled_s", "s", settled_s(looks)),
-                ("path_mtu_changes", "count", sum(one.carried != other.carried for one, other in pairwise(looks))),
-                ("path_mtu_first_bytes", "B", looks[0].carried),
-                ("path_mtu_last_bytes", "B", looks[-1].carried),
-            )
+            figure("path_mtu_settled_s", settled_s(looks)),
+            figure("path_mtu_changes", sum(one.carried != other.carried for one, other in pairwise(looks))),
+            figure("path_mtu_first_bytes", looks[0].carried),
+            figure("path_mtu_last_bytes", looks[-1].carried),
         ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -42,7 +42,24 @@ OVERHEAD_METRICS = (
         min_effect=0.02,
         in_tables=True,
     ),
+    Metric(
+        "tcp_edge_ratio",
+        "1",
+        "By how much the payload under way (sent, not yet received) grew or shrank between the two readings of a load, "
+        "over the payload moved between them: by about so much what a byte costs on the underlay is off.",
+        "this project",
+        in_tables=True,
+    ),
 )
+
+
+def summarise_edge(windows: Sequence[Window], evidence: str) -> Iterator[Measurement]:
+    """Yield by how much the payload under way at the readings makes the cost of a byte wrong, as a share of it."""
+    edges = [window.edge_bytes for window in windows]
+    known = [edge for edge in edges if edge is not None]
+    moved = sum(window.moved_bytes for window in windows)
+    if moved > 0 and len(known) == len(edges):
+        yield figure_of(None, "cost", evidence)("tcp_edge_ratio", abs(sum(known)) / moved)
 
 
 def carried_in(windows: Iterable[Window]) -> dict[str, dict[str, DirectionCounts]]:

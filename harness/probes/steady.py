@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from harness.probes.contract import Surroundings
 
 _RECEIVED = re.compile(r"\bbytes_received:(\d+)")
+_SENT, _SENT_AGAIN = re.compile(r"\bbytes_sent:(\d+)"), re.compile(r"\bbytes_retrans:(\d+)")
 _FLOWS_BYTES: Final = 20_000
 _PATIENCE_S: Final = 15.0
 _LOOK_EVERY_S: Final = 0.02
@@ -31,12 +32,16 @@ _MARGIN_S: Final = 0.1
 
 @dataclass(frozen=True)
 class Reading:
-    """What stood when it was read: Unix time in s, octets of TCP payload received so far, usage by node, the links'."""
+    """What stood when it was read: Unix time in s, octets of TCP payload received so far, usage by node, the links'.
+
+    `sent_bytes` are the octets of payload sent so far, each once; None where the sender's kernel does not tell.
+    """
 
     at_s: float
     received_bytes: int
     usage: Mapping[str, Usage]
     carried: Accounting
+    sent_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,16 @@ class Window:
     def moved_bytes(self) -> int:
         """Octets of TCP payload that were received meanwhile."""
         return self.after.received_bytes - self.before.received_bytes
+
+    @property
+    def edge_bytes(self) -> int | None:
+        """By how many octets of payload more were under way at its end than at its beginning; None: unknown.
+
+        The links carried these in the window, and the receivers got them after it (or the other way round).
+        """
+        if self.before.sent_bytes is None or self.after.sent_bytes is None:
+            return None
+        return self.after.sent_bytes - self.before.sent_bytes - self.moved_bytes
 
     @property
     def cpu_s(self) -> float:
@@ -73,6 +88,7 @@ class Window:
                 when: {
                     "at_s": one.at_s,
                     "received_bytes": one.received_bytes,
+                    "sent_bytes": one.sent_bytes,
                     "usage": {node: {"cpu_s": u.cpu_s, "rss_mib": u.rss_mib} for node, u in one.usage.items()},
                     "links": {
                         link: {way: {"sent": c.sent, "sent_bytes": c.sent_bytes} for way, c in ways.items()}
@@ -114,19 +130,34 @@ def watch_load(
 
 
 def _read(target: Target, stream: Stream, trial: Surroundings, way: str) -> Reading:
-    return Reading(time.time(), received_bytes(target, stream, way), trial.usage(), trial.carried())
+    at_s, sent = time.time(), parse_sent(_sockets(target, stream, _OTHER_WAY[way]))
+    return Reading(at_s, received_bytes(target, stream, way), trial.usage(), trial.carried(), sent)
+
+
+_OTHER_WAY: Final = {"forward": "backward", "backward": "forward", "both": "both"}
 
 
 def received_bytes(target: Target, stream: Stream, way: str) -> int:
     """Return the octets of TCP payload that the load's sockets have received so far, at the ends that `way` names."""
+    return parse_received(_sockets(target, stream, way))
+
+
+def _sockets(target: Target, stream: Stream, way: str) -> str:
+    """Return what ss(8) says of the load's sockets at the ends that receive what goes that way."""
     ends: Sequence[tuple[str, str]] = {
         "forward": [(target.dst, f"sport = :{stream.listen_port}")],
         "backward": [(target.src, f"dport = :{stream.connect_port}")],
     }.get(way, [(target.dst, f"sport = :{stream.listen_port}"), (target.src, f"dport = :{stream.connect_port}")])
     nodes = target.lab.nodes
-    return sum(parse_received(nodes[node].check_output(["ss", "-tinH", f"( {which} )"])) for node, which in ends)
+    return "\n".join(nodes[node].check_output(["ss", "-tinH", f"( {which} )"]) for node, which in ends)
 
 
 def parse_received(text: str) -> int:
     """Return the sum over all sockets of what ss(8) says they received."""
     return sum(int(found) for found in _RECEIVED.findall(text))
+
+
+def parse_sent(text: str) -> int | None:
+    """Return the sum over all sockets of what ss(8) says they sent, each octet once; None: it does not say."""
+    sent = [int(found) for found in _SENT.findall(text)]
+    return sum(sent) - sum(int(found) for found in _SENT_AGAIN.findall(text)) if sent else None

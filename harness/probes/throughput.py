@@ -14,7 +14,7 @@ from harness.probes.contract import Found, Measurement, Pair, Probe, ProbeSettin
 from harness.probes.cost import COST_METRICS, COST_SHOWN, summarise_cost
 from harness.probes.exits import exits
 from harness.probes.iperf3 import PORT, Server, client_of, finish, with_server
-from harness.probes.overhead import OVERHEAD_METRICS, carried_in, summarise_overhead
+from harness.probes.overhead import OVERHEAD_METRICS, carried_in, summarise_edge, summarise_overhead
 from harness.probes.steady import Window, readings_text, watch_load
 from harness.probes.tcpflows import Flow, Throughput, parse_iperf3, summarise_throughput
 from harness.results.declared import OVERVIEW, Chapter, Column, Metric, OfCell, Plot, Shown
@@ -204,6 +204,7 @@ class ThroughputProbe(Probe[ThroughputSettings, Moved]):
         cost = (
             *summarise_cost(windows, str(readings), len(topology.members) - 1),
             *summarise_overhead(carried_in(windows), moved, **places, evidence=str(readings)),
+            *summarise_edge(windows, str(readings)),
         )
         return {pair: Moved(one, cost) for pair, one in found.items()}
 

@@ -17,7 +17,7 @@ Key = tuple[str, str | None, str | None]
 
 # Within these a relayed or direct path may carry something of the other kind: keepalives to a server, probes.
 DIRECT, RELAYED = 0.9, 0.1
-_HEADERS_BYTES = 28
+_HEADERS_BYTES, _ETHERNET_BYTES = 28, 14
 # The smallest of the pings that have sizes of their own.
 _SMALLEST_BYTES = 300
 
@@ -32,7 +32,20 @@ def figures_of(run: Run, trial: str, pairs: Sequence[tuple[str, str]]) -> dict[K
         found |= _loaded(run, stem, src, dst)
         found |= _throughput(run, stem, below, src, dst)
         found |= _path(run, trial, stem, src, dst)
-    return found | _cost(run, trial)
+        found |= _sizes(run, stem, src, dst)
+    return found | _cost(run, trial) | _parties(run, trial, pairs) | _idle(run, trial)
+
+
+def _idle(run: Run, trial: str) -> dict[Key, Any]:
+    """The busiest node's CPU time and the largest memory while nothing was sent."""
+    read = run.json(f"trials/{trial}/idle.json")
+    if not read or not read["after"]:
+        return {}
+    spent = [used["cpu_s"] - read["before"].get(node, {"cpu_s": 0.0})["cpu_s"] for node, used in read["after"].items()]
+    return {
+        ("idle_cpu_percent", None, None): 100 * max(spent) / read["lasted_s"],
+        ("idle_rss_mib", None, None): max(used["rss_mib"] for used in read["after"].values()),
+    }
 
 
 def _cost(run: Run, trial: str) -> dict[Key, Any]:
@@ -49,7 +62,93 @@ def _cost(run: Run, trial: str) -> dict[Key, Any]:
     if moved and spent:
         found["cpu_s_per_gb", None, None] = spent / moved * 1e9
     needed = [used["rss_mib"] for _, after in readings for used in after["usage"].values()]
-    return found | ({("rss_mib", None, None): max(needed)} if needed else {})
+    found |= {("rss_mib", None, None): max(needed)} if needed else {}
+    ends = [one.get("sent_bytes") for pair in readings for one in pair]
+    if moved and None not in ends:
+        sent = sum(after["sent_bytes"] - before["sent_bytes"] for before, after in readings)
+        found["tcp_edge_ratio", None, None] = abs(sent - moved) / moved
+    return found | (_carried(run, trial, readings, moved) if moved else {})
+
+
+def _carried(run: Run, trial: str, readings: Sequence[tuple[Any, Any]], moved: float) -> dict[Key, Any]:
+    """IP bytes and packets that left the sites, and the server, by the links to the segment that they share."""
+    topology = ((run.json(f"trials/{trial}/job.json") or {}).get("trial") or {}).get("topology")
+    if not topology or topology.get("mininet"):
+        return {}
+    found: dict[Key, Any] = {}
+    for hosts, octets, packets in (
+        (topology["members"], "underlay_bytes_per_byte", "underlay_packets_per_mb"),
+        ([topology["server"]] if topology.get("server") else [], "server_bytes_per_byte", None),
+    ):
+        links = {_exit(topology, host) for host in hosts}
+        if not links or not all(link in after["links"] for _, after in readings for link in links):
+            continue
+        frames = size = 0
+        for before, after in readings:
+            for link in links:
+                now, then = after["links"][link]["up"], before["links"].get(link, {}).get("up")
+                frames += now["sent"] - (then["sent"] if then else 0)
+                size += now["sent_bytes"] - (then["sent_bytes"] if then else 0)
+        found[octets, None, None] = (size - _ETHERNET_BYTES * frames) / moved
+        if packets is not None:
+            found[packets, None, None] = frames / moved * 1e6
+    return found
+
+
+def _exit(topology: Any, host: str) -> str:
+    """The link by which a host reaches the outermost segment: its own, or that of the last router on its way."""
+    node, plug = host, topology["hosts"][host]
+    while plug.get("via"):
+        node, plug = plug["via"], topology["routers"][plug["via"]]["outside"]
+    return f"{node}-{plug['on']}"
+
+
+def _parties(run: Run, trial: str, pairs: Sequence[tuple[str, str]]) -> dict[Key, Any]:
+    """What all pairs got at once, and what joining cost."""
+    found: dict[Key, Any] = {}
+    stems = {pair: f"trials/{trial}/overlay-{pair[0]}-{pair[1]}" for pair in pairs}
+    rates = {pair: _received(run.json(f"{stem}-iperf3-at-once.json")) for pair, stem in stems.items()}
+    if len(rates) > 1 and all(rate is not None for rate in rates.values()):
+        values = np.array(list(rates.values()), dtype=float)
+        found["concurrent_tcp_total_mbit", None, None] = float(values.sum())
+        found["concurrent_jain_index", None, None] = float(values.sum() ** 2 / (values.size * (values**2).sum()))
+        for (src, dst), rate in rates.items():
+            found["concurrent_tcp_mbit", src, dst] = rate
+            found["concurrent_tcp_share", src, dst] = rate / values.sum()
+    ports = run.json(f"trials/{trial}/handshake.json")
+    if ports is not None:
+        firsts = {
+            pair: min(
+                (p["answered_s"] for p in run.samples(f"{stem}-pings.csv") or () if p["answered_s"]), default=None
+            )
+            for pair, stem in stems.items()
+        }
+        if None not in firsts.values():
+            until = {name: max(at for pair, at in firsts.items() if name in pair) for name in ports}  # type: ignore[type-var]
+            passed = [[one for one in ports[name] if one[0] <= until[name]] for name in ports]
+            found["handshake_bytes", None, None] = float(np.mean([sum(p[1] for p in one) for one in passed]))
+            found["handshake_packets", None, None] = float(np.mean([len(one) for one in passed]))
+            found["handshake_server_bytes", None, None] = sum(p[1] for one in passed for p in one if p[2])
+    return found
+
+
+def _sizes(run: Run, stem: str, src: str, dst: str) -> dict[Key, Any]:
+    """The largest packet whose ping succeeded, from what each said; the path MTU over time."""
+    found: dict[Key, Any] = {}
+    for one, other in ((src, dst), (dst, src)):
+        said = run.read(f"{stem}-mtu-{one}.log")
+        carried = [int(size) for size in re.findall(rb"^## (\d+) bytes, exit 0$", said or b"", re.M)]
+        if carried:
+            found["path_mtu_bytes", one, other] = max(carried)
+    looks = run.samples(f"{stem}-mtu-watch.csv")
+    if looks:
+        sizes = [look["carried_bytes"] for look in looks]
+        found["path_mtu_changes", src, dst] = sum(a != b for a, b in pairwise(sizes))
+        if sizes[0] is not None:
+            found["path_mtu_first_bytes", src, dst] = sizes[0]
+        if sizes[-1] is not None:
+            found["path_mtu_last_bytes", src, dst] = sizes[-1]
+    return found
 
 
 def nearest_rank(values: Sequence[float], share: float) -> float:

@@ -18,9 +18,10 @@ from typing import Any
 
 import pytest
 
-from bench.publish import keep_evidence
+from bench.publish import keep_evidence, publish
 from tests.recompute.check import check
 from tests.recompute.evidence import Run
+from tests.recompute.figures import figures_of
 
 HERE = Path(__file__).parent
 RUN = HERE / "run"
@@ -28,7 +29,8 @@ TOLD = {
     *("connect_success", "path", "loss_ratio", "oneway_loss_ratio", "rtt_min_ms", "rtt_p50_ms", "rtt_p95_ms"),
     *("rtt_max_ms", "owd_p50_ms", "ipdv_p50_ms", "underlay_rtt_p50_ms", "added_rtt_p50_ms", "tcp_throughput_mbit"),
     *("underlay_tcp_throughput_mbit", "tcp_throughput_ratio", "tcp_received_bytes", "tcp_sent_bytes"),
-    *("tcp_retransmissions", "cpu_s_per_gb", "rss_mib", "summary.csv"),
+    *("tcp_retransmissions", "cpu_s_per_gb", "rss_mib", "summary.csv", "underlay_bytes_per_byte"),
+    *("underlay_packets_per_mb", "server_bytes_per_byte"),
 }
 
 
@@ -127,18 +129,53 @@ def test_evidence_that_says_otherwise_is_found(
 
 def test_a_published_folder_keeps_enough_and_no_key(tmp_path: Path) -> None:
     folder = copy_of(tmp_path)
+    (folder / "summary.csv").unlink()
     for path in folder.glob("trials/*/job.json"):
         job: dict[str, Any] = json.loads(path.read_text())
         path.write_text(json.dumps(job | {"deployment": {"files": {"a": {"key": "SECRET"}}}}))
+    (folder / "manifest.json").write_text(json.dumps({"schema": 2, "run": "r", "scenario": "smoke"}))
+    (folder / "plan.json").write_text("[]")
     published = tmp_path / "published"
-    published.mkdir()
-    keep_evidence(folder, published / "evidence.tar.xz")
-    shutil.copy(folder / "records.jsonl", published)
+    publish(folder, published)
     with tarfile.open(published / "evidence.tar.xz") as archive:
         assert not any(b"SECRET" in archive.extractfile(one).read() for one in archive)  # type: ignore[union-attr]
+    assert not (published / "records.jsonl").exists(), "a stranger has the table and the archive alone"
     found = check(published)
     assert found.differences == []
     assert set(found.compared) == TOLD - {"summary.csv", "oneway_loss_ratio"}
     twice = io.BytesIO((published / "evidence.tar.xz").read_bytes())
     keep_evidence(folder, published / "evidence.tar.xz")
     assert (published / "evidence.tar.xz").read_bytes() == twice.getvalue()
+
+
+def test_what_parties_leave_behind_is_recomputed_too(tmp_path: Path) -> None:
+    """Three pairs at once, joining, sizes over time, an idle minute, a window with an edge: all by hand."""
+    trial = tmp_path / "trials" / "t"
+    trial.mkdir(parents=True)
+    pairs = [("p1", "p2"), ("p1", "p3"), ("p2", "p3")]
+    for (src, dst), megabytes in zip(pairs, (4, 2, 2), strict=True):
+        stem = f"overlay-{src}-{dst}"
+        end = {"sum_received": {"bytes": megabytes * 1e6, "seconds": 1.0}}
+        (trial / f"{stem}-iperf3-at-once.json").write_text(json.dumps({"end": end}))
+        pings = f"seq,ip_bytes,sent_s,answered_s\n0,500,1.0,\n1,600,1.5,{1.6 if dst == 'p2' else 2.1}\n"
+        (trial / f"{stem}-pings.csv").write_text(pings)
+    passed = {"p1": [[0.5, 100, True], [2.0, 50, False], [3.0, 999, True]], "p2": [[0.5, 10, True]], "p3": []}
+    (trial / "handshake.json").write_text(json.dumps(passed))
+    (trial / "overlay-p1-p2-mtu-watch.csv").write_text("at_s,carried_bytes\n0,1280\n3,1400\n6,1400\n")
+    mtu = "## 1500 bytes, exit 1\n## 576 bytes, exit 0\n## 1400 bytes, exit 0\n## 1401 bytes, exit 1\n"
+    (trial / "overlay-p1-p2-mtu-p1.log").write_text(mtu)
+    used = {"p1": {"cpu_s": 1.0, "rss_mib": 10.0}}
+    idle = {"lasted_s": 50.0, "before": used, "after": {"p1": {"cpu_s": 1.5, "rss_mib": 12.0}}}
+    (trial / "idle.json").write_text(json.dumps(idle))
+    readings = [
+        {"received_bytes": got, "sent_bytes": sent, "usage": {}, "links": {}} for got, sent in ((0, 10), (1000, 1310))
+    ]
+    (trial / "overlay-cost.json").write_text(json.dumps([{"before": readings[0], "after": readings[1]}]))
+    told = figures_of(Run(tmp_path), "t", pairs)
+    assert told["concurrent_jain_index", None, None] == pytest.approx(64**2 / (3 * 1536))
+    assert told["concurrent_tcp_share", "p1", "p2"] == 0.5
+    assert told["handshake_bytes", None, None] == pytest.approx(160 / 3)
+    assert told["handshake_server_bytes", None, None] == 110
+    assert (told["path_mtu_bytes", "p1", "p2"], told["path_mtu_changes", "p1", "p2"]) == (1400, 1)
+    assert told["idle_cpu_percent", None, None] == pytest.approx(1.0)
+    assert told["tcp_edge_ratio", None, None] == pytest.approx(0.3)

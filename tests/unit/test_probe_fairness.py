@@ -22,7 +22,7 @@ def test_jains_index_is_1_for_equal_shares_and_1_of_n_for_one_that_has_all(value
 def found_of(over: dict[Pair, float], under: dict[Pair, float] | None = None) -> list[Found[Shares]]:
     shares = Shares(tuple(over.items()), "overlay-at-once.json")
     below = None if under is None else Shares(tuple(under.items()), "underlay-at-once.json")
-    return [Found(cast(Any, SimpleNamespace(pair=pair)), shares, below) for pair in over]
+    return [Found(cast(Any, SimpleNamespace(pair=pair, src=pair[0], dst=pair[1])), shares, below) for pair in over]
 
 
 def test_each_pairs_share_and_what_all_get_together() -> None:

@@ -31,7 +31,7 @@ def test_it_settles_where_all_later_looks_agree(
 ) -> None:
     seen = looks(*carried)
     assert settled_s(seen) == settled
-    target = SimpleNamespace(pair=("a", "b"))
+    target = SimpleNamespace(src="a", dst="b")
     found = MtuWatchProbe().summarise(Found(cast(Any, target), Looks(seen, "w.csv")), MtuWatchSettings())
     assert {one.metric: one.value for one in found} == {
         "path_mtu_settled_s": settled,

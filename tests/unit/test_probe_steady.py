@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from harness.lab.process import Usage
 from harness.link.accounting import Accounting, DirectionCounts
 from harness.probes.cost import summarise_cost
-from harness.probes.overhead import carried_in, summarise_overhead
-from harness.probes.steady import Reading, Window, parse_received, readings_text
+from harness.probes.overhead import carried_in, summarise_edge, summarise_overhead
+from harness.probes.steady import Reading, Window, parse_received, parse_sent, readings_text
 
 SS = """\
 ESTAB 1702664 0 [::ffff:10.0.0.1]:5201 [::ffff:10.0.0.2]:43080
@@ -30,6 +31,29 @@ def reading(at_s: float, received: int, cpu_s: float, sent_bytes: int, packets: 
 def test_sockets_are_summed_as_ss_says_them() -> None:
     assert parse_received(SS) == 1365769005 + 164
     assert parse_received("") == 0
+
+
+def test_what_was_sent_counts_once_however_often_it_was_sent() -> None:
+    assert parse_sent(SS) == 4
+    assert parse_sent("ESTAB cubic bytes_sent:5000 bytes_retrans:1400 bytes_acked:3000\n ESTAB bytes_sent:10") == 3610
+    assert parse_sent("ESTAB 0 0 cubic bytes_received:7") is None, "a kernel that does not tell"
+
+
+def test_the_edge_of_a_window_is_what_was_under_way_more_or_less() -> None:
+    def window(before: tuple[int, int | None], after: tuple[int, int | None]) -> Window:
+        ends = (replace(reading(0, got, 1.0, 0, 0), sent_bytes=sent) for got, sent in (before, after))
+        return Window("a b forward", *ends)
+
+    # A queue of 300 kB had filled when the second reading was taken: the links carried that, nobody had it yet.
+    filling = window((0, 100_000), (1_000_000, 1_400_000))
+    draining = window((0, 400_000), (1_000_000, 1_150_000))
+    assert (filling.edge_bytes, draining.edge_bytes) == (300_000, -250_000)
+    (edge,) = summarise_edge([filling], "e")
+    assert (edge.metric, edge.value) == ("tcp_edge_ratio", pytest.approx(0.3))
+    (both,) = summarise_edge([filling, draining], "e")
+    assert both.value == pytest.approx(0.025), "the cost is that of all windows together"
+    assert not list(summarise_edge([filling, window((0, None), (1, None))], "e"))
+    assert not list(summarise_edge([], "e"))
 
 
 def test_cost_and_overhead_leave_beginning_and_end_of_a_load_out() -> None:

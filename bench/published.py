@@ -1,0 +1,107 @@
+"""The tables of README.md and of the published runs, made from the published folders alone.
+
+    python -m bench.published            writes them anew
+    python -m bench.published --check    exit code 1 where one is not what its folder says
+
+`bench.publish` calls it; a test holds the pages against the folders.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from harness.report.facts import asked, machine, reproduce
+from harness.report.markup import markdown_of
+from harness.report.measured import tables_by_condition
+from harness.report.terminal import print_results
+from harness.report.verdict import verdict
+from harness.results.loading import Results, load
+
+ROOT = Path(__file__).resolve().parents[1]
+_BEGIN, _END = "<!-- demo -->\n", "<!-- end of demo -->"
+
+
+def readme_of(results: Results) -> str:
+    """Return the page of a published run: verdict, tables, plots, machine, and how to repeat it."""
+    plots = [path.stem for path in sorted((results.path / "plots").glob("*.svg"))]
+    parts = [
+        f"# {results.manifest.get('scenario', 'A run')}",
+        "Written by `python -m bench.publish`; the files are described in [../README.md](../README.md).",
+        *verdict(results.pairs),
+        markdown_of(tables_by_condition(results.pairs)).rstrip(),
+        "## Plots",
+        "\n".join(f"![{name}](plots/{name}.svg)" for name in plots),
+        "## What was asked, on what machine, and how to repeat it",
+        "\n".join(
+            ["| | |", "|---|---|"]
+            + [
+                f"| {name} | {value} |"
+                for name, value in (*asked(results), *reproduce(results.manifest), *machine(results.manifest))
+            ]
+        ),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def demo_of(results: Results) -> str:
+    """Return what README.md says of the demo: where it was run, and what it prints into a pipe."""
+    said = io.StringIO()
+    print_results(results.records, Console(file=said, width=200))
+    manifest = results.manifest
+    lines = "\n".join(line.rstrip() for line in said.getvalue().strip().splitlines())
+    commit, processors = str(manifest["overlaybench_commit"])[:7], manifest["machine"]["cpus"]
+    return (
+        f"What it prints, here with `--repeat {manifest['repeats']}` (commit {commit}, {processors} processors, "
+        f"{results.trials['trial'].nunique()} trials in {_took(manifest)}; fibre at `a`, Wi-Fi at `b`, 20 ms round "
+        f"trip to the server):\n\n```\n{lines}\n```\n"
+    )
+
+
+def _took(manifest: dict[str, Any]) -> str:
+    began, ended = (datetime.fromisoformat(manifest[key]) for key in ("started_at", "ended_at"))
+    minutes, seconds = divmod(round((ended - began).total_seconds()), 60)
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+
+
+def pages(root: Path = ROOT) -> Iterator[tuple[Path, str]]:
+    """Yield each page with the text that it should have."""
+    for manifest in sorted((root / "results").glob("*/manifest.json")):
+        results = load(manifest.parent)
+        yield manifest.parent / "README.md", readme_of(results)
+        if manifest.parent.name == "demo":
+            page = root / "README.md"
+            before, _, rest = page.read_text(encoding="utf-8").partition(_BEGIN)
+            yield page, f"{before}{_BEGIN}{demo_of(results)}{rest[rest.index(_END) :]}"
+
+
+def renew(root: Path = ROOT) -> list[Path]:
+    """Write the pages that are not what their folders say; return them."""
+    changed = [(path, text) for path, text in pages(root) if not path.exists() or path.read_text("utf-8") != text]
+    for path, text in changed:
+        path.write_text(text, encoding="utf-8")
+    return [path for path, _ in changed]
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    if parser.parse_args().check:
+        stale = [path for path, text in pages() if path.read_text("utf-8") != text]
+        for path in stale:
+            print(f"{path}: not what its folder says; python -m bench.published")
+        sys.exit(bool(stale))
+    for path in renew():
+        print(path)
+
+
+if __name__ == "__main__":
+    main()
