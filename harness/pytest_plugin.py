@@ -136,8 +136,8 @@ class Cell(pytest.Item):
 
     def runtest(self) -> None:
         """Run the file's cells unless that has been done, then judge this one."""
-        from harness.campaign.judgement import judge_run  # noqa: PLC0415
         from harness.results.expectations import Expected  # noqa: PLC0415
+        from harness.results.run_judgement import judge_run  # noqa: PLC0415
 
         assert isinstance(self.parent, ScenarioFile)
         run = self.parent.run_of(self)

@@ -42,7 +42,7 @@ class Progress(Protocol):
 
 @dataclass
 class Tally:
-    """The sum of a campaign; whether it is as expected is told by the whole folder (`harness.campaign.judgement`)."""
+    """The sum of a campaign; whether it is as expected the whole folder tells (`harness.results.run_judgement`)."""
 
     outcomes: dict[str, int] = field(default_factory=dict)
     interrupted: bool = False

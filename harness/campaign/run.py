@@ -15,7 +15,6 @@ from typing import Any
 from rich.console import Console
 
 from harness.campaign.campaign import Campaign, Tally
-from harness.campaign.judgement import RunJudgement, judge_run
 from harness.campaign.manifest import differences, new_manifest, require_same_plan
 from harness.campaign.progress import progress_for
 from harness.campaign.shards import Shard, description, trials_of
@@ -26,6 +25,7 @@ from harness.machine.processors import is_virtual, processors_awake, stolen_s
 from harness.machine.requirements import require_for
 from harness.model.trial import Trial
 from harness.results.expectations import Expected
+from harness.results.run_judgement import RunJudgement, judge_run
 from harness.results.store import RunFolder
 from harness.scenario.planned import Planned
 from harness.scenario.traces import keep_traces

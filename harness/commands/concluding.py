@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from harness.campaign.judgement import RunJudgement
 from harness.commands.console import Console
 from harness.errors import EXIT_EXPECTATION, EXIT_HARNESS, EXIT_OK
+from harness.results.run_judgement import RunJudgement
 
 _STYLES = {"met": "green", "not decided": "yellow"}
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from harness.campaign.judgement import judge_run
 from harness.campaign.merge import merge
 from harness.commands.arguments import examples
 from harness.commands.concluding import conclude
 from harness.commands.console import Console
 from harness.errors import storage_errors
 from harness.results.expectations import Expected
+from harness.results.run_judgement import judge_run
 from harness.results.store import RunFolder
 
 _EPILOG = examples(

@@ -133,7 +133,9 @@ class MtuWatchProbe(Probe[MtuWatchSettings, Looks]):
         first = time.monotonic()
         while not looks or time.monotonic() - first < settings.duration_s:
             began = time.monotonic()
-            looks.append(Look(began - first, search(offered, lambda size: way.fate_of(size, patience)).carried))
+            looks.append(
+                Look(round(began - first, 3), search(offered, lambda size: way.fate_of(size, patience)).carried)
+            )
             left = first + settings.duration_s - time.monotonic()
             time.sleep(max(0.0, min(began + settings.every_s - time.monotonic(), left)))
         evidence = target.evidence("mtu-watch.csv")

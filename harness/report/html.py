@@ -12,6 +12,7 @@ import pandas as pd
 
 from harness.model.words import OUTCOMES
 from harness.report.evidence import Evidence
+from harness.report.expected import expected_table, judged, sentence
 from harness.report.facts import asked, machine, reproduce
 from harness.report.page import render
 from harness.report.plots.style import SCREEN, Style, looks
@@ -34,6 +35,7 @@ def write_report(run_dir: Path, style: Style = SCREEN) -> Path:
     """
     results = load(run_dir)
     sections = _sections(results, style)
+    judgement = judged(results)
     page = render(
         "report.html.j2",
         results=results,
@@ -41,7 +43,10 @@ def write_report(run_dir: Path, style: Style = SCREEN) -> Path:
         asked=asked(results),
         machine=machine(results.manifest),
         reproduce=reproduce(results.manifest),
-        verdict=verdict(results.pairs) if len(results.pairs) else ["No trial has finished yet."],
+        verdict=[*verdict(results.pairs), *filter(None, [sentence(judgement)])]
+        if len(results.pairs)
+        else ["No trial has finished yet."],
+        expected=expected_table(judgement),
         sections=sections,
         chapters=chapters_of(sections),
         topology=_topology(results),

@@ -5,7 +5,9 @@ It was found so: an adapter that lost UDP above 3 MB/s had 10 of 10 trials `fail
 
 from __future__ import annotations
 
+import html
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,15 @@ from fake_host import FACTS, FakeHost, Heard
 from rich.console import Console
 
 from harness.campaign.campaign import Campaign
-from harness.campaign.judgement import RunJudgement, judge_run
 from harness.commands.concluding import conclude
+from harness.model.trial import Trial
 from harness.report.comparison import remarks, to_summary
+from harness.report.expected import judged
+from harness.report.html import write_report
 from harness.results.compare import compare
 from harness.results.expectations import Expected
 from harness.results.loading import load
+from harness.results.run_judgement import RunJudgement, judge_run
 from harness.results.store import RunFolder
 from harness.scenario.planned import plan_trials
 from harness.trial.messages import Done, Job
@@ -111,3 +116,22 @@ def test_compare_finds_the_failures_and_names_the_rows_that_one_side_lost(tmp_pa
     lost = [line for line in remarks(found) if line.startswith("only in the base")]
     assert len(lost) == 1 and "refmesh mesh" in lost[0] and "tcp_throughput_mbit" in lost[0]
     assert "trial_success" in to_summary(found, "base", "new")
+
+
+def test_the_page_says_what_the_exit_code_says(tmp_path: Path) -> None:
+    bounded = SCENARIO + "    outcome: [ok, failed]\n    trial_success: {min: 0.6}\n"
+    for name, scenario, loses, words in (
+        ("sound", SCENARIO, False, "Against what the scenario expects: as expected (judged: 20 of 20 trials)."),
+        ("broken", SCENARIO, True, f"refmesh_mesh_r1: expected path direct, but the trial failed: {LOST}"),
+        ("bounded", bounded, True, "not all as expected (judged: 20 of 20 trials, 1 numbers: 1 not met)"),
+    ):
+        folder, judgement = ran(tmp_path / name, scenario, loses=loses)
+        plan = [trial.model_dump(mode="json", exclude={"topology"}) for trial in planned_in(folder.parent)]
+        (folder / "plan.json").write_text(json.dumps(plan))
+        assert judged(load(folder)) == judgement
+        page = html.unescape(write_report(folder).read_text())
+        assert words in " ".join(page.split()), name
+
+
+def planned_in(folder: Path) -> list[Trial]:
+    return plan_trials(str(folder / "load.yaml")).trials

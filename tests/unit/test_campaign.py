@@ -12,10 +12,10 @@ import pytest
 from fake_host import FACTS, OK, FakeHost, Heard
 
 from harness.campaign.campaign import Campaign
-from harness.campaign.judgement import judge_run
 from harness.errors import StorageError
 from harness.results.expectations import Expected
 from harness.results.record import Record
+from harness.results.run_judgement import judge_run
 from harness.results.store import RunFolder
 from harness.scenario.planned import Planned, plan_trials
 from harness.trial.messages import Done, Job

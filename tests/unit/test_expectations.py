@@ -11,7 +11,6 @@ import pytest
 from rich.console import Console
 
 from harness.campaign.baselines import against_cell, figures_that_count
-from harness.campaign.judgement import judge_run
 from harness.commands.concluding import conclude
 from harness.model.expectation import ExpectedNumber
 from harness.model.trial import Trial
@@ -19,6 +18,7 @@ from harness.overlay.registry import load_overlay, overlay_names
 from harness.probes.throughput import ThroughputProbe
 from harness.results.expectations import Expected, unmet
 from harness.results.record import Record
+from harness.results.run_judgement import judge_run
 from harness.scenario.expected import expected_verdicts
 from harness.scenario.load import load_scenario
 from harness.scenario.plan import expand
