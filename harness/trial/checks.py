@@ -70,7 +70,11 @@ def check_nats(lab: Lab) -> dict[str, str]:
     if not lab.routers:
         return {}
     with Observers() as observers:
-        return {name: _check_nat(lab, name, observers) for name in lab.routers}
+        seen = {name: _check_nat(lab, name, observers) for name in lab.routers}
+    for name in lab.routers:
+        # Observers stood at addresses that were free; an overlay may use one of them, and no router must remember them.
+        lab.nodes[name].check_output(["ip", "neighbour", "flush", "all"])
+    return seen
 
 
 def _check_nat(lab: Lab, name: str, observers: Observers) -> str:
