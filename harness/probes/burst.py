@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
 import time
 from collections.abc import Sequence
@@ -11,8 +10,8 @@ from typing import Final
 from harness.lab import counters
 from harness.lab.counters import Counts
 from harness.model.words import Verdict
+from harness.probes.asking import Asker, asking
 from harness.probes.measurement import Target
-from harness.probes.pinger import Pinger, Pingers
 from harness.probes.pings import Ping
 from harness.probes.verdict import front_of, path_of_burst
 
@@ -32,32 +31,37 @@ def patience_s(pings: Sequence[Ping]) -> float:
     return max(_PATIENCE_S, _PATIENCE_RTTS * max(trips, default=0.0))
 
 
-def judge_together(pairs: Sequence[tuple[Target, Pinger]], pingers: Pingers, count: int) -> list[Verdict]:
+def judge_together(pairs: Sequence[tuple[Target, Asker]], count: int) -> list[Verdict]:
     """Let pairs that share no member burst at once, until half a burst was answered on each or hope is over.
 
-    Sizes are drawn as for all pings. A pair is `none` only where not one of all its bursts' pings was answered.
+    Over a stream a burst has a connection of its own. Sizes are drawn as for all pings. A pair is `none` only where not
+    one of all its bursts' pings was answered.
     """
-    first = [len(pinger.pings) for _, pinger in pairs]
+    first = [len(asker.pings) for _, asker in pairs]
     before = counters.read()
     going = list(range(len(pairs)))
     for _ in range(_MOST_BURSTS):
         for number in going:
-            pingers.ask(pairs[number][1], count, _SPACING_S)
+            pairs[number][1].ask(count, _SPACING_S, together=True)
         for number in going:
             _await_answers(pairs[number][1])
         going = [n for n in going if _answered(pairs[n][1].pings[first[n] :]) * 2 < count]
         if not going:
             break
     grown = counters.since(before, counters.read())
-    return [_judge(target, pinger.pings[start:], grown) for (target, pinger), start in zip(pairs, first, strict=True)]
+    return [_judge(target, asker.pings[start:], grown) for (target, asker), start in zip(pairs, first, strict=True)]
+
+
+def send_and_wait(asker: Asker, count: int) -> None:
+    """Send so many, each over a connection of its own where there are any, and wait for their answers."""
+    asker.ask(count, _SPACING_S)
+    _await_answers(asker)
 
 
 def judge_now(target: Target, count: int) -> Verdict:
     """Judge one pair by a burst of its own, with freshly drawn sizes."""
-    pid = target.lab.nodes[target.src].pid
-    pinger = Pinger(pid, target.destination, random.Random(), random.getrandbits(16))
-    with contextlib.closing(Pingers([pinger])) as pingers:
-        (verdict,) = judge_together([(target, pinger)], pingers, count)
+    with asking([target], [random.Random()]) as (asker,):
+        (verdict,) = judge_together([(target, asker)], count)
     return verdict
 
 
@@ -78,9 +82,9 @@ def _judge(target: Target, burst: Sequence[Ping], grown: Counts) -> Verdict:
     return path_of_burst(grown, front, other, inner)
 
 
-def _await_answers(pinger: Pinger) -> None:
-    """Return when all pings are sent and answered, or when the last one has had its time."""
-    while pinger.left > 0 or not _come_home(pinger.pings):
+def _await_answers(asker: Asker) -> None:
+    """Return when all are sent and answered, or when the last one has had its time."""
+    while asker.left > 0 or not _come_home(asker.pings):
         time.sleep(_CHECK_EVERY_S)
 
 

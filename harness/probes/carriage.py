@@ -80,6 +80,19 @@ def verdict_of(burst: Sequence[Attributed]) -> Verdict | None:
     return None
 
 
+def share_of_direct(attributed: Sequence[Attributed], sent: Sequence[Ping]) -> float | None:
+    """Return the share of some pings that were direct both ways, of those whose way can be told; None: of none.
+
+    One that was not answered was not direct.
+    """
+    numbers = {ping.seq for ping in sent}
+    told = [one.carried for one in attributed if one.ping.seq in numbers and one.carried not in ("either", "unknown")]
+    silent = sum(ping.answered_s is None for ping in sent)
+    if not told and not silent:
+        return None
+    return told.count("direct") / (len(told) + silent)
+
+
 def learn_framings(tracks: PairTracks, answered: Sequence[Ping]) -> Framings:
     """Learn from all pings together how the packets that carry them are framed."""
     legs = (tracks.there, tracks.back)

@@ -94,7 +94,8 @@ class Target:
     """A pair of members and the endpoints by which `src` reaches `dst`: an overlay's, or the bare underlay's.
 
     `src_address` and `dst_address` are those of interfaces, None where an overlay has none; `streams` and `contents`
-    are keyed by direction. `folder` takes the evidence; `label` tells overlay and underlay evidence apart.
+    are keyed by direction. `folder` takes the evidence; `label` tells overlay and underlay evidence apart. `trial` is
+    the trial's id.
     """
 
     lab: Lab
@@ -107,6 +108,7 @@ class Target:
     streams: Mapping[Pair, StreamEndpoint] = field(default_factory=dict)
     contents: Mapping[Pair, ContentEndpoint] = field(default_factory=dict)
     label: str = "overlay"
+    trial: str = ""
 
     @property
     def pair(self) -> Pair:

@@ -15,8 +15,8 @@ from harness.results.declared import OVERVIEW, PUNCHING, Column, Metric, Plot, S
 _OF_SUBJECT = {"of_underlay": False, "of_all_paths": True, "always": True}
 _STARTED = "the start of the last member's daemon"
 _READY = "the moment at which all daemons were ready"
-_ANSWERED = "first answered overlay packet"
-_DIRECT = "first answered overlay packet that went and came back directly"
+_ANSWERED = "first answered overlay packet, or stream's request, or the end of the first content's fetch"
+_DIRECT = "first of these that went directly, packets and requests both ways"
 
 
 class PathSettings(ProbeSettings):
@@ -25,6 +25,9 @@ class PathSettings(ProbeSettings):
     `deadline_s` counts from the start of the last member's daemon. Pings are `interval_ms` apart, with many pairs
     more; each has a size of its own, 272 to `payload_bytes`, by which it is told from the overlay's own packets. At the
     end at least `burst_packets` of them are sent at once, more where many are lost: the verdict is on these.
+
+    Streams carry requests of 6 to 12 kB instead, each over a connection of its own, and a burst over one. Content of
+    1 MB is published and fetched, fresh each time, until it comes directly where the mode punches, else once.
     """
 
     deadline_s: float = Field(default=15.0, gt=0, le=600)
@@ -42,12 +45,12 @@ class PathSettings(ProbeSettings):
 
 
 class PathProbe(Probe[PathSettings, PathFound]):
-    """Pings over all pairs at once, since connecting happens only once; they need an interface."""
+    """All pairs at once, because connecting happens once: pings, requests through streams, or contents."""
 
     name = "path"
     order = 0
     settings = PathSettings
-    needs = frozenset({"interface"})
+    needs = frozenset({"interface", "stream", "content"})
     turn = "waiting"
     doing = "finding the path"
     at_once = True
@@ -59,7 +62,8 @@ class PathProbe(Probe[PathSettings, PathFound]):
         Metric(
             "connect_success",
             "1",
-            "1 when an overlay packet was answered within the deadline, else 0.",
+            "1 when an overlay packet or a stream's request was answered, or content was fetched, within the "
+            "deadline, else 0.",
             "RFC 2678 (connectivity)",
             better="higher",
             estimator="proportion",
@@ -98,6 +102,16 @@ class PathProbe(Probe[PathSettings, PathFound]):
                 ("time_to_direct_mesh_s", _STARTED, "moment at which all pairs of three or more members are direct"),
             )
         ),
+        Metric(
+            "new_streams_direct_ratio",
+            "1",
+            "Share of connections that are direct, of those opened once the path of streams is: some products decide "
+            "for each.",
+            "this project",
+            better="higher",
+            min_absolute=0.05,
+            in_tables=True,
+        ),
     )
     shows = Shown(
         columns=(
@@ -105,6 +119,7 @@ class PathProbe(Probe[PathSettings, PathFound]):
             Column(OVERVIEW, "direct s", "time_to_direct_s", "time", **_OF_SUBJECT),
             Column(OVERVIEW, "path", "connect_success", "path", always=True),
             Column(OVERVIEW, "connect s", "time_to_connect_s", "time", always=True),
+            Column(OVERVIEW, "new ones direct", "new_streams_direct_ratio", "percent", of_underlay=False),
         ),
         plots=(
             Plot("time", PUNCHING, "time_to_direct_s", "Time to a direct path"),
@@ -119,8 +134,9 @@ class PathProbe(Probe[PathSettings, PathFound]):
     def measure_all(
         self, targets: Sequence[Target], settings: PathSettings, trial: Surroundings
     ) -> dict[Pair, PathFound]:
-        """Measure by `harness.probes.seek`."""
-        # It works in a lab; this module is read by reports as well.
+        """Measure by `harness.probes.seek`, content alone by `harness.probes.contentpath`."""
+        # They work in a lab; this module is read by reports as well.
+        from harness.probes.contentpath import find_content_path  # noqa: PLC0415
         from harness.probes.seek import Search, find_paths  # noqa: PLC0415
 
         search = Search(
@@ -132,7 +148,13 @@ class PathProbe(Probe[PathSettings, PathFound]):
         # The bare underlay has no daemons; what the harness does before its first ping is not the network's time.
         bare = targets[0].mode == "underlay"
         since = None if bare else Since(trial.running_since, trial.ready_since)
-        return find_paths(targets, search, trial.tap, since)
+        asked = [target for target in targets if target.kinds & {"interface", "stream"}]
+        found = find_paths(asked, search, trial.tap, since) if asked else {}
+        trial.tap.close()  # contents are large, and their way is told by the counters alone
+        for target in targets:
+            if target not in asked:
+                found[target.pair] = find_content_path(target, settings.deadline_s, since)
+        return found
 
     def summarise(self, found: Found[PathFound], settings: PathSettings) -> list[Measurement]:
         """Summarise by `figures_of`."""

@@ -31,7 +31,8 @@ class Since:
 class PathFound:
     """One pair. Unix times in seconds, None where it never came; `untold` says why a direct path has no time.
 
-    `why_not` is what stood against a connection.
+    `missing` is what did not come where there is no connection, `why_not` what stood against it. `new_direct_ratio` is
+    the share of later connections that were direct, None where nobody looked. `evidence` is the file that tells.
     """
 
     verdict: Verdict
@@ -40,6 +41,9 @@ class PathFound:
     since: Since
     untold: str | None = None
     why_not: str | None = None
+    missing: str = "no overlay packet was answered"
+    new_direct_ratio: float | None = None
+    evidence: str = "pings.csv"
 
     @classmethod
     def of(
@@ -75,8 +79,8 @@ class PathFound:
 def figures_of(target: Target, found: PathFound, deadline_s: float) -> Iterator[Measurement]:
     """Yield one pair's figures."""
     failed = found.connected_s is None
-    error = f"no overlay packet was answered within {deadline_s:g} s{found.why_not or ''}" if failed else None
-    bare = figure_of(target, "path", target.evidence("pings.csv"))
+    error = f"{found.missing} within {deadline_s:g} s{found.why_not or ''}" if failed else None
+    bare = figure_of(target, "path", target.evidence(found.evidence))
 
     def figure(metric: str, value: float | None) -> Measurement:
         return replace(bare(metric, value), outcome="failed" if failed else "ok", path=found.verdict, error=error)
@@ -92,6 +96,8 @@ def figures_of(target: Target, found: PathFound, deadline_s: float) -> Iterator[
             yield figure(metric, value)
         else:
             yield replace(figure(metric, None), outcome="error", error=found.untold)
+    if found.new_direct_ratio is not None:
+        yield figure("new_streams_direct_ratio", found.new_direct_ratio)
 
 
 def mesh_figures(targets: Sequence[Target], found: Sequence[PathFound]) -> Iterator[Measurement]:

@@ -14,7 +14,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from ipaddress import ip_address
 
@@ -46,6 +46,7 @@ class Pinger:
         self._payloads: list[bytes] = []
         self.left = 0.0
         self.due_s = 0.0
+        self.wake: Callable[[], None] = lambda: None  # set by whoever runs it
         self._interval_s = 0.05
         self.errors: dict[str, int] = {}
 
@@ -58,10 +59,12 @@ class Pinger:
         ask_for_stamps(made)
         return made
 
-    def ask(self, count: float, interval_s: float) -> None:
-        """Send pings: see `Pingers.ask`."""
+    def ask(self, count: float, interval_s: float, *, together: bool = False) -> None:
+        """Send pings: see `Asker`; a ping has no connection."""
+        del together
         with self._lock:
             self.left, self._interval_s, self.due_s = count, interval_s, 0.0
+        self.wake()
 
     def fileno(self) -> int:
         """Return the socket's descriptor, for poll."""
@@ -136,12 +139,12 @@ class Pingers:
         self._closing = False
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
+        for pinger in pingers:
+            pinger.wake = self._wake
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def ask(self, pinger: Pinger, count: float, interval_s: float) -> None:
-        """Let a pinger send `count` (may be infinite) from now on; 0 ends its sending."""
-        pinger.ask(count, interval_s)
+    def _wake(self) -> None:
         os.write(self._wake_write, b"x")
 
     def close(self) -> None:
@@ -149,7 +152,7 @@ class Pingers:
         if self._closing:
             return
         self._closing = True
-        os.write(self._wake_write, b"x")
+        self._wake()
         self._thread.join()
         for pinger in self._pingers:
             pinger.close()

@@ -10,12 +10,12 @@ from typing import Final
 
 from harness.lab.tap import Tap
 from harness.model.words import Verdict
-from harness.probes.burst import judge_together, patience_s
-from harness.probes.carriage import Attributed, attribute, first_direct, verdict_of
+from harness.probes.asking import Asker, asking
+from harness.probes.burst import judge_together, patience_s, send_and_wait
+from harness.probes.carriage import Attributed, attribute, first_direct, share_of_direct, verdict_of
 from harness.probes.measurement import Pair, Target
 from harness.probes.pathfigures import PUNCHES, PathFound, Since
-from harness.probes.pinger import Pinger, Pingers
-from harness.probes.pings import Ping, to_csv
+from harness.probes.pings import to_csv
 from harness.probes.rounds import rounds_of
 from harness.probes.tracks import PairTracks
 from harness.probes.verdict import front_of
@@ -25,6 +25,8 @@ _CHECK_EVERY_S: Final = 0.05
 _MOST_PINGS_PER_S: Final = 500.0
 # While pings go on, only the last of them are looked at; all are when the figures are made.
 _LOOKED_AT: Final = 30
+# Of streams, after the burst: what do connections get that are opened from now on?
+_NEW_CONNECTIONS: Final = 10
 
 
 @dataclass(frozen=True)
@@ -44,43 +46,43 @@ class Search:
 def find_paths(targets: Sequence[Target], search: Search, tap: Tap, since: Since | None) -> dict[Pair, PathFound]:
     """Ping over all pairs at once until each path is as good as its mode allows, then judge a burst of each.
 
+    Where a pair has no interface, its pings are requests through a stream, each over a connection of its own.
+
     Args:
         tap: watches the ports of all members since before the daemons started; closed at the end.
         since: when the daemons were started and when they were ready; None: there are none, and the time counts from
             the first ping.
     """
-    watches = [_Watch(target, search, tap, number) for number, target in enumerate(targets, start=1)]
-    pingers = Pingers([watch.pinger for watch in watches])
     if since is None:
         now = time.time()
         since = Since(now, now)
     deadline = since.started_s + search.deadline_s
-    search = replace(search, interval_s=max(search.interval_s, len(watches) / _MOST_PINGS_PER_S))
-    try:
-        _seek(watches, pingers, search, deadline)
+    search = replace(search, interval_s=max(search.interval_s, len(targets) / _MOST_PINGS_PER_S))
+    rngs = [random.Random(f"{target.lab.seed}/{target.src}/{target.dst}") for target in targets]
+    with asking(targets, rngs, search.largest_bytes) as askers:
+        watches = [_Watch(target, asker, tap) for target, asker in zip(targets, askers, strict=True)]
+        _seek(watches, search, deadline)
         for together in rounds_of([watch.target.pair for watch in watches]):
-            _judge([watches[number] for number in together], pingers, search, deadline)
-    finally:
-        pingers.close()
+            _judge([watches[number] for number in together], search, deadline)
     tap.close()
     return {watch.target.pair: watch.found(tap.lost, deadline, since) for watch in watches}
 
 
-def _seek(watches: Sequence[_Watch], pingers: Pingers, search: Search, deadline: float) -> None:
+def _seek(watches: Sequence[_Watch], search: Search, deadline: float) -> None:
     """Ping over pairs until each has settled or the time is over."""
     pending = list(watches)
     for watch in pending:
-        pingers.ask(watch.pinger, float("inf"), search.interval_s)
+        watch.asker.ask(float("inf"), search.interval_s)
     while pending and time.time() < deadline:
         time.sleep(_CHECK_EVERY_S)  # both sources are lists that grow; nothing announces "direct"
         for watch in [one for one in pending if one.settled()]:
-            pingers.ask(watch.pinger, 0, search.interval_s)
+            watch.asker.ask(0, search.interval_s)
             pending.remove(watch)
     for watch in pending:
-        pingers.ask(watch.pinger, 0, search.interval_s)
+        watch.asker.ask(0, search.interval_s)
 
 
-def _judge(watches: Sequence[_Watch], pingers: Pingers, search: Search, deadline: float) -> None:
+def _judge(watches: Sequence[_Watch], search: Search, deadline: float) -> None:
     """Judge a burst of each pair that is connected; the pairs have no member in common.
 
     Where a pair that was seen direct bursts on another way, its path has changed again: it goes on pinging until it is
@@ -90,34 +92,34 @@ def _judge(watches: Sequence[_Watch], pingers: Pingers, search: Search, deadline
     """
     connected = [watch for watch in watches if watch.connected(deadline)]
     time.sleep(max((watch.under_way_s() for watch in connected), default=0.0))
-    starts = [len(watch.pinger.pings) for watch in connected]
-    together = judge_together([(one.target, one.pinger) for one in connected], pingers, search.burst_packets)
+    starts = [len(watch.asker.pings) for watch in connected]
+    together = judge_together([(one.target, one.asker) for one in connected], search.burst_packets)
     for watch, verdict, start in zip(connected, together, starts, strict=True):
         watch.judged(verdict, start)
         if len(connected) > 1 and watch.verdict not in ("direct", "relayed"):
-            watch.judge_alone(pingers, search)
+            watch.judge_alone(search)
         while watch.verdict != "direct" and watch.punches and time.time() < deadline:
             watch.look_again()
-            _seek([watch], pingers, search, deadline)
+            _seek([watch], search, deadline)
             time.sleep(watch.under_way_s())
-            watch.judge_alone(pingers, search)
+            watch.judge_alone(search)
+        watch.try_new_ones()
 
 
 class _Watch:
     """One pair: its pings, and what has passed the ports of both its members."""
 
-    def __init__(self, target: Target, search: Search, tap: Tap, number: int) -> None:
+    def __init__(self, target: Target, asker: Asker, tap: Tap) -> None:
         lab = target.lab
-        self.target = target
+        self.target, self.asker = target, asker
         self.verdict: Verdict = "none"
         self.punches = target.mode in PUNCHES
-        rng = random.Random(f"{lab.seed}/{target.src}/{target.dst}")
-        self.pinger = Pinger(lab.nodes[target.src].pid, target.destination, rng, number, search.largest_bytes)
         self._tap = tap
         self._ports = lab.port_of(target.src), lab.port_of(target.dst)
         self._taken = [0, 0]
         self._tracks = PairTracks(front_of(lab.topology, target.src), front_of(lab.topology, target.dst))
         self._looked_from = 0
+        self._new_from: int | None = None
 
     def _take(self) -> None:
         news = [self._tap.seen(port, start) for port, start in zip(self._ports, self._taken, strict=True)]
@@ -126,11 +128,11 @@ class _Watch:
 
     def _recent(self) -> list[Attributed]:
         self._take()
-        return attribute(self._tracks, self.pinger.pings[self._looked_from :][-_LOOKED_AT:])
+        return attribute(self._tracks, self.asker.pings[self._looked_from :][-_LOOKED_AT:])
 
     def settled(self) -> bool:
         """Tell whether nothing more is to be hoped for: connected, and direct where the mode can be."""
-        if not any(ping.answered_s is not None for ping in self.pinger.pings[-_LOOKED_AT:]):
+        if not any(ping.answered_s is not None for ping in self.asker.pings[-_LOOKED_AT:]):
             return False
         recent = self._recent()
         if not self.punches:
@@ -139,31 +141,37 @@ class _Watch:
 
     def connected(self, deadline: float) -> bool:
         """Tell whether a ping was answered in time."""
-        return any(ping.answered_s is not None and ping.answered_s <= deadline for ping in self.pinger.pings)
+        return any(ping.answered_s is not None and ping.answered_s <= deadline for ping in self.asker.pings)
 
     def look_again(self) -> None:
         """Forget what settled it: only pings from now on count."""
-        self._looked_from = len(self.pinger.pings)
+        self._looked_from = len(self.asker.pings)
 
     def under_way_s(self) -> float:
         """Return how long the last pings may take to come home: on a long path some still travel on the old one."""
-        pings = self.pinger.pings
+        pings = self.asker.pings
         unanswered = [ping for ping in pings[-_LOOKED_AT:] if ping.answered_s is None]
         trips = [ping.rtt_s or 0.0 for ping in pings[-_LOOKED_AT:] if ping.answered_s is not None]
         return min(max(trips, default=0.0), patience_s(pings)) if unanswered else 0.0
 
-    def judge_alone(self, pingers: Pingers, search: Search) -> None:
+    def judge_alone(self, search: Search) -> None:
         """Judge a burst while no other pair sends any."""
-        start = len(self.pinger.pings)
-        (verdict,) = judge_together([(self.target, self.pinger)], pingers, search.burst_packets)
+        start = len(self.asker.pings)
+        (verdict,) = judge_together([(self.target, self.asker)], search.burst_packets)
         self.judged(verdict, start)
+
+    def try_new_ones(self) -> None:
+        """Open some more connections over a direct path of streams: many products decide for each anew."""
+        if self.target.dst_address is None and self.punches and self.verdict == "direct":
+            self._new_from = len(self.asker.pings)
+            send_and_wait(self.asker, _NEW_CONNECTIONS)
 
     def judged(self, verdict: Verdict, start: int) -> None:
         """Take the counters' verdict on pings from number `start` on; where it is mixed, the pings may know better."""
         self.verdict = verdict
         if verdict == "mixed":
             self._take()
-            burst = [one for one in attribute(self._tracks, self.pinger.pings) if one.ping.seq >= start]
+            burst = [one for one in attribute(self._tracks, self.asker.pings) if one.ping.seq >= start]
             self.verdict = verdict_of(burst) or verdict
 
     def found(self, lost: int, deadline: float, since: Since) -> PathFound:
@@ -174,9 +182,12 @@ class _Watch:
             deadline: Unix time.
         """
         self._take()
-        pings: list[Ping] = self.pinger.pings
+        pings = self.asker.pings
         self.target.evidence("pings.csv").write_text(to_csv(pings))
         attributed = attribute(self._tracks, pings)
-        return PathFound.of(
-            attributed, self.verdict, lost=lost, deadline=deadline, errors=self.pinger.errors, since=since
+        found = PathFound.of(
+            attributed, self.verdict, lost=lost, deadline=deadline, errors=self.asker.errors, since=since
         )
+        if self._new_from is None or lost:
+            return found
+        return replace(found, new_direct_ratio=share_of_direct(attributed, pings[self._new_from :]))

@@ -76,6 +76,34 @@ def path_of_burst(counts: Mapping[Flow, int], a: MemberAddresses, b: MemberAddre
     return "mixed" if "mixed" in ways else "asymmetric"
 
 
+def path_of_content(
+    counts: Mapping[Flow, int], src: MemberAddresses, dst: MemberAddresses, content_bytes: int
+) -> Verdict:
+    """Judge content that left `src` and reached `dst`; what goes back is little, and may go anywhere.
+
+    Args:
+        counts: what the counters grew by meanwhile, in bytes.
+        content_bytes: its size.
+
+    Returns:
+        `none` when the counters saw less than the content at one of the ends.
+    """
+    shares = []
+    for near, far, outgoing in ((src, dst, True), (dst, src, False)):
+        direct = relayed = 0
+        for flow, size in counts.items():
+            own, other = (flow.src, flow.dst) if outgoing else (flow.dst, flow.src)
+            if flow.segment == near.segment and own in near.own:
+                if other in far.public:
+                    direct += size
+                else:
+                    relayed += size
+        if direct + relayed < content_bytes:
+            return "none"
+        shares.append(direct / (direct + relayed))
+    return _way(min(shares), max(shares))
+
+
 def _way(least: float, most: float) -> Verdict:
     """Return one direction's verdict, from the shares of direct bytes where it leaves and where it arrives."""
     if least >= DIRECT_SHARE:

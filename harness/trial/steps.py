@@ -14,7 +14,8 @@ from harness.lab.process import Daemon, Usage
 from harness.lab.tap import Tap
 from harness.link.accounting import Accounting
 from harness.model.family import Address
-from harness.overlay.contract import Deployment
+from harness.overlay.contract import ContentEndpoint, Deployment
+from harness.overlay.plain import plain_contents
 from harness.probes.contract import Measurement, Pair, Probe, Target
 from harness.trial.battery import Battery
 from harness.trial.ground import Ground, evidence_of_failure
@@ -206,6 +207,7 @@ class TrialRun:
             family = topology.common_families(topology.members)[0]
             addresses = [topology.address_in(name, family) for name in pair]
         of_overlay = label == "overlay"
+        contents = deployment.contents if of_overlay else self._plain_contents()
         return Target(
             lab=self.ground.lab,
             src=pair[0],
@@ -213,11 +215,18 @@ class TrialRun:
             src_address=addresses[0],
             dst_address=addresses[1],
             streams={(one.src, one.dst): one for one in deployment.streams if of_overlay},
-            contents={(one.src, one.dst): one for one in deployment.contents if of_overlay},
+            contents={(one.src, one.dst): one for one in contents},
             mode=self.trial.mode,
             folder=self.folder,
             label=label,
+            trial=self.trial.id,
         )
+
+    def _plain_contents(self) -> tuple[ContentEndpoint, ...]:
+        """Return the endpoints of HTTP without overlay, to which content is compared."""
+        topology = self.trial.topology
+        family = topology.common_families(topology.members)[0]
+        return plain_contents({name: topology.address_in(name, family) for name in topology.members})
 
     def _turn(self, turn: Turn, text: str) -> None:
         if turn != "waiting":

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
 import stream_peer
 
+from harness.errors import OverlayError
 from harness.lab import counters
-from harness.lab.counters import Counts, Flow
+from harness.lab.counters import Counts
 from harness.lab.network import Lab
 from harness.lab.process import Daemon
 from harness.model.topology import Topology
-from harness.overlay.contract import ContentEndpoint, Deployment, StreamEndpoint
-from harness.probes.verdict import DIRECT_SHARE, RELAYED_SHARE, front_of, path_of_burst
+from harness.overlay.contract import Deployment, StreamEndpoint
+from harness.probes.exchange import publish_and_fetch
+from harness.probes.measurement import Target
+from harness.probes.verdict import front_of, path_of_burst, path_of_content
 
 _PEER = str(Path(__file__).with_name("stream_peer.py"))
 _BURST = 100
 _LINK_LOCAL = ip_network("fe80::/10")
 _HELD = 60
+_CONTENT_S = 60.0
 
 
 class Streams:
@@ -130,59 +133,21 @@ class Streams:
         return Daemon(self._lab.nodes[node], argv, log=log, cwd=self._folder, env={})
 
 
-def look_at_content(lab: Lab, deployment: Deployment, node_folder: Callable[[str], Path]) -> dict[str, Any]:
+def look_at_content(target: Target) -> dict[str, Any]:
     """Publish 10 MB that nobody has seen at one end, fetch it at the other, and see which way it went."""
-    end: ContentEndpoint = deployment.contents[0]
-    data = os.urandom(stream_peer.BULK_BYTES)
-    put, got = (node_folder(node) / f"content-{which}" for node, which in ((end.src, "put"), (end.dst, "got")))
-    put.write_bytes(data)
-
-    def run(node: str, argv: tuple[str, ...], words: Mapping[str, str]) -> Daemon:
-        folder = node_folder(node)
-        filled = [_filled(word, words) for word in argv]
-        command = Daemon(lab.nodes[node], filled, log=folder / "content.log", cwd=folder, env=end.env)
-        command.wait(60)
-        command.stop()
-        return command
-
     before = counters.read()
-    published = run(end.src, end.publish, {"file": str(put)})
-    found = re.search(end.identifier, published.text)
-    if published.status != 0 or found is None:
-        return {"content_fetched": False, "content_said": published.tail}
-    fetched = run(end.dst, end.fetch, {"file": str(got), "id": found.group(1)})
-    grown = counters.since(before, counters.read())
-    same = got.exists() and hashlib.sha256(got.read_bytes()).digest() == hashlib.sha256(data).digest()
+    try:
+        done = publish_and_fetch(target, os.urandom(stream_peer.BULK_BYTES), "contract", _CONTENT_S)
+    except OverlayError as error:
+        return {"content_fetched": False, "content_said": str(error)}
+    grown, topology = counters.since(before, counters.read()), target.lab.topology
+    ends = front_of(topology, target.src), front_of(topology, target.dst)
     return {
-        "content_fetched": fetched.status == 0,
-        "content_intact": same,
-        "content_path": path_of_content(grown, lab.topology, end.src, end.dst),
-        "content_said": fetched.tail,
+        "content_fetched": True,
+        "content_intact": done.intact,
+        "content_path": path_of_content(grown, *ends, stream_peer.BULK_BYTES),
+        "content_said": "",
     }
-
-
-def path_of_content(grown: Mapping[Flow, int], topology: Topology, src: str, dst: str) -> str:
-    """The path of the bytes that left `src` and reached `dst`; what goes back is little, and may be anything."""
-    one, other = front_of(topology, src), front_of(topology, dst)
-    shares = []
-    for near, far, outgoing in ((one, other, True), (other, one, False)):
-        sizes = {True: 0, False: 0}
-        for flow, size in grown.items():
-            own, peer = (flow.src, flow.dst) if outgoing else (flow.dst, flow.src)
-            if flow.segment == near.segment and own in near.own:
-                sizes[peer in far.public] += size
-        if sum(sizes.values()) < stream_peer.BULK_BYTES:
-            return "none"
-        shares.append(sizes[True] / sum(sizes.values()))
-    if min(shares) >= DIRECT_SHARE:
-        return "direct"
-    return "relayed" if max(shares) <= RELAYED_SHARE else "mixed"
-
-
-def _filled(word: str, words: Mapping[str, str]) -> str:
-    for name, text in words.items():
-        word = word.replace(f"{{{name}}}", text)
-    return word
 
 
 def outside(counts: Counts, topology: Topology, deployment: Deployment) -> list[str]:

@@ -60,7 +60,8 @@ def check(job: Job, folder: Path) -> dict[str, Any]:
         seen |= _look_at_interfaces(job, lab, folder, tap, overlay)
     tap.close()
     if deployment.contents:
-        seen |= look_at_content(lab, deployment, overlay.node_folder)
+        end = deployment.contents[0]
+        seen |= look_at_content(_target(job, lab, folder, end.src, end.dst))
     streams = Streams(lab, deployment, folder, a, b) if deployment.streams else None
     if streams is not None:
         seen |= streams.look(trial.mode, probe.deadline_s)
@@ -130,9 +131,19 @@ def _look_at_interfaces(job: Job, lab: Lab, folder: Path, tap: Tap, overlay: Run
 
 
 def _target(job: Job, lab: Lab, folder: Path, src: str, dst: str) -> Target:
-    ends = [job.deployment.endpoints[name].address for name in (src, dst)]
-    mode = job.trial.mode
-    return Target(lab=lab, src=src, dst=dst, src_address=ends[0], dst_address=ends[1], mode=mode, folder=folder)
+    ends = [job.deployment.endpoints.get(name) for name in (src, dst)]
+    addresses = [None if end is None else end.address for end in ends]
+    contents = {(one.src, one.dst): one for one in job.deployment.contents}
+    return Target(
+        lab=lab,
+        src=src,
+        dst=dst,
+        src_address=addresses[0],
+        dst_address=addresses[1],
+        contents=contents,
+        mode=job.trial.mode,
+        folder=folder,
+    )
 
 
 def _answered(lab: Lab, folder: Path, src: str, address: object, count: int) -> float:

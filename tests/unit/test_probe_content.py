@@ -15,7 +15,7 @@ from harness.errors import OverlayError
 from harness.lab.process import Daemon
 from harness.link.accounting import Accounting
 from harness.overlay.contract import ContentEndpoint
-from harness.probes.content import ContentProbe, ContentSettings
+from harness.probes.content import ContentProbe, ContentSettings, Fetched, summarise_content
 from harness.probes.contract import Found
 from harness.probes.measurement import Target
 
@@ -50,7 +50,8 @@ def measured(tmp_path: Path, fetch: str = FETCH, publish: str = PUBLISH) -> dict
         fetch=(sys.executable, "-c", fetch, "{file}", store, "{id}"),
     )
     lab: Any = SimpleNamespace(topology=SimpleNamespace(mininet="none counted"))
-    target = Here(lab=lab, src="a", dst="b", mode="mesh", folder=tmp_path, contents={("a", "b"): endpoint})
+    ways = {("a", "b"): endpoint}
+    target = Here(lab=lab, src="a", dst="b", mode="mesh", folder=tmp_path, contents=ways, trial="t1")
     trial: Any = SimpleNamespace(carried=lambda: Accounting(backend="none"))
     probe, settings = ContentProbe(), ContentSettings(sizes_mb=(0.2, 0.001))
     found = probe.measure(target, settings, trial)
@@ -62,7 +63,7 @@ def measured(tmp_path: Path, fetch: str = FETCH, publish: str = PUBLISH) -> dict
 def test_what_is_published_is_fetched(tmp_path: Path) -> None:
     values = measured(tmp_path)
     assert values["content_intact"] == 1.0
-    assert (values["content_goodput_mbit"] or 0) > 0 and (values["content_last_byte_s"] or 0) > 0
+    assert (values["content_goodput_mbit"] or 0) > 0 and (values["content_small_last_byte_s"] or 0) > 0
     assert "content_underlay_bytes_per_byte" not in values, "nothing counted, nothing said"
 
 
@@ -74,6 +75,39 @@ def test_a_first_byte_is_seen_where_the_file_grows(tmp_path: Path) -> None:
     values = measured(tmp_path, fetch=slow)
     first, last = values["content_first_byte_s"], values["content_last_byte_s"]
     assert first is not None and last is not None and 0 < first < last
+
+
+def test_content_measured_anew_is_fresh_and_the_same_in_every_run_of_a_trial(tmp_path: Path) -> None:
+    keep = "import shutil, sys; shutil.copy(sys.argv[1], sys.argv[2] + '-' + sys.argv[1].rpartition('-')[2]); "
+    digests = []
+    for run in ("one", "other"):
+        folder = tmp_path / run
+        folder.mkdir()
+        for _ in range(2):  # the second time over, after late links
+            measured(folder, publish=keep + PUBLISH)
+        digests.append([(folder / f"store-{attempt}").read_bytes() for attempt in (1, 2)])
+    assert digests[0] == digests[1]
+    assert digests[0][0] != digests[0][1]
+
+
+def test_the_underlays_http_stands_beside_what_an_overlay_took(tmp_path: Path) -> None:
+    made: Any = Target
+    target = made(lab=None, src="a", dst="b", mode="mesh", folder=tmp_path)
+    small, large = Fetched(1000, 0.1, None, 0.5, True, None), Fetched(1_000_000, 0.2, 0.1, 2.0, True, 1_100_000)
+    below = Fetched(1000, 0.1, None, 0.01, True, None), Fetched(1_000_000, 0.2, 0.1, 0.5, True, None)
+    values = {one.metric: one.value for one in summarise_content(target, (small, large), below)}
+    assert values == {
+        "content_intact": 1.0,
+        "content_goodput_mbit": 4.0,
+        "content_first_byte_s": 0.1,
+        "content_last_byte_s": 2.0,
+        "content_small_last_byte_s": 0.5,
+        "content_publish_s": 0.2,
+        "content_underlay_bytes_per_byte": 1.1,
+        "underlay_content_goodput_mbit": 16.0,
+        "underlay_content_small_last_byte_s": 0.01,
+        "content_goodput_ratio": 0.25,
+    }
 
 
 def test_a_content_that_arrives_changed_is_not_intact(tmp_path: Path) -> None:
