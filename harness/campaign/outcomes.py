@@ -86,6 +86,7 @@ def _shared(trial: Trial, done: Done, context: Context) -> dict[str, Any]:
         "link_backend": done.link_backend,
         "link_accounts": done.link_accounts,
         "host": context.host,
+        "layer": context.overlay.layer,
         "started_at": context.started_at,
     }
 

@@ -20,7 +20,7 @@ _STYLES = {"ok": "green", "failed": "red", "unsupported": "dim", "invalid": "yel
 def one_line(trial: Trial, records: Sequence[Record]) -> str:
     """Return a finished trial in a line: outcome, path, and the figure that people look for first."""
     last = records[-1]
-    words = [f"{trial.id}: {last.outcome}"]
+    words = [f"{trial.id}: {last.outcome}", *([last.layer] if last.layer else [])]
     rows = [record.as_dict() for record in records]
     if paths := paths_of(rows).text:
         words.append(paths)

@@ -12,9 +12,11 @@ from harness.report.tables import (
     columns_of,
     filled,
     groups,
+    layer_of,
     overview,
     path_groups,
     path_matrix,
+    with_layers,
 )
 from harness.results.conditions import condition_labels
 from harness.results.declared import Table
@@ -49,18 +51,20 @@ def table_of(table: Table, rows: pd.DataFrame) -> TextTable | None:
     """Return a row per subject and path, without empty columns and rows; None where nothing is left."""
     columns = columns_of(table.key)
     found = []
+    layers: list[str] = []
     for (overlay, mode), group in groups(rows):
         name = subject_name(overlay, mode)
         parts = [(path, [cell(column, part, overlay) for column in columns]) for path, part in path_groups(group)]
         said = [(path, texts) for path, texts in parts if any(text != NOTHING for text in texts)] or parts[:1]
         found += [(f"{name}, {path}" if len(said) > 1 else name, texts) for path, texts in said]
+        layers += [layer_of(group)] * len(said)
     kept = filled(columns, [texts for _, texts in found])
     if not any(texts[at] != NOTHING for _, texts in found for at in kept):
         return None
-    return TextTable(
-        table.title,
+    header, shown_rows = with_layers(
         ("overlay", *(columns[at].header for at in kept)),
-        tuple((name, *(texts[at] for at in kept)) for name, texts in found),
-        frozenset(range(1, len(kept) + 1)),
-        table.note,
+        [(name, *(texts[at] for at in kept)) for name, texts in found],
+        layers,
     )
+    numeric = frozenset(range(len(header) - len(kept), len(header)))
+    return TextTable(table.title, header, tuple(shown_rows), numeric, table.note)

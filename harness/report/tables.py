@@ -85,6 +85,21 @@ def filled(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[int
     ]
 
 
+def layer_of(group: pd.DataFrame) -> str:
+    """Return the layer at which a subject carries, empty where its records do not tell."""
+    return ", ".join(sorted({str(layer) for layer in group["layer"]} - {""}))
+
+
+def with_layers(
+    header: Sequence[str], rows: Sequence[Sequence[str]], layers: Sequence[str]
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Return header and rows with a column of layers after the subject's, where any row has one."""
+    if not any(layers):
+        return tuple(header), [tuple(row) for row in rows]
+    placed = [(row[0], layer, *row[1:]) for row, layer in zip(rows, layers, strict=True)]
+    return (header[0], "layer", *header[1:]), placed
+
+
 def overview(rows: pd.DataFrame) -> TextTable:
     """Return a row per overlay, mode and path over all its pairs of members (the frame of `pairs_frame`).
 
@@ -93,12 +108,14 @@ def overview(rows: pd.DataFrame) -> TextTable:
     """
     columns = columns_of(OVERVIEW)
     names: list[str] = []
+    layers: list[str] = []
     found: list[list[str]] = []
     spoilt: list[str] = []
     for (overlay, mode), group in groups(rows):
         parts = [(path, part) for path, part in path_groups(group) if path != SEVERAL]
         for number, (path, part) in enumerate(parts):
             names.append(subject_name(overlay, mode))
+            layers.append(layer_of(group))
             found.append(
                 [
                     cell(column, part, overlay, path)
@@ -109,8 +126,11 @@ def overview(rows: pd.DataFrame) -> TextTable:
             )
             spoilt.append(left_out(outcomes(group)) if number == 0 else "")
     kept = filled(columns, found)
-    header = ("overlay", *(columns[at].header for at in kept))
-    table = [(name, *(texts[at] for at in kept)) for name, texts in zip(names, found, strict=True)]
+    header, table = with_layers(
+        ("overlay", *(columns[at].header for at in kept)),
+        [(name, *(texts[at] for at in kept)) for name, texts in zip(names, found, strict=True)],
+        layers,
+    )
     if any(spoilt):
         header, table = (*header, "not ok"), [(*row, text) for row, text in zip(table, spoilt, strict=True)]
     all_of_them, that_count = rows["trial"].nunique(), counted(rows)["trial"].nunique()
@@ -122,7 +142,8 @@ def overview(rows: pd.DataFrame) -> TextTable:
         note += " A cell is a pair of NATs, tried as often as the scenario says: always direct in so many of them."
     if (rows["trial"][rows["src"].ne("")].duplicated() if "src" in rows else pd.Series(dtype=bool)).any():
         note += " Paths and medians are over pairs of members; a trial succeeds when all of its pairs do."
-    numeric = frozenset(place for place, at in enumerate(kept, 1) if columns[at].form != "path")
+    first = 2 if any(layers) else 1
+    numeric = frozenset(place for place, at in enumerate(kept, first) if columns[at].form != "path")
     return TextTable("Overlays", header, tuple(table), numeric, note)
 
 
@@ -136,7 +157,8 @@ def path_matrix(rows: pd.DataFrame) -> TextTable:
     by_cell = dict(iter(rows.groupby(["overlay", "mode", "nat_a", "nat_b"], sort=False)))
     cells = [[_path_cell(by_cell.get((*subject, *pair))) for subject in subjects] for pair in pairs]
     names = [nat_pair(*pair) for pair in pairs]
-    across = [subject_name(*subject) for subject in subjects]
+    layers = {subject: layer_of(group) for subject, group in groups(rows)}
+    across = [subject_name(*one) + (f" ({layers[one]})" if layers[one] else "") for one in subjects]
     corner = "NATs"
     if len(subjects) > max(len(pairs), _MOST_ACROSS):
         cells, names, across, corner = [list(row) for row in zip(*cells, strict=True)], across, names, "overlay"

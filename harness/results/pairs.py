@@ -19,7 +19,18 @@ from harness.results.statistics import as_floats
 # The path, and the NATs, of what is a whole trial's whose pairs differ in them: it is no pair's.
 SEVERAL = "several"
 PAIR_KEYS = ("trial", "phase", "src", "dst")
-_OF_TRIAL = (*CONDITION, "repeat", "seed", "outcome", "error", "nat_a_observed", "nat_b_observed", "host", "pair")
+_OF_TRIAL = (
+    *CONDITION,
+    "repeat",
+    "seed",
+    "outcome",
+    "error",
+    "nat_a_observed",
+    "nat_b_observed",
+    "host",
+    "layer",
+    "pair",
+)
 
 
 def pairs_frame(records: pd.DataFrame) -> pd.DataFrame:
@@ -29,12 +40,14 @@ def pairs_frame(records: pd.DataFrame) -> pd.DataFrame:
     found them where none was declared. A value is NaN where nothing counted and inf where it was censored; figures of
     the instrument itself (lateness, duration) are there for all trials. What is measured once a trial stands in the row
     of its first pair, or, where the trial's pairs have different paths, in a row without a pair whose path is
-    `several`. A trial that measured no pair has one row, without a pair. `deadline_s` is NaN where unknown.
+    `several`. `layer` is empty where records do not tell.
+    A trial that measured no pair has one row, without a pair. `deadline_s` is NaN where unknown.
     """
     records = records.reset_index(drop=True)
     frame = cells(records)
     ends = frame[(frame["probe"] == "trial") & (frame["metric"] == "duration_s")]
     of_trial = ends[["trial", *_OF_TRIAL]].set_index("trial")
+    of_trial["layer"] = of_trial["layer"].astype(object).where(of_trial["layer"].notna(), "")
     frame["src"], frame["dst"] = _in_order(frame)
     measured = as_floats(frame["value"].to_numpy(dtype=np.float64, na_value=np.nan))
     metrics = [metric.name for metric in metrics_in_tables()]
@@ -53,7 +66,8 @@ def pairs_frame(records: pd.DataFrame) -> pd.DataFrame:
     table["deadline_s"] = table["trial"].map(_deadlines(records, frame))
     _label(table)
     first = ["trial", *CONDITION, "phase", "src", "dst", "repeat", "seed", "outcome", "error"]
-    names = [*first, "nat_a_observed", "nat_b_observed", "host", "path", "path_claimed", "deadline_s", *metrics]
+    names = [*first, "nat_a_observed", "nat_b_observed", "host", "layer"]
+    names += ["path", "path_claimed", "deadline_s", *metrics]
     table = table[names].reset_index(drop=True)
     return table.astype({name: "str" for name in table.columns if not pd.api.types.is_numeric_dtype(table[name])})
 

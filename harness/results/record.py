@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 
 from harness.model.words import OUTCOMES, VERDICTS, Outcome, Verdict
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 # The others never count in any statistic: what they are about did not take place, or not in the lab that was asked for.
 COUNTED: frozenset[str] = frozenset({"ok", "failed"})
@@ -136,6 +136,11 @@ class Record:
             null=True,
             since=2,
         ),
+    )
+
+    layer: str | None = field(
+        default=None,
+        metadata=_about("label", "`L2`, `L3` or `L7`: at which layer the overlay carries", null=True, since=3),
     )
 
     def as_dict(self) -> dict[str, Any]:

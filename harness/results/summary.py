@@ -17,7 +17,7 @@ from harness.results.record import INSTEAD
 from harness.results.statistics import Estimate, as_floats, medians, proportion
 
 COUNTS = INSTEAD
-COLUMNS = (*CELL, "metric", "over", "n", "estimate", "ci_low", "ci_high", "unit", "method", *COUNTS)
+COLUMNS = (*CELL, "metric", "over", "n", "estimate", "ci_low", "ci_high", "unit", "method", *COUNTS, "layer")
 
 # What n counts: runs; pairs of members in all runs, clustered by run; runs, each a success when all its pairs are.
 RUNS, PAIRS, WHOLE_RUNS = "runs", "pairs", "whole runs"
@@ -31,8 +31,9 @@ def summarise(records: pd.DataFrame) -> pd.DataFrame:
     """Summarise records (the frame of `harness.results.frame`) to one row per cell and metric.
 
     The columns are `COLUMNS`: the cell's keys (text, empty where there is none; `params` as canonical JSON), metric,
-    over (what n counts), n, estimate, ci_low, ci_high (in `unit`; NaN: none, inf: beyond the deadline), method, and the
-    number of trials of that cell in which this metric failed, was unsupported, invalid or an error. Trials that are
+    over (what n counts), n, estimate, ci_low, ci_high (in `unit`; NaN: none, inf: beyond the deadline), method, the
+    number of trials of that cell in which this metric failed, was unsupported, invalid or an error, and the overlay's
+    layer. Trials that are
     invalid, unsupported or in error never count in n. Several values of one trial and direction are first reduced to
     their median: the run is the unit. Where a run has several pairs of members, further rows without `src` and `dst`
     pool them: over all pairs, with an interval that knows that pairs of one run are not independent, and for successes
@@ -49,6 +50,8 @@ def summarise(records: pd.DataFrame) -> pd.DataFrame:
         table[name] = [getattr(one, attribute) for *_, one in found]
     table["unit"] = [unit for _, _, unit, _ in found]
     table["method"] = [one.method for *_, one in found]
+    layers = frame.loc[frame["layer"].notna()].groupby("overlay", sort=False)["layer"].first()
+    table["layer"] = table["overlay"].map(layers).astype(object).fillna("").astype("str")
     return _with_counts(table, frame)[list(COLUMNS)]
 
 

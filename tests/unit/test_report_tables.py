@@ -71,6 +71,26 @@ def test_what_did_not_count_is_a_column_when_there_is_any() -> None:
     assert nebula[1] == "5/6 cells"
 
 
+def test_every_table_tells_the_layer_where_records_do() -> None:
+    layers = {"underlay": "L3", "refmesh": "L3", "nebula": "L3", "openvpn": "L2"}
+    rows = [record.as_dict() for trial in Maker(full=True).campaign(1) for record in trial]
+    plain, told = (
+        pairs_frame(records_frame([row | {"layer": layer_of(row["overlay"])} for row in rows]))
+        for layer_of in (lambda _overlay: None, layers.__getitem__)
+    )
+    before, after = all_tables(plain), all_tables(told)
+    assert len(before) == len(after) > 3
+    for one, other in zip(before, after, strict=True):
+        if one.title == "Paths by NAT pair":
+            assert "openvpn hub (L2)" in other.header or "openvpn hub (L2)" in {row[0] for row in other.rows}
+            continue
+        assert "layer" not in one.header and other.header == (one.header[0], "layer", *one.header[1:])
+        assert [(row[0], *row[2:]) for row in other.rows] == list(one.rows)
+        assert {row[1] for row in other.rows if row[0].startswith("openvpn")} <= {"L2"}
+        assert other.numeric == {place + 1 for place in one.numeric}
+    assert "& L2 &" in to_latex(after[0])
+
+
 def test_a_median_beyond_the_deadline_is_said_as_such() -> None:
     records = frame_of()
     late = records["metric"].astype(str).eq("time_to_direct_s")

@@ -72,18 +72,21 @@ def test_what_is_no_record_is_refused_with_the_field(change: dict[str, object], 
 @pytest.mark.parametrize("version", [0, SCHEMA_VERSION + 1, True, "1", None])
 def test_another_version_is_told_apart_from_a_broken_line(version: object) -> None:
     row = Maker().trial("t1", **PAIR)[0].as_dict() | {"schema": version}
-    with pytest.raises(OtherSchema, match="this program reads 1 to 2"):
+    with pytest.raises(OtherSchema, match="this program reads 1 to 3"):
         parse_line(json.dumps(row).encode())
 
 
-def test_a_folder_of_schema_1_goes_on_in_schema_2(tmp_path: Path) -> None:
+def test_a_folder_of_schema_1_goes_on_in_the_present_one(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     folder.create({"schema": 1, "scenario": "demo"}, [])
     folder.records_path.write_bytes(b"".join(as_schema_1(record) for record in Maker().trial("t1", **PAIR)))
     folder.append(Maker().trial("t2", **PAIR, repeat=1))
     folder.finish()
     records = load(folder.path).records
-    assert records.groupby("trial", observed=True)["schema"].unique().map(list).to_dict() == {"t1": [1], "t2": [2]}
+    assert records.groupby("trial", observed=True)["schema"].unique().map(list).to_dict() == {
+        "t1": [1],
+        "t2": [SCHEMA_VERSION],
+    }
     assert set(records["pair"].astype(str)) == {"{}"}
 
 

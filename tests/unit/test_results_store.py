@@ -124,7 +124,7 @@ def test_a_trial_whose_end_was_corrupted_runs_again_without_counting_twice(folde
 def test_records_of_another_schema_are_never_cut_off(folder: RunFolder) -> None:
     folder.append(Maker().trial("t1", **PAIR))
     folder.close()
-    data = folder.records_path.read_bytes().replace(b'{"schema": 2,', b'{"schema": 3,')
+    data = folder.records_path.read_bytes().replace(b'{"schema": 3,', b'{"schema": 4,')
     folder.records_path.write_bytes(data)
     with pytest.raises(ResultFolderError, match="another version"):
         RunFolder(folder.path).append(Maker().trial("t2", **PAIR))
