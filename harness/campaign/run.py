@@ -7,7 +7,7 @@ import hashlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from harness.hosts.contract import Host, HostFacts
 from harness.hosts.registry import kind_of
 from harness.machine.processors import is_virtual, processors_awake, stolen_s
 from harness.machine.requirements import require_for
+from harness.machine.skipping import not_installed
 from harness.model.trial import Trial
 from harness.results.expectations import Expected
 from harness.results.run_judgement import RunJudgement, judge_run
@@ -71,7 +72,11 @@ def run_trials(planned: Planned, options: RunOptions, console: Console) -> RunRe
         OverlaybenchError: nothing was run: wrong input, or the machine lacks something.
         StorageError: the result folder could not be written; what was written stays, `--resume` goes on.
     """
+    planned, skipped = without_missing(planned)
+    for name, why in skipped.items():
+        console.print(f"skipped: {name}, {why}", style="yellow", markup=False, soft_wrap=True)
     part, described = _part_of(planned, options.shard)
+    described = {**described, **({"skipped": skipped} if skipped else {})}
     require_for(part.trials, part.overlays)
     out = options.out or Path("runs") / f"{planned.loaded.name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
     folder = RunFolder(out)
@@ -80,6 +85,18 @@ def run_trials(planned: Planned, options: RunOptions, console: Console) -> RunRe
             return _run(part, options, folder, console, described)
     finally:
         folder.close()
+
+
+def without_missing(planned: Planned) -> tuple[Planned, dict[str, str]]:
+    """Return the plan without overlays that this machine lacks, where the scenario lets them be skipped; and why."""
+    if planned.loaded.scenario.not_installed == "refuse":
+        return planned, {}
+    skipped = not_installed(planned.overlays)
+    overlays = {name: overlay for name, overlay in planned.overlays.items() if name not in skipped}
+    if not overlays.keys() - {"underlay"}:
+        return planned, {}  # nothing would be left to measure: what is missing is told with its remedy
+    trials = [trial for trial in planned.trials if trial.overlay in overlays]
+    return replace(planned, trials=trials, overlays=overlays), skipped
 
 
 def _part_of(planned: Planned, shard: Shard | None) -> tuple[Planned, dict[str, Any]]:

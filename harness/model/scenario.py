@@ -74,7 +74,11 @@ def _as_expectations(value: Any) -> Any:
 
 
 class Scenario(_Strict):
-    """A scenario file: a topology, what is swept, which overlays in which modes, which probes, how often."""
+    """A scenario file: a topology, what is swept, which overlays in which modes, which probes, how often.
+
+    `not_installed` says what becomes of overlays whose programs this machine lacks: nothing is run, or they alone are
+    skipped, by name.
+    """
 
     description: str
     topology: Annotated[TopologyUse, BeforeValidator(_as_use, json_schema_input_type=str | TopologyUse)]
@@ -94,6 +98,7 @@ class Scenario(_Strict):
     until: Until | None = None
     seed: int = Field(default=1, ge=0, lt=2**63)
     links: Literal["auto", "netem", "userlink"] = "auto"
+    not_installed: Literal["refuse", "skip"] = "refuse"
     expect: Annotated[
         tuple[Expectation, ...],
         BeforeValidator(_as_expectations, json_schema_input_type=Literal["oracle"] | tuple[Expectation, ...]),

@@ -6,30 +6,23 @@ intact, and whether the end of a stream arrives as it was meant.
 
 from __future__ import annotations
 
-import contextlib
-import json
 import statistics
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import Field
 
 from harness.errors import OverlayError
 from harness.probes import stream_peer
-from harness.probes.contract import Found, Measurement, Probe, ProbeSettings, Stream, Surroundings, Target
+from harness.probes.contract import Found, Measurement, Probe, ProbeSettings, Surroundings, Target
 from harness.probes.measurement import figure_of
 from harness.probes.ordered import percentile
+from harness.probes.peer import Peer, answer_of
 from harness.results.declared import Chapter, Column, Metric, Plot, Shown, Table
 
-if TYPE_CHECKING:
-    from harness.lab.process import Daemon
-
 PORT = 7411
-_PEER = (sys.executable, "-I", "-S", str(Path(stream_peer.__file__).resolve()))
-_START_S = 5.0
 _GRACE_S = 40.0
 _ENDINGS = ("push", "pull", "half-close", "server-closes")
 
@@ -182,10 +175,10 @@ def measure_streams(target: Target, settings: StreamSettings, *, endings: bool =
     Raises:
         OverlayError: a stream could not be opened, or ended in the middle of a round trip.
     """
-    stream = target.stream(PORT)
-    with _server(target, stream):
-        connected = _ask(target, stream, "connect", [settings.connections])
-        trips = _ask(target, stream, "trips", [settings.duration_s, settings.request_bytes, settings.answer_bytes])
+    peer = Peer(stream_peer, target, target.stream(PORT))
+    with peer.serving():
+        connected = _ask(peer, "connect", [settings.connections])
+        trips = _ask(peer, "trips", [settings.duration_s, settings.request_bytes, settings.answer_bytes])
         for what, answer in (("connect", connected), ("trips", trips)):
             if "error" in answer:
                 raise OverlayError(f"stream {target.src} to {target.dst}: {what}: {answer['error']}")
@@ -194,7 +187,7 @@ def measure_streams(target: Target, settings: StreamSettings, *, endings: bool =
         if endings and count:
             for number, what in enumerate(_ENDINGS):
                 # A stream that breaks here is a figure of its own, not the end of the trial.
-                intact[what] = bool(_ask(target, stream, what, [count, number + 1]).get("intact"))
+                intact[what] = bool(_ask(peer, what, [count, number + 1]).get("intact"))
     return Streamed(tuple(connected["seconds"]), tuple(trips["seconds"]), intact)
 
 
@@ -224,29 +217,7 @@ def summarise_streams(target: Target, overlay: Streamed, underlay: Streamed | No
         yield figure("stream_server_close", float(overlay.intact["server-closes"]), kept("server-closes"))
 
 
-@contextlib.contextmanager
-def _server(target: Target, stream: Stream) -> Iterator[Daemon]:
-    argv = [*_PEER, "serve", str(stream.listen_address), str(stream.listen_port)]
-    server = target.start(target.dst, argv, "stream-server.log")
-    try:
-        if not server.wait_for_line("listening", _START_S):
-            raise OverlayError(f"nothing can listen at {stream.listen_address} on {target.dst}: {server.tail.strip()}")
-        yield server
-    finally:
-        server.stop()
-
-
-def _ask(target: Target, stream: Stream, what: str, arguments: Sequence[float]) -> dict[str, Any]:
-    """Run a client to its end and return what it printed, which is the evidence."""
-    words = [what, str(stream.connect_address), str(stream.connect_port), *map(str, arguments)]
-    client = target.start(target.src, [*_PEER, *words], f"stream-{what}.json")
-    try:
-        status = client.wait(_GRACE_S + (arguments[0] if what == "trips" else 0))
-    finally:
-        client.stop()
-    if status is None:
-        return {"error": "it took too long"}
-    try:
-        return dict(json.loads(client.text))
-    except ValueError:
-        return {"error": client.tail.strip() or f"status {status}"}
+def _ask(peer: Peer, what: str, arguments: Sequence[float]) -> dict[str, Any]:
+    """Run a client to its end; what it printed is the evidence."""
+    client = peer.client(what, arguments, f"stream-{what}.json")
+    return answer_of(client, _GRACE_S + (arguments[0] if what == "trips" else 0))

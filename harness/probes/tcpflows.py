@@ -20,18 +20,22 @@ class Flow:
 
     mbit: float
     received_bytes: float
-    sent_bytes: float
+    sent_bytes: float | None
     segments_again: int | None
 
 
 @dataclass(frozen=True)
 class Throughput:
-    """Each way alone; `both` has the two directions of the run that filled both. `windows`: the steady part of each."""
+    """Each way alone; `both` has the two directions of the run that filled both.
+
+    `windows` are the steady part of each; `tool` is what measured it.
+    """
 
     forward: Flow
     backward: Flow
     both: tuple[Flow, Flow] | None = None
     windows: tuple[Window, ...] = ()
+    tool: str = "iperf3"
 
 
 def parse_iperf3(result: dict[str, Any], suffix: str = "") -> Flow | None:
@@ -55,19 +59,20 @@ def summarise_throughput(target: Target, overlay: Throughput, underlay: Throughp
     both = overlay.both or (None, None)
     below = (None, None) if underlay is None else (underlay.forward, underlay.backward)
     return [
-        *_way(target, "forward", target, overlay.forward, both[0], below[0]),
-        *_way(target, "backward", target.reversed(), overlay.backward, both[1], below[1]),
+        *_way(target, "forward", target, overlay.tool, overlay.forward, both[0], below[0]),
+        *_way(target, "backward", target.reversed(), overlay.tool, overlay.backward, both[1], below[1]),
     ]
 
 
 def _way(  # noqa: PLR0917
-    target: Target, way: str, there: Target, over: Flow, both: Flow | None, under: Flow | None
+    target: Target, way: str, there: Target, tool: str, over: Flow, both: Flow | None, under: Flow | None
 ) -> Iterator[Measurement]:
-    own, below = target.evidence(f"iperf3-{way}.json"), target.evidence(f"iperf3-{way}.json", "underlay")
+    own, below = target.evidence(f"{tool}-{way}.json"), target.evidence(f"iperf3-{way}.json", "underlay")
     figure = figure_of(there, "throughput", own)
     yield figure("tcp_throughput_mbit", over.mbit)
     yield figure("tcp_received_bytes", over.received_bytes)
-    yield figure("tcp_sent_bytes", over.sent_bytes)
+    if over.sent_bytes is not None:
+        yield figure("tcp_sent_bytes", over.sent_bytes)
     if over.segments_again is not None:
         yield figure("tcp_retransmissions", over.segments_again)
     if both is not None:

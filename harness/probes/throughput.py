@@ -15,6 +15,7 @@ from harness.probes.cost import COST_METRICS, COST_SHOWN, summarise_cost
 from harness.probes.exits import exits
 from harness.probes.iperf3 import PORT, Server, client_of, finish, with_server
 from harness.probes.overhead import OVERHEAD_METRICS, carried_in, summarise_edge, summarise_overhead
+from harness.probes.ownload import TOOL, own_load
 from harness.probes.steady import Window, readings_text, watch_load
 from harness.probes.tcpflows import Flow, Throughput, parse_iperf3, summarise_throughput
 from harness.results.declared import OVERVIEW, Chapter, Column, Metric, OfCell, Plot, Shown
@@ -48,11 +49,24 @@ class ThroughputSettings(ProbeSettings):
 
 
 def measure_throughput(target: Target, settings: ThroughputSettings, trial: Surroundings) -> Throughput:
-    """Run iperf3 both ways between `src` and `dst`.
+    """Run iperf3 both ways between `src` and `dst`; through a stream that does not carry it, a sender of ours.
 
     Raises:
-        OverlayError: iperf3 could not connect or was cut off.
+        OverlayError: neither could connect, or both were cut off.
     """
+    try:
+        return _by_iperf3(target, settings, trial)
+    except OverlayError:
+        # Ours has one connection, and fills one direction.
+        if target.dst_address is not None or settings.streams > 1:
+            raise
+    times = {"omit_s": settings.omit_s, "duration_s": settings.duration_s}
+    (forward, one), (backward, other) = (own_load(target, trial, way, **times) for way in ("forward", "backward"))
+    windows = tuple(window for window in (one, other) if window is not None)
+    return Throughput(forward, backward, None, windows, TOOL)
+
+
+def _by_iperf3(target: Target, settings: ThroughputSettings, trial: Surroundings) -> Throughput:
     flows: dict[str, Flow] = {}
     windows: list[Window] = []
     for way in ("forward", "backward", *(["both"] if settings.both else [])):

@@ -43,6 +43,9 @@ def asked(results: Results) -> list[tuple[str, str]]:
             ("repeats", str(trials["repeat"].nunique())),
         ]
     rows += _probes(results.plan)
+    skipped = results.manifest.get("skipped")
+    if isinstance(skipped, Mapping) and skipped:
+        rows.append(("not installed, skipped", listed(sorted(skipped))))
     reached = results.manifest.get("until")
     if isinstance(reached, list) and reached:
         narrow = sum(cell.get("reason") == "narrow enough" for cell in reached)

@@ -1,0 +1,140 @@
+"""A sender and a sink at the ends of a TCP stream, as a program of its own that needs nothing but Python.
+
+    python load_peer.py serve ADDRESS PORT
+    python load_peer.py fill|drain ADDRESS PORT OMIT_SECONDS SECONDS
+
+The client opens a connection with a line of ASCII: `F OMIT_MS MS`, to be received for so long and told what came, or
+`G`, to be sent all that the stream takes. Who receives counts, by its own clock. The client prints one JSON object.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import socket
+import sys
+import threading
+import time
+
+# As large as iperf3's (iperf3(1), --length).
+BLOCK = 1 << 17
+PATIENCE_S = 30.0
+
+
+def received_in(connection: socket.socket, omit_s: float, measured_s: float) -> dict[str, float]:
+    """Receive from the first byte on; count what comes in the measured seconds after those that are omitted.
+
+    Raises:
+        ConnectionError: the stream ended before.
+    """
+    buffer = bytearray(1 << 20)
+    count, counted_from = 0, 0
+    began: float | None = None
+    start: float | None = None
+    while True:
+        got = connection.recv_into(buffer)
+        now = time.perf_counter()
+        if not got:
+            raise ConnectionError(f"the stream ended after {count} bytes")
+        began = now if began is None else began
+        count += got
+        if start is None and now >= began + omit_s:
+            start, counted_from = now, count
+        elif start is not None and now >= start + measured_s:
+            return {"bytes": count - counted_from, "seconds": now - start}
+
+
+def serve(address: str, port: int) -> None:
+    """Serve until killed; print `listening` once it does."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.create_server((address, port), family=family, backlog=64) as listener:
+        print("listening", flush=True)
+        while True:
+            connection, _ = listener.accept()
+            threading.Thread(target=_answer, args=(connection,), daemon=True).start()
+
+
+def _answer(connection: socket.socket) -> None:
+    with connection, contextlib.suppress(OSError, ValueError):
+        connection.settimeout(PATIENCE_S)
+        line = b""
+        while not line.endswith(b"\n") and len(line) < 100:
+            byte = connection.recv(1)
+            if not byte:
+                return
+            line += byte
+        word, *numbers = line.decode("ascii").split()
+        if word == "F":
+            said = received_in(connection, *(int(number) / 1000 for number in numbers))
+            # It goes back while the client still sends: an end of its direction might end both.
+            connection.sendall(json.dumps(said).encode() + b"\n")
+            while connection.recv(BLOCK):
+                pass
+        elif word == "G":
+            block = _block()
+            while True:
+                connection.sendall(block)
+
+
+def _block() -> bytes:
+    return random.Random(0).randbytes(BLOCK)
+
+
+def _opened(address: str, port: int, wanted: str) -> socket.socket:
+    connection = socket.create_connection((address, port), timeout=PATIENCE_S)
+    connection.sendall(f"{wanted}\n".encode("ascii"))
+    return connection
+
+
+def fill(address: str, port: int, omit_s: float, measured_s: float) -> dict[str, float]:
+    """Send all that the stream takes, and return what the server counted in the measured seconds.
+
+    Raises:
+        OSError: it could not be opened, or ended before.
+    """
+    block, answer = _block(), list[bytes]()
+
+    def hear() -> None:
+        try:
+            answer.append(connection.makefile("rb").readline())
+        except OSError:
+            answer.append(b"")
+
+    with _opened(address, port, f"F {round(1000 * omit_s)} {round(1000 * measured_s)}") as connection:
+        reader = threading.Thread(target=hear, daemon=True)
+        reader.start()
+        with contextlib.suppress(OSError):  # whoever carries the stream may end it together with the answer
+            while not answer:
+                connection.sendall(block)
+        reader.join(PATIENCE_S)
+    if not answer or not answer[0]:
+        raise ConnectionError("the server did not tell what it got")
+    return dict(json.loads(answer[0]))
+
+
+def drain(address: str, port: int, omit_s: float, measured_s: float) -> dict[str, float]:
+    """Receive all that the stream carries; return what came in the measured seconds.
+
+    Raises:
+        OSError: it could not be opened, or ended before.
+    """
+    with _opened(address, port, "G") as connection:
+        return received_in(connection, omit_s, measured_s)
+
+
+def main() -> None:
+    """Be one end; see the module."""
+    what, address, port, *rest = sys.argv[1:]
+    if what == "serve":
+        serve(address, int(port))
+        return
+    try:
+        print(json.dumps({"fill": fill, "drain": drain}[what](address, int(port), *map(float, rest))))
+    except OSError as error:
+        print(json.dumps({"error": str(error)}))
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
