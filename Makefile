@@ -66,5 +66,6 @@ fuzz: setup
 	$(PY)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,fuzz]"
 	$(PY)/python tests/fuzz/refmesh_datagrams.py --count $(FUZZ_COUNT) --seed $(FUZZ_SEED)
 	$(PY)/python tests/fuzz/refmesh_members.py --count $(FUZZ_COUNT) --seed $(FUZZ_SEED)
+	$(PY)/python tests/fuzz/refmesh_devices.py --count $(FUZZ_COUNT) --seed $(FUZZ_SEED)
 	$(PY)/python tests/fuzz/refmesh_sockets.py --count $(FUZZ_COUNT) --seed $(FUZZ_SEED)
 	$(PY)/python tests/fuzz/refmesh_parsers.py -max_total_time=$(SECONDS_EACH) -max_len=2048 -seed=$(FUZZ_SEED)

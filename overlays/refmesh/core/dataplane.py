@@ -13,11 +13,13 @@ from overlays.refmesh.core.switch import HEADER_LEN, Switch
 class DataPlane:
     """Routes, rules and frames of one node. What arrives for the host is in `to_tun` and `large`."""
 
-    def __init__(self, *, hub: bool, own: Collection[bytes] = ()) -> None:
+    def __init__(self, *, hub: bool, own: Collection[bytes] = (), layer_2: bool = False) -> None:
         """`hub`: servers end our tunnels. Otherwise nothing that a server sends can reach the device.
 
-        `own`: our overlay addresses, packed.
+        `own`: our overlay addresses, packed. `layer_2`: the device takes frames; an IP packet would pass for one that
+        the switch has not looked at.
         """
+        self.layer_2 = layer_2
         self.routes = Routes()
         self.switch: Switch[Peer] = Switch(lambda packed: self if packed in own else self.routes.owner(packed))
         self.to_tun: list[bytes] = []
@@ -27,7 +29,7 @@ class DataPlane:
 
     def packets_in(self, peer: Peer, payloads: Sequence[bytes], now: float) -> None:
         """Decrypted IP packets of a peer, still padded."""
-        for payload in payloads:
+        for payload in () if self.layer_2 else payloads:
             packet = packets.trim(payload)
             if packet and self._admits(peer, packet, now):
                 peer.rx_bytes += len(packet)
@@ -40,7 +42,7 @@ class DataPlane:
 
     def rebuilt_in(self, peer: Peer, rebuilt: bulk.Rebuilt, now: float) -> None:
         """A large packet of a peer, rebuilt; all its segments have the header that the rules look at."""
-        if self._admits(peer, rebuilt.header, now):
+        if not self.layer_2 and self._admits(peer, rebuilt.header, now):
             peer.rx_bytes += rebuilt.length
             self.large.append(rebuilt.buffers)
 

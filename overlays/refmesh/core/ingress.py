@@ -202,7 +202,7 @@ class Ingress:
             self._reactions.log_foreign(peer)
             if source != peer.path.endpoint:
                 self._reactions.heard(peer, None, Path(source, 0, local), now)
-            if payload[0] == IPV4 and Inlet.possible(peer):
+            if payload[0] == IPV4 and not self._plane.layer_2 and Inlet.possible(peer):
                 self.inlets[index] = Inlet(peer, keypair, self._plane.routes)
         elif payload is not None:
             self._reactions.on_input(

@@ -60,7 +60,7 @@ class Node:
         self.outbox = outbox = Outbox()
         self.guard = Guard(outbox.events)
         own = frozenset(packets.packed_host(address) for address in self.addresses)
-        self.plane = DataPlane(hub=config.mode == "hub", own=own)
+        self.plane = DataPlane(hub=config.mode == "hub", own=own, layer_2=config.layer == "l2")
         self.directory = Directory(config.authority, certificate, unix_offset_s)
         self.lifetime = Lifetime()
         self.local: list[tuple[str, str, int]] = []

@@ -21,6 +21,7 @@ PLAIN_HEADER = HEADER.pack(0, GSO_NONE, 0, 0, 0, 0)
 """Nothing is vouched for: the tag of the tunnel tells that the packet is as the peer's host gave it, and that one may
 have forwarded it with a checksum that was bad already."""
 TCP, UDP = 6, 17
+IP_LEN, IPV6_LEN = 20, 40
 MAX_MERGED = 65535
 _ACK, _PSH, _FIN = 0x10, 0x08, 0x01
 _LOW_5392, _LOW_2704, _LOW_1360 = (1 << 5392) - 1, (1 << 2704) - 1, (1 << 1360) - 1
@@ -55,10 +56,10 @@ def finish_sum(total: int) -> int:
 
 
 def complete(header: bytes | bytearray, packet: bytes) -> bytes:
-    """A packet that the kernel left without its checksum, with it."""
+    """Return a packet that the kernel left without its checksum, with it; one whose checksum is nowhere, as it is."""
     flags, _, _, _, start, offset = HEADER.unpack(header)
-    if not flags & NEEDS_CSUM or start + offset + 2 > len(packet):
-        return packet
+    if not flags & NEEDS_CSUM or start < IP_LEN or start + offset + 2 > len(packet):
+        return packet  # before `start` are addresses, which routes and rules have been asked about
     # The field already holds the pseudo header's sum, so summing all from `start` on is right.
     checksum = finish_sum(ones_sum(packet[start:]))
     position = start + offset
@@ -81,7 +82,7 @@ def split(header: bytes, packet: bytes) -> list[bytes]:
     """One read of TUN as packets that fit the MTU, with right checksums; empty when the packet makes no sense."""
     _, gso_type, _, size, start, _ = HEADER.unpack(header)
     if gso_type & 0x7F == GSO_NONE:
-        return [complete(header, packet)]
+        return [] if 0 < start < IPV6_LEN and packet[:1] and packet[0] >> 4 == 6 else [complete(header, packet)]
     if gso_type & 0x7F not in (GSO_TCPV4, GSO_TCPV6) or not size or start + 20 > len(packet):
         return []
     tcp_length = (packet[start + 12] >> 4) * 4
@@ -173,7 +174,7 @@ def _run_end(packets: Sequence[bytes], first: int) -> int:
         return end
     data = tcp + (head[tcp + 12] >> 4) * 4
     size = length - data
-    if size <= 0 or head[tcp + 13] & ~_PSH != _ACK or head[tcp + 13] & _PSH:
+    if size <= 0 or data < tcp + 20 or head[tcp + 13] & ~_PSH != _ACK or head[tcp + 13] & _PSH:
         return end
     # Same addresses, ports, acknowledgement, window and options: the flow's fingerprint.
     flow, state, options = (

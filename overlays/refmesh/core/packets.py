@@ -36,9 +36,9 @@ def source(packet: bytes) -> str | None:
 
 
 def trim(payload: bytes) -> bytes:
-    """An IP packet without the padding behind it; empty when its length field does not fit."""
+    """Return an IP packet without the padding behind it; empty when a length field does not fit."""
     version = payload[0] >> 4 if payload else 0
-    if version == 4 and len(payload) >= 20:
+    if version == 4 and len(payload) >= 20 and payload[0] & 0x0F >= 5:
         length = payload[2] << 8 | payload[3]
         return payload if length == len(payload) else payload[:length] if 20 <= length < len(payload) else b""
     if version == 6 and len(payload) >= 40:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from overlays.refmesh.core import too_big
+from overlays.refmesh.core import packets, too_big
 from overlays.refmesh.core.check import Path
 from overlays.refmesh.core.dataplane import DataPlane
 from overlays.refmesh.core.keypair import Keypair
@@ -82,7 +82,10 @@ class Probing:
         return True
 
     def fitted(self, peer: Peer, batch: Sequence[bytes]) -> list[bytes]:
-        """Those of the packets (or frames of layer 2) that the path carries; the host is told of the others."""
+        """Return those of the packets (or frames of layer 2) that the path carries; the host is told of the others.
+
+        What makes no sense is lost: neither can it be cut, nor is there anybody to tell.
+        """
         limit, fitting = peer.limit, []
         for packet in batch:
             if not packet[0] >> 4:
@@ -91,6 +94,8 @@ class Probing:
                     fitting.append(packet)
             elif len(packet) <= limit or too_big.carried_anyhow(packet):
                 fitting.append(packet)
+            elif packets.trim(packet) != packet:
+                continue
             elif too_big.may_be_cut(packet):
                 fitting += too_big.fragments(packet, limit)
             else:
@@ -122,9 +127,8 @@ class Probing:
             self._plane.to_tun.append(answer)
 
     def _tell_frame(self, frame: bytes, limit: int) -> bool:
-        packet = frame[HEADER_LEN:]
-        kind = frame[12:14]
-        if frame[0] & 1 or kind not in (b"\x08\x00", b"\x86\xdd") or not packet[0] >> 4 or too_big.may_be_cut(packet):
+        packet, kind = packets.trim(frame[HEADER_LEN:]), frame[12:14]
+        if frame[0] & 1 or kind not in (b"\x08\x00", b"\x86\xdd") or not packet or too_big.may_be_cut(packet):
             return False  # it goes out as it is, and the kernel cuts it
         if too_big.carried_anyhow(packet):
             return False

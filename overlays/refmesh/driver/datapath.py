@@ -150,8 +150,10 @@ class Datapath:
         """Sends a packet with a gso_type all at once, if that can be."""
         _, gso_type, _, size, start, _ = offload.HEADER.unpack_from(data)
         packet = data[VNET_HEADER_LEN:]
-        if not size or not bulk.sealable(gso_type, start, packet):
+        data_at = bulk.sealable(gso_type, start, packet) if size else 0
+        if not data_at:
             return False
+        size = min(size, len(packet) - data_at)
         fitting = self._node.egress.segment(peer, packet, start, size, now)
         if fitting < size:
             size = fitting
@@ -231,13 +233,15 @@ class Datapath:
         if len(plane.to_tun) == 1 and not plane.large:
             self._tun.write((offload.PLAIN_HEADER, plane.to_tun.pop()))
             return
-        for buffers in plane.large:
-            self._tun.write(buffers)
+        # Taken before anything is done with them: what fails once is lost, and does not fail again and again.
+        large, small = plane.large[:], plane.to_tun[:]
         plane.large.clear()
+        plane.to_tun.clear()
+        for buffers in large:
+            self._tun.write(buffers)
         if self._layer_2:
-            for frame in plane.to_tun:
+            for frame in small:
                 self._tun.write((offload.PLAIN_HEADER, frame))
         else:
-            for merged in offload.merge(plane.to_tun):
+            for merged in offload.merge(small):
                 self._tun.write(merged)
-        plane.to_tun.clear()

@@ -159,9 +159,10 @@ class ServerDriver:
                 if stun.is_stun(datagram):
                     self.engine.answer_stun(datagram, source)
             # From the port that was asked: a NAT lets nothing else in.
-            for answer, endpoint in self.engine.outlet.datagrams:
-                sock.send(answer, endpoint)
+            answers = self.engine.outlet.datagrams[:]
             self.engine.outlet.datagrams.clear()
+            for answer, endpoint in answers:
+                sock.send(answer, endpoint)
 
     def _on_tun(self, now: float) -> None:
         assert self.tun is not None
@@ -212,10 +213,11 @@ class ServerDriver:
         self._joined.look(now)
 
     def _write_tun(self) -> None:
-        if self.tun is not None:
-            for buffers in offload.merge(self.engine.outlet.to_tun):
-                self.tun.write(buffers)
+        taken = self.engine.outlet.to_tun[:]
         self.engine.outlet.to_tun.clear()
+        if self.tun is not None:
+            for buffers in offload.merge(taken):
+                self.tun.write(buffers)
 
     def _deadline(self) -> float:
         watching = self._policy_checked_s + POLICY_CHECK_S if self.config.policy_file else float("inf")

@@ -106,11 +106,12 @@ class NodeSockets:
                         self._streams.used(endpoint[1], clock.now())
         if outbox.fresh:
             self._flush_fresh()
-        for local, datagram, endpoint in outbox.probes:
+        probes = outbox.probes[:]
+        outbox.probes.clear()
+        for local, datagram, endpoint in probes:
             sock = self.find(endpoint, local)
             if isinstance(sock, UdpSocket):
                 sock.send_whole(datagram, endpoint)
-        outbox.probes.clear()
         if self._node.puncher.closed:
             self._close_fresh()
 
@@ -120,7 +121,8 @@ class NodeSockets:
             sock.close()
 
     def _flush_fresh(self) -> None:
-        fresh = self._node.outbox.fresh
+        fresh = self._node.outbox.fresh[:]
+        self._node.outbox.fresh.clear()
         for local, datagram, endpoint in fresh:
             if local not in self._fresh:
                 try:
@@ -131,7 +133,6 @@ class NodeSockets:
                     continue
                 self._listen(self._fresh[local], local)
             self._fresh[local].send(datagram, endpoint)
-        fresh.clear()
 
     def _too_large(self, endpoint: Endpoint, allowed: int) -> None:
         self._node.refused(endpoint, allowed, clock.now())
