@@ -92,8 +92,11 @@ def test_the_csv_counts_pairs_and_trials() -> None:
     assert tuple(success.loc["whole runs", ["n", "estimate"]]) == (2, 0.5)
     # 20 pairs of 2 trials tell less than 20 trials would.
     assert success.loc["pairs", "ci_low"] < 0.7
-    rtt = summary[(summary["metric"] == "rtt_p50_ms") & (summary["over"] == "pairs")].iloc[0]
-    assert (rtt["n"], rtt["estimate"]) == (20, 10.0) and "range of 2 runs' medians" in rtt["method"]
+    rtt = summary[(summary["metric"] == "rtt_p50_ms") & (summary["over"] == "pairs")].set_index("path")
+    # The one relayed pair is no part of what a direct path costs.
+    assert tuple(rtt.loc["direct", ["n", "estimate"]]) == (19, 10.0)
+    assert "range of 2 runs' medians" in rtt.loc["direct", "method"]
+    assert rtt.loc["relayed", "n"] == 1
 
 
 def test_a_trial_with_two_members_has_no_further_rows() -> None:
