@@ -12,6 +12,7 @@ import pandas as pd
 from harness.results.cells import CELL, CONDITION, cells, counted_values
 from harness.results.clusters import estimate
 from harness.results.metrics import is_of_a_path, metric_of
+from harness.results.pairs import nats_between
 from harness.results.paths import over_pairs, over_ways
 from harness.results.record import INSTEAD
 from harness.results.statistics import Estimate, as_floats, medians, proportion
@@ -47,6 +48,7 @@ def summarise(records: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame(columns=list(COLUMNS))
     frame = cells(records)
     frame["path"] = _path_of(frame)
+    frame["facts"] = frame["pair"].astype(str)
     per_run = _measured(_per_run(frame))
     found = [*_per_cell(per_run), *_over_pairs(per_run)]
     table = pd.DataFrame([key for key, *_ in found], columns=[*CELL, "metric"])
@@ -107,7 +109,14 @@ def _over_pairs(per_run: pd.DataFrame) -> Iterator[_Row]:
         by_pair = group.groupby(["trial", "pair"], sort=False)["value"].agg(partial(over_ways, metric))
         trials = by_pair.index.get_level_values("trial")
         shared = (*map(str, key[:-1]), "", "", metric)
-        yield shared, str(path), PAIRS, unit, estimate(metric, list(by_pair), list(trials))
+        of_pairs = estimate(metric, list(by_pair), list(trials))
+        nats = map(nats_between, group["facts"], group["src"], group["dst"])
+        kinds = {None if of_pair is None else tuple(sorted(of_pair)) for of_pair in nats}
+        if len(kinds) > 1 and metric_of(metric).estimator == "proportion":
+            # Which pairs succeed is set by their NATs, and those were chosen: an interval would be one of the choice.
+            method = f"proportion of pairs behind {len(kinds)} different pairs of NATs; no interval"
+            of_pairs = Estimate(of_pairs.n, of_pairs.value, np.nan, np.nan, method)
+        yield shared, str(path), PAIRS, unit, of_pairs
         if metric_of(metric).estimator == "proportion":
             whole = by_pair.groupby(level="trial", sort=False).agg(partial(over_pairs, metric))
             yield shared, "", WHOLE_RUNS, unit, proportion(round(float(whole.sum())), whole.size)
@@ -119,7 +128,7 @@ def _per_run(frame: pd.DataFrame) -> pd.DataFrame:
     keys = [*CELL, "metric", "path", "trial"]
     if not frame.duplicated(keys).any():
         return frame
-    return frame.groupby(keys, sort=False, as_index=False).agg({"value": "median", "unit": "first"})
+    return frame.groupby(keys, sort=False, as_index=False).agg({"value": "median", "unit": "first", "facts": "first"})
 
 
 def _with_counts(table: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
