@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -66,19 +67,31 @@ def _never(tried: pd.DataFrame) -> list[str]:
 def _cost(trials: pd.DataFrame) -> str:
     overlays = trials[trials["overlay"] != "underlay"]
     parts = []
-    for name, paths in (("a direct path", ("direct",)), ("a relay or hub", ("relayed", "asymmetric", "mixed"))):
-        rows = overlays[overlays["path"].isin(paths)]
-        rtt, share = (as_floats(rows[name].dropna()) for name in ("added_rtt_p50_ms", "tcp_throughput_ratio"))
+    for name, path in (("a direct path", "direct"), ("a relay or hub", "relayed")):
+        of_path = [rows for _, group in groups(overlays) if len(rows := group[group["path"] == path])]
+        # Of each overlay by itself: a median over several would be that of none of them.
+        rtt, share = (_medians(of_path, metric) for metric in ("added_rtt_p50_ms", "tcp_throughput_ratio"))
         facts = []
-        if rtt.size:
-            facts.append(f"{statistics.middle(rtt):+.1f} ms round trip")
-        if share.size and np.isfinite(share).all():
-            facts.append(f"{100 * statistics.middle(share):.0f} % of the TCP throughput")
+        if rtt:
+            facts.append(f"{_span(rtt, '{:+.1f}')} ms round trip")
+        if share:
+            facts.append(f"{_span([100 * one for one in share], '{:.0f}')} % of the TCP throughput")
         if facts:
             parts.append(f"over {name} {' and '.join(facts)}")
     conditions = condition_labels(trials).nunique()
     over = f" over {conditions} conditions" if conditions > 1 else ""
-    return f"Against the underlay, in the median{over}: {'; '.join(parts)}." if parts else ""
+    return f"Against the underlay, in the median of each overlay{over}: {'; '.join(parts)}." if parts else ""
+
+
+def _medians(of_subjects: Sequence[pd.DataFrame], metric: str) -> list[float]:
+    values = [as_floats(rows[metric].dropna()) for rows in of_subjects]
+    return sorted(statistics.middle(one) for one in values if one.size)
+
+
+def _span(values: Sequence[float], form: str) -> str:
+    """Return the smallest and the largest, or the one that all are."""
+    ends = [form.format(value) if np.isfinite(value) else "lost" for value in (values[0], values[-1])]
+    return ends[0] if ends[0] == ends[1] else " to ".join(ends)
 
 
 def listed(items: list[str], separator: str = ", ") -> str:

@@ -11,7 +11,7 @@ from harness.model.expectation import ExpectedNumber
 from harness.model.words import VERDICTS
 from harness.results.clusters import estimate
 from harness.results.expectations import Expected
-from harness.results.metrics import TRIAL_SUCCESS, metric_of, metrics_of_probes
+from harness.results.metrics import TRIAL_SUCCESS, is_of_a_path, metric_of
 from harness.results.paths import over_ways, paths_of
 from harness.results.record import COUNTED
 from harness.results.statistics import Estimate
@@ -103,8 +103,7 @@ def judge(rows: Sequence[Row], bound: ExpectedNumber, cell: str = "") -> list[Ju
 
 def _parts(rows: Sequence[Row], bound: ExpectedNumber) -> dict[tuple[str, str], list[Row]]:
     """Return the rows that tell of the metric, by path and phase."""
-    metric = metric_of(bound.metric)
-    of_path_probe = metric.estimator == "proportion" or metric.name in metrics_of_probes().get("path", ())
+    told_apart = bool(bound.path) or is_of_a_path(bound.metric)
     by_trial: dict[str, list[Row]] = {}
     for row in rows:
         by_trial.setdefault(row["trial"], []).append(row)
@@ -116,7 +115,7 @@ def _parts(rows: Sequence[Row], bound: ExpectedNumber) -> dict[tuple[str, str], 
                 ends = frozenset((row["src"], row["dst"]))
                 path = path_of.get(ends, path_of[_WHOLE])
                 if not bound.path or path in bound.path:
-                    key = ("" if of_path_probe and not bound.path else path, row["phase"] or "")
+                    key = (path if told_apart else "", row["phase"] or "")
                     parts.setdefault(key, []).append(row)
     return {key: part for key, part in parts.items() if values_of(bound.metric, part)[0]}
 

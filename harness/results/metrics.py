@@ -142,6 +142,15 @@ def metric_of(name: str, unit: str = "") -> Metric:
     return METRICS.get(name) or Metric(name, unit, "", "")
 
 
+def is_of_a_path(name: str) -> bool:
+    """Tell whether a metric's values are what a path costs, so that those of several paths are never pooled.
+
+    All that probes measure is, but for successes and the path probe's times, which are about the paths themselves.
+    """
+    own = {metric.name for metric in _OWN}
+    return name not in {*own, *metrics_of_probes().get("path", ())} and metric_of(name).estimator != "proportion"
+
+
 def metrics_in_tables() -> list[Metric]:
     """Return the metrics that tables and plots show, those of the instrument last."""
     return sorted((metric for metric in METRICS.values() if metric.in_tables), key=lambda metric: metric.of_instrument)

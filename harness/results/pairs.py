@@ -160,15 +160,17 @@ def _label(table: pd.DataFrame) -> None:
     for nat_a, nat_b, src, dst, facts in zip(
         *(table[n] for n in ("nat_a", "nat_b", "src", "dst", "pair")), strict=True
     ):
-        sides.append(_nats_of(_facts(str(facts)), src, dst) or (nat_a, nat_b))
+        sides.append(nats_between(str(facts), src, dst) or (nat_a, nat_b))
     table["nat_a"], table["nat_b"] = ([side[end] for side in sides] for end in (0, 1))
 
 
-def _nats_of(facts: Mapping[str, Any], src: str, dst: str) -> tuple[str, str] | None:
-    """Return the pair's NATs; of more than two members pairs stand in no order: the more permissive NAT comes first.
+@lru_cache(maxsize=65536)
+def nats_between(pair: str, src: str, dst: str) -> tuple[str, str] | None:
+    """Return a pair's NATs by a record's `pair`; of more than two members the more permissive NAT comes first.
 
-    What is no pair's has the NAT that all of more than two members have, or `several`.
+    What is no pair's has the NAT that all of more than two members have, or `several`. None where it does not tell.
     """
+    facts = _facts(pair)
     if not src and len(facts) > 2:
         of_all = {str(fact.get("nat") or fact.get("nat_observed") or "") for fact in facts.values()}
         return (of_all.pop(),) * 2 if len(of_all) == 1 else (SEVERAL, SEVERAL)

@@ -82,14 +82,24 @@ def _summary(records: list[dict[str, Any]], rows: list[dict[str, str]], found: F
     conditions: dict[Any, set[str]] = {}
     for row in rows:
         conditions.setdefault(tuple(row[name] for name in _CELL), set()).add(row["params"])
+    # A pair's path, both ways alike, and a trial's where all its pairs have the same.
+    paths: dict[Any, str] = {}
+    for row in records:
+        if row["metric"] == "connect_success" and row["path"]:
+            for ends in ({row["src"], row["dst"]}, {None}):
+                key = (row["trial"], frozenset(ends))
+                paths[key] = row["path"] if paths.get(key, row["path"]) == row["path"] else "several"
     values: dict[Any, list[float]] = {}
     for row in records:
         if row["value"] is not None and row["outcome"] in {"ok", "failed"} and ended[row["trial"]] in {"ok", "failed"}:
+            ends = frozenset((row["src"], row["dst"]))
+            path = paths.get((row["trial"], ends), paths.get((row["trial"], frozenset({None})), ""))
             key = (*(row[name] or "" for name in _CELL), row["metric"])
-            values.setdefault(key, []).append(row["value"])
+            for of in {"", path}:
+                values.setdefault((*key, of), []).append(row["value"])
     for row in rows:
         key = tuple(row[name] for name in _CELL)
-        mine = values.get((*key, row["metric"]), [])
+        mine = values.get((*key, row["metric"], row.get("path", "")), [])
         usual = row["over"] == "runs" and len(conditions[key]) == 1 and "censored" not in row["method"]
         if not usual or len(mine) != int(row["n"]) or not mine:
             continue

@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from result_samples import Maker
@@ -92,8 +93,27 @@ def test_the_csv_counts_pairs_and_trials() -> None:
     assert tuple(success.loc["whole runs", ["n", "estimate"]]) == (2, 0.5)
     # 20 pairs of 2 trials tell less than 20 trials would.
     assert success.loc["pairs", "ci_low"] < 0.7
-    rtt = summary[(summary["metric"] == "rtt_p50_ms") & (summary["over"] == "pairs")].iloc[0]
-    assert (rtt["n"], rtt["estimate"]) == (20, 10.0) and "range of 2 runs' medians" in rtt["method"]
+    rtt = summary[(summary["metric"] == "rtt_p50_ms") & (summary["over"] == "pairs")].set_index("path")
+    # The one relayed pair is no part of what a direct path costs.
+    assert tuple(rtt.loc["direct", ["n", "estimate"]]) == (19, 10.0)
+    assert "range of 2 runs' medians" in rtt.loc["direct", "method"]
+    assert rtt.loc["relayed", "n"] == 1
+
+
+def test_a_rate_over_pairs_behind_different_nats_has_no_interval() -> None:
+    """Nine pairs punch and one cannot, each time: 90 % is what was chosen, whatever the repeats."""
+    nats = {"p1": "symmetric", "p2": "symmetric", "p3": "full-cone", "p4": "full-cone", "p5": "full-cone"}
+
+    def known(record: Record) -> Record:
+        return replace(record, pair={name: {"nat": nats[name]} for name in nats if name in (record.src, record.dst)})
+
+    trials = [[known(one) for one in mesh_of_five(f"t{n}", repeat=n)] for n in range(6)]
+    rows = summarise(frame_of(*trials))
+    of_pairs = rows[(rows["metric"] == "hole_punch_success") & (rows["over"] == "pairs")].iloc[0]
+    assert (of_pairs["n"], of_pairs["estimate"]) == (60, 0.9) and np.isnan(of_pairs["ci_low"])
+    assert "behind 3 different pairs of NATs; no interval" in of_pairs["method"]
+    whole = rows[(rows["metric"] == "hole_punch_success") & (rows["over"] == "whole runs")].iloc[0]
+    assert (whole["estimate"], whole["n"]) == (0, 6) and whole["ci_high"] < 0.5
 
 
 def test_a_trial_with_two_members_has_no_further_rows() -> None:

@@ -107,3 +107,29 @@ def test_other_parameters_are_other_cells() -> None:
 
 def test_no_records_no_rows() -> None:
     assert summary_of([]).empty
+
+
+def test_no_row_pools_what_two_paths_cost() -> None:
+    """6 direct trials at 3 ms and 4 relayed at 41 ms: the median of all, 3, would be that of none of the relayed."""
+    maker, records = Maker(), []
+    for number in range(10):
+        path, added = ("direct", 3.0) if number < 6 else ("relayed", 41.0)
+        same = {"trial": f"t{number}", "repeat": number, "src": "a", "dst": "b"}
+        records += [
+            maker.one("path", "connect_success", "1", 1.0, path=path, **same),
+            maker.one("path", "hole_punch_success", "1", float(number < 6), path=path, **same),
+            maker.one("latency", "added_rtt_p50_ms", "ms", added, **same),
+            maker.one("latency", "owd_p50_ms", "ms", added / 2, **same | {"src": "b", "dst": "a"}),
+            maker.one("cost", "rss_mib", "MiB", added, **same | {"src": None, "dst": None}),
+            maker.one("deploy", "time_to_ready_s", "s", added, **same | {"src": None, "dst": None}),
+            maker.one("trial", "duration_s", "s", 9.0, **same | {"src": None, "dst": None}),
+        ]
+    summary = summary_of(records)
+    for metric, scale in (("added_rtt_p50_ms", 1.0), ("owd_p50_ms", 0.5), ("rss_mib", 1.0)):
+        rows = summary[summary["metric"] == metric]
+        found = list(zip(rows["path"], rows["n"], rows["estimate"], strict=True))
+        assert found == [("direct", 6, 3.0 * scale), ("relayed", 4, 41.0 * scale)], metric
+    for metric, n in (("hole_punch_success", 10), ("time_to_ready_s", 10), ("duration_s", 10)):
+        row = row_of(summary, metric)
+        assert (row["path"], row["n"]) == ("", n)
+    assert not summary.duplicated([*CELL, "metric", "path", "over"]).any()
