@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from ipaddress import IPv4Address
 from itertools import pairwise
 from pathlib import Path
@@ -240,6 +241,17 @@ def test_requests_have_connections_of_their_own_and_a_burst_has_one(stream: tupl
     assert all(SMALLEST_BYTES <= ping.ip_bytes - HEADERS_BYTES[6] <= LARGEST_BYTES for ping in pings)
     assert len({ping.ip_bytes for ping in pings}) == 8
     assert all(one.answered_s <= other.sent_s for one, other in pairwise(pings))  # type: ignore[operator]
+
+
+def test_streams_of_several_members_to_one_share_its_service(stream: tuple[Target, Carrier]) -> None:
+    pair, carrier = stream
+    other = replace(pair, src="c", streams={("c", "b"): pair.streams["a", "b"].model_copy(update={"src": "c"})})
+    other.lab.nodes["c"] = other.lab.nodes["a"]
+    with asking.asking([pair, other], [random.Random(1), random.Random(2)]) as askers:
+        for asker in askers:
+            send_and_wait(asker, 2)
+        assert all(ping.answered_s for asker in askers for ping in asker.pings)
+    assert carrier.connections == 4
 
 
 def test_a_stream_that_breaks_leaves_its_request_unanswered_and_the_next_tries_anew(
