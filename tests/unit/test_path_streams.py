@@ -21,7 +21,7 @@ from harness.lab.counters import Flow
 from harness.lab.tap import Passing
 from harness.model.words import Verdict
 from harness.overlay.contract import StreamEndpoint
-from harness.probes import asking
+from harness.probes import asking, contentpath
 from harness.probes.burst import send_and_wait
 from harness.probes.carriage import Attributed, Carried, attribute, first_direct, share_of_direct
 from harness.probes.contentpath import Fetch, found_of
@@ -108,6 +108,26 @@ def test_content_that_never_came_says_why() -> None:
     (first, *_) = figures_of(target(), found, DEADLINE_S)
     assert (first.value, first.path, first.outcome) == (0, "none", "failed")
     assert first.error == "no content was fetched within 10 s: fetch ended with status 1"
+
+
+def test_a_pair_that_waited_for_another_has_as_much_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [103.0]
+    monkeypatch.setattr(contentpath.time, "time", lambda: clock[0])
+    monkeypatch.setattr(contentpath.time, "sleep", lambda _s: None)
+
+    def fetched(pair: Target, *_: object) -> Fetch:
+        clock[0] += 4.0
+        return Fetch(clock[0], "direct" if pair.src == "b" else "relayed")
+
+    monkeypatch.setattr(contentpath, "_fetched", fetched)
+    made: Any = Target
+    lab = SimpleNamespace(seed=1)
+    pairs = [made(lab=lab, src=src, dst="c", mode="mesh", folder=tmp_path) for src in "ab"]
+    found = contentpath.find_content_paths(pairs, DEADLINE_S, SINCE)
+    # The first goes on until 10 s after the start, and the second begins then.
+    assert clock[0] == 115.0
+    assert figures(found["a", "c"])["hole_punch_success"] == 0
+    assert figures(found["b", "c"])["time_to_direct_s"] == figures(found["a", "c"])["time_to_connect_s"] == 7.0
 
 
 # Streams: requests of thousands of bytes, whose way conservation tells.
