@@ -78,6 +78,7 @@ class Campaign:
         self.progress = progress
         self.baselines = Baselines(folder.read().records)
         self.tally = Tally()
+        self._underlays: dict[int, asyncio.Event] = {}
 
     def run(self, trials: Sequence[Trial]) -> Tally:
         """Run all trials. Ctrl-C or SIGTERM stops the host; what was done is returned, with `interrupted` set.
@@ -95,6 +96,7 @@ class Campaign:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, main.cancel)
         waiting, tasks = deque(trials), set[asyncio.Task[None]]()
+        self._underlays = {trial.seed: asyncio.Event() for trial in trials if trial.mode == "underlay"}
         try:
             while waiting or tasks:
                 # No more than the host takes: a trial's keys are made when it starts, not hours before.
@@ -117,18 +119,31 @@ class Campaign:
         overlay = self.overlays[trial.overlay]
         beginning = _Beginning(trial, self.progress)
         done = await self._done(trial, overlay, beginning)
+        duration_s = beginning.duration_s()
+        await self._await_baseline(trial)
         if done.cannot_write is not None:
             # The trial shows nothing and is not recorded, so that --resume runs it again.
             raise StorageError(done.cannot_write)
         version = self.host_facts.overlay_versions.get(trial.overlay)
         context = Context(self.run_id, self.host_facts.id, overlay, version, beginning.started_at)
-        records = self.baselines.complete(trial, records_of(trial, done, beginning.duration_s(), context))
+        records = self.baselines.complete(trial, records_of(trial, done, duration_s, context))
+        if trial.mode == "underlay":
+            self._underlays[trial.seed].set()
         with storage_errors(self.folder.records_path):
             self.folder.append(records)
         complaints = unmet(Expected.of(trial), [record.as_dict() for record in records])
         self.tally.outcomes[done.outcome] = self.tally.outcomes.get(done.outcome, 0) + 1
         self.tally.instruments[done.link_backend] = done.sysctls
         self.progress.ended(trial, records, complaints)
+
+    async def _await_baseline(self, trial: Trial) -> None:
+        """Wait, where a probe compares with the cell's underlay, for that trial's end: another may have been quicker.
+
+        It stands before all others of its cell in the plan, so it runs already, or has ended.
+        """
+        wanted = any(settings.baseline_of_cell for settings in trial.probes.named())
+        if wanted and trial.mode != "underlay" and trial.seed in self._underlays:
+            await self._underlays[trial.seed].wait()
 
     async def _done(self, trial: Trial, overlay: Overlay, beginning: _Beginning) -> Done:
         """Return the trial's end, whether the host was needed for it or not."""

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import http.client
 import os
+import socket
 import sys
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
+from socketserver import TCPServer
 from urllib.parse import urlsplit
 
 _PIECE = 1 << 20
@@ -33,7 +35,7 @@ class _Sender(BaseHTTPRequestHandler):
         type(self).done = True
 
 
-class _Server(HTTPServer):
+class _Server(TCPServer):  # not HTTPServer, which asks the name service what its own address is called
     def handle_timeout(self) -> None:
         """Nobody came."""
         _Sender.done = True
@@ -42,14 +44,12 @@ class _Server(HTTPServer):
 def publish(file: str, address: str) -> None:
     """Serve a file once, in the background, and print where."""
     if ":" in address:
-        import socket  # noqa: PLC0415
-
         _Server.address_family = socket.AF_INET6
     _Sender.file = file
     server = _Server((address, 0), _Sender)
     server.timeout = _NOBODY_CAME_S
     host = f"[{address}]" if ":" in address else address
-    print(f"http://{host}:{server.server_port}/", flush=True)
+    print(f"http://{host}:{server.server_address[1]}/", flush=True)
     if os.fork():
         os._exit(0)
     quiet = os.open(os.devnull, os.O_RDWR)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
 
@@ -12,7 +13,7 @@ from harness.errors import OverlayError
 from harness.lab import counters
 from harness.model.words import Verdict
 from harness.probes.exchange import publish_and_fetch
-from harness.probes.measurement import Target
+from harness.probes.measurement import Pair, Target
 from harness.probes.pathfigures import PUNCHES, PathFound, Since
 from harness.probes.verdict import front_of, path_of_content
 
@@ -30,6 +31,20 @@ class Fetch:
     ended_s: float
     verdict: Verdict
     error: str | None = None
+
+
+def find_content_paths(targets: Sequence[Target], deadline_s: float, since: Since | None) -> dict[Pair, PathFound]:
+    """Find the paths of pairs, one after the other: the counters tell which way bytes went, not whose they were.
+
+    What a pair waits for those before it is not the overlay's time: its clock is set back by as much.
+    """
+    found: dict[Pair, PathFound] = {}
+    began = time.time()
+    for target in targets:
+        waited_s = time.time() - began
+        own = since and Since(since.started_s + waited_s, since.ready_s + waited_s)
+        found[target.pair] = find_content_path(target, deadline_s, own)
+    return found
 
 
 def find_content_path(target: Target, deadline_s: float, since: Since | None) -> PathFound:

@@ -136,7 +136,7 @@ class PathProbe(Probe[PathSettings, PathFound]):
     ) -> dict[Pair, PathFound]:
         """Measure by `harness.probes.seek`, content alone by `harness.probes.contentpath`."""
         # They work in a lab; this module is read by reports as well.
-        from harness.probes.contentpath import find_content_path  # noqa: PLC0415
+        from harness.probes.contentpath import find_content_paths  # noqa: PLC0415
         from harness.probes.seek import Search, find_paths  # noqa: PLC0415
 
         search = Search(
@@ -151,10 +151,8 @@ class PathProbe(Probe[PathSettings, PathFound]):
         asked = [target for target in targets if target.kinds & {"interface", "stream"}]
         found = find_paths(asked, search, trial.tap, since) if asked else {}
         trial.tap.close()  # contents are large, and their way is told by the counters alone
-        for target in targets:
-            if target not in asked:
-                found[target.pair] = find_content_path(target, settings.deadline_s, since)
-        return found
+        contents = [target for target in targets if target not in asked]
+        return found | find_content_paths(contents, settings.deadline_s, since)
 
     def summarise(self, found: Found[PathFound], settings: PathSettings) -> list[Measurement]:
         """Summarise by `figures_of`."""

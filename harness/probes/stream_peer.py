@@ -7,8 +7,8 @@
     python stream_peer.py push|pull|half-close|server-closes ADDRESS PORT BYTES SEED
 
 The client opens each connection with a line of ASCII that says what it wants: `E REQUEST ANSWER` to be answered, `R
-BYTES` to be received, `S BYTES SEED` to be sent so much and the connection closed, `H` to be received until it has no
-more to say. The client prints one JSON object.
+BYTES` to be received, `P BYTES SEED` to be sent so much, `S BYTES SEED` the same and the connection closed, `H` to be
+received until it has no more to say. The client prints one JSON object.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterator
 
 PIECE = 1 << 16
 PATIENCE_S = 30.0
+_STAYS_S = 2.0
 
 
 def bytes_of(seed: int, count: int) -> Iterator[bytes]:
@@ -97,6 +98,19 @@ def _echo(connection: socket.socket, request: int, answer: int) -> None:
 def _receive(connection: socket.socket, count: int) -> None:
     _, digest = read_to_end(connection, count)
     connection.sendall(digest.encode())
+    _wait_for_close(connection)
+
+
+def _send_and_stay(connection: socket.socket, count: int, seed: int) -> None:
+    for piece in bytes_of(seed, count):
+        connection.sendall(piece)
+    _wait_for_close(connection)
+
+
+def _wait_for_close(connection: socket.socket) -> None:
+    """Leave the closing to the client: what is lost with a close is another question than what is lost on the way."""
+    while connection.recv(PIECE):
+        pass
 
 
 def _send(connection: socket.socket, count: int, seed: int) -> None:
@@ -107,10 +121,17 @@ def _send(connection: socket.socket, count: int, seed: int) -> None:
 
 def _receive_to_end(connection: socket.socket) -> None:
     count, digest = read_to_end(connection)
-    connection.sendall(f"{count} {digest}".encode())
+    connection.sendall(f"{count} {digest}\n".encode())
+    time.sleep(_STAYS_S)  # the client has ended already, so nothing tells when it has read this
 
 
-_ANSWERS: dict[str, Callable[..., None]] = {"E": _echo, "R": _receive, "S": _send, "H": _receive_to_end}
+_ANSWERS: dict[str, Callable[..., None]] = {
+    "E": _echo,
+    "R": _receive,
+    "P": _send_and_stay,
+    "S": _send,
+    "H": _receive_to_end,
+}
 
 
 def opened(address: str, port: int, wanted: str) -> socket.socket:
@@ -159,7 +180,7 @@ def push(address: str, port: int, count: int, seed: int) -> dict[str, object]:
 
 def pull(address: str, port: int, count: int, seed: int) -> dict[str, object]:
     """Tell whether the client got exactly what the server sent, read as it comes."""
-    with opened(address, port, f"S {count} {seed}") as connection:
+    with opened(address, port, f"P {count} {seed}") as connection:
         got, digest = read_to_end(connection, count)
     return {"bytes": got, "intact": digest == digest_of(seed, count)}
 
@@ -170,8 +191,8 @@ def half_close(address: str, port: int, count: int, seed: int) -> dict[str, obje
         for piece in bytes_of(seed, count):
             connection.sendall(piece)
         connection.shutdown(socket.SHUT_WR)
-        said = read_exactly(connection, 100).decode()
-    return {"intact": said == f"{count} {digest_of(seed, count)}"}
+        said = connection.makefile("rb").readline().decode()
+    return {"intact": said == f"{count} {digest_of(seed, count)}\n"}
 
 
 def server_closes(address: str, port: int, count: int, seed: int) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from fake_host import FACTS, OK, FakeHost, Heard
 
 from harness.campaign.campaign import Campaign
 from harness.errors import StorageError
+from harness.hosts.contract import OnStep
 from harness.results.expectations import Expected
 from harness.results.record import Record
 from harness.results.run_judgement import judge_run
@@ -145,5 +147,29 @@ def test_the_baseline_of_a_cell_is_found_again_when_the_run_goes_on(tmp_path: Pa
         progress=Heard(),
     )
     again.run([trial for trial in planned.trials if trial.mode != "underlay"])
+    ratios = [line for line in RunFolder(tmp_path / "run").read().records if line["metric"] == "tcp_throughput_ratio"]
+    assert len(ratios) == 6 and {line["value"] for line in ratios} == {0.25}
+
+
+def test_a_trial_that_ends_before_its_cells_underlay_is_compared_all_the_same(tmp_path: Path) -> None:
+    text = SCENARIO.replace("probes: [path]", "probes: {throughput: {baseline: cell}}")
+    (tmp_path / "cell.yaml").write_text(text.replace("openvpn: mesh", "openvpn: hub"))
+    planned = plan_trials(str(tmp_path / "cell.yaml"))
+
+    class SlowUnderlay(FakeHost):
+        """The underlay's trials end when all others have."""
+
+        async def run(self, job: Job, folder: Path, on_step: OnStep) -> Done:
+            done = await super().run(job, folder, on_step)
+            while job.trial.mode == "underlay" and len(self.ran) < len(planned.trials):
+                await asyncio.sleep(0)
+            return done
+
+    def measure(job: Job) -> Done:
+        rate = 80.0 if job.trial.mode == "underlay" else 20.0
+        figure = {"probe": "throughput", "metric": "tcp_throughput_mbit", "unit": "Mbit/s", "value": rate}
+        return Done(outcome="ok", measurements=[{**figure, "src": "a", "dst": "b"}])
+
+    campaign(tmp_path, planned, SlowUnderlay(measure, slots=len(planned.trials))).run(planned.trials)
     ratios = [line for line in RunFolder(tmp_path / "run").read().records if line["metric"] == "tcp_throughput_ratio"]
     assert len(ratios) == 6 and {line["value"] for line in ratios} == {0.25}

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from ipaddress import IPv4Address
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +21,7 @@ from harness.lab.counters import Flow
 from harness.lab.tap import Passing
 from harness.model.words import Verdict
 from harness.overlay.contract import StreamEndpoint
-from harness.probes import asking
+from harness.probes import asking, contentpath
 from harness.probes.burst import send_and_wait
 from harness.probes.carriage import Attributed, Carried, attribute, first_direct, share_of_direct
 from harness.probes.contentpath import Fetch, found_of
@@ -107,6 +108,26 @@ def test_content_that_never_came_says_why() -> None:
     (first, *_) = figures_of(target(), found, DEADLINE_S)
     assert (first.value, first.path, first.outcome) == (0, "none", "failed")
     assert first.error == "no content was fetched within 10 s: fetch ended with status 1"
+
+
+def test_a_pair_that_waited_for_another_has_as_much_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [103.0]
+    monkeypatch.setattr(contentpath.time, "time", lambda: clock[0])
+    monkeypatch.setattr(contentpath.time, "sleep", lambda _s: None)
+
+    def fetched(pair: Target, *_: object) -> Fetch:
+        clock[0] += 4.0
+        return Fetch(clock[0], "direct" if pair.src == "b" else "relayed")
+
+    monkeypatch.setattr(contentpath, "_fetched", fetched)
+    made: Any = Target
+    lab = SimpleNamespace(seed=1)
+    pairs = [made(lab=lab, src=src, dst="c", mode="mesh", folder=tmp_path) for src in "ab"]
+    found = contentpath.find_content_paths(pairs, DEADLINE_S, SINCE)
+    # The first goes on until 10 s after the start, and the second begins then.
+    assert clock[0] == 115.0
+    assert figures(found["a", "c"])["hole_punch_success"] == 0
+    assert figures(found["b", "c"])["time_to_direct_s"] == figures(found["a", "c"])["time_to_connect_s"] == 7.0
 
 
 # Streams: requests of thousands of bytes, whose way conservation tells.
@@ -240,6 +261,17 @@ def test_requests_have_connections_of_their_own_and_a_burst_has_one(stream: tupl
     assert all(SMALLEST_BYTES <= ping.ip_bytes - HEADERS_BYTES[6] <= LARGEST_BYTES for ping in pings)
     assert len({ping.ip_bytes for ping in pings}) == 8
     assert all(one.answered_s <= other.sent_s for one, other in pairwise(pings))  # type: ignore[operator]
+
+
+def test_streams_of_several_members_to_one_share_its_service(stream: tuple[Target, Carrier]) -> None:
+    pair, carrier = stream
+    other = replace(pair, src="c", streams={("c", "b"): pair.streams["a", "b"].model_copy(update={"src": "c"})})
+    other.lab.nodes["c"] = other.lab.nodes["a"]
+    with asking.asking([pair, other], [random.Random(1), random.Random(2)]) as askers:
+        for asker in askers:
+            send_and_wait(asker, 2)
+        assert all(ping.answered_s for asker in askers for ping in asker.pings)
+    assert carrier.connections == 4
 
 
 def test_a_stream_that_breaks_leaves_its_request_unanswered_and_the_next_tries_anew(
