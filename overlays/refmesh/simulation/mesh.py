@@ -11,6 +11,7 @@ from overlays.refmesh import credentials, keys
 from overlays.refmesh.config import Address, NodeConfig, ServerEntry
 from overlays.refmesh.core.known import status
 from overlays.refmesh.core.node import Node
+from overlays.refmesh.core.noise import REAL, Suite
 from overlays.refmesh.network import Network
 from overlays.refmesh.server.engine import Server
 from overlays.refmesh.wire import messages
@@ -35,12 +36,14 @@ class Mesh:
         options: Mapping[str, Any] | None = None,
         server_ipv6: bool = False,
         asks_routers: bool = True,
+        suite: Suite = REAL,
     ) -> None:
         """Start the servers; nodes join one by one.
 
         Args:
             options: further fields of each node's configuration.
             server_ipv6: whether servers have IPv6 as well.
+            suite: the crypto; the network's keys must be of the same kind.
             asks_routers: whether nodes are told of the router that may be asked for ports.
         """
         self.internet, self.rng = internet, rng
@@ -49,7 +52,7 @@ class Mesh:
         self.policy = policy or network.policy
         self.options = dict(options or {})
         self.mode, self.hub = mode, hub
-        self._asks_routers = asks_routers
+        self._asks_routers, self.suite = asks_routers, suite
         self.servers: dict[str, Server | None] = {}
         self.nodes: dict[str, Node] = {}
         self.hosts: dict[str, Host] = {}
@@ -86,6 +89,7 @@ class Mesh:
             policy=credentials.verify_policy(self.policy, self.authority),
             hub=self.hub,
             own=credentials.verify(self.network.certificates[name], self.authority, UNIX_S),
+            suite=self.suite,
         )
         stun_port = next(site.stun_port for site in self.network.sites if site.name == name)
 
@@ -115,7 +119,7 @@ class Mesh:
         servers = tuple(
             ServerEntry(
                 site.name,
-                keys.public(self.network.private_keys[site.name]),
+                self.suite.static(self.network.private_keys[site.name]).public,
                 Address(self.server_hosts[site.name].address6 if ipv6 else site.host, site.port),
                 Address(self.server_hosts[site.name].address6 if ipv6 else site.host, site.stun_port),
             )
@@ -137,7 +141,7 @@ class Mesh:
         config = config or self.config(name)
         assert config.certificate is not None
         certificate = credentials.verify(config.certificate, self.authority, unix_s + self.now)
-        node = Node(config, certificate, self.rng.randbytes, unix_s)
+        node = Node(config, certificate, self.rng.randbytes, unix_s, self.suite)
         if config.policy is not None:
             node.peers.set_policy(config.policy)
         self.adopt(name, node)
