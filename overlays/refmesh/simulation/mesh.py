@@ -202,6 +202,10 @@ class Mesh:
         """`path` for all ordered pairs."""
         return [self.path(src, dst) for src in self.nodes for dst in self.nodes if src != dst]
 
+    def settle(self, name: str) -> None:
+        """Do what is due for a node after somebody has told it something."""
+        self._settle_node(name)
+
     # --- the driver's part
 
     def _settle_node(self, name: str) -> None:
