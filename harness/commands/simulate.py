@@ -35,6 +35,12 @@ _EPILOG = examples(
 @click.option("--worlds", type=click.IntRange(1, 100_000), help="Worlds of each cell, instead of the population's.")
 @click.option("--groups", type=click.IntRange(1, 100_000), help="Groups of each size, instead of the population's.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Another seed than the population's.")
+@click.option(
+    "--emulated",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="A lab's result folder with the same NATs: the report holds its cells against the simulated ones.",
+)
 @click.option("--resume", is_flag=True, help="Go on with the folder given by --out.")
 @click.pass_context
 def simulate_command(  # noqa: PLR0917  # click passes them by name
@@ -45,6 +51,7 @@ def simulate_command(  # noqa: PLR0917  # click passes them by name
     worlds: int | None,
     groups: int | None,
     seed: int | None,
+    emulated: Path | None,
     resume: bool,
 ) -> None:
     """Run an overlay's own engine over POPULATION (a path or a bundled name) in memory, and report."""
@@ -55,7 +62,7 @@ def simulate_command(  # noqa: PLR0917  # click passes them by name
     changes = {key: value for key, value in changes.items() if value is not None}
     loaded = replace(loaded, population=loaded.population.model_copy(update=changes))
     out = out or Path("runs") / f"{loaded.name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
-    folder, left = prepare(loaded, out, resume=resume)
+    folder, left = prepare(loaded, out, resume=resume, emulated=emulated)
     console = Console(stderr=True)
     try:
         with _Bar(console, len(left)) as bar:

@@ -69,7 +69,7 @@ class RunFolder:
         self.extend([records])
 
     def extend(self, trials: Sequence[Sequence[Record]]) -> None:
-        """Adds the records of several trials, as `append` does those of one; a kill in between loses whole trials."""
+        """Add the records of several trials, as `append` does those of one."""
         text = "".join(map(_lines_of, trials))
         if self._file is None:
             self._file = self._open()

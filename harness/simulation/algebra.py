@@ -33,7 +33,7 @@ class CellExpectation:
 
 
 def expected_cell(first: Access, second: Access, shared_layers: int, condition: Condition, ports: Ports) -> Expectation:
-    """The better of what the two IP versions give: an overlay that has both tries both (RFC 8421)."""
+    """Return the better of what the two IP versions give: an overlay that has both tries both (RFC 8421)."""
     found = []
     if all(router.ipv4 for router in (*first.behaviours, *second.behaviours)):
         found.append(_expected(first.behaviours, second.behaviours, shared_layers, condition, ports))
@@ -78,7 +78,7 @@ def expected_cells(
 
 
 def pair_success(cells: Sequence[CellExpectation]) -> float:
-    """The share of all pairs that is direct."""
+    """Return the share of all pairs that is direct."""
     return math.fsum(each.share * each.probability for each in cells)
 
 
@@ -116,7 +116,7 @@ def is_eim(access: Access) -> bool:
 
 
 def with_eim_share(population: Population, eim: float) -> dict[str, float]:
-    """The shares, scaled so that the types with endpoint-independent mapping together have the share `eim`."""
+    """Return the shares, scaled so that the types with endpoint-independent mapping together have the share `eim`."""
     total = math.fsum(access.share for access in population.access.values() if is_eim(access))
     rest = math.fsum(access.share for access in population.access.values() if not is_eim(access))
     scaled = {}

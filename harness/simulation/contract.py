@@ -49,7 +49,7 @@ class SimulatedNetwork(Protocol):
         """All servers start anew, knowing nobody."""
 
     def claim(self, src: int, dst: int) -> Claim:
-        """What a member says of its way to another."""
+        """Return what a member says of its way to another."""
 
     def send(self, src: int, dst: int, payload: bytes) -> None:
         """Send a packet through the tunnel."""
@@ -58,7 +58,7 @@ class SimulatedNetwork(Protocol):
         """Whether a payload has come out of a member's tunnel."""
 
     def server_hosts(self) -> Sequence[Host]:
-        """The hosts of its servers."""
+        """Return the hosts of its servers."""
 
 
 class SimulatedEngine(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.simulation.algebra import (
@@ -22,8 +23,11 @@ CURVE_POINTS = 21
 GROUPS = (3, 5, 10)
 
 
-def described(loaded: LoadedPopulation) -> dict[str, Any]:
-    """Everything of the population that reports show, the expectations of the algebra included."""
+def described(loaded: LoadedPopulation, emulated: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    """Everything of the population that reports show, the expectations of the algebra included.
+
+    `emulated` are the cells of a lab's run (`harness.simulation.emulated`).
+    """
     population = loaded.population
     plan = Plan(loaded.name, population)
     ports = engines()[population.engine].birthday_ports(population.deadline_s)
@@ -45,7 +49,8 @@ def described(loaded: LoadedPopulation) -> dict[str, Any]:
         "conditions": [
             _condition(population, condition, ports) for condition in plan.conditions if condition.group == 2
         ],
-        "declared": declared_levels(population),
+        "declared": declared_levels(population, emulated),
+        "emulated": list(emulated),
         "bands": [band.model_dump(mode="json") for band in population.bands],
     }
 
@@ -66,7 +71,7 @@ def _condition(population: Population, condition: Condition, ports: tuple[int, i
             for each in cells
         ],
         "pairs": pair_success(cells),
-        "groups": {str(size): _groups(population, condition, ports, size, None) for size in GROUPS},
+        "groups": {str(size): _groups(population, condition, ports, size) for size in GROUPS},
         "curve": [_point(population, condition, ports, number / (CURVE_POINTS - 1)) for number in range(CURVE_POINTS)],
     }
 
@@ -76,9 +81,8 @@ def _groups(
     condition: Condition,
     ports: tuple[int, int],
     size: int,
-    shares: dict[str, float] | None,
 ) -> float:
-    of = shares or {name: access.share for name, access in population.access.items()}
+    of = {name: access.share for name, access in population.access.items()}
     probability = {
         (each.cell.first, each.cell.second): each.probability
         for each in expected_cells(population, condition, ports)
@@ -88,5 +92,9 @@ def _groups(
 
 
 def _point(population: Population, condition: Condition, ports: tuple[int, int], eim: float) -> dict[str, Any]:
-    shares = with_eim_share(population, eim)
-    return {"eim": eim, "pairs": pair_success(expected_cells(population, condition, ports, shares)), "shares": shares}
+    cells = expected_cells(population, condition, ports, with_eim_share(population, eim))
+    return {
+        "eim": eim,
+        "pairs": pair_success(cells),
+        "cells": [[each.cell.first, each.cell.second, each.cell.shared_layers, each.share] for each in cells],
+    }

@@ -189,7 +189,7 @@ class Internet:
         self._on_link(host.link, packet, lambda: self._forward(host, packet, host.network))
 
     def lease(self, host: Host, port: int, wanted: int, lifetime_s: float) -> PlainEndpoint | None:
-        """What the nearest router says to UPnP IGD's AddPortMapping, which takes no packets here; None: nothing."""
+        """Ask the nearest router by UPnP IGD, which takes no packets here; None: it maps nothing."""
         router = host.router
         if router is None or "upnp-igd" not in router.tables.protocols:
             return None

@@ -22,7 +22,7 @@ class LoadedPopulation:
 
 
 def load_population(name: str, folder: Path) -> LoadedPopulation:
-    """A population file by path or by its name in `folder`.
+    """Return a population file by path or by its name in `folder`.
 
     Raises:
         ScenarioError: all that is wrong with it.

@@ -71,7 +71,7 @@ def cells_of(population: Population) -> list[Cell]:
 
 
 def cell_shares(population: Population, shares: Mapping[str, float] | None = None) -> dict[Cell, float]:
-    """The share of each cell among all pairs of peers who are drawn independently.
+    """Return the share of each cell among all pairs of peers who are drawn independently.
 
     Pairs behind the same routers take their share off all others alike.
     """
@@ -114,7 +114,7 @@ class Plan:
         return map(self.world, range(len(self)))
 
     def world(self, number: int) -> PlannedWorld:
-        """The world of this number."""
+        """Return the world of this number."""
         for condition, size in zip(self.conditions, self._sizes, strict=True):
             if number < size:
                 return self._pair(condition, number) if condition.group == 2 else self._group(condition, number)
@@ -122,7 +122,7 @@ class Plan:
         raise IndexError(number)
 
     def spec(self, world: PlannedWorld) -> WorldSpec:
-        """What is needed to run it."""
+        """Return what is needed to run it."""
         population, condition = self.population, world.condition
         return WorldSpec(
             members=tuple(population.access[name] for name in world.names),

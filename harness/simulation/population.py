@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from harness.model.nat import NatBehaviour, parse_nat
 from harness.nat.oracle import Technique
@@ -45,6 +45,13 @@ class Access(_Strict):
     ipv6: bool = Field(default=False, description="hosts have IPv6 where all their routers forward it")
     together: Together | None = None
     source: str = ""
+
+    @field_validator("routers")
+    @classmethod
+    def _known_routers(cls, routers: tuple[Any, ...]) -> tuple[Any, ...]:
+        for router in routers:
+            parse_nat(router)
+        return routers
 
     @property
     def behaviours(self) -> tuple[NatBehaviour, ...]:

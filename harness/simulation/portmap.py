@@ -42,7 +42,7 @@ class MapsPorts(Protocol):
 
 
 def answer(request: bytes, source: Endpoint, router: MapsPorts, now: float) -> list[bytes]:
-    """The datagrams that answer a request; none to what is no request."""
+    """Return the datagrams that answer a request; none to what is no request."""
     if len(request) >= _PCP_REQUEST.size and request[0] == _PCP and "pcp" in router.protocols:
         return _pcp(request, source, router, now)
     if len(request) >= 2 and request[0] == _NAT_PMP and "nat-pmp" in router.protocols:

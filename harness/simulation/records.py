@@ -14,7 +14,7 @@ STARTED_AT = "1970-01-01T00:00:00+00:00"
 
 
 def records_of(run: str, name: str, population: Population, world: PlannedWorld, result: WorldResult) -> list[Record]:
-    """The records of one world, the terminating one last."""
+    """Return the records of one world, the terminating one last."""
     accesses = [population.access[each] for each in world.names]
     pair_labels = [label_of(access) for access in accesses] if len(accesses) == 2 else [None, None]
     shared: dict[str, Any] = {
@@ -67,5 +67,5 @@ def _rounded(seconds: float | None) -> float | None:
 
 
 def label_of(access: Access) -> str | None:
-    """The routers in front of a host, as records of labs name them; None for a public host."""
+    """Return the routers in front of a host, as records of labs name them; None for a public host."""
     return "+".join(behaviour.label for behaviour in access.behaviours) or None

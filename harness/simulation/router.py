@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from harness.model.nat import NatBehaviour
 from harness.model.nat_ipv6 import as_seen_in_ipv6
-from harness.nat.ports import RouterPorts, port_blocks
 from harness.nat.packet import Endpoint, Packet
+from harness.nat.ports import RouterPorts, port_blocks
 from harness.nat.simulated import SimulatedNat
 from harness.simulation.portmap import PMP_PORT, Lease, answer
 
@@ -71,7 +71,7 @@ class SimulatedRouter:
         self._through_forward.clear()
 
     def outbound(self, packet: Packet, now: float) -> Packet | None:
-        """What becomes of a packet from inside; one for a host inside has been hairpinned."""
+        """Return what becomes of a packet from inside; one for a host inside has been hairpinned."""
         if ":" in packet.destination.address:
             return self.ipv6.outbound(packet, now) if self.ipv6 is not None else None
         forward = self._through_forward.get((packet.source, packet.destination))
@@ -80,7 +80,7 @@ class SimulatedRouter:
         return self.ipv4.outbound(packet, now)
 
     def inbound(self, packet: Packet, now: float) -> Packet | None:
-        """What becomes of a packet from outside."""
+        """Return what becomes of a packet from outside."""
         if ":" in packet.destination.address:
             return self.ipv6.inbound(packet, now) if self.ipv6 is not None else None
         forward = self._forwards.get(packet.destination.port) if self._forwards else None
@@ -90,7 +90,7 @@ class SimulatedRouter:
         return self.ipv4.inbound(packet, now)
 
     def asked(self, packet: Packet, now: float) -> list[bytes]:
-        """The answers to a packet for the router itself: PCP (RFC 6887) and NAT-PMP (RFC 6886)."""
+        """Return the answers to a packet for the router itself: PCP (RFC 6887) and NAT-PMP (RFC 6886)."""
         if packet.destination.port != PMP_PORT or not self.behaviour.port_mapping:
             return []
         return answer(packet.payload, packet.source, self, now)

@@ -21,6 +21,7 @@ from harness.results.record import SCHEMA_VERSION, Record
 from harness.results.store import RunFolder
 from harness.simulation.contract import engines
 from harness.simulation.describe import described
+from harness.simulation.emulated import emulated_cells
 from harness.simulation.load import LoadedPopulation
 from harness.simulation.plan import Plan
 from harness.simulation.records import label_of, records_of
@@ -47,7 +48,7 @@ class Worker:
         self.engine = engines()[loaded.population.engine]
 
     def __call__(self, number: int) -> list[Record]:
-        """The records of one world."""
+        """Return the records of one world."""
         world = self.plan.world(number)
         result = run_world(self.plan.spec(world), self.engine)
         return records_of(self.run, self.loaded.name, self.loaded.population, world, result)
@@ -65,8 +66,12 @@ def _work(number: int) -> list[Record]:
     return _worker(number)
 
 
-def prepare(loaded: LoadedPopulation, out: Path, *, resume: bool) -> tuple[RunFolder, list[int]]:
-    """The result folder, begun or gone on with, and the numbers of the worlds that are left.
+def prepare(
+    loaded: LoadedPopulation, out: Path, *, resume: bool, emulated: Path | None = None
+) -> tuple[RunFolder, list[int]]:
+    """Return the result folder, begun or gone on with, and the numbers of the worlds that are left.
+
+    `emulated` is a result folder of a lab that has the same cells, to be held against the simulated ones.
 
     Raises:
         ScenarioError: the folder was made from another population.
@@ -95,8 +100,9 @@ def prepare(loaded: LoadedPopulation, out: Path, *, resume: bool) -> tuple[RunFo
             }
             for world in plan
         ]
+        lab = emulated_cells(emulated) if emulated is not None else ()
         folder.create(_manifest(loaded), entries)
-        text = json.dumps(described(loaded), indent=1, ensure_ascii=False) + "\n"
+        text = json.dumps(described(loaded, lab), indent=1, ensure_ascii=False) + "\n"
         write_atomically(out / POPULATION, text.encode())
     return folder, list(range(len(plan)))
 
@@ -120,7 +126,7 @@ def simulate(loaded: LoadedPopulation, folder: RunFolder, left: Sequence[int], j
 
 @contextmanager
 def _results(run: str, loaded: LoadedPopulation, left: Iterable[int], jobs: int) -> Iterator[Iterator[list[Record]]]:
-    """What the worlds come to, in the order of their numbers, however many run side by side."""
+    """Return what the worlds come to, in the order of their numbers, however many run side by side."""
     if jobs == 1:
         yield map(Worker(run, loaded), left)
         return

@@ -100,7 +100,7 @@ def _attach(internet: Internet, access: Access, common: Router | None, shared_la
 
 
 def link_of(link: AccessLink) -> Link:
-    """A file's link in seconds and shares."""
+    """Return a file's link in seconds and shares."""
     return Link(link.delay_ms / 1000, link.jitter_ms / 1000, link.loss_percent / 100, reorders=link.reorders)
 
 
