@@ -112,6 +112,8 @@ def _agreement_table(cells: Sequence[CellAgreement]) -> TextTable:
         )
         for cell in shown
     ]
+    if others := len(judged) - len(shown):
+        rows.append((f"{others} others, each", "", "", "", "", "agree", ""))
     header = ("cell", "technique", "algebra", "engine", "emulation", "verdict", "what the oracle says")
     note = (
         f"{len(judged) - len(troubled)} of {len(judged)} simulated cells agree, within 99 % intervals; shown are those "
