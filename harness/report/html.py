@@ -16,6 +16,7 @@ from harness.report.expected import expected_table, judged, sentence
 from harness.report.facts import asked, machine, reproduce
 from harness.report.page import render
 from harness.report.plots.style import SCREEN, Style, looks
+from harness.report.population import population_section
 from harness.report.quality import quality_of
 from harness.report.sections import MOST_DRAWN, Section, chapters_of, section_of
 from harness.report.tables import groups
@@ -26,6 +27,9 @@ from harness.results.files import write_atomically
 from harness.results.loading import Results, load
 from harness.results.samples import inside, latency_samples
 from harness.results.tabulate import write_summary
+
+# Simulated runs have tens of thousands of trials; what is not listed is in the tables.
+MOST_LISTED = 2000
 
 
 def write_report(run_dir: Path, style: Style = SCREEN) -> Path:
@@ -48,11 +52,13 @@ def write_report(run_dir: Path, style: Style = SCREEN) -> Path:
         else ["No trial has finished yet."],
         expected=expected_table(judgement),
         sections=sections,
+        population=population_section(results, style),
         chapters=chapters_of(sections),
         topology=_topology(results),
         trials=_trials(results),
         quality=quality_of(results.records, results.trials),
         most_drawn=MOST_DRAWN,
+        most_listed=MOST_LISTED,
         outcomes=OUTCOMES,
     )
     if not (summary := results.path / "summary.csv").exists():
@@ -127,7 +133,7 @@ def _trials(results: Results) -> list[dict[str, Any]]:
     # A text that is missing is NaN to pandas, which a template would take for something to print.
     texts: list[str] = list(table.select_dtypes("str").columns)
     table[texts] = table[texts].fillna("")
-    ordered = table.sort_values(["trouble", "trial"], ascending=[False, True])
+    ordered = table.sort_values(["trouble", "trial"], ascending=[False, True]).head(MOST_LISTED)
     return [
         {str(key): value for key, value in row.items()} | {"files": evidence.of(str(row["trial"]), with_text=True)}
         for row in ordered.to_dict(orient="records")

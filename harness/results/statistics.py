@@ -41,9 +41,9 @@ def proportion(successes: int, n: int) -> Estimate:
     return Estimate(n, successes / n, low, high, "proportion; Wilson 95 %")
 
 
-def wilson(rate: float, n: float) -> tuple[float, float]:
+def wilson(rate: float, n: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Return Wilson's score interval of a rate seen in n trials, 95 %; an effective n need not be whole."""
-    z = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
+    z = float(stats.norm.ppf((1 + confidence) / 2))
     centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * float(np.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n)))
     return (0.0 if rate == 0 else centre - half), (1.0 if rate == 1 else centre + half)

@@ -66,11 +66,11 @@ class RunFolder:
         Raises ValueError when the records are not one trial's, ended by its terminating record, or hold a number that
         JSON does not have (NaN, infinity); ResultFolderError when another process writes here.
         """
-        rows = [record.as_dict() for record in records]
-        ends = [index for index, row in enumerate(rows) if is_terminating(row)]
-        if len({row["trial"] for row in rows}) != 1 or ends != [len(rows) - 1]:
-            raise ValueError("append takes the records of one trial, its trial duration_s record last")
-        text = "".join(json.dumps(row, allow_nan=False, ensure_ascii=False) + "\n" for row in rows)
+        self.extend([records])
+
+    def extend(self, trials: Sequence[Sequence[Record]]) -> None:
+        """Add the records of several trials, as `append` does those of one."""
+        text = "".join(map(_lines_of, trials))
         if self._file is None:
             self._file = self._open()
         _write_all(self._file, text.encode())
@@ -115,6 +115,14 @@ class RunFolder:
         if not whole:
             _write_all(file, b"\n")
         return file
+
+
+def _lines_of(records: Sequence[Record]) -> str:
+    rows = [record.as_dict() for record in records]
+    ends = [index for index, row in enumerate(rows) if is_terminating(row)]
+    if len({row["trial"] for row in rows}) != 1 or ends != [len(rows) - 1]:
+        raise ValueError("append takes the records of one trial, its trial duration_s record last")
+    return "".join(json.dumps(row, allow_nan=False, ensure_ascii=False) + "\n" for row in rows)
 
 
 def _write_all(file: FileIO, data: bytes) -> None:

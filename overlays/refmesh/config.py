@@ -11,6 +11,8 @@ DEFAULT_MTU = 1400
 """Octets: 1500 less IPv6 (40), UDP (8), relay (8), transport header and tag (32) and padding, rounded down."""
 MODES = ("mesh", "direct", "relay", "hub")
 LAYERS = ("l3", "l2")
+TRAVERSALS = ("plain", "peer-reflexive", "port-prediction", "birthday")
+"""What a node may do for a direct path, each with what those before it do."""
 MAPPING_PROTOCOLS = ("pcp", "nat-pmp", "upnp-igd")
 
 
@@ -70,9 +72,16 @@ class NodeConfig:
     framing: str = "auto"
     port_mapping: tuple[str, ...] = MAPPING_PROTOCOLS
     """By which protocols the router is asked for a port; the order is ours, not this one's."""
+    traversal: str = "birthday"
+    """One of `TRAVERSALS`. For simulations that ask what each brings: no configuration file says it."""
     status_socket: Path | None = None
     state_dir: Path | None = None
     log_level: str = "info"
+
+    @property
+    def punches(self) -> bool:
+        """Whether ports are guessed when plain checks have failed."""
+        return self.direct and self.traversal in ("port-prediction", "birthday")
 
     @property
     def direct(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -56,7 +56,7 @@ class Network:
     def reached_at(self, hosts: Mapping[str, str]) -> Network:
         """The same network, some servers reached at other hosts or addresses: `hosts` has them by the server's name."""
         sites = tuple(replace(site, host=hosts.get(site.name, site.host)) for site in self.sites)
-        entries = tuple(_server_entry(site, self.private_keys[site.name]) for site in sites)
+        entries = tuple(_server_entry(site, keys.public(self.private_keys[site.name])) for site in sites)
         return replace(self, sites=sites, servers=entries)
 
     def server_config(self, name: str, **options: Any) -> dict[str, Any]:
@@ -83,11 +83,12 @@ def make_network(
     groups: Mapping[str, Sequence[str]] | None = None,
     not_after: int | None = None,
     rng: Rng = os.urandom,
+    public: Callable[[bytes], bytes] = keys.public,
 ) -> Network:
     """A new network. Members get the first addresses of the prefix, upwards, servers the last ones, downwards.
 
-    `not_after` is Unix time in seconds, a year from now by default. CredentialError when the prefix is too small or a
-    name comes twice.
+    `not_after` is Unix time in seconds, a year from now by default; `public` gives the public key of a private one.
+    CredentialError when the prefix is too small or a name comes twice.
     """
     names = [*members, *(site.name for site in sites)]
     if len(set(names)) != len(names):
@@ -105,7 +106,7 @@ def make_network(
         name: credentials.issue(
             authority,
             name,
-            keys.public(private_keys[name]),
+            public(private_keys[name]),
             [addresses[name]],
             role="server" if name in servers else "node",
             groups=(groups or {}).get(name, ()),
@@ -115,7 +116,7 @@ def make_network(
         )
         for name in names
     }
-    entries = tuple(_server_entry(site, private_keys[site.name]) for site in sites)
+    entries = tuple(_server_entry(site, public(private_keys[site.name])) for site in sites)
     policy = credentials.sign_policy(authority, 1, rules)
     return Network(authority, tuple(sites), policy, private_keys, certificates, addresses, entries)
 
@@ -125,10 +126,10 @@ def to_yaml(config: Mapping[str, Any]) -> str:
     return yaml.safe_dump(dict(config), sort_keys=False, width=4096)
 
 
-def _server_entry(site: Site, private: bytes) -> dict[str, Any]:
+def _server_entry(site: Site, public: bytes) -> dict[str, Any]:
     entry = {
         "name": site.name,
-        "public_key": keys.encode(keys.public(private)),
+        "public_key": keys.encode(public),
         "endpoint": str(Address(site.host, site.port)),
         "stun": str(Address(site.host, site.stun_port)),
     }

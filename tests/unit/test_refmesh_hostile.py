@@ -9,7 +9,7 @@ from overlays.refmesh.core.node import Node
 from overlays.refmesh.server.engine import Server
 from overlays.refmesh.server.hub import Hub
 from overlays.refmesh.server.registry import Registration
-from overlays.refmesh.simulation.world import NODE_PORT, UNIX_S, World, ip_packet
+from overlays.refmesh.simulation.world import UNIX_S, World, ip_packet
 from overlays.refmesh.wire import messages
 
 UNTIL_S = int(UNIX_S) + 10**6
@@ -98,8 +98,7 @@ def refused(world: World, certificate: str, private: bytes | None = None) -> boo
         "b", keys.public(config.private_key), ("10.77.0.2/16",), (), "node", "", UNTIL_S, certificate, invited=False
     )
     node = Node(config, own, world.rng.randbytes, UNIX_S)
-    world.nodes["b"] = node
-    world._node_at[world.address["b"], NODE_PORT] = "b"
+    world.adopt("b", node)
     node.start(world.now)
     world._settle_node("b")
     world.run(4.0)

@@ -148,7 +148,7 @@ def test_a_member_that_was_away_for_long_is_found_again_without_any_server(dead_
     assert world.run(5.0, lambda: set(world.paths()) == {"direct"})
     stored = known(world.nodes["a"])
     world.stop_server("s0")
-    del world.nodes["b"], world._node_at[world.address["b"], NODE_PORT]
+    world.stop("b")
     node = world.start("a")
     restore(node, stored, world.now)
     world._settle_node("a")

@@ -7,12 +7,12 @@ import struct
 
 import pytest
 
+from harness.simulation.internet import Packet
 from overlays.refmesh.core import offload, too_big
 from overlays.refmesh.core.path_mtu import ANY, OVERHEAD, STEP
 from overlays.refmesh.core.peer import Peer
 from overlays.refmesh.core.probing import LARGE
 from overlays.refmesh.simulation.world import World, ip_packet
-from overlays.refmesh.wire.control import Endpoint
 
 DF = 0x40
 
@@ -24,12 +24,15 @@ class Narrow(World):
     large = 0
     """Datagrams of more than a small one's size that nodes have sent."""
 
-    def _travel(self, datagram: bytes, source: Endpoint, destination: Endpoint) -> None:
-        if datagram[0] == 6 or (source[0].startswith("45.") and destination[0].startswith("45.")):
+    def loses(self, packet: Packet) -> bool:
+        """Lose what is too large."""
+        datagram = packet.payload
+        between = all(end.address.startswith("45.") for end in (packet.source, packet.destination))
+        if datagram[0] == 6 or between:
             self.large += len(datagram) > LARGE + OVERHEAD
             if len(datagram) > self.room:
-                return
-        super()._travel(datagram, source, destination)
+                return True
+        return super().loses(packet)
 
 
 def direct(**options: object) -> Narrow:

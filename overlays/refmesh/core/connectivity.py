@@ -64,13 +64,15 @@ in is answered by a check at once, so the side that is ready later sets the time
 class PathFinder:
     """The paths to one peer."""
 
-    def __init__(self, rng: Rng, *, direct: bool, relayed: bool, lifetime: Lifetime | None = None) -> None:
-        """`direct` and `relayed` say which kinds of path may be used at all."""
+    def __init__(
+        self, rng: Rng, *, direct: bool, relayed: bool, reflexive: bool = True, lifetime: Lifetime | None = None
+    ) -> None:
+        """`direct` and `relayed` say which kinds of path may be used at all; `reflexive`: those learned from PINGs."""
         self.checks: dict[Path, Check] = {}
         self.best: Path | None = None
         self._lifetime = lifetime or Lifetime()
         self._rng = rng
-        self._direct, self._relayed = direct, relayed
+        self._direct, self._relayed, self._reflexive = direct, relayed, reflexive
         self._volleys: dict[int, float] = {}
         """When each was fired, by its number."""
         self._volley, self._secret = 0, rng(16)
@@ -93,7 +95,7 @@ class PathFinder:
     def add(self, endpoint: Endpoint, kind: str, now: float, local: int = 0) -> Check | None:
         """A candidate of the peer; None when it is not wanted. A known one stays as it is."""
         path = Path(endpoint, 0, local)
-        if not self._direct:
+        if not self._direct or (kind == PEER_REFLEXIVE and not self._reflexive):
             return None
         check = self.checks.get(path)
         if check is None:

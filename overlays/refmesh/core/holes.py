@@ -28,13 +28,13 @@ class Holes:
         tunnel: Tunnel,
         outbox: Outbox,
         *,
-        direct: bool,
+        punches: bool,
         flags: int,
     ) -> None:
-        """`direct`: whether the mode has direct paths at all; `flags`: what our PINGs say."""
+        """`punches`: whether ports are guessed at all; `flags`: what our PINGs say."""
         self._puncher, self._peers, self._servers = puncher, peers, servers
         self._tunnel, self._outbox = tunnel, outbox
-        self._direct, self._flags = direct, flags
+        self._punches, self._flags = punches, flags
 
     def on_punch(self, link: ServerLink, punch: Punch, now: float) -> None:
         """A peer's PUNCH."""
@@ -43,7 +43,7 @@ class Holes:
             peer is not None
             and peer.numbers.get(link.index) == punch.other
             and peer.finder is not None
-            and self._direct
+            and self._punches
         ):
             self._puncher.on_punch(peer, link, punch, dependent=self._servers.dependent, now=now)
             self._outbox.due(peer, now)
@@ -54,7 +54,7 @@ class Holes:
             self._puncher.done(peer)
             return math.inf
         link = self._servers.knowing(peer)
-        if link is None or not self._direct or not peer.wanted:
+        if link is None or not self._punches or not peer.wanted:
             return math.inf  # the server's news will wake us
         if not self._servers.translated and not finder.translated:
             return math.inf  # both ports are what they say, and plain checks open firewalls

@@ -10,10 +10,9 @@ from __future__ import annotations
 from hashlib import blake2s
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from overlays.refmesh.core.cookie import Macs
-from overlays.refmesh.core.noise import StaticKey
+from overlays.refmesh.core.noise import REAL, StaticKey, Suite
 from overlays.refmesh.errors import MalformedMessage
 from overlays.refmesh.keys import Rng
 from overlays.refmesh.wire import messages
@@ -27,11 +26,11 @@ def _key(secret: bytes, ephemeral: bytes, reader: bytes) -> bytes:
     return blake2s(b"refmesh introduction" + ephemeral + reader, key=secret).digest()
 
 
-def write(certificate: str, reader: bytes, macs: Macs, rng: Rng, now: float) -> bytes:
+def write(certificate: str, reader: bytes, macs: Macs, rng: Rng, now: float, *, suite: Suite = REAL) -> bytes:
     """An introduction that only the owner of the public key `reader` can open; `macs` are those for him."""
-    ephemeral = StaticKey(rng(32))
+    ephemeral = suite.static(rng(32))
     head = messages.HEADER.pack(messages.INTRODUCTION) + ephemeral.public
-    cipher = ChaCha20Poly1305(_key(ephemeral.exchange(reader), ephemeral.public, reader))
+    cipher = suite.aead(_key(ephemeral.exchange(reader), ephemeral.public, reader))
     message = head + cipher.encrypt(bytes(12), certificate.encode(), head)
     message += macs.first(message)
     return message + macs.proof(message, now)
@@ -41,7 +40,7 @@ def read(message: bytes, static: StaticKey) -> str:
     """The certificate's text, not yet verified, of a message with a valid mac1; MalformedMessage: not for us."""
     head = message[:_HEAD_LEN]
     ephemeral = head[messages.HEADER.size :]
-    cipher = ChaCha20Poly1305(_key(static.exchange(ephemeral), ephemeral, static.public))
+    cipher = static.suite.aead(_key(static.exchange(ephemeral), ephemeral, static.public))
     try:
         return cipher.decrypt(bytes(12), message[_HEAD_LEN : -2 * messages.MAC_LEN], head).decode("ascii")
     except (InvalidTag, UnicodeDecodeError):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from hashlib import blake2s
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from overlays.refmesh.core.noise import TransportKeys
 from overlays.refmesh.core.replay import ReplayWindow
@@ -42,7 +42,7 @@ class Keypair:
 
     def __init__(self, keys: TransportKeys, now: float) -> None:
         self.keys = keys
-        send, receive = ChaCha20Poly1305(keys.send), ChaCha20Poly1305(keys.receive)
+        send, receive = keys.suite.aead(keys.send), keys.suite.aead(keys.receive)
         self.encrypt, self.decrypt = send.encrypt, receive.decrypt
         self.encrypt_into, self.decrypt_into = send.encrypt_into, receive.decrypt_into
         self.born_s = now

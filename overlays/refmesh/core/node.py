@@ -30,6 +30,7 @@ from overlays.refmesh.core.igd import Request
 from overlays.refmesh.core.ingress import Ingress
 from overlays.refmesh.core.lifetime import Lifetime
 from overlays.refmesh.core.mappings import Mappings
+from overlays.refmesh.core.noise import REAL, Suite
 from overlays.refmesh.core.outbox import Outbox
 from overlays.refmesh.core.path_mtu import ANY
 from overlays.refmesh.core.peers import Peers
@@ -54,9 +55,16 @@ RELOADABLE = frozenset({"peers", "certificate", "policy", "log_level"})
 class Node:
     """One member of a network, or a plain WireGuard node when the configuration has neither certificate nor servers."""
 
-    def __init__(self, config: NodeConfig, certificate: Certificate | None, rng: Rng, unix_offset_s: float) -> None:
+    def __init__(
+        self,
+        config: NodeConfig,
+        certificate: Certificate | None,
+        rng: Rng,
+        unix_offset_s: float,
+        suite: Suite = REAL,
+    ) -> None:
         self.config, self.certificate = config, certificate
-        self.tunnel = tunnel = Tunnel(config.private_key, rng, unix_offset_s)
+        self.tunnel = tunnel = Tunnel(config.private_key, rng, unix_offset_s, suite)
         self.outbox = outbox = Outbox()
         self.guard = Guard(outbox.events)
         own = frozenset(packets.packed_host(address) for address in self.addresses)
@@ -67,6 +75,7 @@ class Node:
         """Candidates of this machine as (kind, host, port); set them with `network_changed`."""
         flags = control.READS_BULK if config.framing == "auto" and config.layer == "l3" else 0
         self.puncher = Puncher(rng, outbox.send_fresh, lambda peer: tunnel.static.public < peer.session.remote)
+        self.puncher.birthday = config.traversal == "birthday"
         self.peers = Peers(
             config,
             tunnel=tunnel,
@@ -91,7 +100,7 @@ class Node:
         )
         self.hosts = Hosts(self.servers.hosts() | self.peers.hosts())
         self.mappings = Mappings(outbox, rng, config.port_mapping if config.direct else ())
-        holes = Holes(self.puncher, self.peers, self.servers, tunnel, outbox, direct=config.direct, flags=flags)
+        holes = Holes(self.puncher, self.peers, self.servers, tunnel, outbox, punches=config.punches, flags=flags)
         self._upkeep = Upkeep(
             tunnel=tunnel,
             peers=self.peers,

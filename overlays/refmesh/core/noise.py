@@ -51,19 +51,39 @@ def _kdf3(key: bytes, data: bytes) -> tuple[bytes, bytes, bytes]:
     return first, second, _hmac(secret, second + b"\x03")
 
 
-def _seal(key: bytes, plain: bytes, associated: bytes) -> bytes:
-    return ChaCha20Poly1305(key).encrypt(_ZERO_NONCE, plain, associated)
+class Suite:
+    """The primitives under handshake and transport. A simulation of many nodes may bring cheap ones of its own.
+
+    Whoever makes a `Tunnel` says which; keys carry it on to all that is derived from them.
+    """
+
+    def static(self, private: bytes) -> StaticKey:
+        """A key pair from 32 bytes."""
+        return StaticKey(private)
+
+    def aead(self, key: bytes) -> ChaCha20Poly1305:
+        """A cipher with nonces of 12 bytes and tags of 16."""
+        return ChaCha20Poly1305(key)
 
 
-def _open(key: bytes, sealed: bytes, associated: bytes) -> bytes:
+REAL = Suite()
+
+
+def _seal(suite: Suite, key: bytes, plain: bytes, associated: bytes) -> bytes:
+    return suite.aead(key).encrypt(_ZERO_NONCE, plain, associated)
+
+
+def _open(suite: Suite, key: bytes, sealed: bytes, associated: bytes) -> bytes:
     try:
-        return ChaCha20Poly1305(key).decrypt(_ZERO_NONCE, sealed, associated)
+        return suite.aead(key).decrypt(_ZERO_NONCE, sealed, associated)
     except InvalidTag:
         raise MalformedMessage("a handshake field does not authenticate") from None
 
 
 class StaticKey:
     """A node's X25519 key pair."""
+
+    suite = REAL
 
     def __init__(self, private: bytes) -> None:
         self._private = X25519PrivateKey.from_private_bytes(private)
@@ -86,6 +106,7 @@ class TransportKeys:
     local_index: int
     remote_index: int
     initiator: bool
+    suite: Suite = REAL
 
 
 class Initiation:
@@ -95,15 +116,15 @@ class Initiation:
         """`timestamp` is TAI64N, 12 bytes, and must grow from one initiation to the next."""
         self._static = static
         self._index = index
-        self._ephemeral = StaticKey(rng(32))
+        self._ephemeral = static.suite.static(rng(32))
         ephemeral = self._ephemeral.public
         chain = _kdf1(_C0, ephemeral)
         digest = _hash(_hash(_H0, remote), ephemeral)
         chain, key = _kdf2(chain, self._ephemeral.exchange(remote))
-        sealed_static = _seal(key, static.public, digest)
+        sealed_static = _seal(static.suite, key, static.public, digest)
         digest = _hash(digest, sealed_static)
         chain, key = _kdf2(chain, static.exchange(remote))
-        sealed_time = _seal(key, timestamp, digest)
+        sealed_time = _seal(static.suite, key, timestamp, digest)
         self._chain = chain
         self._hash = _hash(digest, sealed_time)
         self.message = (
@@ -121,9 +142,10 @@ class Initiation:
         chain = _kdf1(chain, self._ephemeral.exchange(ephemeral))
         chain = _kdf1(chain, self._static.exchange(ephemeral))
         chain, tau, key = _kdf3(chain, psk)
-        _open(key, sealed_nothing, _hash(digest, tau))
+        suite = self._static.suite
+        _open(suite, key, sealed_nothing, _hash(digest, tau))
         send, receive = _kdf2(chain, b"")
-        return TransportKeys(send, receive, local_index, remote_index, initiator=True)
+        return TransportKeys(send, receive, local_index, remote_index, initiator=True, suite=suite)
 
 
 @dataclass(frozen=True)
@@ -136,6 +158,7 @@ class ReceivedInitiation:
     timestamp: bytes
     chain: bytes
     digest: bytes
+    suite: Suite = REAL
 
 
 def read_initiation(static: StaticKey, message: bytes) -> ReceivedInitiation:
@@ -145,23 +168,26 @@ def read_initiation(static: StaticKey, message: bytes) -> ReceivedInitiation:
     chain = _kdf1(_C0, ephemeral)
     digest = _hash(_hash(_H0, static.public), ephemeral)
     chain, key = _kdf2(chain, static.exchange(ephemeral))
-    remote = _open(key, sealed_static, digest)
+    remote = _open(static.suite, key, sealed_static, digest)
     digest = _hash(digest, sealed_static)
     chain, key = _kdf2(chain, static.exchange(remote))
-    timestamp = _open(key, sealed_time, digest)
-    return ReceivedInitiation(remote, remote_index, ephemeral, timestamp, chain, _hash(digest, sealed_time))
+    timestamp = _open(static.suite, key, sealed_time, digest)
+    return ReceivedInitiation(
+        remote, remote_index, ephemeral, timestamp, chain, _hash(digest, sealed_time), static.suite
+    )
 
 
 def respond(received: ReceivedInitiation, index: int, rng: Rng, psk: bytes = NO_PSK) -> tuple[bytes, TransportKeys]:
     """The response (60 bytes, MACs still missing) and the keys of the responder."""
-    own = StaticKey(rng(32))
+    suite = received.suite
+    own = suite.static(rng(32))
     chain = _kdf1(received.chain, own.public)
     digest = _hash(received.digest, own.public)
     chain = _kdf1(chain, own.exchange(received.ephemeral))
     chain = _kdf1(chain, own.exchange(received.remote))
     chain, tau, key = _kdf3(chain, psk)
-    sealed_nothing = _seal(key, b"", _hash(digest, tau))
+    sealed_nothing = _seal(suite, key, b"", _hash(digest, tau))
     receive, send = _kdf2(chain, b"")
     head = messages.RESPONSE_HEAD.pack(messages.RESPONSE, index, received.remote_index)
-    keys = TransportKeys(send, receive, index, received.remote_index, initiator=False)
+    keys = TransportKeys(send, receive, index, received.remote_index, initiator=False, suite=suite)
     return head + own.public + sealed_nothing, keys

@@ -200,7 +200,11 @@ class Peers:
     def _make(self, certificate: Certificate) -> Peer:
         mode = self._config.mode
         finder = PathFinder(
-            self._rng, direct=self._config.direct, relayed=mode in ("mesh", "relay"), lifetime=self._lifetime
+            self._rng,
+            direct=self._config.direct,
+            relayed=mode in ("mesh", "relay"),
+            reflexive=self._config.traversal != "plain",
+            lifetime=self._lifetime,
         )
         session = self._tunnel.add(certificate.key, retry_s=DIRECT_RETRY_S if mode == "direct" else RETRY_S)
         hosts = [packets.host_network(address) for address in certificate.addresses]

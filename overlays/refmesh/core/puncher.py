@@ -42,6 +42,8 @@ class Puncher:
         self._next_local = 1
         self._open: set[int] = set()
         self._rate = Pacer(SHOTS_PER_S, SHOTS_BURST)
+        self.birthday = True
+        """Whether random ports are tried, too."""
         self.closed: list[int] = []
         """Numbers of sockets that are not needed any more; the driver closes them."""
 
@@ -183,7 +185,9 @@ class Puncher:
         return message
 
     def _fire(self, peer: Peer, state: Round, *, dependent: bool, now: float) -> None:
-        planned = punching.plan(state, dependent=dependent, reflexive=list(dict.fromkeys(peer.seen.values())))
+        planned = punching.plan(
+            state, dependent=dependent, reflexive=list(dict.fromkeys(peer.seen.values())), birthday=self.birthday
+        )
         fresh = self._fresh(state, planned.fresh_sockets)
         state.state = FIRING
         state.shots = punching.volleys(planned, fresh, self._random_ports(), first=not state.asked, now=now)

@@ -116,8 +116,10 @@ class Plan:
     """Aim the main socket at random ports of this host; empty: do not."""
 
 
-def plan(own: Round, *, dependent: bool, reflexive: list[Endpoint]) -> Plan:
-    """The plan for what both sides have told. `reflexive`: the peer's addresses as servers see them.
+def plan(own: Round, *, dependent: bool, reflexive: list[Endpoint], birthday: bool = True) -> Plan:
+    """The plan for what both sides have told.
+
+    `reflexive`: the peer's addresses as servers see them; `birthday`: whether random ports are tried.
 
     Mapping that depends on the address alone looks endpoint-independent to who asks a single server. So the ports of a
     sequence are tried beside the known one, which costs little, and every second round tries birthday probing too.
@@ -135,11 +137,11 @@ def plan(own: Round, *, dependent: bool, reflexive: list[Endpoint]) -> Plan:
     if predicted:
         return Plan(0, (), targets, "")
     many, aim = dependent, peer_dependent
-    if doubt and not (many or aim):
+    if doubt and birthday and not (many or aim):
         many = aim = True
-    elif many and aim:
+    elif birthday and many and aim:
         return Plan(0, (), (), "")  # random ports on both sides: nothing helps
-    if not many and not aim:
+    if not birthday or not (many or aim):
         return Plan(0, (), known, "")
     host = theirs.host or (known[0][0] if known else "")
     return Plan(BIRTHDAY_SOCKETS if many else 0, known[:1], (), host if aim else "")

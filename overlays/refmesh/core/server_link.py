@@ -221,7 +221,9 @@ class ServerLink:
 
     def introduction(self, now: float) -> bytes:
         """What goes before a handshake initiation while the server may not know us."""
-        return introduction.write(self.certificate, self.entry.public_key, self.peer.session.macs, self._rng, now)
+        session = self.peer.session
+        key, suite = self.entry.public_key, session.suite
+        return introduction.write(self.certificate, key, session.macs, self._rng, now, suite=suite)
 
     def wants_tls(self, now: float) -> bool:
         """Whether a TLS stream should be tried now: UDP is silent, and the server offers one. Asking counts."""

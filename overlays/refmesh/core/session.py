@@ -82,6 +82,7 @@ class Session:
         self.resting = False
         """Whether those 90 s are over: attempts are as rare as `tireless_s` says."""
         self._static, self._rng, self._retry_s = static, rng, retry_s
+        self.suite = static.suite
         self._attempts = 0
         self._attempts_since_s = 0.0
         self._sent_s: dict[int, float] = {}

@@ -48,9 +48,9 @@ class Input(NamedTuple):
 class Tunnel:
     """The responder and initiator for one static key."""
 
-    def __init__(self, private: bytes, rng: Rng, unix_offset_s: float) -> None:
+    def __init__(self, private: bytes, rng: Rng, unix_offset_s: float, suite: noise.Suite = noise.REAL) -> None:
         """`unix_offset_s`: what to add to `now` to get Unix time."""
-        self.static = noise.StaticKey(private)
+        self.static = suite.static(private)
         self.sessions: dict[bytes, Session] = {}
         self._rng = rng
         self.unix_offset_s = unix_offset_s

@@ -12,6 +12,7 @@ from typing import Any
 from overlays.refmesh.core import introduction
 from overlays.refmesh.core.coordination import MAX_CANDIDATES_TOLD, OFFLINE_AFTER_S
 from overlays.refmesh.core.guard import AGAIN_S, Guard
+from overlays.refmesh.core.noise import REAL, Suite
 from overlays.refmesh.core.tunnel import Input, Tunnel
 from overlays.refmesh.credentials import Certificate, Policy
 from overlays.refmesh.errors import CredentialError, MalformedMessage
@@ -44,12 +45,13 @@ class Server:
         hub: bool = False,
         own: Certificate | None = None,
         remembers: bool = True,
+        suite: Suite = REAL,
     ) -> None:
         """`own`: our certificate; a hub's packets to its addresses are for the TUN device.
 
         `remembers`: whether `joined` is kept over restarts; without, nobody can join by an invitation.
         """
-        self.tunnel = Tunnel(private, rng, unix_offset_s)
+        self.tunnel = Tunnel(private, rng, unix_offset_s, suite)
         self.registry = Registry()
         self.outlet = Outlet()
         self.guard = Guard(self.outlet.events)

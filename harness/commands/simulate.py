@@ -1,0 +1,110 @@
+"""`overlaybench simulate POPULATION`."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+
+import click
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+
+from harness.commands.arguments import Bundled, examples
+from harness.commands.console import Console
+from harness.errors import EXIT_HARNESS, EXIT_OK, storage_errors
+from harness.scenario.load import SCENARIOS
+from harness.simulation.load import load_population
+from harness.simulation.run import prepare, simulate
+
+POPULATIONS = SCENARIOS / "populations"
+
+_EPILOG = examples(
+    "overlaybench simulate field",
+    "overlaybench simulate mine.yaml --out runs/mine --jobs 8",
+    "overlaybench simulate mine.yaml --out runs/mine --resume",
+)
+
+
+@click.command("simulate", epilog=_EPILOG)
+@click.argument("population", type=Bundled(POPULATIONS))
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Result folder; default runs/NAME-TIME.")
+@click.option("--jobs", type=click.IntRange(1, 1000), help="Processes side by side; default one a core.")
+@click.option("--worlds", type=click.IntRange(1, 100_000), help="Worlds of each cell, instead of the population's.")
+@click.option("--groups", type=click.IntRange(1, 100_000), help="Groups of each size, instead of the population's.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Another seed than the population's.")
+@click.option(
+    "--emulated",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="A lab's result folder with the same NATs: the report holds its cells against the simulated ones.",
+)
+@click.option("--resume", is_flag=True, help="Go on with the folder given by --out.")
+@click.pass_context
+def simulate_command(  # noqa: PLR0917  # click passes them by name
+    ctx: click.Context,
+    population: str,
+    out: Path | None,
+    jobs: int | None,
+    worlds: int | None,
+    groups: int | None,
+    seed: int | None,
+    emulated: Path | None,
+    resume: bool,
+) -> None:
+    """Run an overlay's own engine over POPULATION (a path or a bundled name) in memory, and report."""
+    if resume and out is None:
+        raise click.UsageError("--resume needs --out DIR: the folder to go on with")
+    loaded = load_population(population, POPULATIONS)
+    changes = {"worlds": worlds, "groups": groups, "seed": seed}
+    changes = {key: value for key, value in changes.items() if value is not None}
+    loaded = replace(loaded, population=loaded.population.model_copy(update=changes))
+    out = out or Path("runs") / f"{loaded.name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    folder, left = prepare(loaded, out, resume=resume, emulated=emulated)
+    console = Console(stderr=True)
+    try:
+        with _Bar(console, len(left)) as bar:
+            simulate(loaded, folder, left, jobs or os.cpu_count() or 1, bar)
+    except KeyboardInterrupt:
+        console.print(f"stopped: what was done is kept in {out}; go on with --resume", highlight=False, soft_wrap=True)
+        ctx.exit(EXIT_HARNESS)
+    with storage_errors(out):
+        folder.finish()
+        from harness.report.html import write_report  # noqa: PLC0415  # matplotlib is slow to load
+
+        report = write_report(out)
+    console.print(f"report: {report}", highlight=False, soft_wrap=True)
+    ctx.exit(EXIT_OK)
+
+
+class _Bar:
+    """A bar in a terminal; elsewhere a line for each tenth."""
+
+    def __init__(self, console: Console, total: int) -> None:
+        self._console, self._total, self._done = console, total, 0
+        self._bars: RichProgress | None = None
+        self._task = TaskID(0)
+
+    def __enter__(self) -> _Bar:
+        if self._console.is_terminal:
+            columns = (BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+            self._bars = RichProgress(TextColumn("worlds"), *columns, console=self._console, transient=True)
+            self._task = self._bars.add_task("worlds", total=self._total)
+            self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    def advance(self, worlds: int) -> None:
+        """So many more are on the disk."""
+        before, self._done = self._done, self._done + worlds
+        if self._bars is not None:
+            self._bars.advance(self._task, worlds)
+        elif self._done * 10 // self._total > before * 10 // self._total:
+            self._console.print(f"{self._done} of {self._total} worlds", highlight=False)

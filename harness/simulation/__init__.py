@@ -1,0 +1,1 @@
+"""The simulated engine: an Internet of routers and hosts in memory, populations of peers on it, and their algebra."""

@@ -1,0 +1,126 @@
+"""What the oracle expects of a population: a matrix over access types, and sums over pairs and groups. Pure.
+
+All pairs of 10^5 peers are a sum over cells. P(all pairs of a group are direct) is a sum over how many of each type are
+in it; pairs of a group are taken as independent, given the types.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.model.nat import Mapping as NatMapping
+from harness.model.nat import NatBehaviour
+from harness.model.nat_ipv6 import as_seen_in_ipv6
+from harness.nat.oracle import Expectation, Technique, expected_path
+from harness.simulation.plan import Cell, Condition, cell_shares, cells_of
+from harness.simulation.population import Access, Population
+
+Ports = tuple[int, int]
+"""Birthday probing: ports opened at a time, ports tried by the deadline."""
+
+
+@dataclass(frozen=True)
+class CellExpectation:
+    """What the oracle expects of a cell under a condition."""
+
+    cell: Cell
+    share: float
+    probability: float
+    reason: str
+
+
+def expected_cell(first: Access, second: Access, shared_layers: int, condition: Condition, ports: Ports) -> Expectation:
+    """Return the better of what the two IP versions give: an overlay that has both tries both (RFC 8421)."""
+    found = []
+    if all(router.ipv4 for router in (*first.behaviours, *second.behaviours)):
+        found.append(_expected(first.behaviours, second.behaviours, shared_layers, condition, ports))
+    if condition.ipv6 and first.ipv6 and second.ipv6:
+        one, other = ([_in_ipv6(router) for router in access.behaviours] for access in (first, second))
+        found.append(_expected(one, other, shared_layers, condition, ports))
+    if not found:
+        return Expectation("none", 0.0, "the two have no IP version in common")
+    return max(found, key=lambda one: one.probability)
+
+
+def _in_ipv6(router: NatBehaviour) -> NatBehaviour:
+    seen = as_seen_in_ipv6(router)
+    assert seen is not None  # the population's model has seen to it
+    return seen
+
+
+def _expected(
+    a: Sequence[NatBehaviour], b: Sequence[NatBehaviour], shared_layers: int, condition: Condition, ports: Ports
+) -> Expectation:
+    opened, tried = ports
+    ways = [condition.technique]
+    if condition.port_mapping and condition.technique != Technique.PLAIN:
+        ways.append(Technique.PORT_MAPPING)
+    expected = [
+        expected_path(a, b, technique, shared_layers, opened_ports=opened, tried_ports=tried) for technique in ways
+    ]
+    return max(expected, key=lambda one: one.probability)
+
+
+def expected_cells(
+    population: Population, condition: Condition, ports: Ports, shares: Mapping[str, float] | None = None
+) -> list[CellExpectation]:
+    """All cells of a pair, each with its share of all pairs."""
+    share_of = cell_shares(population, shares)
+    found = []
+    for cell in cells_of(population):
+        first, second = population.access[cell.first], population.access[cell.second]
+        expected = expected_cell(first, second, cell.shared_layers, condition, ports)
+        found.append(CellExpectation(cell, share_of[cell], expected.probability, expected.reason))
+    return found
+
+
+def pair_success(cells: Sequence[CellExpectation]) -> float:
+    """Return the share of all pairs that is direct."""
+    return math.fsum(each.share * each.probability for each in cells)
+
+
+def group_success(shares: Mapping[str, float], probability: Mapping[tuple[str, str], float], size: int) -> float:
+    """P(all pairs of a group are direct), its members drawn independently.
+
+    Args:
+        probability: of a direct path, by pair of types in the order in which `shares` has them.
+    """
+    names = list(shares)
+    total = []
+    for counts in _compositions(size, len(names)):
+        ways = math.factorial(size)
+        p = 1.0
+        for name, count in zip(names, counts, strict=True):
+            ways //= math.factorial(count)
+            p *= shares[name] ** count
+        for (i, a), (j, b) in itertools.combinations_with_replacement(enumerate(names), 2):
+            pairs = counts[i] * (counts[i] - 1) // 2 if i == j else counts[i] * counts[j]
+            if pairs:
+                p *= probability[a, b] ** pairs
+        total.append(ways * p)
+    return math.fsum(total)
+
+
+def _compositions(total: int, parts: int) -> list[tuple[int, ...]]:
+    if parts == 1:
+        return [(total,)]
+    return [(first, *rest) for first in range(total + 1) for rest in _compositions(total - first, parts - 1)]
+
+
+def is_eim(access: Access) -> bool:
+    """Whether a type's mapping is endpoint-independent as seen from outside, public hosts included."""
+    return all(router.mapping in (NatMapping.NONE, NatMapping.EIM) for router in access.behaviours)
+
+
+def with_eim_share(population: Population, eim: float) -> dict[str, float]:
+    """Return the shares, scaled so that the types with endpoint-independent mapping together have the share `eim`."""
+    total = math.fsum(access.share for access in population.access.values() if is_eim(access))
+    rest = math.fsum(access.share for access in population.access.values() if not is_eim(access))
+    scaled = {}
+    for name, access in population.access.items():
+        of_kind, whole = (total, eim) if is_eim(access) else (rest, 1.0 - eim)
+        scaled[name] = access.share / of_kind * whole if of_kind else 0.0
+    return scaled

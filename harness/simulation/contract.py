@@ -1,0 +1,85 @@
+"""What an engine offers to a simulation. One is found by entry point, in the group `overlaybench.simulations`.
+
+The harness makes the Internet and its hosts, and lets time pass; an engine puts its own protocol, the one that runs in
+production, onto the hosts. It must take time and chance from what it is given alone: `internet.events.now` and `rng`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from harness.extensions import extensions
+from harness.simulation.internet import Host, Internet
+
+GROUP = "overlaybench.simulations"
+Claim = Literal["direct", "relayed", "none"]
+Crypto = Literal["real", "cheap"]
+
+
+@dataclass(frozen=True)
+class Abilities:
+    """What an engine may do for a direct path.
+
+    `technique` is a name of `harness.nat.oracle.Technique` but for `port-mapping`, which is a switch of its own.
+    """
+
+    technique: str
+    port_mapping: bool = True
+
+
+class SimulatedNetwork(Protocol):
+    """A network of an engine: its members are the hosts that it was given, by number."""
+
+    def start(self, member: int) -> None:
+        """Start a member's daemon, or start it anew."""
+
+    def stop(self, member: int) -> None:
+        """End a member's daemon without a word."""
+
+    def address_changed(self, member: int) -> None:
+        """Tell a member that its host has other addresses."""
+
+    def server_stops(self) -> None:
+        """All servers fall silent."""
+
+    def server_starts(self) -> None:
+        """All servers start anew, knowing nobody."""
+
+    def claim(self, src: int, dst: int) -> Claim:
+        """Return what a member says of its way to another."""
+
+    def send(self, src: int, dst: int, payload: bytes) -> None:
+        """Send a packet through the tunnel."""
+
+    def has_received(self, member: int, payload: bytes) -> bool:
+        """Whether a payload has come out of a member's tunnel."""
+
+    def server_hosts(self) -> Sequence[Host]:
+        """Return the hosts of its servers."""
+
+
+class SimulatedEngine(Protocol):
+    """An engine; `name` is its overlay's, `techniques` those that it can be held to, the least first."""
+
+    name: str
+    techniques: Sequence[str]
+
+    def birthday_ports(self, within_s: float) -> tuple[int, int]:
+        """How many ports birthday probing has opened at a time, and how many it has tried, by then."""
+
+    def network(
+        self, internet: Internet, hosts: Sequence[Host], rng: random.Random, abilities: Abilities, crypto: Crypto
+    ) -> SimulatedNetwork:
+        """Put a network on the hosts, with one public server of its own; nobody is started yet."""
+
+
+def engines() -> Mapping[str, SimulatedEngine]:
+    """All engines by name.
+
+    Raises:
+        MissingPrerequisite: none is installed, or one cannot be loaded.
+    """
+    return extensions(GROUP)

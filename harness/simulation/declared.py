@@ -1,0 +1,116 @@
+"""What the products that our adapters deploy would reach in a population, by the technique that each declares."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from harness.errors import MissingPrerequisite
+from harness.model.nat import parse_nat
+from harness.model.scenario import Mode
+from harness.nat.oracle import Technique, expected_path
+from harness.overlay.contract import AsksForPorts, HasUnderlays, Overlay, Traverses
+from harness.overlay.registry import load_overlay, overlay_names
+from harness.results.agreement import Count
+from harness.simulation.algebra import CellExpectation, Ports, expected_cells, pair_success
+from harness.simulation.contract import engines
+from harness.simulation.plan import Condition
+from harness.simulation.population import TECHNIQUES, Population
+from harness.simulation.records import label_of
+
+# Of a product whose pace we do not know: the one round that the oracle's formula supposes.
+ONE_TRY = (256, 256)
+_MODES: tuple[Mode, ...] = ("mesh", "direct")
+
+
+def declared_levels(population: Population, emulated: Sequence[Mapping[str, Any]] = ()) -> list[dict[str, Any]]:
+    """Return a row for each overlay that says how it traverses NATs, in the mode that prefers direct paths.
+
+    Where a lab's run has cells of it, the mean of what the declared technique leads one to expect of those cells stands
+    beside the mean of what the lab saw.
+    """
+    found = []
+    for name in overlay_names():
+        try:
+            overlay = load_overlay(name)
+        except MissingPrerequisite:
+            continue
+        level = level_of(overlay)
+        if level is not None:
+            technique, port_mapping, ipv6 = level
+            condition = Condition(technique, port_mapping, ipv6, 2)
+            engine = engines().get(name)
+            ports = engine.birthday_ports(population.deadline_s) if engine is not None else ONE_TRY
+            cells = expected_cells(population, condition, ports)
+            found.append(
+                {
+                    "overlay": name,
+                    "technique": technique,
+                    "port_mapping": port_mapping,
+                    "ipv6": ipv6,
+                    "pairs": pair_success(cells),
+                    **_against_lab(name, technique, ports, emulated),
+                    **_with_lab(name, population, cells, emulated),
+                }
+            )
+    return found
+
+
+def _against_lab(
+    name: str, technique: str, ports: Ports, emulated: Sequence[Mapping[str, Any]]
+) -> dict[str, float | list[str]]:
+    cells = [cell for cell in emulated if cell["overlay"] == name and cell["mode"] == "mesh"]
+    if not cells:
+        return {}
+    expected = [_expected(cell["nats"], technique, ports) for cell in cells]
+    seen = [Count(cell["successes"], cell["runs"]) for cell in cells]
+    return {
+        "emulated_expected": math.fsum(expected) / len(cells),
+        "emulated": math.fsum(count.rate for count in seen) / len(cells),
+        "differs": [
+            " x ".join(cell["nats"])
+            for cell, probability, count in zip(cells, expected, seen, strict=True)
+            if not count.interval()[0] - 1e-9 <= probability <= count.interval()[1] + 1e-9
+        ],
+    }
+
+
+def _with_lab(
+    name: str, population: Population, cells: Sequence[CellExpectation], emulated: Sequence[Mapping[str, Any]]
+) -> dict[str, float]:
+    """Return the rate with the lab's own in each cell that it has, and the share of pairs in those cells."""
+    lab = {
+        tuple(cell["nats"]): Count(cell["successes"], cell["runs"]).rate
+        for cell in emulated
+        if cell["overlay"] == name and cell["mode"] == "mesh"
+    }
+    if not lab:
+        return {}
+    rate, covered = [], []
+    for each in cells:
+        accesses = (population.access[each.cell.first], population.access[each.cell.second])
+        seen = (
+            None if each.cell.shared_layers else lab.get(tuple(sorted(label_of(access) or "" for access in accesses)))
+        )
+        rate.append(each.share * (each.probability if seen is None else seen))
+        covered.append(each.share if seen is not None else 0.0)
+    return {"pairs_with_lab": math.fsum(rate), "lab_covers": math.fsum(covered)}
+
+
+def _expected(nats: Sequence[str], technique: str, ports: Ports) -> float:
+    a, b = ([parse_nat(word) for word in label.split("+")] if label else [] for label in nats)
+    return expected_path(a, b, technique, opened_ports=ports[0], tried_ports=ports[1]).probability
+
+
+def level_of(overlay: Overlay) -> tuple[str, bool, bool] | None:
+    """Return the technique that an overlay declares, whether it asks routers for ports, whether it runs over IPv6."""
+    mode = next((mode for mode in _MODES if mode in overlay.modes), None)
+    technique = overlay.technique(mode) if mode is not None and isinstance(overlay, Traverses) else None
+    if technique is None:
+        return None
+    ipv6 = isinstance(overlay, HasUnderlays) and "ipv6" in overlay.underlays
+    if technique == Technique.PORT_MAPPING:
+        return Technique.PEER_REFLEXIVE.value, True, ipv6
+    assert technique in TECHNIQUES, f"{overlay.name} declares {technique!r}, which is no technique"
+    return technique, isinstance(overlay, AsksForPorts), ipv6

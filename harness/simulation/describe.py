@@ -1,0 +1,100 @@
+"""What a result folder keeps of its population, so that reports need no oracle: shares, expectations, bands. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from harness.simulation.algebra import (
+    expected_cells,
+    group_success,
+    is_eim,
+    pair_success,
+    with_eim_share,
+)
+from harness.simulation.contract import engines
+from harness.simulation.declared import declared_levels
+from harness.simulation.load import LoadedPopulation
+from harness.simulation.plan import Condition, Plan
+from harness.simulation.population import Population
+from harness.simulation.records import label_of
+
+CURVE_POINTS = 21
+GROUPS = (3, 5, 10)
+
+
+def described(loaded: LoadedPopulation, emulated: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    """Everything of the population that reports show, the expectations of the algebra included.
+
+    `emulated` are the cells of a lab's run (`harness.simulation.emulated`).
+    """
+    population = loaded.population
+    plan = Plan(loaded.name, population)
+    ports = engines()[population.engine].birthday_ports(population.deadline_s)
+    return {
+        "name": loaded.name,
+        "description": population.description,
+        "deadline_s": population.deadline_s,
+        "birthday": {"opened_ports": ports[0], "tried_ports": ports[1]},
+        "access": {
+            name: {
+                "share": access.share,
+                "nat": label_of(access),
+                "eim": is_eim(access),
+                "ipv6": access.ipv6,
+                "source": access.source,
+            }
+            for name, access in population.access.items()
+        },
+        "conditions": [
+            _condition(population, condition, ports) for condition in plan.conditions if condition.group == 2
+        ],
+        "declared": declared_levels(population, emulated),
+        "emulated": list(emulated),
+        "bands": [band.model_dump(mode="json") for band in population.bands],
+    }
+
+
+def _condition(population: Population, condition: Condition, ports: tuple[int, int]) -> dict[str, Any]:
+    cells = expected_cells(population, condition, ports)
+    return {
+        "params": condition.params,
+        "cells": [
+            {
+                "first": each.cell.first,
+                "second": each.cell.second,
+                "shared_layers": each.cell.shared_layers,
+                "share": each.share,
+                "expected": each.probability,
+                "reason": each.reason,
+            }
+            for each in cells
+        ],
+        "pairs": pair_success(cells),
+        "groups": {str(size): _groups(population, condition, ports, size) for size in GROUPS},
+        "curve": [_point(population, condition, ports, number / (CURVE_POINTS - 1)) for number in range(CURVE_POINTS)],
+    }
+
+
+def _groups(
+    population: Population,
+    condition: Condition,
+    ports: tuple[int, int],
+    size: int,
+) -> float:
+    of = {name: access.share for name, access in population.access.items()}
+    probability = {
+        (each.cell.first, each.cell.second): each.probability
+        for each in expected_cells(population, condition, ports)
+        if not each.cell.shared_layers
+    }
+    return group_success(of, probability, size)
+
+
+def _point(population: Population, condition: Condition, ports: tuple[int, int], eim: float) -> dict[str, Any]:
+    cells = expected_cells(population, condition, ports, with_eim_share(population, eim))
+    return {
+        "eim": eim,
+        "pairs": pair_success(cells),
+        "cells": [[each.cell.first, each.cell.second, each.cell.shared_layers, each.share] for each in cells],
+    }

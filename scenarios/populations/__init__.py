@@ -1,0 +1,1 @@
+"""Bundled populations for `overlaybench simulate`."""

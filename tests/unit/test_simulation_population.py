@@ -1,0 +1,227 @@
+"""Populations: what a file may say, shares and sums, and runs that are the same however they are run."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from harness.cli import cli
+from harness.commands.simulate import POPULATIONS
+from harness.errors import ScenarioError
+from harness.results.agreement import CellAgreement, Count, agreement, same, weighted
+from harness.results.loading import load
+from harness.simulation.algebra import expected_cells, group_success, pair_success, with_eim_share
+from harness.simulation.contract import engines
+from harness.simulation.describe import described
+from harness.simulation.emulated import emulated_cells
+from harness.simulation.load import LoadedPopulation, load_population
+from harness.simulation.plan import Condition, Plan, cell_shares
+from harness.simulation.run import prepare, simulate
+from harness.simulation.world import run_world
+
+ROOT = Path(__file__).parents[2]
+BUNDLED = sorted(path.stem for path in POPULATIONS.glob("*.yaml"))
+BIRTHDAY = Condition("birthday", port_mapping=False, ipv6=False, group=2)
+SMALL: dict[str, Any] = {
+    "description": "small",
+    "access": {
+        "strict": {"share": 0.5, "routers": ["port-restricted"]},
+        "carrier": {"share": 0.3, "routers": ["home-router", "cgn"], "together": {"share": 0.1}},
+        "symmetric": {"share": 0.2, "routers": ["symmetric"]},
+    },
+    "matrix": {"technique": ["plain", "birthday"], "group": [2, 3]},
+    "worlds": 2,
+    "groups": 2,
+    "deadline_s": 5,
+}
+
+
+class Silent:
+    def advance(self, worlds: int) -> None:
+        """Say nothing."""
+
+
+def written(folder: Path, **changes: Any) -> LoadedPopulation:
+    path = folder / "small.yaml"
+    path.write_text(yaml.safe_dump(SMALL | changes, sort_keys=False))
+    return load_population(str(path), POPULATIONS)
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "text"),
+    [
+        ({"access": {"a": {"share": 1, "routers": ["port-restrictd"]}}}, "access.a.routers", "did you mean port-"),
+        ({"access": {"a": {"share": 0.7}}}, "access", "add up to 0.7"),
+        ({"access": {"a": {"share": 1, "routers": ["cgn"], "together": {"share": 0.1, "layers": 2}}}}, "access.a", "2"),
+        ({"access": {"a": {"share": 1, "routers": ["cgn"], "ipv6": True}}}, "access.a", "forwards no IPv6"),
+        ({"access": {"a": {"share": 1, "routers": ["ipv6-only"]}}}, "access.a", "no IPv4"),
+        ({"matrix": {"technique": "magic"}}, "matrix.technique", "expected 'plain'"),
+        ({"matrix": {"group": [11]}}, "matrix.group[0]", "less than or equal to 10"),
+        ({"matrix": {"group": [3, 3]}}, "matrix", "twice"),
+        ({"engine": "nebula"}, "engine", "no engine"),
+        ({"world": 3}, "world", "did you mean worlds"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_line_and_field(
+    tmp_path: Path, change: dict[str, Any], field: str, text: str
+) -> None:
+    with pytest.raises(ScenarioError) as caught:
+        written(tmp_path, **change)
+    (problem,) = caught.value.problems
+    assert (problem.file, problem.line > 0) == (str(tmp_path / "small.yaml"), True)
+    assert text in problem.text, problem
+    assert problem.field.startswith(field) or (problem.field == "(document)" and field in problem.text + "matrix")
+
+
+def test_the_command_ends_with_2_and_names_the_place(tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text("description: x\naccess:\n  a: {share: 1, routers: [nonsense]}\n")
+    done = CliRunner().invoke(cli, ["simulate", str(tmp_path / "p.yaml"), "--out", str(tmp_path / "out")])
+    assert isinstance(done.exception, ScenarioError)
+    assert str(done.exception).startswith(f"{tmp_path}/p.yaml:3: access.a.routers: unknown NAT 'nonsense'")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_bundled_populations_are_right_and_their_shares_a_whole(name: str) -> None:
+    population = load_population(name, POPULATIONS).population
+    assert sum(cell_shares(population).values()) == pytest.approx(1.0, abs=1e-5)
+    assert all(access.source for access in population.access.values()) or name == "nat-matrix"
+
+
+def test_sums_are_what_drawing_peers_gives(tmp_path: Path) -> None:
+    population = written(tmp_path).population
+    cells = expected_cells(population, BIRTHDAY, (256, 300))
+    probability = {(c.cell.first, c.cell.second): c.probability for c in cells if not c.cell.shared_layers}
+    names, shares = list(population.access), [each.share for each in population.access.values()]
+    rng = random.Random(1)
+
+    def direct(a: str, b: str) -> bool:
+        return rng.random() < (probability.get((a, b)) or probability.get((b, a)) or 0.0)
+
+    drawn = [rng.choices(names, shares, k=3) for _ in range(20_000)]
+    groups = sum(all(direct(a, b) for a, b in itertools.combinations(group, 2)) for group in drawn) / len(drawn)
+    assert group_success(dict(zip(names, shares, strict=True)), probability, 3) == pytest.approx(groups, abs=0.015)
+    apart = sum(direct(a, b) for a, b, _ in drawn) / len(drawn)
+    together = next(cell for cell in cells if cell.cell.shared_layers)
+    assert pair_success(cells) == pytest.approx(0.9 * apart + 0.1 * together.probability, abs=0.015)
+    assert group_success(dict(zip(names, shares, strict=True)), probability, 2) == pytest.approx(apart, abs=0.015)
+
+
+def test_shares_of_eim_are_what_the_curve_says(tmp_path: Path) -> None:
+    population = written(tmp_path).population
+    for eim in (0.0, 0.3, 1.0):
+        shares = with_eim_share(population, eim)
+        assert shares["strict"] + shares["carrier"] == pytest.approx(eim)
+        assert sum(cell_shares(population, shares).values()) == pytest.approx(1.0)
+
+
+def test_the_same_seed_gives_the_same_bytes_in_one_process_or_two_and_when_gone_on_with(tmp_path: Path) -> None:
+    loaded = written(tmp_path)
+    texts = []
+    for jobs in (1, 2):
+        folder, left = prepare(loaded, tmp_path / f"jobs{jobs}", resume=False)
+        simulate(loaded, folder, left, jobs, Silent())
+        texts.append(folder.records_path.read_bytes())
+    folder, left = prepare(loaded, tmp_path / "cut", resume=False)
+    simulate(loaded, folder, left[:7], 1, Silent())
+    with folder.records_path.open("ab") as file:
+        file.write(texts[0].split(b"\n")[40][:99])  # the half of a line, as a killed run leaves it
+    folder, left = prepare(loaded, tmp_path / "cut", resume=True)
+    assert len(left) == len(Plan("small", loaded.population)) - 7
+    simulate(loaded, folder, left, 2, Silent())
+    texts.append(folder.records_path.read_bytes())
+    assert texts[0] == texts[1] == texts[2]
+    with pytest.raises(ScenarioError, match="another population"):
+        prepare(written(tmp_path, worlds=3), tmp_path / "cut", resume=True)
+    other = written(tmp_path, seed=2)
+    folder, left = prepare(other, tmp_path / "other", resume=False)
+    simulate(other, folder, left, 1, Silent())
+    assert folder.records_path.read_bytes() != texts[0]
+
+
+def test_a_run_is_a_result_folder_like_any_other(tmp_path: Path) -> None:
+    loaded = written(tmp_path)
+    out = tmp_path / "out"
+    done = CliRunner().invoke(cli, ["simulate", str(tmp_path / "small.yaml"), "--out", str(out), "--jobs", "1"])
+    assert done.exit_code == 0, done.output
+    results = load(out)
+    assert set(results.records["engine"].astype(str)) == {"simulated"}
+    assert len(results.trials) == len(Plan("small", loaded.population))
+    assert {"summary.csv", "report.html", "records.parquet"} <= {path.name for path in out.iterdir()}
+    page = (out / "report.html").read_text()
+    assert "The population" in page and "Algebra, engine, emulation" in page
+    assert (out / "plots" / "population-curves.csv").is_file()
+    compared = CliRunner().invoke(cli, ["compare", str(out), str(out)])
+    assert compared.exit_code == 0, compared.output
+
+
+@pytest.mark.parametrize("technique", ["plain", "peer-reflexive", "port-prediction", "birthday"])
+def test_engine_algebra_and_emulation_agree_in_every_cell_of_the_matrix(technique: str) -> None:
+    """A handful of worlds a cell here; `simulate nat-matrix` does it with 1,000."""
+    loaded = load_population("nat-matrix", POPULATIONS)
+    changes = {"matrix": loaded.population.matrix.model_copy(update={"technique": (technique,)}), "worlds": 3}
+    loaded = LoadedPopulation(loaded.name, loaded.population.model_copy(update=changes), loaded.document, loaded.text)
+    engine, plan = engines()["refmesh"], Plan(loaded.name, loaded.population)
+    counts: dict[tuple[str, ...], list[int]] = {}
+    for world in plan:
+        (pair,) = run_world(plan.spec(world), engine).pairs
+        assert pair.verdict == pair.claimed, world.id
+        counts.setdefault(world.names, []).append(pair.verdict == "direct")
+    said = described(loaded, emulated_cells(ROOT / "results" / "nat-matrix"))
+    (condition,) = said["conditions"]
+    lab = {
+        tuple(cell["nats"]): Count(cell["successes"], cell["runs"])
+        for cell in said["emulated"]
+        if cell["overlay"] == "refmesh"
+    }
+    assert len(condition["cells"]) == len(counts) == 21
+    for cell in condition["cells"]:
+        name = (cell["first"], cell["second"])
+        seen = Count(sum(counts[name]), len(counts[name]))
+        emulated = lab[tuple(sorted(name))] if technique == "birthday" else None
+        judged = CellAgreement(
+            condition["params"], *name, 0, cell["share"], cell["expected"], cell["reason"], seen, emulated
+        )
+        assert not judged.complaints, (name, judged)
+
+
+def test_what_a_product_would_reach_is_what_the_lab_saw_where_it_saw_less() -> None:
+    loaded = load_population("natcracker-2009", POPULATIONS)
+    rows = {
+        row["overlay"]: row for row in described(loaded, emulated_cells(ROOT / "results" / "nat-matrix"))["declared"]
+    }
+    assert rows["nebula"]["lab_covers"] == pytest.approx(1.0)
+    assert "full-cone x symmetric" in rows["nebula"]["differs"]
+    assert rows["nebula"]["pairs_with_lab"] < rows["nebula"]["pairs"] - 0.05
+    assert rows["tailscale"]["pairs_with_lab"] == pytest.approx(rows["tailscale"]["pairs"])
+
+
+def test_disagreement_is_seen() -> None:
+    def cell(expected: float, simulated: Count, emulated: Count | None = None) -> CellAgreement:
+        return CellAgreement({}, "a", "b", 0, 1.0, expected, "", simulated, emulated)
+
+    assert cell(0.64, Count(9, 9)).complaints == []  # nine runs say too little
+    assert cell(0.64, Count(100, 100)).complaints == ["algebra and engine"]
+    assert cell(1.0, Count(995, 1000)).complaints == ["algebra and engine"]
+    assert cell(0.5, Count(50, 100), Count(99, 100)).complaints == ["algebra and emulation", "engine and emulation"]
+    assert same(Count(0, 1), Count(1, 1))
+    whole = weighted([cell(0.5, Count(50, 100))])
+    assert whole is not None and whole.low < 0.5 < whole.high
+
+
+def test_the_folder_keeps_what_its_report_needs(tmp_path: Path) -> None:
+    loaded = written(tmp_path)
+    folder, left = prepare(loaded, tmp_path / "out", resume=False)
+    simulate(loaded, folder, left, 1, Silent())
+    said = json.loads((tmp_path / "out" / "population.json").read_text())
+    cells = agreement(said, load(tmp_path / "out").records, "refmesh")
+    assert {cell.simulated.runs for cell in cells if cell.simulated} == {2}
+    assert all(cell.simulated for cell in cells)
+    assert len(cells) == 2 * 7
