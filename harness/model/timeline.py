@@ -48,8 +48,8 @@ def declared_events() -> dict[str, DeclaredEvent]:
 
 
 # The moments of a trial that an event may follow: all daemons are ready, all pairs connect (or have failed to), the
-# traffic of the continuity probe has begun.
-Moment = Literal["ready", "connected", "traffic"]
+# traffic of the continuity probe has begun, the last pings of all pairs went and came back directly while it flows.
+Moment = Literal["ready", "connected", "traffic", "direct"]
 
 
 def _as_tuple(value: Any) -> Any:

@@ -40,16 +40,47 @@ class Schedule:
         # When, in which order among what is due at once, which item, and whether it is its end.
         self._due: list[tuple[float, int, TimelineItem, bool]] = []
         self._count = 0
+        self._reached: set[Moment] = set()
         self.happened: list[Performed] = []
         # Daemons that died while an event was performed; one that is started again is another object.
         self.stopped: set[Daemon] = set()
 
-    def reached(self, moment: Moment) -> None:
-        """Do what follows this moment at once, and plan what lasts.
+    @property
+    def absent(self) -> frozenset[str]:
+        """Members that an event is yet to add."""
+        adding = {item.to for item in self._items if self._events[item.do].subject_is_absent}
+        return frozenset(adding - {one.to for one in self.happened if self._events[one.do].subject_is_absent})
+
+    @property
+    def never(self) -> list[str]:
+        """What has not happened: its moment was not reached, or the traffic ended before."""
+        waiting = [item for item in self._items if item.after is not None and item.after not in self._reached]
+        due = [item for _, _, item, undo in sorted(self._due, key=lambda one: one[:2]) if not undo]
+        return [f"{item.do} {item.to}" for item in (*waiting, *due)]
+
+    def prepare(self) -> None:
+        """Do what has to be done before the overlay is deployed: who is to be added later is not there yet.
 
         Raises:
             LabError: the kernel or a tool refused.
         """
+        for item in self._items:
+            event = self._events[item.do]
+            event.prepare(self._lab, self._overlay, item.to, event.settings.model_validate(item.settings))
+
+    def awaits(self, moment: Moment) -> bool:
+        """See `harness.probes.contract.Timeline`."""
+        return moment not in self._reached and any(item.after == moment for item in self._items)
+
+    def reached(self, moment: Moment) -> None:
+        """Do what follows this moment at once, and plan what lasts; only the first time counts.
+
+        Raises:
+            LabError: the kernel or a tool refused.
+        """
+        if moment in self._reached:
+            return
+        self._reached.add(moment)
         zero_s = self._now()
         for item in self._items:
             if item.after == moment:
