@@ -1,6 +1,6 @@
 """Parts of a lab that cannot reach each other: packets between two sets of addresses vanish on every segment.
 
-The rules stand where the lab's counters do, behind them: in the sandbox's namespace, at the ingress of all bridge ports.
+The rules stand where the lab's counters do, behind them: in the sandbox's namespace, at the ingress of bridge ports.
 """
 
 from __future__ import annotations

@@ -41,6 +41,9 @@ class DeclaredEvent(Protocol):
     def problems(self, topology: Topology, subject: str, settings: EventSettings) -> list[str]:
         """Return why this cannot be done there."""
 
+    def unmet(self, deployment: Any, subject: str, settings: EventSettings) -> list[str]:
+        """Why this cannot be done to an overlay that is deployed so."""
+
 
 def declared_events() -> dict[str, DeclaredEvent]:
     """Return all events by name."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from harness.nat.ports import RouterPorts
 from harness.nat.rules_words import quoted
 
-TABLE = "inet policy"
+TABLE = "inet policy_of_operator"
 PORTAL_PORT = 8
 _RULE = re.compile(r"(udp|tcp|icmp|all)(?:/(\d{1,5})(?:-(\d{1,5}))?)?")
 
