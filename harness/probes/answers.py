@@ -77,12 +77,12 @@ def path_recovery_s(asked: Iterable[Asked], right: Carried, effective_s: float, 
 
 
 def path_at(asked: Sequence[Asked], begin_s: float, end_s: float) -> Verdict | None:
-    """The path at the end of a window, by the last questions in it; `none` where they stayed without answer.
+    """The path at the end of a window, by the last questions that were asked and answered in it; `none`: none lately.
 
     None: the window is empty, or it cannot be told.
     """
     inside = between(asked, begin_s, end_s)
-    last = [one for one in inside if one.answered_s is not None][-_LAST:]
+    last = [one for one in inside if one.answered_s is not None and one.answered_s < end_s][-_LAST:]
     if not inside:
         return None
     if not last or last[-1].sent_s < inside[-1].sent_s - _SILENT_S:

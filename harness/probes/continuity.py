@@ -39,7 +39,7 @@ class ContinuitySettings(ProbeSettings):
     """
 
     duration_s: float = Field(default=20.0, gt=0, le=3600)
-    interval_ms: float = Field(default=100.0, ge=10, le=10_000)
+    interval_ms: float = Field(default=100.0, ge=2, le=10_000)
     payload_bytes: int = Field(default=1172, ge=700, le=1400)
     idle_s: float = Field(default=0.0, ge=0, le=3600)
 

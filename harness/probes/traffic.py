@@ -37,8 +37,8 @@ _PEER = (sys.executable, "-I", "-S", str(Path(stream_peer.__file__).resolve()))
 _STEP_S: Final = 0.02
 _LOOK_EVERY_S: Final = 0.5
 _LOOKED_AT: Final = 30
-# All pairs together: what a tap in Python follows for an hour.
-_MOST_PINGS_PER_S: Final = 200.0
+# All pairs together: what a tap in Python follows with ease.
+_MOST_PINGS_PER_S: Final = 500.0
 # An answer that was held back for longer crossed too many others' packets to be told by them.
 _TOLD_S: Final = 3.0
 # A stream that gives no answer for so long is opened anew.

@@ -11,7 +11,7 @@ of `harness.timeline`, while what reaches into a lab comes with the call.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
 
 from harness.model.timeline import GROUP, ITEM_KEYS, EventSettings
@@ -77,6 +77,14 @@ class Event(ABC, Generic[Settings]):
 
     def prepare(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: Settings) -> None:
         """Do what has to be done before the overlay is deployed. Raises as `perform` does."""
+
+    def further(self, lab: Lab, subject: str, settings: Settings) -> Sequence[tuple[float, Settings]]:
+        """What is to be performed later where the event takes a while: seconds after its beginning, and settings.
+
+        Asked before it is performed.
+        """
+        del lab, subject, settings
+        return ()
 
     @abstractmethod
     def perform(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: Settings) -> float | None:

@@ -100,7 +100,7 @@ def test_every_bundled_scenario_plans_and_renders(name: str) -> None:
         adapter = load_overlay(overlay)
         trial = next(t for t in trials if t.overlay == overlay)
         if trial.mode in adapter.modes:
-            assert set(adapter.render(trial).endpoints) == set(trial.topology.members)
+            assert adapter.render(trial).members == set(trial.topology.members)
 
 
 @pytest.mark.parametrize("name", bundled(TOPOLOGIES))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from harness.errors import OverlayError, ScenarioError
+from harness.errors import ScenarioError
+from harness.model.link import parse_link
 from harness.model.timeline import TimelineItem
 from harness.probes.answers import Asked, longest_gap_s, path_at, path_recovery_s, recovery_s, reordered
 from harness.probes.continuityfigures import Continued, Held, figures_of, figures_of_trial
@@ -17,6 +19,7 @@ from harness.probes.measurement import Target
 from harness.scenario.planned import plan_trials
 from harness.timeline.contract import Event, NoSettings
 from harness.timeline.performing import Performed
+from harness.timeline.ramps import between, ramp
 from harness.trial.schedule import Schedule
 
 SCENARIO = """\
@@ -221,3 +224,61 @@ def test_what_follows_a_moment_that_never_comes_is_named(tmp_path: Path) -> None
     schedule.reached("direct")
     schedule.reached("direct")
     assert log == ["100 do x"] and not schedule.awaits("direct") and schedule.never == ["noted y"]
+
+
+class Slow(Noted):
+    """Happens in three steps."""
+
+    name = "slow"
+
+    def further(self, lab: Any, subject: str, settings: NoSettings) -> list[tuple[float, NoSettings]]:
+        del lab, subject
+        return [(1.0, settings), (2.0, settings)]
+
+
+def test_what_takes_a_while_is_one_event_and_ends_with_its_end(tmp_path: Path) -> None:
+    clock, log = Clock(), list[str]()
+    slow = item(do="slow", to="x", at_s=(1.0,), for_s=(1.2,))
+    schedule = Schedule([slow], {"slow": Slow(log, clock)}, None, None, tmp_path, now=clock)  # type: ignore[arg-type]
+    schedule.begin()
+    for clock.now in (101.0, 102.0, 102.7, 104.0):
+        schedule.poll()
+    assert log == ["101 do x", "102 do x", "102.7 undo x"], "the step at 103 does not come any more"
+    assert [one.undone for one in schedule.happened] == [False, True] and schedule.never == []
+    assert len(json.loads((tmp_path / "timeline-steps.json").read_text())) == 1
+
+
+def test_a_ramp_is_even_in_delay_and_loss_and_ends_at_its_target() -> None:
+    old = parse_link({"delay_ms": 10, "rate_mbit": 100, "queue_ms": 50})
+    new = parse_link({"delay_ms": 110, "rate_mbit": 1, "queue_ms": 50, "loss_percent": 10})
+    steps = ramp(old, new, 0.9)
+    assert [moment for moment, _ in steps] == pytest.approx([number / 10 for number in range(10)])
+    delays = [profile.up.delay_ms for _, profile in steps]
+    assert delays == pytest.approx([20 + 10 * number for number in range(10)]) and steps[-1][1] == new
+    rates = [profile.down.rate_mbit or 0.0 for _, profile in steps]
+    factors = [later / earlier for earlier, later in itertools.pairwise(rates)]
+    assert factors == pytest.approx([0.01**0.1] * 9)
+    assert parse_link(between(old, new, 0.5)).up.describe() and between(old, new, 0.5).up.loss is not None
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_same_seed_gives_the_same_times(tmp_path: Path, seed: int) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(SCENARIO + "  - {at_s: [1, 5.5], do: kill, to: s, for_s: [2, 3]}\n")
+    first, again = (plan_trials(str(file), seed=seed).trials for _ in range(2))
+    assert [(one.id, one.seed, one.timeline) for one in first] == [(one.id, one.seed, one.timeline) for one in again]
+
+    def moments(trial: Any) -> list[tuple[float, bool]]:
+        clock, log = Clock(), list[str]()
+        quick = Noted(log, clock)
+        quick.perform = lambda *_: clock()  # type: ignore[method-assign]
+        schedule = Schedule(trial.timeline, {"kill": quick}, None, None, tmp_path, now=clock)  # type: ignore[arg-type]
+        schedule.begin()
+        for step in range(1000):
+            clock.now = 100.0 + step / 100
+            schedule.poll()
+        return [(round(one.due_s - 100, 6), one.undone) for one in schedule.happened]
+
+    for trial, other in zip(first, again, strict=True):
+        at_s, for_s = trial.timeline[0].at_s[0], trial.timeline[0].for_s[0]
+        assert moments(trial) == moments(other) == [(at_s, False), (at_s + for_s, True)]
