@@ -32,17 +32,17 @@ class Asked:
 
 
 def answered_s(asked: Iterable[Asked]) -> list[float]:
-    """The moments of all answers, in the order of the questions."""
+    """Return the moments of all answers, in the order of the questions."""
     return [one.answered_s for one in asked if one.answered_s is not None]
 
 
 def between(asked: Iterable[Asked], begin_s: float, end_s: float) -> list[Asked]:
-    """The questions that were sent from one moment until before another."""
+    """Return the questions that were sent from one moment until before another."""
     return [one for one in asked if begin_s <= one.sent_s < end_s]
 
 
 def reordered(asked: Sequence[Asked]) -> int:
-    """How many answers the answer of a later question overtook (RFC 4737, section 3)."""
+    """Count the answers the answer of a later question overtook (RFC 4737, section 3)."""
     late, latest = 0, -1
     arrived = sorted((one.answered_s, number) for number, one in enumerate(asked) if one.answered_s is not None)
     for _, number in arrived:
@@ -52,7 +52,7 @@ def reordered(asked: Sequence[Asked]) -> int:
 
 
 def longest_gap_s(moments: Sequence[float], begin_s: float, end_s: float) -> float:
-    """The longest time without an answer between two moments, both ends included."""
+    """Return the longest time without an answer between two moments, both ends included."""
     inside = [begin_s, *sorted(moment for moment in moments if begin_s < moment < end_s), end_s]
     return max(later - earlier for earlier, later in itertools.pairwise(inside))
 
@@ -77,7 +77,7 @@ def path_recovery_s(asked: Iterable[Asked], right: Carried, effective_s: float, 
 
 
 def path_at(asked: Sequence[Asked], begin_s: float, end_s: float) -> Verdict | None:
-    """The path at the end of a window, by the last questions that were asked and answered in it; `none`: none lately.
+    """Return the path at the end of a window, by the last questions asked and answered in it; `none`: none lately.
 
     None: the window is empty, or it cannot be told.
     """

@@ -58,13 +58,13 @@ def attribute(tracks: PairTracks, pings: Sequence[Ping]) -> list[Attributed]:
 
 
 def first_direct(attributed: Sequence[Attributed]) -> Ping | None:
-    """The first ping that went and came back directly; None: none did, as far as can be told. See `first_certain`."""
+    """Return the first ping that went and came back directly; None: none did, as far as can be told."""
     first = first_certain([one.carried for one in attributed], "direct")
     return None if first is None else attributed[first].ping
 
 
 def first_certain(ways: Sequence[str], wanted: Carried) -> int | None:
-    """The place of the first that took the wanted way; None: none did, as far as can be told.
+    """Return the place of the first that took the wanted way; None: none did, as far as can be told.
 
     One that may have taken another way as well counts when the next that is certain took the wanted one, and all in
     between may have: then the product sent twice for a moment, and it was no packet of its own that fitted by chance.

@@ -48,7 +48,7 @@ class ContinuitySettings(ProbeSettings):
         return self.idle_s + self.duration_s + _GRACE_S
 
     def conditions(self) -> dict[str, Any]:
-        """Times that never came are censored at the end of the traffic."""
+        """Give the end of the traffic, where times that never came are censored."""
         return {"continuity_s": self.duration_s, **({"idle_s": self.idle_s} if self.idle_s else {})}
 
 

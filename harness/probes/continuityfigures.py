@@ -65,7 +65,7 @@ class Phase:
 
 
 def phases_of(happened: Sequence[Happened], begin_s: float, end_s: float) -> list[Phase]:
-    """The time before the first event and after each, until the next or the end; none where nothing happened."""
+    """Return the time before the first event and after each until the next; none where nothing happened."""
     if not happened:
         return []
     first = happened[0].effective_s

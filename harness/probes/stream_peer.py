@@ -115,7 +115,7 @@ _ANSWERS: dict[str, Callable[..., None]] = {"E": _echo, "R": _receive, "S": _sen
 
 
 def opened(address: str, port: int, wanted: str, timeout_s: float = PATIENCE_S) -> socket.socket:
-    """A connection on which the server was told what is wanted."""
+    """Open a connection and tell the server what is wanted."""
     connection = socket.create_connection((address, port), timeout=timeout_s)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.sendall(f"{wanted}\n".encode("ascii"))

@@ -298,7 +298,7 @@ def _serve(target: Target) -> Daemon:
 
 
 def _said(client: Daemon, patience_s: float) -> dict[str, Any]:
-    """The JSON that ends what a client prints; empty where it printed none."""
+    """Read the JSON that ends what a client prints; empty where it printed none."""
     client.wait(patience_s)
     client.stop()
     lines = client.text.strip().splitlines()

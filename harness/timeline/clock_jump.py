@@ -33,7 +33,7 @@ class ClockJump(Event[ClockJumpSettings]):
         return host_names(topology)
 
     def problems(self, topology: Topology, subject: str, settings: ClockJumpSettings) -> list[str]:
-        """Always one."""
+        """Refuse it, always."""
         del topology, subject, settings
         return [_WHY]
 

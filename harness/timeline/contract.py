@@ -79,7 +79,7 @@ class Event(ABC, Generic[Settings]):
         """Do what has to be done before the overlay is deployed. Raises as `perform` does."""
 
     def further(self, lab: Lab, subject: str, settings: Settings) -> Sequence[tuple[float, Settings]]:
-        """What is to be performed later where the event takes a while: seconds after its beginning, and settings.
+        """Say what follows later where the event takes a while: seconds after its beginning, and settings to perform.
 
         Asked before it is performed.
         """

@@ -58,7 +58,7 @@ class LinkChange(Event[LinkChangeSettings]):
     def further(
         self, lab: Lab, subject: str, settings: LinkChangeSettings
     ) -> Sequence[tuple[float, LinkChangeSettings]]:
-        """The other steps of a change that takes a while."""
+        """Give the other steps of a change that takes a while."""
         steps = self._steps(lab, subject, settings)
         return [(moment, LinkChangeSettings(link=profile)) for moment, profile in steps[1:]]
 

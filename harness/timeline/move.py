@@ -42,7 +42,7 @@ class Move(Event[MoveSettings]):
         return tuple(topology.hosts) if is_ours(topology) else ()
 
     def problems(self, topology: Topology, subject: str, settings: MoveSettings) -> list[str]:
-        """The place has to be there, another one, and fit the addresses."""
+        """Want a place that is there, another one, and fits the addresses."""
         segment, via = _where(topology, settings)
         if segment is None:
             known = (*topology.segments, *topology.routers)
@@ -70,7 +70,7 @@ class Move(Event[MoveSettings]):
 
 
 def _where(topology: Topology, settings: MoveSettings) -> tuple[str | None, str | None]:
-    """The segment that is meant, and the router to send everything by."""
+    """Find the segment that is meant, and the router to send everything by."""
     if settings.into in topology.segments:
         inside = [name for name, router in topology.routers.items() if router.inside_on(settings.into) is not None]
         return settings.into, settings.via or next(iter(inside), None)

@@ -43,7 +43,7 @@ class Partition(Event[PartitionSettings]):
         return host_names(topology)
 
     def problems(self, topology: Topology, subject: str, settings: PartitionSettings) -> list[str]:
-        """The others have to be there, and to have other addresses."""
+        """Want others that are there and have other addresses."""
         found = [
             f"there is no host {name}{did_you_mean(name, topology.hosts)}"
             for name in settings.away_from
@@ -73,7 +73,7 @@ class Partition(Event[PartitionSettings]):
 
 
 def _name(subject: str, settings: PartitionSettings) -> str:
-    """What tells a partition from others that last at the same time."""
+    """Make what tells a partition from others that last at the same time."""
     return "_".join((subject, *settings.away_from))
 
 

@@ -34,7 +34,7 @@ class SwitchUplink(Event[SwitchUplinkSettings]):
         return tuple(name for name in (*topology.hosts, *topology.routers) if _others(topology, name))
 
     def problems(self, topology: Topology, subject: str, settings: SwitchUplinkSettings) -> list[str]:
-        """The other router has to be there, and be another one."""
+        """Want a router that is there and another one."""
         others = _others(topology, subject)
         if settings.via in others:
             return []
@@ -63,7 +63,7 @@ def _via(topology: Topology, name: str) -> str | None:
 
 
 def _others(topology: Topology, name: str) -> list[str]:
-    """The routers that somebody does not use, though they are inside on its segment."""
+    """Find the routers that somebody does not use, though they are inside on its segment."""
     used, on = _via(topology, name), topology.attachments()[name][0].on
     if used is None:
         return []

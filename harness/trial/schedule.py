@@ -56,6 +56,8 @@ class Schedule:
         self._reached: set[Moment] = set()
         self.happened: list[Performed] = []
         self._steps: list[Performed] = []
+        # Daemons that died while an event was performed; one that is started again is another object.
+        self.stopped: set[Daemon] = set()
 
     @property
     def absent(self) -> frozenset[str]:
@@ -120,9 +122,11 @@ class Schedule:
         settings = due.step or event.settings.model_validate(item.settings)
         whole = not due.undo and due.step is None
         further = event.further(self._lab, item.to, settings) if whole else ()
+        running = [daemon for daemon in list(self._overlay.daemons.values()) if daemon.alive]
         done = perform(
             event, self._lab, self._overlay, item.to, settings, due_s=due.due_s, undo=due.undo, now=self._now
         )
+        self.stopped.update(daemon for daemon in running if daemon.where == item.to and not daemon.alive)
         if due.step is not None:
             self._steps.append(done)
         else:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness.errors import ScenarioError
+from harness.errors import OverlayError, ScenarioError
 from harness.model.link import parse_link
 from harness.model.timeline import TimelineItem
 from harness.probes.answers import Asked, longest_gap_s, path_at, path_recovery_s, recovery_s, reordered
@@ -20,6 +20,7 @@ from harness.scenario.planned import plan_trials
 from harness.timeline.contract import Event, NoSettings
 from harness.timeline.performing import Performed
 from harness.timeline.ramps import between, ramp
+from harness.trial.deploy import RunningOverlay
 from harness.trial.schedule import Schedule
 
 SCENARIO = """\
@@ -112,6 +113,9 @@ class Clock:
         return self.now
 
 
+NOBODY: Any = SimpleNamespace(daemons={})
+
+
 def item(**said: Any) -> TimelineItem:
     return TimelineItem.model_construct(**{"at_s": None, "after": None, "for_s": None, "settings": {}, **said})
 
@@ -142,6 +146,73 @@ def test_events_are_done_in_order_and_last_from_when_they_took_effect(tmp_path: 
         ("early", 113.5, 113.5, True),
         ("late", 114.0, 114.5, False),
     ]
+
+
+class Process:
+    """A daemon of the overlay that dies when the test says so."""
+
+    tail, status = "out of luck", -9
+
+    def __init__(self, where: str) -> None:
+        self.where, self.alive = where, True
+
+
+class Killing(Noted):
+    """Kills what runs on its subject, and starts other processes there; `others` die by itself meanwhile."""
+
+    name = "killing"
+
+    def __init__(self, *others: Process) -> None:
+        self.others = others
+
+    def perform(self, lab: Any, overlay: Any, subject: str, settings: NoSettings) -> float:
+        del lab, settings
+        for one in (*self.others, *(daemon for daemon in overlay.daemons.values() if daemon.where == subject)):
+            one.alive = False
+        return 100.0
+
+    def undo(self, lab: Any, overlay: Any, subject: str, settings: NoSettings) -> None:
+        del lab, settings
+        overlay.daemons["hub"] = Process(subject)
+
+
+def killed(tmp_path: Path, *dying: str) -> tuple[Schedule, RunningOverlay]:
+    """A trial in which the server was killed, for two seconds; the services `dying` died at that moment as well."""
+    overlay = RunningOverlay(None, None, tmp_path)  # type: ignore[arg-type]
+    daemons: Any = {"hub": Process("s"), "end-a": Process("a"), "end-b": Process("b")}
+    overlay.daemons = daemons
+    events: Any = {"killing": Killing(*(daemons[name] for name in dying))}
+    items = [item(do="killing", to="s", after="connected", for_s=(2.0,))]
+    clock = Clock()
+    schedule = Schedule(items, events, None, overlay, tmp_path, now=clock)  # type: ignore[arg-type]
+    schedule.reached("connected")
+    return schedule, overlay
+
+
+def test_a_daemon_that_the_timeline_killed_is_not_the_overlays(tmp_path: Path) -> None:
+    schedule, overlay = killed(tmp_path)
+    assert not overlay.daemons["hub"].alive
+    overlay.check_alive(schedule.stopped)
+    with pytest.raises(OverlayError, match="hub on s died with status -9: out of luck"):
+        overlay.check_alive()
+
+
+def test_a_daemon_that_dies_while_another_is_killed_is_the_overlays(tmp_path: Path) -> None:
+    schedule, overlay = killed(tmp_path, "end-b")
+    with pytest.raises(OverlayError, match="end-b on b died"):
+        overlay.check_alive(schedule.stopped)
+
+
+def test_a_daemon_that_dies_after_it_was_started_again_is_the_overlays(tmp_path: Path) -> None:
+    schedule, overlay = killed(tmp_path)
+    clock: Any = schedule._now
+    clock.now = 102.0
+    schedule.poll()
+    overlay.check_alive(schedule.stopped)
+    again: Any = overlay.daemons["hub"]
+    again.alive = False
+    with pytest.raises(OverlayError, match="hub on s died"):
+        overlay.check_alive(schedule.stopped)
 
 
 A_PING = (100.0, 100.1, 100.2, 100.3, 103.2)
@@ -216,7 +287,7 @@ def test_the_figures_of_each_event_are_its_own() -> None:
 def test_what_follows_a_moment_that_never_comes_is_named(tmp_path: Path) -> None:
     clock, log = Clock(), list[str]()
     items = [item(do="noted", to="x", after="direct"), item(do="noted", to="y", at_s=(5.0,))]
-    schedule = Schedule(items, {"noted": Noted(log, clock)}, None, None, tmp_path, now=clock)  # type: ignore[arg-type]
+    schedule = Schedule(items, {"noted": Noted(log, clock)}, None, NOBODY, tmp_path, now=clock)  # type: ignore[arg-type]
     assert schedule.awaits("direct")
     schedule.begin()
     schedule.poll()
@@ -239,7 +310,7 @@ class Slow(Noted):
 def test_what_takes_a_while_is_one_event_and_ends_with_its_end(tmp_path: Path) -> None:
     clock, log = Clock(), list[str]()
     slow = item(do="slow", to="x", at_s=(1.0,), for_s=(1.2,))
-    schedule = Schedule([slow], {"slow": Slow(log, clock)}, None, None, tmp_path, now=clock)  # type: ignore[arg-type]
+    schedule = Schedule([slow], {"slow": Slow(log, clock)}, None, NOBODY, tmp_path, now=clock)  # type: ignore[arg-type]
     schedule.begin()
     for clock.now in (101.0, 102.0, 102.7, 104.0):
         schedule.poll()
@@ -272,7 +343,7 @@ def test_the_same_seed_gives_the_same_times(tmp_path: Path, seed: int) -> None:
         clock, log = Clock(), list[str]()
         quick = Noted(log, clock)
         quick.perform = lambda *_: clock()  # type: ignore[method-assign]
-        schedule = Schedule(trial.timeline, {"kill": quick}, None, None, tmp_path, now=clock)  # type: ignore[arg-type]
+        schedule = Schedule(trial.timeline, {"kill": quick}, None, NOBODY, tmp_path, now=clock)  # type: ignore[arg-type]
         schedule.begin()
         for step in range(1000):
             clock.now = 100.0 + step / 100

@@ -128,7 +128,7 @@ def spans(phases: pd.DataFrame) -> list[tuple[str, float, float | None]]:
 
 
 def _label_rows(events: Sequence[tuple[str, float, float | None]], begin: float, end: float) -> list[int]:
-    """The row of each event's label above the first panel, so that none lies on another."""
+    """Choose the row of each event's label above the first panel, so that none lies on another."""
     taken: list[list[tuple[float, float]]] = []
     rows = []
     for name, since, _ in events:
