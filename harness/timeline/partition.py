@@ -52,7 +52,7 @@ class Partition(Event[PartitionSettings]):
         if subject in settings.away_from:
             found.append(f"{subject} cannot be parted from itself")
         known = [name for name in settings.away_from if name in topology.hosts and name != subject]
-        shared = [name for name in known if set(topology.routers_of(name)) & set(topology.routers_of(subject))]
+        shared = [name for name in known if set(_standing_for(topology, name)) & set(_standing_for(topology, subject))]
         found += [f"{subject} and {name} share a router: they have an address in common" for name in shared]
         return found
 
@@ -81,6 +81,11 @@ def _addresses(topology: Topology, hosts: Iterable[str]) -> set[Address]:
     found: set[Address] = set()
     for host in hosts:
         found.update(topology.hosts[host].addresses)
-        for router in topology.routers_of(host):
+        for router in _standing_for(topology, host):
             found.update(topology.routers[router].outside.addresses)
     return found
+
+
+def _standing_for(topology: Topology, host: str) -> list[str]:
+    """Find the routers whose addresses a host has outside: those that translate."""
+    return [name for name in topology.routers_of(host) if topology.routers[name].nat.translates]

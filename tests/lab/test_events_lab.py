@@ -191,3 +191,23 @@ def test_events_take_effect_within_10_ms_of_what_is_recorded(tmp_path: Path) -> 
         assert abs(last - begin["effective_s"]) < slack_s, begin["do"]
         assert abs(first - end["effective_s"]) < slack_s, begin["do"]
         assert 1000 * (begin["effective_s"] - begin["due_s"]) < 200
+
+
+def test_nodes_know_each_other_by_name(tmp_path: Path) -> None:
+    commands = tmp_path / "commands"
+    commands.write_text("a getent hosts s.lab\nb ping -c 1 -W 2 s\n")
+    before = Path("/etc/hosts").read_text()
+    done = overlaybench("shell", "two-sites", "--commands", str(commands))
+    assert "45.45.0.10" in done.stdout and "1 received" in done.stdout, done.stdout + done.stderr
+    assert Path("/etc/hosts").read_text() == before
+
+
+def test_three_continents_are_as_far_apart_as_they_say(tmp_path: Path) -> None:
+    file, out = tmp_path / "mine.yaml", tmp_path / "run"
+    file.write_text(
+        "description: x\ntopology: regions\noverlays: {underlay: }\nprobes: {path: {}, latency: {duration_s: 1}}\n"
+    )
+    done = overlaybench("run", str(file), "--out", str(out))
+    trips = {(line["src"], line["dst"]): line["value"] for line in records(out) if line["metric"] == "rtt_p50_ms"}
+    expected = {("p1", "p2"): 90, ("p1", "p3"): 230, ("p2", "p3"): 150}
+    assert trips == {pair: pytest.approx(rtt_ms, rel=0.03) for pair, rtt_ms in expected.items()}, done.stdout

@@ -162,6 +162,16 @@ def test_what_no_party_is_given_is_no_condition(tmp_path: Path) -> None:
     assert {"nats", "links"}.isdisjoint(trial.params), "runs from before these parameters stay the same cells"
 
 
+def test_regions_have_public_nodes_of_their_own_and_distances_that_fit() -> None:
+    source = load_topology("regions")
+    topology = source.resolve({"n": 4, "helpers": 2, "place": "eu-as", "nats": {"p2": "symmetric"}})
+    assert [topology.hosts[name].via for name in ("s", "s2", "s3")] == ["x_eu", "x_us", "x_as"]
+    assert [nat_label(topology, member) for member in topology.members][:2] == ["port-restricted", "symmetric"]
+    assert [topology.routers[f"r{number}"].outside.via for number in range(1, 5)] == ["x_eu", "x_as"] * 2
+    with pytest.raises(ScenarioError, match="delay_ms"):
+        source.resolve({"rtt_eu_as_ms": 500.0})
+
+
 def test_a_cell_that_stands_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ScenarioError, match="a cell stands twice: underlay_full-cone_r1"):
         plan(
