@@ -33,9 +33,9 @@ class ContinuitySettings(ProbeSettings):
     """Traffic over every pair, and one TCP connection that should survive, while the timeline runs.
 
     A ping every `interval_ms`, each with a size of its own of up to `payload_bytes`, by which its way is told; over an
-    overlay that carries streams alone, a question every `interval_ms`, on a new stream whenever one gives no answer for
-    a second. The traffic goes on for `duration_s`; the moment at which it has begun is the timeline's zero. Before it
-    nothing is sent over the overlay for `idle_s`.
+    overlay that carries streams alone, a request on a fresh connection, which has a second for its answer. The traffic
+    goes on for `duration_s`; when it has begun is the timeline's zero. Before it nothing is sent over the
+    overlay for `idle_s`.
     """
 
     duration_s: float = Field(default=20.0, gt=0, le=3600)

@@ -4,12 +4,11 @@
     python stream_peer.py connect ADDRESS PORT COUNT
     python stream_peer.py trips ADDRESS PORT SECONDS REQUEST_BYTES ANSWER_BYTES
     python stream_peer.py hold ADDRESS PORT SECONDS INTERVAL_SECONDS
-    python stream_peer.py keep ADDRESS PORT SECONDS INTERVAL_SECONDS PATIENCE_SECONDS
     python stream_peer.py push|pull|half-close|server-closes ADDRESS PORT BYTES SEED
 
 The client opens each connection with a line of ASCII that says what it wants: `E REQUEST ANSWER` to be answered, `R
 BYTES` to be received, `S BYTES SEED` to be sent so much and the connection closed, `H` to be received until it has no
-more to say. The client prints one JSON object; `keep` prints `flowing` before it, when it was answered first.
+more to say. The client prints one JSON object.
 """
 
 from __future__ import annotations
@@ -114,9 +113,9 @@ def _receive_to_end(connection: socket.socket) -> None:
 _ANSWERS: dict[str, Callable[..., None]] = {"E": _echo, "R": _receive, "S": _send, "H": _receive_to_end}
 
 
-def opened(address: str, port: int, wanted: str, timeout_s: float = PATIENCE_S) -> socket.socket:
+def opened(address: str, port: int, wanted: str) -> socket.socket:
     """Open a connection and tell the server what is wanted."""
-    connection = socket.create_connection((address, port), timeout=timeout_s)
+    connection = socket.create_connection((address, port), timeout=PATIENCE_S)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.sendall(f"{wanted}\n".encode("ascii"))
     return connection
@@ -208,44 +207,12 @@ def hold(address: str, port: int, seconds: float, interval_s: float) -> dict[str
     return {"asked": asked, "answered": answered, "error": error}
 
 
-def keep(address: str, port: int, seconds: float, interval_s: float, patience_s: float) -> dict[str, object]:
-    """As `hold`, on a new connection whenever one breaks or gives no answer for `patience_s`; null: never answered."""
-    asked: list[float] = []
-    answered: list[float | None] = []
-    connections = 0
-    end = time.time() + seconds
-    connection: socket.socket | None = None
-    while (began := time.time()) < end:
-        asked.append(began)
-        answered.append(None)
-        try:
-            if connection is None:
-                connection = opened(address, port, "E 8 8", patience_s)
-                connections += 1
-            connection.settimeout(patience_s)
-            connection.sendall(bytes(8))
-            if len(read_exactly(connection, 8)) < 8:
-                raise ConnectionError("the connection was closed by the other side")
-            if not any(answered):
-                print("flowing", flush=True)
-            answered[-1] = time.time()
-        except OSError:
-            if connection is not None:
-                connection.close()
-            connection = None
-        time.sleep(max(0.0, began + interval_s - time.time()))
-    return {"asked": asked, "answered": answered, "connections": connections}
-
-
 _CLIENTS: dict[str, Callable[..., dict[str, object]]] = {
     "connect": lambda address, port, count: connect(address, port, int(count)),
     "trips": lambda address, port, seconds, request, answer: trips(
         address, port, float(seconds), int(request), int(answer)
     ),
     "hold": lambda address, port, seconds, interval: hold(address, port, float(seconds), float(interval)),
-    "keep": lambda address, port, seconds, interval, patience: keep(
-        address, port, float(seconds), float(interval), float(patience)
-    ),
     "push": lambda address, port, count, seed: push(address, port, int(count), int(seed)),
     "pull": lambda address, port, count, seed: pull(address, port, int(count), int(seed)),
     "half-close": lambda address, port, count, seed: half_close(address, port, int(count), int(seed)),

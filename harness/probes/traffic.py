@@ -5,6 +5,7 @@ Reaches into a lab; the continuity probe loads it when it measures.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import random
@@ -19,11 +20,12 @@ from harness.errors import OverlayError
 from harness.lab.tap import Tap
 from harness.probes import stream_peer
 from harness.probes.answers import Asked
+from harness.probes.asking import asking
 from harness.probes.carriage import attribute, first_direct
 from harness.probes.continuityfigures import Continued, Held
 from harness.probes.contract import Surroundings
 from harness.probes.measurement import Pair, Target
-from harness.probes.pinger import Pinger, Pingers
+from harness.probes.pinger import Pinger
 from harness.probes.tracks import PairTracks
 from harness.probes.verdict import MemberAddresses, front_of
 
@@ -41,7 +43,7 @@ _LOOKED_AT: Final = 30
 _MOST_PINGS_PER_S: Final = 500.0
 # An answer that was held back for longer crossed too many others' packets to be told by them.
 _TOLD_S: Final = 3.0
-# A stream that gives no answer for so long is opened anew.
+# Over streams each question has a connection of its own, and so long for its answer.
 _STREAM_PATIENCE_S: Final = 1.0
 
 # What was asked over a pair, and when what was answered more than once; None: nobody can know.
@@ -65,18 +67,13 @@ def keep_traffic_up(targets: Sequence[Target], plan: Plan, trial: Surroundings) 
         OverlayError: a pair whose members are both there was silent from the beginning.
         LabError: the kernel or a tool refused an event.
     """
-    lab = targets[0].lab
     present = {target.pair: not set(target.pair) & trial.absent for target in targets}
     if plan.idle_s:
         time.sleep(plan.idle_s)
-    with_pings = [target for target in targets if "interface" in target.kinds]
-    watch = _Watch(lab, with_pings, plan) if with_pings else None
-    streams = [_Stream(target, plan) for target in targets if "interface" not in target.kinds]
+    watch = _Watch(targets[0].lab, targets, plan)
     held: list[_Held] = [_Held(target, plan) for target in targets if present[target.pair]]
     try:
-        for stream in streams:
-            stream.wait_until_it_flows(needed=present[stream.target.pair])
-        first = watch.wait_until_it_flows(present) if watch else {}
+        first = watch.wait_until_it_flows(present)
         for one in held:
             one.begin()
         begin_s = time.time()
@@ -84,8 +81,7 @@ def keep_traffic_up(targets: Sequence[Target], plan: Plan, trial: Surroundings) 
         end_s = begin_s + plan.duration_s
         _follow(trial, watch, end_s)
         happened, never = tuple(trial.timeline.happened), tuple(trial.timeline.never)
-        asked: dict[Pair, _Questions] = watch.end() if watch else {}
-        asked |= {stream.target.pair: (stream.end(), None) for stream in streams}
+        asked = watch.end()
         connections = {one.target.pair: one.end() for one in held}
         found = {}
         for target in targets:
@@ -103,24 +99,22 @@ def keep_traffic_up(targets: Sequence[Target], plan: Plan, trial: Surroundings) 
             _keep(target, found[target.pair])
         return found
     finally:
-        if watch:
-            watch.close()
-        for daemons in (*(one.daemons for one in streams), *(one.daemons for one in held)):
-            for daemon in daemons:
+        watch.close()
+        for one in held:
+            for daemon in one.daemons:
                 daemon.stop()
 
 
-def _follow(trial: Surroundings, watch: _Watch | None, end_s: float) -> None:
+def _follow(trial: Surroundings, watch: _Watch, end_s: float) -> None:
     """Let the timeline happen until the traffic ends, and tell it when all pairs are direct, if it waits for that."""
     look_s = 0.0
     while (left_s := end_s - time.time()) > 0:
         due_s = trial.timeline.poll()
-        if watch:
-            watch.note_addresses()
-            if trial.timeline.awaits("direct") and time.time() >= look_s:
-                if watch.all_direct():
-                    trial.timeline.reached("direct")
-                look_s = time.time() + _LOOK_EVERY_S
+        watch.note_addresses()
+        if trial.timeline.awaits("direct") and time.time() >= look_s:
+            if watch.all_direct():
+                trial.timeline.reached("direct")
+            look_s = time.time() + _LOOK_EVERY_S
         step_s = min(_STEP_S, left_s)
         time.sleep(step_s if due_s is None else min(step_s, due_s))
 
@@ -138,7 +132,7 @@ def _keep(target: Target, seen: Continued) -> None:
 
 
 class _Watch:
-    """The pings of all pairs that have interfaces, and what passes their members' ports meanwhile."""
+    """The questions over all pairs, and what passes their members' ports meanwhile."""
 
     def __init__(self, lab: Lab, targets: Sequence[Target], plan: Plan) -> None:
         self._lab, self._targets = lab, targets
@@ -147,21 +141,14 @@ class _Watch:
         self._fronts: dict[str, MemberAddresses] = {name: front_of(lab.topology, name) for name in members}
         self._topology = lab.topology
         self._tap = Tap(list(self._ports.values()), targets[0].folder / f"{targets[0].label}-continuity.pcapng")
-        self._pingers = {
-            target.pair: Pinger(
-                lab.nodes[target.src].pid,
-                target.destination,
-                random.Random(f"{lab.seed}/{target.src}/{target.dst}/continuity"),
-                1000 + number,
-                plan.largest_bytes,
-            )
-            for number, target in enumerate(targets)
-        }
-        self._running = Pingers(list(self._pingers.values()))
+        rngs = [random.Random(f"{lab.seed}/{target.src}/{target.dst}/continuity") for target in targets]
+        self._stack = contextlib.ExitStack()
+        askers = self._stack.enter_context(asking(targets, rngs, plan.largest_bytes, _STREAM_PATIENCE_S))
+        self._askers = {target.pair: asker for target, asker in zip(targets, askers, strict=True)}
         self._began_s = time.time()
         interval_s = max(plan.interval_s, len(targets) / _MOST_PINGS_PER_S)
-        for pinger in self._pingers.values():
-            self._running.ask(pinger, float("inf"), interval_s)
+        for asker in askers:
+            asker.ask(float("inf"), interval_s)
 
     def wait_until_it_flows(self, present: Mapping[Pair, bool]) -> dict[Pair, float]:
         """Return, once every pair was answered, how long each waited for its first answer.
@@ -170,16 +157,16 @@ class _Watch:
             OverlayError: a pair was not answered.
         """
         deadline = time.time() + START_S
-        waiting = [pair for pair in self._pingers if present[pair]]
+        waiting = [pair for pair in self._askers if present[pair]]
         first: dict[Pair, float] = {}
         while len(first) < len(waiting):
             for pair in waiting:
-                came = [ping.answered_s for ping in self._pingers[pair].pings if ping.answered_s is not None]
+                came = [ping.answered_s for ping in self._askers[pair].pings if ping.answered_s is not None]
                 if came and pair not in first:
                     first[pair] = min(came) - self._began_s
             silent = [pair for pair in waiting if pair not in first]
             if silent and time.time() > deadline:
-                raise OverlayError(f"{silent[0][0]} to {silent[0][1]}: no ping was answered within {START_S:g} s")
+                raise OverlayError(f"{silent[0][0]} to {silent[0][1]}: nothing was answered within {START_S:g} s")
             time.sleep(_STEP_S)
         return first
 
@@ -195,7 +182,7 @@ class _Watch:
     def all_direct(self) -> bool:
         """Whether the last pings of every pair went and came back directly."""
         for target in self._targets:
-            recent = attribute(self._tracks(target), self._pingers[target.pair].pings[-_LOOKED_AT:])
+            recent = attribute(self._tracks(target), self._askers[target.pair].pings[-_LOOKED_AT:])
             if first_direct(recent) is None or recent[-1].carried != "direct":
                 return False
         return True
@@ -206,54 +193,27 @@ class _Watch:
         return tracks
 
     def end(self) -> dict[Pair, _Questions]:
-        """Stop asking, wait a moment for what is under way, and tell each ping's way from what passed the ports."""
-        for pinger in self._pingers.values():
-            self._running.ask(pinger, 0, 1.0)
+        """Stop asking, wait a moment for what is under way, and tell each one's way from what passed the ports."""
+        for asker in self._askers.values():
+            asker.ask(0, 1.0)
         time.sleep(_LOOK_EVERY_S)
         self.note_addresses()
         self.close()
         found: dict[Pair, _Questions] = {}
         for target in self._targets:
-            pinger = self._pingers[target.pair]
-            quick = [ping for ping in pinger.pings if ping.rtt_s is not None and ping.rtt_s < _TOLD_S]
+            asker = self._askers[target.pair]
+            quick = [ping for ping in asker.pings if ping.rtt_s is not None and ping.rtt_s < _TOLD_S]
             # Where the tap lost frames, what it saw proves nothing.
             told = {} if self._tap.lost else {a.ping.seq: a.carried for a in attribute(self._tracks(target), quick)}
-            asked = [Asked(ping.sent_s, ping.answered_s, told.get(ping.seq, "")) for ping in pinger.pings]
-            found[target.pair] = asked, [pinger.pings[seq].sent_s for seq in pinger.twice]
+            asked = [Asked(ping.sent_s, ping.answered_s, told.get(ping.seq, "")) for ping in asker.pings]
+            twice = [asker.pings[seq].sent_s for seq in asker.twice] if isinstance(asker, Pinger) else None
+            found[target.pair] = asked, twice
         return found
 
     def close(self) -> None:
-        """End the pings and the tap; safe to call twice."""
-        self._running.close()
+        """End the questions and the tap; safe to call twice."""
+        self._stack.close()
         self._tap.close()
-
-
-class _Stream:
-    """Questions over streams of a pair that has no interface: on a new one whenever the old one is silent."""
-
-    def __init__(self, target: Target, plan: Plan) -> None:
-        self.target = target
-        stream = target.stream(PORT)
-        self.daemons: list[Daemon] = [_serve(target)]
-        words = [str(stream.connect_address), str(stream.connect_port), str(plan.duration_s + START_S)]
-        words += [str(plan.interval_s), str(_STREAM_PATIENCE_S)]
-        self._client = target.start(target.src, [*_PEER, "keep", *words], "continuity-streams.json")
-        self.daemons.append(self._client)
-
-    def wait_until_it_flows(self, *, needed: bool) -> None:
-        """Return once a question was answered.
-
-        Raises:
-            OverlayError: none was, and it is `needed`.
-        """
-        if needed and not self._client.wait_for_line("flowing", START_S):
-            pair = f"{self.target.src} to {self.target.dst}"
-            raise OverlayError(f"{pair}: no stream was answered within {START_S:g} s: {self._client.tail.strip()}")
-
-    def end(self) -> list[Asked]:
-        """Wait for the client's end, and read what it asked and when it was answered."""
-        said = _said(self._client, START_S + _STREAM_PATIENCE_S)
-        return [Asked(*moments) for moments in zip(said.get("asked", ()), said.get("answered", ()), strict=True)]
 
 
 class _Held:
@@ -263,7 +223,7 @@ class _Held:
         self.target = target
         self.daemons: list[Daemon] = []
         self._plan = plan
-        # A pair that has streams alone is served already.
+        # A pair that has streams alone is served already, by what sends back all that comes.
         if "interface" in target.kinds:
             self.daemons.append(_serve(target))
 
