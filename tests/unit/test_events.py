@@ -11,6 +11,7 @@ import pytest
 
 from harness.errors import ScenarioError
 from harness.lab.partition import rules
+from harness.model.nat import parse_nat
 from harness.model.topology import Topology
 from harness.nat.policies import PORTAL_PORT, allow_only, captive_portal, deny, parse_traffic
 from harness.nat.ports import RouterPorts
@@ -105,6 +106,12 @@ def test_whoever_shares_a_router_is_not_parted_by_its_address(tmp_path: Path) ->
 def test_a_third_party_can_join(tmp_path: Path) -> None:
     trials = planned(tmp_path, "{at_s: 1, do: add_member, to: p3}", "parties")
     assert events()["add_member"].subject_is_absent and trials[0].timeline[0].to == "p3"
+
+
+@pytest.mark.parametrize("name", ["nat64", "nptv6", "nat66"])
+def test_what_no_router_does_here_is_refused_by_name(name: str) -> None:
+    with pytest.raises(ValueError, match=rf"{name}: no router of a lab translates"):
+        parse_nat({"alias": "dual-stack", name: True})
 
 
 def test_free_addresses_are_nobodys_and_of_the_hosts_own_ip_versions() -> None:
