@@ -195,8 +195,8 @@ ALIASES: Dict[str, NatAlias] = MappingProxyType(
 _NOT_EMULATED: Dict[str, str] = MappingProxyType(
     {
         "nat64": "no router of a lab translates between IP versions (RFC 6146); with `ip: dual` hosts have both",
-        "nptv6": "no router of a lab translates IPv6 prefixes (RFC 6296); IPv6 hosts are reached by their own addresses",
-        "nat66": "no router of a lab translates IPv6 addresses; IPv6 hosts are reached by their own addresses",
+        "nptv6": "no router of a lab translates IPv6 prefixes (RFC 6296); IPv6 hosts keep their own addresses",
+        "nat66": "no router of a lab translates IPv6 addresses; IPv6 hosts keep their own addresses",
     }
 )
 
