@@ -22,7 +22,7 @@ test:
 test-all:
 	@./setup.sh test
 	$(PY)/overlaybench install --all || [ $$? = 3 ]
-	$(MAKE) test
+	OVERLAYBENCH_EVERY_EVENT=1 $(MAKE) test
 
 test-pure:
 	@./setup.sh test

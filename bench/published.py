@@ -36,7 +36,7 @@ def readme_of(results: Results) -> str:
         f"# {results.manifest.get('scenario', 'A run')}",
         "Written by `python -m bench.publish`; the files are described in [../README.md](../README.md).",
         *verdict(results.pairs),
-        markdown_of(tables_by_condition(results.pairs)).rstrip(),
+        markdown_of(tables_by_condition(results.pairs, results.phases)).rstrip(),
         "## Plots",
         "\n".join(f"![{name}](plots/{name}.svg)" for name in plots),
         "## What was asked, on what machine, and how to repeat it",

@@ -9,7 +9,7 @@ from harness.model.trial import Trial
 from harness.overlay.contract import Overlay, ReportsPath
 from harness.results.metrics import METRICS, planned
 from harness.results.record import COUNTED, Record
-from harness.topology.labels import link_label, nat_label
+from harness.topology.labels import link_label, nat_label, telling_routers
 from harness.trial.messages import Done
 
 
@@ -111,8 +111,8 @@ def _probe_params(trial: Trial) -> dict[str, Any]:
 def _observed(trial: Trial, done: Done, member: str | None) -> str | None:
     if member is None:
         return None
-    labels = [done.nat_observed[name] for name in trial.topology.routers_of(member) if name in done.nat_observed]
-    return "+".join(labels) or None
+    names = [name for name in telling_routers(trial.topology, member) if name in done.nat_observed]
+    return "+".join(done.nat_observed[name] for name in names) or None
 
 
 def _claim(overlay: Overlay, measurement: dict[str, Any], done: Done) -> str | None:

@@ -48,7 +48,7 @@ def report_command(*, run_dir: Path, style: str, form: str, flent_dir: Path | No
         click.echo(str(page))
     elif len(results.trials):
         write = markdown_of if form == "md" else latex_of
-        click.echo(write(tables_by_condition(results.pairs)), nl=False)
+        click.echo(write(tables_by_condition(results.pairs, results.phases)), nl=False)
     if flent_dir is not None:
         with storage_errors(flent_dir):
             click.echo(f"{len(export(results, flent_dir))} files for Flent in {flent_dir}", err=True)

@@ -54,6 +54,12 @@ def install(ports: Mapping[str, Sequence[str]]) -> None:
     _nft(["-f", "-"], f"table netdev {TABLE} {{\n{''.join(blocks)}}}\n")
 
 
+def reinstall(ports: Mapping[str, Sequence[str]]) -> None:
+    """Count anew, from nothing: for when a port has moved to another segment. Raises CommandFailed."""
+    _nft(["-f", "-"], f"delete table netdev {TABLE}\n")
+    install(ports)
+
+
 def read() -> dict[Flow, int]:
     """Return the bytes (IP header and above) of every flow so far."""
     return parse(_nft(["-j", "list", "table", "netdev", TABLE], ""))

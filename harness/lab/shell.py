@@ -10,6 +10,7 @@ import mininet.log
 from mininet.cli import CLI
 
 from harness.errors import OverlaybenchError
+from harness.lab.names import serve_names
 from harness.lab.network import Lab
 from harness.model.topology import Topology
 from harness.sandbox.mounts import make_private
@@ -29,6 +30,7 @@ def main() -> None:
     workdir.mkdir()
     # Mininet keeps its command history there; the user's own home is read-only in here.
     os.environ["HOME"] = str(workdir)
+    serve_names(topology, workdir)
     lab = Lab(topology, seed=0, link_choice="auto", workdir=workdir)
     try:
         lab.start()

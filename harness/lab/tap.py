@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import socket
@@ -96,6 +97,10 @@ class Tap:
             frame, ancillary, _flags, _address = self._sockets[number].recvmsg(_SNAP_BYTES, STAMP_SPACE)
         except BlockingIOError:
             return False
+        except OSError as error:
+            if error.errno != errno.ENETDOWN:
+                raise
+            return False  # told once, when a port is taken down: by an event that plugs its node in elsewhere
         packet, stamp = parse(frame), stamp_ns(ancillary)
         if packet is None or stamp is None:
             return True

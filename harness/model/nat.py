@@ -191,6 +191,16 @@ ALIASES: Dict[str, NatAlias] = MappingProxyType(
 )
 
 
+# What routers can do elsewhere, and none here: refused by name, since a guess at what was meant would be wrong.
+_NOT_EMULATED: Dict[str, str] = MappingProxyType(
+    {
+        "nat64": "no router of a lab translates between IP versions (RFC 6146); with `ip: dual` hosts have both",
+        "nptv6": "no router of a lab translates IPv6 prefixes (RFC 6296); IPv6 hosts keep their own addresses",
+        "nat66": "no router of a lab translates IPv6 addresses; IPv6 hosts keep their own addresses",
+    }
+)
+
+
 def parse_nat(spec: str | Dict[str, object] | NatBehaviour) -> NatBehaviour:
     """Return the behaviour that a scenario names.
 
@@ -211,6 +221,8 @@ def parse_nat(spec: str | Dict[str, object] | NatBehaviour) -> NatBehaviour:
     if "alias" in axes:
         base = _alias_named(str(axes.pop("alias"))).behaviour.model_dump(exclude_defaults=True)
     for name in axes:
+        if name in _NOT_EMULATED:
+            raise ValueError(f"{name}: {_NOT_EMULATED[name]}")
         if name not in NatBehaviour.model_fields:
             raise ValueError(f"unknown NAT axis {name!r}{_hint(str(name), NatBehaviour.model_fields)}")
     try:

@@ -41,6 +41,9 @@ class DeclaredEvent(Protocol):
     def problems(self, topology: Topology, subject: str, settings: EventSettings) -> list[str]:
         """Return why this cannot be done there."""
 
+    def unmet(self, deployment: Any, subject: str, settings: EventSettings) -> list[str]:
+        """Why this cannot be done to an overlay that is deployed so."""
+
 
 def declared_events() -> dict[str, DeclaredEvent]:
     """Return all events by name."""
@@ -48,8 +51,8 @@ def declared_events() -> dict[str, DeclaredEvent]:
 
 
 # The moments of a trial that an event may follow: all daemons are ready, all pairs connect (or have failed to), the
-# traffic of the continuity probe has begun.
-Moment = Literal["ready", "connected", "traffic"]
+# traffic of the continuity probe has begun, the last pings of all pairs went and came back directly while it flows.
+Moment = Literal["ready", "connected", "traffic", "direct"]
 
 
 def _as_tuple(value: Any) -> Any:

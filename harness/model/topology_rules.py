@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from harness.model.document import Location, did_you_mean
 from harness.model.family import Address, Family, family_of
+from harness.model.nat_words import Filtering
 from harness.model.nodes import Attachment, Host, Outside, families_of
 from harness.model.topology_shape import TopologyShape
 
@@ -85,10 +86,16 @@ def _roles(topology: TopologyShape) -> Iterator[Complaint]:
             yield ("helpers",), f"there is no host {name}{did_you_mean(name, hosts)}"
         elif name in topology.members or name == topology.server:
             yield ("helpers",), f"{name} is a member or the server already"
-        elif hosts[name].via is not None:
-            yield ("helpers",), f"{name} is behind {hosts[name].via}: a helper is a public node"
+        elif (behind := hosts[name].via) is not None and not _is_plain(topology, behind):
+            yield ("helpers",), f"{name} is behind {behind}: a helper is a public node"
     if len(set(topology.helpers)) != len(topology.helpers):
         yield ("helpers",), "a host stands twice"
+
+
+def _is_plain(topology: TopologyShape, router: str) -> bool:
+    """Whether a router lets everything through as it is, like a region's: who is behind it is public."""
+    nat = topology.routers[router].nat if router in topology.routers else None
+    return nat is not None and nat.ipv4 and not nat.translates and nat.filtering is Filtering.NONE
 
 
 def _ways(topology: TopologyShape) -> Iterator[Complaint]:

@@ -1,4 +1,4 @@
-"""What may happen to a running router: reboot, new address, other behaviour, UDP blocked.
+"""What may happen to a running router: reboot, new address, other behaviour, UDP blocked, another policy.
 
 `harness.timeline` makes events of them.
 
@@ -9,11 +9,16 @@ were, which no equipment does.
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Protocol
 
+from harness.errors import LabError
 from harness.model.nat import NatBehaviour
+from harness.nat import policies
+from harness.nat import portal as portal_program
 from harness.nat.forgetting import empty_sets, filled_by_packets, flush_connections
 from harness.nat.portmap import start_miniupnpd
 from harness.nat.ports import RouterPorts
@@ -44,6 +49,7 @@ class RunningRouter:
     seed: int
     ruleset: str = ""
     _mapping_daemon: subprocess.Popen[bytes] | None = None
+    _portal: subprocess.Popen[bytes] | None = None
 
     def load(self) -> None:
         """Make the router behave as declared, with empty tables.
@@ -124,3 +130,39 @@ class RunningRouter:
     def unblock_udp(self) -> None:
         """Let UDP through again; mappings that lived all the time still do. Raises CommandFailed."""
         self.node.check_output(["nft", "-f", "-"], stdin=f"table {_UDP_BLOCK}\ndelete table {_UDP_BLOCK}\n")
+
+    def set_policy(self, text: str, *, portal: bool = False) -> None:
+        """Let through from now on what a policy (`harness.nat.policies`) says; `portal`: it has web pages answered.
+
+        Raises:
+            CommandFailed: nft refused the policy.
+            LabError: the portal does not start.
+        """
+        self.clear_policy()
+        if portal:
+            self._portal = _start_portal(self.node.pid)
+        self.node.check_output(["nft", "-f", "-"], stdin=text)
+
+    def clear_policy(self) -> None:
+        """Let through what the router's own rules do; safe to call twice. Raises CommandFailed."""
+        self.node.check_output(["nft", "-f", "-"], stdin=policies.no_policy())
+        if self._portal is not None:
+            self._portal.kill()
+            self._portal.wait()
+            self._portal = None
+
+
+def _start_portal(pid: int) -> subprocess.Popen[bytes]:
+    """Start the portal's web server in a router's network, and wait until it listens."""
+    program = [sys.executable, "-I", "-S", str(Path(portal_program.__file__).resolve()), str(policies.PORTAL_PORT)]
+    daemon = subprocess.Popen(
+        ["nsenter", "-t", str(pid), "-n", "--", *program],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    assert daemon.stdout is not None
+    if daemon.stdout.readline().strip() != b"listening":
+        daemon.kill()
+        raise LabError(f"the captive portal does not start (exit status {daemon.wait()})")
+    return daemon

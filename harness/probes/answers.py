@@ -1,65 +1,95 @@
-"""What became of a steady stream of pings: which were answered, when, and what an event did to them. Pure."""
+"""What became of a steady traffic: which questions were answered, when, and what an event did to them. Pure."""
 
 from __future__ import annotations
 
 import itertools
-import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
 
-_REPLY = re.compile(r"^\[(\d+\.\d+)\] \d+ bytes from .*?icmp_seq=(\d+) .*?time=([\d.]+) ms( \(DUP!\))?", re.MULTILINE)
+from harness.probes.carriage import Carried, first_certain
 
-_SILENT = re.compile(r"^\[(\d+\.\d+)\] no answer yet for icmp_seq=(\d+)", re.MULTILINE)
+if TYPE_CHECKING:
+    from harness.model.words import Verdict
+
+# A path is what nearly all of the last questions before a moment took.
+_LAST: Final = 10
+_MOST_OF: Final = 0.9
+_SILENT_S: Final = 2.0
 
 
 @dataclass(frozen=True)
-class Answers:
-    """Answered pings in the order of their answers: Unix seconds at which each was sent, and answered.
+class Asked:
+    """One question: Unix seconds at which it was sent and answered, None where it never was, and the way that it took.
 
-    `silent_s` is, for each ping that was never answered, when the next one was sent. `duplicates` came more than once;
-    `reordered` were overtaken by the answer of a later one.
+    `way` is empty where it cannot be told: of streams, and of what was never answered.
     """
 
-    sent_s: tuple[float, ...]
-    answered_s: tuple[float, ...]
-    silent_s: tuple[float, ...]
-    duplicates: int
-    reordered: int
+    sent_s: float
+    answered_s: float | None
+    way: Carried | Literal[""] = ""
 
 
-def parse_pings(log: str) -> Answers:
-    """Parse the log of `ping -D`, whose stamps are the times of the answers."""
-    sent: list[float] = []
-    answered: list[float] = []
-    numbers: set[str] = set()
-    duplicates = reordered = latest = 0
-    for stamp, number, trip_ms, again in _REPLY.findall(log):
-        if again:
-            duplicates += 1
-            continue
-        numbers.add(number)
-        reordered += int(number) < latest
-        latest = max(latest, int(number))
-        sent.append(float(stamp) - float(trip_ms) / 1000)
-        answered.append(float(stamp))
-    silent = tuple(float(stamp) for stamp, number in _SILENT.findall(log) if number not in numbers)
-    return Answers(tuple(sent), tuple(answered), silent, duplicates, reordered)
+def answered_s(asked: Iterable[Asked]) -> list[float]:
+    """Return the moments of all answers, in the order of the questions."""
+    return [one.answered_s for one in asked if one.answered_s is not None]
 
 
-def longest_gap_s(answered_s: Sequence[float], begin_s: float, end_s: float) -> float:
+def between(asked: Iterable[Asked], begin_s: float, end_s: float) -> list[Asked]:
+    """Return the questions that were sent from one moment until before another."""
+    return [one for one in asked if begin_s <= one.sent_s < end_s]
+
+
+def reordered(asked: Sequence[Asked]) -> int:
+    """Count the answers the answer of a later question overtook (RFC 4737, section 3)."""
+    late, latest = 0, -1
+    arrived = sorted((one.answered_s, number) for number, one in enumerate(asked) if one.answered_s is not None)
+    for _, number in arrived:
+        late += number < latest
+        latest = max(latest, number)
+    return late
+
+
+def longest_gap_s(moments: Sequence[float], begin_s: float, end_s: float) -> float:
     """Return the longest time without an answer between two moments, both ends included."""
-    inside = [begin_s, *sorted(moment for moment in answered_s if begin_s < moment < end_s), end_s]
+    inside = [begin_s, *sorted(moment for moment in moments if begin_s < moment < end_s), end_s]
     return max(later - earlier for earlier, later in itertools.pairwise(inside))
 
 
-def recovery_s(answers: Answers, effective_s: float, end_s: float) -> float | None:
-    """Return the seconds from an event to the first answer of a ping sent after it; None where none came in time.
+def recovery_s(asked: Iterable[Asked], effective_s: float, end_s: float) -> float | None:
+    """From an event to the first answer of a question that was sent after it; None where none came before `end_s`.
 
-    A ping that was under way when the event took effect tells of the time before it.
+    A question that was under way when the event took effect tells of the time before it.
     """
-    came = [
-        answered
-        for sent, answered in zip(answers.sent_s, answers.answered_s, strict=True)
-        if sent >= effective_s and answered <= end_s
-    ]
-    return min(came) - effective_s if came else None
+    came = answered_s(one for one in asked if one.sent_s >= effective_s)
+    return min(came) - effective_s if came and min(came) <= end_s else None
+
+
+def path_recovery_s(asked: Iterable[Asked], right: Carried, effective_s: float, end_s: float) -> float | None:
+    """From an event to the answer of the first question after it that went the right way; None: not before `end_s`."""
+    after = [one for one in asked if one.sent_s >= effective_s and one.answered_s is not None]
+    first = first_certain([one.way for one in after], right)
+    if first is None:
+        return None
+    came = after[first].answered_s
+    return None if came is None or came > end_s else came - effective_s
+
+
+def path_at(asked: Sequence[Asked], begin_s: float, end_s: float) -> Verdict | None:
+    """Return the path at the end of a window, by the last questions asked and answered in it; `none`: none lately.
+
+    None: the window is empty, or it cannot be told.
+    """
+    inside = between(asked, begin_s, end_s)
+    last = [one for one in inside if one.answered_s is not None and one.answered_s < end_s][-_LAST:]
+    if not inside:
+        return None
+    if not last or last[-1].sent_s < inside[-1].sent_s - _SILENT_S:
+        return "none"
+    told = Counter(one.way for one in last)
+    ways: tuple[Literal["direct", "relayed", "asymmetric"], ...] = ("direct", "relayed", "asymmetric")
+    for way in ways:
+        if told[way] >= _MOST_OF * len(last):
+            return way
+    return "mixed" if sum(told[way] for way in ways) >= _MOST_OF * len(last) else None

@@ -10,7 +10,7 @@ from typing import Protocol
 from harness.probes.measurement import Target
 from harness.probes.pinger import Pinger, Pingers
 from harness.probes.pings import LARGEST_BYTES, Ping
-from harness.probes.requester import Requester, echoes
+from harness.probes.requester import PATIENCE_S, Requester, echoes
 
 
 class Asker(Protocol):
@@ -39,12 +39,16 @@ class Asker(Protocol):
 
 @contextlib.contextmanager
 def asking(
-    targets: Sequence[Target], rngs: Sequence[random.Random], largest_ping_bytes: int = LARGEST_BYTES
+    targets: Sequence[Target],
+    rngs: Sequence[random.Random],
+    largest_ping_bytes: int = LARGEST_BYTES,
+    patience_s: float = PATIENCE_S,
 ) -> Iterator[list[Asker]]:
     """Give an asker for each target, over its interface where it has one, else over its stream, until the block ends.
 
     Args:
         rngs: one for each, of sizes and payloads.
+        patience_s: how long a request over a stream is waited for.
     """
     base = random.getrandbits(16)
     by_stream = [target for target in targets if target.dst_address is None]
@@ -53,7 +57,7 @@ def asking(
         stack.enter_context(echoes(by_stream))
         for number, (target, rng) in enumerate(zip(targets, rngs, strict=True)):
             if target.dst_address is None:
-                made.append(Requester(target, rng))
+                made.append(Requester(target, rng, patience_s))
             else:
                 pid = target.lab.nodes[target.src].pid
                 made.append(Pinger(pid, target.destination, rng, base + number, largest_ping_bytes))

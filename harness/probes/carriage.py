@@ -58,16 +58,22 @@ def attribute(tracks: PairTracks, pings: Sequence[Ping]) -> list[Attributed]:
 
 
 def first_direct(attributed: Sequence[Attributed]) -> Ping | None:
-    """Return the first ping that went and came back directly; None: none did, as far as can be told.
+    """Return the first ping that went and came back directly; None: none did, as far as can be told."""
+    first = first_certain([one.carried for one in attributed], "direct")
+    return None if first is None else attributed[first].ping
 
-    One that may have taken another way as well counts when the next that is certain was direct, and all in between
-    may have been: then the product sent twice for a moment, and it was no packet of its own that fitted by chance.
+
+def first_certain(ways: Sequence[str], wanted: Carried) -> int | None:
+    """Return the place of the first that took the wanted way; None: none did, as far as can be told.
+
+    One that may have taken another way as well counts when the next that is certain took the wanted one, and all in
+    between may have: then the product sent twice for a moment, and it was no packet of its own that fitted by chance.
     """
-    run: Ping | None = None
-    for one in attributed:
-        if one.carried == "direct":
-            return run or one.ping
-        run = (run or one.ping) if one.carried == "either" else None
+    run: int | None = None
+    for place, way in enumerate(ways):
+        if way == wanted:
+            return place if run is None else run
+        run = (place if run is None else run) if way == "either" else None
     return None
 
 

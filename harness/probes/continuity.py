@@ -2,60 +2,54 @@
 
 from __future__ import annotations
 
-import json
-import sys
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from pydantic import Field
 
-from harness.errors import OverlayError
-from harness.probes import stream_peer
-from harness.probes.answers import Answers, longest_gap_s, parse_pings, recovery_s
-from harness.probes.contract import Found, Happened, Measurement, Pair, Probe, ProbeSettings, Surroundings, Target
-from harness.probes.measurement import figure_of
-from harness.results.declared import Chapter, Column, Metric, Plot, Shown, Table
+from harness.probes.continuityfigures import Continued, figures_of, figures_of_trial
+from harness.probes.contract import (
+    Chapter,
+    Column,
+    Found,
+    Measurement,
+    Metric,
+    Pair,
+    Plot,
+    Probe,
+    ProbeSettings,
+    Shown,
+    Surroundings,
+    Table,
+    Target,
+)
+from harness.probes.pings import HEADERS_BYTES
 
-if TYPE_CHECKING:
-    from harness.lab.process import Daemon
-
-PORT = 7412
-_PEER = (sys.executable, "-I", "-S", str(Path(stream_peer.__file__).resolve()))
-_STEP_S = 0.02
-_START_S = 10.0
+_GRACE_S = 60.0
+_EVENT = "; `phase` names the event"
 
 
 class ContinuitySettings(ProbeSettings):
-    """A ping every `interval_ms` over every pair, and one TCP connection that should survive, while the timeline runs.
+    """Traffic over every pair, and one TCP connection that should survive, while the timeline runs.
 
-    The traffic goes on for `duration_s`; the moment at which it has begun is the timeline's zero.
+    A ping every `interval_ms`, each with a size of its own of up to `payload_bytes`, by which its way is told; over an
+    overlay that carries streams alone, a request on a fresh connection, which has a second for its answer. The traffic
+    goes on for `duration_s`; when it has begun is the timeline's zero. Before it nothing is sent over the
+    overlay for `idle_s`.
     """
 
     duration_s: float = Field(default=20.0, gt=0, le=3600)
-    interval_ms: float = Field(default=100.0, ge=10, le=10_000)
-    payload_bytes: int = Field(default=200, ge=16, le=1200)
+    interval_ms: float = Field(default=100.0, ge=2, le=10_000)
+    payload_bytes: int = Field(default=1172, ge=700, le=1400)
+    idle_s: float = Field(default=0.0, ge=0, le=3600)
 
     def own_time_s(self) -> float:
-        """Return how long the probe may rightly take for one pair."""
-        return self.duration_s + stream_peer.PATIENCE_S + _START_S
+        """How long the probe may rightly take for one pair."""
+        return self.idle_s + self.duration_s + _GRACE_S
 
     def conditions(self) -> dict[str, Any]:
-        """Return what censors the times: those that never came are censored at the end of the traffic."""
-        return {"continuity_s": self.duration_s}
-
-
-@dataclass(frozen=True)
-class Continued:
-    """One pair's traffic from `begin_s` to `end_s` (Unix seconds), and what happened meanwhile."""
-
-    begin_s: float
-    end_s: float
-    answers: Answers
-    tcp_survived: bool
-    happened: tuple[Happened, ...]
+        """Give the end of the traffic, where times that never came are censored."""
+        return {"continuity_s": self.duration_s, **({"idle_s": self.idle_s} if self.idle_s else {})}
 
 
 class ContinuityProbe(Probe[ContinuitySettings, Continued]):
@@ -64,22 +58,46 @@ class ContinuityProbe(Probe[ContinuitySettings, Continued]):
     name = "continuity"
     order = 90
     settings = ContinuitySettings
-    needs = frozenset({"interface"})
+    needs = frozenset({"interface", "stream"})
     turn = "waiting"
     doing = "keeping traffic up"
     at_once = True
     repeatable = False
     minds_lateness = False
+    with_absent = True
     metrics = (
         Metric(
             "event_recovery_s",
             "s",
-            "From the moment at which an event took effect to the first answer of a ping sent after it; `phase` names "
-            "the event. None: not before the traffic ended.",
+            f"From the moment at which an event took effect to the first answer of a ping sent after it{_EVENT}. None: "
+            "not before the traffic ended.",
             "this project",
             better="lower",
             estimator="censored median",
             min_absolute=0.2,
+            by_phase=True,
+        ),
+        Metric(
+            "event_path_recovery_s",
+            "s",
+            "From an event to the answer of the first ping after it that went the way that the pair's pings went "
+            f"before the first event: direct or relayed{_EVENT}. None: not before the traffic ended.",
+            "this project",
+            better="lower",
+            estimator="censored median",
+            min_absolute=0.2,
+            by_phase=True,
+        ),
+        Metric(
+            "event_tcp_recovery_s",
+            "s",
+            "From an event to the first answer of a request sent after it on the TCP connection that was opened before "
+            f"the timeline{_EVENT}. None: not before the traffic ended, or the connection broke.",
+            "this project",
+            better="lower",
+            estimator="censored median",
+            min_absolute=0.2,
+            by_phase=True,
         ),
         Metric(
             "event_gap_s",
@@ -88,6 +106,22 @@ class ContinuityProbe(Probe[ContinuitySettings, Continued]):
             "this project",
             better="lower",
             min_absolute=0.2,
+            by_phase=True,
+        ),
+        Metric(
+            "phase_answered_ratio",
+            "1",
+            "Share of the pings sent before the first event, or between an event and the next, that were answered; "
+            "`path` is that of the last ten answered, `none` where the last two seconds had no answer.",
+            "this project",
+            better="higher",
+            min_absolute=0.01,
+            by_phase=True,
+        ),
+        Metric("phase_lost", "count", f"Pings that were never answered{_EVENT}.", "RFC 2680", better="lower"),
+        Metric("phase_duplicates", "count", f"Pings answered more than once{_EVENT}.", "RFC 5560", better="lower"),
+        Metric(
+            "phase_reordered", "count", f"Answers that a later ping's overtook{_EVENT}.", "RFC 4737", better="lower"
         ),
         Metric(
             "continuity_answered_ratio",
@@ -124,6 +158,23 @@ class ContinuityProbe(Probe[ContinuitySettings, Continued]):
             "continuity_reordered", "count", "Answers that a later ping's answer overtook.", "RFC 4737", better="lower"
         ),
         Metric(
+            "idle_first_answer_s",
+            "s",
+            "From the first ping after `idle_s` without traffic to the first answer.",
+            "this project",
+            better="lower",
+            min_absolute=0.05,
+            in_tables=True,
+        ),
+        Metric(
+            "event_at_s",
+            "s",
+            "When an event took effect, in seconds since the traffic began; `phase` names the event.",
+            "this project",
+            of_instrument=True,
+            by_phase=True,
+        ),
+        Metric(
             "event_late_ms",
             "ms",
             "How long after it was due an event took effect in the lab; `phase` names the event.",
@@ -133,13 +184,34 @@ class ContinuityProbe(Probe[ContinuitySettings, Continued]):
     )
     shows = Shown(
         chapters=(Chapter("continuity", "What events did", place=40),),
-        tables=(Table("continuity", "Continuity", "continuity"),),
+        tables=(
+            Table("continuity", "Continuity", "continuity"),
+            Table(
+                "events",
+                "Event by event",
+                "continuity",
+                "Medians; > means: not before the traffic ended. The path is that at the end of the phase, the right "
+                "path the one that there was before the first event.",
+                by_phase=True,
+            ),
+        ),
         columns=(
             Column("continuity", "longest gap s", "continuity_longest_gap_s"),
             Column("continuity", "answered", "continuity_answered_ratio", "percent"),
             Column("continuity", "TCP survives", "tcp_survives", "count"),
+            Column("continuity", "first answer after idling s", "idle_first_answer_s"),
+            Column("events", "at s", "event_at_s", digits=1),
+            Column("events", "path", "phase_answered_ratio", "path"),
+            Column("events", "answered", "phase_answered_ratio", "percent"),
+            Column("events", "longest gap s", "event_gap_s"),
+            Column("events", "answer after s", "event_recovery_s", "time"),
+            Column("events", "right path after s", "event_path_recovery_s", "time"),
+            Column("events", "TCP after s", "event_tcp_recovery_s", "time"),
         ),
-        plots=(Plot("strip", "continuity", "continuity_longest_gap_s", "Longest time without an answer", label="s"),),
+        plots=(
+            Plot("timeline", "continuity", "phase_answered_ratio", "The timeline", name="timeline"),
+            Plot("strip", "continuity", "continuity_longest_gap_s", "Longest time without an answer", label="s"),
+        ),
     )
 
     def measure(self, target: Target, settings: ContinuitySettings, trial: Surroundings) -> Continued:
@@ -149,108 +221,20 @@ class ContinuityProbe(Probe[ContinuitySettings, Continued]):
     def measure_all(
         self, targets: Sequence[Target], settings: ContinuitySettings, trial: Surroundings
     ) -> dict[Pair, Continued]:
-        """Keep all pairs busy while the timeline runs.
+        """See `harness.probes.traffic`."""
+        # It works in a lab; this module is read by reports as well.
+        from harness.probes.traffic import Plan, keep_traffic_up  # noqa: PLC0415
 
-        Raises:
-            OverlayError: a pair was silent from the beginning.
-            LabError: the kernel or a tool refused an event.
-        """
-        traffic = [_Traffic(target, settings) for target in targets]
-        try:
-            for one in traffic:
-                one.wait_until_it_flows()
-            begin_s = time.time()
-            trial.timeline.begin()
-            end_s = begin_s + settings.duration_s
-            while (left_s := end_s - time.time()) > 0:
-                due_s = trial.timeline.poll()
-                time.sleep(min(_STEP_S, left_s) if due_s is None else min(_STEP_S, left_s, due_s))
-            happened = tuple(trial.timeline.happened)
-            return {one.target.pair: one.end(begin_s, end_s, happened) for one in traffic}
-        finally:
-            for one in traffic:
-                one.stop()
+        largest_bytes = settings.payload_bytes + HEADERS_BYTES[4]
+        plan = Plan(settings.duration_s, settings.interval_ms / 1000, largest_bytes, settings.idle_s)
+        return keep_traffic_up(targets, plan, trial)
 
-    def summarise(self, found: Found[Continued], settings: ContinuitySettings) -> list[Measurement]:
-        """Summarise by `summarise_continuity`."""
+    def summarise(self, found: Found[Continued], settings: ContinuitySettings) -> Iterable[Measurement]:
+        """See `figures_of`."""
         del settings
-        return list(summarise_continuity(found.target, found.overlay))
+        return figures_of(found.target, found.overlay)
 
-
-class _Traffic:
-    """One pair's pings and its connection."""
-
-    def __init__(self, target: Target, settings: ContinuitySettings) -> None:
-        self.target = target
-        self._interval_s = settings.interval_ms / 1000
-        words = ["-n", "-D", "-O", "-i", f"{self._interval_s:g}", "-s", str(settings.payload_bytes)]
-        stream = target.stream(PORT)
-        serve = [*_PEER, "serve", str(stream.listen_address), str(stream.listen_port)]
-        self._server = target.start(target.dst, serve, "continuity-server.log")
-        self._daemons: list[Daemon] = [self._server]
-        self._pings = target.start(target.src, ["ping", *words, str(target.destination)], "continuity-pings.log")
-        self._daemons.append(self._pings)
-        seconds = settings.duration_s + _START_S
-        self._hold = [*_PEER, "hold", str(stream.connect_address), str(stream.connect_port)]
-        self._hold += [str(seconds), str(self._interval_s)]
-        self._held: Daemon | None = None
-
-    def wait_until_it_flows(self) -> None:
-        """Return once a ping was answered and the connection's server listens.
-
-        Raises:
-            OverlayError: nothing was answered.
-        """
-        if not self._pings.wait_for_line("icmp_seq=.* time=", _START_S):
-            raise OverlayError(f"{self.target.src} to {self.target.dst}: no ping was answered within {_START_S:g} s")
-        if not self._server.wait_for_line("listening", _START_S):
-            raise OverlayError(f"nothing can listen on {self.target.dst}: {self._server.tail.strip()}")
-        self._held = self.target.start(self.target.src, self._hold, "continuity-tcp.json")
-        self._daemons.append(self._held)
-
-    def end(self, begin_s: float, end_s: float, happened: Sequence[Happened]) -> Continued:
-        """Stop the pings, wait for the connection's end, and return what was seen."""
-        assert self._held is not None
-        self._pings.stop()
-        self._held.wait(_START_S + stream_peer.PATIENCE_S)
-        self._held.stop()
-        answers = parse_pings(self._pings.text)
-        survived = _survived(self._held.text, end_s)
-        return Continued(begin_s, end_s, answers, survived, tuple(happened))
-
-    def stop(self) -> None:
-        """End every process of this pair."""
-        for daemon in self._daemons:
-            daemon.stop()
-
-
-def _survived(said: str, end_s: float) -> bool:
-    """Tell whether the connection never broke, and was still answered in the traffic's last second or after it."""
-    try:
-        found = json.loads(said)
-    except ValueError:
-        return False
-    return found["error"] is None and bool(found["answered"]) and found["answered"][-1] > end_s - 1.0
-
-
-def summarise_continuity(target: Target, seen: Continued) -> Iterator[Measurement]:
-    """Yield the figures of a pair; those of an event carry its name as their phase."""
-    figure = figure_of(target, "continuity", target.evidence("continuity-pings.log"))
-    answered = sum(seen.begin_s <= moment < seen.end_s for moment in seen.answers.sent_s)
-    silent = sum(seen.begin_s <= moment < seen.end_s for moment in seen.answers.silent_s)
-    answered_s = seen.answers.answered_s
-    ends = [*(one.effective_s for one in seen.happened[1:]), seen.end_s]
-    for one, end_s in zip(seen.happened, ends, strict=False):
-        phase = f"after {'the end of ' if one.undone else ''}{one.do} {one.to}"
-        recovery = recovery_s(seen.answers, one.effective_s, seen.end_s)
-        yield replace(figure("event_recovery_s", recovery), phase=phase)
-        if end_s > one.effective_s:
-            gap_s = longest_gap_s(answered_s, one.effective_s, end_s)
-            yield replace(figure("event_gap_s", gap_s), phase=phase)
-        yield replace(figure("event_late_ms", 1000 * (one.effective_s - one.due_s)), phase=phase)
-    if answered + silent:
-        yield figure("continuity_answered_ratio", answered / (answered + silent))
-    yield figure("continuity_longest_gap_s", longest_gap_s(answered_s, seen.begin_s, seen.end_s))
-    yield figure("tcp_survives", float(seen.tcp_survived))
-    yield figure("continuity_duplicates", float(seen.answers.duplicates))
-    yield figure("continuity_reordered", float(seen.answers.reordered))
+    def summarise_trial(self, found: Sequence[Found[Continued]], settings: ContinuitySettings) -> Iterable[Measurement]:
+        """See `figures_of_trial`: the timeline is that of all pairs."""
+        del settings
+        return figures_of_trial(found[0].overlay)

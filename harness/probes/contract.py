@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from harness.model.probes import GROUP, ProbeSettings, Turn
+from harness.model.timeline import Moment
 from harness.probes.measurement import Measurement, Pair, Stream, Target
 from harness.results.declared import OVERVIEW, PUNCHING, Chapter, Column, Metric, OfCell, Plot, Shown, Table
 
@@ -85,8 +86,22 @@ class Timeline(Protocol):
     def happened(self) -> Sequence[Happened]:
         """What has happened so far, in its order."""
 
+    @property
+    def never(self) -> Sequence[str]:
+        """What it has not come to, event and subject."""
+
     def begin(self) -> None:
         """Start the timeline's clock: the traffic has begun."""
+
+    def awaits(self, moment: Moment) -> bool:
+        """Whether an event follows a moment that has not been reached yet."""
+
+    def reached(self, moment: Moment) -> None:
+        """Do what follows a moment; only its first time counts.
+
+        Raises:
+            LabError: the kernel or a tool refused an event.
+        """
 
     def poll(self) -> float | None:
         """Do what is due; return the seconds until the next item is due, None when nothing is left.
@@ -114,6 +129,10 @@ class Surroundings(Protocol):
     @property
     def timeline(self) -> Timeline:
         """What is to happen in this trial; without items where the scenario has none."""
+
+    @property
+    def absent(self) -> frozenset[str]:
+        """Members that an event is yet to add; probes that run before it have no targets with them."""
 
     def usage(self) -> Mapping[str, Usage]:
         """Return what the overlay's daemons have used so far, by node."""
@@ -155,6 +174,7 @@ class Probe(ABC, Generic[Settings, Raw]):
         repeatable: whether a measurement over late links is taken again; what is seen only once is not.
         is_gate: nothing more is measured in a trial in which a figure of this probe has the outcome `failed`.
         minds_lateness: whether links that are some milliseconds late change its figures; lost frames always count.
+        with_absent: whether it is given the pairs of members as well that an event is yet to add.
     """
 
     name: ClassVar[str]
@@ -171,6 +191,7 @@ class Probe(ABC, Generic[Settings, Raw]):
     repeatable: ClassVar[bool] = True
     is_gate: ClassVar[bool] = False
     minds_lateness: ClassVar[bool] = True
+    with_absent: ClassVar[bool] = False
 
     @abstractmethod
     def measure(self, target: Target, settings: Settings, trial: Surroundings) -> Raw:

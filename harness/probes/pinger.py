@@ -49,6 +49,8 @@ class Pinger:
         self.wake: Callable[[], None] = lambda: None  # set by whoever runs it
         self._interval_s = 0.05
         self.errors: dict[str, int] = {}
+        self.twice: list[int] = []
+        """The number of each ping that was answered once more."""
 
     def _open(self) -> socket.socket:
         family, protocol = (
@@ -127,8 +129,12 @@ class Pinger:
         payload = packet[header + _ECHO.size :]
         with self._lock:
             for seq in range(low, len(self._pings), 65536):
-                if self._payloads[seq] == payload and self._pings[seq].answered_s is None:
+                if self._payloads[seq] != payload:
+                    continue
+                if self._pings[seq].answered_s is None:
                     self._pings[seq] = replace(self._pings[seq], answered_s=stamp / 1e9)
+                else:
+                    self.twice.append(seq)
 
 
 class Pingers:

@@ -23,7 +23,7 @@ from harness.sandbox.namespace import inside_network_of
 # Larger than what a product says beside a request (a handshake has three to six kB), and one flight of TCP (RFC 6928).
 SMALLEST_BYTES, LARGEST_BYTES = 6_000, 12_000
 # A product that tries something else first (a hole, say) may take this long with one connection.
-_PATIENCE_S = 5.0
+PATIENCE_S = 5.0
 _PORT = 7410
 _PIECE = 65536
 
@@ -31,7 +31,8 @@ _PIECE = 65536
 class Requester:
     """One pair's requests, one after the other; see `harness.probes.asking.Asker`."""
 
-    def __init__(self, target: Target, rng: random.Random) -> None:
+    def __init__(self, target: Target, rng: random.Random, patience_s: float = PATIENCE_S) -> None:
+        self._patience_s = patience_s
         self._pid = target.lab.nodes[target.src].pid
         self._stream = target.stream(_PORT)
         self._rng, self._sizes = rng, sizes(rng, SMALLEST_BYTES, LARGEST_BYTES)
@@ -117,7 +118,7 @@ class Requester:
                 made = socket.socket(family, socket.SOCK_STREAM)
             with self._asked:
                 self._connection = made
-            made.settimeout(_PATIENCE_S)
+            made.settimeout(self._patience_s)
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             made.connect((str(self._stream.connect_address), self._stream.connect_port))
         return self._connection

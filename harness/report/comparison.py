@@ -71,7 +71,7 @@ def changes_table(changes: Sequence[Change], title: str) -> TextTable:
     rows = [
         (
             change.subject,
-            change.metric,
+            change.what,
             change.verdict,
             change_text(change),
             interval_text(change),

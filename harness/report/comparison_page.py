@@ -68,7 +68,7 @@ def bars(changes: Sequence[Change]) -> list[Bar]:
             _place(value / scale) for value in (_or(change.low, change), change.change, _or(change.high, change))
         )
         found.append(
-            Bar(f"{change.subject}: {change.metric}", change_text(change), change.verdict, 50.0, low, high - low, at)
+            Bar(f"{change.subject}: {change.what}", change_text(change), change.verdict, 50.0, low, high - low, at)
         )
     return found
 

@@ -18,7 +18,7 @@ from harness.report.page import render
 from harness.report.plots.style import SCREEN, Style, looks
 from harness.report.population import population_section
 from harness.report.quality import quality_of
-from harness.report.sections import MOST_DRAWN, Section, chapters_of, section_of
+from harness.report.sections import MOST_DRAWN, Raw, Section, chapters_of, section_of
 from harness.report.tables import groups
 from harness.report.topology import Drawing, draw_topology
 from harness.report.verdict import verdict
@@ -27,6 +27,7 @@ from harness.results.files import write_atomically
 from harness.results.loading import Results, load
 from harness.results.samples import inside, latency_samples
 from harness.results.tabulate import write_summary
+from harness.results.traffic import traffic_of
 
 # Simulated runs have tens of thousands of trials; what is not listed is in the tables.
 MOST_LISTED = 2000
@@ -76,11 +77,12 @@ def _sections(results: Results, style: Style) -> list[Section]:
     labels = condition_labels(rows)
     names = sorted(set(labels))
     samples_of = cache(partial(latency_samples, results.path, results.records))
+    traffic = cache(partial(traffic_of, results.path, results.records))
     return [
         section_of(
             name,
             rows[labels == name],
-            samples_of,
+            Raw(samples_of, traffic, results.phases),
             look_of,
             folder=results.path / "plots" if number < MOST_DRAWN else None,
             style=style,

@@ -21,6 +21,7 @@ from harness.report.tables import (
 from harness.results.conditions import condition_labels
 from harness.results.declared import Table
 from harness.results.metrics import shown
+from harness.results.phases import phase_order
 
 
 def declared_tables() -> list[Table]:
@@ -30,10 +31,10 @@ def declared_tables() -> list[Table]:
     return sorted(tables.values(), key=lambda table: places[table.chapter])
 
 
-def all_tables(rows: pd.DataFrame) -> list[TextTable]:
-    """Return every table that these rows (of `pairs_frame`) fill, the overview first."""
+def all_tables(rows: pd.DataFrame, phases: pd.DataFrame | None = None) -> list[TextTable]:
+    """Return every table that these rows (of `pairs_frame` and `phases_frame`) fill, the overview first."""
     paths = path_matrix(rows)
-    rare = (table_of(table, rows) for table in declared_tables())
+    rare = (table_of(table, rows, phases) for table in declared_tables())
     return [
         overview(rows),
         *([paths] if len(paths.header) > 1 else []),  # the underlay alone has no column there
@@ -41,14 +42,20 @@ def all_tables(rows: pd.DataFrame) -> list[TextTable]:
     ]
 
 
-def tables_by_condition(rows: pd.DataFrame) -> list[tuple[str, list[TextTable]]]:
+def tables_by_condition(rows: pd.DataFrame, phases: pd.DataFrame | None = None) -> list[tuple[str, list[TextTable]]]:
     """Return the tables of each condition (`condition_labels`) with its label, empty where there is but one."""
     labels = condition_labels(rows)
-    return [(name, all_tables(rows[labels == name])) for name in sorted(set(labels))]
+    parts = [(name, rows[labels == name]) for name in sorted(set(labels))]
+    return [(name, all_tables(part, phases)) for name, part in parts]
 
 
-def table_of(table: Table, rows: pd.DataFrame) -> TextTable | None:
-    """Return a row per subject and path, without empty columns and rows; None where nothing is left."""
+def table_of(table: Table, rows: pd.DataFrame, phases: pd.DataFrame | None = None) -> TextTable | None:
+    """Return a row per subject and path, without columns that nobody fills and rows without any figure; None: empty.
+
+    A table of phases has a row per subject, phase and path, of the trials in `rows`.
+    """
+    if table.by_phase:
+        return None if phases is None else _phase_table(table, phases[phases["trial"].isin(rows["trial"])])
     columns = columns_of(table.key)
     found = []
     layers: list[str] = []
@@ -68,3 +75,23 @@ def table_of(table: Table, rows: pd.DataFrame) -> TextTable | None:
     )
     numeric = frozenset(range(len(header) - len(kept), len(header)))
     return TextTable(table.title, header, tuple(shown_rows), numeric, table.note)
+
+
+def _phase_table(table: Table, phases: pd.DataFrame) -> TextTable | None:
+    columns = columns_of(table.key)
+    names, found = [], []
+    for (overlay, mode), group in groups(phases):
+        for phase in phase_order(group):
+            for path, part in path_groups(group[group["phase"] == phase]):
+                names.append((subject_name(overlay, mode), phase))
+                found.append([cell(column, part, overlay, path) for column in columns])
+    kept = filled(columns, found)
+    if not found:
+        return None
+    return TextTable(
+        table.title,
+        ("overlay", "phase", *(columns[at].header for at in kept)),
+        tuple((*name, *(texts[at] for at in kept)) for name, texts in zip(names, found, strict=True)),
+        frozenset(place for place, at in enumerate(kept, 2) if columns[at].form != "path"),
+        table.note,
+    )

@@ -15,6 +15,7 @@ from harness.report.plots.heatmap import Matrix, heatmap_plot, labels, matrix_of
 from harness.report.plots.latency import latency_plots
 from harness.report.plots.strips import strip_plot
 from harness.report.plots.style import Look, Style
+from harness.report.plots.timeline import timeline_plot
 from harness.report.plots.times import time_plot
 from harness.report.tables import TextTable, groups, overview, path_matrix
 from harness.results import declared
@@ -35,8 +36,17 @@ _OWN_PLOTS = (
     ),
 )
 
-# The samples behind a metric's records, as `harness.results.samples` reads them.
+# The samples behind a metric's records.
 SamplesOf = Callable[[str], pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class Raw:
+    """What lies behind pairs and trials: round trips (`latency_samples`), traffic (`traffic_of`), `phases_frame`."""
+
+    samples_of: SamplesOf
+    traffic_of: SamplesOf
+    phases: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -75,7 +85,7 @@ class Section:
 def section_of(
     label: str,
     trials: pd.DataFrame,
-    samples_of: SamplesOf,
+    raw: Raw,
     look_of: dict[tuple[str, str], Look],
     *,
     folder: Path | None,
@@ -90,11 +100,11 @@ def section_of(
             matrices.append(matrix)
     drawn: dict[str, list[Drawn]] = {}
     if folder is not None:
-        for chapter, plots in _plots(trials, samples_of, matrices, look_of, suffix).items():
+        for chapter, plots in _plots(trials, raw, matrices, look_of, suffix).items():
             drawn[chapter] = [save(plot, folder, style) for plot in plots]
     tables: dict[str, list[TextTable]] = {}
     for table in declared_tables():
-        text = table_of(table, trials)
+        text = table_of(table, trials, raw.phases)
         if text is not None:
             tables.setdefault(table.chapter, []).append(text)
     return Section(
@@ -120,7 +130,7 @@ def chapters_of(sections: list[Section]) -> list[declared.Chapter]:
 
 def _plots(
     trials: pd.DataFrame,
-    samples_of: SamplesOf,
+    raw: Raw,
     matrices: list[Matrix],
     look_of: dict[tuple[str, str], Look],
     suffix: str,
@@ -133,8 +143,10 @@ def _plots(
             case "time":
                 done = time_plot(trials, plot.metric, look_of, title=plot.title, suffix=suffix)
             case "distribution":
-                samples = samples_of(plot.metric)
+                samples = raw.samples_of(plot.metric)
                 done = latency_plots(samples, trials, look_of, suffix, name=plot.name, title=plot.title)
+            case "timeline":
+                done = timeline_plot(raw.traffic_of(plot.metric), raw.phases, trials, plot, look_of, suffix)
         made.setdefault(plot.chapter, []).extend(done)
     return made
 

@@ -12,9 +12,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from harness.report.measured import declared_tables, table_of
 from harness.report.tables import TextTable, overview, path_matrix
 from harness.results.conditions import condition_labels
 from harness.results.pairs import pairs_frame
+from harness.results.phases import phases_frame
 
 NO_BREAK = "\u00a0"
 _COUNT = re.compile(r"(\d+) ")
@@ -31,12 +33,16 @@ _STYLES = {
 
 
 def print_results(records: pd.DataFrame, console: Console) -> None:
-    """Print both tables of every condition; into a pipe they are as wide as they need to be, without colours."""
-    rows = pairs_frame(records)
+    """Print the main tables of every condition, and those of phases where a timeline ran.
+
+    Into a pipe they are as wide as they need to be, without colours.
+    """
+    rows, phases = pairs_frame(records), phases_frame(records)
     labels = condition_labels(rows)
     for label in sorted(set(labels)):
         part = rows[labels == label]
-        for text in (overview(part), path_matrix(part)):
+        of_phases = [table_of(table, part, phases) for table in declared_tables() if table.by_phase]
+        for text in (overview(part), path_matrix(part), *(table for table in of_phases if table is not None)):
             titled = replace(text, title=f"{text.title}: {label}") if label else text
             # Other programs that read a pipe expect plain spaces.
             table = rich_table(titled, bound=console.is_terminal)

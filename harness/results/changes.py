@@ -78,6 +78,8 @@ class Change:
     corrected for all that was tested. `least_p` is the smallest that such values could give, `least_p_ever` that so
     many trials could with any values.
 
+    `phase` is the event of a timeline that it is about, empty for what is of whole trials.
+
     `named` are the cells that changed for certain. `outliers` are the shares of values above twice their cell's median.
     `repeats_needed` is how many a cell would need to find a change of the smallest size that matters, by the spread
     that these data have; None where that is unknown.
@@ -107,6 +109,12 @@ class Change:
     named: tuple[str, ...] = ()
     p_corrected: float = np.nan
     repeats_needed: int | None = None
+    phase: str = ""
+
+    @property
+    def what(self) -> str:
+        """The metric, with the event that it is about where there is one."""
+        return f"{self.metric} {self.phase}".rstrip()
 
     @property
     def matters(self) -> bool:
@@ -148,6 +156,7 @@ def change_of(sample: Sample, rule: Rule) -> Change:
         verdict="no difference found",
         cells=cells,
         outliers=_outlier_shares(marked),
+        phase=sample.phase,
     )
 
 

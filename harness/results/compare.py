@@ -32,6 +32,8 @@ COMPARED = (
     *("time_to_direct_s", "rtt_p50_ms", "rtt_p99_ms", "added_rtt_p50_ms", "loss_ratio", "rtt_rise_p50_ms"),
     *("tcp_throughput_mbit", "tcp_throughput_ratio", "udp_goodput_mbit", "path_mtu_bytes", "pmtu_black_hole"),
     *("underlay_bytes_per_byte", "server_bytes_per_byte", "cpu_s_per_gb", "rss_mib"),
+    *("continuity_answered_ratio", "continuity_longest_gap_s", "tcp_survives"),
+    *("event_recovery_s", "event_path_recovery_s", "event_tcp_recovery_s", "event_gap_s"),
 )
 ALL = "all subjects"
 # Absolutes of another machine say nothing of the overlay; without these the ratios alone are compared.
@@ -91,7 +93,7 @@ def compare(
 
 
 def _with_interval(change: Change, samples: Sequence[Sample]) -> Change:
-    of_metric = [sample for sample in samples if sample.metric == change.metric]
+    of_metric = [one for one in samples if (one.metric, one.phase) == (change.metric, change.phase)]
     cells = tuple(c for one in of_metric if change.subject in {ALL, one.subject} for c in one.cells)
     whole = Sample(change.subject, change.metric, change.unit, cells)
     proportion = metric_of(change.metric).estimator == "proportion"
@@ -106,10 +108,10 @@ def compare_samples(samples: Sequence[Sample], rule: Rule) -> list[Change]:
 
 
 def _pooled(samples: Sequence[Sample]) -> list[Sample]:
-    """Return one sample per metric over all subjects, where there are several."""
-    of_metric: dict[str, list[Sample]] = {}
+    """One per metric (and event) over all subjects, where there are several."""
+    of_metric: dict[tuple[str, str], list[Sample]] = {}
     for sample in samples:
-        of_metric.setdefault(sample.metric, []).append(sample)
+        of_metric.setdefault((sample.metric, sample.phase), []).append(sample)
     return [
         Sample(
             ALL,
@@ -117,8 +119,9 @@ def _pooled(samples: Sequence[Sample]) -> list[Sample]:
             group[0].unit,
             tuple(cell for one in group for cell in one.cells),
             tuple(f"{one.subject}: {cell.name}" for one in group for cell in one.cells),
+            phase,
         )
-        for metric, group in of_metric.items()
+        for (metric, phase), group in of_metric.items()
         if len(group) > 1
     ]
 
@@ -181,9 +184,10 @@ def _unless_the_machine(change: Change, shift: Shift) -> Change:
     return replace(change, verdict="machine moved") if moved and all(moved) else change
 
 
-def _news(change: Change) -> tuple[int, str, int]:
+def _news(change: Change) -> tuple[int, str, int, str]:
     return (
         VERDICTS.index(change.verdict),
         "" if change.subject == ALL else change.subject,
         list(METRICS).index(change.metric),
+        change.phase,
     )

@@ -19,7 +19,8 @@ class Metric:
     proportion); `min_absolute` its floor in the metric's own unit. `ways` makes one value of a pair's two
     directions: their mean, or the smaller or larger where a pair is only as good as its worse way. `pairs` makes one of
     a trial's pairs: their median, or whether it holds for all, or for any. `in_tables`: tables and plots show it.
-    `of_instrument`: it tells of the harness, so that its values of invalid trials are shown as well.
+    `of_instrument`: it tells of the harness, so that its values of invalid trials are shown as well. `by_phase`: it has
+    a value for each event of a timeline, which tables of phases show, and nothing ever pools.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Metric:
     pairs: OverPairs = "median"
     in_tables: bool = False
     of_instrument: bool = False
+    by_phase: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,12 +93,13 @@ class Chapter:
 
 @dataclass(frozen=True)
 class Table:
-    """A table that columns of several probes may share."""
+    """A table that columns of several probes may share; `by_phase`: a row for each event of each overlay and mode."""
 
     key: str
     title: str
     chapter: str
     note: str = ""
+    by_phase: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,14 +108,15 @@ class Plot:
 
     Args:
         kind: `strip`, a dot per trial; `time`, when how many trials had got there; `distribution`, of the samples in
-            the evidence (CSV with seq, sent_s, rtt_ms) of the metric's records, in files named after `name`.
+            the evidence (CSV with seq, sent_s, rtt_ms) of the metric's records, in files named after `name`;
+            `timeline`, the events over the traffic in the evidence (CSV with flow, sent_s, rtt_ms, way).
         label: of the value axis, with its unit.
         of_underlay: whether the underlay's own values are drawn.
         ratio: a share of the underlay's, with a line at 1.
         difference: of two values, so that near zero it is noise of either sign.
     """
 
-    kind: Literal["strip", "time", "distribution"]
+    kind: Literal["strip", "time", "distribution", "timeline"]
     chapter: str
     metric: str
     title: str

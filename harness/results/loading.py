@@ -53,6 +53,13 @@ class Results:
         return trials_of(self.pairs)
 
     @cached_property
+    def phases(self) -> pd.DataFrame:
+        """One row per trial, pair of members and event of its timeline (`harness.results.phases.phases_frame`)."""
+        from harness.results.phases import phases_frame  # noqa: PLC0415
+
+        return phases_frame(self.records)
+
+    @cached_property
     def rtt_samples(self) -> pd.DataFrame:
         """Return every round trip: trial, src, dst, seq, sent_s (since the probe's start), rtt_ms (NaN: lost)."""
         return latency_samples(self.path, self.records)

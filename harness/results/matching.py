@@ -17,8 +17,8 @@ from harness.results.record import COUNTED
 from harness.results.statistics import as_floats
 
 _SUBJECT = ("overlay", "mode")
-_CELL = ("topology", "nat_a", "nat_b", "link", "engine", "phase")
-_SAMPLE = (*_SUBJECT, "metric", "unit")
+_CELL = ("topology", "nat_a", "nat_b", "link", "engine")
+_SAMPLE = (*_SUBJECT, "metric", "unit", "phase")
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class Sample:
     """One metric of one subject (overlay and mode) in both runs: its cells that both of them measured.
 
     `names` are those of the cells where they are not the cells' own: those of several subjects say whose they are.
+    `phase` is the event of a timeline that the metric is about, empty for what is of a whole trial: what one event did
+    is never pooled with what another did.
     """
 
     subject: str
@@ -33,6 +35,7 @@ class Sample:
     unit: str
     cells: tuple[Cell, ...]
     names: tuple[str, ...] = ()
+    phase: str = ""
 
     @property
     def trials(self) -> tuple[int, int]:
@@ -75,7 +78,7 @@ def match(base: pd.DataFrame, new: pd.DataFrame, metrics: Iterable[str]) -> Matc
             else:
                 only[sides.pop()].add(subject, str(key[2]), str(name))
         if found:
-            samples.append(Sample(subject, str(key[2]), str(key[3]), tuple(found)))
+            samples.append(Sample(subject, str(key[2]), str(key[3]), tuple(found), phase=str(key[4])))
     return Matching(samples, changed, only[False].told(both, new=False), only[True].told(both, new=True))
 
 

@@ -113,7 +113,10 @@ class Record:
     phase: str | None = field(
         default=None,
         metadata=_about(
-            "label", "`before`, `during` or `after` and the event's name, where there is a timeline", null=True, since=2
+            "label",
+            "where there is a timeline: `before kill s` (its first event), `after kill s`, `after the end of kill s`",
+            null=True,
+            since=2,
         ),
     )
     pair: dict[str, Any] = field(

@@ -18,6 +18,7 @@ from harness.scenario.expecting import never_judged, suggested
 from harness.scenario.load import load_scenario
 from harness.scenario.loaded import LoadedScenario
 from harness.scenario.plan import expand, select
+from harness.scenario.timelines import unmet
 from harness.scenario.traces import find_traces
 
 
@@ -51,7 +52,7 @@ def plan_trials(
         lambda trial: expected_verdicts(trial, overlays[trial.overlay]),
         lambda name, mode: helpers_of(overlays[name], mode),
     )
-    problems = list(_misfits(loaded, trials, overlays))
+    problems = [*_misfits(loaded, trials, overlays), *unmet(loaded, trials, overlays)]
     try:
         trials = find_traces(trials, loaded.folders)
     except ScenarioError as error:

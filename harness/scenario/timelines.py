@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from harness.errors import Problem
+from harness.errors import OverlaybenchError, Problem
 from harness.model.document import did_you_mean
 from harness.model.scenario import Scenario
-from harness.model.timeline import TimelineItem, declared_events
+from harness.model.timeline import DeclaredEvent, TimelineItem, declared_events
 from harness.model.topology import Topology
+from harness.model.trial import Trial
+from harness.overlay.contract import Overlay
+from harness.overlay.support import why_unsupported
 from harness.scenario.loaded import LoadedScenario
+from harness.timeline.contract import Event
 
 # The probe whose traffic is time zero, and which shows what an event did.
 CONTINUITY = "continuity"
@@ -51,6 +55,34 @@ def problems_of(loaded: LoadedScenario, topology: Topology) -> Iterator[Problem]
         settings = event.settings.model_validate(item.settings)
         for text in event.problems(topology, item.to, settings):
             yield loaded.document.problem(where, f"{item.do}: {text}")
+
+
+def unmet(loaded: LoadedScenario, trials: Sequence[Trial], overlays: Mapping[str, Overlay]) -> Iterator[Problem]:
+    """Everything of a timeline that an overlay's deployment lacks, at its line; each overlay and mode is told once.
+
+    Only where an item has settings of its own is anything rendered: what says nothing can miss nothing.
+    """
+    events = declared_events()
+    asking = [(number, item) for number, item in enumerate(loaded.scenario.timeline) if item.settings]
+    asking = [(number, item) for number, item in asking if _asks_deployments(events[item.do])]
+    of_each = {(trial.overlay, trial.mode): trial for trial in trials} if asking else {}
+    for (name, mode), trial in of_each.items():
+        if why_unsupported(trial, overlays[name]) is not None:
+            continue
+        try:
+            deployment = overlays[name].render(trial)
+        except (ValueError, OverlaybenchError):
+            continue  # told as the trial's own outcome
+        for number, item in asking:
+            event = events[item.do]
+            for text in event.unmet(deployment, item.to, event.settings.model_validate(item.settings)):
+                yield loaded.document.problem(("timeline", number), f"{item.do}: {name} {mode}: {text}")
+
+
+def _asks_deployments(event: DeclaredEvent) -> bool:
+    """Whether an event looks at deployments at all: most do not."""
+    own: object = type(event).unmet
+    return own is not Event.unmet
 
 
 def _axis(scenario: Scenario, number: int, key: str) -> str:

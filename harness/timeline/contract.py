@@ -11,17 +11,18 @@ of `harness.timeline`, while what reaches into a lab comes with the call.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
 
 from harness.model.timeline import GROUP, ITEM_KEYS, EventSettings
 from harness.model.topology import Topology
+from harness.overlay.contract import Deployment
 
 if TYPE_CHECKING:  # see above
     from harness.lab.network import Lab
     from harness.lab.process import Daemon
 
-__all__ = ["GROUP", "ITEM_KEYS", "Event", "EventSettings", "NoSettings", "RunningDaemons", "Topology"]
+__all__ = ["GROUP", "ITEM_KEYS", "Deployment", "Event", "EventSettings", "NoSettings", "RunningDaemons", "Topology"]
 
 Settings = TypeVar("Settings", bound=EventSettings)
 
@@ -40,6 +41,12 @@ class RunningDaemons(Protocol):
     def restart(self, service: str) -> None:
         """Start a service's daemon again, with its original command; return when it runs, not when it is ready."""
 
+    def leave_out(self, node: str) -> None:
+        """Deploy without what belongs on a node, until `join`."""
+
+    def join(self, node: str) -> None:
+        """Start what was left out, in its order, meanwhile; returns at once."""
+
 
 class Event(ABC, Generic[Settings]):
     """One event. Subclasses give the class attributes below.
@@ -47,10 +54,12 @@ class Event(ABC, Generic[Settings]):
     Attributes:
         name: as scenarios and the entry point have it.
         settings: what an item may say of it; its docstring is what people read of the event.
+        subject_is_absent: whether its subject is not there until it happens.
     """
 
     name: ClassVar[str]
     settings: type[Settings]
+    subject_is_absent: ClassVar[bool] = False
 
     @abstractmethod
     def subjects(self, topology: Topology) -> tuple[str, ...]:
@@ -60,6 +69,22 @@ class Event(ABC, Generic[Settings]):
         """Return why this cannot be done to the subject, one sentence each; reported by `check`. Pure."""
         del topology, subject, settings
         return []
+
+    def unmet(self, deployment: Deployment, subject: str, settings: Settings) -> list[str]:
+        """Why this cannot be done to an overlay that is deployed so, one sentence each; told at `check`. Pure."""
+        del deployment, subject, settings
+        return []
+
+    def prepare(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: Settings) -> None:
+        """Do what has to be done before the overlay is deployed. Raises as `perform` does."""
+
+    def further(self, lab: Lab, subject: str, settings: Settings) -> Sequence[tuple[float, Settings]]:
+        """Say what follows later where the event takes a while: seconds after its beginning, and settings to perform.
+
+        Asked before it is performed.
+        """
+        del lab, subject, settings
+        return ()
 
     @abstractmethod
     def perform(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: Settings) -> float | None:

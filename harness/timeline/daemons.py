@@ -17,5 +17,5 @@ def host_names(topology: Topology) -> tuple[str, ...]:
 
 
 def daemons_on(overlay: RunningDaemons, node: str) -> Iterator[tuple[str, Daemon]]:
-    """Yield service and daemon of everything that the overlay runs on a node; nothing where it needs nothing there."""
-    yield from ((name, daemon) for name, daemon in overlay.daemons.items() if daemon.where == node)
+    """Service and daemon of everything that the overlay runs on a node; nothing where it needs nothing there."""
+    yield from ((name, daemon) for name, daemon in list(overlay.daemons.items()) if daemon.where == node)

@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
+from weakref import WeakKeyDictionary
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 from harness.model.link import LinkProfile, parse_link
 from harness.timeline.cables import cable_of, node_names
 from harness.timeline.contract import Event, EventSettings, RunningDaemons, Topology
+from harness.timeline.ramps import ramp
 
 if TYPE_CHECKING:
     from harness.lab.network import Lab
 
 
 class LinkChangeSettings(EventSettings):
-    """The link of a host, or a router's access link, has another profile; frames under way keep their times."""
+    """The link of a host, or a router's access link, has another profile; frames under way keep their times.
+
+    With `over_s` it becomes so gradually, in steps of 0.1 s: delays and losses evenly, rates by even factors. Several
+    steps of one's own are several events.
+    """
 
     link: Annotated[LinkProfile, BeforeValidator(parse_link, json_schema_input_type=str | dict[str, Any])]
+    over_s: float = Field(default=0.0, ge=0, le=3600)
 
 
 class LinkChange(Event[LinkChangeSettings]):
-    """A change of a link's profile, undone by the profile that the topology gave."""
+    """Undone by the profile that the topology gave, at once."""
 
     name = "link_change"
     settings = LinkChangeSettings
+
+    def __init__(self) -> None:
+        self._now: WeakKeyDictionary[Lab, dict[str, LinkProfile]] = WeakKeyDictionary()
 
     def subjects(self, topology: Topology) -> tuple[str, ...]:
         """Return the hosts and routers."""
@@ -40,15 +51,30 @@ class LinkChange(Event[LinkChangeSettings]):
         return problems
 
     def perform(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: LinkChangeSettings) -> None:
-        """Give the link the other profile."""
+        """Change it, or begin to."""
         del overlay
-        cable = cable_of(lab, subject)
-        assert lab.links is not None  # cable_of says so
-        lab.links.change(cable, settings.link)
+        self._change(lab, subject, self._steps(lab, subject, settings)[0][1])
+
+    def further(
+        self, lab: Lab, subject: str, settings: LinkChangeSettings
+    ) -> Sequence[tuple[float, LinkChangeSettings]]:
+        """Give the other steps of a change that takes a while."""
+        steps = self._steps(lab, subject, settings)
+        return [(moment, LinkChangeSettings(link=profile)) for moment, profile in steps[1:]]
 
     def undo(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: LinkChangeSettings) -> None:
         """Give the link its former profile."""
         del overlay, settings
+        self._change(lab, subject, lab.topology.attachments()[subject][0].link)
+
+    def _steps(self, lab: Lab, subject: str, settings: LinkChangeSettings) -> list[tuple[float, LinkProfile]]:
+        if not settings.over_s:
+            return [(0.0, settings.link)]
+        now = self._now.get(lab, {}).get(subject) or lab.topology.attachments()[subject][0].link
+        return ramp(now, settings.link, settings.over_s)
+
+    def _change(self, lab: Lab, subject: str, profile: LinkProfile) -> None:
         cable = cable_of(lab, subject)
-        assert lab.links is not None
-        lab.links.change(cable, lab.topology.attachments()[subject][0].link)
+        assert lab.links is not None  # cable_of says so
+        lab.links.change(cable, profile)
+        self._now.setdefault(lab, {})[subject] = profile

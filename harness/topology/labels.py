@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from harness.model.topology import Topology
 
-_IDEAL = "ideal"
+_IDEAL, _PLAIN = "ideal", "none"
 
 
 def nat_label(topology: Topology, member: str) -> str | None:
     """Return the labels of the routers in front of a member, nearest first, joined by `+`; None for a public node."""
-    return "+".join(topology.routers[name].nat.label for name in topology.routers_of(member)) or None
+    return "+".join(topology.routers[name].nat.label for name in telling_routers(topology, member)) or None
+
+
+def telling_routers(topology: Topology, member: str) -> list[str]:
+    """Return the routers in front of a member, nearest first, that make a difference to it.
+
+    One that neither translates nor filters, a region's say, is left out where there is another one.
+    """
+    names = topology.routers_of(member)
+    return [name for name in names if topology.routers[name].nat.label != _PLAIN] or names[:1]
 
 
 def link_label(topology: Topology, member: str) -> str:

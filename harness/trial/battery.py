@@ -43,7 +43,7 @@ class Battery:
         for name, settings in self.asked.items():
             probe = self.registered[name]
             self._not_run += [not_run(probe, target) for target in targets if not probe.needs & target.kinds]
-            able = [target for target in targets if probe.needs & target.kinds]
+            able = [target for target in targets if probe.needs & target.kinds and self._is_there(probe, target)]
             if not able:
                 continue
             self.take_turn(probe.turn, probe.doing)
@@ -67,6 +67,9 @@ class Battery:
             if able and probe.over_underlay(settings):
                 self.take_turn(probe.turn, f"{probe.doing} over the underlay")
                 self._measure(probe, able, settings, self._under.setdefault(name, {}))
+
+    def _is_there(self, probe: AnyProbe, target: Target) -> bool:
+        return probe.with_absent or not set(target.pair) & self.surroundings.absent
 
     def figures(self) -> list[Measurement]:
         """Return all figures, overlay and underlay, and which probe was not run on which pair, and why."""

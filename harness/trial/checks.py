@@ -50,9 +50,14 @@ def check_links(lab: Lab) -> list[PathObserved]:
 
 
 def links_between(topology: Topology, member: str, server: str) -> tuple[LinkProfile, ...]:
-    """Return the links that a packet between a member and the public server crosses."""
-    outsides = [topology.routers[name].outside.link for name in topology.routers_of(member)]
-    return (topology.hosts[member].link, *outsides, topology.hosts[server].link)
+    """Return the links that a packet between a member and the public server crosses.
+
+    Up from the one, down to the other, as far as they have not met at a router that both are behind.
+    """
+    up, down = topology.routers_of(member), topology.routers_of(server)
+    crossed = [name for name in up if name not in down]
+    across = [topology.routers[name].outside.link for name in (*crossed, *(name for name in down if name not in up))]
+    return (topology.hosts[member].link, *across, topology.hosts[server].link)
 
 
 def check_nats(lab: Lab) -> dict[str, str]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from harness.errors import CommandFailed, OverlayError
@@ -15,6 +16,7 @@ from harness.overlay.contract import ClaimSource, CommandSays, Deployment, Inter
 
 _POLL_S = 0.02
 _CLAIM_S = 2.0
+_JOIN_S = 20.0
 
 
 class RunningOverlay:
@@ -28,6 +30,8 @@ class RunningOverlay:
         self.started_unix_s: dict[str, float] = {}
         self.time_to_ready_s = 0.0
         self.ready_unix_s = 0.0
+        self._left_out: set[str] = set()
+        self._joining: list[threading.Thread] = []
 
     def node_folder(self, node: str) -> Path:
         """Return a node's own folder: its configuration, logs and working directory."""
@@ -53,10 +57,35 @@ class RunningOverlay:
         """
         self.prepare()
         began = time.monotonic()
-        pending = list(self.deployment.services)
+        self._bring_up([service for service in self.deployment.services if service.node not in self._left_out])
+        self.time_to_ready_s = time.monotonic() - began
+        self.ready_unix_s = time.time()
+        self._set_up(lambda node: node not in self._left_out)
+
+    def leave_out(self, node: str) -> None:
+        """Deploy without what belongs on a node, until `join`."""
+        self._left_out.add(node)
+
+    def join(self, node: str) -> None:
+        """Start what was left out, in its order, meanwhile. That it fails is a result; why is kept."""
+
+        def bring_up() -> None:
+            try:
+                self._bring_up([service for service in self.deployment.services if service.node == node])
+                self._set_up(lambda name: name == node)
+            except OverlayError as failure:
+                (self.node_folder(node) / "joining.log").write_text(f"{failure}\n")
+
+        self._left_out.discard(node)
+        self._joining.append(threading.Thread(target=bring_up, daemon=True))
+        self._joining[-1].start()
+
+    def _bring_up(self, services: Sequence[Service]) -> None:
+        """Start services in waves: each once those that it comes after are ready, or are not among them."""
+        pending = list(services)
         while pending:
-            ready = {service.name for service in self.deployment.services} - {service.name for service in pending}
-            wave = [service for service in pending if set(service.after) <= ready]
+            missing = {service.name for service in pending}
+            wave = [service for service in pending if not set(service.after) & missing]
             if not wave:
                 raise OverlayError(f"services wait for each other: {', '.join(service.name for service in pending)}")
             for service in wave:
@@ -66,10 +95,11 @@ class RunningOverlay:
                 for argv in service.configure:
                     self._run(service.node, argv, service.env, service.deadline_s)
             pending = [service for service in pending if service not in wave]
-        self.time_to_ready_s = time.monotonic() - began
-        self.ready_unix_s = time.time()
+
+    def _set_up(self, wanted: Callable[[str], bool]) -> None:
         for command in self.deployment.setup:
-            self._run(command.node, command.argv, command.env, command.timeout_s)
+            if wanted(command.node):
+                self._run(command.node, command.argv, command.env, command.timeout_s)
 
     def running_since(self) -> float:
         """Return the Unix time at which the last member's daemon was started; without daemons, that of readiness."""
@@ -129,7 +159,9 @@ class RunningOverlay:
         return done.stdout
 
     def stop(self) -> None:
-        """End all daemons, the last started first."""
+        """End all daemons, the last started first; whoever still joins comes no further."""
+        for thread in self._joining:
+            thread.join(_JOIN_S)
         for daemon in reversed(self.daemons.values()):
             daemon.stop()
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from harness.lab import counters
 from harness.lab.baseline import open_underlay
+from harness.lab.names import serve_names
 from harness.lab.network import Lab
 from harness.lab.snapshot import snapshot
 from harness.lab.tap import Tap
@@ -87,7 +88,8 @@ class LabGround:
         return self.lab.sysctls
 
     def build(self) -> None:
-        """See `Ground`."""
+        """See `Ground`; the nodes know each other by name."""
+        serve_names(self.lab.topology, self.folder)
         self.lab.build()
 
     def check_nats(self) -> dict[str, str]:

@@ -6,17 +6,31 @@ import heapq
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.model.timeline import Moment, TimelineItem
+from harness.model.timeline import EventSettings, Moment, TimelineItem
 from harness.timeline.contract import Event, RunningDaemons
 from harness.timeline.performing import Performed, perform
 
 if TYPE_CHECKING:
     from harness.lab.network import Lab
     from harness.lab.process import Daemon
+
+
+@dataclass(frozen=True, order=True)
+class _Due:
+    """What is to be done at a moment, in this order among what is due at once: an item, its end, or a step of it.
+
+    `step` are the settings of a step of an event that takes a while.
+    """
+
+    due_s: float
+    number: int
+    item: TimelineItem = field(compare=False)
+    undo: bool = field(compare=False)
+    step: EventSettings | None = field(compare=False, default=None)
 
 
 class Schedule:
@@ -37,19 +51,50 @@ class Schedule:
     ) -> None:
         self._items, self._events, self._lab, self._overlay = items, events, lab, overlay
         self._folder, self._now = folder, now
-        # When, in which order among what is due at once, which item, and whether it is its end.
-        self._due: list[tuple[float, int, TimelineItem, bool]] = []
+        self._due: list[_Due] = []
         self._count = 0
+        self._reached: set[Moment] = set()
         self.happened: list[Performed] = []
+        self._steps: list[Performed] = []
         # Daemons that died while an event was performed; one that is started again is another object.
         self.stopped: set[Daemon] = set()
 
-    def reached(self, moment: Moment) -> None:
-        """Do what follows this moment at once, and plan what lasts.
+    @property
+    def absent(self) -> frozenset[str]:
+        """Members that an event is yet to add."""
+        adding = {item.to for item in self._items if self._events[item.do].subject_is_absent}
+        return frozenset(adding - {one.to for one in self.happened if self._events[one.do].subject_is_absent})
+
+    @property
+    def never(self) -> list[str]:
+        """What has not happened: its moment was not reached, or the traffic ended before."""
+        waiting = [item for item in self._items if item.after is not None and item.after not in self._reached]
+        due = [one.item for one in sorted(self._due) if not one.undo and one.step is None]
+        return [f"{item.do} {item.to}" for item in (*waiting, *due)]
+
+    def prepare(self) -> None:
+        """Do what has to be done before the overlay is deployed: who is to be added later is not there yet.
 
         Raises:
             LabError: the kernel or a tool refused.
         """
+        for item in self._items:
+            event = self._events[item.do]
+            event.prepare(self._lab, self._overlay, item.to, event.settings.model_validate(item.settings))
+
+    def awaits(self, moment: Moment) -> bool:
+        """See `harness.probes.contract.Timeline`."""
+        return moment not in self._reached and any(item.after == moment for item in self._items)
+
+    def reached(self, moment: Moment) -> None:
+        """Do what follows this moment at once, and plan what lasts; only the first time counts.
+
+        Raises:
+            LabError: the kernel or a tool refused.
+        """
+        if moment in self._reached:
+            return
+        self._reached.add(moment)
         zero_s = self._now()
         for item in self._items:
             if item.after == moment:
@@ -68,23 +113,41 @@ class Schedule:
         Raises:
             LabError: the kernel or a tool refused.
         """
-        while self._due and self._due[0][0] <= self._now():
-            due_s, _, item, undo = heapq.heappop(self._due)
-            event = self._events[item.do]
-            settings = event.settings.model_validate(item.settings)
-            running = [daemon for daemon in self._overlay.daemons.values() if daemon.alive]
-            done = perform(event, self._lab, self._overlay, item.to, settings, due_s=due_s, undo=undo, now=self._now)
-            self.stopped.update(daemon for daemon in running if daemon.where == item.to and not daemon.alive)
-            self.happened.append(done)
-            self._keep()
-            if item.for_s is not None and not undo:
-                # It lasts as long as it was asked to, from when it took effect.
-                self._plan(done.effective_s + item.for_s[0], item, undo=True)
-        return max(0.0, self._due[0][0] - self._now()) if self._due else None
+        while self._due and self._due[0].due_s <= self._now():
+            self._do(heapq.heappop(self._due))
+        return max(0.0, self._due[0].due_s - self._now()) if self._due else None
 
-    def _plan(self, due_s: float, item: TimelineItem, *, undo: bool = False) -> None:
-        heapq.heappush(self._due, (due_s, self._count, item, undo))
+    def _do(self, due: _Due) -> None:
+        item, event = due.item, self._events[due.item.do]
+        settings = due.step or event.settings.model_validate(item.settings)
+        whole = not due.undo and due.step is None
+        further = event.further(self._lab, item.to, settings) if whole else ()
+        running = [daemon for daemon in list(self._overlay.daemons.values()) if daemon.alive]
+        done = perform(
+            event, self._lab, self._overlay, item.to, settings, due_s=due.due_s, undo=due.undo, now=self._now
+        )
+        self.stopped.update(daemon for daemon in running if daemon.where == item.to and not daemon.alive)
+        if due.step is not None:
+            self._steps.append(done)
+        else:
+            self.happened.append(done)
+        self._keep()
+        if due.undo:
+            # What was still to come of it does not come any more.
+            self._due = [one for one in self._due if one.item is not item or one.step is None]
+            heapq.heapify(self._due)
+        for after_s, step in further:
+            self._plan(done.began_s + after_s, item, step=step)
+        if item.for_s is not None and whole:
+            # It lasts as long as it was asked to, from when it took effect.
+            self._plan(done.effective_s + item.for_s[0], item, undo=True)
+
+    def _plan(self, due_s: float, item: TimelineItem, *, undo: bool = False, step: EventSettings | None = None) -> None:
+        heapq.heappush(self._due, _Due(due_s, self._count, item, undo, step))
         self._count += 1
 
     def _keep(self) -> None:
-        (self._folder / "timeline.json").write_text(json.dumps([asdict(one) for one in self.happened], indent=1))
+        kept = {"timeline.json": self.happened, "timeline-steps.json": self._steps}
+        for name, done in kept.items():
+            if done:
+                (self._folder / name).write_text(json.dumps([asdict(one) for one in done], indent=1))

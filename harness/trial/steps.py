@@ -139,6 +139,7 @@ class TrialRun:
         self.ground.check_links()
 
     def _deploy(self) -> None:
+        self.timeline.prepare()
         started = time.monotonic()
         with self.lateness_monitor.measured(loose=True, doing="the overlay was started"):
             self.overlay.start()
@@ -173,6 +174,11 @@ class TrialRun:
         self.claims = self.overlay.claims()
         self.overlay.check_alive(self.timeline.stopped)
         self.timeline.reached("connected")
+
+    @property
+    def absent(self) -> frozenset[str]:
+        """See `Surroundings`."""
+        return self.timeline.absent
 
     @property
     def running_since(self) -> float:
@@ -232,7 +238,8 @@ class TrialRun:
         if turn != "waiting":
             self.tap.close()  # it looks at every packet
         if self.turn != turn:
-            with paths_kept(self._in_use, interval_s(self.trial.topology)):
+            used = [target for target in self._in_use if not set(target.pair) & self.absent]
+            with paths_kept(used, interval_s(self.trial.topology)):
                 self.channel.want(turn)
             self.turn = turn
         self._step(text)

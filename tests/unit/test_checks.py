@@ -54,6 +54,14 @@ def test_a_path_to_the_server_crosses_both_access_links() -> None:
     assert [link.label for link in links_between(topology, "b", "s")] == ["ideal", "ideal", "10ms"]
 
 
+def test_a_path_between_regions_goes_up_one_arm_and_down_another() -> None:
+    topology: Topology = load_topology("regions").resolve({"server": "us", "n": 3})
+    trips = {name: 2 * sum(link.up.delay_ms for link in links_between(topology, name, "s")) for name in ("p1", "p2")}
+    assert trips == {"p1": 90.0, "p2": 0.0}, "p2 is in the server's own region: it does not leave it"
+    assert [topology.hosts[name].on for name in ("s", "p1", "p2", "p3")] == ["ix_us", "lan1", "lan2", "lan3"]
+    assert [topology.routers[f"r{number}"].outside.via for number in (1, 2, 3)] == ["x_eu", "x_us", "x_as"]
+
+
 @pytest.mark.parametrize("echoes", [0], indirect=True)
 def test_only_paths_over_impaired_links_are_asked_about(echoes: Echoes) -> None:
     assert check_links(lab()) == []

@@ -100,7 +100,7 @@ def test_every_bundled_scenario_plans_and_renders(name: str) -> None:
         adapter = load_overlay(overlay)
         trial = next(t for t in trials if t.overlay == overlay)
         if trial.mode in adapter.modes:
-            assert set(adapter.render(trial).endpoints) == set(trial.topology.members)
+            assert adapter.render(trial).members == set(trial.topology.members)
 
 
 @pytest.mark.parametrize("name", bundled(TOPOLOGIES))
@@ -160,6 +160,16 @@ def test_what_no_party_is_given_is_no_condition(tmp_path: Path) -> None:
     text = re.sub(r"matrix: .*", "", PARTIES).replace(", links: {p3: lte}", "")
     (trial,) = plan(tmp_path, text)
     assert {"nats", "links"}.isdisjoint(trial.params), "runs from before these parameters stay the same cells"
+
+
+def test_regions_have_public_nodes_of_their_own_and_distances_that_fit() -> None:
+    source = load_topology("regions")
+    topology = source.resolve({"n": 4, "helpers": 2, "place": "eu-as", "nats": {"p2": "symmetric"}})
+    assert [topology.hosts[name].via for name in ("s", "s2", "s3")] == ["x_eu", "x_us", "x_as"]
+    assert [nat_label(topology, member) for member in topology.members][:2] == ["port-restricted", "symmetric"]
+    assert [topology.routers[f"r{number}"].outside.via for number in range(1, 5)] == ["x_eu", "x_as"] * 2
+    with pytest.raises(ScenarioError, match="delay_ms"):
+        source.resolve({"rtt_eu_as_ms": 500.0})
 
 
 def test_a_cell_that_stands_twice_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,10 +11,15 @@ from typing import Any
 import pytest
 
 from harness.errors import OverlayError, ScenarioError
+from harness.model.link import parse_link
 from harness.model.timeline import TimelineItem
-from harness.probes.answers import Answers, longest_gap_s, parse_pings, recovery_s
+from harness.probes.answers import Asked, longest_gap_s, path_at, path_recovery_s, recovery_s, reordered
+from harness.probes.continuityfigures import Continued, Held, figures_of, figures_of_trial
+from harness.probes.measurement import Target
 from harness.scenario.planned import plan_trials
 from harness.timeline.contract import Event, NoSettings
+from harness.timeline.performing import Performed
+from harness.timeline.ramps import between, ramp
 from harness.trial.deploy import RunningOverlay
 from harness.trial.schedule import Schedule
 
@@ -105,6 +111,9 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+NOBODY: Any = SimpleNamespace(daemons={})
 
 
 def item(**said: Any) -> TimelineItem:
@@ -206,34 +215,141 @@ def test_a_daemon_that_dies_after_it_was_started_again_is_the_overlays(tmp_path:
         overlay.check_alive(schedule.stopped)
 
 
-PINGS = """\
-PING 10.77.0.2 (10.77.0.2) 200(228) bytes of data.
-[100.010] 208 bytes from 10.77.0.2: icmp_seq=1 ttl=64 time=10.0 ms
-[100.201] no answer yet for icmp_seq=2
-[100.301] no answer yet for icmp_seq=4
-[100.250] 208 bytes from 10.77.0.2: icmp_seq=3 ttl=64 time=50.0 ms
-[100.251] 208 bytes from 10.77.0.2: icmp_seq=3 ttl=64 time=51.0 ms (DUP!)
-[100.260] 208 bytes from 10.77.0.2: icmp_seq=2 ttl=64 time=160 ms
-[103.310] 208 bytes from 10.77.0.2: icmp_seq=33 ttl=64 time=110 ms
-"""
+A_PING = (100.0, 100.1, 100.2, 100.3, 103.2)
+ANSWERED = (100.01, 100.26, 100.25, None, 103.31)
+TRAFFIC = [Asked(sent, answered) for sent, answered in zip(A_PING, ANSWERED, strict=True)]
 
 
-def test_pings_are_read_with_what_came_twice_or_late() -> None:
-    found = parse_pings(PINGS)
-    assert found.answered_s == (100.01, 100.25, 100.26, 103.31)
-    assert [round(sent, 3) for sent in found.sent_s] == [100.0, 100.2, 100.1, 103.2]
-    assert (found.duplicates, found.reordered) == (1, 1) and found.silent_s == (100.301,)
+def test_answers_that_were_overtaken_are_counted_once() -> None:
+    assert reordered(TRAFFIC) == 1
+    assert reordered([Asked(0, 5.0), Asked(1, 4.0), Asked(2, 3.0), Asked(3, None), Asked(4, 6.0)]) == 2
 
 
 def test_the_gap_counts_from_the_event_and_to_the_end() -> None:
-    found = parse_pings(PINGS)
-    assert longest_gap_s(found.answered_s, 100.0, 104.0) == pytest.approx(3.05)
-    assert longest_gap_s(found.answered_s, 103.4, 110.0) == pytest.approx(6.6)
+    moments = [moment for moment in ANSWERED if moment is not None]
+    assert longest_gap_s(moments, 100.0, 104.0) == pytest.approx(3.05)
+    assert longest_gap_s(moments, 103.4, 110.0) == pytest.approx(6.6)
     assert longest_gap_s([], 1.0, 3.0) == 2.0
 
 
 def test_what_was_under_way_when_it_happened_is_no_recovery() -> None:
-    answers = Answers((100.0, 100.2, 103.2), (100.05, 100.4, 103.3), (), 0, 0)
-    assert recovery_s(answers, 100.3, 110.0) == pytest.approx(3.0), "the answer at 100.4 was asked for before"
-    assert recovery_s(answers, 100.3, 103.0) is None
-    assert recovery_s(answers, 104.0, 110.0) is None
+    asked = [Asked(100.0, 100.05), Asked(100.2, 100.4), Asked(103.2, 103.3)]
+    assert recovery_s(asked, 100.3, 110.0) == pytest.approx(3.0), "the answer at 100.4 was asked for before"
+    assert recovery_s(asked, 100.3, 103.0) is None
+    assert recovery_s(asked, 104.0, 110.0) is None
+
+
+def test_the_right_path_is_the_one_from_before_and_not_just_any_answer() -> None:
+    asked = [Asked(1, 1.1, "relayed"), Asked(2, 2.1, "either"), Asked(3, 3.1, "direct"), Asked(4, 4.1, "relayed")]
+    assert recovery_s(asked, 0.5, 9) == pytest.approx(0.6)
+    assert path_recovery_s(asked, "direct", 0.5, 9) == pytest.approx(1.6), "what fits both, right before a certain one"
+    assert path_recovery_s(asked, "relayed", 0.5, 9) == pytest.approx(0.6)
+    assert path_recovery_s(asked, "direct", 3.5, 9) is None
+    assert path_recovery_s(asked, "direct", 0.5, 2.0) is None, "the traffic had ended"
+
+
+def test_a_path_is_what_the_last_pings_took() -> None:
+    direct = [Asked(number / 10, number / 10 + 0.02, "direct") for number in range(20)]
+    relayed = [Asked(2 + number / 10, 2.05 + number / 10, "relayed") for number in range(20)]
+    silent = [Asked(4 + number / 10, None) for number in range(30)]
+    asked = [*direct, *relayed, *silent]
+    assert [path_at(asked, 0, end) for end in (2, 2.5, 4, 5, 7)] == ["direct", "mixed", "relayed", "relayed", "none"]
+    assert path_at(asked, 7, 9) is None and path_at([Asked(1, 1.1, "")], 0, 2) is None
+
+
+def happened(do: str, at_s: float, undone: bool = False) -> Performed:
+    return Performed(do, "s", at_s, at_s, at_s + 0.002, undone)
+
+
+def test_the_figures_of_each_event_are_its_own() -> None:
+    asked = [Asked(number / 10, number / 10 + 0.02, "direct") for number in range(100) if not 30 <= number < 60]
+    asked = sorted([*asked, *(Asked(number / 10, None) for number in range(30, 60))], key=lambda one: one.sent_s)
+    tcp = Held((Asked(2.9, 2.92), Asked(3.0, 7.0), Asked(7.01, 7.03), Asked(9.9, 9.93)), None)
+    events = (happened("kill", 2.99), happened("kill", 5.99, undone=True), happened("kill", 8.0))
+    seen = Continued(0.0, 10.0, tuple(asked), (1.0, 4.0, 9.0), tcp, events, ("reboot ra",))
+    folder = Path("/nowhere")
+    target = Target(lab=None, src="a", dst="b", mode="mesh", folder=folder)  # type: ignore[arg-type]
+    found = {(one.phase, one.metric): one for one in figures_of(target, seen)}
+    before, down, up, again = "before kill s", "after kill s", "after the end of kill s", "after kill s #2"
+    assert {phase for phase, _ in found if phase} == {before, down, up, again}
+    assert [found[phase, "phase_answered_ratio"].value for phase in (before, down, up)] == [1.0, 0.0, 1.0]
+    assert [found[phase, "phase_answered_ratio"].path for phase in (before, down, up)] == ["direct", "none", "direct"]
+    assert [found[phase, "phase_duplicates"].value for phase in (before, down, up, again)] == [1, 1, 0, 1]
+    assert found[down, "event_recovery_s"].value == pytest.approx(6.02 - 2.992)
+    assert found[up, "event_path_recovery_s"].value == pytest.approx(0.028)
+    assert found[down, "event_tcp_recovery_s"].value == pytest.approx(7.0 - 2.992)
+    assert found[None, "tcp_survives"].value == 1.0 and (before, "event_gap_s") not in found
+    of_trial = [(one.phase, one.metric, one.value, one.outcome) for one in figures_of_trial(seen)]
+    assert (up, "event_at_s", 5.992, "ok") in of_trial
+    assert ("after reboot ra", "event_at_s", None, "error") in of_trial, "what never happened is said"
+
+
+def test_what_follows_a_moment_that_never_comes_is_named(tmp_path: Path) -> None:
+    clock, log = Clock(), list[str]()
+    items = [item(do="noted", to="x", after="direct"), item(do="noted", to="y", at_s=(5.0,))]
+    schedule = Schedule(items, {"noted": Noted(log, clock)}, None, NOBODY, tmp_path, now=clock)  # type: ignore[arg-type]
+    assert schedule.awaits("direct")
+    schedule.begin()
+    schedule.poll()
+    assert schedule.never == ["noted x", "noted y"] and log == []
+    schedule.reached("direct")
+    schedule.reached("direct")
+    assert log == ["100 do x"] and not schedule.awaits("direct") and schedule.never == ["noted y"]
+
+
+class Slow(Noted):
+    """Happens in three steps."""
+
+    name = "slow"
+
+    def further(self, lab: Any, subject: str, settings: NoSettings) -> list[tuple[float, NoSettings]]:
+        del lab, subject
+        return [(1.0, settings), (2.0, settings)]
+
+
+def test_what_takes_a_while_is_one_event_and_ends_with_its_end(tmp_path: Path) -> None:
+    clock, log = Clock(), list[str]()
+    slow = item(do="slow", to="x", at_s=(1.0,), for_s=(1.2,))
+    schedule = Schedule([slow], {"slow": Slow(log, clock)}, None, NOBODY, tmp_path, now=clock)  # type: ignore[arg-type]
+    schedule.begin()
+    for clock.now in (101.0, 102.0, 102.7, 104.0):
+        schedule.poll()
+    assert log == ["101 do x", "102 do x", "102.7 undo x"], "the step at 103 does not come any more"
+    assert [one.undone for one in schedule.happened] == [False, True] and schedule.never == []
+    assert len(json.loads((tmp_path / "timeline-steps.json").read_text())) == 1
+
+
+def test_a_ramp_is_even_in_delay_and_loss_and_ends_at_its_target() -> None:
+    old = parse_link({"delay_ms": 10, "rate_mbit": 100, "queue_ms": 50})
+    new = parse_link({"delay_ms": 110, "rate_mbit": 1, "queue_ms": 50, "loss_percent": 10})
+    steps = ramp(old, new, 0.9)
+    assert [moment for moment, _ in steps] == pytest.approx([number / 10 for number in range(10)])
+    delays = [profile.up.delay_ms for _, profile in steps]
+    assert delays == pytest.approx([20 + 10 * number for number in range(10)]) and steps[-1][1] == new
+    rates = [profile.down.rate_mbit or 0.0 for _, profile in steps]
+    factors = [later / earlier for earlier, later in itertools.pairwise(rates)]
+    assert factors == pytest.approx([0.01**0.1] * 9)
+    assert parse_link(between(old, new, 0.5)).up.describe() and between(old, new, 0.5).up.loss is not None
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_same_seed_gives_the_same_times(tmp_path: Path, seed: int) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(SCENARIO + "  - {at_s: [1, 5.5], do: kill, to: s, for_s: [2, 3]}\n")
+    first, again = (plan_trials(str(file), seed=seed).trials for _ in range(2))
+    assert [(one.id, one.seed, one.timeline) for one in first] == [(one.id, one.seed, one.timeline) for one in again]
+
+    def moments(trial: Any) -> list[tuple[float, bool]]:
+        clock, log = Clock(), list[str]()
+        quick = Noted(log, clock)
+        quick.perform = lambda *_: clock()  # type: ignore[method-assign]
+        schedule = Schedule(trial.timeline, {"kill": quick}, None, NOBODY, tmp_path, now=clock)  # type: ignore[arg-type]
+        schedule.begin()
+        for step in range(1000):
+            clock.now = 100.0 + step / 100
+            schedule.poll()
+        return [(round(one.due_s - 100, 6), one.undone) for one in schedule.happened]
+
+    for trial, other in zip(first, again, strict=True):
+        at_s, for_s = trial.timeline[0].at_s[0], trial.timeline[0].for_s[0]
+        assert moments(trial) == moments(other) == [(at_s, False), (at_s + for_s, True)]

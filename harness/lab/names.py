@@ -1,0 +1,47 @@
+"""A name for every node of a lab, known to all of them: products may be told names instead of addresses.
+
+One hosts(5) file in the place of the machine's own, in the mount namespace from which all nodes' are made. It says what
+the topology does, for all nodes alike, and does not follow events; nothing is asked over the network.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from harness.errors import LabError
+from harness.model.topology import Topology
+from harness.sandbox import syscalls
+
+DOMAIN = "lab"
+_PLACE = Path("/etc/hosts")
+
+
+def hosts_file(topology: Topology) -> str:
+    """Render the file: each node by its name, and below `lab` (`s` and `s.lab`), in all its IP versions. Pure."""
+    lines = ["127.0.0.1 localhost", "::1 localhost"]
+    for name, plugs in topology.attachments().items():
+        first = [address for version in (4, 6) for address in plugs[0].addresses if address.version == version]
+        one_each = {address.version: address for address in reversed(first)}
+        lines += [f"{address} {name.lower()} {name.lower()}.{DOMAIN}" for _, address in sorted(one_each.items())]
+    return "\n".join(lines) + "\n"
+
+
+def serve_names(topology: Topology, folder: Path) -> None:
+    """Put the file into its place, for the nodes that are made after this.
+
+    To be called by the first process of a sandbox, once its mounts are private.
+
+    Raises:
+        LabError: the kernel refused, or the caller stands in no sandbox: it would change the machine.
+    """
+    if os.getpid() != 1:
+        raise LabError("names are for the nodes of a sandbox; here they would be the machine's own")
+    file = folder / "hosts"
+    file.write_text(hosts_file(topology))
+    if not _PLACE.exists():
+        return  # nobody who looks there finds anything; a mount needs a file to stand on
+    try:
+        syscalls.mount(str(file), _PLACE, flags=syscalls.MS_BIND)
+    except OSError as error:
+        raise LabError(f"cannot put the lab's names into {_PLACE}: {error}") from error

@@ -1,0 +1,92 @@
+"""Changes where a node of a running lab is plugged in, which addresses it has, and whom it sends everything to."""
+
+from __future__ import annotations
+
+import time
+
+from harness.errors import LabError
+from harness.lab import counters
+from harness.lab.neighbours import settle_neighbours
+from harness.lab.network import Lab
+from harness.lab.routes import routes_of
+from harness.lab.wires import LabBridge, sandbox_netlink
+from harness.model.nodes import Host
+from harness.model.topology import Topology
+from harness.topology.wiring import interface_name
+
+
+def place_host(lab: Lab, host: str, placed: Host) -> float:
+    """Plug a host in where `placed` says, with its addresses and its router; the lab's topology says so afterwards.
+
+    Its cable is out for as long as that takes: the host sees its carrier go and come.
+
+    Returns:
+        When it was plugged in again, Unix time in seconds.
+
+    Raises:
+        LabError: the kernel or a tool refused.
+    """
+    before = lab.topology.hosts[host]
+    changed = lab.topology.model_copy(update={"hosts": {**lab.topology.hosts, host: placed}})
+    node, interface, port = lab.nodes[host], interface_name(host, 0), lab.port_of(host)
+    netlink = sandbox_netlink()
+    (index,) = netlink.link_lookup(ifname=port) or (None,)
+    if index is None:
+        raise LabError(f"there is no port {port} of {host} in the sandbox")
+    netlink.link("set", index=index, state="down")
+    if placed.on != before.on:
+        _move_port(lab, host, before.on, placed.on)
+        netlink.link("set", index=index, master=_bridge(lab, placed.on).bridge_index)
+    commands = [
+        f"address del {one}/{lab.topology.prefix_length(before, one)} dev {interface}" for one in before.addresses
+    ]
+    commands += [f"address add {one}/{changed.prefix_length(placed, one)} dev {interface}" for one in placed.addresses]
+    node.check_output(["ip", "-batch", "-"], stdin="\n".join(commands) + "\n")
+    _set_routes(lab, changed, host)
+    lab.topology = changed
+    settle_neighbours(lab.nodes, changed)
+    netlink.link("set", index=index, state="up")
+    plugged_s = time.time()
+    if placed.on != before.on:
+        counters.reinstall(lab.watched_ports())
+    return plugged_s
+
+
+def send_by(lab: Lab, node: str, router: str) -> None:
+    """Let a host, or a router's outside, send everything to another router on its segment.
+
+    Raises:
+        LabError: the kernel refused.
+    """
+    topology = lab.topology
+    if node in topology.hosts:
+        placed = topology.hosts[node].model_copy(update={"via": router})
+        changed = topology.model_copy(update={"hosts": {**topology.hosts, node: placed}})
+    else:
+        outside = topology.routers[node].outside.model_copy(update={"via": router})
+        described = topology.routers[node].model_copy(update={"outside": outside})
+        changed = topology.model_copy(update={"routers": {**topology.routers, node: described}})
+    _set_routes(lab, changed, node)
+    lab.topology = changed
+
+
+def _set_routes(lab: Lab, topology: Topology, name: str) -> None:
+    for route in routes_of(topology, name):
+        lab.nodes[name].add_route(route.network, route.gateway)
+
+
+def _bridge(lab: Lab, segment: str) -> LabBridge:
+    assert lab.net is not None
+    found = lab.net.nameToNode[segment]
+    assert isinstance(found, LabBridge)
+    return found
+
+
+def _move_port(lab: Lab, host: str, old: str, new: str) -> None:
+    """Keep Mininet's own account of which port is whose: the lab's counters stand where it says."""
+    interface = lab.nodes[host].intfList()[0]
+    link = interface.link
+    port = link.intf2 if link.intf1 is interface else link.intf1
+    _bridge(lab, old).delIntf(port)
+    port.node = _bridge(lab, new)
+    port.node.addIntf(port)

@@ -1,0 +1,268 @@
+"""Keeps the traffic of all pairs up while a timeline runs: pings or streams, and one TCP connection a pair.
+
+Reaches into a lab; the continuity probe loads it when it measures.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import random
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from harness.errors import OverlayError
+from harness.lab.tap import Tap
+from harness.probes import stream_peer
+from harness.probes.answers import Asked
+from harness.probes.asking import asking
+from harness.probes.carriage import attribute, first_direct
+from harness.probes.continuityfigures import Continued, Held
+from harness.probes.contract import Surroundings
+from harness.probes.measurement import Pair, Target
+from harness.probes.pinger import Pinger
+from harness.probes.tracks import PairTracks
+from harness.probes.verdict import MemberAddresses, front_of
+
+if TYPE_CHECKING:
+    from harness.lab.network import Lab
+    from harness.lab.process import Daemon
+
+PORT: Final = 7412
+START_S: Final = 10.0
+_PEER = (sys.executable, "-I", "-S", str(Path(stream_peer.__file__).resolve()))
+_STEP_S: Final = 0.02
+_LOOK_EVERY_S: Final = 0.5
+_LOOKED_AT: Final = 30
+# All pairs together: what a tap in Python follows with ease.
+_MOST_PINGS_PER_S: Final = 500.0
+# An answer that was held back for longer crossed too many others' packets to be told by them.
+_TOLD_S: Final = 3.0
+# Over streams each question has a connection of its own, and so long for its answer.
+_STREAM_PATIENCE_S: Final = 1.0
+
+# What was asked over a pair, and when what was answered more than once; None: nobody can know.
+_Questions = tuple[Sequence[Asked], Sequence[float] | None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A question every `interval_s` over each pair for `duration_s`, of up to `largest_bytes`, after `idle_s`."""
+
+    duration_s: float
+    interval_s: float
+    largest_bytes: int
+    idle_s: float
+
+
+def keep_traffic_up(targets: Sequence[Target], plan: Plan, trial: Surroundings) -> dict[Pair, Continued]:
+    """Keep all pairs busy while the timeline runs; the pairs of members that are not there yet wait for them.
+
+    Raises:
+        OverlayError: a pair whose members are both there was silent from the beginning.
+        LabError: the kernel or a tool refused an event.
+    """
+    present = {target.pair: not set(target.pair) & trial.absent for target in targets}
+    if plan.idle_s:
+        time.sleep(plan.idle_s)
+    watch = _Watch(targets[0].lab, targets, plan)
+    held: list[_Held] = [_Held(target, plan) for target in targets if present[target.pair]]
+    try:
+        first = watch.wait_until_it_flows(present)
+        for one in held:
+            one.begin()
+        begin_s = time.time()
+        trial.timeline.begin()
+        end_s = begin_s + plan.duration_s
+        _follow(trial, watch, end_s)
+        happened, never = tuple(trial.timeline.happened), tuple(trial.timeline.never)
+        asked = watch.end()
+        connections = {one.target.pair: one.end() for one in held}
+        found = {}
+        for target in targets:
+            questions, twice = asked[target.pair]
+            found[target.pair] = Continued(
+                begin_s,
+                end_s,
+                tuple(questions),
+                None if twice is None else tuple(sent for sent in twice if begin_s <= sent < end_s),
+                connections.get(target.pair),
+                happened,
+                never,
+                first.get(target.pair) if plan.idle_s else None,
+            )
+            _keep(target, found[target.pair])
+        return found
+    finally:
+        watch.close()
+        for one in held:
+            for daemon in one.daemons:
+                daemon.stop()
+
+
+def _follow(trial: Surroundings, watch: _Watch, end_s: float) -> None:
+    """Let the timeline happen until the traffic ends, and tell it when all pairs are direct, if it waits for that."""
+    look_s = 0.0
+    while (left_s := end_s - time.time()) > 0:
+        due_s = trial.timeline.poll()
+        watch.note_addresses()
+        if trial.timeline.awaits("direct") and time.time() >= look_s:
+            if watch.all_direct():
+                trial.timeline.reached("direct")
+            look_s = time.time() + _LOOK_EVERY_S
+        step_s = min(_STEP_S, left_s)
+        time.sleep(step_s if due_s is None else min(step_s, due_s))
+
+
+def _keep(target: Target, seen: Continued) -> None:
+    """Write the evidence: a line a question, seconds since the traffic began; no `rtt_ms`: never answered."""
+    flows = [("traffic", seen.asked), ("tcp", seen.held.asked if seen.held else ())]
+    with target.evidence("continuity.csv").open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["flow", "sent_s", "rtt_ms", "way"])
+        for flow, questions in flows:
+            for one in questions:
+                rtt = "" if one.answered_s is None else f"{1000 * (one.answered_s - one.sent_s):.3f}"
+                writer.writerow([flow, f"{one.sent_s - seen.begin_s:.4f}", rtt, one.way])
+
+
+class _Watch:
+    """The questions over all pairs, and what passes their members' ports meanwhile."""
+
+    def __init__(self, lab: Lab, targets: Sequence[Target], plan: Plan) -> None:
+        self._lab, self._targets = lab, targets
+        members = sorted({name for target in targets for name in target.pair})
+        self._ports = {name: lab.port_of(name) for name in members}
+        self._fronts: dict[str, MemberAddresses] = {name: front_of(lab.topology, name) for name in members}
+        self._topology = lab.topology
+        self._tap = Tap(list(self._ports.values()), targets[0].folder / f"{targets[0].label}-continuity.pcapng")
+        rngs = [random.Random(f"{lab.seed}/{target.src}/{target.dst}/continuity") for target in targets]
+        self._stack = contextlib.ExitStack()
+        askers = self._stack.enter_context(asking(targets, rngs, plan.largest_bytes, _STREAM_PATIENCE_S))
+        self._askers = {target.pair: asker for target, asker in zip(targets, askers, strict=True)}
+        self._began_s = time.time()
+        interval_s = max(plan.interval_s, len(targets) / _MOST_PINGS_PER_S)
+        for asker in askers:
+            asker.ask(float("inf"), interval_s)
+
+    def wait_until_it_flows(self, present: Mapping[Pair, bool]) -> dict[Pair, float]:
+        """Return, once every pair was answered, how long each waited for its first answer.
+
+        Raises:
+            OverlayError: a pair was not answered.
+        """
+        deadline = time.time() + START_S
+        waiting = [pair for pair in self._askers if present[pair]]
+        first: dict[Pair, float] = {}
+        while len(first) < len(waiting):
+            for pair in waiting:
+                came = [ping.answered_s for ping in self._askers[pair].pings if ping.answered_s is not None]
+                if came and pair not in first:
+                    first[pair] = min(came) - self._began_s
+            silent = [pair for pair in waiting if pair not in first]
+            if silent and time.time() > deadline:
+                raise OverlayError(f"{silent[0][0]} to {silent[0][1]}: nothing was answered within {START_S:g} s")
+            time.sleep(_STEP_S)
+        return first
+
+    def note_addresses(self) -> None:
+        """Remember every address that a member has had: an event may have given it others."""
+        if self._lab.topology is self._topology:
+            return
+        self._topology = self._lab.topology
+        for name, known in self._fronts.items():
+            now = front_of(self._topology, name)
+            self._fronts[name] = MemberAddresses(known.own | now.own, now.segment, known.public | now.public)
+
+    def all_direct(self) -> bool:
+        """Whether the last pings of every pair went and came back directly."""
+        for target in self._targets:
+            recent = attribute(self._tracks(target), self._askers[target.pair].pings[-_LOOKED_AT:])
+            if first_direct(recent) is None or recent[-1].carried != "direct":
+                return False
+        return True
+
+    def _tracks(self, target: Target) -> PairTracks:
+        tracks = PairTracks(self._fronts[target.src], self._fronts[target.dst])
+        tracks.take(*(self._tap.seen(self._ports[name]) for name in target.pair))
+        return tracks
+
+    def end(self) -> dict[Pair, _Questions]:
+        """Stop asking, wait a moment for what is under way, and tell each one's way from what passed the ports."""
+        for asker in self._askers.values():
+            asker.ask(0, 1.0)
+        time.sleep(_LOOK_EVERY_S)
+        self.note_addresses()
+        self.close()
+        found: dict[Pair, _Questions] = {}
+        for target in self._targets:
+            asker = self._askers[target.pair]
+            quick = [ping for ping in asker.pings if ping.rtt_s is not None and ping.rtt_s < _TOLD_S]
+            # Where the tap lost frames, what it saw proves nothing.
+            told = {} if self._tap.lost else {a.ping.seq: a.carried for a in attribute(self._tracks(target), quick)}
+            asked = [Asked(ping.sent_s, ping.answered_s, told.get(ping.seq, "")) for ping in asker.pings]
+            twice = [asker.pings[seq].sent_s for seq in asker.twice] if isinstance(asker, Pinger) else None
+            found[target.pair] = asked, twice
+        return found
+
+    def close(self) -> None:
+        """End the questions and the tap; safe to call twice."""
+        self._stack.close()
+        self._tap.close()
+
+
+class _Held:
+    """The TCP connection of a pair that should survive."""
+
+    def __init__(self, target: Target, plan: Plan) -> None:
+        self.target = target
+        self.daemons: list[Daemon] = []
+        self._plan = plan
+        # A pair that has streams alone is served already, by what sends back all that comes.
+        if "interface" in target.kinds:
+            self.daemons.append(_serve(target))
+
+    def begin(self) -> None:
+        """Open it.
+
+        Raises:
+            OverlayError: nobody can listen at the other end.
+        """
+        stream = self.target.stream(PORT)
+        for server in self.daemons:
+            if not server.wait_for_line("listening", START_S):
+                raise OverlayError(f"nobody can listen on {self.target.dst}: {server.tail.strip()}")
+        words = ["hold", str(stream.connect_address), str(stream.connect_port)]
+        words += [str(self._plan.duration_s), str(self._plan.interval_s)]
+        self._client = self.target.start(self.target.src, [*_PEER, *words], "continuity-tcp.json")
+        self.daemons.append(self._client)
+
+    def end(self) -> Held:
+        """Wait for the client's end, and read what became of the connection."""
+        said = _said(self._client, stream_peer.PATIENCE_S + START_S)
+        asked, answered = said.get("asked", []), said.get("answered", [])
+        answers = [*answered, *[None] * (len(asked) - len(answered))]
+        questions = tuple(Asked(*moments) for moments in zip(asked, answers, strict=True))
+        return Held(questions, said.get("error", "its client said nothing"))
+
+
+def _serve(target: Target) -> Daemon:
+    stream = target.stream(PORT)
+    words = ["serve", str(stream.listen_address), str(stream.listen_port)]
+    return target.start(target.dst, [*_PEER, *words], "continuity-server.log")
+
+
+def _said(client: Daemon, patience_s: float) -> dict[str, Any]:
+    """Read the JSON that ends what a client prints; empty where it printed none."""
+    client.wait(patience_s)
+    client.stop()
+    lines = client.text.strip().splitlines()
+    try:
+        return dict(json.loads(lines[-1])) if lines else {}
+    except ValueError:
+        return {}

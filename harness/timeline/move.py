@@ -1,0 +1,79 @@
+"""A host's cable is plugged in elsewhere: a phone leaves the Wi-Fi for its carrier's network, and comes home again."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from harness.model.document import did_you_mean
+from harness.model.nodes import Host
+from harness.timeline.contract import Event, EventSettings, RunningDaemons, Topology
+from harness.timeline.placing import is_ours, placed_on, problems_of_place
+
+if TYPE_CHECKING:
+    from harness.lab.network import Lab
+
+
+class MoveSettings(EventSettings):
+    """A host is on another segment from now on, named by `into` or by a router whose first inside it is.
+
+    It has other addresses, those given or free ones of the segment, and sends everything by `via`, or else by that
+    router or the first one inside there. Its cable is out meanwhile. What it had open ends, unless its program or
+    overlay knows better; a host that others know by its address cannot survive this, which is a result.
+    """
+
+    into: str
+    addresses: tuple[IPv4Address | IPv6Address, ...] = ()
+    via: str | None = None
+
+
+class Move(Event[MoveSettings]):
+    """Undone by plugging it in where it was."""
+
+    name = "move"
+    settings = MoveSettings
+
+    def __init__(self) -> None:
+        self._before: WeakKeyDictionary[Lab, dict[str, Host]] = WeakKeyDictionary()
+
+    def subjects(self, topology: Topology) -> tuple[str, ...]:
+        """Hosts of a topology of ours."""
+        return tuple(topology.hosts) if is_ours(topology) else ()
+
+    def problems(self, topology: Topology, subject: str, settings: MoveSettings) -> list[str]:
+        """Want a place that is there, another one, and fits the addresses."""
+        segment, via = _where(topology, settings)
+        if segment is None:
+            known = (*topology.segments, *topology.routers)
+            return [f"there is no segment or router {settings.into}{did_you_mean(settings.into, known)}"]
+        if segment == topology.hosts[subject].on:
+            return [f"{subject} is on {segment} already"]
+        return problems_of_place(topology, subject, segment, settings.addresses, via)
+
+    def perform(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: MoveSettings) -> float:
+        """Plug it in there."""
+        del overlay
+        from harness.lab.plugging import place_host  # noqa: PLC0415  # a lab's, see `harness.timeline.contract`
+
+        segment, via = _where(lab.topology, settings)
+        assert segment is not None  # problems() says so
+        self._before.setdefault(lab, {}).setdefault(subject, lab.topology.hosts[subject])
+        return place_host(lab, subject, placed_on(lab.topology, subject, segment, settings.addresses, via))
+
+    def undo(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: MoveSettings) -> float:
+        """Plug it in where it was, with the addresses that it had."""
+        del overlay, settings
+        from harness.lab.plugging import place_host  # noqa: PLC0415
+
+        return place_host(lab, subject, self._before[lab].pop(subject))
+
+
+def _where(topology: Topology, settings: MoveSettings) -> tuple[str | None, str | None]:
+    """Find the segment that is meant, and the router to send everything by."""
+    if settings.into in topology.segments:
+        inside = [name for name, router in topology.routers.items() if router.inside_on(settings.into) is not None]
+        return settings.into, settings.via or next(iter(inside), None)
+    if settings.into in topology.routers:
+        return topology.routers[settings.into].inside[0].on, settings.via or settings.into
+    return None, None

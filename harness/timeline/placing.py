@@ -1,0 +1,67 @@
+"""What the events that change a host's place or addresses have in common. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv6Address
+
+from harness.model.family import Address, family_of
+from harness.model.nodes import Host, families_of
+from harness.model.topology import Topology
+
+_FIRST = 250
+
+
+def is_ours(topology: Topology) -> bool:
+    """Whether the lab knows its segments: those of a Mininet class are nobody's to know."""
+    return topology.mininet is None
+
+
+def free_addresses(topology: Topology, host: str, segment: str) -> tuple[Address, ...]:
+    """Return addresses on a segment that nobody has, of the IP versions of those that the host has now.
+
+    Counted down from a subnet's 250th: where a DHCP server's range would be.
+    """
+    plugs = [plug for of_node in topology.attachments().values() for plug in of_node]
+    taken = {address for plug in plugs for address in plug.addresses}
+    found: list[Address] = []
+    for address in topology.hosts[host].addresses:
+        subnet = topology.segments[segment].of(family_of(address))
+        if subnet is None:
+            continue
+        candidates = (subnet[number] for number in range(min(_FIRST, subnet.num_addresses - 2), 0, -1))
+        found += [one for one in candidates if one not in taken and one not in found][:1]
+    return tuple(found)
+
+
+def placed_on(
+    topology: Topology,
+    host: str,
+    segment: str,
+    addresses: Sequence[IPv4Address | IPv6Address],
+    via: str | None,
+) -> Host:
+    """Describe the host as it is on a segment: with these addresses, or free ones, behind this router."""
+    chosen = tuple(addresses) or free_addresses(topology, host, segment)
+    # The cable stays the host's own.
+    return topology.hosts[host].model_copy(update={"on": segment, "addresses": chosen, "via": via})
+
+
+def problems_of_place(
+    topology: Topology, host: str, segment: str, addresses: Sequence[IPv4Address | IPv6Address], via: str | None
+) -> list[str]:
+    """Say why a host cannot be on a segment with these addresses (none: free ones) behind this router."""
+    found = []
+    for address in addresses:
+        subnet = topology.segments[segment].of(family_of(address))
+        if subnet is None or address not in subnet:
+            found.append(f"{address} is not in {subnet}, the subnet of {segment}")
+        takers = [name for name, plugs in topology.attachments().items() for p in plugs if address in p.addresses]
+        if takers:
+            found.append(f"{address} is {takers[0]}'s")
+    if not addresses and not free_addresses(topology, host, segment):
+        wanted = " or ".join(families_of(topology.hosts[host]))
+        found.append(f"{segment} has no free {wanted} address for {host}")
+    if via is not None and (via not in topology.routers or topology.routers[via].inside_on(segment) is None):
+        found.append(f"no router {via} has an inside on {segment}")
+    return found

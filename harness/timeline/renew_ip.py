@@ -1,0 +1,59 @@
+"""A host gets another address where it is, as from a DHCP server that has forgotten it."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from harness.model.nodes import Host
+from harness.timeline.contract import Event, EventSettings, RunningDaemons, Topology
+from harness.timeline.placing import is_ours, placed_on, problems_of_place
+
+if TYPE_CHECKING:
+    from harness.lab.network import Lab
+
+
+class RenewIpSettings(EventSettings):
+    """A host's addresses on its segment are others from now on, those given or free ones; the former are gone.
+
+    A router's external address is another event's, `change_address`.
+    """
+
+    addresses: tuple[IPv4Address | IPv6Address, ...] = ()
+
+
+class RenewIp(Event[RenewIpSettings]):
+    """Undone by the former addresses."""
+
+    name = "renew_ip"
+    settings = RenewIpSettings
+
+    def __init__(self) -> None:
+        self._before: WeakKeyDictionary[Lab, dict[str, Host]] = WeakKeyDictionary()
+
+    def subjects(self, topology: Topology) -> tuple[str, ...]:
+        """Hosts of a topology of ours."""
+        return tuple(topology.hosts) if is_ours(topology) else ()
+
+    def problems(self, topology: Topology, subject: str, settings: RenewIpSettings) -> list[str]:
+        """Want addresses that fit the segment and are nobody's."""
+        host = topology.hosts[subject]
+        return problems_of_place(topology, subject, host.on, settings.addresses, host.via)
+
+    def perform(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: RenewIpSettings) -> float:
+        """Give it other addresses."""
+        del overlay
+        from harness.lab.plugging import place_host  # noqa: PLC0415  # a lab's, see `harness.timeline.contract`
+
+        host = lab.topology.hosts[subject]
+        self._before.setdefault(lab, {}).setdefault(subject, host)
+        return place_host(lab, subject, placed_on(lab.topology, subject, host.on, settings.addresses, host.via))
+
+    def undo(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: RenewIpSettings) -> float:
+        """Give it the addresses that it had."""
+        del overlay, settings
+        from harness.lab.plugging import place_host  # noqa: PLC0415
+
+        before = self._before[lab].pop(subject)
+        return place_host(lab, subject, lab.topology.hosts[subject].model_copy(update={"addresses": before.addresses}))

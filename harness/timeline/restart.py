@@ -1,0 +1,42 @@
+"""The overlay's daemons on a host are started anew, as after an update of their program."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+from harness.timeline.contract import Deployment, Event, RunningDaemons, Topology
+from harness.timeline.daemons import host_names
+from harness.timeline.services import ServiceSettings, chosen, end, missing_service
+
+if TYPE_CHECKING:
+    from harness.lab.network import Lab
+
+
+class RestartSettings(ServiceSettings):
+    """All daemons of the overlay on a host are asked to end (SIGTERM) and started again at once.
+
+    With `service` only those of that name (`*` stands for anything). It takes effect when all have been started again.
+    """
+
+
+class Restart(Event[RestartSettings]):
+    """Nothing undoes it."""
+
+    name = "restart"
+    settings = RestartSettings
+
+    def subjects(self, topology: Topology) -> tuple[str, ...]:
+        """Hosts."""
+        return host_names(topology)
+
+    def unmet(self, deployment: Deployment, subject: str, settings: RestartSettings) -> list[str]:
+        """See `missing_service`."""
+        return missing_service(deployment, subject, settings)
+
+    def perform(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: RestartSettings) -> None:
+        """End them and start them again."""
+        del lab
+        end(overlay, subject, settings, signal.SIGTERM)
+        for name, _ in chosen(overlay, subject, settings):
+            overlay.restart(name)

@@ -1,0 +1,71 @@
+"""A host, or a router, sends everything by another router of its segment: a line has failed, its spare takes over."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from harness.timeline.contract import Event, EventSettings, RunningDaemons, Topology
+
+if TYPE_CHECKING:
+    from harness.lab.network import Lab
+
+
+class SwitchUplinkSettings(EventSettings):
+    """The default route of a host, or of a router's outside, leads to another router of its segment: `via`.
+
+    Its addresses stay; seen from outside it has others, those of the other router.
+    """
+
+    via: str
+
+
+class SwitchUplink(Event[SwitchUplinkSettings]):
+    """Undone by the former route."""
+
+    name = "switch_uplink"
+    settings = SwitchUplinkSettings
+
+    def __init__(self) -> None:
+        self._before: WeakKeyDictionary[Lab, dict[str, str]] = WeakKeyDictionary()
+
+    def subjects(self, topology: Topology) -> tuple[str, ...]:
+        """Hosts and routers that have a second router to go to."""
+        return tuple(name for name in (*topology.hosts, *topology.routers) if _others(topology, name))
+
+    def problems(self, topology: Topology, subject: str, settings: SwitchUplinkSettings) -> list[str]:
+        """Want a router that is there and another one."""
+        others = _others(topology, subject)
+        if settings.via in others:
+            return []
+        return [f"{subject} cannot go by {settings.via} (it can by {', '.join(others)})"]
+
+    def perform(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: SwitchUplinkSettings) -> None:
+        """Change the route."""
+        del overlay
+        from harness.lab.plugging import send_by  # noqa: PLC0415  # a lab's, see `harness.timeline.contract`
+
+        before = _via(lab.topology, subject)
+        assert before is not None  # whoever has another router has one
+        self._before.setdefault(lab, {}).setdefault(subject, before)
+        send_by(lab, subject, settings.via)
+
+    def undo(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: SwitchUplinkSettings) -> None:
+        """Change it back."""
+        del overlay, settings
+        from harness.lab.plugging import send_by  # noqa: PLC0415
+
+        send_by(lab, subject, self._before[lab].pop(subject))
+
+
+def _via(topology: Topology, name: str) -> str | None:
+    return topology.hosts[name].via if name in topology.hosts else topology.routers[name].outside.via
+
+
+def _others(topology: Topology, name: str) -> list[str]:
+    """Find the routers that somebody does not use, though they are inside on its segment."""
+    used, on = _via(topology, name), topology.attachments()[name][0].on
+    if used is None:
+        return []
+    inside = [other for other, router in topology.routers.items() if router.inside_on(on) is not None]
+    return [other for other in inside if other not in {used, name}]
