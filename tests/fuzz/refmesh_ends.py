@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from refmesh_inner import BAD_SUM_PORTS, GOOD_PORTS, pattern
-from refmesh_world import UNIX_S, World
 
 from overlays.refmesh import credentials
 from overlays.refmesh.core import offload, packets
@@ -15,6 +14,7 @@ from overlays.refmesh.core.node import Node
 from overlays.refmesh.core.peer import Peer
 from overlays.refmesh.driver.datapath import Datapath
 from overlays.refmesh.network import Site, make_network
+from overlays.refmesh.simulation.world import UNIX_S, World
 from overlays.refmesh.wire.control import Endpoint
 
 ENDPOINTS: dict[str, Endpoint] = {"a": ("45.0.0.1", 40000), "b": ("45.0.1.1", 40000)}

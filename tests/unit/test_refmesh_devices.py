@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 from refmesh_hostility import peer, peer_says
-from refmesh_world import World, ip_packet
 
 from overlays.refmesh.core import offload, packets, rows_loader
 from overlays.refmesh.core.offload import HEADER, NEEDS_CSUM, PLAIN_HEADER
 from overlays.refmesh.driver.datapath import Datapath
+from overlays.refmesh.simulation.world import World, ip_packet
 from overlays.refmesh.wire import control
 
 HOME = ("45.0.1.1", 40000)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 from refmesh_hostility import peer, registration, server_of, server_says
-from refmesh_world import World
 
 from overlays.refmesh.core.check import Path
 from overlays.refmesh.core.peer import Peer
 from overlays.refmesh.core.session import MIN_INITIATION_INTERVAL_S, PENDING_INITIATIONS
+from overlays.refmesh.simulation.world import World
 from overlays.refmesh.wire import control, messages
 from overlays.refmesh.wire.control import Endpoint
 
