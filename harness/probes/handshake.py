@@ -69,12 +69,13 @@ class HandshakeSettings(ProbeSettings):
 
 
 class HandshakeProbe(Probe[HandshakeSettings, Watched]):
-    """All members at once, after the path probe."""
+    """All members at once, after the path probe's pings, so interfaces."""
 
     name = "handshake"
     order = 1
     settings = HandshakeSettings
-    needs = frozenset({"interface", "stream", "content"})
+    # The path of streams or contents is found by kilobytes or a megabyte of our own: they would hide a handshake.
+    needs = frozenset({"interface"})
     builds_on = frozenset({"path"})
     turn = "waiting"
     doing = "counting the handshake"

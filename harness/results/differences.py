@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -50,8 +51,21 @@ def differences(base: Results, new: Results) -> Differences:
     probes = _other_probes(base.plan, new.plan)
     left_out = sorted({metric for probe in probes for metric in metrics_of_probes().get(probe, ())})
     remarks += [f"probe {probe} was set otherwise ({how}): its metrics are left out" for probe, how in probes.items()]
-    kind = not list(_differing(machines, _KIND))
+    hosts = [_hosts(results.manifest) for results in (base, new)]
+    if hosts[0] != hosts[1] and max(len(side) for side in hosts) > 1:
+        told = [
+            " and ".join(f"{count} x {', '.join(map(str, kind))}" for kind, count in side.items()) for side in hosts
+        ]
+        remarks.append(f"hosts differ: {told[0]}, against {told[1]}")
+    kind = hosts[0].keys() == hosts[1].keys()
     return Differences(kind, tuple(left_out), tuple(remarks))
+
+
+def _hosts(manifest: Mapping[str, Any]) -> Counter[tuple[Any, ...]]:
+    """Return how many hosts of each kind ran a run's trials: those of a merged run may be of several."""
+    machines = [facts.get("machine") or {} for facts in (manifest.get("hosts") or {}).values()]
+    described = machines or [manifest.get("machine") or {}]
+    return Counter(tuple(machine.get(name) for name in _KIND) for machine in described)
 
 
 def _differing(sides: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[tuple[str, Any, Any]]:

@@ -38,7 +38,7 @@ def summarise(records: pd.DataFrame) -> pd.DataFrame:
     The columns are `COLUMNS`: the cell's keys (text, empty where there is none; `params` as canonical JSON), metric,
     over (what n counts), n, estimate, ci_low, ci_high (in `unit`; NaN: none, inf: beyond the deadline), method, the
     number of trials of that cell in which this metric failed, was unsupported, invalid or an error, the overlay's
-    layer, and of what a path costs the path, a row for each that the cell's pairs took (empty for what is of all paths).
+    layer, and of what a path costs the path, a row for each that its pairs took (empty for what is of all paths).
 
     Trials that are invalid, unsupported or in error never count in n. Several values of one trial and direction are
     first reduced to their median: the run is the unit. Where a run has several pairs of members, further rows without

@@ -96,14 +96,21 @@ def _matches_nothing(
 def _wrong_number(metric: str, bound: Bound, loaded: LoadedScenario) -> str | None:
     if metric not in METRICS:
         return f"unknown key, and no such metric{suggested(metric)}"
-    probes = [probe for probe, metrics in metrics_of_probes().items() if metric in metrics]
-    asked = dict(loaded.scenario.probes.items())
-    if probes and not any(probe in asked for probe in probes):
-        return f"is measured by the probe {probes[0]}, which `probes` does not name"
+    if (text := unmeasured(metric, loaded)) is not None:
+        return text
     if METRICS[metric].unit == "1":
         for value in (bound.min, bound.max):
             if value is not None and not 0 <= value <= 1:
                 return f"is a ratio, 0 to 1, so {value:g} cannot be meant"
+    return None
+
+
+def unmeasured(metric: str, loaded: LoadedScenario) -> str | None:
+    """Say which probe a metric needs that the scenario does not run; None where it has what it needs."""
+    asked = dict(loaded.scenario.probes.items())
+    for probe, metrics in metrics_of_probes().items():
+        if metric in metrics and probe not in asked:
+            return f"is measured by the probe {probe}, which `probes` does not name"
     return None
 
 

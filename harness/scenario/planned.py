@@ -14,7 +14,7 @@ from harness.overlay.registry import load_overlay, overlay_names
 from harness.overlay.support import helpers_of
 from harness.results.metrics import METRICS
 from harness.scenario.expected import expected_verdicts
-from harness.scenario.expecting import never_judged, suggested
+from harness.scenario.expecting import never_judged, suggested, unmeasured
 from harness.scenario.load import load_scenario
 from harness.scenario.loaded import LoadedScenario
 from harness.scenario.plan import expand, select
@@ -78,6 +78,8 @@ def _misfits(loaded: LoadedScenario, trials: Sequence[Trial], overlays: Mapping[
     if until is not None and until.metric not in METRICS:
         text = f"unknown metric{suggested(until.metric)}"
         problems.append(loaded.document.problem(("until", "metric"), text))
+    elif until is not None and (why := unmeasured(until.metric, loaded)) is not None:
+        problems.append(loaded.document.problem(("until", "metric"), f"{until.metric} {why}"))
     return [*problems, *never_judged(loaded, trials)]
 
 

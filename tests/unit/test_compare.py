@@ -342,6 +342,21 @@ def test_what_differs_around_the_runs_is_named_and_other_deadlines_are_not_compa
     assert not differences(base, _folder(machine | {"cpu_model": "y"}, path)).same_machine
 
 
+def test_the_hosts_of_a_merged_run_are_its_machines() -> None:
+    """Half of the new run was made on another kind of machine, which its first shard's manifest does not show."""
+    one, other = ({"cpu_model": name, "cpus": 2, "architecture": "x86_64"} for name in ("x", "y"))
+
+    def merged(*machines: dict[str, object]) -> Results:
+        folder = _folder(one, {})
+        folder.manifest["hosts"] = {str(number): {"machine": machine} for number, machine in enumerate(machines)}
+        return folder
+
+    assert differences(merged(one), merged(one, one)).same_machine
+    found = differences(merged(one, one), merged(one, other))
+    assert not found.same_machine
+    assert "hosts differ: 2 x x, 2, x86_64, against 1 x x, 2, x86_64 and 1 x y, 2, x86_64" in found.remarks
+
+
 def test_a_machine_of_another_kind_improves_no_processor_time() -> None:
     base, new = run_of(6, seed=1, full=True), _loaded(run_of(6, seed=2, full=True), 0.4, {"cpu_s_per_gb"})
     assert verdict(compare(base, new), "nebula mesh", "cpu_s_per_gb") == "improvement"

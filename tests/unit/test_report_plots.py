@@ -21,7 +21,7 @@ from harness.report.plots.scales import fit_differences
 from harness.report.plots.strips import strip_plot
 from harness.report.plots.style import STYLES, Look, Style, applied, looks
 from harness.report.plots.times import time_plot
-from harness.report.tables import groups
+from harness.report.tables import groups, middle
 from harness.results import declared
 from harness.results.frame import records_frame
 from harness.results.metrics import shown
@@ -108,6 +108,34 @@ def test_direct_and_relayed_runs_have_a_median_each(trials: pd.DataFrame) -> Non
     drawn = sorted(float(bar.get_segments()[0][0][0]) for bar in bars)
     of_path = [nebula[nebula["path"] == path]["added_rtt_p50_ms"].median() for path in ("direct", "relayed")]
     assert drawn == pytest.approx(of_path)
+
+
+def test_lost_packets_count_in_the_plot_as_in_the_table(trials: pd.DataFrame) -> None:
+    """Two of three runs lost half of their packets: the median is lost, not that of the run that is left."""
+    row = trials[(trials["overlay"] == "nebula") & (trials["path"] == "direct")].iloc[[0]]
+    runs = pd.concat(
+        [row.assign(trial=f"t{n}", rtt_rise_p50_ms=value) for n, value in enumerate((40.0, np.inf, np.inf))]
+    )
+    assert middle(runs["rtt_rise_p50_ms"]) == "lost"
+    (plot,) = strip_plot(runs, _declared("rtt_rise_p50_ms"), look_of(trials))
+    figure = Figure()
+    plot.draw(figure)
+    (axes,) = figure.axes
+    (bar,) = (one for one in axes.collections if isinstance(one, LineCollection))
+    assert bar.get_segments()[0][0][0] == 1.0 and bar.get_transform() == axes.get_yaxis_transform()
+    crosses = [one for one in axes.collections if one.get_transform() == axes.get_yaxis_transform()]
+    assert len(plot.data) == 3 and "lost" in plot.caption and crosses
+    assert not strip_plot(runs.iloc[1:], _declared("rtt_rise_p50_ms"), look_of(trials)), "nothing to draw an axis by"
+
+
+def test_a_share_of_pairs_is_called_so(trials: pd.DataFrame) -> None:
+    row = trials[trials["overlay"] == "nebula"].iloc[[0]]
+    pairs = pd.concat([row.assign(src=src, dst="p9") for src in ("p1", "p2", "p3")])
+    for rows, unit in ((pairs, "pairs of members"), (row, "trials")):
+        (plot,) = time_plot(rows, "time_to_connect_s", look_of(trials), title="t")
+        figure = Figure()
+        plot.draw(figure)
+        assert figure.axes[0].get_ylabel() == f"share of {unit}"
 
 
 def _declared(metric: str) -> declared.Plot:

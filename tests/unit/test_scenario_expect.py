@@ -115,6 +115,13 @@ def test_what_cannot_be_judged_is_refused_at_its_line(
     assert found.startswith(f"{line}: {complaint}")
 
 
+def test_repeating_until_something_is_certain_that_nobody_measures_is_refused(tmp_path: Path) -> None:
+    text = GOOD + "until: {metric: udp_goodput_mbit, half_width: 0.1}\n"
+    assert problems_of(tmp_path, text) == [
+        "11: until.metric: udp_goodput_mbit is measured by the probe udp, which `probes` does not name"
+    ]
+
+
 def test_a_repeat_that_another_run_has_is_no_mistake(tmp_path: Path) -> None:
     text = GOOD.replace("{mode: mesh}", "{repeat: 3}").replace("path: [direct, relayed]", "outcome: ok")
     assert len(planned(tmp_path, text)) == 6

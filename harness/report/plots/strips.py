@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from harness.report.order import subject_name
@@ -15,59 +16,76 @@ from harness.report.plots.scales import fit_differences, fit_x
 from harness.report.plots.style import INK, UNDERLAY, Look
 from harness.report.tables import groups
 from harness.results import declared
-from harness.results.statistics import as_floats
+from harness.results.statistics import as_floats, middle
 
 
 def strip_plot(
     trials: pd.DataFrame, wanted: declared.Plot, look_of: Mapping[tuple[str, str], Look], suffix: str = ""
 ) -> list[Plot]:
-    """Return a plot with a dot per trial, filled for a direct path, else hollow, and medians. None without data."""
+    """Return a plot with a dot per trial, filled for a direct path, else hollow, and medians. None without data.
+
+    What was lost (inf) is a cross at the edge and counts in the medians, as it does in the tables.
+    """
     metric = wanted.metric
     parts = []
     for (overlay, _), group in groups(trials):
-        kept = group[np.isfinite(as_floats(group[metric]))]
+        kept = group[group[metric].notna()]
         columns = kept[["overlay", "mode", "nat_a", "nat_b", "repeat", "path", metric]]
         if len(columns) and (wanted.of_underlay or overlay != "underlay"):
             parts.append(columns)
-    if not parts:
+    if not any(np.isfinite(as_floats(part[metric])).any() for part in parts):
         return []
     data = pd.concat(parts, ignore_index=True)
+
+    values_of = as_floats(data[metric])
+    finite = values_of[np.isfinite(values_of)]
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         subjects = list(groups(data))
-        size = (0.4 * mpl.rcParams["font.size"]) ** 2
-        for place, ((overlay, mode), rows) in enumerate(subjects):
-            look = look_of[overlay, mode]
-            values = as_floats(rows[metric])
-            # Dots of equal values would hide each other; the spread means nothing.
-            spread = place + (np.arange(values.size) % 5 - 2) * 0.09
-            hollow = ~rows["path"].isin(["direct", ""]).to_numpy()
-            marker = "o" if look.marker == "|" else look.marker
-            for mask, face, dashes in ((~hollow, look.colour, "-"), (hollow, "none", (0, (2, 1)))):
-                if not mask.any():
-                    continue
-                x, y = values[mask], spread[mask]
-                axes.scatter(x, y, s=size, marker=marker, facecolors=face, edgecolors=look.colour, zorder=3)
-                # Direct and other paths are two populations; a median over both would lie where no run was.
-                if np.count_nonzero(mask) > 1:
-                    ends = (place - 0.38, place + 0.38)
-                    axes.vlines(np.median(values[mask]), *ends, color=INK, linewidth=1.4, linestyle=dashes, zorder=2)
+        for place, (subject, rows) in enumerate(subjects):
+            _draw_subject(axes, place, rows, metric, look_of[subject])
         axes.set_yticks(range(len(subjects)), [subject_name(*subject) for subject, _ in subjects])
         axes.set(ylim=(len(subjects) - 0.5, -0.5))
-        if (as_floats(data[metric]) >= 0).all():
+        if (finite >= 0).all():
             # A share of the whole axis: the automatic margin is one of the values' own span, which cuts dots in half.
-            axes.set_xlim(0, 1.05 * max(float(data[metric].max()), float(wanted.ratio)) or 1.0)
+            axes.set_xlim(0, 1.05 * max(float(finite.max()), float(wanted.ratio)) or 1.0)
         if wanted.difference:
             # Near zero these are noise of either sign, which a logarithmic axis would spread over its whole width.
-            fit_differences(axes, as_floats(data[metric]), wanted.label)
+            fit_differences(axes, finite, wanted.label)
         else:
-            fit_x(axes, as_floats(data[metric]), wanted.label)
+            fit_x(axes, finite, wanted.label)
         if wanted.ratio:
             axes.axvline(1.0, color=UNDERLAY, linestyle=":")
         axes.grid(visible=False, axis="y")
 
     height = 1.0 + 0.36 * data.groupby(["overlay", "mode"]).ngroups
     note = "A dot per run, hollow where not direct; bars are medians, dashed those of hollow dots."
+    if np.isinf(values_of).any():
+        note += " A cross at the edge is a run in which so many packets were lost; it counts in the bars."
     note = f"{note} {wanted.caption}".strip()
     return [Plot(metric.replace("_", "-") + suffix, wanted.title, note, data, height, draw)]
+
+
+def _draw_subject(axes: Axes, place: int, rows: pd.DataFrame, metric: str, look: Look) -> None:
+    values = as_floats(rows[metric])
+    lost = np.isinf(values)
+    # Dots of equal values would hide each other; the spread means nothing.
+    spread = place + (np.arange(values.size) % 5 - 2) * 0.09
+    hollow = ~rows["path"].isin(["direct", ""]).to_numpy()
+    size = (0.4 * mpl.rcParams["font.size"]) ** 2
+    marker = "o" if look.marker == "|" else look.marker
+    edge = axes.get_yaxis_transform()  # 1 is the right end, whatever the axis shows
+    for mask, face, dashes in ((~hollow, look.colour, "-"), (hollow, "none", (0, (2, 1)))):
+        x, y = values[mask & ~lost], spread[mask & ~lost]
+        axes.scatter(x, y, s=size, marker=marker, facecolors=face, edgecolors=look.colour, zorder=3)
+        # Direct and other paths are two populations; a median over both would lie where no run was.
+        if np.count_nonzero(mask) > 1:
+            median = middle(values[mask])
+            at, transform = (1.0, edge) if np.isinf(median) else (median, axes.transData)
+            ends = (place - 0.38, place + 0.38)
+            bar = axes.vlines(at, *ends, color=INK, linewidth=1.4, linestyle=dashes, zorder=2, transform=transform)
+            bar.set_clip_on(False)
+    if lost.any():
+        crosses = np.ones(np.count_nonzero(lost))
+        axes.scatter(crosses, spread[lost], s=size, marker="x", color=look.colour, transform=edge, clip_on=False)

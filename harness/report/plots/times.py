@@ -19,8 +19,13 @@ from harness.results.statistics import as_floats
 def time_plot(
     trials: pd.DataFrame, metric: str, look_of: Mapping[tuple[str, str], Look], *, title: str, suffix: str = ""
 ) -> list[Plot]:
-    """Return the share of trials that got there by each moment; late ones keep it below 1. None without data."""
+    """Return the share of pairs of members that got there by each moment; late ones keep it below 1. None without data.
+
+    With two members that is the share of trials.
+    """
     rows = []
+    several = bool(trials.loc[trials["src"] != "", "trial"].duplicated().any()) if "src" in trials else False
+    unit = "pairs of members" if several else "trials"
     for (overlay, mode), group in groups(trials):
         times = np.sort(as_floats(group[metric].dropna()))
         if overlay == "underlay" or not times.size:
@@ -48,9 +53,11 @@ def time_plot(
             if len(reached) < len(part):
                 axes.plot([latest], [y[-1]], marker="x", color=look.colour, clip_on=False, markersize=7)
         logarithmic(axes, start, latest * 1.05)
-        axes.set(xlabel="seconds since both daemons run, logarithmic", ylabel="share of trials", ylim=(0, 1.03))
+        axes.set(
+            xlabel="seconds since the last daemon was started, logarithmic", ylabel=f"share of {unit}", ylim=(0, 1.03)
+        )
         legend_below(figure, axes)
 
     height = height_with_legend(data.groupby(["overlay", "mode"], sort=False).ngroups)
-    caption = "A cross marks trials that had not got there by the deadline: they are censored, not left out."
+    caption = f"A cross marks {unit} that had not got there by the deadline: they are censored, not left out."
     return [Plot(metric.removesuffix("_s").replace("_", "-") + suffix, title, caption, data, height, draw)]
