@@ -10,6 +10,7 @@ import pytest
 from harness.errors import ScenarioError
 from harness.model.trial import Trial
 from harness.overlay.registry import load_overlay, overlay_names
+from harness.overlay.support import helpers_of
 from harness.scenario.load import SCENARIOS, TOPOLOGIES, bundled, load_scenario, load_topology
 from harness.scenario.plan import expand, select
 from harness.topology.labels import link_label, nat_label
@@ -95,7 +96,11 @@ def test_only_selects_and_refuses_what_is_not_there(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", bundled(SCENARIOS))
 def test_every_bundled_scenario_plans_and_renders(name: str) -> None:
-    trials = expand(load_scenario(name, overlay_names()), lambda _trial: ("direct",))
+    trials = expand(
+        load_scenario(name, overlay_names()),
+        lambda _trial: ("direct",),
+        lambda name, mode: helpers_of(load_overlay(name), mode),
+    )
     for overlay in {trial.overlay for trial in trials}:
         adapter = load_overlay(overlay)
         trial = next(t for t in trials if t.overlay == overlay)
