@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from harness.report.churn import churn_plot, churn_table, read_churn
 from harness.report.plots.figure import Drawn, Plot, save
 from harness.report.plots.style import COLOURS, Style
 from harness.report.tables import NOTHING, TextTable
@@ -51,6 +52,10 @@ def population_section(results: Results, style: Style) -> PopulationSection | No
         _bands(described),
     ]
     plots = [_curves(described, cells)]
+    over_time = read_churn(results.path)
+    if over_time is not None:
+        tables.append(churn_table(over_time))
+        plots.append(churn_plot(over_time))
     folder: Path = results.path / "plots"
     return PopulationSection([table for table in tables if table.rows], [save(plot, folder, style) for plot in plots])
 

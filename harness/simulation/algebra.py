@@ -12,12 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.model.nat import Mapping as NatMapping
-from harness.model.nat import NatBehaviour
+from harness.model.nat import NatBehaviour, parse_nat
 from harness.model.nat_ipv6 import as_seen_in_ipv6
 from harness.nat.oracle import Expectation, Technique, expected_path
 from harness.simulation.plan import Cell, Condition, cell_shares, cells_of
 from harness.simulation.population import Access, Population
 
+FULL_CONE = parse_nat("full-cone")
 Ports = tuple[int, int]
 """Birthday probing: ports opened at a time, ports tried by the deadline."""
 
@@ -55,13 +56,28 @@ def _expected(
     a: Sequence[NatBehaviour], b: Sequence[NatBehaviour], shared_layers: int, condition: Condition, ports: Ports
 ) -> Expectation:
     opened, tried = ports
-    ways = [condition.technique]
-    if condition.port_mapping and condition.technique != Technique.PLAIN:
-        ways.append(Technique.PORT_MAPPING)
+    ways: list[tuple[Sequence[NatBehaviour], Sequence[NatBehaviour], str]] = [(a, b, condition.technique)]
+    if condition.port_mapping and condition.technique == Technique.PLAIN:
+        if not shared_layers:
+            ways.append((_mapped(a), _mapped(b), Technique.PLAIN))
+    elif condition.port_mapping:
+        ways.append((a, b, Technique.PORT_MAPPING))
     expected = [
-        expected_path(a, b, technique, shared_layers, opened_ports=opened, tried_ports=tried) for technique in ways
+        expected_path(one, other, technique, shared_layers, opened_ports=opened, tried_ports=tried)
+        for one, other, technique in ways
     ]
     return max(expected, key=lambda one: one.probability)
+
+
+def _mapped(stack: Sequence[NatBehaviour]) -> Sequence[NatBehaviour]:
+    """Return the stack as one sees it who has got a port of its only NAT; as it is where there is none to be had.
+
+    The oracle's own technique has peer-reflexive addresses as well, which a plain overlay does not believe.
+    """
+    nats = [router for router in stack if router.translates]
+    if len(nats) != 1 or not nats[0].port_mapping:
+        return tuple(stack)
+    return tuple(FULL_CONE if router is nats[0] else router for router in stack)
 
 
 def expected_cells(

@@ -42,6 +42,9 @@ class SimulatedNetwork(Protocol):
     def address_changed(self, member: int) -> None:
         """Tell a member that its host has other addresses."""
 
+    def woken(self, member: int) -> None:
+        """Go on with a member whose host slept: it did nothing meanwhile, and its clock has gone on."""
+
     def server_stops(self) -> None:
         """All servers fall silent."""
 

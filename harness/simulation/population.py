@@ -87,6 +87,37 @@ class Band(_Strict):
         return self
 
 
+class ServerDown(_Strict):
+    """The servers fall silent, and start anew knowing nobody."""
+
+    at_s: float = Field(ge=0)
+    for_s: float = Field(gt=0)
+
+
+class Churn(_Strict):
+    """Networks over time, their members drawn from the shares: they leave or sleep, come back, and roam.
+
+    Times are means of exponential distributions; `roam_s` 0: nobody moves.
+    """
+
+    members: int = Field(ge=2, le=600)
+    networks: int = Field(default=1, ge=1, le=10_000)
+    seconds: float = Field(default=600.0, gt=0, le=86_400)
+    every_s: float = Field(default=10.0, gt=0, le=3600, description="how often is looked")
+    start_within_s: float = Field(default=10.0, ge=0, le=3600)
+    up_s: float = Field(default=1800.0, gt=0)
+    away_s: float = Field(default=120.0, gt=0)
+    asleep_share: float = Field(default=0.5, ge=0, le=1, description="of absences: the machine sleeps, and goes on")
+    roam_s: float = Field(default=0.0, ge=0)
+    server_down: ServerDown | None = None
+
+    @model_validator(mode="after")
+    def _within_the_time(self) -> Self:
+        if self.server_down is not None and self.server_down.at_s + self.server_down.for_s >= self.seconds:
+            raise ValueError(f"server_down: the servers are not back within the {self.seconds:g} s")
+        return self
+
+
 class Sweep(_Strict):
     """What is swept: every combination is a condition of its own."""
 
@@ -125,6 +156,7 @@ class Population(_Strict):
     apart_s: float = Field(default=1.0, ge=0, le=60, description="members start within so many seconds")
     crypto: Literal["real", "cheap"] = "cheap"
     seed: int = Field(default=1, ge=0, lt=2**63)
+    churn: Churn | None = None
     bands: tuple[Band, ...] = ()
 
     @model_validator(mode="after")

@@ -10,6 +10,7 @@ import multiprocessing
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,6 +20,7 @@ from harness.machine.describe import describe_machine
 from harness.results.files import write_atomically
 from harness.results.record import SCHEMA_VERSION, Record
 from harness.results.store import RunFolder
+from harness.simulation.churn import Sample, as_csv, run_churn
 from harness.simulation.contract import engines
 from harness.simulation.describe import described
 from harness.simulation.emulated import emulated_cells
@@ -27,6 +29,7 @@ from harness.simulation.plan import Plan
 from harness.simulation.records import label_of, records_of
 from harness.simulation.world import run_world
 
+CHURN = "churn.csv"
 BATCH = 64
 """Worlds whose records are written together."""
 POPULATION = "population.json"
@@ -118,6 +121,8 @@ def simulate(loaded: LoadedPopulation, folder: RunFolder, left: Sequence[int], j
         while batch := list(itertools.islice(found, BATCH)):
             folder.extend(batch)
             progress.advance(len(batch))
+    with storage_errors(folder.path):
+        _write_churn(loaded, folder.path / CHURN, jobs)
         manifest = folder.manifest()
         manifest["ended_at"] = _now()
         folder.write_manifest(manifest)
@@ -132,6 +137,26 @@ def _results(run: str, loaded: LoadedPopulation, left: Iterable[int], jobs: int)
         return
     with multiprocessing.get_context("fork").Pool(jobs, _begin, (run, loaded)) as pool:
         yield pool.imap(_work, left, chunksize=8)
+
+
+def _write_churn(loaded: LoadedPopulation, path: Path, jobs: int) -> None:
+    churn = loaded.population.churn
+    if churn is None or path.exists():
+        return
+    numbers = range(churn.networks)
+    if jobs == 1:
+        found = [_churn(loaded, number) for number in numbers]
+    else:
+        with multiprocessing.get_context("fork").Pool(jobs) as pool:
+            found = list(pool.imap(partial(_churn, loaded), numbers))
+    samples = [sample for network in found for sample in network]
+    write_atomically(path, as_csv(samples, head=True).encode())
+
+
+def _churn(loaded: LoadedPopulation, number: int) -> list[Sample]:
+    population = loaded.population
+    assert population.churn is not None
+    return run_churn(population, population.churn, number, engines()[population.engine])
 
 
 def _manifest(loaded: LoadedPopulation) -> dict[str, Any]:

@@ -87,16 +87,29 @@ def attach(internet: Internet, members: Sequence[Access], shared_layers: int, *,
     if shared_layers:
         for behaviour in reversed(members[0].behaviours[-shared_layers:]):
             common = internet.router(behaviour, common, carrier=len(members[0].routers) > 1)
-    return [_attach(internet, access, common, shared_layers, ipv6=ipv6) for access in members]
+    hosts = []
+    for access in members:
+        above, link = _routers(internet, access, common, shared_layers)
+        hosts.append(internet.host(above, _nobody, link, ipv6=ipv6 and access.ipv6))
+    return hosts
 
 
-def _attach(internet: Internet, access: Access, common: Router | None, shared_layers: int, *, ipv6: bool) -> Host:
+def roam(internet: Internet, host: Host, access: Access, *, ipv6: bool) -> None:
+    """Put a host behind other routers of the same kind, with other addresses."""
+    above, host.link = _routers(internet, access, None, 0)
+    internet.move(host, above, ipv6=ipv6 and access.ipv6)
+
+
+def _routers(
+    internet: Internet, access: Access, common: Router | None, shared_layers: int
+) -> tuple[Router | None, Link]:
+    """Return the nearest router of a new host, and the host's own link."""
     above, link = common, link_of(access.link)
     own = access.behaviours[: len(access.routers) - shared_layers]
     for number, behaviour in reversed(list(enumerate(own))):
         above = internet.router(behaviour, above, link, carrier=number > 0)
         link = IDEAL
-    return internet.host(above, _nobody, link, ipv6=ipv6 and access.ipv6)
+    return above, link
 
 
 def link_of(link: AccessLink) -> Link:

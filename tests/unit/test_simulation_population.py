@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,14 @@ from harness.commands.simulate import POPULATIONS
 from harness.errors import ScenarioError
 from harness.results.agreement import CellAgreement, Count, agreement, same, weighted
 from harness.results.loading import load
-from harness.simulation.algebra import expected_cells, group_success, pair_success, with_eim_share
+from harness.simulation.algebra import expected_cell, expected_cells, group_success, pair_success, with_eim_share
+from harness.simulation.churn import run_churn
 from harness.simulation.contract import engines
 from harness.simulation.describe import described
 from harness.simulation.emulated import emulated_cells
 from harness.simulation.load import LoadedPopulation, load_population
 from harness.simulation.plan import Condition, Plan, cell_shares
+from harness.simulation.population import Churn
 from harness.simulation.run import prepare, simulate
 from harness.simulation.world import run_world
 
@@ -167,7 +170,7 @@ def test_engine_algebra_and_emulation_agree_in_every_cell_of_the_matrix(techniqu
     """A handful of worlds a cell here; `simulate nat-matrix` does it with 1,000."""
     loaded = load_population("nat-matrix", POPULATIONS)
     changes = {"matrix": loaded.population.matrix.model_copy(update={"technique": (technique,)}), "worlds": 3}
-    loaded = LoadedPopulation(loaded.name, loaded.population.model_copy(update=changes), loaded.document, loaded.text)
+    loaded = replace(loaded, population=loaded.population.model_copy(update=changes))
     engine, plan = engines()["refmesh"], Plan(loaded.name, loaded.population)
     counts: dict[tuple[str, ...], list[int]] = {}
     for world in plan:
@@ -192,6 +195,23 @@ def test_engine_algebra_and_emulation_agree_in_every_cell_of_the_matrix(techniqu
         assert not judged.complaints, (name, judged)
 
 
+def test_engine_and_algebra_agree_with_ports_on_request_and_ipv6_on_and_off() -> None:
+    loaded = load_population("levels", POPULATIONS)
+    loaded = replace(loaded, population=loaded.population.model_copy(update={"worlds": 1}))
+    engine, plan = engines()["refmesh"], Plan(loaded.name, loaded.population)
+    ports = engine.birthday_ports(loaded.population.deadline_s)
+    wrong = []
+    for world in plan:
+        first, second = (loaded.population.access[name] for name in world.names)
+        expected = expected_cell(first, second, world.shared_layers, world.condition, ports).probability
+        (pair,) = run_world(plan.spec(world), engine).pairs
+        if 0.01 < expected < 0.99:
+            continue
+        if (pair.verdict == "direct") is not (expected > 0.5):
+            wrong.append((world.id, pair.verdict, expected))
+    assert not wrong
+
+
 def test_what_a_product_would_reach_is_what_the_lab_saw_where_it_saw_less() -> None:
     loaded = load_population("natcracker-2009", POPULATIONS)
     rows = {
@@ -201,6 +221,30 @@ def test_what_a_product_would_reach_is_what_the_lab_saw_where_it_saw_less() -> N
     assert "full-cone x symmetric" in rows["nebula"]["differs"]
     assert rows["nebula"]["pairs_with_lab"] < rows["nebula"]["pairs"] - 0.05
     assert rows["tailscale"]["pairs_with_lab"] == pytest.approx(rows["tailscale"]["pairs"])
+
+
+CHURN = {
+    **{"members": 6, "seconds": 60, "every_s": 10, "start_within_s": 3, "up_s": 40, "away_s": 8, "roam_s": 30},
+    "server_down": {"at_s": 30.001, "for_s": 10},
+}
+
+
+def test_a_network_over_time_is_the_same_twice_and_outlives_its_server(tmp_path: Path) -> None:
+    population = written(tmp_path, churn=CHURN, matrix={"technique": "birthday"}).population
+    assert population.churn is not None
+    engine = engines()["refmesh"]
+    first, second = (run_churn(population, population.churn, 0, engine) for _ in range(2))
+    assert first == second  # nothing hangs on where an object lies in memory
+    assert first != run_churn(population, population.churn, 1, engine)
+    assert [sample.server_up for sample in first] == [1, 1, 1, 0, 1, 1]
+    dead = first[3]
+    assert dead.server_messages == 0 < first[2].server_messages
+    assert any(sample.members_up < 6 for sample in first)
+    calm = Churn.model_validate(CHURN | {"up_s": 1e6, "roam_s": 0})
+    samples = run_churn(population, calm, 0, engine)
+    assert all(sample.pairs == sample.pairs_connected == 15 for sample in samples[1:])
+    with pytest.raises(ValueError, match="not back within"):
+        Churn.model_validate(CHURN | {"seconds": 40})
 
 
 def test_disagreement_is_seen() -> None:

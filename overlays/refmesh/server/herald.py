@@ -34,12 +34,12 @@ class Herald:
         self.log = Log()
         self.epoch = rng(8).hex()
         self._registry, self._outlet, self._hub = registry, outlet, hub
-        self._idle: set[Registration] = set()
-        """Members that have been told all there is."""
+        self._idle: dict[Registration, None] = {}
+        """Members that have been told all there is, in that order: a set's would differ from run to run."""
 
     def forget(self, registration: Registration) -> None:
         """The member is gone for good."""
-        self._idle.discard(registration)
+        self._idle.pop(registration, None)
         self.log.drop(registration.certificate.name)
 
     def take_policy(self, policy: Policy) -> None:
@@ -75,8 +75,8 @@ class Herald:
         """There is news for all who are online."""
         gather_s = max(GATHER_S, GATHER_PER_MEMBER_S * len(self._registry.by_key))
         # Those that news is waiting for anyway need not be told of it again.
-        for registration in self._idle - {but}:
-            self._idle.discard(registration)
+        for registration in [each for each in self._idle if each is not but]:
+            self._idle.pop(registration, None)
             if registration.online:
                 registration.news_s = max(now, registration.newest_s + gather_s)
                 self._outlet.due(registration, registration.news_s)
@@ -84,7 +84,7 @@ class Herald:
     def tell(self, registration: Registration, now: float, *, answer: bool = False) -> None:
         """Tells a member what it lacks, as far as the window goes; as the answer to a HELLO also that it is nothing."""
         registration.news_s, registration.newest_s = math.inf, now
-        self._idle.add(registration)
+        self._idle[registration] = None
         flight, revision = registration.flight, self.log.revision
         wait_s = self._wait_s(registration)
         lost = [span for span, sent_s in flight.items() if now - sent_s >= wait_s]

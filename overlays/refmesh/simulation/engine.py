@@ -98,6 +98,10 @@ class RefmeshNetwork:
         self.mesh.tell_addresses(self._names[member])
         self.mesh.settle(self._names[member])
 
+    def woken(self, member: int) -> None:
+        """Go on with what is due."""
+        self.mesh.settle(self._names[member])
+
     def server_stops(self) -> None:
         """Silence all servers."""
         for name in self.mesh.servers:

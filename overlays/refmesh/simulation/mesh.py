@@ -210,6 +210,8 @@ class Mesh:
 
     def _settle_node(self, name: str) -> None:
         node = self.nodes[name]
+        if not self.hosts[name].reachable:
+            return  # a machine that sleeps does nothing; whoever wakes it settles it
         now = self.now
         if now >= node.deadline:
             node.tick(now)
