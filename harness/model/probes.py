@@ -43,7 +43,7 @@ class ProbeSettings(BaseModel):
         return {}
 
     def missing(self) -> Mapping[str, str]:
-        """What this machine lacks for the probe, beyond what every run needs, and the command that gets it."""
+        """Return what this machine lacks for the probe, beyond what every run needs, and the command that gets it."""
         return {}
 
     @property

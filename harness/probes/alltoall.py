@@ -64,7 +64,7 @@ class RoundsSettings(ProbeSettings):
         return {f"{name}_{what}": value for what, given in sizes for name, value in given.items()}
 
     def missing(self) -> Mapping[str, str]:
-        """The parties' program, where there was no compiler."""
+        """Name the parties' program where there was no compiler."""
         return {} if os.access(PROGRAM, os.X_OK) else {f"the program {PROGRAM.name}": BUILD}
 
     def size_of(self, name: WorkloadName) -> tuple[int, int]:
@@ -193,7 +193,7 @@ def compute(targets: Sequence[Target], name: WorkloadName, settings: RoundsSetti
 def summarise_workload(
     computed: Computed, below: Computed | None, direct: Mapping[Pair, bool]
 ) -> Iterator[Measurement]:
-    """The figures of one workload; `direct` says of each pair whether its path is, where that was measured. Pure."""
+    """Give the figures of one workload; `direct` says of each pair whether its path is, where measured. Pure."""
 
     def figure(what: str, unit: str, value: float | None, evidence: str = computed.evidence) -> Measurement:
         return Measurement(probe="rounds", metric=f"{computed.name}_{what}", unit=unit, value=value, evidence=evidence)
@@ -233,13 +233,13 @@ def _cost(computed: Computed, figure: Any) -> Iterator[Measurement]:
 
 
 def _pair_of(one: Round, direct: Mapping[Pair, bool]) -> Pair | None:
-    """The pair whose data ended the round, as it is named in `direct`; None where nobody was waited for."""
+    """Return the pair whose data ended the round, as it is named in `direct`; None where nobody was waited for."""
     ways = ((one.party, one.waited_for), (one.waited_for, one.party))
     return next((pair for pair in ways if pair in direct), None)
 
 
 def _verdict(found: Found[Any]) -> str | None:
-    """What the path probe said of the pair, where it ran; the underlay has but one path."""
+    """Return what the path probe said of the pair, None where it did not run."""
     path = found.earlier.get("path")
     return None if path is None else str(path.verdict)
 

@@ -62,7 +62,7 @@ class AvailabilitySettings(ProbeSettings):
         return {"availability_s": self.duration_s}
 
     def missing(self) -> Mapping[str, str]:
-        """The parties' program, where there was no compiler."""
+        """Name the parties' program where there was no compiler."""
         return {} if os.access(PROGRAM, os.X_OK) else {f"the program {PROGRAM.name}": BUILD}
 
 
@@ -236,7 +236,7 @@ class AvailabilityProbe(Probe[AvailabilitySettings, Outlived]):
 
 
 def fault_of(happened: Sequence[Happened], begin_s: float) -> Fault | None:
-    """The first event since the traffic began, and its end; None: there was none."""
+    """Return the first event since the traffic began, and its end; None: there was none."""
     first = next((one for one in happened if one.effective_s >= begin_s and not one.undone), None)
     if first is None:
         return None
@@ -249,7 +249,7 @@ def fault_of(happened: Sequence[Happened], begin_s: float) -> Fault | None:
 
 
 def summarise_outage(went: Went, evidence: str) -> Iterator[Measurement]:
-    """The figures of a trial. Pure."""
+    """Give the figures of a trial. Pure."""
 
     def figure(metric: str, unit: str, value: float | None) -> Measurement:
         return Measurement(probe="availability", metric=metric, unit=unit, value=value, evidence=evidence)

@@ -131,7 +131,7 @@ class Gathering:
 
 
 def _written(log: Path) -> bytes:
-    """The log as far as it was written: it is a file of holes, mostly a thousand times as long."""
+    """Return the log as far as it was written: it is a file of holes, mostly a thousand times as long."""
     found = bytearray()
     if log.exists():
         with log.open("rb") as file:

@@ -21,7 +21,7 @@ from typing import Any
 
 
 def is_steady(times_s: Sequence[float], precision: float) -> bool:
-    """Whether the median's 95 % interval (order statistics) reaches no further than this share of it to either side."""
+    """Tell whether the median's 95 % interval (order statistics) is within this share of it to either side."""
     ordered, count = sorted(times_s), len(times_s)
     low = math.floor(count / 2 - 0.98 * math.sqrt(count))
     if low < 0:
@@ -31,7 +31,7 @@ def is_steady(times_s: Sequence[float], precision: float) -> bool:
 
 
 async def derangement(mpc: Any, size: int) -> None:
-    """Secret santa: a random permutation of `size` in which nobody draws himself; many small rounds."""
+    """Draw a secret santa: a random permutation of `size` in which nobody draws himself; many small rounds."""
     from mpyc.random import random_derangement  # noqa: PLC0415  # its runtime reads the command line when loaded
 
     drawn = await mpc.output(random_derangement(mpc.SecInt(32), size))
@@ -40,7 +40,7 @@ async def derangement(mpc: Any, size: int) -> None:
 
 
 async def dense(mpc: Any, size: int) -> None:
-    """A batch of `size` images through two dense layers, 784 to 128 to 10; fewer and larger messages."""
+    """Take a batch of `size` images through two dense layers, 784 to 128 to 10; fewer and larger messages."""
     import numpy as np  # noqa: PLC0415
 
     secret = mpc.SecInt(37)
@@ -51,7 +51,7 @@ async def dense(mpc: Any, size: int) -> None:
 
 
 async def cnn(mpc: Any, size: int) -> None:
-    """`size` images through a convolution (5 x 5, 16 channels), pooling, and dense layers of 1024 and 10."""
+    """Take `size` images through a convolution (5 x 5, 16 channels), pooling, and dense layers of 1024 and 10."""
     import numpy as np  # noqa: PLC0415
 
     secret = mpc.SecInt(45)
@@ -77,7 +77,7 @@ async def cnn(mpc: Any, size: int) -> None:
 
 
 def _positive(mpc: Any, values: Any) -> Any:
-    """Rectified: what is below zero becomes zero."""
+    """Make what is below zero zero (rectify)."""
     return mpc.np_multiply(values >= 0, values)
 
 
@@ -106,7 +106,7 @@ async def compute(mpc: Any, program: str, size: int, *, fewest: int, most: int, 
 
 
 def _bytes_sent(mpc: Any) -> int:
-    """Octets of MPyC's messages to all other parties so far, their headers included."""
+    """Return octets of MPyC's messages to all other parties so far, their headers included."""
     return sum(peer.protocol.nbytes_sent for peer in mpc.parties if peer.pid != mpc.pid)
 
 

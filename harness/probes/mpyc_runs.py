@@ -79,7 +79,7 @@ class MpycSettings(ProbeSettings):
         return {f"mpyc_{name}_size": value for name, value in self.size.items()}
 
     def missing(self) -> Mapping[str, str]:
-        """MPyC, and gmpy2, without which its times are another program's."""
+        """Name MPyC, and gmpy2, without which its times are another program's."""
         return {f"the Python package {name}": _GET for name in ("mpyc", "gmpy2") if find_spec(name) is None}
 
 
@@ -259,7 +259,7 @@ def read_runs(text: str) -> tuple[tuple[float, ...], tuple[int, ...]]:
 
 
 def summarise_program(ran: Ran, below: Ran | None) -> Iterator[Measurement]:
-    """The figures of one program. Pure."""
+    """Give the figures of one program. Pure."""
 
     def figure(what: str, unit: str, value: float | None, of: Ran = ran) -> Measurement:
         return Measurement(

@@ -40,7 +40,7 @@ TABLE, CHAPTER = "rounds", "rounds"
 
 
 def metrics_of(name: WorkloadName) -> Iterator[Metric]:
-    """Everything that is measured of a workload."""
+    """Yield everything that is measured of a workload."""
 
     def metric(what: str, unit: str, definition: str, **more: object) -> Metric:
         return Metric(f"{name}_{what}", unit, definition, OURS, **more)  # type: ignore[arg-type]
@@ -110,7 +110,7 @@ def metrics_of(name: WorkloadName) -> Iterator[Metric]:
 
 
 def columns_of(name: WorkloadName) -> tuple[Column, ...]:
-    """The columns of a workload in the table of the probe."""
+    """Return the columns of a workload in the table of the probe."""
     return (
         Column(TABLE, f"{name} s", f"{name}_completion_s"),
         Column(TABLE, f"{name} / underlay", f"{name}_underlay_ratio", of_underlay=False),
@@ -118,5 +118,5 @@ def columns_of(name: WorkloadName) -> tuple[Column, ...]:
 
 
 def plots_of(name: WorkloadName) -> tuple[Plot, ...]:
-    """The picture of a workload."""
+    """Return the picture of a workload."""
     return (Plot("strip", CHAPTER, f"{name}_completion_s", f"Completion time, {name}", label="all rounds (s)"),)
