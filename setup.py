@@ -30,7 +30,7 @@ class BuildProgram(build_ext):
 
 
 def described(program):
-    """The program as an extension, from all sources in its folder."""
+    """Return the program as an extension, from all sources in its folder."""
     folder = Path(program).parent
     return Extension(
         program.replace("/", "."),

@@ -43,7 +43,7 @@ def publish(run_dir: Path, out_dir: Path) -> Path:
     for path in sorted((run_dir / "plots").iterdir()):
         if path.suffix == ".svg":
             shutil.copyfile(path, out_dir / "plots" / path.name)
-    if (chapter := hub_cost(results)) is not None:
+    if (chapter := hub_cost(load(out_dir))) is not None:
         (out_dir / "tables").mkdir()
         for table in chapter.tables:
             stem = out_dir / "tables" / re.sub(r"[^a-z]+", "-", table.title.lower())

@@ -160,7 +160,7 @@ def against_underlay(rows: pd.DataFrame) -> Iterator[tuple[str, Hub, int, Subjec
 def crossovers(found: Iterable[Cost]) -> list[Crossover]:
     """Return where each hub's link began to bind: from that n on it was clearly slower at every n measured.
 
-    For links whose rate says where it should be, and where several n were measured.
+    For links whose rate says where it should be, where several n were measured and all are decided.
     """
     groups: dict[tuple[str, Hub, Subject], dict[int, Cost]] = {}
     for cost in found:
@@ -169,7 +169,7 @@ def crossovers(found: Iterable[Cost]) -> list[Crossover]:
     result = []
     for (workload, hub, subject), by_n in groups.items():
         measured = tuple(sorted(by_n))
-        if len(measured) > 1:
+        if len(measured) > 1 and all(cost.judgement != "undecided" for cost in by_n.values()):
             slow = [n for n in measured if by_n[n].ratio.low > 1 + CLEARLY]
             start = next((n for n in slow if all(later in slow for later in measured if later > n)), None)
             expected = next((n for n in measured if n > hub.ratio), None)

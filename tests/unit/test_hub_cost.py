@@ -97,6 +97,10 @@ def test_the_crossover_is_found_where_it_was_put() -> None:
     assert [row[-1] for row in crossover_table(found).rows] == ["yes"] * 3
 
 
+def test_one_repeat_finds_no_crossover_and_no_absence_of_one() -> None:
+    assert crossovers(costs(computations(by_the_rates(repeats=1).frame))) == []
+
+
 def test_a_crossover_elsewhere_is_said() -> None:
     runs = by_the_rates()
     for record in list(runs.records):
