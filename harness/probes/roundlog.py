@@ -95,6 +95,6 @@ def rounds_text(begin_s: float | None, rounds: Iterable[Round]) -> str:
     lines = ["round,begun_s,finished_s,party,waited_for"]
     before_s = begin_s
     for number, one in enumerate(rounds, 1):
-        lines.append(f"{number},{before_s:.6f},{one.finished_s:.6f},{one.party},{one.waited_for}")
+        lines.append(f"{number},{before_s:.7f},{one.finished_s:.7f},{one.party},{one.waited_for}")
         before_s = one.finished_s
     return "\n".join(lines) + "\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import signal
 import socket
 import struct
@@ -14,8 +15,11 @@ from typing import Any
 
 import pytest
 
+from harness.errors import MissingPrerequisite
 from harness.lab.process import Usage
 from harness.link.accounting import Accounting, DirectionCounts
+from harness.machine import requirements
+from harness.machine.requirements import require_for
 from harness.probes.alltoall import Computed, RoundsSettings, summarise_workload
 from harness.probes.answers import Answers
 from harness.probes.availability import fault_of, summarise_outage
@@ -25,6 +29,7 @@ from harness.probes.mpyc_runs import Ran, read_runs, summarise_program
 from harness.probes.outage import Fault, Went
 from harness.probes.roundlog import PartyLog, Round, begin_of, read_party, rounds_of, rounds_text
 from harness.probes.steady import Reading, Window
+from harness.scenario.planned import plan_trials
 from harness.timeline.performing import Performed
 
 NAMES = ("p1", "p2", "p3")
@@ -131,7 +136,7 @@ def test_a_round_is_as_long_as_its_last_party() -> None:
     found = rounds_of(logs)
     assert [(one.party, one.waited_for) for one in found] == [("p2", "p1"), ("p3", "p2")]
     assert [one.duration_s for one in found] == pytest.approx([0.15, 0.2], abs=1e-6)
-    assert rounds_text(begin_of(logs), found).splitlines()[1] == "1,10.050000,10.200000,p2,p1"
+    assert rounds_text(begin_of(logs), found).splitlines()[1] == "1,10.0500000,10.2000000,p2,p1"
 
 
 def test_a_party_that_never_began_leaves_no_round() -> None:
@@ -262,3 +267,24 @@ def test_mpycs_output_is_read_whatever_else_is_in_it() -> None:
     assert found["mpyc_derangement_runs"] == 2 and found["mpyc_derangement_sent_bytes"] == 200
     never = figures(summarise_program(Ran("derangement", (), (), "x", "not done after 1 s"), None))
     assert never["mpyc_derangement_s"] is None and not math.isnan(never["mpyc_derangement_runs"] or 0)
+
+
+@pytest.mark.parametrize(
+    ("probe", "looked_up", "said"),
+    [
+        ("mpyc", "harness.probes.mpyc_runs.find_spec", "Python package gmpy2.*pip install -c constraints.txt -e"),
+        ("rounds", "harness.probes.alltoall.os.access", "program overlaybench-party.*apt-get install -y gcc"),
+    ],
+)
+def test_what_the_machine_lacks_is_told_with_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, probe: str, looked_up: str, said: str
+) -> None:
+    file = tmp_path / "s.yaml"
+    file.write_text(f"description: x\ntopology: parties\noverlays: {{underlay: }}\nprobes: [{probe}]\n")
+    trials = plan_trials(str(file)).trials
+    monkeypatch.setattr(requirements, "require_machine", lambda _overlays: None)
+    require_for(trials, {})
+    monkeypatch.setattr(looked_up, lambda *_: None)
+    with pytest.raises(MissingPrerequisite) as error:
+        require_for(trials, {})
+    assert re.search(said, f"{error.value.missing} {error.value.remedy}")
