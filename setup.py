@@ -1,7 +1,8 @@
-"""Builds the link helper beside its sources; everything else is said in pyproject.toml.
+"""Builds the programs in C beside their sources; everything else is said in pyproject.toml.
 
-The helper is a program of its own, not a module: setuptools knows no such thing, so an extension's build is bent to it.
-Without a compiler the build goes on: every run then says that its links are carried by slow Python.
+They are programs of their own, not modules: setuptools knows no such thing, so an extension's build is bent to it.
+Without a compiler the build goes on: every run then says that its links are carried by slow Python, and a scenario that
+asks for the `rounds` of parties that there is no program for them.
 """
 
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-FOLDER = Path("harness/link/userlink")
+PROGRAMS = ("harness/link/userlink/overlaybench-userlink", "harness/probes/party/overlaybench-party")
 
 
 class BuildProgram(build_ext):
@@ -28,14 +29,15 @@ class BuildProgram(build_ext):
         self.compiler.link_executable(objects, path.name, output_dir=str(path.parent), libraries=["m"], target_lang="c")
 
 
-setup(
-    ext_modules=[
-        Extension(
-            "harness.link.userlink.overlaybench-userlink",
-            sources=sorted(str(path) for path in FOLDER.glob("*.c")),
-            depends=sorted(str(path) for path in FOLDER.glob("*.h")),
-            optional=True,
-        )
-    ],
-    cmdclass={"build_ext": BuildProgram},
-)
+def described(program):
+    """Return the program as an extension, from all sources in its folder."""
+    folder = Path(program).parent
+    return Extension(
+        program.replace("/", "."),
+        sources=sorted(str(path) for path in folder.glob("*.c")),
+        depends=sorted(str(path) for path in folder.glob("*.h")),
+        optional=True,
+    )
+
+
+setup(ext_modules=[described(program) for program in PROGRAMS], cmdclass={"build_ext": BuildProgram})

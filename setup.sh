@@ -14,10 +14,10 @@ subjects="$subjects python3-dev"
 # What `setup.sh test` gets besides: programs that only tests and benchmarks use.
 testing="bridge-utils chromium wireguard-go wireguard-tools vde2"
 
-stamp=".venv/.setup-$(cat setup.sh pyproject.toml constraints.txt setup.py harness/link/userlink/*.[ch] 2>/dev/null | sha256sum | cut -c1-16)"
+stamp=".venv/.setup-$(cat setup.sh pyproject.toml constraints.txt setup.py harness/link/userlink/*.[ch] harness/probes/party/*.[ch] 2>/dev/null | sha256sum | cut -c1-16)"
 plain="$stamp"
 extras=dev
-if [ "${1:-}" = test ]; then subjects="$subjects $testing"; stamp="$plain-test"; extras=dev,analysis; fi
+if [ "${1:-}" = test ]; then subjects="$subjects $testing"; stamp="$plain-test"; extras=dev,analysis,mpc; fi
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 

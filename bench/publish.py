@@ -6,7 +6,8 @@ The copy has the manifest, the plan, records.parquet, evidence.tar.xz (what `pyt
 the records again, without keys), the plots as SVG, and a README.md with verdict, tables, machine and the command that
 repeats the run; a copy below results/ renews README.md's tables, too (`bench.published`). `harness.results.load`,
 `overlaybench compare` and `report` read it; the last makes summary.csv and the plots' CSV again, which would double
-what a repository carries. `make results` runs and publishes all that the repository has.
+what a repository carries. `make results` runs and publishes all that the repository has. A run in which parties
+computed has the tables of its chapter on what a hub costs as CSV and LaTeX in tables/ as well.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from pathlib import Path
 
 from bench.published import ROOT, readme_of, renew
 from harness.report.html import write_report
+from harness.report.hubcost import hub_cost
+from harness.report.markup import to_csv, to_latex
 from harness.results.loading import load
 from harness.results.store import RunFolder
 
@@ -40,6 +43,12 @@ def publish(run_dir: Path, out_dir: Path) -> Path:
     for path in sorted((run_dir / "plots").iterdir()):
         if path.suffix == ".svg":
             shutil.copyfile(path, out_dir / "plots" / path.name)
+    if (chapter := hub_cost(load(out_dir))) is not None:
+        (out_dir / "tables").mkdir()
+        for table in chapter.tables:
+            stem = out_dir / "tables" / re.sub(r"[^a-z]+", "-", table.title.lower())
+            stem.with_suffix(".csv").write_text(to_csv(table), encoding="utf-8")
+            stem.with_suffix(".tex").write_text(to_latex(table), encoding="utf-8")
     readme = out_dir / "README.md"
     readme.write_text(readme_of(load(out_dir)), encoding="utf-8")
     return readme
@@ -59,6 +68,10 @@ _KEPT = (
     "-mtu-watch.csv",
     "handshake.json",
     "idle.json",
+    "-rounds.csv",
+    "-rounds.json",
+    "-availability.csv",
+    "timeline.json",
 )
 # What every ping of the MTU probe said.
 _KEPT_LOGS = re.compile(r"-mtu-[a-z0-9_]+\.log$")

@@ -1,4 +1,4 @@
-"""The tables of README.md and of the published runs, made from the published folders alone.
+"""The tables of README.md, of docs/claim.md and of the published runs, made from the published folders alone.
 
     python -m bench.published            writes them anew
     python -m bench.published --check    exit code 1 where one is not what its folder says
@@ -18,8 +18,10 @@ from typing import Any
 
 from rich.console import Console
 
+from bench.claim_page import filled
 from harness.report.facts import asked, machine, reproduce
-from harness.report.markup import markdown_of
+from harness.report.hubcost import TITLE, hub_cost
+from harness.report.markup import markdown_of, to_markdown
 from harness.report.measured import tables_by_condition
 from harness.report.terminal import print_results
 from harness.report.verdict import verdict
@@ -35,6 +37,7 @@ def readme_of(results: Results) -> str:
     parts = [
         f"# {results.manifest.get('scenario', 'A run')}",
         "Written by `python -m bench.publish`; the files are described in [../README.md](../README.md).",
+        *_hub_cost(results),
         *verdict(results.pairs),
         markdown_of(tables_by_condition(results.pairs, results.phases)).rstrip(),
         "## Plots",
@@ -49,6 +52,15 @@ def readme_of(results: Results) -> str:
         ),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _hub_cost(results: Results) -> list[str]:
+    """Return the chapter on what a hub costs in parts of Markdown; none for a run without computations."""
+    chapter = hub_cost(results)
+    if chapter is None:
+        return []
+    tables = [f"### {table.title}\n\n{to_markdown(table)}\n{table.note}" for table in chapter.tables]
+    return [f"## {TITLE}", *chapter.sentences, *tables, "## All figures"]
 
 
 def demo_of(results: Results) -> str:
@@ -80,6 +92,9 @@ def pages(root: Path = ROOT) -> Iterator[tuple[Path, str]]:
             page = root / "README.md"
             before, _, rest = page.read_text(encoding="utf-8").partition(_BEGIN)
             yield page, f"{before}{_BEGIN}{demo_of(results)}{rest[rest.index(_END) :]}"
+    claim = root / "docs" / "claim.md"
+    if claim.exists():
+        yield claim, filled(claim.read_text(encoding="utf-8"), root / "results")
 
 
 def renew(root: Path = ROOT) -> list[Path]:

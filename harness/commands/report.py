@@ -8,6 +8,7 @@ import click
 
 from harness.errors import storage_errors
 from harness.report.html import write_report
+from harness.report.hubcost import hub_cost
 from harness.report.markup import latex_of, markdown_of
 from harness.report.measured import tables_by_condition
 from harness.report.plots.style import STYLES
@@ -48,7 +49,9 @@ def report_command(*, run_dir: Path, style: str, form: str, flent_dir: Path | No
         click.echo(str(page))
     elif len(results.trials):
         write = markdown_of if form == "md" else latex_of
-        click.echo(write(tables_by_condition(results.pairs, results.phases)), nl=False)
+        chapter = hub_cost(results)
+        over_conditions = [("", chapter.tables)] if chapter is not None else []
+        click.echo(write([*over_conditions, *tables_by_condition(results.pairs, results.phases)]), nl=False)
     if flent_dir is not None:
         with storage_errors(flent_dir):
             click.echo(f"{len(export(results, flent_dir))} files for Flent in {flent_dir}", err=True)

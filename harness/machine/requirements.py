@@ -35,6 +35,12 @@ def require_for(trials: Sequence[Trial], overlays: Mapping[str, Overlay]) -> Non
         MissingPrerequisite: names all that is missing and one command that gets it.
     """
     require_machine(overlays)
+    missing: dict[str, str] = {}
+    for trial in trials:
+        for name, settings in trial.probes.items():
+            missing |= {f"{what} (probe {name})": remedy for what, remedy in settings.missing().items()}
+    if missing:
+        raise MissingPrerequisite(", ".join(missing), " && ".join(dict.fromkeys(missing.values())))
     for choice in {trial.links for trial in trials}:
         links = {link for trial in trials if trial.links == choice for link in trial.topology.impaired_links()}
         if links:

@@ -5,9 +5,9 @@ They are found by entry point (`harness.extensions`), never by import: a model k
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, create_model, model_validator
 from pydantic.json_schema import JsonSchemaValue
@@ -23,9 +23,16 @@ Turn = Literal["waiting", "shared", "exclusive"]
 
 
 class ProbeSettings(BaseModel):
-    """What a scenario may say of one probe; every setting has a default. Units stand in the names."""
+    """What a scenario may say of one probe; every setting has a default. Units stand in the names.
+
+    `drives_timeline`: the probe keeps traffic up through the whole timeline, of which that traffic is time zero;
+    `needs_timeline`: without one it has nothing to say.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    drives_timeline: ClassVar[bool] = False
+    needs_timeline: ClassVar[bool] = False
 
     def own_time_s(self) -> float:
         """Return how long the probe may rightly take for one pair, in seconds."""
@@ -33,6 +40,10 @@ class ProbeSettings(BaseModel):
 
     def conditions(self) -> dict[str, Any]:
         """Return the settings that each record of a trial carries among its `params`."""
+        return {}
+
+    def missing(self) -> Mapping[str, str]:
+        """Return what this machine lacks for the probe, beyond what every run needs, and the command that gets it."""
         return {}
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -37,6 +37,8 @@ class ContinuitySettings(ProbeSettings):
     goes on for `duration_s`; when it has begun is the timeline's zero. Before it nothing is sent over the
     overlay for `idle_s`.
     """
+
+    drives_timeline: ClassVar[bool] = True
 
     duration_s: float = Field(default=20.0, gt=0, le=3600)
     interval_ms: float = Field(default=100.0, ge=2, le=10_000)

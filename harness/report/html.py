@@ -14,6 +14,7 @@ from harness.model.words import OUTCOMES
 from harness.report.evidence import Evidence
 from harness.report.expected import expected_table, judged, sentence
 from harness.report.facts import asked, machine, reproduce
+from harness.report.hubcost import HubCost, hub_cost
 from harness.report.page import render
 from harness.report.plots.style import SCREEN, Style, looks
 from harness.report.population import population_section
@@ -52,6 +53,7 @@ def write_report(run_dir: Path, style: Style = SCREEN) -> Path:
         if len(results.pairs)
         else ["No trial has finished yet."],
         expected=expected_table(judgement),
+        hub_cost=_hub_cost(results, style),
         sections=sections,
         population=population_section(results, style),
         chapters=chapters_of(sections),
@@ -90,6 +92,14 @@ def _sections(results: Results, style: Style) -> list[Section]:
         )
         for number, name in enumerate(names)
     ]
+
+
+def _hub_cost(results: Results, style: Style) -> HubCost | None:
+    """Return the chapter over all conditions of a run in which parties computed."""
+    if results.pairs.empty:
+        return None
+    look_of = looks([subject for subject, _ in groups(results.pairs)])
+    return hub_cost(results, look_of, folder=results.path / "plots", style=style)
 
 
 def _topology(results: Results) -> Drawing | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -73,6 +75,13 @@ def to_latex(table: TextTable) -> str:
             "",
         ]
     )
+
+
+def to_csv(table: TextTable) -> str:
+    """Return the table as CSV, cells as they are shown."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows([table.header, *table.rows])
+    return out.getvalue()
 
 
 def latex_text(text: str) -> str:

@@ -117,7 +117,7 @@ def _with_trial_rows(values: pd.DataFrame, paths: pd.DataFrame, order: pd.MultiI
     whole = table["src"] == ""
     # What a trial with a timeline measures outside of its phases goes with the first of them.
     phases = table[~whole].groupby("trial", sort=False)["phase"].agg(["first", "min"])
-    outside = whole & (table["phase"] == "") & table["trial"].map(phases["min"]).fillna("").ne("")
+    outside = whole & (table["phase"] == "") & table["trial"].map(phases["min"]).astype(object).fillna("").ne("")
     table.loc[outside, "phase"] = table.loc[outside, "trial"].map(phases["first"])
     pairs, wholes = table[~whole], table[whole].drop(columns=["path", "path_claimed"])
     known = pairs[pairs["path"] != ""].groupby(["trial", "phase"], sort=False)["path"].nunique()

@@ -7,6 +7,7 @@ from typing import Any
 
 from harness.errors import OverlaybenchError, Problem
 from harness.model.document import did_you_mean
+from harness.model.probes import declared_probes
 from harness.model.scenario import Scenario
 from harness.model.timeline import DeclaredEvent, TimelineItem, declared_events
 from harness.model.topology import Topology
@@ -15,9 +16,6 @@ from harness.overlay.contract import Overlay
 from harness.overlay.support import why_unsupported
 from harness.scenario.loaded import LoadedScenario
 from harness.timeline.contract import Event
-
-# The probe whose traffic is time zero, and which shows what an event did.
-CONTINUITY = "continuity"
 
 
 def swept(scenario: Scenario) -> dict[str, tuple[float, ...]]:
@@ -42,9 +40,7 @@ def timeline_of(scenario: Scenario, cell: Mapping[str, Any]) -> tuple[TimelineIt
 def problems_of(loaded: LoadedScenario, topology: Topology) -> Iterator[Problem]:
     """Yield everything of a timeline that cannot be done in a topology, at its line."""
     events = declared_events()
-    if loaded.scenario.timeline and CONTINUITY not in dict(loaded.scenario.probes.items()):
-        text = f"a timeline needs the probe `{CONTINUITY}`: its traffic is time zero, and shows what events do"
-        yield loaded.document.problem(("timeline",), text)
+    yield from _traffic_problems(loaded)
     for number, item in enumerate(loaded.scenario.timeline):
         event, where = events[item.do], ("timeline", number)
         subjects = event.subjects(topology)
@@ -83,6 +79,22 @@ def _asks_deployments(event: DeclaredEvent) -> bool:
     """Whether an event looks at deployments at all: most do not."""
     own: object = type(event).unmet
     return own is not Event.unmet
+
+
+def _traffic_problems(loaded: LoadedScenario) -> Iterator[Problem]:
+    """Yield what is wrong with whose traffic is the timeline's zero: nobody's shows nothing, and two are two zeros."""
+    driving = [name for name, settings in loaded.scenario.probes.items() if settings.drives_timeline]
+    if loaded.scenario.timeline and not driving:
+        known = " or ".join(f"`{name}`" for name, one in declared_probes().items() if one.settings.drives_timeline)
+        text = f"a timeline needs the probe {known}: its traffic is time zero, and shows what events do"
+        yield loaded.document.problem(("timeline",), text)
+    for name, settings in loaded.scenario.probes.items():
+        if settings.needs_timeline and not loaded.scenario.timeline:
+            text = f"{name} shows what events do: there is no `timeline`"
+            yield loaded.document.problem(("probes", name), text)
+    if loaded.scenario.timeline and len(driving) > 1:
+        text = f"{' and '.join(driving)} each begin the timeline: ask for one of them"
+        yield loaded.document.problem(("probes", driving[-1]), text)
 
 
 def _axis(scenario: Scenario, number: int, key: str) -> str:

@@ -17,6 +17,7 @@ from harness.overlay.contract import ClaimSource, CommandSays, Deployment, Inter
 _POLL_S = 0.02
 _CLAIM_S = 2.0
 _JOIN_S = 20.0
+_END_S = 5.0
 
 
 class RunningOverlay:
@@ -32,6 +33,8 @@ class RunningOverlay:
         self.ready_unix_s = 0.0
         self._left_out: set[str] = set()
         self._joining: list[threading.Thread] = []
+        self._restarting: dict[str, threading.Thread] = {}
+        self._ending = False
 
     def node_folder(self, node: str) -> Path:
         """Return a node's own folder: its configuration, logs and working directory."""
@@ -159,11 +162,14 @@ class RunningOverlay:
         return done.stdout
 
     def stop(self) -> None:
-        """End all daemons, the last started first; whoever still joins comes no further."""
+        """End all daemons, the last started first; whoever still joins or comes back comes no further."""
+        self._ending = True
         for thread in self._joining:
             thread.join(_JOIN_S)
         for daemon in reversed(self.daemons.values()):
             daemon.stop()
+        for thread in self._restarting.values():
+            thread.join(_END_S)
 
     def _write_files(self) -> None:
         for file in self.deployment.files:
@@ -183,8 +189,30 @@ class RunningOverlay:
             raise OverlayError(f"{failure}{' (too slow)' if status is None else ''}")
 
     def restart(self, service: str) -> None:
-        """Start a service's daemon again, with its original command; return when it runs, not when it is ready."""
-        self._spawn(next(one for one in self.deployment.services if one.name == service))
+        """Start a service again as at first, return when its daemon runs, and go on meanwhile.
+
+        What it comes after, and is being started again, is waited for; once it is ready it is configured, or else a
+        hub would be back without its addresses. That it fails is a result; why is kept in `restarting.log`.
+        """
+        again = next(one for one in self.deployment.services if one.name == service)
+        before = [thread for name in again.after if (thread := self._restarting.get(name)) and thread.is_alive()]
+        if not before:
+            self._spawn(again)
+        self._restarting[service] = threading.Thread(target=self._bring_back, args=(again, before), daemon=True)
+        self._restarting[service].start()
+
+    def _bring_back(self, service: Service, before: Sequence[threading.Thread]) -> None:
+        for thread in before:
+            thread.join()
+        try:
+            if before and not self._ending:
+                self._spawn(service)
+            self._wait_ready(service)
+            for argv in service.configure:
+                self._run(service.node, argv, service.env, service.deadline_s)
+        except OverlayError as failure:
+            with (self.node_folder(service.node) / "restarting.log").open("a") as log:
+                log.write(f"{failure}\n")
 
     def _spawn(self, service: Service) -> None:
         folder = self.node_folder(service.node)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tests.recompute.computations import computations
 from tests.recompute.evidence import Run
 
 Key = tuple[str, str | None, str | None]
@@ -33,7 +34,15 @@ def figures_of(run: Run, trial: str, pairs: Sequence[tuple[str, str]]) -> dict[K
         found |= _throughput(run, stem, below, src, dst)
         found |= _path(run, trial, stem, src, dst)
         found |= _sizes(run, stem, src, dst)
-    return found | _cost(run, trial) | _parties(run, trial, pairs) | _idle(run, trial)
+    found |= _cost(run, trial) | _parties(run, trial, pairs) | _idle(run, trial)
+    return found | computations(run, trial, _planned(run, trial))
+
+
+def _planned(run: Run, trial: str) -> dict[str, int]:
+    """How many rounds of each workload the trial was to do."""
+    job = run.json(f"trials/{trial}/job.json") or {}
+    asked = ((job.get("trial") or {}).get("probes") or {}).get("rounds") or {}
+    return {"chatty": 150, "mixed": 100, "bulk": 17} | (asked.get("rounds") or {})
 
 
 def _idle(run: Run, trial: str) -> dict[Key, Any]:

@@ -67,8 +67,20 @@ def test_what_cannot_be_is_refused_with_its_line(tmp_path: Path, item: str, said
 
 def test_a_timeline_without_traffic_shows_nothing(tmp_path: Path) -> None:
     text = SCENARIO.replace(", continuity: {duration_s: 5}", "")
-    with pytest.raises(ScenarioError, match="a timeline needs the probe `continuity`"):
+    with pytest.raises(ScenarioError, match="a timeline needs the probe `continuity` or `availability`"):
         planned(tmp_path, "{at_s: 1, do: kill, to: s}", text=text)
+
+
+def test_two_beginnings_of_a_timeline_are_one_too_many(tmp_path: Path) -> None:
+    text = SCENARIO.replace("continuity: {duration_s: 5}", "continuity: {}, availability: {}")
+    with pytest.raises(ScenarioError, match="continuity and availability each begin the timeline"):
+        planned(tmp_path, "{at_s: 1, do: kill, to: s}", text=text)
+
+
+def test_a_probe_of_events_without_any_is_refused(tmp_path: Path) -> None:
+    text = SCENARIO.replace("continuity: {duration_s: 5}", "availability: {}").replace("timeline:\n", "")
+    with pytest.raises(ScenarioError, match="availability shows what events do: there is no `timeline`"):
+        planned(tmp_path, text=text)
 
 
 def test_times_are_swept_and_make_conditions(tmp_path: Path) -> None:

@@ -1,0 +1,274 @@
+"""The availability probe: does a computation go on when something dies, and what brings it back?"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from harness.probes.answers import parse_pings
+from harness.probes.contract import (
+    Chapter,
+    Column,
+    Found,
+    Happened,
+    Measurement,
+    Metric,
+    Pair,
+    Plot,
+    Probe,
+    ProbeSettings,
+    Shown,
+    Surroundings,
+    Table,
+    Target,
+)
+from harness.probes.gathering import BUILD, CONNECT_S, PROGRAM, Gathering
+from harness.probes.outage import Fault, Went, shares_text
+from harness.probes.roundlog import begin_of, rounds_of, rounds_text
+
+if TYPE_CHECKING:
+    from harness.lab.process import Daemon
+
+_STEP_S = 0.02
+_OURS = "this project"
+_BACK = "From the end of the timeline's first event, or from the event where it is not undone, "
+
+
+class AvailabilitySettings(ProbeSettings):
+    """A computation of all members in rounds of `payload_bytes` that goes on through the timeline, beside pings.
+
+    The traffic goes on for `duration_s`; the moment at which all parties have begun is the timeline's zero. Judged is
+    the first event, against the time before it.
+    """
+
+    drives_timeline: ClassVar[bool] = True
+    needs_timeline: ClassVar[bool] = True
+
+    duration_s: float = Field(default=45.0, gt=0, le=3600)
+    payload_bytes: int = Field(default=32, ge=1, le=10_000_000)
+    interval_ms: float = Field(default=100.0, ge=10, le=10_000)
+
+    def own_time_s(self) -> float:
+        """How long the probe may rightly take for one pair."""
+        return self.duration_s + CONNECT_S
+
+    def conditions(self) -> dict[str, Any]:
+        """How long it was looked at: what did not come until then is censored."""
+        return {"availability_s": self.duration_s}
+
+    def missing(self) -> Mapping[str, str]:
+        """Name the parties' program where there was no compiler."""
+        return {} if os.access(PROGRAM, os.X_OK) else {f"the program {PROGRAM.name}": BUILD}
+
+
+@dataclass(frozen=True)
+class Outlived:
+    """What was seen of a computation; `went` is None where no event happened."""
+
+    went: Went | None
+    evidence: str
+
+
+class AvailabilityProbe(Probe[AvailabilitySettings, Outlived]):
+    """All members at once: what happens, happens to all of them."""
+
+    name = "availability"
+    order = 91
+    settings = AvailabilitySettings
+    needs = frozenset({"interface"})
+    turn = "shared"
+    doing = "computing through the timeline"
+    at_once = True
+    repeatable = False
+    minds_lateness = False
+    metrics = (
+        Metric(
+            "availability",
+            "1",
+            "Rounds that all parties finished from the timeline's first event until it was undone, or the traffic "
+            "ended, as a share of as many seconds at the rate before it.",
+            _OURS,
+            better="higher",
+            min_absolute=0.05,
+            in_tables=True,
+        ),
+        Metric(
+            "availability_after",
+            "1",
+            "The same from the moment at which it was undone until the traffic ended.",
+            _OURS,
+            better="higher",
+            min_absolute=0.05,
+            in_tables=True,
+        ),
+        Metric(
+            "coasted_s",
+            "s",
+            "How long after the timeline's first event rounds went on until one stalled: a second, or 20 times the "
+            "median round before. None: none did before the traffic ended.",
+            _OURS,
+            better="higher",
+            estimator="censored median",
+            min_absolute=0.5,
+            in_tables=True,
+        ),
+        Metric(
+            "rounds_recovery_s",
+            "s",
+            f"{_BACK}to the end of the next round. None: there was none any more.",
+            _OURS,
+            better="lower",
+            estimator="censored median",
+            min_absolute=0.2,
+            in_tables=True,
+        ),
+        Metric(
+            "overlay_recovery_s",
+            "s",
+            f"{_BACK}until on every pair a ping sent after it was answered. None: on one none was.",
+            _OURS,
+            better="lower",
+            estimator="censored median",
+            min_absolute=0.2,
+            in_tables=True,
+        ),
+        Metric(
+            "tcp_recovery_s",
+            "s",
+            "How much later the rounds went on than the overlay carried pings again: TCP's back-off.",
+            "RFC 6298",
+            min_absolute=0.2,
+            in_tables=True,
+        ),
+        Metric("rounds_per_s", "1/s", "Rounds a second before the timeline's first event.", _OURS),
+    )
+    shows = Shown(
+        chapters=(Chapter("availability", "Does a computation go on", place=41),),
+        tables=(
+            Table(
+                "availability",
+                "A computation through the timeline's first event",
+                "availability",
+                "Rounds done as a share of the rate before the event, while it lasted and after it; then from its end: "
+                "to the next round, of which until all pairs answered pings, and the rest, which is TCP's back-off. "
+                "lost: not before the traffic ended.",
+            ),
+        ),
+        columns=(
+            Column("availability", "during", "availability", "percent"),
+            Column("availability", "after", "availability_after", "percent"),
+            Column("availability", "back after s", "rounds_recovery_s"),
+            Column("availability", "overlay's s", "overlay_recovery_s"),
+            Column("availability", "TCP's s", "tcp_recovery_s"),
+        ),
+        plots=(
+            Plot(
+                "strip",
+                "availability",
+                "availability",
+                "Rounds done while the fault lasted",
+                label="share of the rate before",
+                ratio=True,
+            ),
+        ),
+    )
+
+    def measure(self, target: Target, settings: AvailabilitySettings, trial: Surroundings) -> Outlived:
+        """Two parties."""
+        return self.measure_all([target], settings, trial)[target.pair]
+
+    def measure_all(
+        self, targets: Sequence[Target], settings: AvailabilitySettings, trial: Surroundings
+    ) -> dict[Pair, Outlived]:
+        """Compute while the timeline runs.
+
+        Raises:
+            OverlayError: a party could not connect to every other.
+            LabError: the kernel or a tool refused an event.
+        """
+        pings: list[Daemon] = []
+        with Gathering(targets, self.name, payload_bytes=settings.payload_bytes, rounds=0) as gathering:
+            try:
+                gathering.wait_until_connected()
+                pings += [_ping(target, settings) for target in targets]
+                gathering.begin()
+                begin_s = time.time()
+                trial.timeline.begin()
+                end_s = begin_s + settings.duration_s
+                while (left_s := end_s - time.time()) > 0:
+                    due_s = trial.timeline.poll()
+                    time.sleep(min(_STEP_S, left_s) if due_s is None else min(_STEP_S, left_s, due_s))
+            finally:
+                for ping in pings:
+                    ping.stop()
+            gathering.stop()
+            parties = gathering.read()
+        rounds = rounds_of(parties)
+        gathering.evidence.write_text(rounds_text(begin_of(parties), rounds))
+        fault = fault_of(trial.timeline.happened, begin_s)
+        if fault is None:
+            found = Outlived(None, str(gathering.evidence))
+        else:
+            answers = tuple(parse_pings(ping.text) for ping in pings)
+            went = Went(begin_s, end_s, tuple(one.finished_s for one in rounds), answers, fault)
+            evidence = targets[0].folder / f"{targets[0].label}-availability.csv"
+            evidence.write_text(shares_text(went.shares()))
+            found = Outlived(went, str(evidence))
+        return {target.pair: found for target in targets}
+
+    def summarise(self, found: Found[Outlived], settings: AvailabilitySettings) -> list[Measurement]:
+        """Nothing of a single pair: a round is all parties'."""
+        del found, settings
+        return []
+
+    def summarise_trial(
+        self, found: Sequence[Found[Outlived]], settings: AvailabilitySettings
+    ) -> Iterator[Measurement]:
+        """See `summarise_outage`."""
+        del settings
+        if found[0].overlay.went is not None:
+            yield from summarise_outage(found[0].overlay.went, found[0].overlay.evidence)
+
+
+def fault_of(happened: Sequence[Happened], begin_s: float) -> Fault | None:
+    """Return the first event since the traffic began, and its end; None: there was none."""
+    first = next((one for one in happened if one.effective_s >= begin_s and not one.undone), None)
+    if first is None:
+        return None
+    undone = (
+        one.effective_s
+        for one in happened
+        if one.undone and (one.do, one.to) == (first.do, first.to) and one.effective_s > first.effective_s
+    )
+    return Fault(first.effective_s, next(undone, None))
+
+
+def summarise_outage(went: Went, evidence: str) -> Iterator[Measurement]:
+    """Give the figures of a trial. Pure."""
+
+    def figure(metric: str, unit: str, value: float | None) -> Measurement:
+        return Measurement(probe="availability", metric=metric, unit=unit, value=value, evidence=evidence)
+
+    fault = went.fault
+    yield figure("rounds_per_s", "1/s", went.rate_before)
+    over_s = went.end_s if fault.to_s is None else fault.to_s
+    if (share := went.share(fault.from_s, over_s)) is not None:
+        yield figure("availability", "1", share)
+    if fault.to_s is not None and (share := went.share(fault.to_s, went.end_s)) is not None:
+        yield figure("availability_after", "1", share)
+    yield figure("coasted_s", "s", went.coasted_s())
+    rounds_s, overlay_s = went.rounds_recovery_s(), went.overlay_recovery_s()
+    yield figure("rounds_recovery_s", "s", rounds_s)
+    yield figure("overlay_recovery_s", "s", overlay_s)
+    if rounds_s is not None and overlay_s is not None:
+        yield figure("tcp_recovery_s", "s", max(0.0, rounds_s - overlay_s))
+
+
+def _ping(target: Target, settings: AvailabilitySettings) -> Daemon:
+    words = ["-n", "-D", "-O", "-i", f"{settings.interval_ms / 1000:g}", "-s", "56"]
+    return target.start(target.src, ["ping", *words, str(target.destination)], "availability-pings.log")

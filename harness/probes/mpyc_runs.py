@@ -1,0 +1,283 @@
+"""The MPyC probe: real multiparty computations between all members, whose own computing takes its time as well."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+
+from pydantic import Field, PositiveInt
+
+from harness.errors import OverlayError
+from harness.probes import mpyc_party
+from harness.probes.contract import (
+    Chapter,
+    Column,
+    Found,
+    Measurement,
+    Metric,
+    Pair,
+    Probe,
+    ProbeSettings,
+    Shown,
+    Surroundings,
+    Table,
+    Target,
+)
+from harness.probes.gathering import members_of, require_all_pairs
+
+if TYPE_CHECKING:
+    from harness.lab.process import Daemon
+    from harness.model.family import Address
+
+Program = Literal["derangement", "dense", "cnn"]
+_PROGRAMS: Final[tuple[Program, ...]] = get_args(Program)
+_USUAL: Final[Mapping[Program, int]] = {"derangement": 8, "dense": 16, "cnn": 1}
+_WHAT: Final[Mapping[Program, str]] = {
+    "derangement": "a secret santa draw",
+    "dense": "a batch through two dense layers",
+    "cnn": "an image through a convolutional network",
+}
+_PORT: Final = 7414
+_PARTY: Final = str(Path(mpyc_party.__file__).resolve())
+_START_S: Final = 30.0
+_LOOK_S: Final = 0.1
+_GET: Final = ".venv/bin/python -m pip install -c constraints.txt -e '.[mpc]'"
+_OURS: Final = "this project"
+_TABLE: Final = "mpyc"
+
+
+class MpycSettings(ProbeSettings):
+    """MPyC programs of all members: `derangement` (secret santa), `dense` (two dense layers), `cnn`.
+
+    Each runs until its median time is known to `precision`, between `fewest` and `most` times: how many rounds it
+    takes is random. `size` is that of the draw, of the batch, or a number of images, by program. A program that is not
+    done after `deadline_s` is ended: what ran until then counts. `baseline: none` leaves out the underlay of the same
+    lab.
+    """
+
+    programs: tuple[Program, ...] = Field(default=("derangement", "dense"), min_length=1)
+    size: dict[Program, PositiveInt] = Field(default={})
+    fewest: int = Field(default=5, ge=1, le=1000)
+    most: int = Field(default=30, ge=1, le=1000)
+    precision: float = Field(default=0.1, gt=0, le=1)
+    deadline_s: float = Field(default=60.0, gt=0, le=3600)
+    baseline: Literal["lab", "none"] = "lab"
+
+    def own_time_s(self) -> float:
+        """How long the probe may rightly take for one pair."""
+        return len(self.programs) * (self.deadline_s + _START_S)
+
+    def conditions(self) -> dict[str, Any]:
+        """Sizes other than the usual: such runs are not repeats of others."""
+        return {f"mpyc_{name}_size": value for name, value in self.size.items()}
+
+    def missing(self) -> Mapping[str, str]:
+        """Name MPyC, and gmpy2, without which its times are another program's."""
+        return {f"the Python package {name}": _GET for name in ("mpyc", "gmpy2") if find_spec(name) is None}
+
+
+@dataclass(frozen=True)
+class Ran:
+    """One program as party 0 saw it: seconds of each time that it ran through, and octets that the party then sent.
+
+    `why_not` is what ended it early.
+    """
+
+    program: Program
+    times_s: tuple[float, ...]
+    sent_bytes: tuple[int, ...]
+    evidence: str
+    why_not: str | None = None
+
+
+def _metrics(name: Program) -> Iterator[Metric]:
+    what = f"{_WHAT[name]} by MPyC"
+    yield Metric(
+        f"mpyc_{name}_s",
+        "s",
+        f"{what[0].upper()}{what[1:]} with all members as parties: median of the times that it ran in the trial. None: "
+        "never by the probe's deadline.",
+        _OURS,
+        better="lower",
+        estimator="censored median",
+        min_absolute=0.01,
+        in_tables=True,
+    )
+    yield Metric(
+        f"mpyc_{name}_underlay_s", "s", "The same without overlay, same lab.", _OURS, estimator="censored median"
+    )
+    yield Metric(
+        f"mpyc_{name}_underlay_ratio",
+        "1",
+        f"Time of {what} as a multiple of the underlay's of the same lab.",
+        _OURS,
+        better="lower",
+        min_absolute=0.05,
+        in_tables=True,
+    )
+    yield Metric(f"mpyc_{name}_runs", "count", f"How often {what} ran through in the trial.", _OURS)
+    yield Metric(
+        f"mpyc_{name}_sent_bytes", "B", f"MPyC's messages of one party for {what}, headers included: median.", _OURS
+    )
+
+
+class MpycProbe(Probe[MpycSettings, tuple[Ran, ...]]):
+    """All members at once; alone on the machine, whose processors the parties share."""
+
+    name = "mpyc"
+    order = 86
+    settings = MpycSettings
+    needs = frozenset({"interface"})
+    turn = "exclusive"
+    doing = "computing with MPyC"
+    at_once = True
+    metrics = tuple(metric for name in _PROGRAMS for metric in _metrics(name))
+    shows = Shown(
+        chapters=(Chapter(_TABLE, "MPyC programs", place=36),),
+        tables=(
+            Table(
+                _TABLE,
+                "MPyC programs",
+                _TABLE,
+                "Seconds of one run, and the same as a multiple of the underlay's; the parties' own computing, which "
+                "shares this machine's processors, is in both.",
+            ),
+        ),
+        columns=tuple(
+            column
+            for name in _PROGRAMS
+            for column in (
+                Column(_TABLE, f"{name} s", f"mpyc_{name}_s", digits=3),
+                Column(_TABLE, f"{name} / underlay", f"mpyc_{name}_underlay_ratio", of_underlay=False),
+            )
+        ),
+    )
+
+    def measure(self, target: Target, settings: MpycSettings, trial: Surroundings) -> tuple[Ran, ...]:
+        """Two parties."""
+        return self.measure_all([target], settings, trial)[target.pair]
+
+    def measure_all(
+        self, targets: Sequence[Target], settings: MpycSettings, trial: Surroundings
+    ) -> dict[Pair, tuple[Ran, ...]]:
+        """All parties, one program after the other.
+
+        Raises:
+            OverlayError: there is no endpoint for a pair.
+        """
+        del trial
+        require_all_pairs(targets, self.name)
+        found = tuple(_run(targets, name, settings) for name in settings.programs)
+        return {target.pair: found for target in targets}
+
+    def over_underlay(self, settings: MpycSettings) -> bool:
+        """Where the baseline is that of the lab."""
+        return settings.baseline == "lab"
+
+    def summarise(self, found: Found[tuple[Ran, ...]], settings: MpycSettings) -> list[Measurement]:
+        """Nothing of a single pair: a computation is all parties'."""
+        del found, settings
+        return []
+
+    def summarise_trial(self, found: Sequence[Found[tuple[Ran, ...]]], settings: MpycSettings) -> Iterator[Measurement]:
+        """See `summarise_program`."""
+        del settings
+        below = {one.program: one for one in found[0].underlay or ()}
+        for ran in found[0].overlay:
+            yield from summarise_program(ran, below.get(ran.program))
+
+
+def _run(targets: Sequence[Target], program: Program, settings: MpycSettings) -> Ran:
+    """Run one program on all members, as often as its party 0 wants, or until the deadline."""
+    from harness.lab.process import Daemon  # noqa: PLC0415  # reports load this module, and no lab
+
+    names, first = members_of(targets), targets[0]
+    addresses = _addresses(targets)
+    numbers = (settings.size.get(program, _USUAL[program]), settings.fewest, settings.most, settings.precision)
+    parties: dict[str, Daemon] = {}
+    try:
+        for name in names:
+            hosts = [f"{'' if other == name else _host(addresses[other])}:{_PORT}" for other in names]
+            words = ["--no-log", *(word for host in hosts for word in ("-P", host)), program, *map(str, numbers)]
+            argv = [sys.executable, "-I", _PARTY, *words]
+            log = first.folder / f"{first.label}-mpyc-{program}-{name}.jsonl"
+            parties[name] = Daemon(first.lab.nodes[name], argv, log=log, cwd=first.folder, env={})
+        why_not = _wait(parties, settings.deadline_s)
+    finally:
+        for daemon in parties.values():
+            daemon.stop()
+    times_s, sent = read_runs(parties[names[0]].text)
+    return Ran(program, times_s, sent, str(parties[names[0]].log), why_not)
+
+
+def _wait(parties: Mapping[str, Daemon], deadline_s: float) -> str | None:
+    """Wait until all are done; else say why not. Parties that lose another wait for it for ever, and never end."""
+    end = time.monotonic() + deadline_s + _START_S
+    while time.monotonic() < end:
+        for name, daemon in parties.items():
+            if daemon.status not in (None, 0):
+                return f"{name} ended with status {daemon.status}: {daemon.tail.strip()[-500:]}"
+        running = [daemon for daemon in parties.values() if daemon.alive]
+        if not running:
+            return None
+        running[0].wait(_LOOK_S)
+    return f"not done after {deadline_s:g} s"
+
+
+def _addresses(targets: Sequence[Target]) -> dict[str, Address]:
+    return {
+        name: address
+        for target in targets
+        for name, address in ((target.src, target.source), (target.dst, target.destination))
+    }
+
+
+def _host(address: Address) -> str:
+    if address.version == 6:
+        raise OverlayError(f"MPyC takes HOST:PORT, in which {address} has no place")
+    return str(address)
+
+
+def read_runs(text: str) -> tuple[tuple[float, ...], tuple[int, ...]]:
+    """Return the seconds and sent octets of each run in a party's output, whatever else is in it. Pure."""
+    found = []
+    for line in text.splitlines():
+        try:
+            said = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(said, dict) and "elapsed_s" in said:
+            found.append((float(said["elapsed_s"]), int(said["bytes_sent"])))
+    return tuple(time_s for time_s, _ in found), tuple(sent for _, sent in found)
+
+
+def summarise_program(ran: Ran, below: Ran | None) -> Iterator[Measurement]:
+    """Give the figures of one program. Pure."""
+
+    def figure(what: str, unit: str, value: float | None, of: Ran = ran) -> Measurement:
+        return Measurement(
+            probe="mpyc",
+            metric=f"mpyc_{ran.program}_{what}",
+            unit=unit,
+            value=value,
+            evidence=of.evidence,
+            error=of.why_not,
+        )
+
+    median_s = statistics.median(ran.times_s) if ran.times_s else None
+    yield figure("s", "s", median_s)
+    yield figure("runs", "count", float(len(ran.times_s)))
+    if ran.sent_bytes:
+        yield figure("sent_bytes", "B", float(statistics.median(ran.sent_bytes)))
+    if below is not None:
+        below_s = statistics.median(below.times_s) if below.times_s else None
+        yield figure("underlay_s", "s", below_s, below)
+        if median_s is not None and below_s:
+            yield figure("underlay_ratio", "1", median_s / below_s)

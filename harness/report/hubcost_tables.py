@@ -1,0 +1,146 @@
+"""The tables of the chapter on what a hub costs: every cell with its interval, and what it says of the claim."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from harness.report.hubcost_words import condition, hub_words
+from harness.report.order import subject_key, subject_name
+from harness.report.tables import NOTHING, TextTable
+from harness.results.hubcost import Cost, Crossover, Hub, Subject, completion
+from harness.results.outages import Outage
+from harness.results.statistics import Estimate
+
+_SAYS = {"slower": "slower", "as fast": "not slower: refuted", "faster": "faster: refuted", "undecided": "one repeat"}
+
+
+def completion_table(rows: pd.DataFrame) -> TextTable:
+    """Return the completion times: a row per workload, server's link and n, a column per subject."""
+    found: dict[tuple[str, Hub, int], dict[Subject, Estimate]] = {}
+    for workload, hub, n, subject, estimate in completion(rows):
+        found.setdefault((workload, hub, n), {})[subject] = estimate
+    subjects = sorted({subject for of in found.values() for subject in of}, key=subject_key)
+    body = [
+        (workload, hub_words(hub), str(n), *(_seconds(of.get(subject)) for subject in subjects))
+        for (workload, hub, n), of in found.items()
+    ]
+    header = ("workload", "server's link", "n", *(subject_name(*subject) for subject in subjects))
+    note = "Seconds for all rounds: median and interval over repeats. late: not by the deadline."
+    return TextTable("Completion time by parties", header, tuple(body), frozenset(range(2, len(header))), note)
+
+
+def cost_table(found: Sequence[Cost]) -> TextTable:
+    """Return every hub and relay against a mesh."""
+    body = [
+        (
+            cost.workload,
+            hub_words(cost.hub),
+            str(cost.n),
+            subject_name(*cost.subject),
+            subject_name(*cost.mesh),
+            ratio_text(cost.ratio),
+            str(cost.ratio.n),
+            _SAYS[cost.judgement],
+        )
+        for cost in found
+    ]
+    header = ("workload", "server's link", "n", "subject", "mesh", "times as long", "repeats", "says")
+    note = (
+        "Paired by repeat; the interval is that of the median over repeats. An interval that holds 1 refutes the claim."
+    )
+    return TextTable("Hub and relay against mesh", header, tuple(body), frozenset({2, 5, 6}), note)
+
+
+def crossover_table(found: Sequence[Crossover]) -> TextTable:
+    """Return from which n on each hub's link bound."""
+    body = [
+        (
+            one.workload,
+            hub_words(one.hub),
+            subject_name(*one.subject),
+            ", ".join(map(str, one.measured)),
+            NOTHING if one.expected is None else str(one.expected),
+            NOTHING if one.found is None else str(one.found),
+            "yes" if one.expected == one.found else "no",
+        )
+        for one in found
+    ]
+    header = ("workload", "server's link", "subject", "n measured", "expected from", "found from", "agrees")
+    note = (
+        "Expected: the first n measured above the ratio of the server's rate to the access rate. Found: the first from "
+        "which on the interval of hub over mesh lies above 1.1. -: at none."
+    )
+    return TextTable("Where the server's link binds", header, tuple(body), frozenset({4, 5}), note)
+
+
+def outage_table(found: Sequence[Outage]) -> TextTable:
+    """Return what the server's death did."""
+    shares = ("availability", "availability_after")
+    times = ("coasted_s", "rounds_recovery_s", "overlay_recovery_s", "tcp_recovery_s")
+    body = [
+        (
+            subject_name(*one.subject),
+            condition(one.params) or NOTHING,
+            str(one.figures["availability"].n),
+            *(_percent(one.figures[name]) for name in shares),
+            *(_seconds(one.figures[name], never="never" if name == "coasted_s" else "late") for name in times),
+            one.judgement,
+        )
+        for one in sorted(found, key=lambda one: (subject_key(one.subject), one.params))
+    ]
+    header = (
+        *("overlay", "parties", "repeats", "rounds done meanwhile", "after"),
+        *("stalled after s", "next round after s", "overlay back after s", "TCP's part s", "says"),
+    )
+    note = (
+        "Rounds done as a share of the rate before, while the server was dead and after it; how long after its death a "
+        "round stalled; and from its return on, how long until the next round, until all pairs answered pings, and the "
+        "difference, which is TCP's back-off. Medians over repeats with their intervals."
+    )
+    return TextTable("When the server dies", header, tuple(body), frozenset(range(2, 9)), note)
+
+
+def direct_table(found: Mapping[tuple[str, str, int, str], Estimate]) -> TextTable:
+    """Return how often all pairs were direct."""
+    body = [
+        (
+            subject_name(overlay, mode),
+            nats,
+            str(n),
+            str(n * (n - 1) // 2),
+            f"{round(one.value * one.n)}/{one.n}",
+            _percent(one),
+        )
+        for (overlay, mode, n, nats), one in found.items()
+    ]
+    header = ("overlay", "NATs", "n", "pairs", "trials with all direct", "share")
+    note = "Share with Wilson's 95 % interval. A round waits for its slowest pair: one that is relayed slows them all."
+    return TextTable("All pairs direct, by parties", header, tuple(body), frozenset({2, 3, 4, 5}), note)
+
+
+def ratio_text(estimate: Estimate) -> str:
+    """Return a ratio with its interval."""
+    return _text(estimate, lambda value: f"{value:.2f}", "late")
+
+
+def _seconds(estimate: Estimate | None, never: str = "late") -> str:
+    if estimate is None or not estimate.n:
+        return NOTHING
+    return _text(estimate, lambda value: f"{value:.3g}" if value < 100 else f"{value:.0f}", never)
+
+
+def _percent(estimate: Estimate) -> str:
+    return _text(estimate, lambda value: f"{100 * value:.0f} %", "late") if estimate.n else NOTHING
+
+
+def _text(estimate: Estimate, number: object, never: str) -> str:
+    assert callable(number)
+    value, low, high = (
+        never if math.isinf(one) else str(number(one)) for one in (estimate.value, estimate.low, estimate.high)
+    )
+    if math.isnan(estimate.low) or (low == value == high):
+        return value
+    return f"{value} [{low.removesuffix(' %')}, {high}]"

@@ -1,0 +1,185 @@
+"""The verdict on the claim in words: made of the data, and saying where the claim is refuted."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from itertools import groupby
+
+from harness.report.order import subject_name
+from harness.report.verdict import listed
+from harness.results.hubcost import Cost, Crossover, Hub, workload_key
+from harness.results.outages import Outage
+from harness.results.statistics import Estimate, as_floats, middle
+
+_MOST_NAMED = 4
+
+
+def bottleneck(found: Sequence[Cost]) -> list[str]:
+    """Say where a hub or relay was slower than a mesh, a sentence or two for each workload, and of all together."""
+    if not found:
+        return []
+    sentences = [_of_all(found)]
+    for workload in sorted({cost.workload for cost in found}, key=workload_key):
+        sentences.append(_of_workload(workload, [cost for cost in found if cost.workload == workload]))
+    return sentences
+
+
+def _of_all(found: Sequence[Cost]) -> str:
+    slower, same, faster, open_ = (_of(found, word) for word in ("slower", "as fast", "faster", "undecided"))
+    decided = len(found) - len(open_)
+    if not decided:
+        return "Whether a central server is a bottleneck is not decided: with one repeat a cell there is no interval."
+    text = f"A central server was a bottleneck in {len(slower)} of {decided} comparisons with a mesh"
+    if same or faster:
+        text += f"; the claim is refuted in the other {len(same) + len(faster)}"
+        text += f", {len(faster)} of which it won" if faster else ""
+    text += f". {len(open_)} more have one repeat and are not decided" * bool(open_)
+    return f"{text}."
+
+
+def _of_workload(workload: str, found: Sequence[Cost]) -> str:
+    slower = _of(found, "slower")
+    refuted = [*_of(found, "as fast"), *_of(found, "faster")]
+    parts = []
+    if slower:
+        worst = max(slower, key=lambda cost: cost.ratio.value)
+        typical = middle(as_floats([cost.ratio.value for cost in slower]))
+        parts.append(
+            f"slower in {len(slower)} of {len(found)}, {_times(typical)} in the median and "
+            f"{_times(worst.ratio.value)} at most ({_cell(worst)})"
+        )
+    if refuted:
+        parts.append(f"not slower, against the claim, with {_named(refuted)}")
+    if undecided := _of(found, "undecided"):
+        parts.append(f"undecided in {len(undecided)}")
+    return f"{workload}: {'; '.join(parts)}."
+
+
+def _of(found: Sequence[Cost], word: str) -> list[Cost]:
+    return [cost for cost in found if cost.judgement == word]
+
+
+def _times(value: float) -> str:
+    return (
+        "without end"
+        if math.isinf(value)
+        else f"{value:.2g} times as long"
+        if value < 10
+        else f"{value:.0f} times as long"
+    )
+
+
+def _cell(cost: Cost) -> str:
+    return f"{subject_name(*cost.subject)}, {cost.n} parties, server at {cost.hub.name}"
+
+
+def _named(found: Sequence[Cost]) -> str:
+    """Name the cells, by subject and server's link, as many as a reader takes in."""
+    ordered = sorted(found, key=lambda cost: (cost.subject, cost.hub.name, cost.n))
+    texts = []
+    for (subject, hub), costs in groupby(ordered, key=lambda cost: (cost.subject, cost.hub.name)):
+        numbers = listed([str(cost.n) for cost in costs])
+        texts.append(f"{subject_name(*subject)} of {numbers} parties at {hub}")
+    more = len(texts) - _MOST_NAMED
+    return listed([*texts[:_MOST_NAMED], f"{more} more"] if more > 0 else texts)
+
+
+def crossover(found: Sequence[Crossover]) -> list[str]:
+    """Say where the hub's link began to bind, against n = R_hub / R_access."""
+    sentences = []
+    for workload in sorted({one.workload for one in found}, key=workload_key):
+        part = [one for one in found if one.workload == workload]
+        right = [one for one in part if one.found == one.expected]
+        text = (
+            f"{workload}: the server's link should bind once there are more parties than its rate is access rates; "
+            f"the crossover lay there, as far as the n measured tell, in {len(right)} of {len(part)} cases"
+        )
+        wrong = [one for one in part if one.found != one.expected]
+        if wrong:
+            cases = [
+                f"{subject_name(*one.subject)} at {one.hub.name} {_from(one.found)} instead of {_from(one.expected)}"
+                for one in wrong[:_MOST_NAMED]
+            ]
+            text += f"; else {'; '.join(cases)}{f'; and {len(wrong) - _MOST_NAMED} more' * (len(wrong) > _MOST_NAMED)}"
+        sentences.append(f"{text}.")
+    return sentences
+
+
+def _from(n: int | None) -> str:
+    return "at no n" if n is None else f"from n = {n}"
+
+
+def single_point(found: Sequence[Outage]) -> list[str]:
+    """Say who went on when the server died, and what brought back who did not."""
+    overlays = [one for one in found if one.subject[0] != "underlay"]
+    if not overlays:
+        return []
+    by = {
+        word: [subject_name(*one.subject) for one in overlays if one.judgement == word]
+        for word in ("stopped", "went on", "in between")
+    }
+    parts = []
+    if by["stopped"]:
+        parts.append(f"The server was a single point of failure for {listed(by['stopped'])}: rounds stopped with it")
+    if by["went on"]:
+        parts.append(f"{'it' if parts else 'The server'} was none for {listed(by['went on'])}, whose rounds went on")
+    if by["in between"]:
+        parts.append(f"{listed(by['in between'])} did part of their rounds, or not in every trial")
+    sentences = [f"{'; '.join(parts)}."]
+    if surprises := [subject_name(*one.subject) for one in overlays if _against(one)]:
+        sentences.append(f"Against the claim: {listed(surprises)}.")
+    back = [one for one in overlays if one.judgement == "stopped"]
+    texts = [
+        f"{subject_name(*one.subject)} {_seconds(one.figures['rounds_recovery_s'])}, "
+        f"{_seconds(one.figures['overlay_recovery_s'])} of it the overlay's"
+        for one in back
+    ]
+    if texts:
+        sentences.append(
+            f"When it was back, the next round was done after (median): {'; '.join(texts)}. The rest is TCP's."
+        )
+    return sentences
+
+
+def _against(one: Outage) -> bool:
+    """Whether a mesh stopped, or a hub went on."""
+    return one.judgement == ("stopped" if one.subject[1] == "mesh" else "went on")
+
+
+def _seconds(estimate: Estimate) -> str:
+    if not estimate.n:
+        return "-"
+    return "not before the end" if math.isinf(estimate.value) else f"{estimate.value:.1f} s"
+
+
+def all_direct(found: dict[tuple[str, str, int, str], Estimate]) -> list[str]:
+    """Say how often all pairs were direct, by n, where it was not always."""
+    never_less = [key for key, estimate in found.items() if estimate.value == 1]
+    less = {key: estimate for key, estimate in found.items() if estimate.value < 1}
+    if not found:
+        return []
+    if not less:
+        most = max(n for _, _, n, _ in never_less)
+        return [f"All pairs of all meshes were direct in every trial, up to {most} parties."]
+    texts = [
+        f"{subject_name(overlay, mode)} of {n} ({nats}): {100 * one.value:.0f} % of {one.n}"
+        for (overlay, mode, n, nats), one in list(less.items())[:_MOST_NAMED]
+    ]
+    more = len(less) - _MOST_NAMED
+    return [
+        f"All pairs direct: {'; '.join(texts)}{f'; and {more} more' * (more > 0)}. One relayed pair slows every round."
+    ]
+
+
+def condition(params: str) -> str:
+    """Return the parties of an outage's condition, as words."""
+    n = json.loads(params).get("n")
+    return f"{n} parties" if n else ""
+
+
+def hub_words(hub: Hub) -> str:
+    """Return a server's link as words: how much faster than access, how far."""
+    ratio = "unlimited" if math.isinf(hub.ratio) else "" if math.isnan(hub.ratio) else f"{hub.ratio:g} x access"
+    return ", ".join(part for part in (ratio, f"{hub.delay_ms:g} ms") if part)

@@ -1,0 +1,212 @@
+"""What a hub costs, as pictures: completion against n, hub over mesh against n and the server's rate, and outages."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter
+
+from harness.report.hubcost_words import hub_words
+from harness.report.order import subject_key, subject_name
+from harness.report.plots.figure import Plot
+from harness.report.plots.style import UNDERLAY, Look, height_with_legend, legend_below
+from harness.results.hubcost import Cost, Hub, Subject, completion
+from harness.results.statistics import Estimate
+
+Looks = Mapping[Subject, Look]
+
+
+def completion_plots(rows: pd.DataFrame, look_of: Looks) -> list[Plot]:
+    """Draw the completion time against n, a picture for each workload and server's link with several n."""
+    cells: dict[tuple[str, Hub], dict[Subject, list[tuple[int, Estimate]]]] = {}
+    for workload, hub, n, subject, estimate in completion(rows):
+        if math.isfinite(estimate.value):
+            cells.setdefault((workload, hub), {}).setdefault(subject, []).append((n, estimate))
+    plots = []
+    for (workload, hub), of in cells.items():
+        if max((len(points) for points in of.values()), default=0) > 1:
+            plots.append(_completion_plot(workload, hub, of, look_of))
+    return plots
+
+
+def _completion_plot(
+    workload: str, hub: Hub, of: Mapping[Subject, Sequence[tuple[int, Estimate]]], look_of: Looks
+) -> Plot:
+    subjects = sorted(of, key=subject_key)
+    data = pd.DataFrame(
+        [(*subject, n, one.value, one.low, one.high, one.n) for subject in subjects for n, one in of[subject]],
+        columns=["overlay", "mode", "n", "completion_s", "ci_low", "ci_high", "repeats"],
+    )
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for place, subject in enumerate(subjects):
+            look = look_of[subject]
+            numbers = [n + 0.06 * (place - (len(subjects) - 1) / 2) for n, _ in of[subject]]
+            _points(axes, numbers, [one for _, one in of[subject]], look, subject_name(*subject), joined=True)
+        axes.set(yscale="log", xlabel="parties n", ylabel="all rounds (s), logarithmic")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.xaxis.set_major_locator(FixedLocator(sorted({n for points in of.values() for n, _ in points})))
+        legend_below(figure, axes)
+
+    title = f"Completion time, {workload}, server {hub_words(hub)}"
+    caption = "Medians with their intervals over repeats; points are set apart so as not to hide each other."
+    name = f"hub-completion-{workload}-{_slug(hub.name)}"
+    return Plot(name, title, caption, data, height_with_legend(len(subjects)), draw)
+
+
+def ratio_plots(found: Sequence[Cost], look_of: Looks) -> list[Plot]:
+    """Draw hub over mesh against n over the ratio of rates, where the server's link should bind from 1 on."""
+    known = [cost for cost in found if math.isfinite(cost.hub.ratio) and math.isfinite(cost.ratio.value)]
+    workloads = dict.fromkeys(cost.workload for cost in known)
+    return [
+        _ratio_plot(workload, [one for one in known if one.workload == workload], look_of) for workload in workloads
+    ]
+
+
+def _ratio_plot(workload: str, found: Sequence[Cost], look_of: Looks) -> Plot:
+    subjects = sorted({cost.subject for cost in found}, key=subject_key)
+    near_ms = min(cost.hub.delay_ms for cost in found)
+    data = pd.DataFrame(
+        [
+            (
+                *(*cost.subject, cost.n, cost.hub.ratio, cost.hub.delay_ms, cost.n / cost.hub.ratio),
+                *(cost.ratio.value, cost.ratio.low, cost.ratio.high, cost.ratio.n),
+            )
+            for cost in found
+        ],
+        columns=["overlay", "mode", "n", "rate_ratio", "delay_ms", "load", "times", "ci_low", "ci_high", "repeats"],
+    )
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for place, subject in enumerate(subjects):
+            for far in (False, True):
+                part = [c for c in found if c.subject == subject and (c.hub.delay_ms > near_ms) == far]
+                shift = 1 + 0.05 * (place - (len(subjects) - 1) / 2)
+                numbers = [shift * cost.n / cost.hub.ratio for cost in part]
+                name = subject_name(*subject) if not far or not _has_near(found, subject, near_ms) else ""
+                _points(axes, numbers, [cost.ratio for cost in part], look_of[subject], name, joined=False, hollow=far)
+        loads = [cost.n / cost.hub.ratio for cost in found]
+        reach = np.geomspace(min(loads) / 1.5, max(loads) * 1.5, 200)
+        axes.plot(reach, np.maximum(1.0, reach), color=UNDERLAY, linestyle="--", label="rates alone: max(1, x)")
+        axes.axhline(1.0, color=UNDERLAY, linestyle=":")
+        axes.set(xscale="log", yscale="log", xlim=(reach[0], reach[-1]))
+        axes.set(xlabel="n times access rate / server's rate, logarithmic", ylabel="hub / mesh, logarithmic")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter(NullFormatter())
+        legend_below(figure, axes)
+
+    caption = (
+        "Completion time as a multiple of the mesh's, with its interval. Hollow: a server further away. Right of 1 the "
+        "server's link has more to carry than a member's; an interval that holds 1 refutes the claim."
+    )
+    height = height_with_legend(len(subjects) + 1)
+    return Plot(f"hub-ratio-{workload}", f"Hub over mesh, {workload}", caption, data, height, draw)
+
+
+def _has_near(found: Sequence[Cost], subject: Subject, near_ms: float) -> bool:
+    return any(cost.subject == subject and cost.hub.delay_ms <= near_ms for cost in found)
+
+
+def outage_plots(samples: pd.DataFrame, look_of: Looks) -> list[Plot]:
+    """Draw the rounds done against the time since the server's death, the median of the trials."""
+    if samples.empty:
+        return []
+    medians = samples.groupby(["overlay", "mode", "since_s"], sort=True)["share"].median().reset_index()
+    subjects = sorted({(o, m) for o, m in zip(medians["overlay"], medians["mode"], strict=True)}, key=subject_key)
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for subject in subjects:
+            part = medians[(medians["overlay"] == subject[0]) & (medians["mode"] == subject[1])]
+            look = look_of[subject]
+            dashes = {"hub": "--", "relay": "-."}.get(subject[1], "-")
+            axes.step(
+                *(part["since_s"], part["share"]),
+                where="post",
+                color=look.colour,
+                linestyle=dashes,
+                label=subject_name(*subject),
+            )
+        axes.axvline(0.0, color=UNDERLAY, linestyle=":")
+        axes.set(xlabel="seconds since the server died", ylabel="rounds, share of the rate before")
+        axes.set_ylim(-0.03, max(1.3, min(2.0, 1.05 * float(medians["share"].max()))))
+        legend_below(figure, axes)
+
+    caption = (
+        "Rounds done in each second, as a share of the rate before; medians over trials. Dashed: hubs; dotted: relays."
+    )
+    height = height_with_legend(len(subjects))
+    return [Plot("hub-outage", "Rounds done since the server died", caption, medians, height, draw)]
+
+
+def direct_plots(found: Mapping[tuple[str, str, int, str], Estimate], look_of: Looks) -> list[Plot]:
+    """Draw how often all pairs were direct against n; nothing where it always was."""
+    if not found or all(one.value == 1 for one in found.values()) or len({n for _, _, n, _ in found}) < 2:
+        return []
+    lines: dict[tuple[str, str], list[tuple[int, Estimate]]] = {}
+    for (overlay, mode, n, _), one in found.items():
+        lines.setdefault((overlay, mode), []).append((n, one))
+    data = pd.DataFrame(
+        [(*key, one.value, one.low, one.high, one.n) for key, one in found.items()],
+        columns=["overlay", "mode", "n", "nats", "share", "ci_low", "ci_high", "trials"],
+    )
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for place, (subject, points) in enumerate(lines.items()):
+            numbers = [n + 0.08 * (place - (len(lines) - 1) / 2) for n, _ in points]
+            _points(axes, numbers, [one for _, one in points], look_of[subject], subject_name(*subject), joined=False)
+        axes.set(xlabel="parties n", ylabel="trials with all pairs direct", ylim=(-0.03, 1.03))
+        axes.xaxis.set_major_locator(FixedLocator(sorted({n for _, _, n, _ in found})))
+        legend_below(figure, axes)
+
+    caption = "Share of trials in which every pair punched a hole, with Wilson's interval."
+    return [Plot("hub-all-direct", "All pairs direct", caption, data, height_with_legend(len(lines)), draw)]
+
+
+def _points(
+    axes: Axes,
+    numbers: Sequence[float],
+    estimates: Sequence[Estimate],
+    look: Look,
+    name: str,
+    *,
+    joined: bool,
+    hollow: bool = False,
+) -> None:
+    """Set points with their intervals; what is beyond a deadline has no end to draw."""
+    if not numbers:
+        return
+    values = [one.value for one in estimates]
+    errors = [
+        [0.0 if not math.isfinite(end) else abs(one.value - end) for one, end in zip(estimates, ends, strict=True)]
+        for ends in ([one.low for one in estimates], [one.high for one in estimates])
+    ]
+    axes.errorbar(
+        numbers,
+        values,
+        yerr=errors,
+        color=look.colour,
+        marker="o" if look.marker == "|" else look.marker,
+        markersize=0.4 * mpl.rcParams["font.size"],
+        markerfacecolor="none" if hollow else look.colour,
+        linestyle="-" if joined else "none",
+        capsize=2,
+        label=name or "_far",
+    )
+
+
+def _slug(name: str) -> str:
+    return "".join(char if char.isalnum() or char in ".-" else "-" for char in name)

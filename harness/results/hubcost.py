@@ -1,0 +1,216 @@
+"""What a hub costs a computation of n parties: completion times by n and server's link, and the hub over the mesh.
+
+With n parties that each send r to every other, a mesh's member sends (n - 1) r and the hub n (n - 1) r: the hub's link
+binds once n is larger than its rate over that of an access link. What is paired is what shares a seed: the same cell
+and repeat.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal, cast
+
+import numpy as np
+import pandas as pd
+
+from harness.model.link import LinkProfile, parse_link
+from harness.results import statistics
+from harness.results.cells import cells, counted_values
+from harness.results.statistics import Estimate
+
+COMPLETION = "_completion_s"
+# A crossover is where the hub is slower by more than this, whatever else the server's place adds.
+CLEARLY = 0.1
+
+# *slower*: the claim holds; *as fast*: the interval holds 1, so that it is refuted; *undecided*: one run, no interval.
+Judgement = Literal["slower", "as fast", "faster", "undecided"]
+Subject = tuple[str, str]
+_Cell = tuple[str, "Hub", int]
+
+
+@dataclass(frozen=True)
+class Hub:
+    """The server's link: `ratio` of its rate to an access link's (NaN: that has none), one-way delay in ms."""
+
+    name: str
+    ratio: float
+    delay_ms: float
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A hub's or a relay's completion time as a multiple of a mesh's, in one cell."""
+
+    workload: str
+    n: int
+    hub: Hub
+    subject: Subject
+    mesh: Subject
+    ratio: Estimate
+
+    @property
+    def judgement(self) -> Judgement:
+        """Return what the interval says."""
+        if math.isnan(self.ratio.low):
+            return "undecided"
+        if self.ratio.low > 1:
+            return "slower"
+        return "faster" if self.ratio.high < 1 else "as fast"
+
+
+@dataclass(frozen=True)
+class Crossover:
+    """From which n on a hub was clearly slower than a mesh, of those measured, and from which it should be.
+
+    None: for none of them.
+    """
+
+    workload: str
+    hub: Hub
+    subject: Subject
+    expected: int | None
+    found: int | None
+    measured: tuple[int, ...]
+
+
+def computations(records: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per trial and workload: its subject, n, hub and completion time in s (inf: censored).
+
+    Columns: trial, seed, overlay, mode, n, hub (a `Hub`), workload, completion_s. Empty where no computation was run.
+    """
+    frame = cells(records.reset_index(drop=True))
+    frame["value"] = counted_values(frame)
+    kept = frame[
+        frame["metric"].str.endswith(COMPLETION) & ~frame["metric"].str.contains("underlay") & frame["value"].notna()
+    ]
+    described = [_circumstances(str(text)) for text in kept["params"]]
+    rows = pd.DataFrame(
+        {
+            "trial": kept["trial"].astype(str),
+            "seed": kept["seed"],
+            "overlay": kept["overlay"].astype(str),
+            "mode": kept["mode"].astype(str),
+            "n": [
+                n if n else len(json.loads(str(facts) or "{}"))
+                for (n, _), facts in zip(described, kept["pair"], strict=True)
+            ],
+            "hub": [hub for _, hub in described],
+            "workload": kept["metric"].str.removesuffix(COMPLETION),
+            "completion_s": kept["value"].astype(float),
+        }
+    )
+    return rows.reset_index(drop=True)
+
+
+@lru_cache(maxsize=4096)
+def _circumstances(params: str) -> tuple[int, Hub]:
+    """Parties and server's link from a record's parameters; 0 parties where they do not say."""
+    given: Mapping[str, Any] = json.loads(params)
+    access, server = (parse_link(given.get(name, "ideal")) for name in ("link", "link_s"))
+    rate, own = _rate(server), _rate(access)
+    ratio = rate / own if math.isfinite(own) else math.nan
+    delay_ms = max(way.delay_ms for way in server.ways)
+    return int(given.get("n", 0)), Hub(server.label, ratio, delay_ms)
+
+
+def _rate(link: LinkProfile) -> float:
+    """Return the slower direction's rate in Mbit/s."""
+    return min(math.inf if way.rate_mbit is None else way.rate_mbit for way in link.ways)
+
+
+def completion(rows: pd.DataFrame) -> Iterator[tuple[str, Hub, int, Subject, Estimate]]:
+    """Yield workload, hub, n, subject and the completion time's estimate in s, in that order."""
+    for key, group in _grouped(rows):
+        workload, hub, n, overlay, mode = key
+        yield workload, hub, n, (overlay, mode), statistics.median(list(group["completion_s"]))
+
+
+def costs(rows: pd.DataFrame) -> list[Cost]:
+    """Return every hub and relay against the mesh of its own product; without one, against the fastest mesh there."""
+    found = []
+    for (workload, hub, n), part in _by_cell(rows):
+        of = {(str(o), str(m)): group for (o, m), group in part.groupby(["overlay", "mode"], sort=True)}
+        meshes = {subject: group["completion_s"].median() for subject, group in of.items() if subject[1] == "mesh"}
+        if not meshes:
+            continue
+        fastest = min(meshes, key=lambda subject: (meshes[subject], subject))
+        for subject, group in of.items():
+            if subject[1] in ("hub", "relay"):
+                mesh = own if (own := (subject[0], "mesh")) in meshes else fastest
+                ratio = statistics.median(_paired(group, of[mesh]))
+                if ratio.n:
+                    found.append(Cost(workload, n, hub, subject, mesh, ratio))
+    return found
+
+
+def against_underlay(rows: pd.DataFrame) -> Iterator[tuple[str, Hub, int, Subject, Estimate]]:
+    """Yield workload, hub, n, subject and completion time as a multiple of the underlay's own trial of the block."""
+    for (workload, hub, n), part in _by_cell(rows):
+        base = part[part["overlay"] == "underlay"]
+        for (overlay, mode), group in part[part["overlay"] != "underlay"].groupby(["overlay", "mode"], sort=True):
+            ratio = statistics.median(_paired(group, base))
+            if ratio.n:
+                yield workload, hub, n, (str(overlay), str(mode)), ratio
+
+
+def crossovers(found: Iterable[Cost]) -> list[Crossover]:
+    """Return where each hub's link began to bind: from that n on it was clearly slower at every n measured.
+
+    For links whose rate says where it should be, where several n were measured and all are decided.
+    """
+    groups: dict[tuple[str, Hub, Subject], dict[int, Cost]] = {}
+    for cost in found:
+        if math.isfinite(cost.hub.ratio) and cost.subject[1] in ("hub", "relay"):
+            groups.setdefault((cost.workload, cost.hub, cost.subject), {})[cost.n] = cost
+    result = []
+    for (workload, hub, subject), by_n in groups.items():
+        measured = tuple(sorted(by_n))
+        if len(measured) > 1 and all(cost.judgement != "undecided" for cost in by_n.values()):
+            slow = [n for n in measured if by_n[n].ratio.low > 1 + CLEARLY]
+            start = next((n for n in slow if all(later in slow for later in measured if later > n)), None)
+            expected = next((n for n in measured if n > hub.ratio), None)
+            result.append(Crossover(workload, hub, subject, expected, start, measured))
+    return result
+
+
+def _paired(group: pd.DataFrame, base: pd.DataFrame) -> list[float]:
+    """Ratios of completion times that share a seed; inf where the one never came, none where neither did."""
+    both = (
+        group.set_index("seed")["completion_s"]
+        .to_frame("one")
+        .join(base.drop_duplicates("seed").set_index("seed")["completion_s"].rename("other"), how="inner")
+    )
+    with np.errstate(invalid="ignore"):
+        ratios = both["one"].to_numpy(float) / both["other"].to_numpy(float)
+    return [float(ratio) for ratio in ratios if not math.isnan(ratio)]
+
+
+def _by_cell(rows: pd.DataFrame) -> Iterator[tuple[tuple[str, Hub, int], pd.DataFrame]]:
+    found = {cast(_Cell, key): part for key, part in rows.groupby(["workload", "hub", "n"], sort=False)}
+    for key in sorted(found, key=_order):
+        yield (key[0], key[1], int(key[2])), found[key]
+
+
+def _grouped(rows: pd.DataFrame) -> Iterator[tuple[tuple[str, Hub, int, str, str], pd.DataFrame]]:
+    for (workload, hub, n), part in _by_cell(rows):
+        for (overlay, mode), group in part.groupby(["overlay", "mode"], sort=True):
+            yield (workload, hub, n, str(overlay), str(mode)), group
+
+
+def hub_key(hub: Hub) -> tuple[float, float, str]:
+    """Sort key of servers' links: the nearer first, then the slower."""
+    return hub.delay_ms, hub.ratio if math.isfinite(hub.ratio) else math.inf, hub.name
+
+
+def workload_key(name: str) -> tuple[int, str]:
+    """Sort key of workloads: from small messages to large ones."""
+    known = ("chatty", "mixed", "bulk")
+    return known.index(name) if name in known else len(known), name
+
+
+def _order(key: _Cell) -> tuple[Any, ...]:
+    return workload_key(key[0]), hub_key(key[1]), key[2]

@@ -1,0 +1,144 @@
+"""Computations of three parties in a real lab: their rounds, MPyC's programs, and what comes of them when one dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.probes.mpyc_runs import MpycSettings
+from tests.lab.running import OVERLAYBENCH, overlaybench, processes_naming, records
+
+pytestmark = pytest.mark.lab
+
+SCENARIO = """\
+description: three parties compute
+topology: parties
+params:
+  n: 3
+  nat: full-cone
+  link: {delay_ms: 5, rate_mbit: 50, queue_ms: 100}
+  link_s: {delay_ms: 5, rate_mbit: 50, queue_ms: 100}
+overlays: {%s}
+probes:
+  path: {deadline_s: 10}
+%s
+"""
+ONE_WAY_S = 0.010
+
+
+def written(tmp_path: Path, overlays: str, probes: str, timeline: str = "") -> Path:
+    file = tmp_path / "mine.yaml"
+    file.write_text(SCENARIO % (overlays, probes) + timeline)
+    return file
+
+
+def figures(out: Path) -> dict[str, Any]:
+    """Metric -> value of the one trial; late links are this machine's matter and leave the figures."""
+    rows = records(out)
+    assert all(row["outcome"] in ("ok", "invalid") for row in rows), rows[-1]["error"]
+    for row in rows:
+        assert row["evidence"] is None or (out / row["evidence"]).exists(), row
+    return {row["metric"]: row["value"] for row in rows}
+
+
+def run(tmp_path: Path, overlays: str, probes: str, timeline: str = "") -> dict[str, Any]:
+    out = tmp_path / "run"
+    done = overlaybench("run", str(written(tmp_path, overlays, probes, timeline)), "--out", str(out))
+    assert done.returncode in (0, 1), done.stderr
+    assert processes_naming(str(out)) == []
+    return figures(out)
+
+
+def run_and_kill(tmp_path: Path, probes: str, victim: Callable[[str], str]) -> dict[str, Any]:
+    """Kill the second party once it runs; `victim` gives what its command line has in it."""
+    out = tmp_path / "run"
+    file = written(tmp_path, "underlay: ", probes)
+    running = subprocess.Popen([*OVERLAYBENCH, "run", str(file), "--out", str(out)], stdout=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + 60
+        while not (found := processes_naming(victim(str(out)))):
+            assert running.poll() is None and time.monotonic() < end, "the party never came"
+            time.sleep(0.05)
+        time.sleep(2)  # into the computation
+        os.kill(found[-1], signal.SIGKILL)
+        running.wait(60)
+    finally:
+        running.kill()
+        running.wait()
+    return figures(out)
+
+
+def test_a_round_takes_as_long_as_its_slowest_pair(tmp_path: Path) -> None:
+    found = run(tmp_path, "underlay: ", "  rounds: {rounds: {bulk: 3, mixed: 10}}")
+    # 32 octets are on their way for 10 ms; 70 kB of a member's leave it in 11.7 ms, 1 MB in 167.
+    assert ONE_WAY_S <= found["chatty_round_p50_ms"] / 1000 <= 2 * ONE_WAY_S
+    assert found["chatty_completion_s"] >= 150 * ONE_WAY_S
+    assert found["chatty_rounds_done"] == 150
+    assert found["mixed_round_p50_ms"] >= 1000 * (ONE_WAY_S + 70_000 * 8 / 50e6)
+    assert found["bulk_round_p50_ms"] >= 1000 * (ONE_WAY_S + 1_000_000 * 8 / 50e6)
+    assert found["chatty_waited_relayed_ratio"] == 0
+    # Headers and acknowledgements; nothing goes through the server.
+    assert 1.03 <= found["bulk_member_bytes_per_byte"] <= 1.3
+    assert found["bulk_server_bytes_per_byte"] == pytest.approx(0, abs=0.01)
+    assert found["chatty_probe_cpu_ms"] < 0.02 * 2 * 1000 * ONE_WAY_S
+
+
+def test_a_hub_carries_what_all_send_each_other(tmp_path: Path) -> None:
+    found = run(tmp_path, "refmesh: hub", "  rounds: {workloads: [chatty, bulk], rounds: {bulk: 3}, deadline_s: 40}")
+    assert found["chatty_round_p50_ms"] / 1000 >= 2 * ONE_WAY_S
+    assert found["chatty_underlay_ratio"] > 1.5
+    assert found["bulk_server_bytes_per_byte"] > 1
+    assert found["bulk_server_cpu_s"] > 0
+    assert found["chatty_waited_relayed_ratio"] == 1
+
+
+def test_mpyc_computes_through_an_overlay(tmp_path: Path) -> None:
+    if lacking := MpycSettings().missing():
+        pytest.skip(f"{', '.join(lacking)} missing; ./setup.sh test gets it")
+    found = run(tmp_path, "refmesh: mesh", "  mpyc: {programs: [derangement], fewest: 3, most: 6, precision: 0.5}")
+    assert 3 <= found["mpyc_derangement_runs"] <= 6
+    assert found["mpyc_derangement_s"] > 40 * ONE_WAY_S  # its fewest rounds
+    assert 1_000 < found["mpyc_derangement_sent_bytes"] < 100_000
+    assert found["mpyc_derangement_underlay_ratio"] > 0.2
+
+
+def test_a_killed_party_leaves_a_round_that_never_ends(tmp_path: Path) -> None:
+    found = run_and_kill(
+        tmp_path,
+        "  rounds: {workloads: [chatty], rounds: {chatty: 100000}, baseline: none}",
+        lambda out: f"overlaybench-party 1 3 {out}",
+    )
+    assert found["chatty_completion_s"] is None
+    assert 0 < found["chatty_rounds_done"] < 100_000
+
+
+def test_a_killed_party_of_mpyc_ends_the_program(tmp_path: Path) -> None:
+    if lacking := MpycSettings().missing():
+        pytest.skip(f"{', '.join(lacking)} missing; ./setup.sh test gets it")
+    found = run_and_kill(
+        tmp_path,
+        "  mpyc: {programs: [derangement], fewest: 1000, most: 1000, baseline: none}",
+        lambda _out: "-P :7414 -P",
+    )
+    assert 0 < found["mpyc_derangement_runs"] < 1000
+
+
+@pytest.mark.parametrize("overlay", ["refmesh: hub", "wireguard: hub"])  # one is configured once it runs
+def test_a_hub_that_dies_stops_a_computation_until_it_is_back(tmp_path: Path, overlay: str) -> None:
+    found = run(
+        tmp_path,
+        overlay,
+        "  availability: {duration_s: 25}",
+        "timeline:\n  - {at_s: 4, do: kill, to: s, for_s: 4}\n",
+    )
+    assert found["availability"] < 0.3
+    assert found["coasted_s"] is not None and found["coasted_s"] < 2
+    assert found["rounds_recovery_s"] is not None, "it is as it was before"
+    assert found["overlay_recovery_s"] <= found["rounds_recovery_s"] + 0.2

@@ -1,0 +1,76 @@
+"""The figures of computations from their evidence, by the definitions in results/README.md alone (numpy)."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from typing import Any
+
+import numpy as np
+
+from tests.recompute.evidence import Run
+
+Key = tuple[str, str | None, str | None]
+
+WORKLOADS = ("chatty", "mixed", "bulk")
+_ETHERNET = 14
+
+
+def computations(run: Run, trial: str, planned: dict[str, int]) -> dict[Key, Any]:
+    """Times and costs of each workload; `planned` is how many rounds there were to be."""
+    found: dict[Key, Any] = {}
+    for name in WORKLOADS:
+        done = _rounds(run, f"trials/{trial}/overlay-{name}-rounds.csv")
+        if done is None:
+            continue
+        below = _rounds(run, f"trials/{trial}/underlay-{name}-rounds.csv")
+        found[f"{name}_rounds_done", None, None] = len(done)
+        whole, base = (_whole(one, planned.get(name)) for one in (done, below))
+        found[f"{name}_completion_s", None, None] = whole
+        if below is not None:
+            found[f"{name}_underlay_completion_s", None, None] = base
+            if whole is not None and base:
+                found[f"{name}_underlay_ratio", None, None] = whole / base
+        lasted = sorted(1000 * (end - begun) for begun, end in done)
+        lasted += [math.inf] * (planned.get(name, len(done)) - len(done))
+        found[f"{name}_round_p50_ms", None, None] = _finite(float(np.median(lasted)))
+        if len(lasted) >= 20:
+            found[f"{name}_round_p95_ms", None, None] = _finite(lasted[math.ceil(0.95 * len(lasted) - 1e-9) - 1])
+        found |= _cost(run, trial, name)
+    return found
+
+
+def _rounds(run: Run, name: str) -> list[tuple[float, float]] | None:
+    """When each round had begun and when it was over, Unix seconds; None: there is no such evidence."""
+    data = run.read(name)
+    if data is None:
+        return None
+    return [(float(row["begun_s"]), float(row["finished_s"])) for row in csv.DictReader(io.StringIO(data.decode()))]
+
+
+def _whole(rounds: list[tuple[float, float]] | None, planned: int | None) -> float | None:
+    if not rounds or (planned is not None and len(rounds) < planned):
+        return None
+    return rounds[-1][1] - rounds[0][0]
+
+
+def _cost(run: Run, trial: str, name: str) -> dict[Key, Any]:
+    """What the server sent and its processes used, between the two readings around a workload."""
+    windows = run.json(f"trials/{trial}/overlay-{name}-rounds.json") or []
+    found: dict[Key, Any] = {}
+    for one in windows:
+        before, after = one["before"], one["after"]
+        moved = after["received_bytes"] - before["received_bytes"]
+        ways = [(side["links"].get("s-internet") or {}).get("up") for side in (before, after)]
+        if moved and all(ways):
+            frames, octets = (ways[1][key] - ways[0][key] for key in ("sent", "sent_bytes"))
+            found[f"{name}_server_bytes_per_byte", None, None] = (octets - _ETHERNET * frames) / moved
+        used = [side["usage"].get("s") for side in (before, after)]
+        if all(used):
+            found[f"{name}_server_cpu_s", None, None] = used[1]["cpu_s"] - used[0]["cpu_s"]
+    return found
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
