@@ -64,6 +64,8 @@ def restrict(pid: int, settings: dict[str, str]) -> None:
     for place in sorted(set(mounts), key=len):
         if place.startswith(spared) or place in writable or (settings["PrivateTmp"] == "yes" and place == "/tmp"):
             continue
+        if not Path(f"/proc/{pid}/root{place}").exists():
+            continue  # a later mount hides it
         done = subprocess.run(
             enter(pid, "mount", "-o", "remount,bind,ro", place), capture_output=True, text=True, check=False
         )

@@ -63,8 +63,9 @@ def test_load_shows_in_the_queue_and_the_rate_in_what_passes(tmp_path: Path) -> 
     slow = "{delay_ms: 5, rate_mbit: 20, queue_ms: 60}"
     found = figures(tmp_path, slow, "{delay_ms: 5}", probes)
     for member in ("a", "b"):
-        # 1,200 bytes of payload are 1,242 on the wire, so 19.3 Mbit/s of 20 at the most.
-        assert 17.5 <= (found["udp_goodput_mbit", member] or 0) <= 19.4
+        # 1,200 bytes of payload are 1,242 on the wire, so 19.3 Mbit/s of 20 at the most; the search ends within 10 %,
+        # and the last 60 ms of what was sent may still stand in the queue when goodput is counted.
+        assert 17.0 <= (found["udp_goodput_mbit", member] or 0) <= 19.4
         assert 0 < (found["tcp_throughput_both_mbit", member] or 0) <= 20
         assert found["oneway_loss_ratio", member] == 0
     assert 5 <= (found["rtt_rise_p50_ms", "a"] or 0) <= 130  # two queues of 60 ms

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -123,6 +124,20 @@ def test_a_trial_that_ran_out_of_disk_stops_the_run_and_is_run_again(tmp_path: P
     with pytest.raises(StorageError, match="no space left on device"):
         campaign(tmp_path, planned, host).run(planned.trials)
     assert host.closed and set(ends(tmp_path)) == {planned.trials[0].id}
+
+
+def test_trials_that_run_out_of_disk_in_the_same_moment_are_told_as_one(tmp_path: Path, planned: Planned) -> None:
+    full = Done(outcome="failed", error="iperf3: control socket has closed", cannot_write="no space left on device")
+    said: list[str] = []
+
+    async def run() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: said.append(context["message"]))
+        await campaign(tmp_path, planned, FakeHost(lambda _job: full, slots=3))._run(planned.trials)
+
+    with pytest.raises(StorageError, match="no space left on device"):
+        asyncio.run(run())
+    gc.collect()
+    assert said == []
 
 
 def test_the_baseline_of_a_cell_is_found_again_when_the_run_goes_on(tmp_path: Path) -> None:
