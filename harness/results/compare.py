@@ -32,6 +32,9 @@ COMPARED = (
     *("time_to_direct_s", "rtt_p50_ms", "rtt_p99_ms", "added_rtt_p50_ms", "loss_ratio", "rtt_rise_p50_ms"),
     *("tcp_throughput_mbit", "tcp_throughput_ratio", "udp_goodput_mbit", "path_mtu_bytes", "pmtu_black_hole"),
     *("underlay_bytes_per_byte", "server_bytes_per_byte", "cpu_s_per_gb", "rss_mib"),
+    *("stream_rtt_p50_ms", "stream_connect_p50_ms", "stream_intact"),
+    *("content_goodput_mbit", "content_last_byte_s", "content_intact"),
+    *("handshake_bytes", "idle_bytes_per_s", "concurrent_jain_index", "concurrent_tcp_total_mbit"),
     *("continuity_answered_ratio", "continuity_longest_gap_s", "tcp_survives"),
     *("event_recovery_s", "event_path_recovery_s", "event_tcp_recovery_s", "event_gap_s"),
 )
@@ -41,6 +44,8 @@ MACHINE_BOUND = frozenset(
     {
         *("time_to_ready_s", "time_to_connect_s", "time_to_direct_s", "rtt_p50_ms", "rtt_p99_ms", "rtt_rise_p50_ms"),
         *("added_rtt_p50_ms", "tcp_throughput_mbit", "udp_goodput_mbit", "cpu_s_per_gb", "rss_mib"),
+        *("concurrent_jain_index", "concurrent_tcp_total_mbit", "stream_rtt_p50_ms", "stream_connect_p50_ms"),
+        *("content_goodput_mbit", "content_last_byte_s"),
     }
 )
 

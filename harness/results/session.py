@@ -27,7 +27,9 @@ _RATE = ("underlay_tcp_throughput_mbit",)
 _CONTROLS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("time_to_ready_s", "time_to_connect_s", "time_to_direct_s", "cpu_s_per_gb"), _PROCESSOR),
     **dict.fromkeys(("rtt_p50_ms", "rtt_p99_ms", "added_rtt_p50_ms", "rtt_rise_p50_ms"), _DELAY),
-    **dict.fromkeys(("tcp_throughput_mbit", "tcp_throughput_ratio", "udp_goodput_mbit"), _RATE),
+    **dict.fromkeys(
+        ("tcp_throughput_mbit", "tcp_throughput_ratio", "udp_goodput_mbit", "concurrent_tcp_total_mbit"), _RATE
+    ),
 }
 # These depend on links, too: they are controls only when both runs declare the same ones.
 _OF_LINKS = frozenset({*_DELAY, *_RATE, "fixed_overhead_s"})

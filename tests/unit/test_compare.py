@@ -20,6 +20,7 @@ from harness.results.differences import differences
 from harness.results.frame import records_frame
 from harness.results.loading import Results
 from harness.results.matching import match
+from harness.results.metrics import metric_of
 from harness.results.statistics import holm
 
 
@@ -340,6 +341,26 @@ def test_what_differs_around_the_runs_is_named_and_other_deadlines_are_not_compa
     comparison = compare(run_of(seed=1), run_of(seed=2), without=found.left_out)
     assert {change.metric for change in comparison.changes}.isdisjoint(found.left_out)
     assert not differences(base, _folder(machine | {"cpu_model": "y"}, path)).same_machine
+
+
+@pytest.mark.parametrize("metric", ["stream_intact", "content_intact", "concurrent_jain_index", "handshake_bytes"])
+def test_what_has_no_interface_and_what_parties_feel_is_compared_too(metric: str) -> None:
+    better = metric_of(metric).better == "lower"
+    values = [100.0 + n if better else 1.0 - n / 1000 for n in range(8)]
+
+    def run(scale: float) -> pd.DataFrame:
+        maker = Maker()
+        pair = {} if better or metric.startswith("concurrent") else {"src": "a", "dst": "b"}
+        rows = []
+        for number, value in enumerate(values):
+            same = {"trial": f"t{number}", "repeat": number, "seed": number}
+            found = round(value * scale) if metric.endswith("intact") else value * scale
+            rows += [maker.one("p", metric, metric_of(metric).unit, found, **same, **pair)]
+            rows += [maker.one("trial", "duration_s", "s", 9.0, **same)]
+        return records_frame([row.as_dict() for row in rows])
+
+    found = compare(run(1.0), run(20.0 if better else 0.1))
+    assert [one.metric for one in found.regressions] == [metric]
 
 
 def test_the_hosts_of_a_merged_run_are_its_machines() -> None:
