@@ -33,8 +33,8 @@ _COMMANDS = {
 }
 _HELP = {
     "doctor": "What this machine can do, what is missing, how to get it.",
-    "list": "Scenarios, topologies, overlays, nats, links, probes.",
-    "check": "Check scenario and topology files.",
+    "list": "Scenarios, populations, topologies, overlays, nats, links, probes, events.",
+    "check": "Check scenario, topology and population files.",
     "plan": "The trials of a scenario; needs no privileges.",
     "run": "Run a scenario.",
     "simulate": "Run an overlay's own engine over a population, in memory.",

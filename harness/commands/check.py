@@ -10,19 +10,21 @@ from harness.commands.arguments import Bundled, examples
 from harness.errors import Problem, ScenarioError
 from harness.model.document import parse
 from harness.model.template import render
-from harness.scenario.load import SCENARIOS, load_topology
+from harness.scenario.load import POPULATIONS, SCENARIOS, load_topology
 from harness.scenario.planned import plan_trials
+from harness.simulation.load import load_population
+from harness.simulation.plan import Plan
 
 _EPILOG = examples(
     "overlaybench check mine.yaml",
-    "overlaybench check scenarios/*.yaml topologies/*.yaml",
+    "overlaybench check scenarios/*.yaml scenarios/populations/*.yaml topologies/*.yaml",
 )
 
 
 @click.command("check", epilog=_EPILOG)
 @click.argument("files", nargs=-1, required=True, type=Bundled(SCENARIOS))
 def check_command(files: tuple[str, ...]) -> None:
-    """Check scenario and topology FILEs; print FILE:LINE: field: what is wrong, one line each."""
+    """Check scenario, topology and population FILEs; print FILE:LINE: field: what is wrong, one line each."""
     problems: list[Problem] = []
     for name in files:
         try:
@@ -41,7 +43,22 @@ def _check(name: str) -> str:
             return f"a topology; its body is checked when a scenario gives {', '.join(required)}"
         topology = render(source.template, {})
         return f"a topology of {len(topology.hosts)} hosts and {len(topology.routers)} routers"
+    if _is_population(name):
+        population = load_population(name, POPULATIONS)
+        return f"a population of {len(Plan(population.name, population.population))} worlds"
     return f"a scenario of {len(plan_trials(name).trials)} trials"
+
+
+def _is_population(name: str) -> bool:
+    """Tell whether it is a population: only these have `access`."""
+    path = Path(name)
+    if not path.is_file():
+        return False
+    try:
+        data = parse(path.read_text(encoding="utf-8", errors="replace"), name).data
+    except ScenarioError:
+        return False  # whoever reads it as a scenario says what is wrong
+    return isinstance(data, dict) and "access" in data
 
 
 def _is_topology(name: str) -> bool:

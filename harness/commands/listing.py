@@ -18,7 +18,7 @@ from harness.model.probes import declared_probes
 from harness.model.timeline import declared_events
 from harness.overlay.registry import load_overlay, overlay_names
 from harness.overlay.support import kinds_of, underlays_of
-from harness.scenario.load import SCENARIOS, TOPOLOGIES, bundled, load_topology
+from harness.scenario.load import POPULATIONS, SCENARIOS, TOPOLOGIES, bundled, load_topology
 
 Rows = list[dict[str, Any]]
 
@@ -28,6 +28,14 @@ def _scenarios() -> Rows:
     for name in bundled(SCENARIOS):
         data = parse((SCENARIOS / f"{name}.yaml").read_text(), f"{name}.yaml").data
         rows.append({"name": name, "topology": str(data.get("topology")), "description": data.get("description")})
+    return rows
+
+
+def _populations() -> Rows:
+    rows = []
+    for name in bundled(POPULATIONS):
+        data = parse((POPULATIONS / f"{name}.yaml").read_text(), f"{name}.yaml").data
+        rows.append({"name": name, "access": ", ".join(data.get("access")), "description": data.get("description")})
     return rows
 
 
@@ -105,6 +113,7 @@ def _events() -> Rows:
 
 _LISTS: dict[str, Callable[[], Rows]] = {
     "scenarios": _scenarios,
+    "populations": _populations,
     "topologies": _topologies,
     "overlays": _overlays,
     "nats": _nats,

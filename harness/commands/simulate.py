@@ -15,11 +15,9 @@ from rich.progress import Progress as RichProgress
 from harness.commands.arguments import Bundled, examples
 from harness.commands.console import Console
 from harness.errors import EXIT_HARNESS, EXIT_OK, storage_errors
-from harness.scenario.load import SCENARIOS
+from harness.scenario.load import POPULATIONS
 from harness.simulation.load import load_population
 from harness.simulation.run import prepare, simulate
-
-POPULATIONS = SCENARIOS / "populations"
 
 _EPILOG = examples(
     "overlaybench simulate field",

@@ -21,6 +21,7 @@ from harness.topology.source import TemplateSource, TopologySource
 
 _ROOT = Path(harness.__file__).resolve().parent.parent
 SCENARIOS = _ROOT / "scenarios"
+POPULATIONS = SCENARIOS / "populations"
 TOPOLOGIES = _ROOT / "topologies"
 
 

@@ -14,10 +14,10 @@ import yaml
 from click.testing import CliRunner
 
 from harness.cli import cli
-from harness.commands.simulate import POPULATIONS
 from harness.errors import ScenarioError
 from harness.results.agreement import CellAgreement, Count, agreement, same, weighted
 from harness.results.loading import load
+from harness.scenario.load import POPULATIONS
 from harness.simulation.algebra import expected_cell, expected_cells, group_success, pair_success, with_eim_share
 from harness.simulation.churn import run_churn
 from harness.simulation.contract import engines
