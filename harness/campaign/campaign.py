@@ -103,7 +103,7 @@ class Campaign:
                 while waiting and len(tasks) < self.host.slots:
                     tasks.add(asyncio.create_task(self._trial(waiting.popleft())))
                 done, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-                # Ask every one: two may fail in the same moment, and a failure that is not fetched is printed as a traceback.
+                # Two may fail in the same moment, and a failure that is never fetched is printed as a traceback.
                 failures = [failure for task in done if (failure := task.exception())]
                 if failures:
                     raise failures[0]
