@@ -13,7 +13,7 @@ import pytest
 
 from tests.lab.running import OVERLAYBENCH
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.waits]
 
 # Refuses what it does not know, as nft 1.1 did with a form that 1.0.6 took.
 PICKY = """#!{python}

@@ -11,7 +11,7 @@ from tests.lab.nat_lab import in_sandbox
 from tests.lab.running import overlaybench, records
 
 # A run of nine trials: beside other busy programs it takes more than the usual limit.
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.lab, pytest.mark.waits, pytest.mark.timeout(240)]
 
 
 def outcomes(folder: Path) -> dict[str, str]:

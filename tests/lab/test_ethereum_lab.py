@@ -17,7 +17,7 @@ from harness.overlay.registry import load_overlay
 from harness.scenario.load import load_topology
 from harness.trial.messages import Job
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.waits]
 
 WORKER = Path(__file__).with_name("ethereum_worker.py")
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.lab.running import OVERLAYBENCH, machine_state, overlaybench, processes_naming, records, without_privileges
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.waits]
 HERE = Path(__file__).parent
 
 

@@ -13,7 +13,7 @@ from harness.calibration.nat_calibrate import calibrate_nat
 from harness.model.nat import ALIASES, Filtering, Hairpinning, Mapping, parse_nat
 from tests.lab.nat_lab import in_sandbox
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.waits]
 
 
 def test_every_alias_is_what_it_says() -> None:

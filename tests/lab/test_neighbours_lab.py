@@ -11,7 +11,7 @@ import pytest
 
 from harness.sandbox.unshare import sandbox_argv
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.waits]
 
 
 def test_a_first_ping_crosses_without_any_arp(tmp_path: Path) -> None:

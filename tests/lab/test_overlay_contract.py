@@ -124,6 +124,7 @@ def run_until_direct(trial: Trial, overlay: Overlay, folder: Path, cache: Path, 
 
 
 @pytest.mark.lab
+@pytest.mark.waits
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(("name", "mode"), CASES, ids=[f"{name}-{mode}" for name, mode in CASES])
 def test_contract(name: str, mode: Mode, folders: list[Path], public_cache: Path) -> None:

@@ -12,7 +12,7 @@ from harness.overlay.registry import load_overlay, overlay_names
 from harness.overlay.support import kinds_of
 from tests.lab.running import overlaybench, records
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.waits]
 
 
 def test_direct_modes_are_cut_off_rather_than_relayed(tmp_path: Path) -> None:

@@ -65,6 +65,7 @@ CASES = [
 
 
 @pytest.mark.lab
+@pytest.mark.waits
 @pytest.mark.parametrize("case", CASES, ids=map(str, CASES))
 def test_streams_through_nats(case: Case, tmp_path: Path) -> None:
     overlay = load_overlay(case.overlay)
@@ -76,6 +77,7 @@ def test_streams_through_nats(case: Case, tmp_path: Path) -> None:
 
 
 @pytest.mark.lab
+@pytest.mark.waits
 @pytest.mark.parametrize("name", ["socat-tls", "http-store"])
 def test_the_worked_examples_keep_the_contract(name: str, tmp_path: Path) -> None:
     overlay = examples()[name]

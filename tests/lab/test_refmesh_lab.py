@@ -12,7 +12,7 @@ import pytest
 
 from harness.sandbox.unshare import sandbox_argv
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.waits]
 
 
 def run(kind: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import pytest
 from harness.sandbox.unshare import sandbox_argv
 from tests.lab.running import overlaybench, records
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.waits]
 
 SCENARIO = """\
 description: two symmetric NATs, one of which maps ports for those who ask

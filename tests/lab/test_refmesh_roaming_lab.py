@@ -14,7 +14,7 @@ import pytest
 
 from harness.sandbox.unshare import sandbox_argv
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.waits]
 
 CASES = {
     "router": "direct",

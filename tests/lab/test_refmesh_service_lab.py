@@ -11,7 +11,7 @@ import pytest
 
 from harness.sandbox.unshare import sandbox_argv
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.waits]
 
 
 def test_the_units_as_printed() -> None:

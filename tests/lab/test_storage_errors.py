@@ -12,7 +12,7 @@ import pytest
 
 from tests.lab.running import OVERLAYBENCH, overlaybench, records
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.waits]
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "results" / "demo"

@@ -13,7 +13,7 @@ import pytest
 
 from harness.sandbox.unshare import sandbox_argv
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.waits]
 
 
 def run(*arguments: str) -> dict[str, Any]:
