@@ -63,8 +63,10 @@ class _LazyGroup(click.Group):
         try:
             status = super().invoke(ctx)
             sys.stdout.flush()  # here a full disk or a closed pipe is still an error of ours
-        except BrokenPipeError as error:
-            raise StorageError.of(error, "standard output") from error
+        except OSError as error:
+            if isinstance(error, BrokenPipeError) or (error.filename is None and _cannot_print()):
+                raise StorageError.of(error, "standard output") from error
+            raise
         return status
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
@@ -75,6 +77,15 @@ class _LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
             formatter.write_dl(list(_HELP.items()))
+
+
+def _cannot_print() -> bool:
+    """Tell whether standard output is what cannot be written: it still holds something, or its disk is full."""
+    try:
+        sys.stdout.flush()
+        return os.fstatvfs(sys.stdout.fileno()).f_bavail == 0
+    except OSError:
+        return True
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

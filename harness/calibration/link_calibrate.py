@@ -23,8 +23,12 @@ from harness.calibration.link_traffic import run_stream
 from harness.errors import CommandFailed, LabError
 from harness.link.choose import choose_backend, netem_missing
 from harness.link.helper import helper_argv
-from harness.sandbox.unshare import sandbox_argv
+from harness.sandbox.mounts import make_private
+from harness.sandbox.program import ending_in_one_line, require_enough
+from harness.sandbox.unshare import run_as_init_check, sandbox_argv
 
+# A tmpfs of the sandbox's own after `make_private`: it needs no room on the machine's disk, and leaves nothing there.
+SCRATCH: Final = "/run"
 SEED: Final = 20_260_101
 ATTEMPTS: Final = 3
 _TIMING_UNITS: Final = frozenset({"us", "ms", "Mbit/s"})
@@ -85,6 +89,7 @@ def calibrate(
 def _in_sandbox(group: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
     argv = sandbox_argv(python("harness.calibration.link_calibrate", json.dumps(group)))
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    require_enough(done.returncode, done.stderr)
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     if done.returncode or len(answers) != len(group):
         raise CommandFailed(argv[:-1], done.returncode, done.stderr)
@@ -109,7 +114,7 @@ def run_case(case: Case, backend: str) -> dict[str, Any]:
 
 
 def _attempt(case: Case, backend: str) -> tuple[list[Finding], list[float]]:
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=SCRATCH) as folder:
         if case.trace is not None:
             (Path(folder) / "trace").write_text(case.trace)
         chosen = choose_backend(backend, traces_from=Path(folder))
@@ -134,9 +139,12 @@ def _attempt(case: Case, backend: str) -> tuple[list[Finding], list[float]]:
 
 def main(words: Sequence[str]) -> None:
     """Run the cases named in the JSON list of (backend, case), an answer a line."""
+    run_as_init_check()
+    make_private(None)
     for backend, name in json.loads(words[0]):
         print(json.dumps(run_case(_BY_NAME[name], backend)), flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    with ending_in_one_line():
+        main(sys.argv[1:])

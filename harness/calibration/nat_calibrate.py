@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 
 from harness.calibration.nat_cases import Case, all_cases
 from harness.errors import LabError, Problem, ScenarioError
+from harness.sandbox.program import require_enough
 from harness.sandbox.unshare import sandbox_argv, why_no_user_namespaces
 
 # A worker that says nothing for so long is stuck; the longest case takes about four seconds.
@@ -133,6 +134,7 @@ class _Worker:
 
         Raises:
             LabError: the worker died or is stuck.
+            StorageError: the machine ran out of disk or descriptors.
         """
         assert self._process.stdin is not None and self._process.stdout is not None
         order = {
@@ -152,9 +154,10 @@ class _Worker:
         finally:
             watchdog.cancel()
         if not line:
-            self._process.kill()
             assert self._process.stderr is not None
-            raise LabError(f"the worker died on case {case.name}: {self._process.stderr.read()[-2000:].strip()}")
+            status, said_last = self._ended(), self._process.stderr.read()
+            require_enough(status, said_last)
+            raise LabError(f"the worker died on case {case.name}: {said_last[-2000:].strip()}")
         said = json.loads(line)
         return CaseResult(
             name=case.name,
@@ -165,6 +168,13 @@ class _Worker:
             duration_s=said["duration_s"],
             seed=seed,
         )
+
+    def _ended(self) -> int:
+        try:
+            return self._process.wait(timeout=5.0)
+        except subprocess.TimeoutExpired:  # it is stuck, not dead
+            self._process.kill()
+            return self._process.wait()
 
     def kill(self) -> None:
         """End the worker and with it its lab."""

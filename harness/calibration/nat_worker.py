@@ -18,6 +18,7 @@ from harness.nat.observation import Observation, differences
 from harness.nat.observe import observe_behaviour, observe_families, observe_lifetimes, observe_limits
 from harness.nat.wire import Wire
 from harness.sandbox.mounts import make_private
+from harness.sandbox.program import ending_in_one_line
 from harness.sandbox.unshare import run_as_init_check
 
 # A tmpfs of the sandbox's own after `make_private`: nothing is left on the machine, however the worker ends.
@@ -77,4 +78,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with ending_in_one_line():
+        main()

@@ -10,7 +10,7 @@ import click
 import yaml
 
 from harness.commands.arguments import Bundled, examples
-from harness.errors import LabError, Problem, ScenarioError
+from harness.errors import EXIT_HARNESS, EXIT_MACHINE, LabError, Problem, ScenarioError
 from harness.sandbox.unshare import sandbox_argv, why_no_user_namespaces
 from harness.scenario.load import TOPOLOGIES, load_topology
 from harness.topology.mininet_class import MininetSource
@@ -59,6 +59,8 @@ def shell_command(topology: str, settings: tuple[str, ...], commands: Path | Non
         status = process.wait()
     except KeyboardInterrupt:
         status = process.wait()
+    if status in (EXIT_MACHINE, EXIT_HARNESS):  # it has said why
+        sys.exit(status)
     if status != 0:
         raise LabError(f"the lab ended with status {status}")
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import mininet.log
 from mininet.cli import CLI
 
-from harness.errors import OverlaybenchError
+from harness.errors import LabError, StorageError
 from harness.lab.names import serve_names
 from harness.lab.network import Lab
 from harness.model.topology import Topology
 from harness.sandbox.mounts import make_private
+from harness.sandbox.program import ending_in_one_line
 from harness.sandbox.unshare import run_as_init_check
 
 
@@ -25,6 +28,7 @@ def main() -> None:
     # Mininet logs to stderr, the output of commands included; data belongs on stdout.
     for handler in mininet.log.lg.handlers:
         handler.setStream(sys.stdout)
+        handler.handleError = _raise
     make_private(None)
     workdir = Path("/run/overlaybench")
     workdir.mkdir()
@@ -32,14 +36,18 @@ def main() -> None:
     os.environ["HOME"] = str(workdir)
     serve_names(topology, workdir)
     lab = Lab(topology, seed=0, link_choice="auto", workdir=workdir)
-    try:
-        lab.start()
-    except OverlaybenchError as error:
-        print(f"overlaybench: {error}", file=sys.stderr)
-        raise SystemExit(error.exit_code) from error
+    lab.start()
     CLI(lab.net, script=commands)
     lab.stop()
 
 
+def _raise(record: logging.LogRecord) -> NoReturn:
+    """Raise what kept a line from being written, where `logging` would print a traceback and go on."""
+    error = sys.exc_info()[1]
+    what = f"cannot print {record.getMessage()!r}: {error}"
+    raise StorageError.of(error, "standard output") if isinstance(error, OSError) else LabError(what)
+
+
 if __name__ == "__main__":
-    main()
+    with ending_in_one_line():
+        main()

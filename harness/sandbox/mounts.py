@@ -24,6 +24,8 @@ def make_private(writable: Path | None) -> None:
     """
     if os.getpid() != 1:
         raise LabError("private mounts are for the first process of a sandbox; here they would be the machine's own")
+    if not os.access(".", os.R_OK | os.X_OK):
+        os.chdir("/")  # tools that look around where they are started, as nft does, fail in another user's folder
     try:
         syscalls.mount("none", "/", flags=syscalls.MS_REC | syscalls.MS_PRIVATE)
         if writable is not None:

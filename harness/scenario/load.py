@@ -36,12 +36,16 @@ def find(name: str, folder: Path, kind: str, also_in: Path | None = None) -> Pat
     Raises:
         ScenarioError: there is no such file and no bundled one of that name.
     """
-    places = [Path(name), *([also_in / name] if also_in else [])]
-    for place in places:
-        if place.is_file():
-            return place
-    if (folder / f"{name}.yaml").is_file():
-        return folder / f"{name}.yaml"
+    supplied = folder / f"{name}.yaml"
+    for place in [Path(name), *([also_in / name] if also_in else [])]:
+        try:
+            if place.is_file():
+                return place
+        except PermissionError:  # a bundled name is found also where the present folder is another user's
+            if not supplied.is_file():
+                raise
+    if supplied.is_file():
+        return supplied
     hint = did_you_mean(name, bundled(folder)) or f" (bundled: {', '.join(bundled(folder))})"
     raise ScenarioError([Problem(name, 0, kind, f"no such file, and no bundled {kind} of that name{hint}")])
 

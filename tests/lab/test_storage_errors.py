@@ -36,6 +36,11 @@ def tiny(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", disk], check=True)
 
 
+def _here() -> dict[str, str]:
+    """The environment of a program that is started in another folder, and finds this checkout all the same."""
+    return {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
 def said(done: subprocess.CompletedProcess[str]) -> str:
     """The last line of stderr, which is no traceback."""
     assert "Traceback" not in done.stderr, done.stderr
@@ -77,6 +82,54 @@ def test_a_full_disk_is_one_line(tiny: Path, arguments: tuple[str, ...]) -> None
     done = overlaybench(*(word.format(tiny=tiny) for word in arguments))
     assert done.returncode == 3, done.stderr
     assert "no space left on device" in said(done) and str(tiny) in said(done)
+
+
+INSTRUMENTS = {
+    "shell": ("shell", "two-sites", "--commands", str(ROOT / "tests" / "lab" / "two_sites.mn")),
+    "calibrate nat": ("calibrate", "nat", "--only", "full-cone", "--jobs", "1", "--json"),
+    "calibrate link": ("calibrate", "link", "--only", "delay-10ms-100", "--backend", "userlink", "--json"),
+}
+
+
+@pytest.mark.parametrize("name", INSTRUMENTS)
+def test_an_instruments_output_on_a_full_disk_is_one_line(tiny: Path, name: str) -> None:
+    with (tiny / "fill").open("wb", buffering=0) as file, pytest.raises(OSError):
+        while True:
+            file.write(bytes(4096))
+    # Nothing else that they do needs room: not where temporary files go, nor in the folder in which they are started.
+    argv = ["env", f"TMPDIR={tiny}", *OVERLAYBENCH, *INSTRUMENTS[name]]
+    with (tiny / "out").open("wb") as out:
+        done = subprocess.run(
+            argv, stdout=out, stderr=subprocess.PIPE, text=True, check=False, timeout=100, cwd=tiny, env=_here()
+        )
+    assert done.returncode == 3, done.stderr
+    assert said(done).startswith("overlaybench: standard output: no space left on device; make room there")
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("name", INSTRUMENTS)
+def test_an_instrument_works_in_the_folder_of_another_user(tmp_path: Path, name: str) -> None:
+    from tests.lab.running import without_privileges  # noqa: PLC0415
+
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    argv = ["env", f"TMPDIR={closed}", *without_privileges(), *OVERLAYBENCH, *INSTRUMENTS[name]]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=100, cwd=closed, env=_here())
+    assert done.returncode == 0, done.stderr
+    assert list(closed.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("shell", "parties", "--set", "n=20"), ("calibrate", "nat", "--only", "full-cone", "--jobs", "2")],
+    ids=["shell", "calibrate nat"],
+)
+def test_too_few_descriptors_for_an_instrument_are_one_line(arguments: tuple[str, ...]) -> None:
+    argv = ["sh", "-c", 'ulimit -n 64; exec "$@"', "sh", *OVERLAYBENCH, *arguments]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=100, stdin=subprocess.DEVNULL)
+    assert done.returncode == 3, done.stderr
+    assert "too many open files; raise the limit" in said(done)
+    assert len(done.stderr.strip().splitlines()) == 1
 
 
 @pytest.mark.root
