@@ -171,10 +171,14 @@ cli.add_command(renew)
 @click.argument("name")
 @click.argument("address")
 @click.option("--group", "groups", multiple=True)
-@click.option("--days", default=7, show_default=True)
+@click.option("--days", default=7, show_default=True, type=click.IntRange(1, 36500))
 @click.option("--server", "server_name", required=True, help="Name of the server that takes it; it needs a state_dir.")
 def invite(*, authority: Path, name: str, address: str, groups: tuple[str, ...], days: int, server_name: str) -> None:
-    """Print a one-time join key for member NAME with overlay ADDRESS (with prefix length)."""
+    """Print a one-time join key for member NAME with overlay ADDRESS (with prefix length).
+
+    It works once, with one key and at one server, which writes that down in its state_dir before it lets the node in.
+    Other servers refuse it. Whoever deletes that state_dir, or names a second server the same, makes it work again.
+    """
     import ipaddress
 
     from overlays.refmesh import credentials

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from refmesh_daemon import HOST, free_ports, serving
 
-from overlays.refmesh import config_file, keys
+from overlays.refmesh import config_file
 from overlays.refmesh.driver import loop as loop_module
 from overlays.refmesh.driver.events import LINES_BURST, EventLog
 from overlays.refmesh.driver.loop import Loop
@@ -50,24 +50,6 @@ def server_config(folder: Path, **options: Any) -> Path:
     config = network.server_config("s", listen=f"{HOST}:{port}", **options)
     (folder / "s.yaml").write_text(to_yaml(config))
     return folder / "s.yaml"
-
-
-@pytest.mark.usefixtures("signals")
-def test_a_state_folder_that_cannot_be_written_is_said_and_tried_again(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    driver = ServerDriver(config_file.load_server(server_config(tmp_path, state_dir="no-folder/state")))
-    (tmp_path / "no-folder").write_text("in the way")
-    try:
-        driver.engine.joined["serial"] = bytes(32)
-        now = driver.engine.deadline
-        driver._after(now)
-        assert "no-folder/state/joined.json: not written" in caplog.text
-        (tmp_path / "no-folder").unlink()
-        driver._after(now + 60.0)
-        assert json.loads((tmp_path / "no-folder/state/joined.json").read_text()) == {"serial": keys.encode(bytes(32))}
-    finally:
-        driver.close()
 
 
 @pytest.mark.usefixtures("signals")

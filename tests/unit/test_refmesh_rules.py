@@ -241,7 +241,7 @@ def test_the_hubs_own_host_is_reached_as_the_rules_say() -> None:
 @pytest.mark.parametrize(("server", "remembers"), [("s1", True), ("", True), ("s0", False)])
 def test_an_invitation_is_taken_by_the_server_that_it_names_and_that_remembers(server: str, remembers: bool) -> None:
     world = World({"a": None, "b": None})
-    server_of(world).admission._remembers = remembers
+    server_of(world).admission._keep = (lambda _: True) if remembers else None
     rng = random.Random(2)
     private = rng.randbytes(32)
     join_key = credentials.invite(

@@ -9,8 +9,8 @@ from pathlib import Path
 from overlays.refmesh.errors import ConfigError, MachineError
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replaces a file as a whole, so that a crash leaves the old one or the new one.
+def write_atomically(path: Path, text: str, *, durable: bool = False) -> None:
+    """Replace a file as a whole, so that a crash leaves the old one or the new one; if `durable`, a power cut too.
 
     It keeps its mode; a new one is its owner's alone. Raises OSError.
     """
@@ -20,7 +20,16 @@ def write_atomically(path: Path, text: str) -> None:
     temporary.unlink(missing_ok=True)
     with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
         file.write(text)
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
     temporary.replace(path)
+    if durable:
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def write_new(texts: Mapping[Path, str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 from overlays.refmesh import keys
@@ -11,32 +12,26 @@ from overlays.refmesh.driver.files import write_atomically
 from overlays.refmesh.errors import MachineError
 
 log = logging.getLogger("refmesh")
-RETRY_S = 10.0
 
 
 class JoinedFile:
-    """The file `joined.json` of a state folder; without a folder nothing is kept."""
+    """The file `joined.json` of a state folder."""
 
-    def __init__(self, folder: Path | None, joined: dict[str, bytes]) -> None:
-        """Fills the table `joined` with what is stored; MachineError when that cannot be read."""
-        self._path = folder / "joined.json" if folder else None
-        self._joined = joined
-        if self._path is not None:
-            joined.update(_read(self._path))
-        self._saved, self._due_s = len(joined), 0.0
+    def __init__(self, folder: Path) -> None:
+        """Read what is stored; MachineError when that cannot be."""
+        self._path = folder / "joined.json"
+        self.stored = _read(self._path)
+        """The key that has used each invitation, by the invitation's serial."""
 
-    def look(self, now: float) -> None:
-        """Writes the table down when it has grown; what fails is tried again."""
-        if self._path is None or len(self._joined) == self._saved or now < self._due_s:
-            return
-        text = json.dumps({serial: keys.encode(key) for serial, key in self._joined.items()})
+    def write(self, joined: Mapping[str, bytes]) -> bool:
+        """Write the table to the disk itself, so that neither a crash nor a power cut loses it; False: it cannot be."""
+        text = json.dumps({serial: keys.encode(key) for serial, key in joined.items()})
         try:
-            write_atomically(self._path, text)
+            write_atomically(self._path, text, durable=True)
         except OSError as error:
-            log.error("%s: not written, so a restart forgets which join keys are used: %s", self._path, error.strerror)
-            self._due_s = now + RETRY_S
-            return
-        self._saved = len(self._joined)
+            log.error("%s: not written: %s", self._path, error.strerror)
+            return False
+        return True
 
 
 def _read(path: Path) -> dict[str, bytes]:

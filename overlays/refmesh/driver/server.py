@@ -43,6 +43,7 @@ class ServerDriver:
         certificate = credentials.verify(config.certificate, config.authority, now + clock.unix_offset_s())
         if certificate.key != keys.public(config.private_key):
             raise CredentialError(f"{config.file}: the certificate is for another private key")
+        self._joined = JoinedFile(config.state_dir) if config.state_dir is not None else None
         self.engine = Server(
             config.private_key,
             config.authority,
@@ -52,9 +53,10 @@ class ServerDriver:
             relay=config.relay,
             hub=config.hub,
             own=certificate,
-            remembers=config.state_dir is not None,
+            keep=self._joined.write if self._joined is not None else None,
         )
-        self._joined = JoinedFile(config.state_dir, self.engine.joined)
+        if self._joined is not None:
+            self.engine.joined.update(self._joined.stored)
         self._members = MembersFile(config.state_dir, self.engine, now)
         self.sockets = open_sockets(config.listen.host, config.listen.port)
         self.stun = open_sockets(config.listen.host, config.stun_port) if config.stun_port else {}
@@ -210,7 +212,6 @@ class ServerDriver:
         if engine.outlet.events:
             self._events.write(engine.outlet.events, now)
         self._members.look(now)
-        self._joined.look(now)
 
     def _write_tun(self) -> None:
         taken = self.engine.outlet.to_tun[:]

@@ -15,6 +15,7 @@ A recorded introduction therefore brings nothing back, and changes nothing for w
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from overlays.refmesh import credentials
@@ -28,6 +29,8 @@ from overlays.refmesh.server.registry import Registration, Registry
 
 MAX_MEMBERS, MAX_WAITING = 4096, 1024
 WAIT_S = 10.0
+Keep = Callable[[Mapping[str, bytes]], bool]
+"""Writes down which key has used each invitation; False: it could not, so it must not take effect."""
 
 
 class _Claim(NamedTuple):
@@ -47,15 +50,15 @@ class Admission:
         rng: Rng,
         *,
         own: Certificate | None,
-        remembers: bool,
+        keep: Keep | None,
     ) -> None:
-        """`own`: our certificate; `remembers`: whether `joined` is kept over restarts."""
+        """`own`: our certificate; `keep`: what writes `joined` down, None: nothing does, so nobody can join."""
         self.joined: dict[str, bytes] = {}
-        """The key that has used each invitation, by its serial; to be kept over restarts."""
+        """The key that has used each invitation, by its serial."""
         self.policy: Policy | None = None
         self._authority, self._tunnel, self._registry = authority, tunnel, registry
         self._outlet, self._rng = outlet, rng
-        self._own, self._remembers = own, remembers
+        self._own, self._keep = own, keep
         self._rules: tuple[Rule, ...] = ()
         self._waiting: dict[bytes, _Claim] = {}
         self._ends: list[tuple[int, bytes]] = []
@@ -117,12 +120,12 @@ class Admission:
             self._check(certificate)
             if member is None and len(self._registry.by_key) >= MAX_MEMBERS:
                 raise CredentialError(f"no room for {certificate.name}: {MAX_MEMBERS} members are registered")
+            if certificate.invited:
+                self._use(certificate)
         except CredentialError:
             if member is None:
                 self._tunnel.remove(key)
             raise
-        if certificate.invited:
-            self.joined[certificate.serial] = key
         for rival in self._registry.rivals(certificate):
             # The authority gave this member a new key; the old one's addresses are the new one's.
             self._registry.remove(rival)
@@ -163,7 +166,7 @@ class Admission:
         if certificate.invited and certificate.key != self.joined.get(certificate.serial):
             if self._own is None or certificate.server != self._own.name:
                 raise CredentialError(f"the invitation of {certificate.name} is for server {certificate.server!r}")
-            if not self._remembers:
+            if self._keep is None:
                 raise CredentialError(f"nobody can join as {certificate.name}: give this server a state_dir")
         if self.policy is not None and certificate.serial in self.policy.revoked:
             raise CredentialError(f"the certificate of {certificate.name} is revoked")
@@ -172,6 +175,15 @@ class Admission:
         for rival in self._registry.rivals(certificate):
             if not certificate.supersedes(rival.certificate):
                 raise CredentialError(f"the certificate of {certificate.name} is older than the one in use")
+
+    def _use(self, certificate: Certificate) -> None:
+        """Note who has used an invitation, before it has any effect: what is not written down could be used again."""
+        if self.joined.get(certificate.serial) == certificate.key:
+            return
+        self.joined[certificate.serial] = certificate.key
+        if self._keep is None or not self._keep(self.joined):
+            del self.joined[certificate.serial]
+            raise CredentialError(f"nobody can join as {certificate.name} now: this server cannot write that down")
 
     def _forget(self, key: bytes) -> None:
         del self._waiting[key]

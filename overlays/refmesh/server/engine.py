@@ -17,7 +17,7 @@ from overlays.refmesh.core.tunnel import Input, Tunnel
 from overlays.refmesh.credentials import Certificate, Policy
 from overlays.refmesh.errors import CredentialError, MalformedMessage
 from overlays.refmesh.keys import Rng
-from overlays.refmesh.server.admission import Admission
+from overlays.refmesh.server.admission import Admission, Keep
 from overlays.refmesh.server.herald import Herald
 from overlays.refmesh.server.hub import Hub
 from overlays.refmesh.server.outlet import Outlet
@@ -44,12 +44,12 @@ class Server:
         relay: bool = True,
         hub: bool = False,
         own: Certificate | None = None,
-        remembers: bool = True,
+        keep: Keep | None = None,
         suite: Suite = REAL,
     ) -> None:
         """`own`: our certificate; a hub's packets to its addresses are for the TUN device.
 
-        `remembers`: whether `joined` is kept over restarts; without, nobody can join by an invitation.
+        `keep`: what writes `joined` down before an invitation takes effect; without, nobody can join by one.
         """
         self.tunnel = Tunnel(private, rng, unix_offset_s, suite)
         self.registry = Registry()
@@ -57,9 +57,7 @@ class Server:
         self.guard = Guard(self.outlet.events)
         self.herald = Herald(self.registry, self.outlet, rng, hub=hub)
         self.hub = Hub(self.registry, self.outlet, own.addresses if own is not None else ()) if hub else None
-        self.admission = Admission(
-            authority, self.tunnel, self.registry, self.outlet, rng, own=own, remembers=remembers
-        )
+        self.admission = Admission(authority, self.tunnel, self.registry, self.outlet, rng, own=own, keep=keep)
         self.joined = self.admission.joined
         self.policy = policy
         self._rng = rng

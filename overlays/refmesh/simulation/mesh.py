@@ -89,6 +89,7 @@ class Mesh:
             policy=credentials.verify_policy(self.policy, self.authority),
             hub=self.hub,
             own=credentials.verify(self.network.certificates[name], self.authority, UNIX_S),
+            keep=lambda _: True,
             suite=self.suite,
         )
         stun_port = next(site.stun_port for site in self.network.sites if site.name == name)
