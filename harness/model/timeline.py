@@ -70,7 +70,8 @@ class TimelineItem(BaseModel):
     event's own settings.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # In the file an event's own settings stand beside these; which they are, only the events know.
+    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra={"additionalProperties": True})
 
     at_s: Swept | None = None
     after: Moment | None = None

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from harness.probes.answers import parse_pings
 from harness.probes.contract import (
     Chapter,
     Column,
@@ -29,6 +28,7 @@ from harness.probes.contract import (
 )
 from harness.probes.gathering import BUILD, CONNECT_S, PROGRAM, Gathering
 from harness.probes.outage import Fault, Went, shares_text
+from harness.probes.pinglog import answered_pings
 from harness.probes.roundlog import begin_of, rounds_of, rounds_text
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ class AvailabilityProbe(Probe[AvailabilitySettings, Outlived]):
         if fault is None:
             found = Outlived(None, str(gathering.evidence))
         else:
-            answers = tuple(parse_pings(ping.text) for ping in pings)
+            answers = tuple(tuple(answered_pings(ping.text)) for ping in pings)
             went = Went(begin_s, end_s, tuple(one.finished_s for one in rounds), answers, fault)
             evidence = targets[0].folder / f"{targets[0].label}-availability.csv"
             evidence.write_text(shares_text(went.shares()))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from harness.probes.answers import Answers, recovery_s
+from harness.probes.answers import Asked, recovery_s
 
 BIN_S: Final = 1.0
 # So long a round has stalled: no schedule and no queue, but a path that is gone.
@@ -35,7 +35,7 @@ class Went:
     begin_s: float
     end_s: float
     finished_s: tuple[float, ...]
-    pings: tuple[Answers, ...]
+    pings: tuple[Sequence[Asked], ...]
     fault: Fault
 
     @property

@@ -21,12 +21,13 @@ from harness.link.accounting import Accounting, DirectionCounts
 from harness.machine import requirements
 from harness.machine.requirements import require_for
 from harness.probes.alltoall import Computed, RoundsSettings, summarise_workload
-from harness.probes.answers import Answers
+from harness.probes.answers import Asked
 from harness.probes.availability import fault_of, summarise_outage
 from harness.probes.gathering import PROGRAM
 from harness.probes.mpyc_party import is_steady
 from harness.probes.mpyc_runs import Ran, read_runs, summarise_program
 from harness.probes.outage import Fault, Went
+from harness.probes.pinglog import answered_pings
 from harness.probes.roundlog import PartyLog, Round, begin_of, read_party, rounds_of, rounds_text
 from harness.probes.steady import Reading, Window
 from harness.scenario.planned import plan_trials
@@ -194,11 +195,23 @@ def test_sizes_of_ones_own_are_a_condition() -> None:
     assert settings.size_of("bulk") == (500_000, 2) and settings.size_of("chatty") == (64, 150)
 
 
-def answers(*answered_s: float) -> Answers:
-    return Answers(tuple(one - 0.01 for one in answered_s), answered_s, (), 0, 0)
+def answers(*answered_s: float) -> list[Asked]:
+    return [Asked(one - 0.01, one) for one in answered_s]
 
 
-def went(finished_s: Sequence[float], pings: Sequence[Answers], to_s: float | None = 20.0) -> Went:
+def test_a_pings_first_answer_counts_by_its_own_stamp() -> None:
+    log = (
+        "PING 10.0.0.2\n[100.010000] 64 bytes from 10.0.0.2: icmp_seq=1 ttl=64 time=10.0 ms\n"
+        "[100.020000] 64 bytes from 10.0.0.2: icmp_seq=1 ttl=64 time=20.0 ms (DUP!)\n"
+        "[100.301000] no answer yet for icmp_seq=3\n"
+        "[103.310000] 64 bytes from 10.0.0.2: icmp_seq=4 ttl=64 time=110 ms\n"
+    )
+    found = answered_pings(log)
+    assert [one.answered_s for one in found] == [100.01, 103.31]
+    assert [one.sent_s for one in found] == pytest.approx([100.0, 103.2])
+
+
+def went(finished_s: Sequence[float], pings: Sequence[Sequence[Asked]], to_s: float | None = 20.0) -> Went:
     return Went(0.0, 30.0, tuple(finished_s), tuple(pings), Fault(10.0, to_s))
 
 
