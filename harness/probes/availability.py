@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from harness.probes.answers import parse_pings
 from harness.probes.contract import (
     Chapter,
     Column,
@@ -28,7 +27,7 @@ from harness.probes.contract import (
     Target,
 )
 from harness.probes.gathering import BUILD, CONNECT_S, PROGRAM, Gathering
-from harness.probes.outage import Fault, Went, shares_text
+from harness.probes.outage import Fault, Went, parse_pings, shares_text
 from harness.probes.roundlog import begin_of, rounds_of, rounds_text
 
 if TYPE_CHECKING:
@@ -270,5 +269,5 @@ def summarise_outage(went: Went, evidence: str) -> Iterator[Measurement]:
 
 
 def _ping(target: Target, settings: AvailabilitySettings) -> Daemon:
-    words = ["-n", "-D", "-O", "-i", f"{settings.interval_ms / 1000:g}", "-s", "56"]
+    words = ["-n", "-D", "-i", f"{settings.interval_ms / 1000:g}", "-s", "56"]
     return target.start(target.src, ["ping", *words, str(target.destination)], "availability-pings.log")

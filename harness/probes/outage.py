@@ -6,15 +6,17 @@ a recovery is the overlay's and what is TCP's shows beside pings, which are sent
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from harness.probes.answers import Answers, recovery_s
+from harness.probes.answers import Asked, recovery_s
 
 BIN_S: Final = 1.0
+_REPLY: Final = re.compile(r"^\[(\d+\.\d+)\] \d+ bytes from .*?time=([\d.]+) ms$", re.MULTILINE)
 # So long a round has stalled: no schedule and no queue, but a path that is gone.
 _STALL_S: Final = 1.0
 _STALL_FACTOR: Final = 20.0
@@ -35,7 +37,7 @@ class Went:
     begin_s: float
     end_s: float
     finished_s: tuple[float, ...]
-    pings: tuple[Answers, ...]
+    pings: tuple[tuple[Asked, ...], ...]
     fault: Fault
 
     @property
@@ -73,7 +75,7 @@ class Went:
 
     def overlay_recovery_s(self) -> float | None:
         """Return how long it took until a ping was answered on every pair; None: on one it never was."""
-        found = [recovery_s(answers, self.moment_s, self.end_s) for answers in self.pings]
+        found = [recovery_s(asked, self.moment_s, self.end_s) for asked in self.pings]
         return None if None in found else max((one for one in found if one is not None), default=None)
 
     def shares(self) -> list[tuple[float, float]]:
@@ -84,6 +86,12 @@ class Went:
 
     def _done(self, from_s: float, to_s: float) -> int:
         return sum(from_s < moment <= to_s for moment in self.finished_s)
+
+
+def parse_pings(log: str) -> tuple[Asked, ...]:
+    """Return the answered pings in the log of `ping -D`, whose stamps are those of the answers."""
+    found = ((float(stamp), float(trip_ms) / 1000) for stamp, trip_ms in _REPLY.findall(log))
+    return tuple(Asked(answered_s - trip_s, answered_s) for answered_s, trip_s in found)
 
 
 def shares_text(shares: Sequence[tuple[float, float]]) -> str:

@@ -21,12 +21,12 @@ from harness.link.accounting import Accounting, DirectionCounts
 from harness.machine import requirements
 from harness.machine.requirements import require_for
 from harness.probes.alltoall import Computed, RoundsSettings, summarise_workload
-from harness.probes.answers import Answers
+from harness.probes.answers import Asked
 from harness.probes.availability import fault_of, summarise_outage
 from harness.probes.gathering import PROGRAM
 from harness.probes.mpyc_party import is_steady
 from harness.probes.mpyc_runs import Ran, read_runs, summarise_program
-from harness.probes.outage import Fault, Went
+from harness.probes.outage import Fault, Went, parse_pings
 from harness.probes.roundlog import PartyLog, Round, begin_of, read_party, rounds_of, rounds_text
 from harness.probes.steady import Reading, Window
 from harness.scenario.planned import plan_trials
@@ -194,12 +194,23 @@ def test_sizes_of_ones_own_are_a_condition() -> None:
     assert settings.size_of("bulk") == (500_000, 2) and settings.size_of("chatty") == (64, 150)
 
 
-def answers(*answered_s: float) -> Answers:
-    return Answers(tuple(one - 0.01 for one in answered_s), answered_s, (), 0, 0)
+def answers(*answered_s: float) -> tuple[Asked, ...]:
+    return tuple(Asked(one - 0.01, one) for one in answered_s)
 
 
-def went(finished_s: Sequence[float], pings: Sequence[Answers], to_s: float | None = 20.0) -> Went:
+def went(finished_s: Sequence[float], pings: Sequence[tuple[Asked, ...]], to_s: float | None = 20.0) -> Went:
     return Went(0.0, 30.0, tuple(finished_s), tuple(pings), Fault(10.0, to_s))
+
+
+def test_pings_are_read_by_the_moments_of_their_answers() -> None:
+    log = """PING 10.0.0.2 (10.0.0.2) 56(84) bytes of data.
+[1795954589.500000] 64 bytes from 10.0.0.2: icmp_seq=1 ttl=64 time=100 ms
+[1795954589.600000] no answer yet for icmp_seq=2
+[1795954590.500000] 64 bytes from 10.0.0.2: icmp_seq=3 ttl=64 time=50.5 ms
+"""
+    found = parse_pings(log)
+    assert [one.answered_s for one in found] == [1795954589.5, 1795954590.5]
+    assert [one.sent_s for one in found] == pytest.approx([1795954589.4, 1795954590.4495])
 
 
 def tenths(from_s: int, to_s: int) -> list[float]:
