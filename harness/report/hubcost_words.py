@@ -9,7 +9,7 @@ from itertools import groupby
 
 from harness.report.order import subject_name
 from harness.report.verdict import listed
-from harness.results.hubcost import Cost, Crossover, Hub, workload_key
+from harness.results.hubcost import CLEARLY, Cost, Crossover, Hub, workload_key
 from harness.results.outages import Outage
 from harness.results.statistics import Estimate, as_floats, middle
 
@@ -35,6 +35,8 @@ def _of_all(found: Sequence[Cost]) -> str:
     if same or faster:
         text += f"; the claim is refuted in the other {len(same) + len(faster)}"
         text += f", {len(faster)} of which it won" if faster else ""
+    if slight := sum(cost.ratio.value < 1 + CLEARLY for cost in slower):
+        text += f". Of those in which it was, {slight} cost less than {100 * CLEARLY:.0f} %"
     text += f". {len(open_)} more have one repeat and are not decided" * bool(open_)
     return f"{text}."
 

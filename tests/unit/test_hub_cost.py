@@ -141,6 +141,13 @@ def test_a_slower_hub_confirms_it() -> None:
     assert "3 times as long at most (refmesh hub, 4 parties, server at 4x-near)" in sentences[1]
 
 
+def test_a_bottleneck_that_hardly_costs_anything_is_said_to() -> None:
+    cost, sentences = judged([1.03, 1.04, 1.02], [1.0, 1.0, 1.0])
+    assert cost.judgement == "slower"
+    assert "Of those in which it was, 1 cost less than 10 %." in sentences[0]
+    assert "less than" not in judged([3.0, 3.1, 2.9], [1.0, 1.0, 1.0])[1][0]
+
+
 def test_one_repeat_decides_nothing() -> None:
     cost, sentences = judged([3.0], [1.0])
     assert cost.judgement == "undecided"
