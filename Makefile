@@ -44,7 +44,9 @@ results: setup
 	$(PY)/overlaybench run nat-matrix --repeat 1 --resume --out runs/published-$(COMMIT)-nat-matrix || [ $$? = 1 ]
 	$(PY)/python -m bench.publish runs/published-$(COMMIT)-demo results/demo
 	$(PY)/python -m bench.publish runs/published-$(COMMIT)-nat-matrix results/nat-matrix
-	$(PY)/python -m tests.recompute results/demo results/nat-matrix
+	$(PY)/python -m bench.claim run --runs runs/published-$(COMMIT)-claim || [ $$? = 1 ]
+	$(PY)/python -m bench.claim publish --runs runs/published-$(COMMIT)-claim
+	$(PY)/python -m tests.recompute results/demo results/nat-matrix results/claim results/claim-outage
 
 bench: setup
 	$(PY)/python -m bench

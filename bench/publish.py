@@ -40,10 +40,12 @@ def publish(run_dir: Path, out_dir: Path) -> Path:
     keep_evidence(run_dir, out_dir / "evidence.tar.xz")
     plan = json.loads((run_dir / "plan.json").read_text())
     (out_dir / "plan.json").write_text(json.dumps(plan, separators=(",", ":")))
+    chapter = hub_cost(load(out_dir))
     for path in sorted((run_dir / "plots").iterdir()):
-        if path.suffix == ".svg":
+        # Of a sweep, each of whose conditions has plots of its own, those over all of them: `report` makes the others.
+        if path.suffix == ".svg" and (chapter is None or path.stem.startswith("hub-")):
             shutil.copyfile(path, out_dir / "plots" / path.name)
-    if (chapter := hub_cost(load(out_dir))) is not None:
+    if chapter is not None:
         (out_dir / "tables").mkdir()
         for table in chapter.tables:
             stem = out_dir / "tables" / re.sub(r"[^a-z]+", "-", table.title.lower())
@@ -71,6 +73,8 @@ _KEPT = (
     "-rounds.csv",
     "-rounds.json",
     "-availability.csv",
+    "-availability.json",
+    "-availability-pings.log",
     "timeline.json",
 )
 # What every ping of the MTU probe said.

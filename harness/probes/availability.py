@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -218,6 +219,8 @@ class AvailabilityProbe(Probe[AvailabilitySettings, Outlived]):
             went = Went(begin_s, end_s, tuple(one.finished_s for one in rounds), answers, fault)
             evidence = targets[0].folder / f"{targets[0].label}-availability.csv"
             evidence.write_text(shares_text(went.shares()))
+            moments = {"begin_s": begin_s, "end_s": end_s, "from_s": fault.from_s, "to_s": fault.to_s}
+            evidence.with_suffix(".json").write_text(json.dumps(moments))
             found = Outlived(went, str(evidence))
         return {target.pair: found for target in targets}
 
@@ -270,5 +273,5 @@ def summarise_outage(went: Went, evidence: str) -> Iterator[Measurement]:
 
 
 def _ping(target: Target, settings: AvailabilitySettings) -> Daemon:
-    words = ["-n", "-D", "-O", "-i", f"{settings.interval_ms / 1000:g}", "-s", "56"]
+    words = ["-n", "-D", "-i", f"{settings.interval_ms / 1000:g}", "-s", "56"]
     return target.start(target.src, ["ping", *words, str(target.destination)], "availability-pings.log")

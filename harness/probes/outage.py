@@ -73,7 +73,7 @@ class Went:
 
     def overlay_recovery_s(self) -> float | None:
         """Return how long it took until a ping was answered on every pair; None: on one it never was."""
-        found = [recovery_s(answers, self.moment_s, self.end_s) for answers in self.pings]
+        found = [recovery_s(asked, self.moment_s, self.end_s) for asked in self.pings]
         return None if None in found else max((one for one in found if one is not None), default=None)
 
     def shares(self) -> list[tuple[float, float]]:

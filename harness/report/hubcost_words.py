@@ -9,7 +9,7 @@ from itertools import groupby
 
 from harness.report.order import subject_name
 from harness.report.verdict import listed
-from harness.results.hubcost import Cost, Crossover, Hub, workload_key
+from harness.results.hubcost import CLEARLY, Cost, Crossover, Hub, workload_key
 from harness.results.outages import Outage
 from harness.results.statistics import Estimate, as_floats, middle
 
@@ -35,6 +35,8 @@ def _of_all(found: Sequence[Cost]) -> str:
     if same or faster:
         text += f"; the claim is refuted in the other {len(same) + len(faster)}"
         text += f", {len(faster)} of which it won" if faster else ""
+    if slight := sum(cost.ratio.value < 1 + CLEARLY for cost in slower):
+        text += f". Of those in which it was, {slight} cost less than {100 * CLEARLY:.0f} %"
     text += f". {len(open_)} more have one repeat and are not decided" * bool(open_)
     return f"{text}."
 
@@ -131,15 +133,9 @@ def single_point(found: Sequence[Outage]) -> list[str]:
     if surprises := [subject_name(*one.subject) for one in overlays if _against(one)]:
         sentences.append(f"Against the claim: {listed(surprises)}.")
     back = [one for one in overlays if one.judgement == "stopped"]
-    texts = [
-        f"{subject_name(*one.subject)} {_seconds(one.figures['rounds_recovery_s'])}, "
-        f"{_seconds(one.figures['overlay_recovery_s'])} of it the overlay's"
-        for one in back
-    ]
-    if texts:
-        sentences.append(
-            f"When it was back, the next round was done after (median): {'; '.join(texts)}. The rest is TCP's."
-        )
+    if back:
+        texts = [f"{subject_name(*one.subject)} {_return(one)}" for one in back]
+        sentences.append(f"Once it was back, the next round was done (median): {'; '.join(texts)}.")
     return sentences
 
 
@@ -148,10 +144,19 @@ def _against(one: Outage) -> bool:
     return one.judgement == ("stopped" if one.subject[1] == "mesh" else "went on")
 
 
-def _seconds(estimate: Estimate) -> str:
-    if not estimate.n:
-        return "-"
-    return "not before the end" if math.isinf(estimate.value) else f"{estimate.value:.1f} s"
+def _return(one: Outage) -> str:
+    """Return how long the next round took, and what of it was the overlay's and what TCP's."""
+    rounds, overlay, tcp = (one.figures[f"{what}_recovery_s"] for what in ("rounds", "overlay", "tcp"))
+    if math.isinf(rounds.value):
+        carried = (
+            "nor were all pings answered" if math.isinf(overlay.value) else f"though pings were after {_s(overlay)}"
+        )
+        return f"not before the traffic ended, {carried}"
+    return f"after {_s(rounds)}, of which {_s(overlay)} were the overlay's and {_s(tcp)} TCP's back-off"
+
+
+def _s(estimate: Estimate) -> str:
+    return f"{estimate.value:.1f} s"
 
 
 def all_direct(found: dict[tuple[str, str, int, str], Estimate]) -> list[str]:

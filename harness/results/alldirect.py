@@ -27,7 +27,7 @@ def measured_by_n(records: pd.DataFrame) -> dict[tuple[str, str, int, str], Esti
     whole: dict[tuple[str, str, int, str], list[float]] = {}
     for _, group in rows.groupby("trial", sort=False):
         first = group.iloc[0]
-        facts = json.loads(str(first["pair"]) or "{}")
+        facts = {name: of for text in group["pair"] for name, of in json.loads(str(text) or "{}").items()}
         members = sorted({*group["src"], *group["dst"]})
         nats = Counter(str((facts.get(name) or {}).get("nat") or "none") for name in members)
         text = ", ".join(f"{count} {name}" if len(nats) > 1 else name for name, count in sorted(nats.items()))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -39,6 +41,45 @@ def computations(run: Run, trial: str, planned: dict[str, int]) -> dict[Key, Any
             found[f"{name}_round_p95_ms", None, None] = _finite(lasted[math.ceil(0.95 * len(lasted) - 1e-9) - 1])
         found |= _cost(run, trial, name)
     return found
+
+
+def outage(run: Run, trial: str, pairs: Sequence[tuple[str, str]]) -> dict[Key, Any]:
+    """What went on while the server was dead, and when all was back."""
+    when = run.json(f"trials/{trial}/overlay-availability.json")
+    rounds = _rounds(run, f"trials/{trial}/overlay-availability-rounds.csv")
+    if when is None or rounds is None:
+        return {}
+    ends = [end for _, end in rounds]
+    begin, end, died, back = (when[key] for key in ("begin_s", "end_s", "from_s", "to_s"))
+
+    def rate(from_s: float, to_s: float) -> float:
+        return sum(from_s < moment <= to_s for moment in ends) / (to_s - from_s)
+
+    usual = rate(begin, died)
+    found: dict[Key, Any] = {("rounds_per_s", None, None): usual}
+    if usual:
+        found["availability", None, None] = rate(died, end if back is None else back) / usual
+        if back is not None:
+            found["availability_after", None, None] = rate(back, end) / usual
+    since = died if back is None else back
+    later = [moment for moment in ends if since < moment <= end]
+    found["rounds_recovery_s", None, None] = min(later) - since if later else None
+    slowest = [
+        _first_answer(run, f"trials/{trial}/overlay-{a}-{b}-availability-pings.log", since, end) for a, b in pairs
+    ]
+    found["overlay_recovery_s", None, None] = (
+        None if None in slowest else max(one for one in slowest if one is not None)
+    )
+    return found
+
+
+def _first_answer(run: Run, log: str, since: float, end: float) -> float | None:
+    """Seconds to the first answer of a ping that was sent after a moment."""
+    text = (run.read(log) or b"").decode()
+    for stamp, trip_ms in re.findall(r"^\[([\d.]+)\] \d+ bytes from .*time=([\d.]+) ms$", text, re.MULTILINE):
+        if float(stamp) - float(trip_ms) / 1000 >= since and float(stamp) <= end:
+            return float(stamp) - since
+    return None
 
 
 def _rounds(run: Run, name: str) -> list[tuple[float, float]] | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.recompute.computations import computations
+from tests.recompute.computations import computations, outage
 from tests.recompute.evidence import Run
 
 Key = tuple[str, str | None, str | None]
@@ -35,7 +35,7 @@ def figures_of(run: Run, trial: str, pairs: Sequence[tuple[str, str]]) -> dict[K
         found |= _path(run, trial, stem, src, dst)
         found |= _sizes(run, stem, src, dst)
     found |= _cost(run, trial) | _parties(run, trial, pairs) | _idle(run, trial)
-    return found | computations(run, trial, _planned(run, trial))
+    return found | computations(run, trial, _planned(run, trial)) | outage(run, trial, pairs)
 
 
 def _planned(run: Run, trial: str) -> dict[str, int]:
