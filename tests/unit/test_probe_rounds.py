@@ -8,6 +8,7 @@ import signal
 import socket
 import struct
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -102,7 +103,13 @@ def test_a_party_that_dies_is_told_and_waited_for(tmp_path: Path) -> None:
         assert running[1].stdout is not None and running[1].stdout.readline().startswith("began ")
         running[0].kill()
         assert running[1].stdout.readline().startswith("lost 0 "), "told at once"
+        assert running[2].stdout is not None
+        assert [running[2].stdout.readline().split()[0] for _ in range(2)] == ["began", "lost"]
         assert running[1].poll() is None, "and it goes on waiting"
+        # What the third party had sent before may still arrive: all is there when the rounds stand still.
+        seen, log = b"", tmp_path / "1.bin"
+        while seen != (seen := log.read_bytes()):
+            time.sleep(0.2)
         running[1].send_signal(signal.SIGTERM)
         assert running[1].stdout.readline() == "waits 0\n"
         assert running[1].wait(10) == 0

@@ -286,8 +286,10 @@ int main(int argc, char **argv) {
                 break;
             }
         }
-        if (!party.over)
-            go_on(&party);
+        /* Also when told to end: what has arrived counts, so that the end names whose data are missing. */
+        const bool told = party.over;
+        go_on(&party);
+        party.over |= told;
     }
     say_end(&party);
     return 0;
