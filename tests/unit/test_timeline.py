@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import itertools
-import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fake_events import NOBODY, Clock, Noted
 
-from harness.errors import OverlayError, ScenarioError
+from harness.errors import ScenarioError
 from harness.model.link import parse_link
-from harness.model.timeline import TimelineItem
 from harness.probes.answers import Asked, longest_gap_s, path_at, path_recovery_s, recovery_s, reordered
 from harness.probes.continuityfigures import Continued, Held, figures_of, figures_of_trial
 from harness.probes.measurement import Target
 from harness.scenario.planned import plan_trials
-from harness.timeline.contract import Event, NoSettings
 from harness.timeline.performing import Performed
 from harness.timeline.ramps import between, ramp
-from harness.trial.deploy import RunningOverlay
 from harness.trial.schedule import Schedule
 
 SCENARIO = """\
@@ -92,141 +88,6 @@ def test_times_are_swept_and_make_conditions(tmp_path: Path) -> None:
     assert again.timeline == trials[0].timeline
 
 
-class Noted(Event[NoSettings]):
-    """Writes down what is done; takes effect half a second later than it begins."""
-
-    name = "noted"
-    settings = NoSettings
-
-    def __init__(self, log: list[str], clock: Clock) -> None:
-        self.log, self.clock = log, clock
-
-    def subjects(self, topology: Any) -> tuple[str, ...]:
-        del topology
-        return ("x",)
-
-    def perform(self, lab: Any, overlay: Any, subject: str, settings: NoSettings) -> float:
-        del lab, overlay, settings
-        self.log.append(f"{self.clock():g} do {subject}")
-        return self.clock() + 0.5
-
-    def undo(self, lab: Any, overlay: Any, subject: str, settings: NoSettings) -> None:
-        del lab, overlay, settings
-        self.log.append(f"{self.clock():g} undo {subject}")
-
-
-class Clock:
-    """Time that goes on when it is told to."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-NOBODY: Any = SimpleNamespace(daemons={})
-
-
-def item(**said: Any) -> TimelineItem:
-    return TimelineItem.model_construct(**{"at_s": None, "after": None, "for_s": None, "settings": {}, **said})
-
-
-def test_events_are_done_in_order_and_last_from_when_they_took_effect(tmp_path: Path) -> None:
-    clock, log = Clock(), list[str]()
-    items = [
-        item(do="noted", to="late", at_s=(4.0,)),
-        item(do="noted", to="early", at_s=(1.0,), for_s=(2.0,)),
-        item(do="noted", to="first", after="ready"),
-    ]
-    overlay: Any = SimpleNamespace(daemons={})
-    schedule = Schedule(items, {"noted": Noted(log, clock)}, None, overlay, tmp_path, now=clock)  # type: ignore[arg-type]
-    schedule.reached("ready")
-    schedule.reached("connected")
-    assert log == ["100 do first"] and schedule.poll() is None
-    clock.now = 110.0
-    schedule.begin()
-    assert schedule.poll() == 1.0
-    for clock.now in (110.9, 111.0, 113.4, 113.5, 113.6, 114.0):
-        schedule.poll()
-    assert log[1:] == ["111 do early", "113.5 undo early", "114 do late"]
-    assert schedule.poll() is None
-    kept = json.loads((tmp_path / "timeline.json").read_text())
-    assert [(one["to"], one["due_s"], one["effective_s"], one["undone"]) for one in kept] == [
-        ("first", 100.0, 100.5, False),
-        ("early", 111.0, 111.5, False),
-        ("early", 113.5, 113.5, True),
-        ("late", 114.0, 114.5, False),
-    ]
-
-
-class Process:
-    """A daemon of the overlay that dies when the test says so."""
-
-    tail, status = "out of luck", -9
-
-    def __init__(self, where: str) -> None:
-        self.where, self.alive = where, True
-
-
-class Killing(Noted):
-    """Kills what runs on its subject, and starts other processes there; `others` die by itself meanwhile."""
-
-    name = "killing"
-
-    def __init__(self, *others: Process) -> None:
-        self.others = others
-
-    def perform(self, lab: Any, overlay: Any, subject: str, settings: NoSettings) -> float:
-        del lab, settings
-        for one in (*self.others, *(daemon for daemon in overlay.daemons.values() if daemon.where == subject)):
-            one.alive = False
-        return 100.0
-
-    def undo(self, lab: Any, overlay: Any, subject: str, settings: NoSettings) -> None:
-        del lab, settings
-        overlay.daemons["hub"] = Process(subject)
-
-
-def killed(tmp_path: Path, *dying: str) -> tuple[Schedule, RunningOverlay]:
-    """A trial in which the server was killed, for two seconds; the services `dying` died at that moment as well."""
-    overlay = RunningOverlay(None, None, tmp_path)  # type: ignore[arg-type]
-    daemons: Any = {"hub": Process("s"), "end-a": Process("a"), "end-b": Process("b")}
-    overlay.daemons = daemons
-    events: Any = {"killing": Killing(*(daemons[name] for name in dying))}
-    items = [item(do="killing", to="s", after="connected", for_s=(2.0,))]
-    clock = Clock()
-    schedule = Schedule(items, events, None, overlay, tmp_path, now=clock)  # type: ignore[arg-type]
-    schedule.reached("connected")
-    return schedule, overlay
-
-
-def test_a_daemon_that_the_timeline_killed_is_not_the_overlays(tmp_path: Path) -> None:
-    schedule, overlay = killed(tmp_path)
-    assert not overlay.daemons["hub"].alive
-    overlay.check_alive(schedule.stopped)
-    with pytest.raises(OverlayError, match="hub on s died with status -9: out of luck"):
-        overlay.check_alive()
-
-
-def test_a_daemon_that_dies_while_another_is_killed_is_the_overlays(tmp_path: Path) -> None:
-    schedule, overlay = killed(tmp_path, "end-b")
-    with pytest.raises(OverlayError, match="end-b on b died"):
-        overlay.check_alive(schedule.stopped)
-
-
-def test_a_daemon_that_dies_after_it_was_started_again_is_the_overlays(tmp_path: Path) -> None:
-    schedule, overlay = killed(tmp_path)
-    clock: Any = schedule._now
-    clock.now = 102.0
-    schedule.poll()
-    overlay.check_alive(schedule.stopped)
-    again: Any = overlay.daemons["hub"]
-    again.alive = False
-    with pytest.raises(OverlayError, match="hub on s died"):
-        overlay.check_alive(schedule.stopped)
-
-
 A_PING = (100.0, 100.1, 100.2, 100.3, 103.2)
 ANSWERED = (100.01, 100.26, 100.25, None, 103.31)
 TRAFFIC = [Asked(sent, answered) for sent, answered in zip(A_PING, ANSWERED, strict=True)]
@@ -294,41 +155,6 @@ def test_the_figures_of_each_event_are_its_own() -> None:
     of_trial = [(one.phase, one.metric, one.value, one.outcome) for one in figures_of_trial(seen)]
     assert (up, "event_at_s", 5.992, "ok") in of_trial
     assert ("after reboot ra", "event_at_s", None, "error") in of_trial, "what never happened is said"
-
-
-def test_what_follows_a_moment_that_never_comes_is_named(tmp_path: Path) -> None:
-    clock, log = Clock(), list[str]()
-    items = [item(do="noted", to="x", after="direct"), item(do="noted", to="y", at_s=(5.0,))]
-    schedule = Schedule(items, {"noted": Noted(log, clock)}, None, NOBODY, tmp_path, now=clock)  # type: ignore[arg-type]
-    assert schedule.awaits("direct")
-    schedule.begin()
-    schedule.poll()
-    assert schedule.never == ["noted x", "noted y"] and log == []
-    schedule.reached("direct")
-    schedule.reached("direct")
-    assert log == ["100 do x"] and not schedule.awaits("direct") and schedule.never == ["noted y"]
-
-
-class Slow(Noted):
-    """Happens in three steps."""
-
-    name = "slow"
-
-    def further(self, lab: Any, subject: str, settings: NoSettings) -> list[tuple[float, NoSettings]]:
-        del lab, subject
-        return [(1.0, settings), (2.0, settings)]
-
-
-def test_what_takes_a_while_is_one_event_and_ends_with_its_end(tmp_path: Path) -> None:
-    clock, log = Clock(), list[str]()
-    slow = item(do="slow", to="x", at_s=(1.0,), for_s=(1.2,))
-    schedule = Schedule([slow], {"slow": Slow(log, clock)}, None, NOBODY, tmp_path, now=clock)  # type: ignore[arg-type]
-    schedule.begin()
-    for clock.now in (101.0, 102.0, 102.7, 104.0):
-        schedule.poll()
-    assert log == ["101 do x", "102 do x", "102.7 undo x"], "the step at 103 does not come any more"
-    assert [one.undone for one in schedule.happened] == [False, True] and schedule.never == []
-    assert len(json.loads((tmp_path / "timeline-steps.json").read_text())) == 1
 
 
 def test_a_ramp_is_even_in_delay_and_loss_and_ends_at_its_target() -> None:
