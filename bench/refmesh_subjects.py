@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
 from overlays.refmesh import keys
 from overlays.refmesh.network import Site, make_network, to_yaml
+from overlays.tailscale import server
 
+TAILNET = IPv4Network("100.64.0.0/24")
 A, B = "45.9.0.1", "45.9.0.2"
 REFMESH = (sys.executable, "-m", "overlays.refmesh")
 
@@ -25,6 +30,8 @@ class Subject:
     program: str
     target: str
     prepare: Callable[[Path], Sequence[tuple[str, Sequence[str]]]]
+    kernel: bool = False
+    """Whether the kernel does the work: its interface is deleted afterwards, and its CPU time is no daemon's."""
 
 
 def _run(*argv: str, cwd: Path) -> None:
@@ -47,9 +54,9 @@ def _refmesh(**options: Any) -> Callable[[Path], Sequence[tuple[str, Sequence[st
     return prepare
 
 
-def _wireguard_go(folder: Path) -> Sequence[tuple[str, Sequence[str]]]:
+def _wireguard(folder: Path, *, kernel: bool) -> Sequence[tuple[str, Sequence[str]]]:
     private = {name: keys.generate() for name in ("a", "b")}
-    commands = []
+    commands: list[tuple[str, Sequence[str]]] = []
     for name, other, address in (("a", "b", B), ("b", "a", A)):
         (folder / f"{name}.key").write_text(keys.encode(private[name]))
         public = keys.encode(keys.public(private[other]))
@@ -59,6 +66,9 @@ def _wireguard_go(folder: Path) -> Sequence[tuple[str, Sequence[str]]]:
             f"peer {public} allowed-ips 10.50.0.0/24 endpoint {address}:51820 && "
             f"ip addr add {own} dev vpn0 && ip link set vpn0 mtu 1420 up"
         )
+        if kernel:
+            commands.append((name, ("sh", "-c", f"ip link add vpn0 type wireguard && {script}")))
+            continue
         wait = "until ip link show vpn0 >/dev/null 2>&1; do sleep 0.05; done"
         commands.append((name, ("wireguard-go", "-f", "vpn0")))
         commands.append((name, ("sh", "-c", f"{wait}; {script}")))
@@ -93,10 +103,10 @@ def _openvpn(folder: Path) -> Sequence[tuple[str, Sequence[str]]]:
     return [(name, ("openvpn", "--cd", str(folder), "--config", f"{name}.conf")) for name in ("b", "a")]
 
 
-def _nebula(folder: Path) -> Sequence[tuple[str, Sequence[str]]]:
-    _run("nebula-cert", "ca", "-name", "bench", cwd=folder)
+def _nebula(folder: Path, *, program: str, address_flag: str) -> Sequence[tuple[str, Sequence[str]]]:
+    _run(f"{program}-cert", "ca", "-name", "bench", cwd=folder)
     for name, address in (("a", "10.50.0.1/24"), ("b", "10.50.0.2/24")):
-        _run("nebula-cert", "sign", "-name", name, "-ip", address, cwd=folder)
+        _run(f"{program}-cert", "sign", "-name", name, address_flag, address, cwd=folder)
         (folder / f"{name}.yml").write_text(
             f"pki: {{ca: {folder}/ca.crt, cert: {folder}/{name}.crt, key: {folder}/{name}.key}}\n"
             f"static_host_map: {{'10.50.0.2': ['{B}:4242']}}\n"
@@ -106,7 +116,7 @@ def _nebula(folder: Path) -> Sequence[tuple[str, Sequence[str]]]:
             "firewall: {outbound: [{port: any, proto: any, host: any}], "
             "inbound: [{port: any, proto: any, host: any}]}\n"
         )
-    return [(name, ("nebula", "-config", str(folder / f"{name}.yml"))) for name in ("b", "a")]
+    return [(name, (program, "-config", str(folder / f"{name}.yml"))) for name in ("b", "a")]
 
 
 def _tinc(folder: Path) -> Sequence[tuple[str, Sequence[str]]]:
@@ -127,11 +137,44 @@ def _tinc(folder: Path) -> Sequence[tuple[str, Sequence[str]]]:
     return [(name, ("tincd", "-c", str(folder / name), "-D", f"--pidfile={folder}/{name}.pid")) for name in ("b", "a")]
 
 
+def _tailscale(folder: Path) -> Sequence[tuple[str, Sequence[str]]]:
+    """Prepare tailscaled twice, with headscale and derper on b, as the adapter deploys them; a logs in first."""
+    outer = IPv4Address(B)
+    for file in server.files("b", outer, TAILNET, relays=True):
+        (folder / file.path).parent.mkdir(exist_ok=True)
+        (folder / file.path).write_text(file.text)
+    commands: list[tuple[str, Sequence[str]]] = []
+
+    def run(host: str, script: str) -> None:
+        commands.append(
+            (host, ("sh", "-c", f"cd {folder} && {script}"))
+        )  # entering a mount namespace leaves the folder
+
+    for service in server.services("b", outer):
+        run("b", f"exec {shlex.join(service.argv)}")
+        for argv in service.configure:
+            run("b", f"for i in $(seq 200); do {shlex.join(argv)} && exit; sleep 0.1; done")
+    for name, after in (("a", "members.key"), ("b", "a.up")):
+        state = ("--statedir", str(folder / f"{name}-state"), "--socket", str(folder / f"{name}.sock"))
+        commands.append((name, ("env", "TS_NO_LOGS_NO_SUPPORT=true", "tailscaled", "--tun=vpn0", *state)))
+        up = (
+            f"until test -s {after} && test -S {name}.sock; do sleep 0.1; done; "
+            f"tailscale --socket={folder}/{name}.sock up --login-server=http://{B}:{server.COORDINATION_PORT} "
+            f"--auth-key=file:{folder}/members.key --hostname={name} --accept-dns=false --netfilter-mode=off "
+            f"&& echo up >{name}.up"
+        )
+        run(name, up)
+    return commands
+
+
 SUBJECTS = (
-    Subject("wireguard-go", "wireguard-go", "10.50.0.2", _wireguard_go),
+    Subject("wireguard-kernel", "wg", "10.50.0.2", partial(_wireguard, kernel=True), kernel=True),
+    Subject("wireguard-go", "wireguard-go", "10.50.0.2", partial(_wireguard, kernel=False)),
     Subject("openvpn", "openvpn", "10.50.0.2", _openvpn),
-    Subject("nebula", "nebula", "10.50.0.2", _nebula),
+    Subject("nebula", "nebula", "10.50.0.2", partial(_nebula, program="nebula", address_flag="-ip")),
     Subject("tinc", "tincd", "10.50.0.2", _tinc),
+    Subject("nebula-go", "nebula-go", "10.50.0.2", partial(_nebula, program="nebula-go", address_flag="-networks")),
+    Subject("tailscale", "tailscaled", str(TAILNET[2]), _tailscale),
     Subject("refmesh-wireguard", os.fspath(sys.executable), "10.50.0.2", _refmesh(framing="wireguard")),
     Subject("refmesh", os.fspath(sys.executable), "10.50.0.2", _refmesh(framing="auto")),
 )

@@ -1,0 +1,79 @@
+"""The goals of refmesh against its rivals, judged by ratios within each round of one run. Pure."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+OLDER = ("wireguard-go", "openvpn", "nebula", "tinc")
+Rounds = Mapping[str, Mapping[str, Sequence[float]]]
+"""Figures by subject and metric (`tcp_mbit`, `rtt_ms`, `cpu_s_per_gb`), one a round."""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A ratio that should be at least, or at most, so much."""
+
+    text: str
+    own: str
+    rivals: tuple[str, ...]
+    metric: str
+    limit: float
+    at_least: bool
+
+
+GOALS = (
+    Goal("negotiated framing, throughput to tailscale's", "refmesh", ("tailscale",), "tcp_mbit", 1.5, True),
+    Goal("plain framing, throughput to the best older one's", "refmesh-wireguard", OLDER, "tcp_mbit", 2.5, True),
+    Goal("plain framing, throughput to tailscale's", "refmesh-wireguard", ("tailscale",), "tcp_mbit", 0.5, True),
+    Goal("negotiated framing, added RTT to the lowest other's", "refmesh", (), "rtt_ms", 1.0, False),
+    Goal("plain framing, added RTT to the lowest other's", "refmesh-wireguard", (), "rtt_ms", 1.0, False),
+    Goal("negotiated framing, CPU per GB to tailscale's", "refmesh", ("tailscale",), "cpu_s_per_gb", 1.0, False),
+    Goal("plain framing, CPU per GB to tailscale's", "refmesh-wireguard", ("tailscale",), "cpu_s_per_gb", 1.0, False),
+)
+
+
+def judged(rounds: Rounds) -> list[dict[str, Any]]:
+    """Return each goal with its ratio (median, lowest and highest of the rounds) and verdict.
+
+    `unknown` where subject or rivals were not measured. The median decides.
+    """
+    return [asdict(goal) | _verdict(goal, rounds) for goal in GOALS]
+
+
+def _verdict(goal: Goal, rounds: Rounds) -> dict[str, Any]:
+    rivals = goal.rivals or tuple(name for name in rounds if name != "underlay" and not name.startswith("refmesh"))
+    own, others = _values(goal.own, goal.metric, rounds), [_values(name, goal.metric, rounds) for name in rivals]
+    others = [values for values in others if values]
+    count = min(map(len, [own, *others])) if others else 0
+    if not count:
+        return {"ratio": None, "lowest": None, "highest": None, "verdict": "unknown"}
+    best = max if goal.at_least else min
+    # Within a round, as machines change from minute to minute.
+    ratios = [own[i] / best(values[i] for values in others) for i in range(count)]
+    ratio = statistics.median(ratios)
+    passed = ratio >= goal.limit if goal.at_least else ratio <= goal.limit
+    spread = {"ratio": round(ratio, 3), "lowest": round(min(ratios), 3), "highest": round(max(ratios), 3)}
+    return spread | {"verdict": "pass" if passed else "missed"}
+
+
+def _values(name: str, metric: str, rounds: Rounds) -> list[float]:
+    values = list(rounds.get(name, {}).get(metric, ()))
+    if metric == "rtt_ms":
+        # What the tunnel adds; where the underlay's own jitter is larger than that, a microsecond.
+        return [max(one - base, 0.001) for one, base in zip(values, rounds["underlay"]["rtt_ms"], strict=False)]
+    return values
+
+
+def lines(goals: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a line for each goal."""
+    made = []
+    for goal in goals:
+        wanted = f"{'>=' if goal['at_least'] else '<='} {goal['limit']:g}"
+        seen = "not measured"
+        if goal["ratio"] is not None:
+            seen = f"{goal['ratio']:.2f} ({goal['lowest']:.2f} to {goal['highest']:.2f})"
+        made.append(f"{goal['verdict']:<8} {goal['text']:<52} {wanted:<7} {seen}")
+    return made

@@ -1,0 +1,46 @@
+"""The goals of `bench/refmesh.py`: ratios within rounds, their spread, and what decides."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench.refmesh_goals import GOALS, judged, lines
+
+
+def rounds(**own: list[float]) -> dict[str, dict[str, list[float]]]:
+    figures = {
+        "underlay": {"tcp_mbit": [10_000.0] * 3, "rtt_ms": [0.05] * 3},
+        "tailscale": {"tcp_mbit": [1000.0, 2000.0, 500.0], "rtt_ms": [0.65] * 3, "cpu_s_per_gb": [2.0] * 3},
+        "tinc": {"tcp_mbit": [400.0] * 3, "rtt_ms": [0.25] * 3, "cpu_s_per_gb": [9.0] * 3},
+        "nebula": {"tcp_mbit": [300.0, 300.0, 800.0], "rtt_ms": [0.45] * 3, "cpu_s_per_gb": [9.0] * 3},
+    }
+    return figures | {"refmesh": dict(own), "refmesh-wireguard": dict(own)}
+
+
+def of(found: list[dict[str, Any]], text: str) -> dict[str, Any]:
+    return next(goal for goal in found if goal["text"].startswith(text))
+
+
+def test_ratios_are_within_rounds_and_the_median_decides() -> None:
+    found = judged(rounds(tcp_mbit=[1600.0, 2800.0, 1000.0], rtt_ms=[0.25, 0.15, 0.45], cpu_s_per_gb=[1.0, 3.0, 1.9]))
+    negotiated = of(found, "negotiated framing, throughput")
+    assert (negotiated["ratio"], negotiated["lowest"], negotiated["highest"]) == (1.6, 1.4, 2.0)
+    assert negotiated["verdict"] == "pass"
+    older = of(found, "plain framing, throughput to the best older")
+    assert (older["ratio"], older["verdict"]) == (4.0, "pass")  # the best is another one in the third round
+    assert older["lowest"] == 1.25
+    added = of(found, "negotiated framing, added RTT")
+    assert (added["ratio"], added["lowest"], added["highest"], added["verdict"]) == (1.0, 0.5, 2.0, "pass")
+    assert of(found, "negotiated framing, CPU")["verdict"] == "pass"
+    assert of(judged(rounds(tcp_mbit=[1400.0, 2900.0, 700.0])), "negotiated framing, throughput")["verdict"] == "missed"
+
+
+def test_what_was_not_measured_is_neither_passed_nor_missed() -> None:
+    figures = rounds(tcp_mbit=[1.0])
+    del figures["tailscale"]
+    found = judged(figures)
+    assert len(found) == len(GOALS)
+    assert of(found, "negotiated framing, throughput")["verdict"] == "unknown"
+    assert of(found, "negotiated framing, added RTT")["verdict"] == "unknown"
+    assert of(found, "plain framing, throughput to the best")["verdict"] == "missed"
+    assert any("not measured" in line for line in lines(found))
