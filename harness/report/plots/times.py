@@ -57,5 +57,8 @@ def time_plot(
         legend_below(figure, axes)
 
     height = height_with_legend(data.groupby(["overlay", "mode"], sort=False).ngroups)
-    caption = f"From the start of the last member's daemon. A cross marks {unit} that had not got there by the deadline: they are censored, not left out."
+    caption = (
+        f"From the start of the last member's daemon. A cross marks {unit} that had not got there by the deadline: "
+        "they are censored, not left out."
+    )
     return [Plot(metric.removesuffix("_s").replace("_", "-") + suffix, title, caption, data, height, draw)]
