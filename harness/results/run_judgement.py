@@ -46,16 +46,22 @@ class RunJudgement:
         if not self.judged:
             failed = f" ({self.failed} failed)" if self.failed else ""
             return (
-                f"nothing was judged: the scenario expects nothing of these {self.finished} trials{failed}; exit code "
-                "0 says no more than that they ran"
+                f"nothing was judged: the scenario expects nothing of {_many(self.finished, 'trial')}{failed}; exit "
+                "code 0 says no more than that they ran"
             )
-        text = f"judged: {self.judged} of {self.finished} trials"
+        text = f"judged: {self.judged} of {_many(self.finished, 'trial')}"
         if self.numbers:
             counts = {word: sum(one.judgement == word for one in self.numbers) for word in _WORDS}
-            text += f", {len(self.numbers)} numbers: {', '.join(f'{n} {word}' for word, n in counts.items() if n)}"
+            text += (
+                f", {_many(len(self.numbers), 'number')}: {', '.join(f'{n} {word}' for word, n in counts.items() if n)}"
+            )
         if self.failed:
-            text += f"; {self.failed} trials of which nothing was expected failed"
+            text += f"; {_many(self.failed, 'trial')} of which nothing was expected failed"
         return text
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 _WORDS = ("met", "not met", "not decided", "not measured")

@@ -95,7 +95,7 @@ def test_a_run_that_does_not_judge_it_says_so(tmp_path: Path, expect: str) -> No
     text = SCENARIO[: SCENARIO.index("expect:")] + expect
     code, said = concluded(ran(tmp_path / "broken", text, loses=True)[1])
     assert code == 0
-    assert ("nothing of these 20 trials (10 failed)" if not expect else "10 trials of which nothing was") in said
+    assert ("nothing of 20 trials (10 failed)" if not expect else "10 trials of which nothing was") in said
 
 
 def test_failures_may_be_allowed_and_their_rate_be_bounded(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_the_page_says_what_the_exit_code_says(tmp_path: Path) -> None:
     for name, scenario, loses, words in (
         ("sound", SCENARIO, False, "Against what the scenario expects: as expected (judged: 20 of 20 trials)."),
         ("broken", SCENARIO, True, f"refmesh_mesh_r1: expected path direct, but the trial failed: {LOST}"),
-        ("bounded", bounded, True, "not all as expected (judged: 20 of 20 trials, 1 numbers: 1 not met)"),
+        ("bounded", bounded, True, "not all as expected (judged: 20 of 20 trials, 1 number: 1 not met)"),
     ):
         folder, judgement = ran(tmp_path / name, scenario, loses=loses)
         plan = [trial.model_dump(mode="json", exclude={"topology"}) for trial in planned_in(folder.parent)]

@@ -159,11 +159,11 @@ def test_a_run_that_judges_nothing_says_so_and_one_that_does_says_how_much() -> 
     rows = [one.as_dict() for one in (record(), FAILED)]
     nothing = judge_run([Expected("t", "t"), Expected("later", "t", ("direct",))], rows)
     assert (nothing.judged, nothing.as_expected) == (0, True)
-    assert nothing.text.startswith("nothing was judged: the scenario expects nothing of these 1 trials (1 failed)")
+    assert nothing.text.startswith("nothing was judged: the scenario expects nothing of 1 trial (1 failed)")
     assert "no trial has finished" in judge_run([Expected("later", "t", ("direct",))], []).text
     number = ExpectedNumber(metric="added_rtt_p50_ms", max=5)
     found = judge_run([Expected("t", "t", numbers=(number,))], rows)
-    assert found.text == "judged: 1 of 1 trials, 1 numbers: 1 not measured"
+    assert found.text == "judged: 1 of 1 trial, 1 number: 1 not measured"
     assert not found.as_expected and "but the trial failed" in found.complaints[0]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from dataclasses import replace
 from itertools import combinations
 from typing import Any
@@ -114,6 +115,12 @@ def test_a_rate_over_pairs_behind_different_nats_has_no_interval() -> None:
     assert "behind 3 different pairs of NATs; no interval" in of_pairs["method"]
     whole = rows[(rows["metric"] == "hole_punch_success") & (rows["over"] == "whole runs")].iloc[0]
     assert (whole["estimate"], whole["n"]) == (0, 6) and whole["ci_high"] < 0.5
+
+
+def test_no_warning_of_ours_reaches_who_loads_a_run() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(pairs_frame(frame_of([Maker().one("trial", "duration_s", "s", 9)]))) == 1
 
 
 def test_a_trial_with_two_members_has_no_further_rows() -> None:

@@ -53,11 +53,12 @@ def time_plot(
             if len(reached) < len(part):
                 axes.plot([latest], [y[-1]], marker="x", color=look.colour, clip_on=False, markersize=7)
         logarithmic(axes, start, latest * 1.05)
-        axes.set(
-            xlabel="seconds since the last daemon was started, logarithmic", ylabel=f"share of {unit}", ylim=(0, 1.03)
-        )
+        axes.set(xlabel="seconds since the last start, logarithmic", ylabel=f"share of {unit}", ylim=(0, 1.03))
         legend_below(figure, axes)
 
     height = height_with_legend(data.groupby(["overlay", "mode"], sort=False).ngroups)
-    caption = f"A cross marks {unit} that had not got there by the deadline: they are censored, not left out."
+    caption = (
+        f"From the start of the last member's daemon. A cross marks {unit} that had not got there by the deadline: "
+        "they are censored, not left out."
+    )
     return [Plot(metric.removesuffix("_s").replace("_", "-") + suffix, title, caption, data, height, draw)]
