@@ -74,33 +74,34 @@ class Side:
     def step(self, what: str, first: int, second: int) -> Answer:
         self.got.clear()
         if what == "out":
-            self.send("inside", first, self.remote(second))
-            self.wait()
-            arrived = [source for where, _, source in self.got if where == "outside"]
-            if not arrived:
-                return None
-            self.names.owner.setdefault(arrived[0], first)
-            self.got.clear()
-            self.send("outside", second, arrived[0])
-            self.wait()
-            return f"{self.names.name(arrived[0])}, answered at {[i for where, i, _ in self.got if where == 'inside']}"
+            return self._out(first, second)
         if not self.names.known:
             return None
-        target = self.names.known[second % len(self.names.known)]
-        if what == "in":
-            self.send("outside", first, target)
-        else:
-            self.send("inside", first, target)
+        self.send("outside" if what == "in" else "inside", first, self.names.known[second % len(self.names.known)])
         self.wait()
-        for where, index, source in self.got:
-            if where == "inside":
-                if what == "in":
-                    return f"socket {index}"
-                if not source[0].startswith("45."):
-                    return f"socket {index} from an inside address"
-                self.names.owner.setdefault(source, first)
-                return f"socket {index} from {self.names.name(source)}"
-        return None
+        inside = [(index, source) for where, index, source in self.got if where == "inside"]
+        if not inside:
+            return None
+        index, source = inside[0]
+        if what == "in":
+            return f"socket {index}"
+        if not source[0].startswith("45."):
+            return f"socket {index} from an inside address"
+        self.names.owner.setdefault(source, first)
+        return f"socket {index} from {self.names.name(source)}"
+
+    def _out(self, inside: int, remote: int) -> Answer:
+        """A question and its answer."""
+        self.send("inside", inside, self.remote(remote))
+        self.wait()
+        arrived = [source for where, _, source in self.got if where == "outside"]
+        if not arrived:
+            return None
+        self.names.owner.setdefault(arrived[0], inside)
+        self.got.clear()
+        self.send("outside", remote, arrived[0])
+        self.wait()
+        return f"{self.names.name(arrived[0])}, answered at {[i for where, i, _ in self.got if where == 'inside']}"
 
     def same_host(self, first: int, second: int) -> bool:
         """Whether a crossing would end where it began: Linux drops martians whatever the NAT did."""
