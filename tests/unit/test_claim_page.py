@@ -31,5 +31,5 @@ def test_the_scenarios_are_those_that_the_page_describes() -> None:
     assert {trial.params["link"]["rate_mbit"] for trial in (*whole, *small)} == {20}
     for trial in plan_trials("claim-outage").trials:
         (item,) = trial.timeline
-        assert (item.at_s, item.for_s, item.do, item.to) == ((5.0,), (15.0,), "kill", "s")
+        assert (item.at_s, item.for_s, item.do, item.to) == ((5.0,), (10.0,), "kill", "s")
         assert trial.params["n"] == 3
