@@ -293,3 +293,16 @@ def test_tables_are_fit_for_latex() -> None:
         assert re.search(r"\\toprule.*\\bottomrule", to_latex(table), re.DOTALL)
     assert json.loads(json.dumps(chapter.sentences)) == chapter.sentences
     assert parse_link(ACCESS).label == "20M"
+
+
+def test_links_without_rates_are_compared_and_have_no_crossover() -> None:
+    runs = by_the_rates(repeats=3)
+    plain = [
+        Record(**{**one.as_dict(), "params": {"n": one.params["n"], "link_s": "continental"}}) for one in runs.records
+    ]
+    rows = computations(records_frame([record.as_dict() for record in plain]))
+    found = costs(rows)
+    assert {(cost.n, cost.hub.name, cost.ratio.n) for cost in found} == {(n, "continental", 9) for n in (2, 4, 7)}
+    assert crossovers(found) == []
+    chapter = hub_cost(Results(Path(), {}, [], records_frame([record.as_dict() for record in plain]), ()))
+    assert chapter is not None and chapter.tables[0].rows[0][1] == "11.25 ms"
