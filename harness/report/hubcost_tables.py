@@ -71,7 +71,8 @@ def crossover_table(found: Sequence[Crossover]) -> TextTable:
     header = ("workload", "server's link", "subject", "n measured", "expected from", "found from", "agrees")
     note = (
         "Expected: the first n measured above the ratio of the server's rate to the access rate. Found: the first from "
-        "which on the interval of hub over mesh lies above 1.1. -: at none."
+        "which on the interval of hub over mesh lies above 1.1. -: at none. A far server costs its detour at every n, "
+        "whatever the rates."
     )
     return TextTable("Where the server's link binds", header, tuple(body), frozenset({4, 5}), note)
 

@@ -11,7 +11,7 @@ from harness.report.order import subject_name
 from harness.report.verdict import listed
 from harness.results.hubcost import CLEARLY, Cost, Crossover, Hub, workload_key
 from harness.results.outages import Outage
-from harness.results.statistics import Estimate, as_floats, middle
+from harness.results.statistics import FEWEST_FOR_BOOTSTRAP, Estimate, as_floats, middle
 
 _MOST_NAMED = 4
 
@@ -38,6 +38,10 @@ def _of_all(found: Sequence[Cost]) -> str:
     if slight := sum(cost.ratio.value < 1 + CLEARLY for cost in slower):
         text += f". Of those in which it was, {slight} cost less than {100 * CLEARLY:.0f} %"
     text += f". {len(open_)} more have one repeat and are not decided" * bool(open_)
+    fewest = min(cost.ratio.n for cost in found if cost.judgement != "undecided")
+    if fewest < FEWEST_FOR_BOOTSTRAP:
+        coverage = 100 * (1 - 2.0 ** (1 - fewest))
+        text += f". Of {fewest} repeats an interval is their range, which covers {coverage:.0f} % and not 95 %"
     return f"{text}."
 
 

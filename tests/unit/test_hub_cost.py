@@ -124,6 +124,7 @@ def test_an_interval_that_holds_one_refutes_the_claim() -> None:
     cost, sentences = judged([1.0, 1.1, 0.9, 1.0, 1.05, 0.95], [1.0] * 6)
     assert cost.judgement == "as fast"
     assert "A central server was a bottleneck in 0 of 1" in sentences[0] and "refuted in the other 1" in sentences[0]
+    assert "not 95 %" not in sentences[0], "six repeats have an interval"
     assert "against the claim, with refmesh hub of 4 parties at 4x-near" in sentences[1]
     assert cost_table([cost]).rows[0][-1] == "not slower: refuted"
 
@@ -138,6 +139,7 @@ def test_a_slower_hub_confirms_it() -> None:
     cost, sentences = judged([3.0, 3.1, 2.9], [1.0, 1.0, 1.0])
     assert cost.judgement == "slower" and cost.ratio.value == pytest.approx(3.0)
     assert "bottleneck in 1 of 1" in sentences[0] and "refuted" not in sentences[0]
+    assert "Of 3 repeats an interval is their range, which covers 75 % and not 95 %." in sentences[0]
     assert "3 times as long at most (refmesh hub, 4 parties, server at 4x-near)" in sentences[1]
 
 
