@@ -39,6 +39,6 @@ def _underlay(topology: Topology) -> Iterator[tuple[str, Address]]:
         for address in host.addresses:
             yield name, address
     for name, router in topology.routers.items():
-        for plug in (router.outside, *router.inside):
-            for address in plug.addresses:
+        for attachment in (router.outside, *router.inside):
+            for address in attachment.addresses:
                 yield name, address
