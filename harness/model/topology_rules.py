@@ -95,7 +95,7 @@ def _roles(topology: TopologyShape) -> Iterator[Complaint]:
 
 
 def _is_plain(topology: TopologyShape, router: str) -> bool:
-    """Whether a router lets everything through as it is, like a region's: who is behind it is public."""
+    """Tell whether a router lets everything through as it is, like a region's: who is behind it is public."""
     nat = topology.routers[router].nat if router in topology.routers else None
     return nat is not None and nat.ipv4 and not nat.translates and nat.filtering is Filtering.NONE
 

@@ -24,7 +24,7 @@ def collisions(deployment: Deployment, topology: Topology) -> list[str]:
 
 
 def in_range(overlay: Overlay, topology: Topology) -> list[str]:
-    """Each node with an underlay address of the network that an overlay gives its members, in words."""
+    """Return each node with an underlay address of the network that an overlay gives its members, in words."""
     if not isinstance(overlay, HasNetwork):
         return []
     return [

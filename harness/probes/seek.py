@@ -163,7 +163,7 @@ class _Watch:
         self.judged(verdict, start)
 
     def try_new_ones(self) -> None:
-        """Open some more connections over a direct path of streams: many products decide for each anew."""
+        """Open some more connections over a direct path of streams: many products decide for each by itself."""
         if self.target.dst_address is None and self.punches and self.verdict == "direct":
             self._new_from = len(self.asker.pings)
             send_and_wait(self.asker, _NEW_CONNECTIONS)

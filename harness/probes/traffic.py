@@ -180,7 +180,7 @@ class _Watch:
             self._fronts[name] = MemberAddresses(known.own | now.own, now.segment, known.public | now.public)
 
     def all_direct(self) -> bool:
-        """Whether the last pings of every pair went and came back directly."""
+        """Tell whether the last pings of every pair went and came back directly."""
         for target in self._targets:
             recent = attribute(self._tracks(target), self._askers[target.pair].pings[-_LOOKED_AT:])
             if first_direct(recent) is None or recent[-1].carried != "direct":
@@ -231,12 +231,12 @@ class _Held:
         """Open it.
 
         Raises:
-            OverlayError: nobody can listen at the other end.
+            OverlayError: nothing can listen at the other end.
         """
         stream = self.target.stream(PORT)
         for server in self.daemons:
             if not server.wait_for_line("listening", START_S):
-                raise OverlayError(f"nobody can listen on {self.target.dst}: {server.tail.strip()}")
+                raise OverlayError(f"nothing can listen on {self.target.dst}: {server.tail.strip()}")
         words = ["hold", str(stream.connect_address), str(stream.connect_port)]
         words += [str(self._plan.duration_s), str(self._plan.interval_s)]
         self._client = self.target.start(self.target.src, [*_PEER, *words], "continuity-tcp.json")

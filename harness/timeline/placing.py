@@ -13,7 +13,7 @@ _FIRST = 250
 
 
 def is_ours(topology: Topology) -> bool:
-    """Whether the lab knows its segments: those of a Mininet class are nobody's to know."""
+    """Tell whether the lab knows its segments: those of a Mininet class are unknown."""
     return topology.mininet is None
 
 
