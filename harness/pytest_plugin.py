@@ -191,11 +191,11 @@ class NothingExpected(pytest.Item):
         self.trials = trials
 
     def runtest(self) -> None:
-        """Nothing is run."""
+        """Do nothing."""
         pytest.skip(f"nothing is judged: `expect` says nothing of any of its {self.trials} trials")
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
-        """Where the test is, for reports."""
+        """Return where the test is, for reports."""
         return self.path, None, self.name
 
 

@@ -22,8 +22,8 @@ def stun_addresses(trial: Trial) -> tuple[IPv4Address, IPv4Address]:
     """
     server = server_of(trial)
     segment = trial.topology.hosts[server].on
-    plugs = [plug for attachments in trial.topology.attachments().values() for plug in attachments]
-    taken = {address for plug in plugs if plug.on == segment for address in plug.addresses}
+    attached = [attachment for attachments in trial.topology.attachments().values() for attachment in attachments]
+    taken = {address for attachment in attached if attachment.on == segment for address in attachment.addresses}
     subnet = trial.topology.segments[segment].ipv4
     free = (address for address in subnet.hosts() if address not in taken) if subnet else iter(())
     found = next(free, None)

@@ -120,7 +120,7 @@ class Ground:
         for name, (addresses, gateway) in plan.items():
             node = self._node(name)
             # A router asks for its neighbours from a link-local address, and may not use that before it is known to be
-            # nobody else's: for more than a second.
+            # no other's: for more than a second.
             node.write_sysctls({f"net.ipv6.conf.{interface}.accept_dad": "0" for interface, _ in addresses})
             node.write_sysctls(_SYSCTLS6)
             for interface, address in addresses:

@@ -23,17 +23,17 @@ def configure(node: LabNode, topology: Topology, name: str) -> None:
     Raises:
         LabError: the kernel refused something.
     """
-    plugs = topology.attachments()[name]
-    interfaces = [interface_name(name, number) for number in range(len(plugs))]
+    attached = topology.attachments()[name]
+    interfaces = [interface_name(name, number) for number in range(len(attached))]
     node.write_sysctls({"net.ipv4.ip_forward": "1" if name in topology.routers else "0", **_OFF})
-    if any(plug.ipv6 for plug in plugs):
+    if any(attachment.ipv6 for attachment in attached):
         # Off and on again: an interface that is up already would have a link-local address that is still being tried.
         node.write_sysctls(
             {f"net.ipv6.conf.{place}.{key}": value for key, value in _IPV6.items() for place in (*interfaces, *_ALL)}
         )
-    for interface, plug in zip(interfaces, plugs, strict=True):
-        for address in plug.addresses:
-            node.intf(interface).setIP(f"{address}/{topology.prefix_length(plug, address)}")
+    for interface, attachment in zip(interfaces, attached, strict=True):
+        for address in attachment.addresses:
+            node.intf(interface).setIP(f"{address}/{topology.prefix_length(attachment, address)}")
     for route in routes_of(topology, name):
         node.add_route(route.network, route.gateway)
 

@@ -70,4 +70,6 @@ def added_routes(topology: Topology, family: Family) -> dict[str, list[Route]]:
 
 
 def _routers_on(topology: Topology, lans: list[str]) -> list[str]:
-    return [name for name, router in topology.routers.items() if any(plug.on in lans for plug in router.inside)]
+    return [
+        name for name, router in topology.routers.items() if any(attachment.on in lans for attachment in router.inside)
+    ]

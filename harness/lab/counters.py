@@ -55,7 +55,7 @@ def install(ports: Mapping[str, Sequence[str]]) -> None:
 
 
 def reinstall(ports: Mapping[str, Sequence[str]]) -> None:
-    """Count anew, from nothing: for when a port has moved to another segment. Raises CommandFailed."""
+    """Count again from nothing, for when a port has moved to another segment. Raises CommandFailed."""
     _nft(["-f", "-"], f"delete table netdev {TABLE}\n")
     install(ports)
 

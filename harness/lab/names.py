@@ -20,8 +20,8 @@ _PLACE = Path("/etc/hosts")
 def hosts_file(topology: Topology) -> str:
     """Render the file: each node by its name, and below `lab` (`s` and `s.lab`), in all its IP versions. Pure."""
     lines = ["127.0.0.1 localhost", "::1 localhost"]
-    for name, plugs in topology.attachments().items():
-        first = [address for version in (4, 6) for address in plugs[0].addresses if address.version == version]
+    for name, attached in topology.attachments().items():
+        first = [address for version in (4, 6) for address in attached[0].addresses if address.version == version]
         one_each = {address.version: address for address in reversed(first)}
         lines += [f"{address} {name.lower()} {name.lower()}.{DOMAIN}" for _, address in sorted(one_each.items())]
     return "\n".join(lines) + "\n"

@@ -56,12 +56,12 @@ def settle_neighbours(nodes: Mapping[str, LabNode], topology: Topology) -> None:
         LabError: the kernel refused an entry.
     """
     segments: dict[str, list[Attached]] = {}
-    for name, plugs in topology.attachments().items():
+    for name, attached in topology.attachments().items():
         links = {link.get_attr("IFLA_IFNAME"): link for link in nodes[name].netlink.get_links()}
-        for number, plug in enumerate(plugs):
+        for number, attachment in enumerate(attached):
             link = links[interface_name(name, number)]
             mac = bytes.fromhex(link.get_attr("IFLA_ADDRESS").replace(":", ""))
-            segments.setdefault(plug.on, []).append(Attached(name, int(link["index"]), mac, plug.addresses))
+            segments.setdefault(attachment.on, []).append(Attached(name, int(link["index"]), mac, attachment.addresses))
     for name, known in neighbours_of(segments).items():
         try:
             _write(nodes[name].pid, known)

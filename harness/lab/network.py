@@ -62,11 +62,11 @@ class _PlannedTopo(Topo):  # type: ignore[misc]
         for name, attachments in topology.attachments().items():
             # Addresses are ours to give, several an interface; Mininet's default would be 10.0.0.n.
             self.addHost(name, ip=None)
-            for number, plug in enumerate(attachments):
+            for number, attachment in enumerate(attachments):
                 options: dict[str, Any] = {"intfName1": interface_name(name, number)}
-                if plug.link.impaired:
-                    options |= {"cls": EmulatedLink, "space": space, "profile": plug.link}
-                self.addLink(name, plug.on, **options)
+                if attachment.link.impaired:
+                    options |= {"cls": EmulatedLink, "space": space, "profile": attachment.link}
+                self.addLink(name, attachment.on, **options)
 
 
 class Lab:
@@ -152,7 +152,7 @@ class Lab:
         allowed = nodes[0].read_sysctls([ALLOWED_CONGESTION_CONTROL])[ALLOWED_CONGESTION_CONTROL]
         settings = node_sysctls(pick_congestion_control(allowed))
         for node in nodes:
-            ipv6 = any(plug.ipv6 for plug in self.topology.attachments().get(node.name, []))
+            ipv6 = any(attachment.ipv6 for attachment in self.topology.attachments().get(node.name, []))
             node.write_sysctls({**settings, **neighbour_sysctls(node.intfNames(), ipv6)})
         self.sysctls = nodes[0].read_sysctls([*settings, *RECORDED])
 

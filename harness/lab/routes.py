@@ -30,13 +30,13 @@ def routes_of(topology: Topology, node: str) -> list[Route]:
 
 def _routes(topology: Topology, node: str, family: Family) -> Iterator[Route]:
     first, *others = topology.attachments()[node]
-    if not any(plug.of(family) for plug in (first, *others)):
+    if not any(attachment.of(family) for attachment in (first, *others)):
         return
     via = first.via if isinstance(first, Host) else topology.routers[node].outside.via
     if via is not None and topology.routers[via].carries(family, first.on):
         yield Route(family, "default", str(_inside_address(topology, via, first.on, family)))
     # What lies on the way of the default route need not be known.
-    known_on = {plug.on for plug in others} | ({first.on} if via is None else set())
+    known_on = {attachment.on for attachment in others} | ({first.on} if via is None else set())
     for name, router in topology.routers.items():
         if name == node or router.outside.on not in known_on or not router.outside.of(family):
             continue
@@ -49,9 +49,9 @@ def _behind(topology: Topology, name: str, family: Family) -> Iterator[str]:
     router = topology.routers[name]
     if not router.forwards(family) or (family == "ipv4" and router.nat.translates):
         return
-    for plug in router.inside:
-        subnet = topology.segments[plug.on].of(family)
-        if subnet is not None and plug.of(family):
+    for attachment in router.inside:
+        subnet = topology.segments[attachment.on].of(family)
+        if subnet is not None and attachment.of(family):
             yield str(subnet)
     for other, further in topology.routers.items():
         if further.outside.via == name:
@@ -59,29 +59,31 @@ def _behind(topology: Topology, name: str, family: Family) -> Iterator[str]:
 
 
 def _inside_address(topology: Topology, router: str, segment: str, family: Family) -> Address:
-    plug = topology.routers[router].inside_on(segment)
-    assert plug is not None  # the topology's rules
-    return plug.of(family)[0]
+    attachment = topology.routers[router].inside_on(segment)
+    assert attachment is not None  # the topology's rules
+    return attachment.of(family)[0]
 
 
 def next_hops(topology: Topology, lan: str, family: Family) -> dict[str, Address]:
     """Return, for every router not on `lan`, its neighbour on a shortest way there (breadth first), NAT or not."""
-    plugs = {
-        name: [plug for plug in (router.outside, *router.inside) if plug.of(family)]
+    attached = {
+        name: [attachment for attachment in (router.outside, *router.inside) if attachment.of(family)]
         for name, router in topology.routers.items()
     }
-    frontier = deque(name for name, attachments in plugs.items() if any(plug.on == lan for plug in attachments))
+    frontier = deque(
+        name for name, attachments in attached.items() if any(attachment.on == lan for attachment in attachments)
+    )
     reached = set(frontier)
     hops: dict[str, Address] = {}
     while frontier:
         nearer = frontier.popleft()
-        for name, attachments in plugs.items():
+        for name, attachments in attached.items():
             if name in reached:
                 continue
-            shared = {plug.on for plug in attachments}
-            for plug in plugs[nearer]:
-                if plug.on in shared:
-                    hops[name] = plug.of(family)[0]
+            shared = {attachment.on for attachment in attachments}
+            for attachment in attached[nearer]:
+                if attachment.on in shared:
+                    hops[name] = attachment.of(family)[0]
                     reached.add(name)
                     frontier.append(name)
                     break

@@ -121,7 +121,7 @@ class Router(_Strict):
 
     def inside_on(self, segment: str) -> Attachment | None:
         """Return its side on one of its inside networks."""
-        return next((plug for plug in self.inside if plug.on == segment), None)
+        return next((attachment for attachment in self.inside if attachment.on == segment), None)
 
     def forwards(self, family: Family) -> bool:
         """Tell whether its behaviour lets anything of that IP version through."""
@@ -142,6 +142,6 @@ class MininetClass(_Strict):
     search: str = ""
 
 
-def families_of(plug: Attachment) -> tuple[Family, ...]:
+def families_of(attachment: Attachment) -> tuple[Family, ...]:
     """Return the IP versions of an attachment's addresses, in their order."""
-    return tuple(dict.fromkeys(family_of(address) for address in plug.addresses))
+    return tuple(dict.fromkeys(family_of(address) for address in attachment.addresses))

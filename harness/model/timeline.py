@@ -70,7 +70,7 @@ class TimelineItem(BaseModel):
     event's own settings.
     """
 
-    # In the file an event's own settings stand beside these; which they are, only the events know.
+    # In the file an event's own settings stand next to these; which they are, only the events know.
     model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra={"additionalProperties": True})
 
     at_s: Swept | None = None

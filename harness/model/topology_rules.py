@@ -28,48 +28,50 @@ def _names(topology: TopologyShape) -> Iterator[Complaint]:
         yield ("routers", name), f"{name} is both a host and a router"
     for name in segments.keys() & (hosts.keys() | routers.keys()):
         yield ("segments", name), f"{name} is both a segment and a node"
-    for location, plug in _plugs(topology):
-        if plug.on not in segments:
-            yield (*location, "on"), f"there is no segment {plug.on}{did_you_mean(plug.on, segments)}"
+    for location, attachment in _attachments(topology):
+        if attachment.on not in segments:
+            yield (*location, "on"), f"there is no segment {attachment.on}{did_you_mean(attachment.on, segments)}"
 
 
-def _plugs(topology: TopologyShape) -> Iterator[tuple[Location, Attachment]]:
+def _attachments(topology: TopologyShape) -> Iterator[tuple[Location, Attachment]]:
     yield from ((("hosts", name), host) for name, host in topology.hosts.items())
     for name, router in topology.routers.items():
         yield ("routers", name, "outside"), router.outside
-        yield from ((("routers", name, "inside", number), plug) for number, plug in enumerate(router.inside))
+        yield from (
+            (("routers", name, "inside", number), attachment) for number, attachment in enumerate(router.inside)
+        )
 
 
 def _addresses(topology: TopologyShape) -> Iterator[Complaint]:
     taken: dict[tuple[str, Address], str] = {}
-    for location, plug in _plugs(topology):
-        node, segment = str(location[1]), topology.segments.get(plug.on)
+    for location, attachment in _attachments(topology):
+        node, segment = str(location[1]), topology.segments.get(attachment.on)
         if segment is None:
             continue
-        for number, address in enumerate(plug.addresses):
+        for number, address in enumerate(attachment.addresses):
             where = (*location, "addresses", number)
             family = family_of(address)
             subnet = segment.of(family)
             if subnet is None:
-                yield where, f"address {address} is {_SHOWN[family]}, and {plug.on} has no subnet of that family"
+                yield where, f"address {address} is {_SHOWN[family]}, and {attachment.on} has no subnet of that family"
             elif address not in subnet:
-                yield where, f"address {address} is not in {plug.on}'s subnet {subnet}"
-            if (plug.on, address) in taken:
-                yield where, f"address {address} is {taken[plug.on, address]}'s already"
-            taken[plug.on, address] = node
+                yield where, f"address {address} is not in {attachment.on}'s subnet {subnet}"
+            if (attachment.on, address) in taken:
+                yield where, f"address {address} is {taken[attachment.on, address]}'s already"
+            taken[attachment.on, address] = node
 
 
 def _upstream(topology: TopologyShape) -> Iterator[Complaint]:
     hosts, routers = topology.hosts, topology.routers
     ends: list[tuple[Location, Host | Outside]] = [(("hosts", name, "via"), host) for name, host in hosts.items()]
     ends += [(("routers", name, "outside", "via"), router.outside) for name, router in routers.items()]
-    for location, plug in ends:
-        if plug.via is None:
+    for location, attachment in ends:
+        if attachment.via is None:
             continue
-        if plug.via not in routers:
-            yield location, f"there is no router {plug.via}{did_you_mean(plug.via, routers)}"
-        elif routers[plug.via].inside_on(plug.on) is None:
-            yield location, f"{plug.via} has no inside on {plug.on}"
+        if attachment.via not in routers:
+            yield location, f"there is no router {attachment.via}{did_you_mean(attachment.via, routers)}"
+        elif routers[attachment.via].inside_on(attachment.on) is None:
+            yield location, f"{attachment.via} has no inside on {attachment.on}"
 
 
 def _roles(topology: TopologyShape) -> Iterator[Complaint]:
@@ -93,7 +95,7 @@ def _roles(topology: TopologyShape) -> Iterator[Complaint]:
 
 
 def _is_plain(topology: TopologyShape, router: str) -> bool:
-    """Whether a router lets everything through as it is, like a region's: who is behind it is public."""
+    """Tell whether a router lets everything through as it is, like a region's: who is behind it is public."""
     nat = topology.routers[router].nat if router in topology.routers else None
     return nat is not None and nat.ipv4 and not nat.translates and nat.filtering is Filtering.NONE
 
@@ -116,8 +118,8 @@ def _stuck(topology: TopologyShape, host: str) -> Iterator[Complaint]:
     for name, on in topology.ways_in(host):
         router, inside = topology.routers[name], topology.routers[name].inside_on(on)
         assert inside is not None  # held by the rules on `via`
-        for place, plug in (("outside", router.outside), ("inside", inside)):
-            if not set(left) & set(families_of(plug)):
+        for place, attachment in (("outside", router.outside), ("inside", inside)):
+            if not set(left) & set(families_of(attachment)):
                 yield ("routers", name, place), f"{name} has no {_words(left)} address here, and {host} no other"
                 return
         forwarded = tuple(family for family in left if router.forwards(family))

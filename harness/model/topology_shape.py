@@ -32,13 +32,18 @@ class TopologyShape(BaseModel):
 
     def attachments(self) -> dict[str, list[Attachment]]:
         """Return every node's attachments, in the order of its interfaces: a router's outside is the first."""
-        plugs: dict[str, list[Attachment]] = {name: [host] for name, host in self.hosts.items()}
-        plugs |= {name: [router.outside, *router.inside] for name, router in self.routers.items()}
-        return plugs
+        attached: dict[str, list[Attachment]] = {name: [host] for name, host in self.hosts.items()}
+        attached |= {name: [router.outside, *router.inside] for name, router in self.routers.items()}
+        return attached
 
     def impaired_links(self) -> list[LinkProfile]:
         """Return the links that need a backend."""
-        return [plug.link for plugs in self.attachments().values() for plug in plugs if plug.link.impaired]
+        return [
+            attachment.link
+            for attached in self.attachments().values()
+            for attachment in attached
+            if attachment.link.impaired
+        ]
 
     def address(self, node: str) -> IPv4Address:
         """Return a node's first IPv4 underlay address; of a router the outside one.

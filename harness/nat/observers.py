@@ -72,7 +72,7 @@ class Observers:
 
     holder: int = 0
     _netlinks: dict[int, IPRoute] = field(default_factory=dict)
-    _plugs: dict[int, tuple[int, int]] = field(
+    _attachments: dict[int, tuple[int, int]] = field(
         default_factory=dict
     )  # by namespace: the port there, the interface inside
 
@@ -103,8 +103,8 @@ class Observers:
         try:
             with contextlib.ExitStack() as undo:
                 self._plug_in(inside, undo)
-                self._address(self.holder, self._plugs[inside.pid][1], inside, [host], undo)
-                self._route(self.holder, self._plugs[inside.pid][1], inside, "default", gateway, undo)
+                self._address(self.holder, self._attachments[inside.pid][1], inside, [host], undo)
+                self._route(self.holder, self._attachments[inside.pid][1], inside, "default", gateway, undo)
                 there = self._netlink(outside.pid)
                 index = _index(there, outside.interface)
                 self._address(outside.pid, index, outside, public, undo)
@@ -122,15 +122,15 @@ class Observers:
     def _plug_in(self, side: Side, undo: contextlib.ExitStack) -> None:
         """Let the inside observer's cable end where the router's does."""
         there = self._netlink(side.pid)
-        if side.pid not in self._plugs:
-            name = f"observer{len(self._plugs)}"
+        if side.pid not in self._attachments:
+            name = f"observer{len(self._attachments)}"
             there.link(
                 "add", kind="veth", index=pair_number(), ifname=name, peer={"ifname": name, "net_ns_pid": self.holder}
             )
             here = self._netlink(self.holder)
-            self._plugs[side.pid] = _index(there, name), _index(here, name)
-            here.link("set", index=self._plugs[side.pid][1], state="up")
-        port, _ = self._plugs[side.pid]
+            self._attachments[side.pid] = _index(there, name), _index(here, name)
+            here.link("set", index=self._attachments[side.pid][1], state="up")
+        port, _ = self._attachments[side.pid]
         bridge = _index(there, side.interface)
         if not side.bridge:
             cable = bridge
@@ -183,5 +183,5 @@ def _name(netlink: IPRoute, index: int) -> str:
 def _index(netlink: IPRoute, name: str) -> int:
     found = netlink.link_lookup(ifname=name)
     if not found:
-        raise LabError(f"there is no interface {name} to plug an observer in")
+        raise LabError(f"there is no interface {name} to attachment an observer in")
     return int(found[0])

@@ -24,7 +24,7 @@ def collisions(deployment: Deployment, topology: Topology) -> list[str]:
 
 
 def in_range(overlay: Overlay, topology: Topology) -> list[str]:
-    """Each node with an underlay address of the network that an overlay gives its members, in words."""
+    """Return each node with an underlay address of the network that an overlay gives its members, in words."""
     if not isinstance(overlay, HasNetwork):
         return []
     return [
@@ -39,6 +39,6 @@ def _underlay(topology: Topology) -> Iterator[tuple[str, Address]]:
         for address in host.addresses:
             yield name, address
     for name, router in topology.routers.items():
-        for plug in (router.outside, *router.inside):
-            for address in plug.addresses:
+        for attachment in (router.outside, *router.inside):
+            for address in attachment.addresses:
                 yield name, address

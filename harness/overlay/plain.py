@@ -15,7 +15,7 @@ _PROGRAM = (sys.executable, "-I", "-S", str(Path(http_file.__file__).resolve()))
 
 
 def plain_contents(addresses: Mapping[str, Address]) -> tuple[ContentEndpoint, ...]:
-    """From every member to every other: the publisher serves a file once, at its own address."""
+    """Return contents from every member to every other: the publisher serves a file once, at its own address."""
     return tuple(
         ContentEndpoint(
             src=src,

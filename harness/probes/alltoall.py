@@ -55,11 +55,11 @@ class RoundsSettings(ProbeSettings):
     baseline: Literal["lab", "none"] = "lab"
 
     def own_time_s(self) -> float:
-        """How long the probe may rightly take for one pair."""
+        """Return how long the probe may rightly take for one pair."""
         return len(self.workloads) * (self.deadline_s + CONNECT_S)
 
     def conditions(self) -> dict[str, Any]:
-        """Sizes other than the usual: such runs are not repeats of others."""
+        """Return the sizes that are not the usual ones: such runs are not repeats of others."""
         sizes = (("rounds", self.rounds), ("payload_bytes", self.payload_bytes))
         return {f"{name}_{what}": value for what, given in sizes for name, value in given.items()}
 
@@ -122,13 +122,13 @@ class RoundsProbe(Probe[RoundsSettings, tuple[Computed, ...]]):
     )
 
     def measure(self, target: Target, settings: RoundsSettings, trial: Surroundings) -> tuple[Computed, ...]:
-        """Two parties."""
+        """Measure two parties."""
         return self.measure_all([target], settings, trial)[target.pair]
 
     def measure_all(
         self, targets: Sequence[Target], settings: RoundsSettings, trial: Surroundings
     ) -> dict[Pair, tuple[Computed, ...]]:
-        """All parties, one workload after the other.
+        """Measure all parties, one workload after the other.
 
         Raises:
             OverlayError: a party could not connect to every other.
@@ -137,11 +137,11 @@ class RoundsProbe(Probe[RoundsSettings, tuple[Computed, ...]]):
         return {target.pair: found for target in targets}
 
     def over_underlay(self, settings: RoundsSettings) -> bool:
-        """Where the baseline is that of the lab."""
+        """Tell whether the baseline is that of the lab."""
         return settings.baseline == "lab"
 
     def summarise(self, found: Found[tuple[Computed, ...]], settings: RoundsSettings) -> list[Measurement]:
-        """Nothing of a single pair: a round is all parties'."""
+        """Return nothing: a round belongs to all parties, not to a pair."""
         del found, settings
         return []
 

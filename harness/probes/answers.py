@@ -58,7 +58,7 @@ def longest_gap_s(moments: Sequence[float], begin_s: float, end_s: float) -> flo
 
 
 def recovery_s(asked: Iterable[Asked], effective_s: float, end_s: float) -> float | None:
-    """From an event to the first answer of a question that was sent after it; None where none came before `end_s`.
+    """Return the time from an event to the first answer of a question sent after it; None: not before `end_s`.
 
     A question that was under way when the event took effect tells of the time before it.
     """
@@ -67,7 +67,7 @@ def recovery_s(asked: Iterable[Asked], effective_s: float, end_s: float) -> floa
 
 
 def path_recovery_s(asked: Iterable[Asked], right: Carried, effective_s: float, end_s: float) -> float | None:
-    """From an event to the answer of the first question after it that went the right way; None: not before `end_s`."""
+    """Return the time to the answer of the first later question that went the right way; None: not before `end_s`."""
     after = [one for one in asked if one.sent_s >= effective_s and one.answered_s is not None]
     first = first_certain([one.way for one in after], right)
     if first is None:

@@ -55,11 +55,11 @@ class AvailabilitySettings(ProbeSettings):
     interval_ms: float = Field(default=100.0, ge=10, le=10_000)
 
     def own_time_s(self) -> float:
-        """How long the probe may rightly take for one pair."""
+        """Return how long the probe may rightly take for one pair."""
         return self.duration_s + CONNECT_S
 
     def conditions(self) -> dict[str, Any]:
-        """How long it was looked at: what did not come until then is censored."""
+        """Return how long it was looked at: what did not come until then is censored."""
         return {"availability_s": self.duration_s}
 
     def missing(self) -> Mapping[str, str]:
@@ -180,7 +180,7 @@ class AvailabilityProbe(Probe[AvailabilitySettings, Outlived]):
     )
 
     def measure(self, target: Target, settings: AvailabilitySettings, trial: Surroundings) -> Outlived:
-        """Two parties."""
+        """Measure two parties."""
         return self.measure_all([target], settings, trial)[target.pair]
 
     def measure_all(
@@ -225,7 +225,7 @@ class AvailabilityProbe(Probe[AvailabilitySettings, Outlived]):
         return {target.pair: found for target in targets}
 
     def summarise(self, found: Found[Outlived], settings: AvailabilitySettings) -> list[Measurement]:
-        """Nothing of a single pair: a round is all parties'."""
+        """Return nothing: a round belongs to all parties, not to a pair."""
         del found, settings
         return []
 

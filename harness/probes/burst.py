@@ -13,7 +13,7 @@ from harness.model.words import Verdict
 from harness.probes.asking import Asker, asking
 from harness.probes.measurement import Target
 from harness.probes.pings import Ping
-from harness.probes.verdict import front_of, path_of_burst
+from harness.probes.verdict import member_addresses, path_of_burst
 
 _SPACING_S: Final = 0.01
 _CHECK_EVERY_S: Final = 0.01
@@ -67,7 +67,7 @@ def judge_now(target: Target, count: int) -> Verdict:
 
 def _judge(target: Target, burst: Sequence[Ping], grown: Counts) -> Verdict:
     topology = target.lab.topology
-    front, other = front_of(topology, target.src), front_of(topology, target.dst)
+    front, other = member_addresses(topology, target.src), member_addresses(topology, target.dst)
     own = front.own | other.own
     lines = [
         f"{flow.segment} {flow.src} > {flow.dst} {size} bytes\n"

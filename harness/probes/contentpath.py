@@ -15,7 +15,7 @@ from harness.model.words import Verdict
 from harness.probes.exchange import publish_and_fetch
 from harness.probes.measurement import Pair, Target
 from harness.probes.pathfigures import PUNCHES, PathFound, Since
-from harness.probes.verdict import front_of, path_of_content
+from harness.probes.verdict import member_addresses, path_of_content
 
 # Much more than a product says beside it, and little enough for a slow one.
 CONTENT_BYTES: Final = 1_000_000
@@ -94,5 +94,5 @@ def _fetched(target: Target, rng: random.Random, number: int, patience_s: float)
     grown = counters.since(before, counters.read())
     if not done.intact:
         return Fetch(ended_s, "none", "what was fetched is not what was published")
-    ends = front_of(topology, target.src), front_of(topology, target.dst)
+    ends = member_addresses(topology, target.src), member_addresses(topology, target.dst)
     return Fetch(ended_s, path_of_content(grown, *ends, CONTENT_BYTES))

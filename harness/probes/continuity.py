@@ -46,7 +46,7 @@ class ContinuitySettings(ProbeSettings):
     idle_s: float = Field(default=0.0, ge=0, le=3600)
 
     def own_time_s(self) -> float:
-        """How long the probe may rightly take for one pair."""
+        """Return how long the probe may rightly take for one pair."""
         return self.idle_s + self.duration_s + _GRACE_S
 
     def conditions(self) -> dict[str, Any]:

@@ -81,13 +81,13 @@ def phases_of(happened: Sequence[Happened], begin_s: float, end_s: float) -> lis
 
 
 def survived(held: Held, end_s: float) -> bool:
-    """Whether the connection broke nowhere, and was still answered in the last second of the traffic or after it."""
+    """Tell whether the connection never broke, and was still answered in the traffic's last second or after it."""
     moments = answered_s(held.asked)
     return held.error is None and bool(moments) and moments[-1] > end_s - 1.0
 
 
 def figures_of(target: Target, seen: Continued) -> Iterator[Measurement]:
-    """One pair's figures; those of an event carry its name as their phase."""
+    """Yield one pair's figures; those of an event carry its name as their phase."""
     evidence = str(target.evidence("continuity.csv"))
 
     def figure(
@@ -144,7 +144,7 @@ def figures_of(target: Target, seen: Continued) -> Iterator[Measurement]:
 
 
 def figures_of_trial(seen: Continued) -> Iterator[Measurement]:
-    """When each event took effect, and which ones it never came to."""
+    """Yield when each event took effect, and which ones it never came to."""
 
     def figure(metric: str, unit: str, value: float | None, phase: str, error: str | None = None) -> Measurement:
         outcome: Outcome = "ok" if error is None else "error"

@@ -94,7 +94,7 @@ class Timeline(Protocol):
         """Start the timeline's clock: the traffic has begun."""
 
     def awaits(self, moment: Moment) -> bool:
-        """Whether an event follows a moment that has not been reached yet."""
+        """Tell whether an event follows a moment that has not been reached yet."""
 
     def reached(self, moment: Moment) -> None:
         """Do what follows a moment; only its first time counts.

@@ -71,11 +71,11 @@ class MpycSettings(ProbeSettings):
     baseline: Literal["lab", "none"] = "lab"
 
     def own_time_s(self) -> float:
-        """How long the probe may rightly take for one pair."""
+        """Return how long the probe may rightly take for one pair."""
         return len(self.programs) * (self.deadline_s + _START_S)
 
     def conditions(self) -> dict[str, Any]:
-        """Sizes other than the usual: such runs are not repeats of others."""
+        """Return the sizes that are not the usual ones: such runs are not repeats of others."""
         return {f"mpyc_{name}_size": value for name, value in self.size.items()}
 
     def missing(self) -> Mapping[str, str]:
@@ -161,13 +161,13 @@ class MpycProbe(Probe[MpycSettings, tuple[Ran, ...]]):
     )
 
     def measure(self, target: Target, settings: MpycSettings, trial: Surroundings) -> tuple[Ran, ...]:
-        """Two parties."""
+        """Measure two parties."""
         return self.measure_all([target], settings, trial)[target.pair]
 
     def measure_all(
         self, targets: Sequence[Target], settings: MpycSettings, trial: Surroundings
     ) -> dict[Pair, tuple[Ran, ...]]:
-        """All parties, one program after the other.
+        """Measure all parties, one program after the other.
 
         Raises:
             OverlayError: there is no endpoint for a pair.
@@ -178,11 +178,11 @@ class MpycProbe(Probe[MpycSettings, tuple[Ran, ...]]):
         return {target.pair: found for target in targets}
 
     def over_underlay(self, settings: MpycSettings) -> bool:
-        """Where the baseline is that of the lab."""
+        """Tell whether the baseline is that of the lab."""
         return settings.baseline == "lab"
 
     def summarise(self, found: Found[tuple[Ran, ...]], settings: MpycSettings) -> list[Measurement]:
-        """Nothing of a single pair: a computation is all parties'."""
+        """Return nothing: a computation belongs to all parties, not to a pair."""
         del found, settings
         return []
 

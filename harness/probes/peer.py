@@ -39,7 +39,7 @@ class Peer:
         server = target.start(target.dst, argv, "stream-server.log")
         try:
             if not server.wait_for_line("listening", _START_S):
-                raise OverlayError(f"nobody can listen at {address} on {target.dst}: {server.tail.strip()}")
+                raise OverlayError(f"nothing can listen at {address} on {target.dst}: {server.tail.strip()}")
             yield server
         finally:
             server.stop()

@@ -18,7 +18,7 @@ from harness.probes.pathfigures import PUNCHES, PathFound, Since
 from harness.probes.pings import to_csv
 from harness.probes.rounds import rounds_of
 from harness.probes.tracks import PairTracks
-from harness.probes.verdict import front_of
+from harness.probes.verdict import member_addresses
 
 _CHECK_EVERY_S: Final = 0.05
 # All pairs together: what a tap in Python follows with ease. Where pairs are many, each is pinged less often.
@@ -117,7 +117,9 @@ class _Watch:
         self._tap = tap
         self._ports = lab.port_of(target.src), lab.port_of(target.dst)
         self._taken = [0, 0]
-        self._tracks = PairTracks(front_of(lab.topology, target.src), front_of(lab.topology, target.dst))
+        self._tracks = PairTracks(
+            member_addresses(lab.topology, target.src), member_addresses(lab.topology, target.dst)
+        )
         self._looked_from = 0
         self._new_from: int | None = None
 
@@ -161,7 +163,7 @@ class _Watch:
         self.judged(verdict, start)
 
     def try_new_ones(self) -> None:
-        """Open some more connections over a direct path of streams: many products decide for each anew."""
+        """Open some more connections over a direct path of streams: many products decide for each by itself."""
         if self.target.dst_address is None and self.punches and self.verdict == "direct":
             self._new_from = len(self.asker.pings)
             send_and_wait(self.asker, _NEW_CONNECTIONS)

@@ -27,7 +27,7 @@ from harness.probes.contract import Surroundings
 from harness.probes.measurement import Pair, Target
 from harness.probes.pinger import Pinger
 from harness.probes.tracks import PairTracks
-from harness.probes.verdict import MemberAddresses, front_of
+from harness.probes.verdict import MemberAddresses, member_addresses
 
 if TYPE_CHECKING:
     from harness.lab.network import Lab
@@ -138,7 +138,7 @@ class _Watch:
         self._lab, self._targets = lab, targets
         members = sorted({name for target in targets for name in target.pair})
         self._ports = {name: lab.port_of(name) for name in members}
-        self._fronts: dict[str, MemberAddresses] = {name: front_of(lab.topology, name) for name in members}
+        self._fronts: dict[str, MemberAddresses] = {name: member_addresses(lab.topology, name) for name in members}
         self._topology = lab.topology
         self._tap = Tap(list(self._ports.values()), targets[0].folder / f"{targets[0].label}-continuity.pcapng")
         rngs = [random.Random(f"{lab.seed}/{target.src}/{target.dst}/continuity") for target in targets]
@@ -176,11 +176,11 @@ class _Watch:
             return
         self._topology = self._lab.topology
         for name, known in self._fronts.items():
-            now = front_of(self._topology, name)
+            now = member_addresses(self._topology, name)
             self._fronts[name] = MemberAddresses(known.own | now.own, now.segment, known.public | now.public)
 
     def all_direct(self) -> bool:
-        """Whether the last pings of every pair went and came back directly."""
+        """Tell whether the last pings of every pair went and came back directly."""
         for target in self._targets:
             recent = attribute(self._tracks(target), self._askers[target.pair].pings[-_LOOKED_AT:])
             if first_direct(recent) is None or recent[-1].carried != "direct":
@@ -231,12 +231,12 @@ class _Held:
         """Open it.
 
         Raises:
-            OverlayError: nobody can listen at the other end.
+            OverlayError: nothing can listen at the other end.
         """
         stream = self.target.stream(PORT)
         for server in self.daemons:
             if not server.wait_for_line("listening", START_S):
-                raise OverlayError(f"nobody can listen on {self.target.dst}: {server.tail.strip()}")
+                raise OverlayError(f"nothing can listen on {self.target.dst}: {server.tail.strip()}")
         words = ["hold", str(stream.connect_address), str(stream.connect_port)]
         words += [str(self._plan.duration_s), str(self._plan.interval_s)]
         self._client = self.target.start(self.target.src, [*_PEER, *words], "continuity-tcp.json")

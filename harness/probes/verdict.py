@@ -34,7 +34,7 @@ class MemberAddresses:
     public: frozenset[Address]
 
 
-def front_of(topology: Topology, member: str) -> MemberAddresses:
+def member_addresses(topology: Topology, member: str) -> MemberAddresses:
     """Return a member's own addresses and those of the routers in front of it."""
     host = topology.hosts[member]
     addresses = set(host.addresses)

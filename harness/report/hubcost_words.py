@@ -144,7 +144,7 @@ def single_point(found: Sequence[Outage]) -> list[str]:
 
 
 def _against(one: Outage) -> bool:
-    """Whether a mesh stopped, or a hub went on."""
+    """Tell whether a mesh stopped, or a hub went on."""
     return one.judgement == ("stopped" if one.subject[1] == "mesh" else "went on")
 
 

@@ -65,8 +65,8 @@ def _chain(name: str, upstream: Mapping[str, str | None]) -> list[str]:
     return chain
 
 
-def _address(plug: Mapping[str, Any]) -> str:
-    addresses = plug.get("addresses") or [plug.get("address", "")]
+def _address(attachment: Mapping[str, Any]) -> str:
+    addresses = attachment.get("addresses") or [attachment.get("address", "")]
     return str(addresses[0])
 
 

@@ -69,7 +69,7 @@ def _has(count: Count, probability: float) -> bool:
 
 
 def same(one: Count, other: Count) -> bool:
-    """Whether two rates may be one."""
+    """Tell whether two rates may be one."""
     (low1, high1), (low2, high2) = one.interval(), other.interval()
     change = one.rate - other.rate
     below = math.hypot(one.rate - low1, high2 - other.rate)
@@ -105,7 +105,7 @@ def condition_key(params: Mapping[str, Any]) -> str:
 
 
 def agreement(described: Mapping[str, Any], records: pd.DataFrame, overlay: str) -> list[CellAgreement]:
-    """All cells of all conditions of two members.
+    """Return all cells of all conditions of two members.
 
     Args:
         described: the folder's population.json.

@@ -113,7 +113,7 @@ def compare_samples(samples: Sequence[Sample], rule: Rule) -> list[Change]:
 
 
 def _pooled(samples: Sequence[Sample]) -> list[Sample]:
-    """One per metric (and event) over all subjects, where there are several."""
+    """Return one sample per metric (and event) over all subjects, where there are several."""
     of_metric: dict[tuple[str, str], list[Sample]] = {}
     for sample in samples:
         of_metric.setdefault((sample.metric, sample.phase), []).append(sample)

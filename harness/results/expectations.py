@@ -107,11 +107,11 @@ _OUTCOMES = {"failed": "failed", "unsupported": "is unsupported"}
 
 
 def _was_measured(row: Mapping[str, Any], last: Mapping[str, Any]) -> bool:
-    """Whether a probe found it; of what a failed trial never came to measure, the evidence is the trial's own."""
+    """Tell whether a probe found it; what a failed trial never measured has the trial's own evidence."""
     return row["evidence"] is None or row["evidence"] != last["evidence"]
 
 
 def _failed_as_expected(expected: Expected, seen: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether a failure is the one that was expected: no path, found by the probe and not for want of a daemon."""
+    """Tell whether the failure was the expected one: no path, found by the probe and not for want of a daemon."""
     none = [row for row in seen if row["path"] == "none"]
     return bool(none) and all("none" in expected.paths_of(row["src"], row["dst"]) for row in none)

@@ -108,7 +108,7 @@ def computations(records: pd.DataFrame) -> pd.DataFrame:
 
 @lru_cache(maxsize=4096)
 def _circumstances(params: str) -> tuple[int, Hub]:
-    """Parties and server's link from a record's parameters; 0 parties where they do not say."""
+    """Return parties and server's link from a record's parameters; 0 parties where they do not say."""
     given: Mapping[str, Any] = json.loads(params)
     access, server = (parse_link(given.get(name, "ideal")) for name in ("link", "link_s"))
     rate, own = _rate(server), _rate(access)
@@ -178,7 +178,7 @@ def crossovers(found: Iterable[Cost]) -> list[Crossover]:
 
 
 def _paired(group: pd.DataFrame, base: pd.DataFrame) -> list[float]:
-    """Ratios of completion times that share a seed; inf where the one never came, none where neither did."""
+    """Return ratios of completion times that share a seed; inf where one never came, none where neither did."""
     both = (
         group.set_index("seed")["completion_s"]
         .to_frame("one")

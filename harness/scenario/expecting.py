@@ -56,7 +56,7 @@ def _numbers(rules: Sequence[Expectation], trial: Trial) -> tuple[ExpectedNumber
 
 
 def matches(when: Mapping[str, Any], trial: Trial) -> bool:
-    """Whether a trial's cell has all these values; a list means any of them."""
+    """Tell whether a trial's cell has all these values; a list means any of them."""
     for key, wanted in when.items():
         value = trial.cell.get(key)
         choices = wanted if isinstance(wanted, list | tuple) else [wanted]

@@ -84,7 +84,7 @@ def _misfits(loaded: LoadedScenario, trials: Sequence[Trial], overlays: Mapping[
 
 
 def _collisions(loaded: LoadedScenario, trials: Sequence[Trial], overlays: Mapping[str, Overlay]) -> Iterator[Problem]:
-    """Overlays whose members would get addresses that the underlay has: a host would answer itself."""
+    """Yield overlays whose members would get addresses that the underlay has: a host would answer itself."""
     for name, overlay in overlays.items():
         of_overlay = (trial for trial in trials if trial.overlay == name and trial.repeat == 1)
         found = dict.fromkeys(text for trial in of_overlay for text in in_range(overlay, trial.topology))

@@ -54,7 +54,7 @@ def problems_of(loaded: LoadedScenario, topology: Topology) -> Iterator[Problem]
 
 
 def unmet(loaded: LoadedScenario, trials: Sequence[Trial], overlays: Mapping[str, Overlay]) -> Iterator[Problem]:
-    """Everything of a timeline that an overlay's deployment lacks, at its line; each overlay and mode is told once.
+    """Yield what an overlay's deployment lacks for a timeline, at its line; once for each overlay and mode.
 
     Only where an item has settings of its own is anything rendered: what says nothing can miss nothing.
     """
@@ -76,7 +76,7 @@ def unmet(loaded: LoadedScenario, trials: Sequence[Trial], overlays: Mapping[str
 
 
 def _asks_deployments(event: DeclaredEvent) -> bool:
-    """Whether an event looks at deployments at all: most do not."""
+    """Tell whether an event looks at deployments at all: most do not."""
     own: object = type(event).unmet
     return own is not Event.unmet
 

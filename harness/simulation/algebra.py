@@ -83,7 +83,7 @@ def _mapped(stack: Sequence[NatBehaviour]) -> Sequence[NatBehaviour]:
 def expected_cells(
     population: Population, condition: Condition, ports: Ports, shares: Mapping[str, float] | None = None
 ) -> list[CellExpectation]:
-    """All cells of a pair, each with its share of all pairs."""
+    """Return all cells of a pair, each with its share of all pairs."""
     share_of = cell_shares(population, shares)
     found = []
     for cell in cells_of(population):
@@ -127,7 +127,7 @@ def _compositions(total: int, parts: int) -> list[tuple[int, ...]]:
 
 
 def is_eim(access: Access) -> bool:
-    """Whether a type's mapping is endpoint-independent as seen from outside, public hosts included."""
+    """Tell whether a type's mapping is endpoint-independent as seen from outside, public hosts included."""
     return all(router.mapping in (NatMapping.NONE, NatMapping.EIM) for router in access.behaviours)
 
 

@@ -34,7 +34,7 @@ class SimulatedNetwork(Protocol):
     """A network of an engine: its members are the hosts that it was given, by number."""
 
     def start(self, member: int) -> None:
-        """Start a member's daemon, or start it anew."""
+        """Start a member's daemon, or start it again."""
 
     def stop(self, member: int) -> None:
         """End a member's daemon without a word."""
@@ -46,10 +46,10 @@ class SimulatedNetwork(Protocol):
         """Go on with a member whose host slept: it did nothing meanwhile, and its clock has gone on."""
 
     def server_stops(self) -> None:
-        """All servers fall silent."""
+        """Stop all servers."""
 
     def server_starts(self) -> None:
-        """All servers start anew, knowing nobody."""
+        """Start all servers again, without any state."""
 
     def claim(self, src: int, dst: int) -> Claim:
         """Return what a member says of its way to another."""
@@ -58,7 +58,7 @@ class SimulatedNetwork(Protocol):
         """Send a packet through the tunnel."""
 
     def has_received(self, member: int, payload: bytes) -> bool:
-        """Whether a payload has come out of a member's tunnel."""
+        """Tell whether a payload has come out of a member's tunnel."""
 
     def server_hosts(self) -> Sequence[Host]:
         """Return the hosts of its servers."""
@@ -71,16 +71,16 @@ class SimulatedEngine(Protocol):
     techniques: Sequence[str]
 
     def birthday_ports(self, within_s: float) -> tuple[int, int]:
-        """How many ports birthday probing has opened at a time, and how many it has tried, by then."""
+        """Return how many ports birthday probing has opened at a time, and how many it has tried, by then."""
 
     def network(
         self, internet: Internet, hosts: Sequence[Host], rng: random.Random, abilities: Abilities, crypto: Crypto
     ) -> SimulatedNetwork:
-        """Put a network on the hosts, with one public server of its own; nobody is started yet."""
+        """Put a network on the hosts, with one public server of its own; none is started yet."""
 
 
 def engines() -> Mapping[str, SimulatedEngine]:
-    """All engines by name.
+    """Return all engines by name.
 
     Raises:
         MissingPrerequisite: none is installed, or one cannot be loaded.

@@ -24,7 +24,7 @@ GROUPS = (3, 5, 10)
 
 
 def described(loaded: LoadedPopulation, emulated: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
-    """Everything of the population that reports show, the expectations of the algebra included.
+    """Return everything of the population that reports show, the algebra's expectations included.
 
     `emulated` are the cells of a lab's run (`harness.simulation.emulated`).
     """

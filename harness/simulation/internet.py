@@ -158,7 +158,7 @@ class Internet:
         return host
 
     def remove(self, host: Host) -> None:
-        """Take a host off the network; it keeps its address, where nobody is."""
+        """Take a host off the network; it keeps its address, where nothing answers."""
         for old in (host.address, host.address6):
             self._leave(host.network, old)
 

@@ -60,7 +60,7 @@ class PlannedWorld:
 
 
 def cells_of(population: Population) -> list[Cell]:
-    """All cells of a pair, apart and together."""
+    """Return all cells of a pair, apart and together."""
     apart = [Cell(a, b) for a, b in itertools.combinations_with_replacement(population.access, 2)]
     together = [
         Cell(name, name, access.together.layers)

@@ -88,7 +88,7 @@ class Band(_Strict):
 
 
 class ServerDown(_Strict):
-    """The servers fall silent, and start anew knowing nobody."""
+    """The servers fall silent, and start again without any state."""
 
     at_s: float = Field(ge=0)
     for_s: float = Field(gt=0)
@@ -97,7 +97,7 @@ class ServerDown(_Strict):
 class Churn(_Strict):
     """Networks over time, their members drawn from the shares: they leave or sleep, come back, and roam.
 
-    Times are means of exponential distributions; `roam_s` 0: nobody moves.
+    Times are means of exponential distributions; `roam_s` 0: none moves.
     """
 
     members: int = Field(ge=2, le=600)

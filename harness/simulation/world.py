@@ -83,7 +83,7 @@ def run_world(spec: WorldSpec, engine: SimulatedEngine) -> WorldResult:
 
 
 def attach(internet: Internet, members: Sequence[Access], shared_layers: int, *, ipv6: bool) -> list[Host]:
-    """Hosts behind routers of their own, but for the outermost `shared_layers`, which are the same for all."""
+    """Attach hosts behind routers of their own, but for the outermost `shared_layers`, which are the same for all."""
     common: Router | None = None
     if shared_layers:
         for behaviour in reversed(members[0].behaviours[-shared_layers:]):

@@ -27,7 +27,7 @@ class AddMember(Event[AddMemberSettings]):
     subject_is_absent = True
 
     def subjects(self, topology: Topology) -> tuple[str, ...]:
-        """Members of a group of three or more: two of them are a pair that is measured from the beginning."""
+        """Return members of a group of three or more: two of them are a pair that is measured from the beginning."""
         return topology.members if len(topology.members) > 2 else ()
 
     def prepare(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: AddMemberSettings) -> None:

@@ -46,7 +46,9 @@ class ChangeAddress(Event[ChangeAddressSettings]):
         for address in settings.addresses:
             if subnet is None or address not in subnet:
                 found.append(f"{address} is not in {subnet}, the subnet of {router.outside.on}")
-            takers = [name for name, plugs in topology.attachments().items() for p in plugs if address in p.addresses]
+            takers = [
+                name for name, attached in topology.attachments().items() for p in attached if address in p.addresses
+            ]
             if takers:
                 found.append(f"{address} is {takers[0]}'s")
         if len(settings.addresses) < router.nat.pool_size:

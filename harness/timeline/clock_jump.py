@@ -1,4 +1,4 @@
-"""A clock that jumps, which no lab can make: refused by name, so that nobody takes something else for it."""
+"""A clock that jumps, which no lab can make: refused by name, so that nothing else is taken for it."""
 
 from __future__ import annotations
 

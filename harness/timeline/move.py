@@ -38,7 +38,7 @@ class Move(Event[MoveSettings]):
         self._before: WeakKeyDictionary[Lab, dict[str, Host]] = WeakKeyDictionary()
 
     def subjects(self, topology: Topology) -> tuple[str, ...]:
-        """Hosts of a topology of ours."""
+        """Return the hosts of a topology of ours."""
         return tuple(topology.hosts) if is_ours(topology) else ()
 
     def problems(self, topology: Topology, subject: str, settings: MoveSettings) -> list[str]:

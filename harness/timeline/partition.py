@@ -39,7 +39,7 @@ class Partition(Event[PartitionSettings]):
     settings = PartitionSettings
 
     def subjects(self, topology: Topology) -> tuple[str, ...]:
-        """Hosts of a topology of ours."""
+        """Return the hosts of a topology of ours."""
         return host_names(topology)
 
     def problems(self, topology: Topology, subject: str, settings: PartitionSettings) -> list[str]:

@@ -13,7 +13,7 @@ _FIRST = 250
 
 
 def is_ours(topology: Topology) -> bool:
-    """Whether the lab knows its segments: those of a Mininet class are nobody's to know."""
+    """Tell whether the lab knows its segments: those of a Mininet class are unknown."""
     return topology.mininet is None
 
 
@@ -22,8 +22,8 @@ def free_addresses(topology: Topology, host: str, segment: str) -> tuple[Address
 
     Counted down from a subnet's 250th: where a DHCP server's range would be.
     """
-    plugs = [plug for of_node in topology.attachments().values() for plug in of_node]
-    taken = {address for plug in plugs for address in plug.addresses}
+    attached = [attachment for of_node in topology.attachments().values() for attachment in of_node]
+    taken = {address for attachment in attached for address in attachment.addresses}
     found: list[Address] = []
     for address in topology.hosts[host].addresses:
         subnet = topology.segments[segment].of(family_of(address))
@@ -56,7 +56,7 @@ def problems_of_place(
         subnet = topology.segments[segment].of(family_of(address))
         if subnet is None or address not in subnet:
             found.append(f"{address} is not in {subnet}, the subnet of {segment}")
-        takers = [name for name, plugs in topology.attachments().items() for p in plugs if address in p.addresses]
+        takers = [name for name, attached in topology.attachments().items() for p in attached if address in p.addresses]
         if takers:
             found.append(f"{address} is {takers[0]}'s")
     if not addresses and not free_addresses(topology, host, segment):

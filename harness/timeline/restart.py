@@ -1,4 +1,4 @@
-"""The overlay's daemons on a host are started anew, as after an update of their program."""
+"""The overlay's daemons on a host are started again, as after an update of their program."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class SwitchUplink(Event[SwitchUplinkSettings]):
         self._before: WeakKeyDictionary[Lab, dict[str, str]] = WeakKeyDictionary()
 
     def subjects(self, topology: Topology) -> tuple[str, ...]:
-        """Hosts and routers that have a second router to go to."""
+        """Return hosts and routers that have a second router to go to."""
         return tuple(name for name in (*topology.hosts, *topology.routers) if _others(topology, name))
 
     def problems(self, topology: Topology, subject: str, settings: SwitchUplinkSettings) -> list[str]:

@@ -22,20 +22,26 @@ def router_ports(topology: Topology, name: str) -> RouterPorts:
     Subscribers are all that is inside, and the address that the observer of the trial's own check takes there.
     """
     router = topology.routers[name]
-    inside = {plug.on for plug in router.inside}
+    inside = {attachment.on for attachment in router.inside}
     plugged = [
-        plug for node, plugs in topology.attachments().items() if node != name for plug in plugs if plug.on in inside
+        attachment
+        for node, attached in topology.attachments().items()
+        if node != name
+        for attachment in attached
+        if attachment.on in inside
     ]
-    subscribers = [str(address) for plug in plugged for address in plug.ipv4]
+    subscribers = [str(address) for attachment in plugged for address in attachment.ipv4]
     subnet = topology.segments[router.inside[0].on].ipv4
-    taken = {*subscribers, *(str(address) for plug in router.inside for address in plug.ipv4)}
+    taken = {*subscribers, *(str(address) for attachment in router.inside for address in attachment.ipv4)}
     observer = (str(host) for host in (subnet.hosts() if subnet else ()) if str(host) not in taken)
     subscribers += list(islice(observer, 1))
     return RouterPorts(
         wan=interface_name(name, 0),
         wan_addresses=tuple(str(address) for address in router.outside.ipv4),
         lans=tuple(interface_name(name, number) for number in range(1, 1 + len(router.inside))),
-        lan_networks=tuple(str(topology.segments[plug.on].ipv4) for plug in router.inside if plug.ipv4),
+        lan_networks=tuple(
+            str(topology.segments[attachment.on].ipv4) for attachment in router.inside if attachment.ipv4
+        ),
         subscribers=tuple(subscribers),
     )
 

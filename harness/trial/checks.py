@@ -135,10 +135,10 @@ def _side(lab: Lab, router: str, number: int, family: Family) -> Side:
     segment = topology.attachments()[router][number].on
     taken = [
         str(address)
-        for plugs in topology.attachments().values()
-        for plug in plugs
-        if plug.on == segment
-        for address in plug.of(family)
+        for attached in topology.attachments().values()
+        for attachment in attached
+        if attachment.on == segment
+        for address in attachment.of(family)
     ]
     pid, interface, bridge = lab.facing(router, number)
     return Side(pid, interface, bridge, subnet=str(topology.segments[segment].of(family)), taken=tuple(taken))

@@ -23,7 +23,7 @@ from harness.model.topology import Topology
 from harness.overlay.contract import Deployment, StreamEndpoint
 from harness.probes.exchange import publish_and_fetch
 from harness.probes.measurement import Target
-from harness.probes.verdict import front_of, path_of_burst, path_of_content
+from harness.probes.verdict import member_addresses, path_of_burst, path_of_content
 
 _PEER = str(Path(__file__).with_name("stream_peer.py"))
 _BURST = 100
@@ -115,7 +115,7 @@ class Streams:
         work()
         grown = counters.since(before, counters.read())
         a, b = self._pair
-        return path_of_burst(grown, front_of(topology, a), front_of(topology, b), least_bytes)
+        return path_of_burst(grown, member_addresses(topology, a), member_addresses(topology, b), least_bytes)
 
     def _ask(self, src: str, dst: str, verb: str) -> bool:
         client = self._client(src, dst, verb)
@@ -141,7 +141,7 @@ def look_at_content(target: Target) -> dict[str, Any]:
     except OverlayError as error:
         return {"content_fetched": False, "content_said": str(error)}
     grown, topology = counters.since(before, counters.read()), target.lab.topology
-    ends = front_of(topology, target.src), front_of(topology, target.dst)
+    ends = member_addresses(topology, target.src), member_addresses(topology, target.dst)
     return {
         "content_fetched": True,
         "content_intact": done.intact,

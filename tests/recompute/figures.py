@@ -106,10 +106,10 @@ def _carried(run: Run, trial: str, readings: Sequence[tuple[Any, Any]], moved: f
 
 def _exit(topology: Any, host: str) -> str:
     """The link by which a host reaches the outermost segment: its own, or that of the last router on its way."""
-    node, plug = host, topology["hosts"][host]
-    while plug.get("via"):
-        node, plug = plug["via"], topology["routers"][plug["via"]]["outside"]
-    return f"{node}-{plug['on']}"
+    node, attachment = host, topology["hosts"][host]
+    while attachment.get("via"):
+        node, attachment = attachment["via"], topology["routers"][attachment["via"]]["outside"]
+    return f"{node}-{attachment['on']}"
 
 
 def _parties(run: Run, trial: str, pairs: Sequence[tuple[str, str]]) -> dict[Key, Any]:

@@ -19,7 +19,7 @@ from harness.probes.carriage import Attributed, Carried, attribute, first_direct
 from harness.probes.framing import Framing, learn
 from harness.probes.pings import Ping, from_csv, sizes, to_csv
 from harness.probes.tracks import PairTracks
-from harness.probes.verdict import front_of
+from harness.probes.verdict import member_addresses
 from harness.scenario.load import load_topology
 
 CAPTURES = Path(__file__).parents[1] / "captures"
@@ -30,7 +30,7 @@ FLOOR_S = {"direct": 0.016, "asymmetric": 0.036, "relayed": 0.056}
 
 def tracks_of(at_a: list[Passing], at_b: list[Passing]) -> PairTracks:
     topology = load_topology("two-sites").resolve({})
-    tracks = PairTracks(front_of(topology, "a"), front_of(topology, "b"))
+    tracks = PairTracks(member_addresses(topology, "a"), member_addresses(topology, "b"))
     tracks.take(at_a, at_b)
     return tracks
 

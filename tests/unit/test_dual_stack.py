@@ -22,7 +22,7 @@ from harness.nat.observation import Observation, differences
 from harness.nat.ruleset import render_ruleset
 from harness.overlay.registry import load_overlay, overlay_names
 from harness.overlay.support import underlays_of, why_unsupported
-from harness.probes.verdict import front_of, path_of_burst
+from harness.probes.verdict import member_addresses, path_of_burst
 from harness.scenario.expected import expected_verdicts
 from harness.scenario.load import load_scenario, load_topology
 from harness.scenario.plan import expand
@@ -47,8 +47,8 @@ def test_bundled_topologies_in_all_ip_versions(name: str) -> None:
     versions = {
         ip: {
             address.version
-            for plugs in resolved(name, ip).attachments().values()
-            for p in plugs
+            for attached in resolved(name, ip).attachments().values()
+            for p in attached
             for address in p.addresses
         }
         for ip in ("v4", "dual", "v6")
@@ -256,7 +256,7 @@ def test_each_refmesh_node_gets_the_server_at_an_address_that_it_reaches() -> No
 
 def test_a_burst_by_ipv6_is_direct_between_the_members_and_relayed_by_the_server() -> None:
     topology = resolved("two-sites", "dual")
-    fronts = front_of(topology, "a"), front_of(topology, "b")
+    fronts = member_addresses(topology, "a"), member_addresses(topology, "b")
 
     def judged(*crossings: tuple[str, str, str]) -> str:
         counts = {Flow(segment, ip_address(one), ip_address(other)): 30_000 for segment, one, other in crossings}

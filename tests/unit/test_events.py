@@ -118,7 +118,12 @@ def test_free_addresses_are_nobodys_and_of_the_hosts_own_ip_versions() -> None:
     topology = topology_of("roaming", ip="dual")
     found = free_addresses(topology, "a", "mobile")
     assert [address.version for address in found] == [4, 6]
-    taken = {address for plugs in topology.attachments().values() for plug in plugs for address in plug.addresses}
+    taken = {
+        address
+        for attached in topology.attachments().values()
+        for attachment in attached
+        for address in attachment.addresses
+    }
     assert not set(found) & taken
     placed = placed_on(topology, "a", "mobile", (), "rm")
     assert (placed.on, placed.via, placed.addresses) == ("mobile", "rm", found)

@@ -8,7 +8,7 @@ import pytest
 
 from harness.lab.counters import Flow, parse, since
 from harness.model.topology import Topology
-from harness.probes.verdict import front_of, path_of_burst
+from harness.probes.verdict import member_addresses, path_of_burst
 from harness.scenario.load import load_topology
 
 BURST = 20_000
@@ -21,7 +21,9 @@ def flows(topology: Topology, *crossings: tuple[str, str, str, int]) -> dict[Flo
 
 def judge(name: str, *crossings: tuple[str, str, str, int]) -> str:
     topology = load_topology(name).resolve({})
-    return path_of_burst(flows(topology, *crossings), front_of(topology, "a"), front_of(topology, "b"), BURST)
+    return path_of_burst(
+        flows(topology, *crossings), member_addresses(topology, "a"), member_addresses(topology, "b"), BURST
+    )
 
 
 A, B, RA, RB, S = "192.168.1.2", "192.168.2.2", "45.45.1.1", "45.45.2.1", "45.45.0.10"
@@ -54,7 +56,7 @@ def test_too_little_traffic_is_none() -> None:
 
 def test_a_third_member_that_relays_is_no_direct_path() -> None:
     topology = load_topology("parties").resolve({"n": 3})
-    front, other = front_of(topology, "p1"), front_of(topology, "p2")
+    front, other = member_addresses(topology, "p1"), member_addresses(topology, "p2")
     via = flows(
         topology,
         ("lan1", "192.168.1.2", "45.45.3.1", 30_000),
