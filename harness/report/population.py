@@ -154,10 +154,12 @@ def _declared(described: Mapping[str, Any]) -> TextTable:
     header = (
         "overlay",
         "declares",
-        "pairs direct %",
-        "expected of the lab's cells %",
-        "the lab saw %",
-        "cells that differ",
+        "pairs direct %, as declared",
+        "with the lab's cells %",
+        "which cover %",
+        "lab's cells: expected %",
+        "seen %",
+        "differ",
     )
     note = (
         "What each adapter declares of its product, put into the algebra: the most that the technique can do. Where a "

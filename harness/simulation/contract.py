@@ -65,9 +65,13 @@ class SimulatedNetwork(Protocol):
 
 
 class SimulatedEngine(Protocol):
-    """An engine; `name` is its overlay's, `techniques` those that it can be held to, the least first."""
+    """An engine.
+
+    `name` is its overlay's, `overlays` are all that run it, `techniques` those that it can be held to, the least first.
+    """
 
     name: str
+    overlays: Sequence[str]
     techniques: Sequence[str]
 
     def birthday_ports(self, within_s: float) -> tuple[int, int]:

@@ -40,7 +40,7 @@ def declared_levels(population: Population, emulated: Sequence[Mapping[str, Any]
         if level is not None:
             technique, port_mapping, ipv6 = level
             condition = Condition(technique, port_mapping, ipv6, 2)
-            engine = engines().get(name)
+            engine = next((each for each in engines().values() if name in each.overlays), None)
             ports = engine.birthday_ports(population.deadline_s) if engine is not None else ONE_TRY
             cells = expected_cells(population, condition, ports)
             found.append(

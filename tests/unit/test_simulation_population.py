@@ -15,6 +15,8 @@ from click.testing import CliRunner
 
 from harness.cli import cli
 from harness.errors import ScenarioError
+from harness.report.plots.style import SCREEN
+from harness.report.population import population_section
 from harness.results.agreement import CellAgreement, Count, agreement, same, weighted
 from harness.results.loading import load
 from harness.scenario.load import POPULATIONS
@@ -161,6 +163,9 @@ def test_a_run_is_a_result_folder_like_any_other(tmp_path: Path) -> None:
     page = (out / "report.html").read_text()
     assert "The population" in page and "Algebra, engine, emulation" in page
     assert (out / "plots" / "population-curves.csv").is_file()
+    section = population_section(results, SCREEN)
+    assert section is not None
+    assert {len(row) - len(table.header) for table in section.tables for row in table.rows} == {0}
     compared = CliRunner().invoke(cli, ["compare", str(out), str(out)])
     assert compared.exit_code == 0, compared.output
 

@@ -29,6 +29,7 @@ class RefmeshSimulation:
     """The nodes and the server that run in production, one socket each."""
 
     name = "refmesh"
+    overlays: Sequence[str] = ("refmesh", "refmesh-tap")
     techniques: Sequence[str] = TRAVERSALS
 
     def birthday_ports(self, within_s: float) -> tuple[int, int]:
