@@ -24,7 +24,6 @@ from overlays.nebula import Nebula
 from overlays.tailscale.adapter import Tailscale
 from overlays.tinc import Tinc
 from overlays.wireguard.adapter import WireGuard
-from overlays.wireguard.coordinator import SILENT_S, Peer, Seen, outer_addresses, parse_dump
 
 BY_HAND = {"zerotier-one", "ziti"}  # carried by no package registry
 
@@ -162,46 +161,6 @@ def test_wireguard_forwards_in_the_hub_unless_asked_for_direct() -> None:
         for mode in ("hub", "mesh", "direct")
     }
     assert forwarding == {"hub": True, "mesh": True, "direct": False}
-
-
-class TestCoordinator:
-    """The state machine that moves a peer's traffic between hub and direct session."""
-
-    def peer(self) -> Peer:
-        return Peer("b", "KEY", "10.11.0.3")
-
-    def test_an_announced_peer_is_punched_without_taking_its_traffic(self) -> None:
-        change = self.peer().step(0.0, None, "45.45.2.1:1000")
-        assert change == ["peer", "KEY", "endpoint", "45.45.2.1:1000", "persistent-keepalive", "1"]
-
-    def test_the_same_announcement_is_not_told_twice(self) -> None:
-        peer = self.peer()
-        peer.step(0.0, None, "45.45.2.1:1000")
-        assert peer.step(0.1, Seen("45.45.2.1:1000", 0, 0), "45.45.2.1:1000") is None
-
-    def test_traffic_moves_with_the_handshake(self) -> None:
-        peer = self.peer()
-        peer.step(0.0, None, "45.45.2.1:1000")
-        change = peer.step(0.2, Seen("45.45.2.1:2000", 1, 92), "45.45.2.1:1000")
-        assert change == ["peer", "KEY", "allowed-ips", "10.11.0.3/32"]
-        assert str(peer) == "b: direct at 45.45.2.1:2000"
-
-    def test_a_silent_peer_goes_back_to_the_hub_and_is_tried_again(self) -> None:
-        peer = self.peer()
-        peer.step(0.0, None, "45.45.2.1:1000")
-        seen = Seen("45.45.2.1:1000", 1, 92)
-        peer.step(0.2, seen, None)
-        assert peer.step(0.2 + SILENT_S, seen, None) is None
-        assert peer.step(0.3 + SILENT_S, seen, None) == ["peer", "KEY", "remove"]
-        assert str(peer) == "b: through the hub"
-        assert peer.step(0.4 + SILENT_S, None, "45.45.2.1:1000") is not None
-
-    def test_a_dump_is_read(self) -> None:
-        dump = "priv\tpub\t51820\toff\nA\t(none)\t45.45.1.1:9\t10.11.0.2/32\t1700000000\t148\t92\toff\n"
-        dump += "B\t(none)\t(none)\t10.11.0.3/32\t0\t0\t0\t15\n"
-        peers = parse_dump(dump)
-        assert peers == {"A": Seen("45.45.1.1:9", 1700000000, 148), "B": Seen(None, 0, 0)}
-        assert outer_addresses(peers) == {"A": "45.45.1.1:9"}
 
 
 def test_tinc_claims_direct_only_where_udp_was_probed() -> None:
