@@ -25,7 +25,7 @@ SLOW_S = 1.0
 
 
 def parse_dump(text: str) -> dict[str, Seen]:
-    """`wg show DEVICE dump`: the device's line, then one a peer of eight tab-separated fields (wg(8))."""
+    """Parse `wg show DEVICE dump`: the device's line, then one a peer of eight tab-separated fields (wg(8))."""
     peers = {}
     for line in text.splitlines()[1:]:
         key, _psk, endpoint, _allowed, handshake, received, _sent, _keepalive = line.split("\t")
@@ -34,12 +34,12 @@ def parse_dump(text: str) -> dict[str, Seen]:
 
 
 def outer_addresses(peers: Mapping[str, Seen]) -> dict[str, str]:
-    """What the hub hands out: the outer addresses of those that it has had a handshake with."""
+    """Return what the hub hands out: the outer addresses of those that it has had a handshake with."""
     return {key: seen.endpoint for key, seen in peers.items() if seen.endpoint is not None and seen.handshake}
 
 
 def opening(source_port: int, endpoint: str) -> bytes:
-    """An IPv4 packet with an empty UDP datagram from WireGuard's port, which opens our NAT and means nothing to a peer.
+    """Return an IPv4 packet with an empty UDP datagram from WireGuard's port, which opens our NAT and means nothing to a peer.
 
     The kernel fills in length, source address and the header's checksum (raw(7)); a UDP checksum of 0 is none.
     """

@@ -155,7 +155,7 @@ class Peer:
     _heard_at: float = -math.inf
 
     def step(self, now: float, seen: Seen | None, told: Told | None) -> Step:
-        """What is to be done at `now` (s, monotonic).
+        """Return what is to be done at `now` (s, monotonic).
 
         Args:
             seen: what the own WireGuard knows of the peer.
