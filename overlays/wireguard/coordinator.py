@@ -39,7 +39,7 @@ def outer_addresses(peers: Mapping[str, Seen]) -> dict[str, str]:
 
 
 def opening(source_port: int, endpoint: str) -> bytes:
-    """Return an IPv4 packet with an empty UDP datagram from WireGuard's port, which opens our NAT and means nothing to a peer.
+    """Return an IPv4 packet with an empty UDP datagram from WireGuard's port: it opens our NAT, and a peer drops it.
 
     The kernel fills in length, source address and the header's checksum (raw(7)); a UDP checksum of 0 is none.
     """
