@@ -9,6 +9,7 @@ import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from mininet.net import Mininet
 from mininet.node import Node
 from mininet.nodelib import NAT
 from mininet.topo import Topo
@@ -44,6 +45,28 @@ def prepare(topo: Topo, space: LinkSpace) -> None:
     _translate_links(topo, space)
     _put_bridges_between_hosts(topo, numbers)
     _shorten_interfaces(topo, numbers)
+
+
+def islands_of(net: Mininet) -> dict[str, list[str]]:
+    """Return, by each port that faces a node, all ports that face nodes on the same segment of joined switches."""
+    group = {switch: switch for switch in net.switches}
+
+    def top(switch: Any) -> Any:
+        while group[switch] is not switch:
+            switch = group[switch]
+        return switch
+
+    facing = []
+    for link in net.links:
+        first, second = link.intf1, link.intf2
+        if first.node in group and second.node in group:
+            group[top(first.node)] = top(second.node)
+        else:
+            facing.append(first if first.node in group else second)
+    ports: dict[Any, list[str]] = {}
+    for port in facing:
+        ports.setdefault(top(port.node), []).append(str(port.name))
+    return {name: together for together in ports.values() for name in together}
 
 
 class LabNat(LabNode):

@@ -13,7 +13,7 @@ from mininet.topo import Topo
 
 from harness.errors import LabError
 from harness.lab.addresses import configure, neighbour_sysctls
-from harness.lab.mininet_topo import prepare
+from harness.lab.mininet_topo import islands_of, prepare
 from harness.lab.neighbours import settle_neighbours
 from harness.lab.node import LabNode
 from harness.lab.routes import routes_of
@@ -212,9 +212,10 @@ class Lab:
         """Return segment -> the bridge ports on it: where the lab's counters stand."""
         assert self.net is not None
         if self.topology.mininet is not None:
+            islands = islands_of(self.net)
             return {
-                segment: [self.port_of(name) for name, host in self.topology.hosts.items() if host.on == segment]
-                for segment in self.topology.segments
+                host.on: [str(port) for port in islands[self.port_of(name)]]
+                for name, host in self.topology.hosts.items()
             }
         return {switch.name: [i.name for i in switch.intfList() if i.name != "lo"] for switch in self.net.switches}
 
