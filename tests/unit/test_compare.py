@@ -14,7 +14,8 @@ from scipy import stats
 from test_results_parties import mesh_of_five
 
 from harness.probes.registry import probes
-from harness.report.comparison import number, remarks, to_json, to_summary, verdict_line
+from harness.report.comparison import number as shown_number
+from harness.report.comparison import remarks, to_json, to_summary, verdict_line
 from harness.results.changes import Rule
 from harness.results.compare import ALL, Comparison, compare
 from harness.results.differences import differences
@@ -309,7 +310,7 @@ def test_censored_changes_are_words_and_no_numbers() -> None:
 )
 def test_sizes_counts_and_shares_keep_their_digits(value: float, unit: str, shown: str) -> None:
     change = compare(run_of(1, seed=1), run_of(1, seed=2)).changes[0]
-    assert number(value, replace(change, unit=unit)) == shown
+    assert shown_number(value, replace(change, unit=unit)) == shown
 
 
 def test_nothing_judged_is_said() -> None:
