@@ -24,7 +24,7 @@ test:
 test-all:
 	@./setup.sh test
 	$(PY)/overlaybench install --all || [ $$? = 3 ]
-	OVERLAYBENCH_EVERY_EVENT=1 $(MAKE) test
+	OVERLAYBENCH_EVERY_EVENT=1 OVERLAYBENCH_NETWORKS=all $(MAKE) test
 
 test-pure:
 	@./setup.sh test

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from ipaddress import IPv4Address, IPv4Network
+from typing import TypeVar
+
+from pydantic import ValidationError
 
 from harness.model.trial import Trial
+from harness.overlay.contract import OverlayOptions
+
+Options = TypeVar("Options", bound=OverlayOptions)
 
 
 def server_of(trial: Trial) -> str:
@@ -31,13 +36,28 @@ def addresses_of(trial: Trial, network: IPv4Network) -> dict[str, IPv4Address]:
     return dict(zip(nodes, network.hosts(), strict=False))
 
 
-def check_options(trial: Trial, known: Collection[str] = ()) -> None:
-    """Refuse an option that the adapter would ignore.
+def check_options(trial: Trial) -> None:
+    """Refuse every option, for an overlay that takes none.
 
     Raises:
-        ValueError: naming it and the ones there are.
+        ValueError: naming them.
     """
-    unknown = sorted(trial.options.keys() - set(known))
-    if unknown:
-        takes = f"the options {', '.join(sorted(known))}" if known else "no options"
-        raise ValueError(f"{trial.overlay} takes {takes}, not {', '.join(unknown)}")
+    if trial.options:
+        raise ValueError(f"{trial.overlay} takes no options, not {', '.join(sorted(trial.options))}")
+
+
+def options_of(trial: Trial, model: type[Options]) -> Options:
+    """Return the trial's options as the overlay's model has them.
+
+    Raises:
+        ValueError: naming each that is unknown or wrong, and the ones there are.
+    """
+    try:
+        return model.model_validate(trial.options)
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"{'.'.join(map(str, one['loc']))}: {one['msg']}, not {one['input']!r}" for one in error.errors()
+        )
+        raise ValueError(
+            f"{trial.overlay} takes the options {', '.join(sorted(model.model_fields))}: {wrong}"
+        ) from None

@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from harness.model.nat_words import Egress
 from harness.model.scenario import Mode
 from harness.model.trial import Trial
 from harness.model.words import Verdict
@@ -30,20 +31,28 @@ from harness.overlay.contract import (
     GoBuild,
     Layer,
     LogLine,
+    OverlayOptions,
     Requirement,
     Service,
     StreamEndpoint,
 )
-from overlays.addressing import check_options, server_of
+from overlays.addressing import options_of, server_of
 from overlays.streams import SERVICE_PORT, listen_port, streams_between
 from overlays.stun_server import COTURN, STUN_PORT, add_second, stun_addresses, stun_server
+from overlays.ways_out import NOTHING, by_tcp
 
 # The port that gets out of most networks; frp speaks TLS there.
 CONTROL_PORT = 443
 FIRST_REMOTE_PORT = 6001
 FALLBACK_MS = 1000
-_CHOICES = {"protocol": ("quic", "kcp"), "proxy": ("tcp", "stcp")}
 _PUNCHES = ("mesh", "direct")
+
+
+class FrpOptions(OverlayOptions):
+    """What holes carry; what a hub's proxies are: public ports, or private ones for visitors with a secret."""
+
+    protocol: Literal["quic", "kcp"] = "quic"
+    proxy: Literal["tcp", "stcp"] = "tcp"
 
 
 class Frp:
@@ -55,6 +64,7 @@ class Frp:
     kinds: frozenset[EndpointKind] = frozenset({"stream"})
     needs_server = True
     depends_on_server: Literal[True] = True
+    options: type[OverlayOptions] = FrpOptions
 
     def requirements(self) -> Sequence[Requirement]:
         """Two programs of one Go module, and coturn as STUN server."""
@@ -80,7 +90,7 @@ class Frp:
         Raises:
             ValueError: an option, its value, or a segment without a second address for the STUN server.
         """
-        options = _options(trial)
+        options = options_of(trial, FrpOptions)
         server, members = server_of(trial), trial.topology.members
         at, token, secret = trial.topology.address(server), secrets.token_hex(16), secrets.token_hex(16)
         common: dict[str, Any] = {
@@ -92,7 +102,7 @@ class Frp:
             "log": {"to": "console", "level": "debug", "disablePrintColor": True},
         }
         hub = {"bindAddr": str(at), "bindPort": CONTROL_PORT, "auth": {"token": token}, "log": common["log"]}
-        public_hub = trial.mode == "hub" and options["proxy"] == "tcp"
+        public_hub = trial.mode == "hub" and options.proxy == "tcp"
         files = [_file(server, "frps", hub)]
         for member in members:
             offered = {"proxies": _proxies(trial, member, options, secret)}
@@ -124,6 +134,11 @@ class Frp:
             else tuple(ClaimSource(name=f"visitor-{m}", node=m, service=f"visitor-{m}") for m in members),
         )
 
+    def paths_behind(self, egress: Egress, trial: Trial) -> tuple[Verdict, ...]:
+        """Return `relayed` by frps's port 443; a hub's public ports are others, and callers need those."""
+        public = trial.mode == "hub" and options_of(trial, FrpOptions).proxy == "tcp"
+        return NOTHING if public and egress is Egress.TCP_443 else by_tcp(egress, trial, CONTROL_PORT)
+
     def claimed_path(self, src: str, dst: str, evidence: Mapping[str, str]) -> Verdict | None:
         """Return what the visitor at `src` logged last: a hole, or a connection that it gave to the fallback.
 
@@ -137,26 +152,17 @@ class Frp:
         return None if "/xtcp.go" in log else "relayed"
 
 
-def _options(trial: Trial) -> dict[str, str]:
-    check_options(trial, _CHOICES)
-    chosen = {name: str(trial.options.get(name, words[0])) for name, words in _CHOICES.items()}
-    for name, word in chosen.items():
-        if word not in _CHOICES[name]:
-            raise ValueError(f"frp: {name} is one of {', '.join(_CHOICES[name])}, not {word}")
-    return chosen
-
-
-def _proxies(trial: Trial, member: str, options: Mapping[str, str], secret: str) -> list[dict[str, Any]]:
+def _proxies(trial: Trial, member: str, options: FrpOptions, secret: str) -> list[dict[str, Any]]:
     """Return what a member offers: its service, under its own name and in every way that the mode has."""
     service = {"localIP": "127.0.0.1", "localPort": SERVICE_PORT}
-    if trial.mode == "hub" and options["proxy"] == "tcp":
+    if trial.mode == "hub" and options.proxy == "tcp":
         return [{"name": member, "type": "tcp", "remotePort": _remote_port(trial, member), **service}]
     private = service | {"secretKey": secret}
     ways = {"hub": ("stcp",), "direct": ("xtcp",), "mesh": ("xtcp", "stcp")}[trial.mode]
     return [{"name": f"{way}-{member}", "type": way, **private} for way in ways]
 
 
-def _visitors(trial: Trial, member: str, options: Mapping[str, str], secret: str) -> list[dict[str, Any]]:
+def _visitors(trial: Trial, member: str, options: FrpOptions, secret: str) -> list[dict[str, Any]]:
     """Return a visitor for every other member's service. The fallback has no port: it is given connections."""
     made: list[dict[str, Any]] = []
     for peer in trial.topology.members:
@@ -169,7 +175,7 @@ def _visitors(trial: Trial, member: str, options: Mapping[str, str], secret: str
             continue
         punching = {"name": peer, "type": "xtcp", "serverName": f"xtcp-{peer}", "secretKey": secret, **port}
         # As fast as the visitor can: it tries again 10 s after a try began, and no oftener.
-        punching |= {"protocol": options["protocol"], "keepTunnelOpen": True}
+        punching |= {"protocol": options.protocol, "keepTunnelOpen": True}
         punching |= {"maxRetriesAnHour": 3600, "minRetryInterval": 1}
         if trial.mode == "mesh":
             punching |= {"fallbackTo": relayed["name"], "fallbackTimeoutMs": FALLBACK_MS}

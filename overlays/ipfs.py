@@ -16,6 +16,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from harness.model.nat_words import Egress
 from harness.model.scenario import Mode
 from harness.model.trial import Trial
 from harness.model.words import Verdict
@@ -37,6 +38,7 @@ from overlays.addressing import check_options, server_of
 from overlays.libp2p.adapter import node_requirement, relay_node
 from overlays.libp2p.identity import PeerIdentity
 from overlays.streams import SERVICE_PORT, listen_port, streams_between
+from overlays.ways_out import by_tcp
 
 PROTOCOL = "/x/overlaybench"
 REPOSITORY = "repo"
@@ -126,6 +128,12 @@ class Ipfs:
     def technique(self, mode: Mode) -> str | None:
         """libp2p's own: both dial what the relay saw of the other at the same time."""
         return "peer-reflexive" if mode in ("mesh", "direct") else None
+
+    def paths_behind(self, egress: Egress, trial: Trial) -> tuple[Verdict, ...]:
+        """Return what libp2p does: `relayed` by port 443, and holes over TCP where it may leave to any port."""
+        if egress is Egress.NO_UDP and trial.mode != "relay":
+            return ("direct", "none" if trial.mode == "direct" else "relayed")
+        return by_tcp(egress, trial)
 
     def claimed_path(self, src: str, dst: str, evidence: Mapping[str, str]) -> Verdict | None:
         """`ipfs swarm peers` at the source: an address of `dst` without a relay in it, or only one with."""

@@ -12,6 +12,7 @@ from ipaddress import IPv4Address, IPv4Network
 
 from cryptography import x509
 
+from harness.model.nat_words import Egress
 from harness.model.scenario import Mode
 from harness.model.trial import Trial
 from harness.model.words import Verdict
@@ -27,6 +28,7 @@ from harness.overlay.contract import (
 )
 from overlays.addressing import addresses_of, check_options, server_of
 from overlays.pki import Authority
+from overlays.ways_out import NOTHING
 
 NETWORK = IPv4Network("10.14.0.0/24")
 CHARON = "/usr/lib/ipsec/charon"
@@ -153,6 +155,10 @@ class Ipsec:
     def technique(self, mode: Mode) -> str | None:
         """Check connectivity between the endpoints that the mediation server saw; answers go where checks came from."""
         return "peer-reflexive" if mode == "direct" else None
+
+    def paths_behind(self, egress: Egress, trial: Trial) -> tuple[Verdict, ...]:  # noqa: ARG002 - the same in all
+        """Return `none`: IKE and ESP in UDP; TCP encapsulation (RFC 9329) is not in strongSwan."""
+        return NOTHING
 
     def claimed_path(self, src: str, dst: str, evidence: Mapping[str, str]) -> Verdict | None:
         """Direct where the source has an established IKE_SA with the other member itself."""

@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network
 
+from harness.model.nat_words import Egress
 from harness.model.scenario import Mode
 from harness.model.trial import Trial
 from harness.model.words import Verdict
@@ -24,6 +25,7 @@ from harness.overlay.contract import (
     Service,
 )
 from overlays.addressing import addresses_of, check_options, server_of
+from overlays.ways_out import NOTHING
 
 NETWORK = IPv4Network("10.13.0.0/24")
 PORT = 7654
@@ -81,6 +83,10 @@ class N2n:
     def technique(self, mode: Mode) -> str | None:
         """Registrations are sent to the address that the supernode saw, and acknowledged to where they came from."""
         return "peer-reflexive" if mode == "mesh" else None
+
+    def paths_behind(self, egress: Egress, trial: Trial) -> tuple[Verdict, ...]:  # noqa: ARG002 - the same in all
+        """Return `none`: version 1 is UDP alone."""
+        return NOTHING
 
     def claimed_path(self, src: str, dst: str, evidence: Mapping[str, str]) -> Verdict | None:
         """Read the source's list of peers that answer it directly; it gives their number and no names.

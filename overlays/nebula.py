@@ -16,6 +16,7 @@ import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from harness.model.nat_words import Egress
 from harness.model.scenario import Mode
 from harness.model.trial import Trial
 from harness.model.words import Verdict
@@ -33,6 +34,7 @@ from harness.overlay.contract import (
     Service,
 )
 from overlays.addressing import addresses_of, check_options, server_of
+from overlays.ways_out import NOTHING
 
 NETWORK = IPv4Network("10.10.0.0/24")
 PORT = 4242
@@ -112,6 +114,10 @@ class Nebula:
     def technique(self, mode: Mode) -> str | None:
         """Both sides send to the other's server-reflexive address; replies teach peer-reflexive ones."""
         return "peer-reflexive" if mode in ("mesh", "direct") else None
+
+    def paths_behind(self, egress: Egress, trial: Trial) -> tuple[Verdict, ...]:  # noqa: ARG002 - the same in all
+        """Return `none`: Nebula is UDP alone."""
+        return NOTHING
 
     def claimed_path(self, src: str, dst: str, evidence: Mapping[str, str]) -> Verdict | None:
         """Read what `src`'s host map, asked on its debug console, says of `dst`.

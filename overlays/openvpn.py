@@ -7,7 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Network
+from typing import ClassVar
 
+from pydantic import Field
+
+from harness.model.nat_words import Egress
 from harness.model.scenario import Mode
 from harness.model.trial import Trial
 from harness.model.words import Verdict
@@ -18,14 +22,29 @@ from harness.overlay.contract import (
     IpEndpoint,
     Layer,
     LogLine,
+    OverlayOptions,
     Requirement,
     Service,
 )
-from overlays.addressing import addresses_of, check_options, server_of
+from overlays.addressing import addresses_of, options_of, server_of
 from overlays.pki import Authority
+from overlays.ways_out import NOTHING, TLS_PORT, by_tcp
 
 NETWORK = IPv4Network("10.8.0.0/24")
 PORT = 1194
+
+
+class OpenVpnOptions(OverlayOptions):
+    """Where the server listens: OpenVPN's own port."""
+
+    port: int = Field(default=PORT, ge=1, le=65535)
+
+
+class OpenVpnTcpOptions(OpenVpnOptions):
+    """Where the server listens: over TCP the port that gets out of most networks, as OpenVPN's Access Server does."""
+
+    port: int = Field(default=TLS_PORT, ge=1, le=65535)
+
 
 _COMMON = """\
 dev {device}
@@ -72,6 +91,7 @@ class OpenVpn:
     network = NETWORK
     kind = "tun"
     transport = "udp"
+    options: ClassVar[type[OpenVpnOptions]] = OpenVpnOptions
 
     def requirements(self) -> Sequence[Requirement]:
         """One Debian package."""
@@ -86,14 +106,14 @@ class OpenVpn:
 
     def render(self, trial: Trial) -> Deployment:
         """Certificates, a configuration a node; addresses are fixed by the server's client folder."""
-        check_options(trial)
+        port = options_of(trial, self.options).port
         server, addresses = server_of(trial), addresses_of(trial, NETWORK)
         authority = Authority("overlaybench trial CA")
         server_text = self._common(server, "server") + _SERVER.format(
-            address=trial.topology.address(server), port=PORT, network=NETWORK.network_address, netmask=NETWORK.netmask
+            address=trial.topology.address(server), port=port, network=NETWORK.network_address, netmask=NETWORK.netmask
         )
         server_text += _UDP if self.transport == "udp" else _TCP
-        client_text = _CLIENT.format(server=trial.topology.address(server), port=PORT)
+        client_text = _CLIENT.format(server=trial.topology.address(server), port=port)
         files = [File(node=server, path="openvpn.conf", text=server_text), *_identity(authority, server, True)]
         members = {node: address for node, address in addresses.items() if node != server}
         for member, address in members.items():
@@ -125,6 +145,10 @@ class OpenVpn:
             },
         )
 
+    def paths_behind(self, egress: Egress, trial: Trial) -> tuple[Verdict, ...]:
+        """Return `relayed` over TCP: the server's port gets out, or does not."""
+        return by_tcp(egress, trial, options_of(trial, self.options).port) if self.transport == "tcp" else NOTHING
+
     def claimed_path(self, src: str, dst: str, evidence: Mapping[str, str]) -> Verdict | None:
         """Say `relayed`: a client knows no peer but its server."""
         del src, dst, evidence
@@ -140,6 +164,7 @@ class OpenVpnTcp(OpenVpn):
 
     name = "openvpn-tcp"
     transport = "tcp"
+    options = OpenVpnTcpOptions
 
 
 class OpenVpnTap(OpenVpn):
@@ -155,6 +180,7 @@ class OpenVpnTapTcp(OpenVpnTap):
 
     name = "openvpn-tap-tcp"
     transport = "tcp"
+    options = OpenVpnTcpOptions
 
 
 def _identity(authority: Authority, node: str, server: bool) -> list[File]:

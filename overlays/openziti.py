@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from harness.model.nat_words import Egress
 from harness.model.scenario import Mode
 from harness.model.trial import Trial
 from harness.model.words import Verdict
@@ -27,6 +28,7 @@ from harness.overlay.contract import (
 )
 from overlays.addressing import check_options, server_of
 from overlays.streams import SERVICE_PORT, listen_port, streams_between
+from overlays.ways_out import by_tcp
 
 PROGRAM = "ziti"
 CONTROLLER_PORT = 1280
@@ -78,6 +80,10 @@ class OpenZiti:
     def technique(self, mode: Mode) -> str | None:  # noqa: ARG002 - the same in all
         """No path is ever direct."""
         return None
+
+    def paths_behind(self, egress: Egress, trial: Trial) -> tuple[Verdict, ...]:
+        """Return `relayed` where TCP may leave to any port: `quickstart` puts controller and router on two."""
+        return by_tcp(egress, trial, ROUTER_PORT)
 
     def claimed_path(self, src: str, dst: str, evidence: Mapping[str, str]) -> Verdict | None:  # noqa: ARG002
         """Say `relayed`: a hosted service is reached through the router at which it is hosted, and in no other way."""

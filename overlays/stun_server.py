@@ -11,6 +11,7 @@ from harness.overlay.contract import Command, LogLine, Requirement, Service
 from overlays.addressing import server_of
 
 STUN_PORT = 3478
+_SEARCHED = 65536
 COTURN = Requirement(program="turnserver", install="apt-get install -y coturn", debian="coturn")
 
 
@@ -25,11 +26,14 @@ def stun_addresses(trial: Trial) -> tuple[IPv4Address, IPv4Address]:
     attached = [attachment for attachments in trial.topology.attachments().values() for attachment in attachments]
     taken = {address for attachment in attached if attachment.on == segment for address in attachment.addresses}
     subnet = trial.topology.segments[segment].ipv4
-    free = (address for address in subnet.hosts() if address not in taken) if subnet else iter(())
+    own = trial.topology.address(server)
+    # From its own on: a Mininet class's subnet is everything, of which the first address is nobody's.
+    near = (own + step for step in range(1, _SEARCHED))
+    free = (one for one in near if subnet and one in subnet and one != subnet.broadcast_address and one not in taken)
     found = next(free, None)
     if found is None:
         raise ValueError(f"{trial.overlay} needs a second address for {server}, and {segment} has none left")
-    return trial.topology.address(server), found
+    return own, found
 
 
 def add_second(trial: Trial, addresses: Sequence[IPv4Address]) -> Command:

@@ -14,7 +14,9 @@ from typing import Literal
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from pydantic import Field
 
+from harness.model.nat_words import Egress
 from harness.model.scenario import Mode
 from harness.model.trial import Trial
 from harness.model.words import Verdict
@@ -26,14 +28,23 @@ from harness.overlay.contract import (
     IpEndpoint,
     Layer,
     LogLine,
+    OverlayOptions,
     Requirement,
     Service,
 )
-from overlays.addressing import addresses_of, check_options, server_of
+from overlays.addressing import addresses_of, options_of, server_of
+from overlays.ways_out import TLS_PORT, by_tcp
 
 NETWORK = IPv4Network("10.12.0.0/24")
 PORT = 655
 _KEY_BITS = 2048
+
+
+class TincOptions(OverlayOptions):
+    """The server's port, TCP and UDP; tinc's own is 655, which leaves fewer networks."""
+
+    port: int = Field(default=TLS_PORT, ge=1, le=65535)
+
 
 _UP = """\
 #!/bin/sh
@@ -52,6 +63,7 @@ class Tinc:
     network = NETWORK
     # Routes follow the meta connections, and members behind NATs have one to the server alone.
     depends_on_server: Literal[True] = True
+    options: type[OverlayOptions] = TincOptions
 
     def requirements(self) -> Sequence[Requirement]:
         """One Debian package."""
@@ -68,9 +80,8 @@ class Tinc:
         """Keys and a configuration folder a node.
 
         Raises:
-            ValueError: an option; tinc takes none.
+            ValueError: an option.
         """
-        check_options(trial)
         server, addresses = server_of(trial), addresses_of(trial, NETWORK)
         keys = {node: rsa.generate_private_key(65537, _KEY_BITS) for node in addresses}
         hosts = {node: _host(trial, node, addresses[node], keys[node]) for node in addresses}
@@ -105,6 +116,10 @@ class Tinc:
         """UDP probes to the address that the server saw, answered to where they came from."""
         return "peer-reflexive" if mode == "mesh" else None
 
+    def paths_behind(self, egress: Egress, trial: Trial) -> tuple[Verdict, ...]:
+        """Return `relayed`: without UDP data go by the meta connections, which are TCP to the server's port."""
+        return by_tcp(egress, trial, options_of(trial, TincOptions).port)
+
     def claimed_path(self, src: str, dst: str, evidence: Mapping[str, str]) -> Verdict | None:
         """Read the source's last node list: direct when the route to `dst` is `dst` itself and UDP has been probed.
 
@@ -132,9 +147,10 @@ def _config(trial: Trial, node: str) -> str:
 
 def _host(trial: Trial, node: str, address: IPv4Address, key: rsa.RSAPrivateKey) -> str:
     server = server_of(trial)
-    lines = [f"Subnet = {address}/32", f"Port = {PORT}"]
+    port = options_of(trial, TincOptions).port if node == server else PORT
+    lines = [f"Subnet = {address}/32", f"Port = {port}"]
     if node == server:
-        lines.append(f"Address = {trial.topology.address(node)} {PORT}")
+        lines.append(f"Address = {trial.topology.address(node)} {port}")
     elif trial.mode == "relay":
         lines.append("IndirectData = yes")
     public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.PKCS1).decode()

@@ -10,10 +10,13 @@ from harness.commands.arguments import Bundled, examples
 from harness.errors import Problem, ScenarioError
 from harness.model.document import parse
 from harness.model.template import render
+from harness.model.trial import Trial
 from harness.scenario.load import POPULATIONS, SCENARIOS, load_topology
 from harness.scenario.planned import plan_trials
 from harness.simulation.load import load_population
 from harness.simulation.plan import Plan
+from harness.topology.mininet_class import MininetSource
+from harness.topology.source import TopologySource
 
 _EPILOG = examples(
     "overlaybench check mine.yaml",
@@ -46,7 +49,15 @@ def _check(name: str) -> str:
     if _is_population(name):
         population = load_population(name, POPULATIONS)
         return f"a population of {len(Plan(population.name, population.population))} worlds"
-    return f"a scenario of {len(plan_trials(name).trials)} trials"
+    planned = plan_trials(name)
+    notes = {note: None for trial in planned.trials for note in _notes(planned.loaded.topology, trial)}
+    return "\n  ".join([f"a scenario of {len(planned.trials)} trials", *notes])
+
+
+def _notes(source: TopologySource, trial: Trial) -> list[str]:
+    """Return what the lab of a Mininet class does in its own way."""
+    use = trial.topology.mininet
+    return source.notes(use.params) if isinstance(source, MininetSource) and use is not None else []
 
 
 def _is_population(name: str) -> bool:

@@ -12,6 +12,8 @@ from harness.commands.arguments import Bundled, examples, only_option, pairs
 from harness.commands.concluding import conclude
 from harness.commands.console import Console
 from harness.errors import EXIT_HARNESS, storage_errors
+from harness.machine.busy import wait_for_room
+from harness.sandbox.unshare import is_privileged
 from harness.scenario.load import SCENARIOS
 from harness.scenario.planned import plan_trials
 
@@ -65,7 +67,14 @@ def run_command(  # noqa: PLR0917  # click passes them by name
         raise click.UsageError(f"--shard: {error}") from None
     options = RunOptions(out, jobs, selected, resume, accept_changes, hosts, part)
     console = Console(stderr=True)
-    result = run_trials(plan_trials(scenario, selected, repeat, seed), options, console)
+    planned = plan_trials(scenario, selected, repeat, seed)
+    if (
+        hosts in (None, "local")
+        and not is_privileged()
+        and any(one.topology.impaired_links() for one in planned.trials)
+    ):
+        wait_for_room(lambda text: console.print(text, style="yellow", markup=False, soft_wrap=True))
+    result = run_trials(planned, options, console)
     _report(result, console)
     ctx.exit(_conclude(result, console))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import click
@@ -52,8 +53,14 @@ def shell_command(topology: str, settings: tuple[str, ...], commands: Path | Non
         raise ScenarioError([Problem(source.name, 0, f"--set {name}", text) for name, text in wrong.items()])
     resolved = source.resolve(params).model_dump_json()
     arguments = [str(commands.resolve())] if commands else []
+    # By an open file: the topology of a hundred nodes is longer than a command line may be.
+    handed = tempfile.TemporaryFile("w+")  # noqa: SIM115  # the lab reads it as long as it likes
+    handed.write(resolved)
+    handed.flush()
+    handed.seek(0)
+    number = str(handed.fileno())
     process = subprocess.Popen(
-        sandbox_argv([sys.executable, "-m", "harness.lab.shell", resolved, *arguments]),
+        sandbox_argv([sys.executable, "-m", "harness.lab.shell", number, *arguments]), pass_fds=[handed.fileno()]
     )
     try:
         status = process.wait()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 
@@ -17,6 +17,8 @@ from harness.errors import CommandFailed
 from harness.model.family import Address
 
 TABLE = "watch"
+# linux/netfilter/nf_tables.h: NFT_NETDEVICE_MAX is 256.
+DEVICES_A_CHAIN = 200
 
 
 @dataclass(frozen=True)
@@ -40,17 +42,7 @@ def install(ports: Mapping[str, Sequence[str]]) -> None:
     Raises:
         CommandFailed: nft refused; the kernel lacks the netdev family, say.
     """
-    blocks = [
-        f"  set {segment}.v4 {{ type ipv4_addr . ipv4_addr; flags dynamic; size 65536; }}\n"
-        f"  set {segment}.v6 {{ type ipv6_addr . ipv6_addr; flags dynamic; size 65536; }}\n"
-        f"  chain on_{segment} {{\n"
-        f"    type filter hook ingress devices = {{ {', '.join(names)} }} priority 0; policy accept;\n"
-        f"    update @{segment}.v4 {{ ip saddr . ip daddr counter }}\n"
-        f"    update @{segment}.v6 {{ ip6 saddr . ip6 daddr counter }}\n"
-        "  }\n"
-        for segment, names in ports.items()
-        if names
-    ]
+    blocks = [block for segment, names in ports.items() if names for block in _blocks(segment, names)]
     _nft(["-f", "-"], f"table netdev {TABLE} {{\n{''.join(blocks)}}}\n")
 
 
@@ -58,6 +50,21 @@ def reinstall(ports: Mapping[str, Sequence[str]]) -> None:
     """Count again from nothing, for when a port has moved to another segment. Raises CommandFailed."""
     _nft(["-f", "-"], f"delete table netdev {TABLE}\n")
     install(ports)
+
+
+def _blocks(segment: str, names: Sequence[str]) -> Iterator[str]:
+    """Yield a segment's sets, and the chains that fill them: the kernel takes so many devices a chain and no more."""
+    yield f"  set {segment}.v4 {{ type ipv4_addr . ipv4_addr; flags dynamic; size 65536; }}\n"
+    yield f"  set {segment}.v6 {{ type ipv6_addr . ipv6_addr; flags dynamic; size 65536; }}\n"
+    for number, start in enumerate(range(0, len(names), DEVICES_A_CHAIN)):
+        some = ", ".join(names[start : start + DEVICES_A_CHAIN])
+        yield (
+            f"  chain on_{segment}_{number} {{\n"
+            f"    type filter hook ingress devices = {{ {some} }} priority 0; policy accept;\n"
+            f"    update @{segment}.v4 {{ ip saddr . ip daddr counter }}\n"
+            f"    update @{segment}.v6 {{ ip6 saddr . ip6 daddr counter }}\n"
+            "  }\n"
+        )
 
 
 def read() -> dict[Flow, int]:

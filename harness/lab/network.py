@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,20 @@ from mininet.topo import Topo
 
 from harness.errors import LabError
 from harness.lab.addresses import configure, neighbour_sysctls
+from harness.lab.mininet_topo import islands_of, prepare
 from harness.lab.neighbours import settle_neighbours
 from harness.lab.node import LabNode
-from harness.lab.wires import EmulatedLink, LabBridge, LabLink, LinkSpace
+from harness.lab.routes import routes_of
+from harness.lab.wires import EmulatedLink, LabBridge, LabLink, LinkSpace, wait_for_spanning_tree
 from harness.link.backend import RunningLinks
 from harness.link.hoststack import ALLOWED_CONGESTION_CONTROL, RECORDED, node_sysctls, pick_congestion_control
 from harness.link.offload import get_offloads
-from harness.model.link import LinkProfile, parse_link
+from harness.model.family import Address
 from harness.model.topology import Topology
 from harness.nat.events import RunningRouter
+from harness.nat.ports import RouterPorts
 from harness.sandbox.namespace import inside_network_of, release_namespaces
-from harness.topology.mininet_class import import_topo
+from harness.topology.mininet_import import import_topo
 from harness.topology.wiring import interface_name, router_behaviour, router_ports
 
 # bridge-nf would send bridged frames through the sandbox's own IP rules and its connection tracking.
@@ -141,10 +145,18 @@ class Lab:
         assert use is not None
         topo = import_topo(use.path, use.search)(**use.params)
         self._space = LinkSpace(self.link_choice)
-        _translate_links(topo, self._space)
+        prepare(topo, self._space)
         self.net = LabNet(topo)
         self.net.start()
         self._settle_hosts()
+        for name, router in self.topology.routers.items():
+            for route in routes_of(self.topology, name):
+                self.nodes[name].add_route(route.network, route.gateway)
+            outside, inside = (
+                self._interface_with(name, plug.addresses[0]) for plug in (router.outside, router.inside[0])
+            )
+            self._apply_nat(name, replace(router_ports(self.topology, name), wan=outside, lans=(inside,)))
+        wait_for_spanning_tree([switch for switch in self.net.switches if isinstance(switch, LabBridge) and switch.stp])
 
     def _settle_hosts(self) -> None:
         """Give every host the same TCP, whatever the machine's own is; `sysctls` keeps what was set, as read back."""
@@ -166,10 +178,15 @@ class Lab:
                 }
         return found
 
-    def _apply_nat(self, name: str) -> None:
-        running = RunningRouter(
-            self.nodes[name], router_behaviour(self.topology, name), router_ports(self.topology, name), self.seed
-        )
+    def _interface_with(self, node: str, address: Address) -> str:
+        for interface in self.nodes[node].intfList():
+            if interface.ip == str(address):
+                return str(interface.name)
+        raise LabError(f"node {node} has no interface with {address}")
+
+    def _apply_nat(self, name: str, ports: RouterPorts | None = None) -> None:
+        ports = ports or router_ports(self.topology, name)
+        running = RunningRouter(self.nodes[name], router_behaviour(self.topology, name), ports, self.seed)
         running.load()
         self.routers[name] = running
 
@@ -195,7 +212,11 @@ class Lab:
         """Return segment -> the bridge ports on it: where the lab's counters stand."""
         assert self.net is not None
         if self.topology.mininet is not None:
-            return {segment: [self.port_of(name) for name in self.topology.hosts] for segment in self.topology.segments}
+            islands = islands_of(self.net)
+            return {
+                host.on: [str(port) for port in islands[self.port_of(name)]]
+                for name, host in self.topology.hosts.items()
+            }
         return {switch.name: [i.name for i in switch.intfList() if i.name != "lo"] for switch in self.net.switches}
 
     def stop(self) -> None:
@@ -207,64 +228,3 @@ class Lab:
             self.net = None
         if self._space is not None:
             self._space.close()
-
-
-def _translate_links(topo: Topo, space: LinkSpace) -> None:
-    """Give Mininet's link parameters to our backends: its own `TCIntf` only logs tc errors.
-
-    Raises:
-        LabError: a parameter that we do not carry over; it is never ignored.
-    """
-    for first, second, options in topo.links(withInfo=True):
-        options.pop("cls", None)
-        if any(_TC_KEYS & (options.get(f"params{end}") or {}).keys() for end in (1, 2)):
-            raise LabError(f"link {first} <-> {second}: an impairment at one end alone is not supported")
-        asked = {key: options.pop(key) for key in list(options) if key in _TC_KEYS}
-        ignored = options.keys() - _LINK_KEYS
-        if ignored:
-            raise LabError(f"link {first} <-> {second}: {', '.join(sorted(ignored))}: not supported")
-        if asked:
-            options |= {"cls": EmulatedLink, "space": space, "profile": _profile(asked, f"{first} <-> {second}")}
-
-
-_TC_KEYS = {"bw", "delay", "jitter", "loss", "max_queue_size", "use_htb"}
-_LINK_KEYS = {
-    "port1",
-    "port2",
-    "node1",
-    "node2",
-    "intfName1",
-    "intfName2",
-    "addr1",
-    "addr2",
-    "fast",
-    "params1",
-    "params2",
-}
-
-
-def _profile(asked: Mapping[str, Any], where: str) -> LinkProfile:
-    spec: dict[str, Any] = {}
-    if asked.get("delay"):
-        spec["delay_ms"] = _milliseconds(asked["delay"], where)
-    if asked.get("jitter"):
-        spec["jitter_ms"] = _milliseconds(asked["jitter"], where)
-    if asked.get("loss"):
-        spec["loss_percent"] = float(asked["loss"])
-    if asked.get("bw"):
-        spec["rate_mbit"] = float(asked["bw"])
-        # Mininet's own queue, when none is given, is tc's default of 1000 packets.
-        spec["queue_packets"] = int(asked.get("max_queue_size") or 1000)
-    return parse_link(spec)
-
-
-def _milliseconds(text: Any, where: str) -> float:
-    """Parse tc's way to write a time: `10ms`, `0.5s`, `300us`; a bare number is microseconds."""
-    raw = str(text).strip()
-    for suffix, factor in (("ms", 1.0), ("us", 0.001), ("s", 1000.0), ("", 0.001)):
-        if raw.endswith(suffix):
-            try:
-                return float(raw.removesuffix(suffix)) * factor
-            except ValueError:
-                break
-    raise LabError(f"link {where}: {text!r} is no time such as 10ms")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,9 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from harness.errors import CommandFailed, LabError
 from harness.sandbox.namespace import hold_namespace, inside_network_of, netlink_inside, release_namespaces
+
+# linux/rtnetlink.h: RT_SCOPE_LINK.
+_SCOPE_LINK = 253
 
 
 class QuietNode(Node):  # type: ignore[misc]  # Mininet has no types
@@ -143,6 +147,8 @@ class LabNode(QuietNode):
             route["gateway"] = pairs["via"]
         if "dev" in pairs:
             route["oif"] = self.interface_index(pairs["dev"])
+        if "via" not in pairs:  # everybody is a neighbour
+            route |= {"dst": "0.0.0.0/0", "family": socket.AF_INET, "scope": _SCOPE_LINK}
         self._netlink_call("route", "replace", **route)
 
     def add_route(self, network: str, gateway: str) -> None:

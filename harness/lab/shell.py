@@ -20,10 +20,21 @@ from harness.sandbox.program import ending_in_one_line
 from harness.sandbox.unshare import run_as_init_check
 
 
+class _Cli(CLI):  # type: ignore[misc]  # Mininet has no types
+    """Mininet's own, which takes names with hyphens too for names of nodes."""
+
+    identchars = f"{CLI.identchars}-."
+
+
+def _read(descriptor: int) -> str:
+    with os.fdopen(descriptor) as file:
+        return file.read()
+
+
 def main() -> None:
-    """Run `python -m harness.lab.shell TOPOLOGY_JSON [COMMANDS_FILE]`."""
+    """Run `python -m harness.lab.shell FD [COMMANDS_FILE]`, the topology as JSON readable from file descriptor FD."""
     run_as_init_check()
-    topology = Topology.model_validate_json(sys.argv[1])
+    topology = Topology.model_validate_json(_read(int(sys.argv[1])))
     commands = sys.argv[2] if len(sys.argv) > 2 else None
     # Mininet logs to stderr, the output of commands included; data belongs on stdout.
     for handler in mininet.log.lg.handlers:
@@ -37,7 +48,7 @@ def main() -> None:
     serve_names(topology, workdir)
     lab = Lab(topology, seed=0, link_choice="auto", workdir=workdir)
     lab.start()
-    CLI(lab.net, script=commands)
+    _Cli(lab.net, script=commands)
     lab.stop()
 
 

@@ -16,6 +16,9 @@ from harness.link.backend import RunningLinks
 
 # A tenth of the weight of an ordinary process. The lab's processes keep their proportions among each other.
 LAB_NICENESS: Final = 10
+# Switches in the environment, for measurements: the lab's scheduling policy, and processors of its own for the carrier.
+POLICY_LEVER: Final = "OVERLAYBENCH_LAB_POLICY"
+PIN_LEVER: Final = "OVERLAYBENCH_PIN"
 
 # sched(7), "The autogroup feature": processes of one session share what one process would get, so that niceness counts
 # within a session alone, and the session has a niceness of its own.
@@ -37,7 +40,26 @@ def deprioritise_lab(links: RunningLinks) -> bool:
         return False
     os.setpriority(os.PRIO_PROCESS, 0, max(LAB_NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
     _lower_session()
+    _pull_levers()
     return True
+
+
+def _pull_levers() -> None:
+    """Do what is tried out by `bench.rootless` and off by default; whatever the lab starts from now on inherits it."""
+    policies = {"batch": os.SCHED_BATCH, "idle": os.SCHED_IDLE}
+    policy = policies.get(os.environ.get(POLICY_LEVER, ""))
+    if policy is not None:
+        os.sched_setscheduler(0, policy, os.sched_param(0))
+    others = sorted(os.sched_getaffinity(0))[:-1]
+    if os.environ.get(PIN_LEVER) and others:
+        os.sched_setaffinity(0, others)
+
+
+def pin_helper(pid: int) -> None:
+    """Give the links' carrier the last processor to itself, where that is asked for (`_pull_levers`)."""
+    usable = sorted(os.sched_getaffinity(0))
+    if os.environ.get(PIN_LEVER) and len(usable) > 1:
+        os.sched_setaffinity(pid, usable[-1:])
 
 
 def _lower_session() -> None:

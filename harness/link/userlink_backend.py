@@ -10,6 +10,7 @@ from harness.errors import LabError
 from harness.link.accounting import BUCKETS, Accounting, DirectionCounts
 from harness.link.backend import Accountable, Cable
 from harness.link.helper import HelperProcess, helper_argv, python_helper_argv, write_table
+from harness.link.precedence import pin_helper
 from harness.link.settings import Settings, settings_of, stream_seeds
 from harness.link.traces import load_direction
 from harness.model.link import Direction, LinkProfile
@@ -43,6 +44,7 @@ class UserlinkBackend:
             raise LabError(f"two links of one lab have the same name: {sorted(names)}")
         workdir.mkdir(parents=True, exist_ok=True)
         process = HelperProcess(argv, netns_pid=netns_pid, log=workdir / "userlink.log")
+        pin_helper(process.pid)
         try:
             return UserlinkLinks(self.name, process, cables, seed=seed, workdir=workdir, load=self._load)
         except BaseException:

@@ -130,7 +130,9 @@ def validate(model: type[Model], document: Document) -> Model:
         raise ScenarioError(list(problems_of(error, model, document))) from error
 
 
-def problems_of(error: ValidationError, model: type[BaseModel], document: Document) -> Iterator[Problem]:
+def problems_of(
+    error: ValidationError, model: type[BaseModel], document: Document, below: Location = ()
+) -> Iterator[Problem]:
     """Yield pydantic's complaints in our form: line, field, and a suggestion for a mistyped key."""
     known = set(_field_names(model))
     seen: set[tuple[int, str]] = set()
@@ -138,7 +140,7 @@ def problems_of(error: ValidationError, model: type[BaseModel], document: Docume
     for detail in details:
         if detail["type"] == "too_short" and any(_is_inside(other["loc"], detail["loc"]) for other in details):
             continue  # it is short because its items were refused
-        location = _in_document(detail["loc"], document)
+        location = _in_document((*below, *detail["loc"]), document)
         text = _text_of(detail, known)
         if (document.line_of(location), text) not in seen:
             seen.add((document.line_of(location), text))

@@ -137,7 +137,7 @@ class Router(_Strict):
 class MininetClass(_Strict):
     """Any Mininet user's `Topo`, by import path, with the constructor's keyword arguments."""
 
-    path: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")]
+    path: Annotated[str, Field(pattern=r"^[\w.-]+:\w+$")]
     params: dict[str, Any] = {}
     search: str = ""
 

@@ -13,6 +13,7 @@ from typing import Annotated, Literal, Protocol, runtime_checkable
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress
 
 from harness.model.family import Family
+from harness.model.nat_words import Egress
 from harness.model.scenario import Mode
 from harness.model.trial import Trial
 from harness.model.words import Verdict
@@ -214,6 +215,34 @@ class Traverses(Protocol):
 
     def technique(self, mode: Mode) -> str | None:
         """Return the technique's name; None where no path is ever direct."""
+
+
+class OverlayOptions(BaseModel):
+    """The base of a model of an overlay's options in a scenario; each field has a default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@runtime_checkable
+class HasOptions(Protocol):
+    """Optional: the options that a scenario may give, checked before anything runs.
+
+    An overlay that does not say takes none, or checks `trial.options` in `render`.
+    """
+
+    options: type[OverlayOptions]
+
+
+@runtime_checkable
+class PromisesPaths(Protocol):
+    """Optional: what becomes of a pair one of whose networks lets no UDP out, or TCP to port 443 alone (`Egress`).
+
+    The other member is behind an ordinary NAT. The oracle (`expect: oracle`) and the contract test hold the overlay to
+    its word; of one that gives none, nothing is expected there.
+    """
+
+    def paths_behind(self, egress: Egress, trial: Trial) -> tuple[Verdict, ...]:
+        """Return the verdicts that are right, `none` for one that does not get out; several where more decides."""
 
 
 @runtime_checkable

@@ -13,6 +13,7 @@ from harness.report.tables import TextTable
 from harness.results.changes import CellChange, Change
 from harness.results.compare import Comparison
 from harness.results.metrics import metric_of
+from harness.results.numbers import plain
 
 _HEADER = (
     *("subject", "metric", "verdict", "change", "95 % interval", "base", "new"),
@@ -132,7 +133,7 @@ def number(value: float, change: Change, *, sign: bool = False) -> str:
     plus = "+" if sign else ""
     if change.unit == "1":
         return f"{100 * value:{plus}.1f} %"
-    return f"{value:{plus}.3g} {change.unit}"
+    return f"{plain(value, sign=sign)} {change.unit}"
 
 
 def to_summary(comparison: Comparison, base: str, new: str, circumstances: Sequence[str] = ()) -> str:

@@ -12,6 +12,7 @@ from harness.model.words import VERDICTS
 from harness.results.clusters import estimate
 from harness.results.expectations import Expected
 from harness.results.metrics import TRIAL_SUCCESS, is_of_a_path, metric_of
+from harness.results.numbers import plain
 from harness.results.paths import over_ways, paths_of
 from harness.results.record import COUNTED
 from harness.results.statistics import Estimate
@@ -194,4 +195,4 @@ def _ends(row: Row) -> bool:
 
 def number(value: float) -> str:
     """Return a value as people read it, `beyond the deadline` for inf."""
-    return "beyond the deadline" if math.isinf(value) else f"{value:.4g}"
+    return "beyond the deadline" if math.isinf(value) else plain(value, 4)

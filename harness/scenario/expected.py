@@ -7,13 +7,13 @@ from functools import lru_cache
 from itertools import combinations, takewhile
 
 from harness.model.family import Family
-from harness.model.nat import NatBehaviour
+from harness.model.nat import Egress, NatBehaviour
 from harness.model.nat_ipv6 import as_seen_in_ipv6
 from harness.model.topology import Topology
 from harness.model.trial import Trial
 from harness.model.words import Verdict
 from harness.nat.oracle import Expectation, expected_path
-from harness.overlay.contract import Overlay, Traverses
+from harness.overlay.contract import Overlay, PromisesPaths, Traverses
 from harness.overlay.support import underlays_of, why_unsupported
 
 Pair = tuple[str, str]
@@ -27,6 +27,8 @@ def expected_verdicts(trial: Trial, overlay: Overlay) -> dict[Pair, tuple[Verdic
     Empty where the overlay does not say by which technique it traverses NATs, or cannot run at all: then nothing is
     expected of it.
 
+    Where a member's network lets no UDP out, what is right is what the overlay promises there.
+
     With both IP versions a path is direct where it is in either: an overlay that has both tries both (RFC 8421).
     """
     pairs = list(combinations(trial.topology.members, 2))
@@ -34,6 +36,20 @@ def expected_verdicts(trial: Trial, overlay: Overlay) -> dict[Pair, tuple[Verdic
         return {}
     if trial.mode == "underlay":
         return dict.fromkeys(pairs, ("direct",))
+    egresses = {member: _egress(trial.topology, member) for member in trial.topology.members}
+    held = {(a, b): least for a, b in pairs if (least := _strictest(egresses[a], egresses[b])) is not Egress.ANY}
+    ordinary = _ordinary(trial, overlay, [pair for pair in pairs if pair not in held])
+    if not held:
+        return ordinary
+    if not isinstance(overlay, PromisesPaths):
+        return {}
+    promised = {pair: _behind(trial, overlay, pair, egress) for pair, egress in held.items()}
+    # Whoever does not get out may keep the whole overlay from being ready.
+    return promised if ("none",) in promised.values() else {**ordinary, **promised}
+
+
+def _ordinary(trial: Trial, overlay: Overlay, pairs: Sequence[Pair]) -> dict[Pair, tuple[Verdict, ...]]:
+    """Return what is right for pairs whose networks let everything out."""
     if trial.mode in ("relay", "hub"):
         return dict.fromkeys(pairs, ("relayed",))
     technique = overlay.technique(trial.mode) if isinstance(overlay, Traverses) else None
@@ -45,6 +61,24 @@ def expected_verdicts(trial: Trial, overlay: Overlay) -> dict[Pair, tuple[Verdic
         (a, b): _verdicts(_expected(stacks[a], stacks[b], technique, shared_layers(trial.topology, a, b)), fallback)
         for a, b in pairs
     }
+
+
+def _egress(topology: Topology, member: str) -> Egress:
+    """Return what all routers in front of a member let out."""
+    return _strictest(*(topology.routers[name].nat.egress for name in topology.routers_of(member)))
+
+
+def _strictest(*egresses: Egress) -> Egress:
+    return max(egresses, key=list(Egress).index, default=Egress.ANY)
+
+
+def _behind(trial: Trial, overlay: PromisesPaths, pair: Pair, egress: Egress) -> tuple[Verdict, ...]:
+    """Return what an overlay promises; two members of one LAN may do better once they know of each other."""
+    promised = overlay.paths_behind(egress, trial)
+    first, second = (trial.topology.routers_of(member) for member in pair)
+    if trial.mode == "mesh" and first == second and "relayed" in promised:
+        return tuple(dict.fromkeys(("direct", *promised)))
+    return promised
 
 
 def _verdicts(expected: Sequence[Expectation], fallback: Verdict) -> tuple[Verdict, ...]:

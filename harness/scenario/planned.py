@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
+from pydantic import ValidationError
+
 from harness.errors import Problem, ScenarioError
+from harness.model.document import problems_of
 from harness.model.trial import Trial
 from harness.overlay.collisions import in_range
-from harness.overlay.contract import HasNetwork, Overlay
+from harness.overlay.contract import HasNetwork, HasOptions, Overlay
 from harness.overlay.registry import load_overlay, overlay_names
-from harness.overlay.support import helpers_of
+from harness.overlay.support import helpers_of, why_unsupported
 from harness.results.metrics import METRICS
 from harness.scenario.expected import expected_verdicts
 from harness.scenario.expecting import never_judged, suggested, unmeasured
@@ -47,12 +51,15 @@ def plan_trials(
     changes = {key: value for key, value in changes.items() if value is not None}
     loaded = replace(loaded, scenario=loaded.scenario.model_copy(update=changes))
     overlays = {name: load_overlay(name) for name in loaded.scenario.overlays}
+    if wrong := list(_wrong_options(loaded, overlays)):
+        raise ScenarioError(wrong)
     trials = expand(
         loaded,
         lambda trial: expected_verdicts(trial, overlays[trial.overlay]),
         lambda name, mode: helpers_of(overlays[name], mode),
     )
-    problems = [*_misfits(loaded, trials, overlays), *unmet(loaded, trials, overlays)]
+    found = (_misfits, _refused, unmet)
+    problems = [problem for look in found for problem in look(loaded, trials, overlays)]
     try:
         trials = find_traces(trials, loaded.folders)
     except ScenarioError as error:
@@ -63,6 +70,31 @@ def plan_trials(
         trials = select(trials, only, loaded.document.file)
     named = {trial.overlay for trial in trials}
     return Planned(loaded, trials, {name: overlay for name, overlay in overlays.items() if name in named})
+
+
+def _wrong_options(loaded: LoadedScenario, overlays: Mapping[str, Overlay]) -> Iterator[Problem]:
+    """Yield what the overlays' models say of their options."""
+    for name, use in loaded.scenario.overlays.items():
+        adapter = overlays[name]
+        if isinstance(adapter, HasOptions):
+            try:
+                adapter.options.model_validate(use.options)
+            except ValidationError as error:
+                yield from problems_of(error, adapter.options, loaded.document, ("overlays", name, "options"))
+
+
+def _refused(loaded: LoadedScenario, trials: Sequence[Trial], overlays: Mapping[str, Overlay]) -> Iterator[Problem]:
+    """Yield what overlays without such a model say of the options that they were given, rendering a trial."""
+    for name, use in loaded.scenario.overlays.items():
+        adapter = overlays[name]
+        if not use.options or isinstance(adapter, HasOptions):
+            continue
+        mine = (one for one in trials if one.overlay == name and why_unsupported(one, adapter) is None)
+        try:
+            for trial in islice(mine, 1):
+                adapter.render(trial)
+        except ValueError as error:
+            yield loaded.document.problem(("overlays", name, "options"), str(error))
 
 
 def _misfits(loaded: LoadedScenario, trials: Sequence[Trial], overlays: Mapping[str, Overlay]) -> list[Problem]:

@@ -1,51 +1,30 @@
-"""Any Mininet user's `Topo` class as a topology: its hosts and addresses, read without building anything."""
+"""Any Mininet user's `Topo` class as a topology, looked at in a process of its own without building anything."""
 
 from __future__ import annotations
 
-import importlib
-import inspect
+import json
+import subprocess
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Any
 
-from mininet.topo import Topo
+from pydantic import ValidationError
 
 from harness.errors import Problem, ScenarioError
 from harness.model.document import did_you_mean
 from harness.model.parameters import Parameter
-from harness.model.topology import Host, MininetClass, Segment, Topology
+from harness.model.topology import MininetClass, Topology
+from harness.topology.mininet_topology import topology_of
 
-# What Mininet itself uses when a Topo does not say: see `ipBase` of mininet.net.Mininet.
-IP_BASE = IPv4Network("10.0.0.0/8")
-SEGMENT = "mininet"
-
-
-def import_topo(path: str, search: str) -> type[Topo]:
-    """Import the class behind `package.module:Class`; `search` is a folder to look in first.
-
-    Raises:
-        ScenarioError: no such module or class, or it is no `Topo`.
-    """
-    module_name, _, class_name = path.partition(":")
-    if search and search not in sys.path:
-        sys.path.insert(0, search)
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:  # a user's module may raise anything while it is imported
-        raise _wrong(path, f"cannot import {module_name}: {type(error).__name__}: {error}") from error
-    found = getattr(module, class_name, None)
-    if found is None:
-        raise _wrong(path, f"{module_name} has no {class_name}{did_you_mean(class_name, vars(module))}")
-    if not (isinstance(found, type) and issubclass(found, Topo)):
-        raise _wrong(path, f"{class_name} is no mininet.topo.Topo")
-    return found
+# A module that waits for somebody to type, say, would keep us for ever.
+PATIENCE_S = 60.0
 
 
-def _wrong(path: str, text: str) -> ScenarioError:
-    return ScenarioError([Problem(path, 0, "topology", text)])
+def _wrong(path: str, *texts: str) -> ScenarioError:
+    return ScenarioError([Problem(path, 0, "topology", text) for text in texts])
 
 
 @dataclass(frozen=True)
@@ -58,34 +37,60 @@ class MininetSource:
     search: str
 
     @cached_property
-    def _class(self) -> type[Topo]:
-        return import_topo(self.name, self.search)
+    def _child(self) -> subprocess.Popen[str]:
+        """The process in which the class is; it ends with our end of its stdin."""
+        argv = [sys.executable, "-m", "harness.topology.mininet_child", self.name, self.search]
+        return subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def _ask(self, **request: Any) -> Any:
+        """Ask the child.
+
+        Raises:
+            ScenarioError: the module or the class raised something, ended its process, or is silent.
+        """
+        child = self._child
+        assert child.stdin is not None and child.stdout is not None
+        waiting = threading.Timer(PATIENCE_S, child.kill)
+        waiting.start()
+        try:
+            child.stdin.write(json.dumps(request) + "\n")
+            child.stdin.flush()
+            line = child.stdout.readline()
+        except OSError:
+            line = ""
+        finally:
+            waiting.cancel()
+        if not line:
+            raise _wrong(self.name, f"loading the class ended its process with status {child.wait()}")
+        answer = json.loads(line)
+        if "error" in answer:
+            raise _wrong(self.name, answer["error"])
+        return answer
 
     @cached_property
-    def _signature(self) -> inspect.Signature:
-        return inspect.signature(self._class.build)
+    def _described(self) -> dict[str, Any]:
+        described: dict[str, Any] = self._ask(ask="describe")
+        return described
 
     @property
     def source_text(self) -> str:
         """The text of the module that defines the class; what that module imports is not followed."""
-        return inspect.getsource(sys.modules[self._class.__module__])
+        return str(self._described["source"])
 
     @property
     def parameters(self) -> Mapping[str, Parameter]:
         """The named arguments of `build`; their defaults are the class's own."""
         return {
-            name: Parameter(type="str", required=argument.default is argument.empty, default=_shown(argument.default))
-            for name, argument in list(self._signature.parameters.items())[1:]
-            if argument.kind in (argument.POSITIONAL_OR_KEYWORD, argument.KEYWORD_ONLY)
+            one["name"]: Parameter(type="str", required=one["required"], default=one["default"])
+            for one in self._described["arguments"]
         }
 
     def check(self, given: Mapping[str, Any]) -> dict[str, str]:
         """Check the names only: which values a `Topo` accepts, it alone knows."""
-        takes_any = any(a.kind is a.VAR_KEYWORD for a in self._signature.parameters.values())
         declared = self.parameters
         wrong = (
             {}
-            if takes_any
+            if self._described["takes_any"]
             else {
                 name: f"{self.name} has no argument {name}{did_you_mean(name, declared)}"
                 for name in given
@@ -102,38 +107,30 @@ class MininetSource:
         """Return the parameters as given: the class fills in its own defaults."""
         return dict(given)
 
+    def notes(self, given: Mapping[str, Any]) -> list[str]:
+        """Return what a lab does in its own way, for these parameters."""
+        return list(self._ask(ask="examine", params=dict(given))["notes"])
+
     def resolve(self, given: Mapping[str, Any]) -> Topology:
-        """Instantiate the class (it only draws a graph) and read off hosts and addresses.
+        """Let the class draw its graph and make a topology of it.
 
         Raises:
-            ScenarioError: the class raised, or has no hosts.
+            ScenarioError: the class raised, has no hosts, or asks for what no lab can do.
         """
-        try:
-            topo = self._class(**given)
-        except Exception as error:
-            raise _wrong(self.name, f"{type(error).__name__}: {error}") from error
-        names = list(topo.hosts())
-        if not names:
+        graph = self._ask(ask="examine", params=dict(given))
+        if graph["problems"]:
+            raise _wrong(self.name, *graph["problems"])
+        if not graph["hosts"]:
             raise _wrong(self.name, "the class has no hosts")
-        hosts = {
-            name: Host(on=SEGMENT, addresses=(_address(topo, name, place),)) for place, name in enumerate(names, 1)
-        }
-        server = self.server or ("s" if "s" in hosts else None)
-        return Topology(
-            name=self.name,
-            segments={SEGMENT: Segment(subnets=(IPv4Network("0.0.0.0/0"),))},
-            hosts=hosts,
-            members=self.members or tuple(name for name in names if name != server),
-            server=server,
-            mininet=MininetClass(path=self.name, params=dict(given), search=self.search),
-        )
+        use = MininetClass(path=self.name, params=dict(given), search=self.search)
+        try:
+            return topology_of(graph, use, self.members, self.server)
+        except ValidationError as error:
+            raise _wrong(self.name, *_texts(error)) from error
+        except ValueError as error:
+            raise _wrong(self.name, str(error)) from error
 
 
-def _address(topo: Topo, name: str, place: int) -> IPv4Address:
-    """Return a host's address as Mininet gives it: its own `ip`, else the next one of `ipBase`."""
-    own = topo.nodeInfo(name).get("ip")
-    return IPv4Interface(own).ip if own else IP_BASE[place]
-
-
-def _shown(default: Any) -> Any:
-    return None if default is inspect.Parameter.empty else default if default is not None else "(none)"
+def _texts(error: ValidationError) -> Iterator[str]:
+    for one in error.errors():
+        yield f"{'.'.join(map(str, one['loc']))}: {one['msg'].removeprefix('Value error, ')}"

@@ -72,7 +72,8 @@ def check_nats(lab: Lab) -> dict[str, str]:
     Raises:
         LabNotAsDeclared: a router is not; names it and each axis that differs.
     """
-    if not lab.routers:
+    # A class's own NATs stand between interfaces that are named by its author; nobody is plugged in beside them.
+    if not lab.routers or lab.topology.mininet is not None:
         return {}
     with Observers() as observers:
         seen = {name: _check_nat(lab, name, observers) for name in lab.routers}

@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 
+from harness.model.nat_words import Egress
 from harness.model.scenario import Mode
 from harness.model.trial import Trial
 from harness.model.words import Verdict
@@ -30,6 +31,7 @@ from harness.overlay.requirement import Wheel
 from overlays.addressing import check_options, server_of
 from overlays.bittorrent.messages import sources
 from overlays.bittorrent.node import Settings
+from overlays.ways_out import NOTHING
 
 WHEEL = Wheel(package="libtorrent", version="2.1.1", pythons=("3.11", "3.12", "3.13"))
 
@@ -81,6 +83,10 @@ class BitTorrent:
     def technique(self, mode: Mode) -> str | None:  # noqa: ARG002 - the same in both
         """Peers dial the address that the introducer sees of the other, from the one port that they listen at."""
         return "plain"
+
+    def paths_behind(self, egress: Egress, trial: Trial) -> tuple[Verdict, ...]:  # noqa: ARG002 - the same in all
+        """Return `none`: uTP is UDP."""
+        return NOTHING
 
     def claimed_path(self, src: str, dst: str, evidence: Mapping[str, str]) -> Verdict | None:  # noqa: ARG002
         """From whom `dst` got its latest content: the introducer, others, or both."""

@@ -6,12 +6,17 @@ asks. `relay` is its flag `disable_p2p`, `direct` is `p2p_only`: talk to none bu
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
 import sys
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network
+from typing import Literal
 
+from pydantic import Field
+
+from harness.model.nat_words import Egress
 from harness.model.scenario import Mode
 from harness.model.trial import Trial
 from harness.model.words import Verdict
@@ -23,15 +28,18 @@ from harness.overlay.contract import (
     IpEndpoint,
     Layer,
     LogLine,
+    OverlayOptions,
     Requirement,
     Service,
     Wheel,
 )
-from overlays.addressing import addresses_of, check_options, server_of
+from overlays.addressing import addresses_of, options_of, server_of
 from overlays.stun_server import COTURN, STUN_PORT, add_second, stun_addresses, stun_server
+from overlays.ways_out import NOTHING, TLS_PORT, by_tcp
 
 NETWORK = IPv4Network("10.15.0.0/24")
-PORT = 11010
+# EasyTier's own ports, but for the last: what gets out of most networks is TLS on 443.
+PORTS = {"udp": 11010, "tcp": 11010, "ws": 11011, "wss": TLS_PORT}
 PACKAGE = Wheel(package="easytier-pyo3", version="0.1.3")
 
 _CONFIG = """\
@@ -57,6 +65,12 @@ p2p_only = {direct}
 """
 
 
+class EasyTierOptions(OverlayOptions):
+    """How members reach the public node: all of these at once, and EasyTier takes the quickest that works."""
+
+    transports: tuple[Literal["udp", "tcp", "ws", "wss"], ...] = Field(default=("udp", "wss"), min_length=1)
+
+
 class EasyTier:
     """A node with a listener on the public node, nodes that connect to it on the members."""
 
@@ -65,6 +79,7 @@ class EasyTier:
     layer: Layer = "L3"
     needs_server = True
     network = NETWORK
+    options: type[OverlayOptions] = EasyTierOptions
 
     def requirements(self) -> Sequence[Requirement]:
         """Name a Python package that holds all of EasyTier, and coturn as STUN server."""
@@ -85,7 +100,6 @@ class EasyTier:
         Raises:
             ValueError: an option, or a segment without a free address.
         """
-        check_options(trial)
         server, addresses = server_of(trial), addresses_of(trial, NETWORK)
         stun = stun_addresses(trial)
         secret = secrets.token_hex(16)
@@ -109,6 +123,19 @@ class EasyTier:
         """Both sides send to the server-reflexive address that STUN told."""
         return "peer-reflexive" if mode in ("mesh", "direct") else None
 
+    def paths_behind(self, egress: Egress, trial: Trial) -> tuple[Verdict, ...]:
+        """Return `relayed` where one of the transports gets out: WebSocket in TLS, on port 443, always does.
+
+        Where TCP may leave to any port, holes are punched over TCP.
+        """
+        ports = [PORTS[one] for one in options_of(trial, EasyTierOptions).transports if one != "udp"]
+        best = TLS_PORT if TLS_PORT in ports else next(iter(ports), None)
+        if best is None:
+            return NOTHING
+        if egress is Egress.NO_UDP and trial.mode != "relay":
+            return ("direct", "none" if trial.mode == "direct" else "relayed")
+        return by_tcp(egress, trial, best)
+
     def claimed_path(self, src: str, dst: str, evidence: Mapping[str, str]) -> Verdict | None:
         """Return the last cost of the route to `dst`: one hop, or more."""
         costs = re.findall(
@@ -123,15 +150,17 @@ def _config(
     trial: Trial, node: str, addresses: Mapping[str, IPv4Address], stun: Sequence[IPv4Address], secret: str
 ) -> str:
     server = server_of(trial)
-    outer = f"{trial.topology.address(server)}:{PORT}"
+    at = trial.topology.address(server)
+    offered = [f"{scheme}://{at}:{port}" for scheme, port in PORTS.items()]
+    used = [f"{scheme}://{at}:{PORTS[scheme]}" for scheme in options_of(trial, EasyTierOptions).transports]
     is_server = node == server
     return _CONFIG.format(
         node=node,
         address=addresses[node],
         prefix=NETWORK.prefixlen,
-        listeners=f'["udp://{outer}", "tcp://{outer}"]' if is_server else "[]",
+        listeners=json.dumps(offered) if is_server else "[]",
         stun=[f"{address}:{STUN_PORT}" for address in stun],
-        peer="" if is_server else f'[[peer]]\nuri = "udp://{outer}"',
+        peer="" if is_server else "\n".join(f'[[peer]]\nuri = "{uri}"' for uri in used),
         secret=secret,
         relay="true" if trial.mode == "relay" else "false",
         direct="true" if trial.mode == "direct" else "false",

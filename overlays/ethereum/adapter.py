@@ -19,6 +19,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Literal
 
+from harness.model.nat_words import Egress
 from harness.model.scenario import Mode
 from harness.model.trial import Trial
 from harness.model.words import Verdict
@@ -38,6 +39,7 @@ from harness.overlay.contract import (
 )
 from overlays.addressing import check_options, server_of
 from overlays.ethereum.keys import Key, new_key
+from overlays.ways_out import NOTHING
 
 PROGRAM = "geth"
 DISCOVERY = "devp2p"
@@ -101,6 +103,10 @@ class Ethereum:
                 *(ClaimSource(name=f"geth-{m}", node=m, service=f"geth-{m}") for m in members),
             ),
         )
+
+    def paths_behind(self, egress: Egress, trial: Trial) -> tuple[Verdict, ...]:  # noqa: ARG002 - the same in all
+        """Return `none`: who cannot discover by UDP finds nobody to connect to."""
+        return NOTHING
 
     def claimed_path(self, src: str, dst: str, evidence: Mapping[str, str]) -> Verdict | None:
         """`admin.peers`: a peer is reached without others, any other member through whoever is one."""

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.model.nat_words import Egress
 from harness.model.scenario import Mode
 from harness.model.trial import Trial
 from harness.model.words import Verdict
@@ -33,6 +34,7 @@ from harness.overlay.contract import (
 from overlays.addressing import check_options, server_of
 from overlays.libp2p.identity import PeerIdentity
 from overlays.streams import SERVICE_PORT, listen_port, streams_between
+from overlays.ways_out import by_tcp
 
 PROGRAM = "overlaybench-libp2p"
 CONFIG = "libp2p.json"
@@ -107,6 +109,12 @@ class LibP2pTcp:
             streams=streams_between(members),
             claims=tuple(ClaimSource(name=f"libp2p-{m}", node=m, service=f"libp2p-{m}") for m in members),
         )
+
+    def paths_behind(self, egress: Egress, trial: Trial) -> tuple[Verdict, ...]:
+        """Return `relayed` by the relay's port 443. Where TCP may leave to any port, holes are punched over TCP."""
+        if egress is Egress.NO_UDP and trial.mode != "relay":
+            return ("direct", "none" if trial.mode == "direct" else "relayed")
+        return by_tcp(egress, trial)
 
     def claimed_path(self, src: str, dst: str, evidence: Mapping[str, str]) -> Verdict | None:
         """Read what the source says of its last stream to `dst`: `/p2p-circuit` in the address, or not."""

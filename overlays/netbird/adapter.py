@@ -19,6 +19,7 @@ from pathlib import Path
 
 import yaml
 
+from harness.model.nat_words import Egress
 from harness.model.scenario import Mode
 from harness.model.trial import Trial
 from harness.model.words import Verdict
@@ -37,6 +38,7 @@ from harness.overlay.contract import (
     Service,
 )
 from overlays.addressing import addresses_of, check_options, server_of
+from overlays.ways_out import by_tcp
 
 NETWORK = IPv4Network("10.16.0.0/16")
 # Everything but STUN is on one port; this one gets out of most networks.
@@ -116,6 +118,10 @@ class NetBird:
     def technique(self, mode: Mode) -> str | None:
         """ICE (RFC 8445): checks learn peer-reflexive candidates."""
         return "peer-reflexive" if mode == "mesh" else None
+
+    def paths_behind(self, egress: Egress, trial: Trial) -> tuple[Verdict, ...]:
+        """Return `relayed`: management, signal and relay are all on TCP port 443."""
+        return by_tcp(egress, trial, PORT)
 
     def claimed_path(self, src: str, dst: str, evidence: Mapping[str, str]) -> Verdict | None:
         """`netbird status` at the source: the connection type of the peer."""

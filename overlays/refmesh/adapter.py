@@ -7,9 +7,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from ipaddress import IPv4Address, IPv4Network, ip_interface
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import Field
 
 from harness.model.family import FAMILIES, Family
+from harness.model.nat_words import Egress
 from harness.model.scenario import Mode
 from harness.model.trial import Trial
 from harness.model.words import Verdict
@@ -21,15 +24,26 @@ from harness.overlay.contract import (
     IpEndpoint,
     Layer,
     LogLine,
+    OverlayOptions,
     Requirement,
     Service,
 )
+from overlays.addressing import options_of
 from overlays.refmesh.network import Site, make_network, to_yaml
+from overlays.ways_out import NOTHING, TLS_PORT, by_tcp
 
 # In the node's own /run: a socket's path is limited to 108 bytes, a run's folder is not.
 STATUS_SOCKET = "/run/refmesh.sock"
 COMMAND = (sys.executable, "-m", "overlays.refmesh")
-OPTIONS = frozenset({"framing", "mtu", "port_mapping"})
+
+
+class RefmeshOptions(OverlayOptions):
+    """Fields of refmesh's own configuration; `tls_port` 0: the server offers no TLS."""
+
+    framing: Literal["auto", "wireguard"] | None = None
+    mtu: int | None = Field(default=None, ge=576, le=65000)
+    port_mapping: bool | tuple[Literal["pcp", "nat-pmp", "upnp-igd"], ...] | None = None
+    tls_port: int = Field(default=TLS_PORT, ge=0, le=65535)
 
 
 class RefmeshAdapter:
@@ -42,6 +56,7 @@ class RefmeshAdapter:
     network = IPv4Network("10.77.0.0/16")
     underlays: frozenset[Family] = frozenset(FAMILIES)
     version = version("overlaybench")
+    options: type[OverlayOptions] = RefmeshOptions
 
     def requirements(self) -> Sequence[Requirement]:
         """Nothing beyond this package."""
@@ -53,18 +68,14 @@ class RefmeshAdapter:
         Raises:
             ValueError: an option that refmesh does not take here.
         """
-        unknown = trial.options.keys() - OPTIONS
-        if unknown:
-            raise ValueError(
-                f"{self.name} takes the options {', '.join(sorted(OPTIONS))}, not {', '.join(sorted(unknown))}"
-            )
+        options = options_of(trial, RefmeshOptions)
         server, members = trial.topology.server, trial.topology.members
         assert server is not None  # needs_server
-        sites = [Site(server, _server_address(trial, server, server))]
-        network = make_network(members, sites, prefix=str(self.network))
+        site = Site(server, _server_address(trial, server, server), tls_port=options.tls_port)
+        network = make_network(members, [site], prefix=str(self.network))
         addresses = {member: IPv4Address(ip_interface(network.addresses[member]).ip) for member in members}
         common: dict[str, Any] = {"status_socket": STATUS_SOCKET}
-        shared = {key: value for key, value in trial.options.items() if key != "framing"}
+        shared = options.model_dump(mode="json", exclude_none=True, exclude={"tls_port"})
         hub: dict[str, Any] = {"hub": True} if trial.mode == "hub" else {}
         if self.layer == "L2":
             shared["layer"] = "l2"
@@ -73,7 +84,7 @@ class RefmeshAdapter:
         files = [File(node=server, path="server.yaml", text=to_yaml(network.server_config(server, **common, **hub)))]
         for member in members:
             config = network.reached_at({server: _server_address(trial, server, member)}).node_config(
-                member, mode=trial.mode, interface=f"rm-{member}", **common, **shared, **_framing(trial.options)
+                member, mode=trial.mode, interface=f"rm-{member}", **common, **shared
             )
             files.append(File(node=member, path="refmesh.yaml", text=to_yaml(config)))
         ready = LogLine(pattern=r"(?m)^refmesh: ready")
@@ -109,6 +120,11 @@ class RefmeshAdapter:
         """Checks that learn peer-reflexive candidates (RFC 8445 section 7.3.1.3), prediction, then birthday probing."""
         return "birthday" if mode in ("mesh", "direct") else None
 
+    def paths_behind(self, egress: Egress, trial: Trial) -> tuple[Verdict, ...]:
+        """Return `relayed` where the server is reached by TLS: coordination, relay and hub all go that way."""
+        port = options_of(trial, RefmeshOptions).tls_port
+        return by_tcp(egress, trial, port) if port else NOTHING
+
     def claimed_path(self, src: str, dst: str, evidence: Mapping[str, str]) -> Verdict | None:
         """What `refmesh status` of the source says of its peer; a hub's clients know only the hub."""
         try:
@@ -129,10 +145,6 @@ class RefmeshTap(RefmeshAdapter):
 
     name = "refmesh-tap"
     layer: Layer = "L2"
-
-
-def _framing(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {"framing": options["framing"]} if "framing" in options else {}
 
 
 def _server_address(trial: Trial, server: str, member: str) -> str:

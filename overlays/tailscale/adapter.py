@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
+from harness.model.nat_words import Egress
 from harness.model.scenario import Mode
 from harness.model.trial import Trial
 from harness.model.words import Verdict
@@ -29,7 +30,9 @@ from harness.overlay.contract import (
     Service,
 )
 from overlays.addressing import addresses_of, check_options, server_of
-from overlays.tailscale.server import COORDINATION_PORT, files, services
+from overlays.stun_server import add_second, stun_addresses
+from overlays.tailscale.server import AUTHORITY, TLS_PORT, Places, files, services
+from overlays.ways_out import by_tcp
 
 NETWORK = IPv4Network("100.64.0.0/24")
 _SOCKET = "/run/tailscaled.sock"
@@ -80,15 +83,17 @@ class Tailscale:
         """
         check_options(trial)
         server = server_of(trial)
-        outer = trial.topology.address(server)
+        both = stun_addresses(trial)
+        places = Places(server, *both)
         addresses = _in_order_of_login(trial)
-        daemons = [*services(server, outer)]
+        daemons = [*services(places)]
         for member in addresses:
-            daemons.append(_member(trial, member, after=daemons[-1].name))
+            daemons.append(_member(trial, member, places, after=daemons[-1].name))
         if trial.mode == "direct":
             daemons += [_knocker(member, addresses, after=daemons[-1].name) for member in addresses]
         return Deployment(
-            files=files(server, outer, NETWORK, relays=trial.mode != "direct"),
+            files=files(places, NETWORK, relays=trial.mode != "direct"),
+            prepare=(add_second(trial, both),),
             services=tuple(daemons),
             endpoints={m: IpEndpoint(address=address, interface=f"ts-{m}") for m, address in addresses.items()},
             claims=tuple(
@@ -100,6 +105,10 @@ class Tailscale:
     def technique(self, mode: Mode) -> str | None:
         """disco pings to every endpoint that the other announced; pongs teach where they really came from."""
         return "peer-reflexive" if mode in ("mesh", "direct") else None
+
+    def paths_behind(self, egress: Egress, trial: Trial) -> tuple[Verdict, ...]:
+        """Return `relayed`: Headscale and DERP are both on TCP port 443."""
+        return by_tcp(egress, trial, TLS_PORT)
 
     def claimed_path(self, src: str, dst: str, evidence: Mapping[str, str]) -> Verdict | None:
         """`tailscale status`: a peer in use has the address it is at, or only the region of its relay."""
@@ -121,16 +130,20 @@ def _in_order_of_login(trial: Trial) -> dict[str, IPv4Address]:
     return dict(zip(members, NETWORK.hosts(), strict=False))
 
 
-def _member(trial: Trial, member: str, after: str) -> Service:
-    server = server_of(trial)
+def _member(trial: Trial, member: str, places: Places, after: str) -> Service:
     client = ("tailscale", f"--socket={_SOCKET}")
-    login = f"--login-server=http://{trial.topology.address(server)}:{COORDINATION_PORT}"
-    up = ("up", login, f"--auth-key=file:../{server}/members.key", f"--hostname={member}", "--timeout=20s")
+    login = f"--login-server={places.login_url}"
+    up = ("up", login, f"--auth-key=file:../{places.server}/members.key", f"--hostname={member}", "--timeout=20s")
     return Service(
         name=f"tailscaled-{member}",
         node=member,
         argv=("tailscaled", f"--tun=ts-{member}", "--statedir=.", f"--socket={_SOCKET}", "--no-logs-no-support"),
-        env={**_ENV, **({"TS_DEBUG_NEVER_DIRECT_UDP": "true"} if trial.mode == "relay" else {})},
+        env={
+            **_ENV,
+            # Go reads the trusted authorities from there.
+            "SSL_CERT_FILE": f"../{places.server}/{AUTHORITY}",
+            **({"TS_DEBUG_NEVER_DIRECT_UDP": "true"} if trial.mode == "relay" else {}),
+        },
         ready=(CommandSays(argv=("test", "-S", _SOCKET)),),
         configure=((*client, *up, "--accept-dns=false", "--netfilter-mode=off"),),
         after=(after,),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
 import yaml
@@ -13,28 +14,49 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from harness.overlay.contract import File, LogLine, Service
 from overlays.pki import Authority, Identity
 
-COORDINATION_PORT = 8080
-DERP_PORT = 443
+# Headscale and derper both, each at an address of its own: the port that gets out of most networks.
+TLS_PORT = 443
 STUN_PORT = 3478
+AUTHORITY = "authority.crt"
 
 
-def files(server: str, outer: IPv4Address, network: IPv4Network, relays: bool) -> tuple[File, ...]:
-    """Render configurations and a certificate for the node `server` at `outer`; members' addresses are of `network`.
+@dataclass(frozen=True)
+class Places:
+    """Where the public node `server` is asked: derper at the node's first address, Headscale at a second one."""
+
+    server: str
+    derper: IPv4Address
+    headscale: IPv4Address
+
+    @property
+    def login_url(self) -> str:
+        """What members are told."""
+        return f"https://{self.headscale}"
+
+
+def files(places: Places, network: IPv4Network, relays: bool) -> tuple[File, ...]:
+    """Render configurations and certificates of the public node, and its authority's; `network` is the members'.
 
     Without `relays` members are told that derper is a STUN server and no more.
     """
-    certificate = Authority("overlaybench trial CA").issue(str(outer), server=True, names=(x509.IPAddress(outer),))
+    authority, server = Authority("overlaybench trial CA"), places.server
+    identities = {
+        at: authority.issue(str(at), server=True, names=(x509.IPAddress(at),))
+        for at in (places.derper, places.headscale)
+    }
+    derp_map = _derp_map(places.derper, identities[places.derper], relays)
     return (
-        File(node=server, path="headscale.yaml", text=_yaml(_headscale(outer, network))),
-        File(node=server, path="derp.yaml", text=_yaml(_derp_map(outer, certificate, relays))),
-        File(node=server, path=f"certificates/{outer}.crt", text=certificate.certificate),
-        File(node=server, path=f"certificates/{outer}.key", text=certificate.key),
+        File(node=server, path="headscale.yaml", text=_yaml(_headscale(places.headscale, network))),
+        File(node=server, path="derp.yaml", text=_yaml(derp_map)),
+        File(node=server, path=AUTHORITY, text=authority.certificate),
+        *(File(node=server, path=f"certificates/{at}.crt", text=one.certificate) for at, one in identities.items()),
+        *(File(node=server, path=f"certificates/{at}.key", text=one.key) for at, one in identities.items()),
     )
 
 
-def services(server: str, outer: IPv4Address) -> tuple[Service, ...]:
+def services(places: Places) -> tuple[Service, ...]:
     """derper, then headscale; the latter's file members.key lets members in."""
-    return (_derper(server, outer), _headscale_service(server))
+    return (_derper(places.server, places.derper), _headscale_service(places.server))
 
 
 def _yaml(data: Mapping[str, object]) -> str:
@@ -44,8 +66,10 @@ def _yaml(data: Mapping[str, object]) -> str:
 def _headscale(outer: IPv4Address, network: IPv4Network) -> dict[str, object]:
     """Every path is relative to the node's folder; nothing is fetched from outside."""
     return {
-        "server_url": f"http://{outer}:{COORDINATION_PORT}",
-        "listen_addr": f"{outer}:{COORDINATION_PORT}",
+        "server_url": f"https://{outer}",
+        "listen_addr": f"{outer}:{TLS_PORT}",
+        "tls_cert_path": f"certificates/{outer}.crt",
+        "tls_key_path": f"certificates/{outer}.key",
         "metrics_listen_addr": "127.0.0.1:9090",
         "grpc_listen_addr": "127.0.0.1:50443",
         "noise": {"private_key_path": "noise.key"},
@@ -75,7 +99,7 @@ def _derp_map(outer: IPv4Address, identity: Identity, relays: bool) -> dict[str,
         "certname": f"sha256-raw:{digest}",
         "ipv4": str(outer),
         "ipv6": "none",
-        "derpport": DERP_PORT,
+        "derpport": TLS_PORT,
         "stunport": STUN_PORT,
         "stunonly": not relays,
     }
@@ -84,7 +108,7 @@ def _derp_map(outer: IPv4Address, identity: Identity, relays: bool) -> dict[str,
 
 def _derper(server: str, outer: IPv4Address) -> Service:
     argv = [
-        *("derper", "-a", f"{outer}:{DERP_PORT}", "-http-port", "-1", "-stun-port", str(STUN_PORT)),
+        *("derper", "-a", f"{outer}:{TLS_PORT}", "-http-port", "-1", "-stun-port", str(STUN_PORT)),
         *("-certmode", "manual", "-certdir", "certificates", "-hostname", str(outer), "-c", "derper.json"),
     ]
     ready = (LogLine(pattern="STUN server listening"), LogLine(pattern="Using self-signed certificate"))

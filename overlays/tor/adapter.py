@@ -12,6 +12,7 @@ import secrets
 import sys
 from collections.abc import Mapping, Sequence
 
+from harness.model.nat_words import Egress
 from harness.model.scenario import Mode
 from harness.model.trial import Trial
 from harness.model.words import Verdict
@@ -29,7 +30,8 @@ from harness.overlay.contract import (
 from overlays.addressing import check_options, server_of
 from overlays.streams import SERVICE_PORT, listen_port, streams_between
 from overlays.tor.identity import Onion, onion
-from overlays.tor.network import BOOTSTRAPPED, PROGRAM, RELAYS, Network, argv, new_network
+from overlays.tor.network import BOOTSTRAPPED, OR_PORT, PROGRAM, RELAYS, Network, argv, new_network
+from overlays.ways_out import by_tcp
 
 SOCKS_PORT = 9050
 ONION_PORT = 80
@@ -97,6 +99,10 @@ class Tor:
     def technique(self, mode: Mode) -> str | None:  # noqa: ARG002 - the same in all
         """No path is ever direct."""
         return None
+
+    def paths_behind(self, egress: Egress, trial: Trial) -> tuple[Verdict, ...]:
+        """Return `relayed`: relays take everything, directory requests too, on one TCP port."""
+        return by_tcp(egress, trial, OR_PORT)
 
     def claimed_path(self, src: str, dst: str, evidence: Mapping[str, str]) -> Verdict | None:  # noqa: ARG002
         """Say `relayed` of a circuit that has been joined at a rendezvous point (control-spec: HSCR_JOINED)."""

@@ -13,10 +13,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
+from typing import Literal
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from harness.model.nat_words import Egress
 from harness.model.scenario import Mode
 from harness.model.trial import Trial
 from harness.model.words import Verdict
@@ -28,10 +30,12 @@ from harness.overlay.contract import (
     IpEndpoint,
     Layer,
     LogLine,
+    OverlayOptions,
     Requirement,
     Service,
 )
-from overlays.addressing import addresses_of, check_options, server_of
+from overlays.addressing import addresses_of, options_of, server_of
+from overlays.ways_out import NOTHING
 
 NETWORK = IPv4Network("10.11.0.0/24")
 PORT = 51820
@@ -50,6 +54,12 @@ exec wireguard-go -f {name}
 """
 
 
+class WireGuardOptions(OverlayOptions):
+    """Whose WireGuard: the kernel's, wireguard-go, or the kernel's where it has one."""
+
+    implementation: Literal["auto", "kernel", "userspace"] = "auto"
+
+
 @dataclass(frozen=True)
 class _KeyPair:
     private: str
@@ -64,6 +74,7 @@ class WireGuard:
     layer: Layer = "L3"
     needs_server = True
     network = NETWORK
+    options: type[OverlayOptions] = WireGuardOptions
 
     def requirements(self) -> Sequence[Requirement]:
         """Two Debian packages; wireguard-go is used where the kernel has no WireGuard."""
@@ -84,10 +95,7 @@ class WireGuard:
         Raises:
             ValueError: an unknown option, or an `implementation` other than auto, kernel, userspace.
         """
-        check_options(trial, ("implementation",))
-        implementation = trial.options.get("implementation", "auto")
-        if implementation not in ("auto", "kernel", "userspace"):
-            raise ValueError(f"wireguard: implementation is auto, kernel or userspace, not {implementation!r}")
+        implementation = options_of(trial, WireGuardOptions).implementation
         server, addresses = server_of(trial), addresses_of(trial, NETWORK)
         keys = {node: _key_pair() for node in addresses}
         files, services = [], []
@@ -112,6 +120,10 @@ class WireGuard:
     def technique(self, mode: Mode) -> str | None:
         """Both sides send to the other's server-reflexive address; WireGuard roams to where answers come from."""
         return "peer-reflexive" if mode in ("mesh", "direct") else None
+
+    def paths_behind(self, egress: Egress, trial: Trial) -> tuple[Verdict, ...]:  # noqa: ARG002 - the same in all
+        """Return `none`: WireGuard is UDP, and leaves what is more to others (its makers' known limitations)."""
+        return NOTHING
 
     def claimed_path(self, src: str, dst: str, evidence: Mapping[str, str]) -> Verdict | None:
         """Read what the source's coordinator last said of the other; a hub's members know no peer but the hub."""

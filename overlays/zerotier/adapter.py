@@ -15,6 +15,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Network
 
+from harness.model.nat_words import Egress
 from harness.model.scenario import Mode
 from harness.model.trial import Trial
 from harness.model.words import Verdict
@@ -31,6 +32,7 @@ from harness.overlay.contract import (
     Service,
 )
 from overlays.addressing import addresses_of, check_options, server_of
+from overlays.ways_out import NOTHING
 from overlays.zerotier.planet import Plan
 
 NETWORK = IPv4Network("10.16.0.0/24")
@@ -106,6 +108,10 @@ class ZeroTier:
     def technique(self, mode: Mode) -> str | None:
         """Let the root tell both the address that it sees of the other; both send, and learn from what arrives."""
         return "peer-reflexive" if mode == "mesh" else None
+
+    def paths_behind(self, egress: Egress, trial: Trial) -> tuple[Verdict, ...]:  # noqa: ARG002 - the same in all
+        """Return `none`: falling back to TCP is its vendor's service, which no lab has."""
+        return NOTHING
 
     def claimed_path(self, src: str, dst: str, evidence: Mapping[str, str]) -> Verdict | None:
         """`zerotier-cli peers`: a peer with a live path is reached by it, any other through the root."""

@@ -87,7 +87,7 @@ def check(job: Job, folder: Path) -> dict[str, Any]:
 
 
 def look_at_paths(job: Job, folder: Path) -> dict[str, Any]:
-    """Deploy and see alone whether streams connect, and which way new ones go before the time is over."""
+    """Deploy and see alone whether streams connect, and which way new ones go before the time is over; else content."""
     trial, probe = job.trial, job.trial.probes.path
     assert probe is not None
     lab = Lab(trial.topology, seed=trial.seed, link_choice="auto", workdir=folder)
@@ -95,10 +95,15 @@ def look_at_paths(job: Job, folder: Path) -> dict[str, Any]:
     counters.install(lab.watched_ports())
     overlay = RunningOverlay(lab, job.deployment, folder)
     overlay.start()
-    streams = Streams(lab, job.deployment, folder, *trial.topology.members[:2])
-    seen = streams.look_at_path(trial.mode, probe.deadline_s) | {"claims": overlay.claims()}
+    seen: dict[str, Any] = {}
+    if job.deployment.streams:
+        streams = Streams(lab, job.deployment, folder, *trial.topology.members[:2])
+        seen |= streams.look_at_path(trial.mode, probe.deadline_s)
+        streams.stop()
+    else:
+        seen |= look_at_content(lab, job.deployment, overlay.node_folder)
+    seen["claims"] = overlay.claims()
     overlay.check_alive()
-    streams.stop()
     overlay.stop()
     lab.stop()
     return seen

@@ -3,6 +3,7 @@
 import functools
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from scipy import stats
 from test_results_parties import mesh_of_five
 
 from harness.probes.registry import probes
+from harness.report.comparison import number as shown_number
 from harness.report.comparison import remarks, to_json, to_summary, verdict_line
 from harness.results.changes import Rule
 from harness.results.compare import ALL, Comparison, compare
@@ -292,6 +294,23 @@ def test_censored_changes_are_words_and_no_numbers() -> None:
     assert np.isinf(change.change)
     text = json.dumps(to_json(comparison), allow_nan=False)
     assert "1000000000.0" not in text and '"late"' in text and "| late " in to_summary(comparison, "a", "b")
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "shown"),
+    [
+        (1500.0, "B", "1500 B"),
+        (-20.0, "B", "-20 B"),
+        (1234567.0, "B", "1234567 B"),
+        (1280.0, "count", "1280 count"),
+        (0.98765, "1", "98.8 %"),
+        (48.26, "Mbit/s", "48.3 Mbit/s"),
+        (0.0123456, "s", "0.0123 s"),
+    ],
+)
+def test_sizes_counts_and_shares_keep_their_digits(value: float, unit: str, shown: str) -> None:
+    change = compare(run_of(1, seed=1), run_of(1, seed=2)).changes[0]
+    assert shown_number(value, replace(change, unit=unit)) == shown
 
 
 def test_nothing_judged_is_said() -> None:

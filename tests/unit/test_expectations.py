@@ -42,8 +42,8 @@ def trial(  # noqa: PLR0917  # one word a field of the scenario
     [
         ("two-sites", "nat_a: port-restricted, nat_b: port-restricted", "mesh", ("direct",)),
         ("two-sites", "nat_a: symmetric, nat_b: symmetric", "mesh", ("relayed",)),
-        ("two-sites", "nat_a: udp-blocked, nat_b: full-cone", "mesh", ("relayed",)),
-        ("two-sites", "nat_a: udp-blocked, nat_b: full-cone", "direct", ("none",)),
+        ("two-sites", "nat_a: udp-blocked, nat_b: full-cone", "mesh", ("none",)),
+        ("two-sites", "nat_a: udp-blocked, nat_b: full-cone", "relay", ("none",)),
         ("two-sites", "nat_a: full-cone, nat_b: full-cone", "relay", ("relayed",)),
         ("same-site", "nat: symmetric", "mesh", ("direct",)),
         ("cgnat", "nat_carrier: port-restricted", "mesh", ("relayed",)),
@@ -66,6 +66,26 @@ def test_each_pair_of_parties_is_expected_by_its_own_nats(tmp_path: Path) -> Non
     easier = trial(tmp_path, "parties", nats.replace("port-restricted", "full-cone"), "nebula", "mesh")
     of_pairs = expected_verdicts(easier, load_overlay("nebula"))
     assert [pair for pair, right in of_pairs.items() if right != ("direct",)] == [("p1", "p4")]
+
+
+@pytest.mark.parametrize(
+    ("topology", "params", "overlay", "mode", "expected"),
+    [
+        ("two-sites", "nat_a: udp-blocked", "refmesh", "mesh", ("relayed",)),
+        ("two-sites", "nat_b: tls-only", "refmesh", "hub", ("relayed",)),
+        ("two-sites", "nat_a: tls-only, nat_b: udp-blocked", "refmesh", "direct", ("none",)),
+        ("two-sites", "nat_a: udp-blocked", "openvpn", "hub", ("none",)),
+        ("two-sites", "nat_a: udp-blocked, nat_b: tls-only", "libp2p", "mesh", ("relayed",)),
+        ("two-sites", "nat_a: udp-blocked", "libp2p", "mesh", ("direct", "relayed")),
+        ("same-site", "nat: udp-blocked", "refmesh", "mesh", ("direct", "relayed")),
+        ("two-sites", "nat_a: tls-only", "underlay", "underlay", ("direct",)),
+    ],
+)
+def test_where_udp_is_blocked_the_oracle_takes_the_overlay_at_its_word(  # noqa: PLR0917
+    tmp_path: Path, topology: str, params: str, overlay: str, mode: str, expected: tuple[str, ...]
+) -> None:
+    found = trial(tmp_path, topology, params, overlay, mode)
+    assert expected_verdicts(found, load_overlay(overlay)) == {found.topology.members: expected}
 
 
 def record(**changes: object) -> Record:

@@ -10,7 +10,7 @@ import pytest
 
 from harness.link.accounting import Accounting
 from harness.link.backend import RunningLinks
-from harness.link.precedence import LAB_NICENESS, deprioritise_lab, session_niceness
+from harness.link.precedence import LAB_NICENESS, PIN_LEVER, POLICY_LEVER, deprioritise_lab, session_niceness
 
 
 def links(realtime: bool | None) -> RunningLinks:
@@ -49,3 +49,28 @@ def test_the_lab_stands_back_behind_an_ordinary_helper_alone(
     assert own == after[0]
     if Path("/proc/self/autogroup").exists():
         assert session == after[1]
+
+
+def policy_afterwards(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> tuple[int, int]:
+    """The scheduling policy and the number of processors of a process that has stood back with a lever pulled."""
+    monkeypatch.setenv(name, value)
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        deprioritise_lab(links(False))
+        os.write(writer, f"{os.sched_getscheduler(0)} {len(os.sched_getaffinity(0))}".encode())
+        os._exit(0)
+    os.close(writer)
+    policy, count = map(int, os.read(reader, 20).split())
+    os.close(reader)
+    os.waitpid(child, 0)
+    return policy, count
+
+
+def test_levers_are_pulled_only_where_they_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    usable = len(os.sched_getaffinity(0))
+    assert policy_afterwards(monkeypatch, "NOTHING", "1") == (os.SCHED_OTHER, usable)
+    assert policy_afterwards(monkeypatch, POLICY_LEVER, "batch") == (os.SCHED_BATCH, usable)
+    monkeypatch.delenv(POLICY_LEVER)
+    assert policy_afterwards(monkeypatch, PIN_LEVER, "1") == (os.SCHED_OTHER, max(1, usable - 1))

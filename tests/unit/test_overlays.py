@@ -11,20 +11,20 @@ from pathlib import Path
 
 import pytest
 
+from harness.model.nat_words import Egress
 from harness.model.probes import Probes
 from harness.model.scenario import Mode
 from harness.model.trial import Trial
-from harness.overlay.contract import Deployment, Overlay
+from harness.overlay.contract import Deployment, Overlay, PromisesPaths
 from harness.overlay.registry import load_overlay, overlay_names
 from harness.overlay.support import helpers_of, kinds_of
 from harness.scenario.load import load_topology
-from overlays.addressing import addresses_of, check_options
+from overlays.addressing import addresses_of, options_of
 from overlays.n2n import N2n
 from overlays.nebula import Nebula
 from overlays.tailscale.adapter import Tailscale
 from overlays.tinc import Tinc
-from overlays.wireguard.adapter import WireGuard
-from overlays.wireguard.coordinator import SILENT_S, Peer, Seen, outer_addresses, parse_dump
+from overlays.wireguard.adapter import WireGuard, WireGuardOptions
 
 BY_HAND = {"zerotier-one", "ziti"}  # carried by no package registry
 
@@ -136,8 +136,54 @@ def test_too_many_members_are_refused() -> None:
 
 def test_options_that_exist_are_named() -> None:
     trial = trial_of("wireguard", "hub", options={"implementaton": "kernel"})
-    with pytest.raises(ValueError, match=r"takes the options implementation, not implementaton"):
-        check_options(trial, ("implementation",))
+    with pytest.raises(ValueError, match=r"takes the options implementation: implementaton"):
+        options_of(trial, WireGuardOptions)
+
+
+@pytest.mark.parametrize("name", [name for name in OURS if name != "underlay"])
+def test_every_overlay_says_what_becomes_of_it_where_udp_or_more_is_blocked(name: str) -> None:
+    overlay = load_overlay(name)
+    assert isinstance(overlay, PromisesPaths)
+    for mode in overlay.modes:
+        trial = trial_of(name, mode)
+        for egress in (Egress.NO_UDP, Egress.TCP_443):
+            promised = set(overlay.paths_behind(egress, trial))
+            assert promised and promised <= {"none", "relayed", "direct"}
+            assert mode == "mesh" or len(promised - {"none"}) <= 1
+        # Whoever lets less out promises no more.
+        if overlay.paths_behind(Egress.NO_UDP, trial) == ("none",):
+            assert overlay.paths_behind(Egress.TCP_443, trial) == ("none",)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "promised"),
+    [
+        ("refmesh", {}, ("relayed",)),
+        ("refmesh", {"tls_port": 0}, ("none",)),
+        ("refmesh", {"tls_port": 8443}, ("none",)),
+        ("openvpn-tcp", {}, ("relayed",)),
+        ("openvpn-tcp", {"port": 1194}, ("none",)),
+        ("openvpn", {"port": 443}, ("none",)),
+        ("frp", {}, ("none",)),
+        ("frp", {"proxy": "stcp"}, ("relayed",)),
+    ],
+)
+def test_a_promise_follows_the_options(name: str, options: dict[str, object], promised: tuple[str, ...]) -> None:
+    overlay = load_overlay(name)
+    assert isinstance(overlay, PromisesPaths)
+    assert overlay.paths_behind(Egress.TCP_443, trial_of(name, "hub", options=options)) == promised
+
+
+def test_servers_stand_where_most_networks_let_their_members_out() -> None:
+    """Where something is promised behind TLS alone, 443 stands in the files or on the command lines."""
+    for name in OURS:
+        overlay = load_overlay(name)
+        for mode in sorted(overlay.modes) if isinstance(overlay, PromisesPaths) else ():
+            trial = trial_of(name, mode)
+            if overlay.paths_behind(Egress.TCP_443, trial) != ("none",):
+                deployment = overlay.render(trial)
+                told = [*(file.text for file in deployment.files), *(str(one.argv) for one in deployment.services)]
+                assert any(re.search(r"\b443\b|https:", text) for text in told), name
 
 
 def test_wireguards_files_say_what_wg_understands() -> None:
@@ -162,46 +208,6 @@ def test_wireguard_forwards_in_the_hub_unless_asked_for_direct() -> None:
         for mode in ("hub", "mesh", "direct")
     }
     assert forwarding == {"hub": True, "mesh": True, "direct": False}
-
-
-class TestCoordinator:
-    """The state machine that moves a peer's traffic between hub and direct session."""
-
-    def peer(self) -> Peer:
-        return Peer("b", "KEY", "10.11.0.3")
-
-    def test_an_announced_peer_is_punched_without_taking_its_traffic(self) -> None:
-        change = self.peer().step(0.0, None, "45.45.2.1:1000")
-        assert change == ["peer", "KEY", "endpoint", "45.45.2.1:1000", "persistent-keepalive", "1"]
-
-    def test_the_same_announcement_is_not_told_twice(self) -> None:
-        peer = self.peer()
-        peer.step(0.0, None, "45.45.2.1:1000")
-        assert peer.step(0.1, Seen("45.45.2.1:1000", 0, 0), "45.45.2.1:1000") is None
-
-    def test_traffic_moves_with_the_handshake(self) -> None:
-        peer = self.peer()
-        peer.step(0.0, None, "45.45.2.1:1000")
-        change = peer.step(0.2, Seen("45.45.2.1:2000", 1, 92), "45.45.2.1:1000")
-        assert change == ["peer", "KEY", "allowed-ips", "10.11.0.3/32"]
-        assert str(peer) == "b: direct at 45.45.2.1:2000"
-
-    def test_a_silent_peer_goes_back_to_the_hub_and_is_tried_again(self) -> None:
-        peer = self.peer()
-        peer.step(0.0, None, "45.45.2.1:1000")
-        seen = Seen("45.45.2.1:1000", 1, 92)
-        peer.step(0.2, seen, None)
-        assert peer.step(0.2 + SILENT_S, seen, None) is None
-        assert peer.step(0.3 + SILENT_S, seen, None) == ["peer", "KEY", "remove"]
-        assert str(peer) == "b: through the hub"
-        assert peer.step(0.4 + SILENT_S, None, "45.45.2.1:1000") is not None
-
-    def test_a_dump_is_read(self) -> None:
-        dump = "priv\tpub\t51820\toff\nA\t(none)\t45.45.1.1:9\t10.11.0.2/32\t1700000000\t148\t92\toff\n"
-        dump += "B\t(none)\t(none)\t10.11.0.3/32\t0\t0\t0\t15\n"
-        peers = parse_dump(dump)
-        assert peers == {"A": Seen("45.45.1.1:9", 1700000000, 148), "B": Seen(None, 0, 0)}
-        assert outer_addresses(peers) == {"A": "45.45.1.1:9"}
 
 
 def test_tinc_claims_direct_only_where_udp_was_probed() -> None:
@@ -263,18 +269,37 @@ def test_setup_installs_every_subject_that_debian_carries() -> None:
     assert needed <= set(subjects.group(1).replace("\\\n", "").split())
 
 
-def test_the_page_tells_every_overlays_modes_and_layer() -> None:
+def rows_of_page(heading: str) -> dict[str, list[str]]:
+    """The cells of each overlay's row in the first table below a heading of docs/overlays.md."""
     page = (Path(__file__).resolve().parents[2] / "docs" / "overlays.md").read_text()
+    part = page.partition(f"# {heading}\n")[2].partition("\n## ")[0]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in part.splitlines() if line.startswith("| `")
+    ]
+    return {name: row for row in rows for name in re.findall(r"`([^`]+)`", row[0])}
+
+
+def test_the_page_tells_every_overlays_modes_and_layer() -> None:
     told = {
         name: (
             frozenset(re.split(r",\s*", row[1].replace("baseline", "underlay"))),
             row[2],
             frozenset(row[3].split(", ")),
         )
-        for line in page.splitlines()
-        if line.startswith("| `")
-        for row in [[cell.strip() for cell in line.strip("|").split("|")]]
-        for name in re.findall(r"`([^`]+)`", row[0])
+        for name, row in rows_of_page("Overlays").items()
     }
     ours = {name: load_overlay(name) for name in OURS}
     assert told == {name: (one.modes, one.layer, kinds_of(one)) for name, one in ours.items()}
+
+
+def test_the_page_tells_what_every_overlay_promises_where_little_gets_out() -> None:
+    rows = rows_of_page("As their makers would deploy them")
+    aliases = {"openvpn-tap": "openvpn", "openvpn-tap-tcp": "openvpn-tcp", "refmesh-tap": "refmesh"}
+    aliases |= {"nebula-go": "nebula", "tor-single": "tor"}
+    for name in set(OURS) - {"underlay"}:
+        overlay = load_overlay(name)
+        assert isinstance(overlay, PromisesPaths)
+        for column, egress in ((4, Egress.NO_UDP), (5, Egress.TCP_443)):
+            told = set(re.findall(r"direct|relayed|none", re.sub(r"\(.*\)", "", rows[aliases.get(name, name)][column])))
+            promised = {path for mode in overlay.modes for path in overlay.paths_behind(egress, trial_of(name, mode))}
+            assert told == (promised if promised == {"none"} else promised - {"none"}), (name, egress)

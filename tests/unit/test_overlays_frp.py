@@ -54,7 +54,7 @@ def test_the_stun_server_is_the_trials_own() -> None:
 
 
 def test_an_options_value_is_checked() -> None:
-    with pytest.raises(ValueError, match="protocol is one of quic, kcp, not tcp"):
+    with pytest.raises(ValueError, match="protocol: Input should be 'quic' or 'kcp', not 'tcp'"):
         rendered("direct", protocol="tcp")
 
 

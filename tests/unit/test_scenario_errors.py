@@ -13,6 +13,7 @@ from harness.model.probes import declared_probes
 from harness.overlay.registry import overlay_names
 from harness.scenario.load import load_scenario, load_topology
 from harness.scenario.plan import expand
+from harness.scenario.planned import plan_trials
 
 GOOD = """\
 description: fine
@@ -184,3 +185,29 @@ def test_no_probe_at_all_is_an_error_that_names_them(tmp_path: Path) -> None:
     (complaint,) = problems_of(tmp_path, GOOD.replace("[path]", "[]"))
     assert complaint.startswith("7: probes:")
     assert f"name at least one probe: {', '.join(declared_probes())}" in complaint
+
+
+@pytest.mark.parametrize(
+    ("overlay", "complaint"),
+    [
+        (
+            "refmesh: {modes: mesh, options: {mut: 1400}}",
+            "4: overlays.refmesh.options.mut: unknown key (did you mean mtu?)",
+        ),
+        (
+            "openvpn: {modes: hub, options: {port: 70000}}",
+            "4: overlays.openvpn.options.port: input should be less than",
+        ),
+        (
+            "wireguard: {modes: hub, options: {implementation: rust}}",
+            "4: overlays.wireguard.options.implementation: expected",
+        ),
+        ("n2n: {modes: mesh, options: {key: x}}", "4: overlays.n2n.options: n2n takes no options, not key"),
+    ],
+)
+def test_an_overlays_options_are_checked_like_everything_else(tmp_path: Path, overlay: str, complaint: str) -> None:
+    file = tmp_path / "scenario.yaml"
+    file.write_text(f"description: fine\ntopology: two-sites\noverlays:\n  {overlay}\nprobes: [path]\n")
+    with pytest.raises(ScenarioError) as caught:
+        plan_trials(str(file))
+    assert f"{file}:{complaint}" in str(caught.value)

@@ -1,0 +1,90 @@
+"""Each adapter's word on networks that let no UDP out, or TCP to port 443 alone, against what comes of it there.
+
+CI looks at a few; OVERLAYBENCH_NETWORKS=all, which `make test-all` sets, at every overlay that is installed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from harness.model.nat_words import Egress
+from harness.model.probes import Probes
+from harness.model.trial import Trial
+from harness.overlay.contract import PromisesPaths
+from harness.overlay.install import missing
+from harness.overlay.registry import load_overlay, overlay_names
+from harness.overlay.support import helpers_of, kinds_of
+from harness.scenario.load import load_topology
+from harness.trial.messages import Job
+from tests.lab.running import overlaybench, records
+
+pytestmark = pytest.mark.lab
+WORKER = Path(__file__).with_name("contract_worker.py")
+NETWORKS = {"udp-blocked": Egress.NO_UDP, "tls-only": Egress.TCP_443}
+IN_CI = {"refmesh", "openvpn", "openvpn-tcp", "libp2p"}
+
+
+def looked_at(interfaces: bool) -> list[str]:
+    """The overlays of this run that are installed and give a promise."""
+    every = os.environ.get("OVERLAYBENCH_NETWORKS") == "all"
+    return [
+        name
+        for name in overlay_names()
+        if (every or name in IN_CI)
+        and isinstance(load_overlay(name), PromisesPaths)
+        and ("interface" in kinds_of(load_overlay(name))) == interfaces
+        and not missing(load_overlay(name).requirements())
+    ]
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_interfaces_are_reached_as_promised(network: str, tmp_path: Path) -> None:
+    names = looked_at(interfaces=True)
+    scenario = {
+        "description": "what is promised where little gets out",
+        "topology": "two-sites",
+        "params": {"nat_a": network, "nat_b": "port-restricted"},
+        "overlays": {name: sorted(load_overlay(name).modes) for name in names},
+        "probes": {"path": {"deadline_s": 15}},
+        "expect": "oracle",
+    }
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(scenario))
+    done = overlaybench("run", str(tmp_path / "mine.yaml"), "--out", str(tmp_path / "run"), timeout_s=850)
+    found = records(tmp_path / "run")
+    seen = {(one["overlay"], one["mode"]): one["path"] for one in found if one["metric"] == "connect_success"}
+    assert done.returncode == 0, (done.stderr[-3000:], seen)
+    assert seen.keys() == {(name, mode) for name in names for mode in load_overlay(name).modes}
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [(name, mode) for name in looked_at(interfaces=False) for mode in sorted(load_overlay(name).modes)],
+)
+def test_streams_and_content_come_as_promised(name: str, mode: str, network: str, tmp_path: Path) -> None:
+    overlay, source = load_overlay(name), load_topology("two-sites")
+    nats = {"nat_a": network, "nat_b": "port-restricted"}
+    trial = Trial.model_validate(
+        {
+            **{"id": "networks", "scenario": "networks", "repeat": 1, "seed": 7, "overlay": name, "mode": mode},
+            "topology": source.resolve(source.complete({**nats, "helpers": helpers_of(overlay, mode)})),  # type: ignore[arg-type]
+            "probes": Probes.model_validate({"path": {"deadline_s": 15}}),
+        }
+    )
+    (tmp_path / "job.json").write_text(Job(trial=trial, deployment=overlay.render(trial)).model_dump_json())
+    argv = [sys.executable, str(WORKER), str(tmp_path), "paths"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=250, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    seen = json.loads(done.stdout)
+    path = seen.get("stream_path") or (seen.get("content_path") if seen.get("content_fetched") else None) or "none"
+    assert isinstance(overlay, PromisesPaths)
+    assert path in overlay.paths_behind(NETWORKS[network], trial), seen
