@@ -109,7 +109,7 @@ class RunningOverlay:
         members = [
             self.started_unix_s[service.name]
             for service in self.deployment.services
-            if service.node in self.deployment.members
+            if service.node in self.deployment.members and service.name in self.started_unix_s
         ]
         return max(members, default=self.ready_unix_s)
 
