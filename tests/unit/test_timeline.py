@@ -174,6 +174,16 @@ def test_the_figures_of_each_event_are_its_own() -> None:
     assert ("after reboot ra", "event_at_s", None, "error") in of_trial, "what never happened is said"
 
 
+def test_streams_are_not_numbered_and_a_silence_before_has_its_first_answer() -> None:
+    asked = tuple(Asked(number / 10, number / 10 + 0.02) for number in range(100))
+    seen = Continued(0.0, 10.0, asked, None, None, (happened("kill", 5.0),), first_answer_s=0.7)
+    target = Target(lab=None, src="a", dst="b", mode="mesh", folder=Path("/nowhere"))  # type: ignore[arg-type]
+    found = {one.metric: one for one in figures_of(target, seen)}
+    assert found["idle_first_answer_s"].value == 0.7
+    assert "phase_duplicates" not in found and "tcp_survives" not in found, "nobody can know"
+    assert "event_path_recovery_s" not in found and found["event_recovery_s"].value is not None
+
+
 def test_a_ramp_is_even_in_delay_and_loss_and_ends_at_its_target() -> None:
     old = parse_link({"delay_ms": 10, "rate_mbit": 100, "queue_ms": 50})
     new = parse_link({"delay_ms": 110, "rate_mbit": 1, "queue_ms": 50, "loss_percent": 10})
