@@ -144,6 +144,8 @@ def test_a_path_is_what_the_last_pings_took() -> None:
     silent = [Asked(4 + number / 10, None) for number in range(30)]
     asked = [*direct, *relayed, *silent]
     assert [path_at(asked, 0, end) for end in (2, 2.5, 4, 5, 7)] == ["direct", "mixed", "relayed", "relayed", "none"]
+    late = [Asked(1.0, 5.0, "relayed")]
+    assert (path_at(late, 0, 2), path_at(late, 0, 6)) == ("none", "relayed"), "answered in the next phase, not in this"
     assert path_at(asked, 7, 9) is None and path_at([Asked(1, 1.1, "")], 0, 2) is None
 
 
