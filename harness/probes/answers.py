@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,9 +12,6 @@ from harness.probes.carriage import Carried, first_certain
 
 if TYPE_CHECKING:
     from harness.model.words import Verdict
-
-_REPLY = re.compile(r"^\[(\d+\.\d+)\] \d+ bytes from .*?icmp_seq=(\d+) .*?time=([\d.]+) ms( \(DUP!\))?", re.MULTILINE)
-_SILENT = re.compile(r"^\[(\d+\.\d+)\] no answer yet for icmp_seq=(\d+)", re.MULTILINE)
 
 # A path is what nearly all of the last questions before a moment took.
 _LAST: Final = 10
@@ -33,20 +29,6 @@ class Asked:
     sent_s: float
     answered_s: float | None
     way: Carried | Literal[""] = ""
-
-
-def parse_pings(log: str) -> tuple[Asked, ...]:
-    """Parse the log of `ping -D -O`, whose stamps are the times of the answers; in the order of sending.
-
-    A ping that was never answered was sent when the next one was, as far as the log tells.
-    """
-    found: dict[int, Asked] = {}
-    for stamp, number, trip_ms, again in _REPLY.findall(log):
-        if not again:
-            found[int(number)] = Asked(float(stamp) - float(trip_ms) / 1000, float(stamp))
-    for stamp, number in _SILENT.findall(log):
-        found.setdefault(int(number), Asked(float(stamp), None))
-    return tuple(found[number] for number in sorted(found))
 
 
 def answered_s(asked: Iterable[Asked]) -> list[float]:

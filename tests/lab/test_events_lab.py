@@ -86,7 +86,8 @@ def test_a_member_joins_and_leaves_a_running_overlay(tmp_path: Path) -> None:
         params="{n: 3, nat: port-restricted, link: fibre}",
         duration_s=30,
     )
-    assert run.value("phase_answered_ratio", "before add_member p3", "p1-p3") == 0
+    # What was sent to it before may be held back, and answered once it is there.
+    assert run.path("before add_member p3", "p1-p3") == "none"
     assert run.value("phase_answered_ratio", "before add_member p3", "p1-p2") == 1
     joined_s = run.value("event_recovery_s", "after add_member p3", "p1-p3")
     assert joined_s is not None and joined_s < 13

@@ -11,7 +11,7 @@ from fake_events import NOBODY, Clock, Noted
 
 from harness.errors import ScenarioError
 from harness.model.link import parse_link
-from harness.probes.answers import Asked, longest_gap_s, parse_pings, path_at, path_recovery_s, recovery_s, reordered
+from harness.probes.answers import Asked, longest_gap_s, path_at, path_recovery_s, recovery_s, reordered
 from harness.probes.continuityfigures import Continued, Held, figures_of, figures_of_trial
 from harness.probes.measurement import Target
 from harness.scenario.planned import plan_trials
@@ -91,23 +91,6 @@ def test_times_are_swept_and_make_conditions(tmp_path: Path) -> None:
 A_PING = (100.0, 100.1, 100.2, 100.3, 103.2)
 ANSWERED = (100.01, 100.26, 100.25, None, 103.31)
 TRAFFIC = [Asked(sent, answered) for sent, answered in zip(A_PING, ANSWERED, strict=True)]
-
-
-PINGS = """\
-PING 10.77.0.2 (10.77.0.2) 200(228) bytes of data.
-[100.010] 208 bytes from 10.77.0.2: icmp_seq=1 ttl=64 time=10.0 ms
-[100.201] no answer yet for icmp_seq=2
-[100.301] no answer yet for icmp_seq=4
-[100.250] 208 bytes from 10.77.0.2: icmp_seq=3 ttl=64 time=50.0 ms
-[100.251] 208 bytes from 10.77.0.2: icmp_seq=3 ttl=64 time=51.0 ms (DUP!)
-[100.260] 208 bytes from 10.77.0.2: icmp_seq=2 ttl=64 time=160 ms
-"""
-
-
-def test_a_log_of_pings_is_read_with_what_came_late_twice_or_never() -> None:
-    found = parse_pings(PINGS)
-    assert [one.answered_s for one in found] == [100.01, 100.26, 100.25, None]
-    assert [round(one.sent_s, 3) for one in found] == [100.0, 100.1, 100.2, 100.301] and reordered(found) == 1
 
 
 def test_answers_that_were_overtaken_are_counted_once() -> None:
