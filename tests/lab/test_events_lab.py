@@ -118,3 +118,15 @@ def test_nodes_know_each_other_by_name(tmp_path: Path) -> None:
     done = overlaybench("shell", "two-sites", "--commands", str(commands))
     assert "45.45.0.10" in done.stdout and "1 received" in done.stdout, done.stdout + done.stderr
     assert Path("/etc/hosts").read_text() == before
+
+
+def test_all_pairs_of_three_are_watched(tmp_path: Path) -> None:
+    run = Run(
+        *(tmp_path, "nebula: mesh", "{at_s: 1, do: reboot, to: r3}"),
+        topology="parties",
+        params="{n: 3, nat: port-restricted, link: fibre}",
+        duration_s=6,
+    )
+    for pair in ("p1-p2", "p1-p3", "p2-p3"):
+        assert run.value("tcp_survives", None, pair) == 1.0 and run.path("before reboot r3", pair) == "direct"
+    assert len([line for line in run.lines if line["metric"] == "event_at_s"]) == 1, "it happened once to all"
