@@ -155,6 +155,14 @@ class LabNode(QuietNode):
         """Send `network` (CIDR) to `gateway`."""
         self._netlink_call("route", "replace", dst=network, gateway=gateway)
 
+    def set_interface(self, name: str, state: str) -> None:
+        """Set an interface `up` or `down`: done when this returns, no program is started for it.
+
+        Raises:
+            LabError: there is none of that name, or the kernel refused.
+        """
+        self._netlink_call("link", "set", index=self.interface_index(name), state=state)
+
     def write_sysctls(self, settings: Mapping[str, str]) -> None:
         """Set per-namespace sysctls: /proc/sys/net shows the network namespace of the process that opens it.
 

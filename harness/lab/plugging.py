@@ -21,7 +21,7 @@ def place_host(lab: Lab, host: str, placed: Host) -> float:
     Its cable is out for as long as that takes: the host sees its carrier go and come.
 
     Returns:
-        When it was plugged in again, Unix time in seconds.
+        When its cable was pulled, Unix time in seconds: from then on nobody reaches it where it was.
 
     Raises:
         LabError: the kernel or a tool refused.
@@ -34,6 +34,7 @@ def place_host(lab: Lab, host: str, placed: Host) -> float:
     if index is None:
         raise LabError(f"there is no port {port} of {host} in the sandbox")
     netlink.link("set", index=index, state="down")
+    pulled_s = time.time()
     if placed.on != before.on:
         _move_port(lab, host, before.on, placed.on)
         netlink.link("set", index=index, master=_bridge(lab, placed.on).bridge_index)
@@ -46,10 +47,9 @@ def place_host(lab: Lab, host: str, placed: Host) -> float:
     lab.topology = changed
     settle_neighbours(lab.nodes, changed)
     netlink.link("set", index=index, state="up")
-    plugged_s = time.time()
     if placed.on != before.on:
         counters.reinstall(lab.watched_ports())
-    return plugged_s
+    return pulled_s
 
 
 def send_by(lab: Lab, node: str, router: str) -> None:

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from harness.model.expectation import Bound, Expectation
 from harness.model.probes import Probes, declared_probes
 from harness.model.scenario import OverlayUse, Pairs, Scenario, TopologyUse, Until
-from harness.model.timeline import TimelineItem
+from harness.model.timeline import TimelineItem, declared_events
 
 
 def _parts() -> list[tuple[str, type[BaseModel]]]:
@@ -29,6 +29,7 @@ def _parts() -> list[tuple[str, type[BaseModel]]]:
         *((f"`probes: {name}`", probe.settings) for name, probe in declared_probes().items()),
         ("`until`", Until),
         ("An item of `timeline`", TimelineItem),
+        *((f"`timeline: do: {name}`", event.settings) for name, event in declared_events().items()),
         ("An item of `expect`", Expectation),
         ("A bound", Bound),
     ]
@@ -61,8 +62,11 @@ def scenario_reference() -> str:
     schema = scenario_schema()
     parts = [_INTRODUCTION]
     for title, model in _parts():
-        found = schema if model is Scenario else schema["$defs"][model.__name__]
-        parts.append(f"## {title}\n\n{inspect.getdoc(model)}\n\n{_table(found)}")
+        found = schema if model is Scenario else schema["$defs"].get(model.__name__)
+        # Of an item of a timeline the schema has what all events share; an event's own settings stand beside that.
+        found = model.model_json_schema() if found is None else found
+        table = f"\n{_table(found)}" if found.get("properties") else ""
+        parts.append(f"## {title}\n\n{inspect.getdoc(model)}\n{table}")
     return "\n".join(parts)
 
 

@@ -63,6 +63,13 @@ Seconds = Annotated[float, Field(ge=0, le=3600)]
 Swept = Annotated[tuple[Seconds, ...], BeforeValidator(_as_tuple, json_schema_input_type=Seconds | tuple[Seconds, ...])]
 
 
+def _with_settings(schema: dict[str, Any]) -> None:
+    """Let an item say what its event can be told, which is checked by the event and not by the schema."""
+    schema["properties"].pop("settings", None)
+    schema["properties"]["do"] = {"enum": list(declared_events()), "type": "string"}
+    schema["additionalProperties"] = True
+
+
 class TimelineItem(BaseModel):
     """One event of a timeline: `do` it `to` a node, `at_s` seconds after the traffic began or `after` a moment.
 
@@ -70,8 +77,7 @@ class TimelineItem(BaseModel):
     event's own settings.
     """
 
-    # In the file an event's own settings stand next to these; which they are, only the events know.
-    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra={"additionalProperties": True})
+    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra=_with_settings)
 
     at_s: Swept | None = None
     after: Moment | None = None

@@ -71,7 +71,9 @@ def keep_traffic_up(targets: Sequence[Target], plan: Plan, trial: Surroundings) 
     if plan.idle_s:
         time.sleep(plan.idle_s)
     watch = _Watch(targets[0].lab, targets, plan)
-    held: list[_Held] = [_Held(target, plan) for target in targets if present[target.pair]]
+    there = [target for target in targets if present[target.pair]]
+    servers = _servers(there)
+    held = [_Held(target, plan, servers.get(target.dst)) for target in there]
     try:
         first = watch.wait_until_it_flows(present)
         for one in held:
@@ -100,8 +102,8 @@ def keep_traffic_up(targets: Sequence[Target], plan: Plan, trial: Surroundings) 
         return found
     finally:
         watch.close()
-        for one in held:
-            for daemon in one.daemons:
+        for daemon in (*servers.values(), *(one.client for one in held)):
+            if daemon is not None:
                 daemon.stop()
 
 
@@ -217,15 +219,13 @@ class _Watch:
 
 
 class _Held:
-    """The TCP connection of a pair that should survive."""
+    """The TCP connection of a pair that should survive; `server` answers it, None: what sends back all that comes."""
 
-    def __init__(self, target: Target, plan: Plan) -> None:
+    def __init__(self, target: Target, plan: Plan, server: Daemon | None) -> None:
         self.target = target
-        self.daemons: list[Daemon] = []
         self._plan = plan
-        # A pair that has streams alone is served already, by what sends back all that comes.
-        if "interface" in target.kinds:
-            self.daemons.append(_serve(target))
+        self._server = server
+        self.client: Daemon | None = None
 
     def begin(self) -> None:
         """Open it.
@@ -234,27 +234,31 @@ class _Held:
             OverlayError: nothing can listen at the other end.
         """
         stream = self.target.stream(PORT)
-        for server in self.daemons:
-            if not server.wait_for_line("listening", START_S):
-                raise OverlayError(f"nothing can listen on {self.target.dst}: {server.tail.strip()}")
+        if self._server is not None and not self._server.wait_for_line("listening", START_S):
+            raise OverlayError(f"nothing can listen on {self.target.dst}: {self._server.tail.strip()}")
         words = ["hold", str(stream.connect_address), str(stream.connect_port)]
         words += [str(self._plan.duration_s), str(self._plan.interval_s)]
-        self._client = self.target.start(self.target.src, [*_PEER, *words], "continuity-tcp.json")
-        self.daemons.append(self._client)
+        self.client = self.target.start(self.target.src, [*_PEER, *words], "continuity-tcp.json")
 
     def end(self) -> Held:
         """Wait for the client's end, and read what became of the connection."""
-        said = _said(self._client, stream_peer.PATIENCE_S + START_S)
+        assert self.client is not None
+        said = _said(self.client, stream_peer.PATIENCE_S + START_S)
         asked, answered = said.get("asked", []), said.get("answered", [])
         answers = [*answered, *[None] * (len(asked) - len(answered))]
         questions = tuple(Asked(*moments) for moments in zip(asked, answers, strict=True))
         return Held(questions, said.get("error", "its client said nothing"))
 
 
-def _serve(target: Target) -> Daemon:
-    stream = target.stream(PORT)
-    words = ["serve", str(stream.listen_address), str(stream.listen_port)]
-    return target.start(target.dst, [*_PEER, *words], "continuity-server.log")
+def _servers(targets: Sequence[Target]) -> dict[str, Daemon]:
+    """Start a server at each member that others connect to; over streams alone, what serves there sends back all."""
+    servers: dict[str, Daemon] = {}
+    for target in targets:
+        if "interface" in target.kinds and target.dst not in servers:
+            stream = target.stream(PORT)
+            words = ["serve", str(stream.listen_address), str(stream.listen_port)]
+            servers[target.dst] = target.start(target.dst, [*_PEER, *words], "continuity-server.log")
+    return servers
 
 
 def _said(client: Daemon, patience_s: float) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Literal
 
 from harness.errors import LabError
@@ -17,19 +18,22 @@ def node_names(topology: Topology) -> tuple[str, ...]:
     return (*topology.hosts, *topology.routers)
 
 
-def set_interfaces(lab: Lab, node: str, state: Literal["up", "down"]) -> None:
+def set_interfaces(lab: Lab, node: str, state: Literal["up", "down"]) -> float:
     """Set all interfaces of a host, or a router's outside, up or down.
 
     The kernel drops the routes over an interface that goes down, and its IPv6 addresses: addresses are kept, and routes
     are set again when it comes up.
 
+    Returns:
+        When that was done, Unix time in seconds.
+
     Raises:
         LabError: the kernel refused.
     """
     number = 1 if node in lab.topology.routers else len(lab.topology.attachments()[node])
-    running = lab.nodes[node]
-    for name in (interface_name(node, place) for place in range(number)):
-        if state == "down":
+    running, names = lab.nodes[node], [interface_name(node, place) for place in range(number)]
+    if state == "down":
+        for name in names:
             running.write_sysctls({f"net.ipv6.conf.{name}.keep_addr_on_down": "1"})
             lab.routes_down[node, name] = [
                 ["ip", family, "route", "replace", *line.split(), "dev", name]
@@ -37,10 +41,14 @@ def set_interfaces(lab: Lab, node: str, state: Literal["up", "down"]) -> None:
                 for line in running.check_output(["ip", family, "route", "show", "dev", name]).splitlines()
                 if "proto kernel" not in line
             ]
-        running.check_output(["ip", "link", "set", name, state])
-        if state == "up":
-            for argv in lab.routes_down.pop((node, name), []):
-                running.check_output(argv)
+    for name in names:
+        running.set_interface(name, state)
+    done_s = time.time()
+    if state == "up":
+        for argv in (argv for name in names for argv in lab.routes_down.pop((node, name), [])):
+            running.check_output(argv)
+            done_s = time.time()
+    return done_s
 
 
 def cable_of(lab: Lab, node: str) -> str:

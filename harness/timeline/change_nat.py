@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
-from harness.model.nat import NatBehaviour
-from harness.model.nodes import Nat
+from pydantic import BeforeValidator
+
+from harness.model.nat import NatBehaviour, parse_nat
 from harness.timeline.contract import Event, EventSettings, RunningDaemons, Topology
 from harness.timeline.routers import router_names
 from harness.topology.wiring import impossible_routers, router_behaviour
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 class ChangeNatSettings(EventSettings):
     """A router's NAT behaves differently from now on; all mappings and sessions are lost, also when it is undone."""
 
-    nat: Nat
+    nat: Annotated[NatBehaviour, BeforeValidator(parse_nat, json_schema_input_type=str | dict[str, Any])]
 
 
 class ChangeNat(Event[ChangeNatSettings]):

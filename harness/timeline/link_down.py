@@ -25,12 +25,12 @@ class LinkDown(Event[LinkDownSettings]):
         """Return the hosts and routers."""
         return node_names(topology)
 
-    def perform(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: LinkDownSettings) -> None:
+    def perform(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: LinkDownSettings) -> float:
         """Set the interfaces down."""
         del overlay, settings
-        set_interfaces(lab, subject, "down")
+        return set_interfaces(lab, subject, "down")
 
-    def undo(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: LinkDownSettings) -> None:
+    def undo(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: LinkDownSettings) -> float:
         """Set the interfaces up, with their routes."""
         del overlay, settings
-        set_interfaces(lab, subject, "up")
+        return set_interfaces(lab, subject, "up")

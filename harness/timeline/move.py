@@ -19,8 +19,9 @@ class MoveSettings(EventSettings):
     """A host is on another segment from now on, named by `into` or by a router whose first inside it is.
 
     It has other addresses, those given or free ones of the segment, and sends everything by `via`, or else by that
-    router or the first one inside there. Its cable is out meanwhile. What it had open ends, unless its program or
-    overlay knows better; a host that others know by its address cannot survive this, which is a result.
+    router or the first one inside there. It takes effect when the cable is pulled; plugging it in elsewhere takes the
+    lab a moment. What it had open ends, unless its program or overlay knows better; a host that others know by its
+    address cannot survive this, which is a result.
     """
 
     into: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from typing import TYPE_CHECKING
 
 from harness.timeline.contract import Deployment, Event, RunningDaemons, Topology
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 class RestartSettings(ServiceSettings):
     """All daemons of the overlay on a host are asked to end (SIGTERM) and started again at once.
 
-    With `service` only those of that name (`*` stands for anything). It takes effect when all have been started again.
+    With `service` only those of that name (`*` stands for anything). It takes effect when they have ended.
     """
 
 
@@ -34,9 +35,11 @@ class Restart(Event[RestartSettings]):
         """See `missing_service`."""
         return missing_service(deployment, subject, settings)
 
-    def perform(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: RestartSettings) -> None:
+    def perform(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: RestartSettings) -> float:
         """End them and start them again."""
         del lab
         end(overlay, subject, settings, signal.SIGTERM)
+        ended_s = time.time()
         for name, _ in chosen(overlay, subject, settings):
             overlay.restart(name)
+        return ended_s

@@ -27,12 +27,12 @@ class Sleep(Event[SleepSettings]):
         """Return the hosts."""
         return host_names(topology)
 
-    def perform(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: SleepSettings) -> None:
+    def perform(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: SleepSettings) -> float:
         """Stop the daemons, then take the interfaces down."""
         del settings
         for _, daemon in daemons_on(overlay, subject):
             daemon.send(signal.SIGSTOP)
-        set_interfaces(lab, subject, "down")
+        return set_interfaces(lab, subject, "down")
 
     def undo(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: SleepSettings) -> None:
         """Set the interfaces up before the daemons continue, as a machine does that wakes up."""

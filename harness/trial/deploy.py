@@ -109,7 +109,7 @@ class RunningOverlay:
         members = [
             self.started_unix_s[service.name]
             for service in self.deployment.services
-            if service.node in self.deployment.members
+            if service.node in self.deployment.members and service.name in self.started_unix_s
         ]
         return max(members, default=self.ready_unix_s)
 
@@ -137,6 +137,8 @@ class RunningOverlay:
         """Return what the overlay says of itself, raw, by claim source; kept as evidence."""
         said: dict[str, str] = {}
         for source in self.deployment.claims:
+            if source.node in self._left_out:
+                continue
             output = self._ask(source) if source.argv else ""
             if source.service is not None:
                 daemon = self.daemons[source.service]

@@ -18,7 +18,7 @@ from harness.overlay.support import kinds_of
 from harness.timeline.registry import events
 from tests.lab.running import machine_state, overlaybench, processes_naming, records
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.waits]
 
 # On `two-uplinks`; what has no end is done by itself.
 EVENTS = {

@@ -10,7 +10,7 @@ import pytest
 
 from tests.lab.running import overlaybench, processes_naming, records
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.waits]
 
 SCENARIO = """\
 description: one event of each kind

@@ -7,15 +7,18 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
+import yaml
 
 from harness.errors import ScenarioError
 from harness.lab.partition import rules
 from harness.model.nat import parse_nat
+from harness.model.reference import scenario_reference, scenario_schema
 from harness.model.topology import Topology
 from harness.nat.policies import PORTAL_PORT, allow_only, captive_portal, deny, parse_traffic
 from harness.nat.ports import RouterPorts
-from harness.scenario.load import load_topology
+from harness.scenario.load import SCENARIOS, bundled, load_topology
 from harness.scenario.planned import plan_trials
 from harness.timeline.placing import free_addresses, placed_on
 from harness.timeline.registry import events
@@ -162,3 +165,18 @@ def test_nft_takes_what_is_rendered(text: str) -> None:
         ["unshare", "-rn", "nft", "-c", "-f", "-"], input=text, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in bundled(SCENARIOS) if "timeline" in (SCENARIOS / f"{name}.yaml").read_text()]
+)
+def test_editors_accept_what_check_does(name: str) -> None:
+    data = yaml.safe_load((SCENARIOS / f"{name}.yaml").read_text())
+    jsonschema.validate(data, scenario_schema())
+
+
+def test_the_page_says_what_each_event_can_be_told() -> None:
+    page = scenario_reference()
+    for name, event in events().items():
+        part = page.split(f"## `timeline: do: {name}`\n", 1)[1].split("\n## ", 1)[0]
+        assert all(f"| `{key}` |" in part for key in event.settings.model_fields), name

@@ -127,6 +127,8 @@ def test_a_path_is_what_the_last_pings_took() -> None:
     silent = [Asked(4 + number / 10, None) for number in range(30)]
     asked = [*direct, *relayed, *silent]
     assert [path_at(asked, 0, end) for end in (2, 2.5, 4, 5, 7)] == ["direct", "mixed", "relayed", "relayed", "none"]
+    late = [Asked(1.0, 5.0, "relayed")]
+    assert (path_at(late, 0, 2), path_at(late, 0, 6)) == ("none", "relayed"), "answered in the next phase, not in this"
     assert path_at(asked, 7, 9) is None and path_at([Asked(1, 1.1, "")], 0, 2) is None
 
 
@@ -155,6 +157,16 @@ def test_the_figures_of_each_event_are_its_own() -> None:
     of_trial = [(one.phase, one.metric, one.value, one.outcome) for one in figures_of_trial(seen)]
     assert (up, "event_at_s", 5.992, "ok") in of_trial
     assert ("after reboot ra", "event_at_s", None, "error") in of_trial, "what never happened is said"
+
+
+def test_streams_are_not_numbered_and_a_silence_before_has_its_first_answer() -> None:
+    asked = tuple(Asked(number / 10, number / 10 + 0.02) for number in range(100))
+    seen = Continued(0.0, 10.0, asked, None, None, (happened("kill", 5.0),), first_answer_s=0.7)
+    target = Target(lab=None, src="a", dst="b", mode="mesh", folder=Path("/nowhere"))  # type: ignore[arg-type]
+    found = {one.metric: one for one in figures_of(target, seen)}
+    assert found["idle_first_answer_s"].value == 0.7
+    assert "phase_duplicates" not in found and "tcp_survives" not in found, "nobody can know"
+    assert "event_path_recovery_s" not in found and found["event_recovery_s"].value is not None
 
 
 def test_a_ramp_is_even_in_delay_and_loss_and_ends_at_its_target() -> None:
