@@ -99,6 +99,10 @@ def expected_path(
     how = Technique(technique)
     if shared_layers > min(len(a), len(b)) or a[len(a) - shared_layers :] != b[len(b) - shared_layers :]:
         raise ValueError(f"{shared_layers} shared layers do not fit stacks of {len(a)} and {len(b)} routers")
+    common = a[len(a) - shared_layers :]
+    if not any(router.translates or not router.ipv4 or router.egress is not Egress.ANY for router in common):
+        # What goes between two hosts behind one firewall does not cross it, and there is no address of its outside.
+        a, b, shared_layers = a[: len(a) - shared_layers], b[: len(b) - shared_layers], 0
     if shared_layers and len(a) == len(b) == shared_layers and host_candidates:
         return Expectation("direct", 1.0, "both are in one network and know each other's inside addresses")
     between = _between(a, b, shared_layers)
