@@ -140,6 +140,23 @@ def test_options_that_exist_are_named() -> None:
         options_of(trial, WireGuardOptions)
 
 
+@pytest.mark.parametrize("name", ["wireguard", "tinc", "refmesh", "openvpn", "nebula", "n2n", "easytier", "tailscale"])
+def test_members_may_have_any_name_that_mininet_takes(name: str) -> None:
+    overlay = load_overlay(name)
+    longest = ["a-host-whose-name-is-as-long-as-anybody-would-ever-type-64-chars"[:63] + end for end in "12"]
+    trial = trial_of(name, min(overlay.modes))
+    hosts = dict(zip([*longest, "s"], trial.topology.hosts.values(), strict=False))
+    topology = trial.topology.model_copy(
+        update={"hosts": hosts | {"s": trial.topology.hosts["s"]}, "members": tuple(longest)}
+    )
+    deployment = overlay.render(trial.model_copy(update={"topology": topology}))
+    names = [end.interface or "" for end in deployment.endpoints.values()]
+    assert len(set(names)) == 2 and all(0 < len(one) <= 15 for one in names)
+    if name == "tinc":
+        told = [file.text for file in deployment.files if file.path == "tinc.conf"]
+        assert all(re.search(r"^Name = \w+$", text, re.MULTILINE) for text in told)
+
+
 @pytest.mark.parametrize("name", [name for name in OURS if name != "underlay"])
 def test_every_overlay_says_what_becomes_of_it_where_udp_or_more_is_blocked(name: str) -> None:
     overlay = load_overlay(name)
