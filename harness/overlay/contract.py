@@ -19,6 +19,7 @@ from harness.model.trial import Trial
 from harness.model.words import Verdict
 
 # Under the same names again: what an adapter imports stands on this page, wherever it is defined.
+from harness.overlay.options import OverlayOptions as OverlayOptions
 from harness.overlay.requirement import CrateBuild as CrateBuild
 from harness.overlay.requirement import GoBuild as GoBuild
 from harness.overlay.requirement import Requirement as Requirement
@@ -215,12 +216,6 @@ class Traverses(Protocol):
 
     def technique(self, mode: Mode) -> str | None:
         """Return the technique's name; None where no path is ever direct."""
-
-
-class OverlayOptions(BaseModel):
-    """The base of a model of an overlay's options in a scenario; each field has a default."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 @runtime_checkable
