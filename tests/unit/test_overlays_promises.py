@@ -1,4 +1,4 @@
-"""What every adapter promises where no UDP, or TCP to port 443 alone, gets out; and that its servers stand there. Pure."""
+"""What every adapter promises where no UDP, or TCP to port 443 alone, gets out; and where its servers stand. Pure."""
 
 from __future__ import annotations
 
