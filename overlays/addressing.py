@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from ipaddress import IPv4Address, IPv4Network
 from typing import TypeVar
 
@@ -11,6 +12,8 @@ from harness.model.trial import Trial
 from harness.overlay.contract import OverlayOptions
 
 Options = TypeVar("Options", bound=OverlayOptions)
+# linux/if.h: IFNAMSIZ, less the end of the text.
+_LONGEST_DEVICE = 15
 
 
 def server_of(trial: Trial) -> str:
@@ -34,6 +37,15 @@ def addresses_of(trial: Trial, network: IPv4Network) -> dict[str, IPv4Address]:
     if len(nodes) > network.num_addresses - 2:
         raise ValueError(f"{trial.overlay}: {len(nodes)} nodes do not fit into {network}")
     return dict(zip(nodes, network.hosts(), strict=False))
+
+
+def device(prefix: str, node: str) -> str:
+    """Return the name of a node's overlay interface, unique in the lab and not longer than the kernel takes."""
+    name = f"{prefix}-{node}"
+    if len(name) <= _LONGEST_DEVICE:
+        return name
+    digest = hashlib.sha256(node.encode()).hexdigest()
+    return f"{prefix}-{digest[: _LONGEST_DEVICE - len(prefix) - 1]}"
 
 
 def check_options(trial: Trial) -> None:

@@ -24,7 +24,7 @@ from harness.overlay.contract import (
     Requirement,
     Service,
 )
-from overlays.addressing import addresses_of, check_options, server_of
+from overlays.addressing import addresses_of, check_options, device, server_of
 from overlays.ways_out import NOTHING
 
 NETWORK = IPv4Network("10.13.0.0/24")
@@ -106,7 +106,7 @@ class N2n:
 
 
 def _device(node: str) -> str:
-    return f"n2n-{node}"
+    return device("n2n", node)
 
 
 def _mac(address: IPv4Address) -> str:

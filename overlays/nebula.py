@@ -33,7 +33,7 @@ from harness.overlay.contract import (
     Requirement,
     Service,
 )
-from overlays.addressing import addresses_of, check_options, server_of
+from overlays.addressing import addresses_of, check_options, device, server_of
 from overlays.ways_out import NOTHING
 
 NETWORK = IPv4Network("10.10.0.0/24")
@@ -102,7 +102,7 @@ class Nebula:
                 for node in addresses
             ),
             endpoints={
-                member: IpEndpoint(address=addresses[member], interface=f"neb-{member}")
+                member: IpEndpoint(address=addresses[member], interface=device("neb", member))
                 for member in trial.topology.members
             },
             claims=tuple(
@@ -202,7 +202,7 @@ def _config(trial: Trial, node: str, addresses: Mapping[str, IPv4Address]) -> di
             "use_relays": relays,
             **({} if is_server or not relays else {"relays": [str(addresses[server])]}),
         },
-        "tun": {"dev": f"neb-{node}", "mtu": 1300},
+        "tun": {"dev": device("neb", node), "mtu": 1300},
         "logging": {"level": "info", "format": "text"},
         "firewall": {
             "outbound": [{"port": "any", "proto": "any", "host": "any"}],

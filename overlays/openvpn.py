@@ -26,7 +26,7 @@ from harness.overlay.contract import (
     Requirement,
     Service,
 )
-from overlays.addressing import addresses_of, options_of, server_of
+from overlays.addressing import addresses_of, device, options_of, server_of
 from overlays.pki import Authority
 from overlays.ways_out import NOTHING, TLS_PORT, by_tcp
 
@@ -140,7 +140,7 @@ class OpenVpn:
                 ),
             ),
             endpoints={
-                member: IpEndpoint(address=address, interface=f"{self.kind}-{member}")
+                member: IpEndpoint(address=address, interface=device(self.kind, member))
                 for member, address in members.items()
             },
         )
@@ -156,7 +156,7 @@ class OpenVpn:
 
     def _common(self, node: str, role: str) -> str:
         protocol = "udp4" if self.transport == "udp" else f"tcp4-{role}"
-        return _COMMON.format(device=f"{self.kind}-{node}", kind=self.kind, protocol=protocol)
+        return _COMMON.format(device=device(self.kind, node), kind=self.kind, protocol=protocol)
 
 
 class OpenVpnTcp(OpenVpn):

@@ -32,7 +32,7 @@ from harness.overlay.contract import (
     Requirement,
     Service,
 )
-from overlays.addressing import addresses_of, options_of, server_of
+from overlays.addressing import addresses_of, device, options_of, server_of
 from overlays.ways_out import TLS_PORT, by_tcp
 
 NETWORK = IPv4Network("10.12.0.0/24")
@@ -91,11 +91,11 @@ class Tinc:
                 File(node=node, path="tinc.conf", text=_config(trial, node)),
                 File(node=node, path="rsa_key.priv", text=_private(keys[node])),
                 File(node=node, path="tinc-up", text=_UP.format(address=address, prefix=NETWORK.prefixlen), mode=0o700),
-                File(node=node, path=f"hosts/{node}", text=hosts[node]),
+                File(node=node, path=f"hosts/{_name(node)}", text=hosts[node]),
             ]
             for other in addresses if node == server else (server,):
                 if other != node:
-                    files.append(File(node=node, path=f"hosts/{other}", text=hosts[other]))
+                    files.append(File(node=node, path=f"hosts/{_name(other)}", text=hosts[other]))
         return Deployment(
             files=tuple(files),
             services=tuple(_service(node, address, server) for node, address in addresses.items()),
@@ -125,23 +125,28 @@ class Tinc:
 
         A minimum path MTU of 0 means that no UDP probe was answered, so data goes by the meta connections.
         """
-        lines = re.findall(rf" {dst} at .* via (\S+) pmtu \d+ \(min (\d+)", evidence.get(f"tinc-{src}", ""))
+        lines = re.findall(rf" {_name(dst)} at .* via (\S+) pmtu \d+ \(min (\d+)", evidence.get(f"tinc-{src}", ""))
         if not lines:
             return None
         via, least = lines[-1]
         return "direct" if via == dst and int(least) > 0 else "relayed"
 
 
+def _name(node: str) -> str:
+    """Return a node's name in the letters that tinc takes (tinc.conf(5), Name)."""
+    return re.sub(r"[^A-Za-z0-9_]", "_", node)
+
+
 def _device(node: str) -> str:
-    return f"tinc-{node}"
+    return device("tinc", node)
 
 
 def _config(trial: Trial, node: str) -> str:
     server = server_of(trial)
-    lines = [f"Name = {node}", "DeviceType = tun", f"Interface = {_device(node)}", "Mode = router"]
+    lines = [f"Name = {_name(node)}", "DeviceType = tun", f"Interface = {_device(node)}", "Mode = router"]
     lines += ["AddressFamily = ipv4", "PingInterval = 10", "PingTimeout = 3", "MaxTimeout = 1"]
     if node != server:
-        lines.append(f"ConnectTo = {server}")
+        lines.append(f"ConnectTo = {_name(server)}")
     return "\n".join(lines) + "\n"
 
 
@@ -162,7 +167,7 @@ def _private(key: rsa.RSAPrivateKey) -> str:
 
 
 def _service(node: str, address: IPv4Address, server: str) -> Service:
-    ready = LogLine(pattern="Ready" if node == server else rf"Connection with {server} .* activated")
+    ready = LogLine(pattern="Ready" if node == server else rf"Connection with {_name(server)} .* activated")
     return Service(
         name=f"tinc-{node}",
         node=node,

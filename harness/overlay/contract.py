@@ -23,6 +23,7 @@ from harness.overlay.endpoints import ContentEndpoint as ContentEndpoint
 from harness.overlay.endpoints import EndpointKind as EndpointKind
 from harness.overlay.endpoints import IpEndpoint as IpEndpoint
 from harness.overlay.endpoints import StreamEndpoint as StreamEndpoint
+from harness.overlay.options import OverlayOptions as OverlayOptions
 from harness.overlay.requirement import CrateBuild as CrateBuild
 from harness.overlay.requirement import GoBuild as GoBuild
 from harness.overlay.requirement import Requirement as Requirement
@@ -177,12 +178,6 @@ class Traverses(Protocol):
 
     def technique(self, mode: Mode) -> str | None:
         """Return the technique's name; None where no path is ever direct."""
-
-
-class OverlayOptions(BaseModel):
-    """The base of a model of an overlay's options in a scenario; each field has a default."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 @runtime_checkable

@@ -33,7 +33,7 @@ from harness.overlay.contract import (
     Service,
     Wheel,
 )
-from overlays.addressing import addresses_of, options_of, server_of
+from overlays.addressing import addresses_of, device, options_of, server_of
 from overlays.stun_server import COTURN, STUN_PORT, add_second, stun_addresses, stun_server
 from overlays.ways_out import NOTHING, TLS_PORT, by_tcp
 
@@ -57,7 +57,7 @@ network_name = "trial"
 network_secret = "{secret}"
 
 [flags]
-dev_name = "et-{node}"
+dev_name = "{device}"
 enable_ipv6 = false
 bind_device = false
 disable_p2p = {relay}
@@ -113,7 +113,7 @@ class EasyTier:
                 stun_server(trial, stun),
                 *(_node(node, address, server) for node, address in addresses.items()),
             ),
-            endpoints={m: IpEndpoint(address=addresses[m], interface=f"et-{m}") for m in trial.topology.members},
+            endpoints={m: IpEndpoint(address=addresses[m], interface=device("et", m)) for m in trial.topology.members},
             claims=tuple(
                 ClaimSource(name=f"easytier-{m}", node=m, service=f"easytier-{m}") for m in trial.topology.members
             ),
@@ -156,6 +156,7 @@ def _config(
     is_server = node == server
     return _CONFIG.format(
         node=node,
+        device=device("et", node),
         address=addresses[node],
         prefix=NETWORK.prefixlen,
         listeners=json.dumps(offered) if is_server else "[]",

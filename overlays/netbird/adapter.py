@@ -37,7 +37,7 @@ from harness.overlay.contract import (
     Requirement,
     Service,
 )
-from overlays.addressing import addresses_of, check_options, server_of
+from overlays.addressing import addresses_of, check_options, device, server_of
 from overlays.ways_out import by_tcp
 
 NETWORK = IPv4Network("10.16.0.0/16")
@@ -111,7 +111,7 @@ class NetBird:
                 *(_member(trial, member, url, addresses[member], hub) for member in members),
                 *(_up(m, url, addresses[m], after=tuple(f"netbird-{one}" for one in members)) for m in members),
             ),
-            endpoints={m: IpEndpoint(address=addresses[m], interface=f"nb-{m}") for m in members},
+            endpoints={m: IpEndpoint(address=addresses[m], interface=device("nb", m)) for m in members},
             claims=tuple(ClaimSource(name=f"status-{m}", node=m, argv=(*_CLIENT, "status", "--json")) for m in members),
         )
 
@@ -171,7 +171,7 @@ def _member(trial: Trial, member: str, url: str, address: IPv4Address, hub: Serv
 
 def _up(member: str, url: str, address: IPv4Address, after: tuple[str, ...]) -> Service:
     """Connect once all members have their addresses: a change later makes clients give up a connection just begun."""
-    up = shlex.join((*_CLIENT, "up", *_who(member, url), "--disable-dns", "--interface-name", f"nb-{member}"))
+    up = shlex.join((*_CLIENT, "up", *_who(member, url), "--disable-dns", "--interface-name", device("nb", member)))
     return Service(
         name=f"up-{member}",
         node=member,

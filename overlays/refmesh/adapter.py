@@ -28,7 +28,7 @@ from harness.overlay.contract import (
     Requirement,
     Service,
 )
-from overlays.addressing import options_of
+from overlays.addressing import device, options_of
 from overlays.refmesh.network import Site, make_network, to_yaml
 from overlays.ways_out import NOTHING, TLS_PORT, by_tcp
 
@@ -80,11 +80,11 @@ class RefmeshAdapter:
         if self.layer == "L2":
             shared["layer"] = "l2"
         elif hub:
-            hub["interface"] = f"rm-{server}"
+            hub["interface"] = device("rm", server)
         files = [File(node=server, path="server.yaml", text=to_yaml(network.server_config(server, **common, **hub)))]
         for member in members:
             config = network.reached_at({server: _server_address(trial, server, member)}).node_config(
-                member, mode=trial.mode, interface=f"rm-{member}", **common, **shared
+                member, mode=trial.mode, interface=device("rm", member), **common, **shared
             )
             files.append(File(node=member, path="refmesh.yaml", text=to_yaml(config)))
         ready = LogLine(pattern=r"(?m)^refmesh: ready")
@@ -105,7 +105,7 @@ class RefmeshAdapter:
                     for member in members
                 ),
             ),
-            endpoints={m: IpEndpoint(address=addresses[m], interface=f"rm-{m}") for m in members},
+            endpoints={m: IpEndpoint(address=addresses[m], interface=device("rm", m)) for m in members},
             claims=tuple(
                 ClaimSource(
                     name=f"status-{member}",

@@ -29,7 +29,7 @@ from harness.overlay.contract import (
     Requirement,
     Service,
 )
-from overlays.addressing import addresses_of, check_options, server_of
+from overlays.addressing import addresses_of, check_options, device, server_of
 from overlays.stun_server import add_second, stun_addresses
 from overlays.tailscale.server import AUTHORITY, TLS_PORT, Places, files, services
 from overlays.ways_out import by_tcp
@@ -95,7 +95,7 @@ class Tailscale:
             files=files(places, NETWORK, relays=trial.mode != "direct"),
             prepare=(add_second(trial, both),),
             services=tuple(daemons),
-            endpoints={m: IpEndpoint(address=address, interface=f"ts-{m}") for m, address in addresses.items()},
+            endpoints={m: IpEndpoint(address=address, interface=device("ts", m)) for m, address in addresses.items()},
             claims=tuple(
                 ClaimSource(name=f"status-{m}", node=m, argv=("tailscale", f"--socket={_SOCKET}", "status", "--json"))
                 for m in addresses
@@ -137,7 +137,13 @@ def _member(trial: Trial, member: str, places: Places, after: str) -> Service:
     return Service(
         name=f"tailscaled-{member}",
         node=member,
-        argv=("tailscaled", f"--tun=ts-{member}", "--statedir=.", f"--socket={_SOCKET}", "--no-logs-no-support"),
+        argv=(
+            "tailscaled",
+            f"--tun={device('ts', member)}",
+            "--statedir=.",
+            f"--socket={_SOCKET}",
+            "--no-logs-no-support",
+        ),
         env={
             **_ENV,
             # Go reads the trusted authorities from there.

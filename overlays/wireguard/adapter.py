@@ -34,7 +34,7 @@ from harness.overlay.contract import (
     Requirement,
     Service,
 )
-from overlays.addressing import addresses_of, options_of, server_of
+from overlays.addressing import addresses_of, device, options_of, server_of
 from overlays.ways_out import NOTHING
 
 NETWORK = IPv4Network("10.11.0.0/24")
@@ -132,7 +132,7 @@ class WireGuard:
 
 
 def _device(node: str) -> str:
-    return f"wg-{node}"
+    return device("wg", node)
 
 
 def _key_pair() -> _KeyPair:
