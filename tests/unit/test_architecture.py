@@ -20,7 +20,6 @@ TO_BE_SPLIT = {
     "tests/unit/test_overlays.py",
     "tests/unit/test_overlays_install.py",
     "tests/unit/test_path_streams.py",
-    "tests/unit/test_probe_rounds.py",
     "tests/unit/test_report_tables.py",
 }
 

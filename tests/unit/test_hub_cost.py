@@ -17,9 +17,8 @@ from harness.model.link import parse_link
 from harness.report.html import write_report
 from harness.report.hubcost import hub_cost
 from harness.report.hubcost_tables import cost_table, crossover_table
-from harness.report.hubcost_words import all_direct, bottleneck, crossover, single_point
+from harness.report.hubcost_words import bottleneck, crossover, single_point
 from harness.report.markup import to_latex
-from harness.results.alldirect import expected_all_direct, measured_by_n
 from harness.results.frame import records_frame
 from harness.results.hubcost import Cost, computations, costs, crossovers
 from harness.results.loading import Results
@@ -215,38 +214,6 @@ def test_who_stops_with_the_server_is_named_and_who_does_not() -> None:
 def test_a_mesh_that_stops_is_against_the_claim() -> None:
     said = " ".join(single_point(outages(outage(MESH, 0.1).frame)))
     assert "Against the claim: refmesh mesh." in said
-
-
-def test_all_direct_is_of_trials_not_of_pairs() -> None:
-    runs = Runs()
-    kinds = {"p1": "cgn", "p2": "cgn", "p3": "symmetric"}
-    for repeat in range(4):
-        for src, dst in (("p1", "p2"), ("p1", "p3"), ("p2", "p3")):
-            punched = 0.0 if (repeat, src, dst) == (1, "p2", "p3") else 1.0
-            runs.records.append(
-                runs.maker.one(
-                    *("path", "hole_punch_success", "1", punched),
-                    **{"trial": f"t{repeat}", "src": src, "dst": dst, "topology": "parties"},
-                    pair={name: {"nat": kinds[name]} for name in (src, dst)},
-                )
-            )
-    found = measured_by_n(runs.frame)
-    estimate = found["refmesh", "mesh", 3, "2 cgn, 1 symmetric"]
-    assert (estimate.n, estimate.value) == (4, 0.75)
-    assert "refmesh mesh of 3 (2 cgn, 1 symmetric): 75 % of 4" in all_direct(found)[0]
-
-
-def test_one_relayed_kind_of_pair_makes_all_direct_rare() -> None:
-    rates = {("easy", "easy"): 1.0, ("easy", "hard"): 1.0, ("hard", "hard"): 0.0}
-    mix = {"easy": 0.5, "hard": 0.5}
-    for n in (2, 3, 10):
-        # At most one hard one among n.
-        assert expected_all_direct(rates, mix, n) == pytest.approx(0.5**n * (1 + n))
-    assert expected_all_direct({("a", "a"): 0.9}, {"a": 1.0}, 4) == pytest.approx(0.9**6)
-    with pytest.raises(ValueError, match=r"add up to 0\.5"):
-        expected_all_direct(rates, {"easy": 0.5}, 2)
-    with pytest.raises(ValueError, match="no rate of easy and odd"):
-        expected_all_direct(rates, {"easy": 0.5, "odd": 0.5}, 2)
 
 
 def written(tmp_path: Path) -> Path:

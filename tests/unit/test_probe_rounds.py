@@ -22,17 +22,12 @@ from harness.link.accounting import Accounting, DirectionCounts
 from harness.machine import requirements
 from harness.machine.requirements import require_for
 from harness.probes.alltoall import Computed, RoundsSettings, summarise_workload
-from harness.probes.answers import Asked
-from harness.probes.availability import fault_of, summarise_outage
 from harness.probes.gathering import PROGRAM
 from harness.probes.mpyc_party import is_steady
 from harness.probes.mpyc_runs import Ran, read_runs, summarise_program
-from harness.probes.outage import Fault, Went
-from harness.probes.pinglog import answered_pings
 from harness.probes.roundlog import PartyLog, Round, begin_of, read_party, rounds_of, rounds_text
 from harness.probes.steady import Reading, Window
 from harness.scenario.planned import plan_trials
-from harness.timeline.performing import Performed
 
 NAMES = ("p1", "p2", "p3")
 
@@ -200,73 +195,6 @@ def test_sizes_of_ones_own_are_a_condition() -> None:
     settings = RoundsSettings(rounds={"bulk": 2}, payload_bytes={"chatty": 64})
     assert settings.conditions() == {"bulk_rounds": 2, "chatty_payload_bytes": 64}
     assert settings.size_of("bulk") == (500_000, 2) and settings.size_of("chatty") == (64, 150)
-
-
-def answers(*answered_s: float) -> list[Asked]:
-    return [Asked(one - 0.01, one) for one in answered_s]
-
-
-def test_a_pings_first_answer_counts_by_its_own_stamp() -> None:
-    log = (
-        "PING 10.0.0.2\n[100.010000] 64 bytes from 10.0.0.2: icmp_seq=1 ttl=64 time=10.0 ms\n"
-        "[100.020000] 64 bytes from 10.0.0.2: icmp_seq=1 ttl=64 time=20.0 ms (DUP!)\n"
-        "[100.301000] no answer yet for icmp_seq=3\n"
-        "[103.310000] 64 bytes from 10.0.0.2: icmp_seq=4 ttl=64 time=110 ms\n"
-    )
-    found = answered_pings(log)
-    assert [one.answered_s for one in found] == [100.01, 103.31]
-    assert [one.sent_s for one in found] == pytest.approx([100.0, 103.2])
-
-
-def went(finished_s: Sequence[float], pings: Sequence[Sequence[Asked]], to_s: float | None = 20.0) -> Went:
-    return Went(0.0, 30.0, tuple(finished_s), tuple(pings), Fault(10.0, to_s))
-
-
-def tenths(from_s: int, to_s: int) -> list[float]:
-    return [step / 10 for step in range(10 * from_s + 1, 10 * to_s + 1)]
-
-
-def test_an_outage_that_stops_everything_until_it_is_over() -> None:
-    seen = went([*tenths(0, 10), *tenths(26, 30)], [answers(5.0, 21.0), answers(5.0, 22.5)])
-    found = figures(summarise_outage(seen, "x.csv"))
-    assert found["rounds_per_s"] == pytest.approx(10)
-    assert found["availability"] == 0
-    assert found["availability_after"] == pytest.approx(0.4)
-    assert found["coasted_s"] == pytest.approx(0.0)
-    assert found["rounds_recovery_s"] == pytest.approx(6.1)
-    assert found["overlay_recovery_s"] == pytest.approx(2.5), "of the slowest pair"
-    assert found["tcp_recovery_s"] == pytest.approx(3.6)
-
-
-def test_who_does_not_notice_has_no_end_of_coasting() -> None:
-    found = figures(summarise_outage(went(tenths(0, 30), [answers(*tenths(0, 30))]), "x.csv"))
-    assert found["availability"] == pytest.approx(1) and found["coasted_s"] is None
-    assert found["rounds_recovery_s"] == pytest.approx(0.1)
-
-
-def test_who_coasts_and_then_stops_for_good() -> None:
-    found = figures(summarise_outage(went(tenths(0, 14), [answers(5.0)]), "x.csv"))
-    assert found["availability"] == pytest.approx(0.4)
-    assert found["coasted_s"] == pytest.approx(4.0)
-    assert found["rounds_recovery_s"] is None and found["overlay_recovery_s"] is None
-    assert "tcp_recovery_s" not in found
-
-
-def test_the_shares_have_their_step_at_the_event() -> None:
-    shares = dict(went(tenths(0, 10), []).shares())
-    assert shares[-1.0] == pytest.approx(1) and shares[0.0] == 0 and min(shares) == -10 and max(shares) == 19
-
-
-def test_the_fault_is_the_first_event_and_its_own_end() -> None:
-    def event(do: str, at_s: float, *, undone: bool = False) -> Performed:
-        return Performed(do, "s", at_s, at_s, at_s, undone)
-
-    happened = [event("reboot", 1.0), event("kill", 5.0), event("sleep", 6.0)]
-    assert fault_of([*happened, event("sleep", 7.0, undone=True), event("kill", 9.0, undone=True)], 2.0) == Fault(
-        5.0, 9.0
-    )
-    assert fault_of(happened, 2.0) == Fault(5.0, None)
-    assert fault_of(happened[:1], 2.0) is None
 
 
 def test_a_median_is_steady_when_its_interval_is_narrow() -> None:

@@ -1,0 +1,42 @@
+"""How often all pairs of n parties are direct: measured in trials, and what follows from the rates of pairs of NATs."""
+
+from __future__ import annotations
+
+import pytest
+from result_samples import Maker
+
+from harness.report.hubcost_words import all_direct
+from harness.results.alldirect import expected_all_direct, measured_by_n
+from harness.results.frame import records_frame
+
+
+def test_all_direct_is_of_trials_not_of_pairs() -> None:
+    maker, records = Maker(), []
+    kinds = {"p1": "cgn", "p2": "cgn", "p3": "symmetric"}
+    for repeat in range(4):
+        for src, dst in (("p1", "p2"), ("p1", "p3"), ("p2", "p3")):
+            punched = 0.0 if (repeat, src, dst) == (1, "p2", "p3") else 1.0
+            records.append(
+                maker.one(
+                    *("path", "hole_punch_success", "1", punched),
+                    **{"trial": f"t{repeat}", "src": src, "dst": dst, "topology": "parties"},
+                    pair={name: {"nat": kinds[name]} for name in (src, dst)},
+                )
+            )
+    found = measured_by_n(records_frame([record.as_dict() for record in records]))
+    estimate = found["refmesh", "mesh", 3, "2 cgn, 1 symmetric"]
+    assert (estimate.n, estimate.value) == (4, 0.75)
+    assert "refmesh mesh of 3 (2 cgn, 1 symmetric): 75 % of 4" in all_direct(found)[0]
+
+
+def test_one_relayed_kind_of_pair_makes_all_direct_rare() -> None:
+    rates = {("easy", "easy"): 1.0, ("easy", "hard"): 1.0, ("hard", "hard"): 0.0}
+    mix = {"easy": 0.5, "hard": 0.5}
+    for n in (2, 3, 10):
+        # At most one hard one among n.
+        assert expected_all_direct(rates, mix, n) == pytest.approx(0.5**n * (1 + n))
+    assert expected_all_direct({("a", "a"): 0.9}, {"a": 1.0}, 4) == pytest.approx(0.9**6)
+    with pytest.raises(ValueError, match=r"add up to 0\.5"):
+        expected_all_direct(rates, {"easy": 0.5}, 2)
+    with pytest.raises(ValueError, match="no rate of easy and odd"):
+        expected_all_direct(rates, {"easy": 0.5, "odd": 0.5}, 2)
