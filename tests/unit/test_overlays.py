@@ -27,7 +27,7 @@ from overlays.wireguard.adapter import WireGuard, WireGuardOptions
 
 BY_HAND = {"zerotier-one", "ziti"}  # carried by no package registry
 
-# Adapters from outside this repository may be installed beside ours.
+# Adapters from outside this repository may be installed with ours.
 OURS = [name for name in overlay_names() if type(load_overlay(name)).__module__.startswith("overlays.")]
 CASES = [(name, mode) for name in overlay_names() for mode in sorted(load_overlay(name).modes)]
 
