@@ -240,7 +240,7 @@ def test_setup_installs_every_subject_that_debian_carries() -> None:
 
 
 def rows_of_page(heading: str) -> dict[str, list[str]]:
-    """The cells of each overlay's row in the first table below a heading of docs/overlays.md."""
+    """Return the cells of each overlay's row in the first table below a heading of docs/overlays.md."""
     page = (Path(__file__).resolve().parents[2] / "docs" / "overlays.md").read_text()
     part = page.partition(f"# {heading}\n")[2].partition("\n## ")[0]
     rows = [
