@@ -21,17 +21,19 @@ from harness.lab.tap import Tap
 from harness.probes import stream_peer
 from harness.probes.answers import Asked
 from harness.probes.asking import asking
-from harness.probes.carriage import attribute, first_direct
+from harness.probes.carriage import Attributed, attribute, first_direct
 from harness.probes.continuityfigures import Continued, Held
 from harness.probes.contract import Surroundings
 from harness.probes.measurement import Pair, Target
 from harness.probes.pinger import Pinger
+from harness.probes.pings import Ping
 from harness.probes.tracks import PairTracks
 from harness.probes.verdict import MemberAddresses, member_addresses
 
 if TYPE_CHECKING:
     from harness.lab.network import Lab
     from harness.lab.process import Daemon
+    from harness.model.family import Address
 
 PORT: Final = 7412
 START_S: Final = 10.0
@@ -43,6 +45,7 @@ _LOOKED_AT: Final = 30
 _MOST_PINGS_PER_S: Final = 500.0
 # An answer that was held back for longer crossed too many others' packets to be told by them.
 _TOLD_S: Final = 3.0
+_CERTAIN: Final = frozenset({"direct", "relayed", "asymmetric"})
 # Over streams each question has a connection of its own, and so long for its answer.
 _STREAM_PATIENCE_S: Final = 1.0
 
@@ -184,14 +187,34 @@ class _Watch:
     def all_direct(self) -> bool:
         """Tell whether the last pings of every pair went and came back directly."""
         for target in self._targets:
-            recent = attribute(self._tracks(target), self._askers[target.pair].pings[-_LOOKED_AT:])
+            recent = self._ways(target, self._askers[target.pair].pings[-_LOOKED_AT:])
             if first_direct(recent) is None or recent[-1].carried != "direct":
                 return False
         return True
 
-    def _tracks(self, target: Target) -> PairTracks:
+    def _ways(self, target: Target, pings: Sequence[Ping]) -> list[Attributed]:
+        """Tell the way of every answered ping of a pair.
+
+        What its members exchange with third ones is a relay's traffic only where that leaves no doubt: a member may
+        relay for others, but mostly it talks to each of them.
+        """
+        ways = attribute(self._tracks(target), pings)
+        third = [front.public for name, front in self._fronts.items() if name not in target.pair]
+        if not third or all(one.carried in _CERTAIN for one in ways):
+            return ways
+        without = attribute(self._tracks(target, frozenset().union(*third)), pings)
+        return [one if one.carried in _CERTAIN else other for one, other in zip(ways, without, strict=True)]
+
+    def _tracks(self, target: Target, without: frozenset[Address] = frozenset()) -> PairTracks:
+        """Sort what passed the ports of a pair, but for what went to or came from addresses of others alone."""
         tracks = PairTracks(self._fronts[target.src], self._fronts[target.dst])
-        tracks.take(*(self._tap.seen(self._ports[name]) for name in target.pair))
+        others = without - self._fronts[target.src].public - self._fronts[target.dst].public
+        tracks.take(
+            *(
+                [one for one in self._tap.seen(self._ports[name]) if not {one.src, one.dst} & others]
+                for name in target.pair
+            )
+        )
         return tracks
 
     def end(self) -> dict[Pair, _Questions]:
@@ -206,7 +229,7 @@ class _Watch:
             asker = self._askers[target.pair]
             quick = [ping for ping in asker.pings if ping.rtt_s is not None and ping.rtt_s < _TOLD_S]
             # Where the tap lost frames, what it saw proves nothing.
-            told = {} if self._tap.lost else {a.ping.seq: a.carried for a in attribute(self._tracks(target), quick)}
+            told = {} if self._tap.lost else {one.ping.seq: one.carried for one in self._ways(target, quick)}
             asked = [Asked(ping.sent_s, ping.answered_s, told.get(ping.seq, "")) for ping in asker.pings]
             twice = [asker.pings[seq].sent_s for seq in asker.twice] if isinstance(asker, Pinger) else None
             found[target.pair] = asked, twice
