@@ -16,8 +16,6 @@ TO_BE_SPLIT = {
     "tests/lab/test_link_lab.py",
     "tests/recompute/figures.py",
     "tests/unit/test_compare.py",
-    "tests/unit/test_hub_cost.py",
-    "tests/unit/test_overlays.py",
     "tests/unit/test_overlays_install.py",
     "tests/unit/test_path_streams.py",
     "tests/unit/test_report_tables.py",
