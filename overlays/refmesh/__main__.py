@@ -16,7 +16,7 @@ _DAEMONS = {"up": run_node, "server": run_server}
 
 
 def main() -> None:
-    """The entry point: errors as one line each on stderr, exit codes as `cli` tells them."""
+    """Return the entry point: errors as one line each on stderr, exit codes as `cli` tells them."""
     match sys.argv[1:]:
         case [("up" | "server") as command, ("--config" | "-c"), path]:
             try:

@@ -63,7 +63,7 @@ class RefmeshAdapter:
         return ()
 
     def render(self, trial: Trial) -> Deployment:
-        """A network of fresh keys and a configuration a node.
+        """Return a network of fresh keys and a configuration a node.
 
         Raises:
             ValueError: an option that refmesh does not take here.
@@ -117,7 +117,7 @@ class RefmeshAdapter:
         )
 
     def technique(self, mode: Mode) -> str | None:
-        """Checks that learn peer-reflexive candidates (RFC 8445 section 7.3.1.3), prediction, then birthday probing."""
+        """Check candidates, peer-reflexive ones too (RFC 8445 section 7.3.1.3), predict, then probe by birthday."""
         return "birthday" if mode in ("mesh", "direct") else None
 
     def paths_behind(self, egress: Egress, trial: Trial) -> tuple[Verdict, ...]:
@@ -126,7 +126,7 @@ class RefmeshAdapter:
         return by_tcp(egress, trial, port) if port else NOTHING
 
     def claimed_path(self, src: str, dst: str, evidence: Mapping[str, str]) -> Verdict | None:
-        """What `refmesh status` of the source says of its peer; a hub's clients know only the hub."""
+        """Read what `refmesh status` of the source says of its peer; a hub's clients know only the hub."""
         try:
             status = json.loads(evidence.get(f"status-{src}", ""))
         except ValueError:

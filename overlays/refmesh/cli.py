@@ -29,7 +29,7 @@ _config_option = click.option(
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def cli() -> None:
-    """A small mesh VPN: WireGuard on the wire, direct where NATs let it, over a relay where not."""
+    """Return a small mesh VPN: WireGuard on the wire, direct where NATs let it, over a relay where not."""
 
 
 @cli.command()
@@ -74,7 +74,7 @@ def ping(config: Path, name: str, count: int) -> None:
     for number in range(count):
         before = ask(path, {"ping": name})
         if before is None:
-            raise click.ClickException(f"nobody of that name is known: {name}")
+            raise click.ClickException(f"no peer of that name is known: {name}")
         deadline = time.monotonic() + 1.0
         now = before
         while time.monotonic() < deadline and now["answered"] == before["answered"]:
@@ -273,7 +273,7 @@ def _status_socket(config: Path) -> Path:
 
 
 def main() -> None:
-    """Runs a command: errors as one line each on stderr."""
+    """Run a command: errors as one line each on stderr."""
     try:
         cli(standalone_mode=False)
     except RefmeshError as error:

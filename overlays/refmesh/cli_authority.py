@@ -22,7 +22,7 @@ _days_option = click.option("--days", default=365, show_default=True, type=click
 
 
 def authority_key(path: Path) -> bytes:
-    """The authority's private key. ConfigError when the file has none, or others can read it."""
+    """Return the authority's private key. ConfigError when the file has none, or others can read it."""
     try:
         return read_key(path)
     except (OSError, ValueError) as error:

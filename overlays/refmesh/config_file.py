@@ -158,14 +158,14 @@ def _private_key(section: _Section, folder: Path) -> bytes:
 
 
 def read_key(path: Path) -> bytes:
-    """The key in a file that its owner alone can read. ValueError or OSError when it is none."""
+    """Return the key in a file that its owner alone can read. ValueError or OSError when it is none."""
     if path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
         raise ValueError(f"{path} can be read by others; run: chmod 600 {path}")
     return keys.decode(path.read_text().strip())
 
 
 def load_node(path: Path) -> NodeConfig:
-    """Reads the configuration of a node; ConfigError lists all that is wrong with it."""
+    """Read the configuration of a node; ConfigError lists all that is wrong with it."""
     section, problems = _open(path)
     folder = path.parent
     servers = []
@@ -230,7 +230,7 @@ def load_node(path: Path) -> NodeConfig:
 
 
 def load_server(path: Path) -> ServerConfig:
-    """Reads the configuration of a server; ConfigError lists all that is wrong with it."""
+    """Read the configuration of a server; ConfigError lists all that is wrong with it."""
     section, problems = _open(path)
     folder = path.parent
     config = ServerConfig(

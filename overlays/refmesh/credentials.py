@@ -54,7 +54,7 @@ class Certificate:
 
     @property
     def ends_s(self) -> int:
-        """Unix time in seconds from which nobody takes it, the clocks being as wrong as they may be."""
+        """Unix time in seconds from which no node takes it, the clocks being as wrong as they may be."""
         return self.not_after + CLOCK_SKEW_S
 
     def supersedes(self, other: Certificate) -> bool:
@@ -89,7 +89,7 @@ def _canonical(body: Mapping[str, Any]) -> bytes:
 
 
 def sign_link(body: Mapping[str, Any], private: bytes) -> str:
-    """A link over `body` (which names its `kind`), signed with an Ed25519 private key."""
+    """Return a link over `body` (which names its `kind`), signed with an Ed25519 private key."""
     data = _canonical(body)
     signature = Ed25519PrivateKey.from_private_bytes(private).sign(_signed(body["kind"], data))
     return f"{_b64(data)}.{_b64(signature)}"
@@ -125,7 +125,7 @@ def issue(
     issued: int = 0,
     rng: Rng,
 ) -> str:
-    """A certificate for a member's public key, signed with the authority's private key."""
+    """Return a certificate for a member's public key, signed with the authority's private key."""
     return sign_link(
         _member(
             MEMBER,
@@ -153,7 +153,7 @@ def invite(
     server: str,
     rng: Rng,
 ) -> str:
-    """A one-time join key: a secret that lets one node, which makes its own key, become member `name`.
+    """Return a one-time join key: a secret that lets one node, which makes its own key, become member `name`.
 
     Once means at one place: `server` names the server that takes it. The others do not know what that one has taken.
     """
@@ -173,7 +173,7 @@ def invite(
 
 
 def redeem(join_key: str, public: bytes) -> str:
-    """The certificate that a join key gives to a node's X25519 public key; CredentialError when it is no join key."""
+    """Return the certificate that a join key gives to a node's X25519 public key; CredentialError: no join key."""
     seed, colon, invitation = join_key.partition(":")
     try:
         body = {"kind": JOINED, "key": keys.encode(public)}
@@ -183,7 +183,7 @@ def redeem(join_key: str, public: bytes) -> str:
 
 
 def verify(text: str, authority: bytes, unix_s: float, revoked: Collection[str] = ()) -> Certificate:
-    """The certificate, if the authority of this public key stands behind it now; CredentialError says why not."""
+    """Return the certificate, if the authority of this public key stands behind it; CredentialError says why not."""
     if len(text) > MAX_TEXT:
         raise CredentialError("this certificate is too long to be one")
     first, slash, invitation = text.partition("/")
@@ -219,13 +219,13 @@ def verify(text: str, authority: bytes, unix_s: float, revoked: Collection[str] 
 def sign_policy(
     authority: bytes, version: int, rules: Collection[Mapping[str, Any]], revoked: Collection[str] = ()
 ) -> str:
-    """The network document as text; the rules' form is `core/access.py`'s."""
+    """Return the network document as text; the rules' form is `core/access.py`'s."""
     body = {"kind": POLICY, "version": version, "rules": list(rules), "revoked": sorted(revoked)}
     return sign_link(body, authority)
 
 
 def verify_policy(text: str, authority: bytes) -> Policy:
-    """The network document, if it is the authority's; CredentialError says why not."""
+    """Return the network document, if it is the authority's; CredentialError says why not."""
     if len(text) > MAX_POLICY:
         raise CredentialError("this network document is too long to be one")
     body = _open_link(text, authority, POLICY)

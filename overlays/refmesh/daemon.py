@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def run_node(path: Path) -> None:
-    """Runs a node until SIGTERM or SIGINT. RefmeshError when the configuration or the machine does not allow it."""
+    """Run a node until SIGTERM or SIGINT. RefmeshError when the configuration or the machine does not allow it."""
     from overlays.refmesh.config_file import load_node
     from overlays.refmesh.driver.descriptors import raise_limit
     from overlays.refmesh.driver.node import NodeDriver
@@ -23,7 +23,7 @@ def run_node(path: Path) -> None:
 
 
 def run_server(path: Path) -> None:
-    """Runs a server until SIGTERM or SIGINT. RefmeshError when the configuration or the machine does not allow it."""
+    """Run a server until SIGTERM or SIGINT. RefmeshError when the configuration or the machine does not allow it."""
     from overlays.refmesh.config_file import load_server
     from overlays.refmesh.driver.server import ServerDriver
 

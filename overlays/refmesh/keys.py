@@ -17,12 +17,12 @@ Rng = Callable[[int], bytes]
 
 
 def encode(key: bytes) -> str:
-    """A key, or any bytes, as base64 text."""
+    """Return a key, or any bytes, as base64 text."""
     return base64.b64encode(key).decode()
 
 
 def decode(text: str) -> bytes:
-    """The 32 bytes of a key in base64.
+    """Return the 32 bytes of a key in base64.
 
     Raises ValueError when the text is not base64 of exactly 32 bytes.
     """
@@ -36,22 +36,22 @@ def decode(text: str) -> bytes:
 
 
 def generate(rng: Rng = os.urandom) -> bytes:
-    """A new private key of 32 bytes, for X25519 and Ed25519 alike."""
+    """Return a new private key of 32 bytes, for X25519 and Ed25519 alike."""
     return rng(KEY_LEN)
 
 
 def public(private: bytes) -> bytes:
-    """The X25519 public key (RFC 7748) of a node's private key."""
+    """Return the X25519 public key (RFC 7748) of a node's private key."""
     return X25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
 
 
 def signing_public(private: bytes) -> bytes:
-    """The Ed25519 public key (RFC 8032) of an authority's private key."""
+    """Return the Ed25519 public key (RFC 8032) of an authority's private key."""
     return Ed25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
 
 
 def short(key: bytes) -> str:
-    """A few characters of a key, for logs."""
+    """Return a few characters of a key, for logs."""
     return encode(key)[:8]
 
 

@@ -50,17 +50,17 @@ class Network:
         return keys.encode(keys.signing_public(self.authority_private))
 
     def node_config(self, name: str, **options: Any) -> dict[str, Any]:
-        """The configuration of a node as data; `options`: further fields (`mode`, `interface`, `status_socket` ...)."""
+        """Return a node's configuration; `options`: further fields (`mode`, `interface`, `status_socket` ...)."""
         return self._common(name) | {"servers": [dict(server) for server in self.servers]} | options
 
     def reached_at(self, hosts: Mapping[str, str]) -> Network:
-        """The same network, some servers reached at other hosts or addresses: `hosts` has them by the server's name."""
+        """Return the same network, some servers reached at other hosts or addresses: `hosts`, by the server's name."""
         sites = tuple(replace(site, host=hosts.get(site.name, site.host)) for site in self.sites)
         entries = tuple(_server_entry(site, keys.public(self.private_keys[site.name])) for site in sites)
         return replace(self, sites=sites, servers=entries)
 
     def server_config(self, name: str, **options: Any) -> dict[str, Any]:
-        """The configuration of a server as data; `options`: further fields (`hub`, `interface` ...)."""
+        """Return the configuration of a server as data; `options`: further fields (`hub`, `interface` ...)."""
         site = next(site for site in self.sites if site.name == name)
         own = {"listen": f":{site.port}", "stun_port": site.stun_port, "tls_port": site.tls_port}
         return self._common(name) | own | options
@@ -85,7 +85,7 @@ def make_network(
     rng: Rng = os.urandom,
     public: Callable[[bytes], bytes] = keys.public,
 ) -> Network:
-    """A new network. Members get the first addresses of the prefix, upwards, servers the last ones, downwards.
+    """Return a new network. Members get the first addresses of the prefix, upwards, servers the last ones, downwards.
 
     `not_after` is Unix time in seconds, a year from now by default; `public` gives the public key of a private one.
     CredentialError when the prefix is too small or a name comes twice.
@@ -122,7 +122,7 @@ def make_network(
 
 
 def to_yaml(config: Mapping[str, Any]) -> str:
-    """A configuration as the text of a file."""
+    """Return a configuration as the text of a file."""
     return yaml.safe_dump(dict(config), sort_keys=False, width=4096)
 
 

@@ -18,7 +18,7 @@ def next_policy(
     revoked: Collection[str] = (),
     before: str | None = None,
 ) -> str:
-    """A network document of this version, signed with the authority's private key.
+    """Return a network document of this version, signed with the authority's private key.
 
     `rules` None: those of the document `before`, so that revoking somebody opens nothing to anybody. What was revoked
     stays so. CredentialError: there are no rules, they make no sense, or `before` is not older and the authority's.

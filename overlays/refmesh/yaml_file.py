@@ -13,7 +13,7 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def compose(path: Path) -> yaml.Node | None:
-    """The nodes of a file, with their places; None when it is empty. ConfigError when it is none."""
+    """Return the nodes of a file, with their places; None when it is empty. ConfigError when it is none."""
     try:
         node: yaml.Node | None = yaml.compose(path.read_text(), Loader=LOADER)
     except OSError as error:
@@ -29,7 +29,7 @@ def compose(path: Path) -> yaml.Node | None:
 
 
 def load(path: Path) -> Any:
-    """What a file says; None when it is empty. ConfigError when it is none."""
+    """Return what a file says; None when it is empty. ConfigError when it is none."""
     node = compose(path)
     if node is None:
         return None

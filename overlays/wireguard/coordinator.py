@@ -142,7 +142,7 @@ def _report_line(key: str, report: Report, rtt_s: float) -> bytes:
 
 
 def _parse_report(line: bytes) -> tuple[str, Report]:
-    """Raises ValueError, KeyError or TypeError where it is none."""
+    """Raise ValueError, KeyError or TypeError where it is none."""
     said = json.loads(line)
     return str(said["key"]), Report(
         float(said["rtt_s"]),

@@ -1,7 +1,7 @@
 """Throws datagrams at a refmesh node and a server that are in the middle of things: forged, cut, repeated, random.
 
     python tests/fuzz/refmesh_datagrams.py [--count 1000000] [--seed 1]     exits 1 at the first violation
-    python tests/fuzz/refmesh_datagrams.py --record                         writes the corpus anew
+    python tests/fuzz/refmesh_datagrams.py --record                         writes the corpus again
 
 What must hold, whatever comes: no exception; no answer but cookie replies and STUN answers (to strangers), and nothing
 relayed for strangers; no session, key, path, peer or route changed; memory does not grow. The corpus holds a genuine
@@ -21,6 +21,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 
+from harness.simulation.internet import Packet
 from overlays.refmesh.core.node import Node
 from overlays.refmesh.server.engine import Server
 from overlays.refmesh.simulation.world import World
@@ -40,9 +41,9 @@ class Recorder(World):
         self.sent: list[tuple[bytes, Endpoint, Endpoint]] = []
         super().__init__(*args, **options)
 
-    def _travel(self, datagram: bytes, source: Endpoint, destination: Endpoint) -> None:
-        self.sent.append((datagram, source, destination))
-        super()._travel(datagram, source, destination)
+    def loses(self, packet: Packet) -> bool:
+        self.sent.append((packet.payload, tuple(packet.source), tuple(packet.destination)))
+        return super().loses(packet)
 
 
 def scene(seed: int) -> Recorder:
@@ -58,7 +59,7 @@ def scene(seed: int) -> Recorder:
 
 
 def record() -> None:
-    """Writes one genuine message of each kind to the corpus."""
+    """Write one genuine message of each kind to the corpus."""
     CORPUS.mkdir(exist_ok=True)
     for datagram, _, _ in scene(1).sent:
         name = "stun" if stun.is_stun(datagram) else NAMES[messages.message_type(datagram)]
@@ -87,7 +88,7 @@ def node_state(node: Node) -> Any:
 
 
 def server_state(server: Server) -> Any:
-    """The same for a server."""
+    """Return the same for a server."""
     return [
         (
             registration.certificate.name,
@@ -129,7 +130,7 @@ def mutations(genuine: list[bytes], rng: random.Random) -> Iterator[bytes]:
 
 
 def allowed_answer(datagram: bytes) -> bool:
-    """What may be said to a stranger."""
+    """Return what may be said to a stranger."""
     return messages.message_type(datagram) == messages.COOKIE_REPLY or stun.is_stun(datagram)
 
 
@@ -183,7 +184,7 @@ def attack(count: int, seed: int) -> str | None:  # noqa: PLR0911 - one `return`
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=1)

@@ -54,7 +54,7 @@ def packets_of(data: bytes) -> None:
 
 
 def chunks_of(data: bytes) -> None:
-    """Opened chunks of the bulk framing, cut at whatever length the first octet says."""
+    """Rebuild opened chunks of the bulk framing, cut at whatever length the first octet says."""
     size = data[0] * 8 + 1 if data else 1
     for rebuilt in bulk.rebuild([data[i : i + size] for i in range(1, len(data), size)]):
         assert rebuilt.length == sum(map(len, rebuilt.buffers[1:]))
@@ -72,7 +72,7 @@ PARSERS = (bodies_of, stun_of, packets_of, chunks_of, texts_of)
 
 
 def one_input(data: bytes) -> None:
-    """The first octet says which parser."""
+    """Give an input to the parser that its first octet says."""
     if data:
         PARSERS[data[0] % len(PARSERS)](data[1:])
 

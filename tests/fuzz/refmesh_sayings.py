@@ -39,7 +39,7 @@ class Sayings:
         self.texts = [self.world.network.certificates[name] for name in "abc"]
 
     def payload(self) -> bytes:
-        """The inside of a message: control frames with odd fields, packets, frames, noise."""
+        """Return the inside of a message: control frames with odd fields, packets, frames, noise."""
         rng = self.rng
         kind = rng.randrange(10)
         if kind == 0:
@@ -59,7 +59,7 @@ class Sayings:
         return control.frame(*self.json_body())
 
     def json_body(self) -> tuple[int, bytes]:
-        """A HELLO, UPDATE or PUNCH, some of whose fields are odd."""
+        """Return a HELLO, UPDATE or PUNCH, some of whose fields are odd."""
         rng = self.rng
         kind, body = rng.choice((self.hello, self.update, self.punch))()
         for _ in range(rng.choice((0, 0, 1, 1, 2))):

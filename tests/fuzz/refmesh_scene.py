@@ -33,7 +33,7 @@ class Scene(Sayings):
     # --- how it is said
 
     def honestly(self) -> None:
-        """What an honest `b` would say (answers to checks, to handshakes), from wherever: late, twice, to the wrong."""
+        """Say what an honest `b` would (answers to checks, to handshakes), from wherever: late, twice, to the wrong."""
         if not self.said:
             return
         datagram, to = self.rng.choice((self.said[-1], self.rng.choice(self.said)))
@@ -45,7 +45,7 @@ class Scene(Sayings):
             self.server.receive(datagram, source, self.world.now)
 
     def shake_hands(self) -> None:
-        """A handshake of `b` with node or server, begun from wherever; `hear` has it finished from wherever."""
+        """Begin a handshake of `b` with node or server, from wherever; `hear` has it finished from wherever."""
         b, server = self.world.nodes["b"], self.rng.randrange(2)
         session = b.servers.links[0].peer.session if server else peer(self.world, "b", "a").session
         datagram, source = b.tunnel.initiate(session, self.world.now), self.rng.choice((B, self.stranger()))
@@ -136,7 +136,7 @@ class Scene(Sayings):
             node.ingress.receive(datagram, source, self.world.now)
 
     def relay_to_member(self) -> None:
-        """What a relay can do with what it carries: repeat, cut, turn, give to another, and invent."""
+        """Do what a relay can with what it carries: repeat, cut, turn, give to another, and invent."""
         node, rng = self.world.nodes["a"], self.rng
         sealed = peer(self.world, "c", "a").session.sealed([b""], self.world.now) or [b""]
         inner = bytearray(rng.choice((sealed[0], rng.randbytes(rng.randrange(80)))))
@@ -152,7 +152,7 @@ class Scene(Sayings):
             node.ingress.receive_run([relayed] * 3, node.servers.links[0].udp, self.world.now)
 
     def stranger(self) -> Endpoint:
-        """An address that somebody writes on a datagram: a new one, or one of a few; nothing is ever proved there."""
+        """Return an address that is only written on datagrams: a new one, or one of a few; nothing is proved there."""
         host = self.rng.choice((1, 2, self.rng.randrange(1 << 16)))
         return (f"66.6.{host >> 8}.{host & 255}", 6)
 
@@ -162,7 +162,7 @@ class Scene(Sayings):
     # --- what must hold
 
     def drain(self) -> str | None:
-        """Takes what has been said; returns what is wrong with it."""
+        """Take what has been said; return what is wrong with it."""
         node, server = self.world.nodes["a"], self.server
         others = ((said, to) for _, said, to in (*node.outbox.fresh, *node.outbox.probes))
         from_node, from_server = [*node.outbox.main, *others], server.outlet.datagrams[:]
@@ -198,7 +198,7 @@ class Scene(Sayings):
         return proved + used + [r.endpoint for r in self.server.registry.by_key.values() if r.endpoint is not None]
 
     def wrong(self) -> str | None:
-        """What is wrong with the state of node and server."""
+        """Return what is wrong with the state of node and server."""
         node, server = self.world.nodes["a"], self.server
         faults = node.guard.count + server.guard.count
         if faults:
@@ -218,7 +218,7 @@ class Scene(Sayings):
 
     @staticmethod
     def unbounded(node: Node, server: Server) -> str | None:
-        """The name of a table that has grown out of its bounds."""
+        """Return the name of a table that has grown out of its bounds."""
         link, b = node.servers.links[0], next(p for p in node.peers.by_key.values() if p.name == "b")
         assert b.finder is not None
         sizes = {

@@ -113,7 +113,7 @@ class Strangers:
 def wrong(  # noqa: PLR0911 - one `return` a violation
     daemon: Daemon, strangers: Strangers, memory: int
 ) -> str | None:
-    """What does not hold any more."""
+    """Return what does not hold any more."""
     strangers.listen()
     if daemon.process.poll() is not None:
         return f"the server has ended: {daemon.log.read_text()[-2000:]}"
@@ -131,7 +131,7 @@ def wrong(  # noqa: PLR0911 - one `return` a violation
 
 
 def attack(count: int, seed: int) -> str | None:
-    """Sends `count` datagrams and a hundredth as many streams; returns what went wrong, None when nothing did."""
+    """Send `count` datagrams and a hundredth as many streams; return what went wrong, None when nothing did."""
     with tempfile.TemporaryDirectory() as folder, serving(Path(folder), log_level="warning") as daemon:
         strangers = Strangers(daemon, seed)
         try:
@@ -154,7 +154,7 @@ def attack(count: int, seed: int) -> str | None:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=1)

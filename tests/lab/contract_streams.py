@@ -95,7 +95,7 @@ class Streams:
         return "connected" in client.text
 
     def _path_by(self, until: float, mode: str) -> str:
-        """The path of a fresh connection; where one is to become direct, the last one's before the time is over."""
+        """Return the path of a fresh connection; of the last one in time, where one is to become direct."""
         while (path := self._burst()) != "direct" and mode in ("mesh", "direct") and time.monotonic() < until:
             time.sleep(0.1)
         return path

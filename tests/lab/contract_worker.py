@@ -110,7 +110,7 @@ def look_at_paths(job: Job, folder: Path) -> dict[str, Any]:
 
 
 def _look_at_interfaces(job: Job, lab: Lab, folder: Path, tap: Tap, overlay: RunningOverlay) -> dict[str, Any]:
-    """The path, its claim, bulk both ways, and what only L2 carries."""
+    """Look at the path, its claim, bulk both ways, and what only L2 carries."""
     probe, deployment = job.trial.probes.path, job.deployment
     assert probe is not None
     a, b = job.trial.topology.members[:2]

@@ -78,7 +78,7 @@ class Router:
             threading.Thread(target=work, daemon=True).start()
 
     def act(self, action: str, fields: dict[str, str]) -> tuple[int, str]:
-        """Does what a SOAP request asks; HTTP status and the inside of the answer."""
+        """Do what a SOAP request asks; return HTTP status and the inside of the answer."""
         if action == "GetStatusInfo":
             return 200, "<NewConnectionStatus>Connected</NewConnectionStatus><NewUptime>1</NewUptime>"
         if action == "GetExternalIPAddress":
@@ -105,7 +105,7 @@ class Router:
 
 
 def mapped() -> tuple[IgdClient, list[Any]]:
-    """A client that has had a port mapped: itself, and external host, port and lease."""
+    """Return a client that has had a port mapped, and external host, port and lease."""
     answers: list[Any] = []
     client = IgdClient(lambda answer, _: answers.append([*(answer.external or ()), answer.lease_s]))
     client.ask([Request(HOST, PORT, PORT)])
@@ -116,7 +116,7 @@ def mapped() -> tuple[IgdClient, list[Any]]:
 
 
 def main() -> None:
-    """Maps and ends twice; the second time the router has gone silent in between."""
+    """Map and end twice; the second time the router has gone silent in between."""
     with IPRoute() as netlink:
         netlink.link("set", index=netlink.link_lookup(ifname="lo")[0], state="up")
     router = Router()

@@ -17,7 +17,7 @@ from harness.sandbox.namespace import inside_network_of
 
 
 def independent_client(ground: Ground, routers: list[dict[str, Any]]) -> list[str]:
-    """What coturn's turnutils_natdiscovery, against coturn itself on two addresses, says of each router."""
+    """Return what coturn's turnutils_natdiscovery, against coturn itself on two addresses, says of each router."""
     said = []
     with _turnserver(ground, SCRATCH):
         for axes in routers:

@@ -53,14 +53,14 @@ def in_sandbox(name: str, *arguments: Any, timeout_s: float = 100.0) -> Any:
 
 
 def mislabelled(ground: Ground, actual: str, declared: str) -> list[str]:
-    """The differences that discovery finds where a router is one thing and is said to be another."""
+    """Return the differences that discovery finds where a router is one thing and is said to be another."""
     ground.router(parse_nat(actual), 1)
     with Wire() as wire:
         return list(differences(parse_nat(declared), observe_behaviour(ground.setup(wire), random.Random(1))))
 
 
 def spoilt(ground: Ground, rules: list[str]) -> list[list[str]]:
-    """The differences that discovery finds in a router with one more rule at the head of its forward chain."""
+    """Return the differences that discovery finds in a router with one more rule at the head of its forward chain."""
     found = []
     for rule in rules:
         router = ground.router(parse_nat("port-restricted"), 1)
@@ -95,7 +95,7 @@ def after_the_last_ack(ground: Ground, idle_s: list[float]) -> list[bool]:
 
 
 def events(ground: Ground) -> dict[str, Any]:
-    """What a flow and its mapping see of a router's reboot, UDP block, new address and new behaviour."""
+    """Return what a flow and its mapping see of a router's reboot, UDP block, new address and new behaviour."""
     router = ground.router(parse_nat("full-cone"), 1)
     seen: dict[str, Any] = {}
     with Wire() as wire:
@@ -134,7 +134,7 @@ def events(ground: Ground) -> dict[str, Any]:
 
 
 def checked_in_a_trial(ground: Ground, actual: str, declared: str) -> dict[str, Any]:
-    """What the check before a trial says of a router, and whether it leaves a mapping behind."""
+    """Return what the check before a trial says of a router, and whether it leaves a mapping behind."""
     router = ground.router(parse_nat(actual), 1)
     router.behaviour = parse_nat(declared)
     inside, outside = _sides()
@@ -151,7 +151,7 @@ def _sides() -> tuple[Side, Side]:
 
 
 def checked_ipv6_in_a_trial(ground: Ground, actual: Any, declared: Any) -> dict[str, Any]:
-    """The same of a router's IPv6 side."""
+    """Return the same of a router's IPv6 side."""
     router = ground.router(parse_nat(actual), 1)
     router.behaviour = parse_nat(declared)
     lan, inet, here = "2a0e:45:0:2::", "2a0e:45:0:1::", os.getpid()
@@ -189,7 +189,7 @@ def _said(router: RunningRouter, seen: Observation) -> dict[str, Any]:
 
 
 def checked_beside_dead_links(_: Ground, nat: str) -> dict[str, Any]:
-    """What the check before a trial says of a router both of whose links lose every packet, and what it leaves."""
+    """Return what the check before a trial says of a router whose links lose every packet, and what it leaves."""
     dead = {"loss_percent": 100}
     topology = Topology.model_validate(
         {

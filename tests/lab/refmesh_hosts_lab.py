@@ -21,7 +21,7 @@ CASES: dict[str, Callable[[], dict[str, Any]]] = {}
 
 
 def case(function: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
-    """Makes it one that can be asked for by its name."""
+    """Make it one that can be asked for by its name."""
     CASES[function.__name__.replace("_", "-")] = function
     return function
 
@@ -134,7 +134,7 @@ with socket.create_connection((sys.argv[1], 5000)) as connection:
 
 
 def narrow(lab: Lab, *, told: bool) -> None:
-    """The cable of b carries 1,460 octets: the hosts know, or a switch on the way drops what is longer."""
+    """Make b's cable carry 1,460 octets: the hosts know, or a switch on the way drops what is longer."""
     if told:
         for name in "ab":
             must(lab.hosts[name], "ip", "link", "set", "eth0", "mtu", "1460")
@@ -144,7 +144,7 @@ def narrow(lab: Lab, *, told: bool) -> None:
 
 
 def known_limits(lab: Lab) -> list[int]:
-    """What both nodes say that their path carries, once the status that they write now and then tells of the search."""
+    """Return what both nodes say that their path carries, once the status written now and then tells of the search."""
     until = time.monotonic() + 15
     while True:
         found = [int(lab.status(name)["peers"][0]["mtu"]) for name in "ab"]
@@ -197,7 +197,7 @@ def black_hole() -> dict[str, Any]:
 
 
 def main() -> None:
-    """Runs one case; its hosts die with the sandbox."""
+    """Run one case; its hosts die with the sandbox."""
     print(json.dumps(CASES[sys.argv[1]]()))
 
 

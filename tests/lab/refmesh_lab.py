@@ -71,7 +71,7 @@ class Lab:
         for line in daemon.stderr:
             said += line
             if line.startswith("refmesh: ready"):
-                # Read on in the background of nobody: a full pipe would stop the daemon.
+                # A full pipe that is not read would stop the daemon.
                 os.set_blocking(daemon.stderr.fileno(), False)
                 return
         raise SystemExit(f"{name} ended: {said}")
@@ -81,7 +81,7 @@ class Lab:
         return dict(json.loads(text))
 
     def path(self, src: str, wanted: str, deadline_s: float = 15.0) -> dict[str, Any]:
-        """The status of the peer of `src`, as soon as its path is the wanted one."""
+        """Return the status of the peer of `src`, as soon as its path is the wanted one."""
         end = time.monotonic() + deadline_s
         while True:
             peers = self.status(src)["peers"]
@@ -128,7 +128,7 @@ def tell(lab: Lab) -> dict[str, Any]:
         lab.daemons["s"].send_signal(signal.SIGKILL)
         lab.daemons["s"].wait()
         result["answered"] = lab.pings("a", b)
-        # b starts anew without any server: it remembers a, and a remembers it.
+        # b starts again without any server: it remembers a, and a remembers it.
         lab.daemons["b"].terminate()
         lab.daemons["b"].wait()
         path = lab.folder / "b.yaml"
@@ -149,7 +149,7 @@ def tell(lab: Lab) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Builds, tells, takes down."""
+    """Build, tell, take down."""
     lab = Lab(sys.argv[1])
     try:
         print(json.dumps(tell(lab)))

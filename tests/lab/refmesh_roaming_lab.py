@@ -26,7 +26,7 @@ BEFORE = 10
 
 
 def case(function: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
-    """Makes it one that can be asked for by its name."""
+    """Make it one that can be asked for by its name."""
     CASES[function.__name__.replace("_", "-")] = function
     return function
 
@@ -69,7 +69,7 @@ class Home(Lab):
         self.b = network.addresses["b"].split("/")[0]
 
     def router_moves(self) -> None:
-        """The provider gives another address: the old one and all its mappings are gone."""
+        """Have the provider give another address: the old one and all its mappings are gone."""
         must(self.router, "sh", "-c", "ip addr flush dev wan && ip addr add 45.9.0.77/24 dev wan")
         must(self.router, "sh", "-c", "nft flush chain ip n post && nft add rule ip n post oifname wan masquerade")
 
@@ -143,16 +143,16 @@ def server_restart_relayed() -> dict[str, Any]:
 
 @case
 def sleep() -> dict[str, Any]:
-    """A stopped process is no sleeping machine, as its clock goes on; but so does CLOCK_BOOTTIME while one sleeps."""
+    """Stop a process: no sleeping machine, as its clock goes on; but so does CLOCK_BOOTTIME while one sleeps."""
     home = Home()
     home.daemons["a"].send_signal(signal.SIGSTOP)
-    home.pings("b", "10.77.0.1", 15)  # b finds that nobody answers
+    home.pings("b", "10.77.0.1", 15)  # b finds that a does not answer
     home.daemons["a"].send_signal(signal.SIGCONT)
     return home.gap_s(lambda: None) | {"path": home.path("a", "direct")["path"]}
 
 
 def main() -> None:
-    """Runs one case; its hosts die with the sandbox."""
+    """Run one case; its hosts die with the sandbox."""
     print(json.dumps(CASES[sys.argv[1]]()))
 
 

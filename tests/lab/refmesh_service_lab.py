@@ -30,7 +30,7 @@ KNOWN = {
 
 
 def service(name: str) -> dict[str, str]:
-    """The [Service] section of a unit; one with a setting that is not done by hand below is refused."""
+    """Return the [Service] section of a unit; one with a setting that is not done by hand below is refused."""
     parser = configparser.ConfigParser(interpolation=None)
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     parser.read_string(units()[name])
@@ -41,7 +41,7 @@ def service(name: str) -> dict[str, str]:
 
 
 def furnish(pid: int, configs: Path) -> None:
-    """Gives a host folders of its own for what an administrator installs, and makes all else read-only."""
+    """Give a host folders of its own for what an administrator installs, and make all else read-only."""
     names = ("passwd", "group", "hosts", "nsswitch.conf", "ld.so.cache")
     kept = " ".join(f"/etc/{name}" for name in names if Path("/etc", name).exists())
     must(pid, "sh", "-c", f"mkdir -p /run/keep && cp {kept} {configs}/* /run/keep")

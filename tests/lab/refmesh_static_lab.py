@@ -28,7 +28,7 @@ INNER = {"a": "10.9.0.1", "b": "10.9.0.2"}
 
 
 def case(function: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
-    """Makes it one that can be asked for by its name."""
+    """Make it one that can be asked for by its name."""
     CASES[function.__name__.replace("_", "-")] = function
     return function
 
@@ -78,7 +78,7 @@ class Static:
 
 
 def counter(lab: Lab, host: str, rule: str) -> Callable[[], int]:
-    """Counts packets of `host` that a rule of nftables matches."""
+    """Count packets of `host` that a rule of nftables matches."""
     for line in ("add table inet c", "add chain inet c out { type filter hook output priority 0; }"):
         must(lab.hosts[host], "nft", line)
     must(lab.hosts[host], "nft", f"add rule inet c out {rule} counter")
@@ -114,7 +114,7 @@ def sticky_source() -> dict[str, Any]:
 
 @case
 def server_addresses() -> dict[str, Any]:
-    """A server with two addresses, and a node that hears the second one alone, as behind a NAT."""
+    """Run a server with two addresses, and a node that hears only the second one, as behind a NAT."""
     lab = Lab("ipv4")
     must(lab.hosts["s"], "ip", "addr", "add", "45.9.0.29/24", "dev", "eth0")
     for line in ("add table inet f", "add chain inet f in { type filter hook input priority 0; }"):
@@ -151,7 +151,7 @@ def fwmark_default_route() -> dict[str, Any]:
 
 @case
 def loop() -> dict[str, Any]:
-    """The same without the mark: what we send would come back to us for ever."""
+    """Do the same without the mark: what we send would come back to us for ever."""
     static = Static()
     static.peer["a"]["allowed_ips"] = ["0.0.0.0/0"]
     static.start("b", "a")
@@ -167,7 +167,7 @@ def loop() -> dict[str, Any]:
 
 @case
 def idle_keepalive() -> dict[str, Any]:
-    """a has nothing to send and a keepalive of 1 s: thus b learns where a is, and stays able to send."""
+    """Give a nothing to send and a keepalive of 1 s: thus b learns where a is, and stays able to send."""
     static = Static()
     static.peer["a"]["persistent_keepalive_s"] = 1
     static.start("b", "a")
@@ -187,7 +187,7 @@ def idle_keepalive() -> dict[str, Any]:
 
 @case
 def live_key_change() -> dict[str, Any]:
-    """b starts anew with another key while a runs; a takes it by `reload`, and nothing else of it stops."""
+    """b starts again with another key while a runs; a takes it by `reload`, and nothing else of it stops."""
     static = Static()
     static.start("b", "a")
     result: dict[str, Any] = {"first_s": static.answers_s()}
@@ -221,7 +221,7 @@ def live_key_change() -> dict[str, Any]:
 
 @case
 def icmp_errors() -> dict[str, Any]:
-    """ICMP errors pass the tunnel in both directions: of a port that nobody has, and of a router behind b."""
+    """ICMP errors pass the tunnel in both directions: of a port that is closed, and of a router behind b."""
     static = Static()
     static.peer["a"]["allowed_ips"] = ["10.9.0.2/32", "203.0.113.0/24"]
     static.start("b", "a")
@@ -287,7 +287,7 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as enemy:
 
 
 def main() -> None:
-    """Runs one case; its hosts die with the sandbox."""
+    """Run one case; its hosts die with the sandbox."""
     print(json.dumps(CASES[sys.argv[1]]()))
 
 

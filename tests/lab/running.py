@@ -18,7 +18,7 @@ NOBODY = 65534
 
 
 def without_privileges() -> list[str]:
-    """What to put before a command so that it runs as an ordinary user.
+    """Return what to put before a command so that it runs as an ordinary user.
 
     Where this checkout or its Python lies in a folder that only its owner may enter, nobody else can run it; then the
     same user without any capability stands for an ordinary one, and a warning names the folder.
@@ -37,18 +37,18 @@ def without_privileges() -> list[str]:
 
 
 def unprivileged_uid() -> int:
-    """The user as whom `without_privileges` runs a command."""
+    """Return the user as whom `without_privileges` runs a command."""
     return NOBODY if os.geteuid() == 0 and closed_to_nobody() is None else os.geteuid()
 
 
 @functools.cache
 def closed_to_nobody() -> Path | None:
-    """The first folder on the way to this checkout or its Python that others may not enter; asked as root only."""
+    """Return the first folder on the way to this checkout or its Python that others may not enter; asked as root."""
     return first_closed([Path(__file__).parents[2], Path(sys.prefix), Path(sys.executable).resolve()])
 
 
 def first_closed(places: Sequence[Path]) -> Path | None:
-    """The first folder on the way to one of the places, or at it, that an ordinary user may not enter."""
+    """Return the first folder on the way to one of the places, or at it, that an ordinary user may not enter."""
     folders = dict.fromkeys(folder for place in places for folder in [*reversed(place.parents), place])
     probe = 'for folder; do [ -x "$folder" ] || { echo "$folder"; exit; }; done'
     argv = [*_become_nobody(), "sh", "-c", probe, "sh", *map(str, folders)]
@@ -79,7 +79,7 @@ def records(folder: Path) -> list[dict[str, Any]]:
 
 
 def machine_state() -> dict[str, object]:
-    """What a lab could leave behind on the machine: interfaces, rules, mounts, named namespaces, our processes."""
+    """Return what a lab could leave behind on the machine: interfaces, rules, mounts, namespaces, processes."""
 
     def said(*argv: str) -> str:
         return subprocess.run(argv, capture_output=True, text=True, check=False).stdout

@@ -91,7 +91,7 @@ class Side:
         return f"socket {index} from {self.names.name(source)}"
 
     def _out(self, inside: int, remote: int) -> Answer:
-        """A question and its answer."""
+        """Return a question and its answer."""
         self.send("inside", inside, self.remote(remote))
         self.wait()
         arrived = [source for where, _, source in self.got if where == "outside"]

@@ -90,7 +90,7 @@ def connect(address: str, port: str, deadline_s: str) -> None:
 
 
 def echo(address: str, port: str, count: str) -> None:
-    """Requests over one fresh connection."""
+    """Send requests over one fresh connection."""
     with _open(address, port, b"E", 20) as connection:
         print("answered", _echo(connection, int(count)), flush=True)
 

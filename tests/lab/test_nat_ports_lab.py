@@ -62,5 +62,5 @@ def test_a_block_s_ports_are_spread_evenly_over_the_block(protocol: str, size: i
 def test_sequential_ports_follow_one_another(protocol: str, step: int) -> None:
     ports = drawn({"alias": "symmetric-sequential", "port_step": step}, protocol, 25_000 // step, 500)
     assert {later - earlier for earlier, later in pairwise(ports) if later > earlier} == {step}
-    # Longer than the sequence, which begins anew once.
+    # Longer than the sequence, which begins again once.
     assert sum(later < earlier for earlier, later in pairwise(ports)) == 1

@@ -18,7 +18,7 @@ pytestmark = [
 
 @pytest.fixture
 def open_path(tmp_path: Path) -> Path:
-    """A folder below which others may look."""
+    """Return a folder below which others may look."""
     for folder in (tmp_path, *list(tmp_path.parents)[:3]):
         if folder != Path("/tmp"):
             folder.chmod(0o755)

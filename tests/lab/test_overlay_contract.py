@@ -47,7 +47,7 @@ CASES = [(name, mode) for name in overlay_names() if name != "underlay" for mode
 
 @pytest.fixture(scope="session")
 def public_cache() -> Iterator[Path]:
-    """The built programs where nobody can read them: the user's own cache folder may be below /root."""
+    """Copy the built programs to where any user can read them: the user's cache folder may be below /root."""
     with tempfile.TemporaryDirectory(prefix="overlaybench-cache-") as folder:
         Path(folder).chmod(0o755)
         if programs_folder().is_dir():
@@ -94,7 +94,7 @@ def run(trial: Trial, overlay: Overlay, folder: Path, cache: Path, prefix: list[
 
 
 def traces(folders: list[Path]) -> dict[str, object]:
-    """What a lab could leave behind on the machine."""
+    """Return what a lab could leave behind on the machine."""
     held = [str(path) for path in Path("/proc").glob("[0-9]*") if _stands_in(path, folders)]
     return {
         "processes": held,
@@ -185,7 +185,7 @@ def judge_interfaces(seen: dict[str, Any], overlay: Overlay, mode: str) -> None:
 
 
 def judge_streams(seen: dict[str, Any], overlay: Overlay, mode: str) -> None:
-    """Connections from both ends, bulk both ways through one of them, and the path that new ones get."""
+    """Judge connections from both ends, bulk both ways through one of them, and the path that new ones get."""
     assert seen["stream_connects"]
     assert seen["stream_connects_back"]
     assert seen["stream_upload"]
@@ -197,14 +197,14 @@ def judge_streams(seen: dict[str, Any], overlay: Overlay, mode: str) -> None:
 
 
 def judge_content(seen: dict[str, Any], _overlay: Overlay, mode: str) -> None:
-    """What was put in at one end comes out at the other."""
+    """Judge that what was put in at one end comes out at the other."""
     assert seen["content_fetched"], seen["content_said"]
     assert seen["content_intact"]
     assert seen["content_path"] in PROMISED_CONTENT[mode]
 
 
 def judge_without_server(overlay: Overlay, answered: float, path: str) -> None:
-    """A direct session outlives the server, unless the adapter says that it does not."""
+    """Judge that a direct session outlives the server, unless the adapter says that it does not."""
     if isinstance(overlay, DependsOnServer):
         assert answered < 0.5, "says that it depends on its server, and does not"
     else:

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.waits]
 
 
 def test_direct_modes_are_cut_off_rather_than_relayed(tmp_path: Path) -> None:
-    """Nebula's mesh beside them shows that a relay would have been seen."""
+    """Nebula's mesh in the same run shows that a relay would have been seen."""
     here = [name for name in overlay_names() if not missing(load_overlay(name).requirements())]
     # The path probe judges interfaces; streams and content have their own look at this in the contract test.
     here = [name for name in here if "interface" in kinds_of(load_overlay(name))]

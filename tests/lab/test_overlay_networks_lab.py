@@ -32,7 +32,7 @@ IN_CI = {"refmesh", "openvpn", "openvpn-tcp", "libp2p"}
 
 
 def looked_at(interfaces: bool) -> list[str]:
-    """The overlays of this run that are installed and give a promise."""
+    """Return the overlays of this run that are installed and give a promise."""
     every = os.environ.get("OVERLAYBENCH_NETWORKS") == "all"
     return [
         name

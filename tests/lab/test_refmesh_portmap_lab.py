@@ -31,7 +31,7 @@ probes: {{path: {{deadline_s: 5}}}}
 
 
 def path(folder: Path, protocols: str, mode: str) -> tuple[str, str]:
-    """The path of the trial, and the log of the node behind the router that maps."""
+    """Return the path of the trial, and the log of the node behind the router that maps."""
     scenario = folder / "scenario.yaml"
     scenario.write_text(SCENARIO.format(protocols=protocols, mode=mode))
     done = overlaybench("run", str(scenario), "--out", str(folder / "run"))

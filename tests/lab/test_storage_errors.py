@@ -26,7 +26,7 @@ probes: {path: {deadline_s: 6}}
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 600 kB."""
+    """Return a disk of 600 kB."""
     if os.geteuid() != 0:
         pytest.skip("mounting a small disk needs root")
     disk = tmp_path / "tiny"
@@ -37,12 +37,12 @@ def tiny(tmp_path: Path) -> Iterator[Path]:
 
 
 def _here() -> dict[str, str]:
-    """The environment of a program that is started in another folder, and finds this checkout all the same."""
+    """Return the environment of a program that is started in another folder, and finds this checkout all the same."""
     return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
 def said(done: subprocess.CompletedProcess[str]) -> str:
-    """The last line of stderr, which is no traceback."""
+    """Return the last line of stderr, which is no traceback."""
     assert "Traceback" not in done.stderr, done.stderr
     return done.stderr.strip().splitlines()[-1]
 

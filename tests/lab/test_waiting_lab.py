@@ -1,4 +1,4 @@
-"""What comes of a trial does not depend on how many others run beside it."""
+"""What comes of a trial does not depend on how many others run at the same time."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def must(pid: int, *argv: str, **more: Any) -> str:
 
 
 def transfer(hosts: dict[str, int], src: str, dst: str) -> bool:
-    """Sends 8 MiB over TCP inside the tunnel; whether they came as they were sent."""
+    """Send 8 MiB over TCP inside the tunnel; tell whether they came as they were sent."""
     with inside_network_of(hosts[dst]):
         listener = socket.create_server((INNER[dst], 7000))
     listener.settimeout(10)
@@ -65,7 +65,7 @@ def transfer(hosts: dict[str, int], src: str, dst: str) -> bool:
 
 
 def main() -> None:  # noqa: PLR0915 - one story, told in order
-    """Builds the two hosts, starts both ends, prints what passed."""
+    """Build the two hosts, start both ends, print what passed."""
     initiator, psk_differs = sys.argv[1], "psk-differs" in sys.argv
     hosts = {name: hold_namespace(name) for name in ("r", "w")}
     folder = Path(tempfile.mkdtemp(prefix="wg-"))

@@ -20,7 +20,7 @@ _ETHERNET = 14
 
 
 def computations(run: Run, trial: str, planned: dict[str, int]) -> dict[Key, Any]:
-    """Times and costs of each workload; `planned` is how many rounds there were to be."""
+    """Return times and costs of each workload; `planned` is how many rounds there were to be."""
     found: dict[Key, Any] = {}
     for name in WORKLOADS:
         done = _rounds(run, f"trials/{trial}/overlay-{name}-rounds.csv")
@@ -44,7 +44,7 @@ def computations(run: Run, trial: str, planned: dict[str, int]) -> dict[Key, Any
 
 
 def outage(run: Run, trial: str, pairs: Sequence[tuple[str, str]]) -> dict[Key, Any]:
-    """What went on while the server was dead, and when all was back."""
+    """Return what went on while the server was dead, and when all was back."""
     when = run.json(f"trials/{trial}/overlay-availability.json")
     rounds = _rounds(run, f"trials/{trial}/overlay-availability-rounds.csv")
     if when is None or rounds is None:
@@ -97,7 +97,7 @@ def _whole(rounds: list[tuple[float, float]] | None, planned: int | None) -> flo
 
 
 def _cost(run: Run, trial: str, name: str) -> dict[Key, Any]:
-    """What the server sent and its processes used, between the two readings around a workload."""
+    """Return what the server sent and its processes used, between the two readings around a workload."""
     windows = run.json(f"trials/{trial}/overlay-{name}-rounds.json") or []
     found: dict[Key, Any] = {}
     for one in windows:

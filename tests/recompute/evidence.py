@@ -37,17 +37,17 @@ class Run:
             return {one.name: archive.extractfile(one).read() for one in archive if one.isfile()}  # type: ignore[union-attr]
 
     def read(self, name: str) -> bytes | None:
-        """A piece of evidence by its path relative to the folder; None: it is not there."""
+        """Return a piece of evidence by its path relative to the folder; None: it is not there."""
         path = self.folder / name
         return path.read_bytes() if path.is_file() else self._archive.get(name)
 
     def json(self, name: str) -> Any:
-        """The same as JSON; None: it is not there."""
+        """Return the same as JSON; None: it is not there."""
         data = self.read(name)
         return None if data is None else json.loads(data)
 
     def samples(self, name: str) -> list[dict[str, float | None]] | None:
-        """The rows of a CSV of numbers, empty fields None; None: it is not there."""
+        """Return the rows of a CSV of numbers, empty fields None; None: it is not there."""
         data = self.read(name)
         if data is None:
             return None

@@ -46,7 +46,7 @@ def _planned(run: Run, trial: str) -> dict[str, int]:
 
 
 def _idle(run: Run, trial: str) -> dict[Key, Any]:
-    """The busiest node's CPU time and the largest memory while nothing was sent."""
+    """Return the busiest node's CPU time and the largest memory while nothing was sent."""
     read = run.json(f"trials/{trial}/idle.json")
     if not read or not read["after"]:
         return {}
@@ -105,7 +105,7 @@ def _carried(run: Run, trial: str, readings: Sequence[tuple[Any, Any]], moved: f
 
 
 def _exit(topology: Any, host: str) -> str:
-    """The link by which a host reaches the outermost segment: its own, or that of the last router on its way."""
+    """Return the link by which a host reaches the outermost segment: its own, or that of the last router on its way."""
     node, attachment = host, topology["hosts"][host]
     while attachment.get("via"):
         node, attachment = attachment["via"], topology["routers"][attachment["via"]]["outside"]
@@ -113,7 +113,7 @@ def _exit(topology: Any, host: str) -> str:
 
 
 def _parties(run: Run, trial: str, pairs: Sequence[tuple[str, str]]) -> dict[Key, Any]:
-    """What all pairs got at once, and what joining cost."""
+    """Return what all pairs got at once, and what joining cost."""
     found: dict[Key, Any] = {}
     stems = {pair: f"trials/{trial}/overlay-{pair[0]}-{pair[1]}" for pair in pairs}
     rates = {pair: _received(run.json(f"{stem}-iperf3-at-once.json")) for pair, stem in stems.items()}
@@ -142,7 +142,7 @@ def _parties(run: Run, trial: str, pairs: Sequence[tuple[str, str]]) -> dict[Key
 
 
 def _sizes(run: Run, stem: str, src: str, dst: str) -> dict[Key, Any]:
-    """The largest packet whose ping succeeded, from what each said; the path MTU over time."""
+    """Return the largest packet whose ping succeeded, from what each said; the path MTU over time."""
     found: dict[Key, Any] = {}
     for one, other in ((src, dst), (dst, src)):
         said = run.read(f"{stem}-mtu-{one}.log")
@@ -161,7 +161,7 @@ def _sizes(run: Run, stem: str, src: str, dst: str) -> dict[Key, Any]:
 
 
 def nearest_rank(values: Sequence[float], share: float) -> float:
-    """The smallest value that at least this share of the values does not exceed."""
+    """Return the smallest value that at least this share of the values does not exceed."""
     ordered = sorted(values)
     return ordered[max(1, math.ceil(share * len(ordered) - 1e-9)) - 1]
 
@@ -321,7 +321,7 @@ def _own(topology: Any, member: str) -> tuple[set[str], str]:
 
 
 def _public(topology: Any, member: str) -> set[str]:
-    """A member's addresses and those that stand for it outside: of each router on its way out."""
+    """Return a member's addresses and those that stand for it outside: of each router on its way out."""
     found, via = _own(topology, member)[0], topology["hosts"][member].get("via")
     while via:
         outside = topology["routers"][via]["outside"]

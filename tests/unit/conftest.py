@@ -18,7 +18,7 @@ _SAMPLES = {"rtt_p50_ms": "rtt.csv", "loaded_rtt_p50_ms": "loaded-rtt.csv"}
 
 @pytest.fixture(scope="session")
 def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run of every probe with its report, some trials in trouble, and markup in what others wrote."""
+    """Return a finished run of every probe with its report, some trials in trouble, and markup in what others wrote."""
     folder = RunFolder(tmp_path_factory.mktemp("reported") / "run")
     maker = Maker(full=True)
     manifest = {"schema": 1, "scenario": "demo", "scenario_text": f"description: {EVIL}", "description": EVIL}

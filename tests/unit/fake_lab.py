@@ -184,7 +184,7 @@ def run_of(
     deployment: Deployment | None = None,
     params: Mapping[str, Any] | None = None,
 ) -> tuple[TrialRun, Ground]:
-    """A trial that is ready to run, and what it stands on."""
+    """Return a trial that is ready to run, and what it stands on."""
     topology = load_topology("two-sites").resolve(params or {})
     asked = Probes.model_construct(_fields_set=set())
     object.__setattr__(asked, "__pydantic_extra__", {probe.name: Settings() for probe in probes})

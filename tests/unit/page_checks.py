@@ -11,7 +11,7 @@ from typing import Any
 
 
 def chromium() -> str:
-    """The browser's path. Raises FileNotFoundError with the command that gets it."""
+    """Return the browser's path. Raises FileNotFoundError with the command that gets it."""
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     if path is None:
         raise FileNotFoundError("chromium is missing; to get it: ./setup.sh test (apt-get install chromium)")
@@ -19,7 +19,7 @@ def chromium() -> str:
 
 
 def ask_page(page: Path, script: str, *, width: int = 1200, dark: bool = False) -> Any:
-    """What `script` (a JavaScript function body) returns when the page has loaded; errors of the page come with it."""
+    """Return what `script` (a JavaScript function body) returns on the loaded page; errors of the page come with it."""
     probe = """
 <script>
 window.pageErrors = [];

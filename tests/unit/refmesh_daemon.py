@@ -33,7 +33,7 @@ class Daemon:
     log: Path
 
     def ask_stun(self, port: int | None = None) -> bytes:
-        """The answer to a Binding request; TimeoutError when none comes."""
+        """Return the answer to a Binding request; TimeoutError when none comes."""
         transaction = os.urandom(12)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.settimeout(WAIT_S)
@@ -41,7 +41,7 @@ class Daemon:
             return sock.recv(2048)
 
     def wait_until_ready(self) -> None:
-        """Returns when it says that it listens; RuntimeError when it has ended instead."""
+        """Return when it says that it listens; RuntimeError when it has ended instead."""
         while "refmesh: ready" not in self.log.read_text():
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(0.02)
@@ -104,7 +104,7 @@ def free_ports(count: int) -> list[int]:
 
 @contextlib.contextmanager
 def serving(folder: Path, *, files: int = 0, members: tuple[str, ...] = ("a", "b"), **options: Any) -> Iterator[Daemon]:
-    """Runs a server; `files`: its limit of descriptors; `options`: fields of its configuration."""
+    """Run a server; `files`: its limit of descriptors; `options`: fields of its configuration."""
     port, stun_port, tls_port = free_ports(3)
     site = Site("s", HOST, port, stun_port, tls_port)
     network = make_network(members, [site])

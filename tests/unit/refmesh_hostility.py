@@ -16,19 +16,19 @@ def server_of(world: World, name: str = "s0") -> Server:
 
 
 def registration(world: World, member: str, server: str = "s0") -> Registration:
-    """The member as the server knows it."""
+    """Return the member as the server knows it."""
     return next(r for r in server_of(world, server).registry.by_key.values() if r.certificate.name == member)
 
 
 def peer(world: World, name: str, other: str) -> Peer:
-    """The member `other` as the node `name` knows it."""
+    """Return the member `other` as the node `name` knows it."""
     return next(p for p in world.nodes[name].peers.by_key.values() if p.name == other)
 
 
 def member_says(
     world: World, member: str, payload: bytes, source: Endpoint | None = None
 ) -> list[tuple[bytes, Endpoint]]:
-    """The member tells the server `s0`; returns what the server sends because of that."""
+    """Let the member tell the server `s0`; return what the server sends because of that."""
     server, link = server_of(world), world.nodes[member].servers.links[0]
     sealed = link.peer.session.sealed([payload], world.now)
     assert sealed is not None
@@ -42,7 +42,7 @@ def member_says(
 
 
 def server_says(world: World, member: str, payload: bytes) -> None:
-    """The server `s0` tells the member."""
+    """Let the server `s0` tell the member."""
     sealed = registration(world, member).session.sealed([payload], world.now)
     assert sealed is not None
     for datagram in sealed:

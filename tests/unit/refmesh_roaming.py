@@ -17,13 +17,13 @@ class Roaming(World):
         self._numbers = 0
 
     def router_moves(self, name: str) -> None:
-        """The router of a node gets another public address and forgets its mappings; nobody tells the node."""
+        """Give a node's router another public address and no mappings; the node is not told."""
         router = self.routers[name]
         old = router.tables.addresses[0]
         self.internet.readdress(router, old.removesuffix(".1") + f".{self.rng.randrange(2, 250)}")
 
     def interface_moves(self, name: str) -> None:
-        """A node's interface gets another address, and the node is told by its kernel."""
+        """Give a node's interface another address, and have its kernel tell the node."""
         host = self.hosts[name]
         address = f"{host.address.rpartition('.')[0]}.{self.rng.randrange(3, 250)}"
         self.internet.move(host, host.router, address=address)
@@ -31,7 +31,7 @@ class Roaming(World):
         self._settle_node(name)
 
     def sleep(self, name: str, seconds: float) -> None:
-        """A machine sleeps: it hears nothing and does nothing, and its clock has gone on when it wakes."""
+        """Let a machine sleep: it hears nothing and does nothing, and its clock has gone on when it wakes."""
         self.hosts[name].reachable = False
         self.run(seconds)
         self.hosts[name].reachable = True

@@ -114,7 +114,7 @@ class Maker:
     def _rarer(
         self, same: dict[str, Any], pair: dict[str, Any], *, rtt: float, share: float, direct: bool
     ) -> list[Record]:
-        """What the probes of load, packet sizes and overhead find."""
+        """Return what the probes of load, packet sizes and overhead find."""
         offered, hole = (1500, 0) if same["overlay"] == "underlay" else (1420, int(same["overlay"] == "nebula"))
         queue = 40 + 3 * self.rng.random()
         records = [
@@ -144,7 +144,7 @@ class Maker:
         return records
 
     def ended(self, trial: str, outcome: str, *, overlay: str, mode: str, nat_a: str, nat_b: str) -> list[Record]:
-        """A trial that gave no measurement: failed (its primary metrics are 0), unsupported, invalid or error."""
+        """Return a trial without a measurement: failed (its primary metrics are 0), unsupported, invalid or error."""
         same: dict[str, Any] = {
             "trial": trial,
             "overlay": overlay,
@@ -162,7 +162,7 @@ class Maker:
         return [*records, self.one("trial", "duration_s", "s", 3, **same)]
 
     def campaign(self, repeats: int = 1) -> list[list[Record]]:
-        """The demo's matrix: 6 subjects, 6 unordered NAT pairs, `repeats` runs; a list per trial."""
+        """Return the demo's matrix: 6 subjects, 6 unordered NAT pairs, `repeats` runs; a list per trial."""
         trials = []
         for repeat in range(repeats):
             for overlay, mode in SUBJECTS:

@@ -62,7 +62,7 @@ def measured(job: Job, *, loses: bool) -> Done:
 
 
 def ran(folder: Path, scenario: str, *, loses: bool) -> tuple[Path, RunJudgement]:
-    """A run whose trials end as if the daemon were so."""
+    """Return a run whose trials end as if the daemon were so."""
     folder.mkdir()
     (folder / "load.yaml").write_text(scenario)
     planned = plan_trials(str(folder / "load.yaml"))

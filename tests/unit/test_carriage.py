@@ -107,7 +107,7 @@ class World:
         self.pings.append(Ping(len(self.pings), size, now, min(answered)))
 
     def noise(self, now: float, size: int) -> None:
-        """The product's own packet, answered by one as large, on the direct path."""
+        """Return the product's own packet, answered by one as large, on the direct path."""
         self.carry(self.carry(now, size, to_b=True, direct=True), size, to_b=False, direct=True)
 
     def attributed(self) -> list[Attributed]:

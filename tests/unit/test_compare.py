@@ -33,7 +33,7 @@ def _run_of(repeats: int, settings: tuple[tuple[str, object], ...]) -> pd.DataFr
 
 
 def run_of(repeats: int = 2, **settings: object) -> pd.DataFrame:
-    """A made-up run; a copy, since making one takes longer than comparing two."""
+    """Return a made-up run; a copy, since making one takes longer than comparing two."""
     return _run_of(repeats, tuple(sorted(settings.items()))).copy()
 
 

@@ -16,7 +16,7 @@ from harness.overlay.registry import load_overlay, overlay_names
 
 @pytest.fixture
 def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No program in PATH or beside it, no Python package that is an overlay; sandboxes work."""
+    """No program in PATH or next to it, no Python package that is an overlay; sandboxes work."""
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr("harness.overlay.search_path._ADMIN_PATHS", ())

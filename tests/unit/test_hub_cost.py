@@ -65,7 +65,7 @@ class Runs:
 
 
 def by_the_rates(subjects: tuple[tuple[str, str], ...] = (MESH, HUB), repeats: int = 6) -> Runs:
-    """A world in which the rates alone decide: a hub takes max(1, n / ratio) times as long, give or take 1 %."""
+    """Return a world in which the rates alone decide: a hub takes max(1, n / ratio) times as long, give or take 1 %."""
     runs = Runs()
     for n in (2, 4, 7):
         for ratio in LINKS:

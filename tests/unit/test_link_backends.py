@@ -26,7 +26,7 @@ from harness.model.link import PRESETS, parse_link
 
 
 def reported(link: Any) -> list[dict[str, Any]]:
-    """What tc -j of iproute2 6.1 says when the kernel does as planned."""
+    """Return what tc -j of iproute2 6.1 says when the kernel does as planned."""
     return [
         {"kind": qdisc.kind, "handle": qdisc.handle, "options": json.loads(json.dumps(dict(qdisc.expect)))}
         for qdisc in netem_plan(parse_link(link).up)
@@ -195,7 +195,7 @@ def test_nodes_never_inherit_their_congestion_control() -> None:
 
 
 def perfect(name: str, *, shift_us: float = 0, drop_every: int = 0) -> tuple[Any, Seen]:
-    """A stream that the model itself delivered, and what is done to it afterwards."""
+    """Return a stream that the model itself delivered, and what is done to it afterwards."""
     case = next(case for case in CASES if case.name == name)
     sent = tuple(round(10**9 + i * case.stream.gap_us * 1000) for i in range(case.stream.count))
     due = predicted(case, Seen(sent, ()), seed=1)

@@ -51,7 +51,7 @@ class Bundle:
         return packet / Raw(data)
 
     def offload(self, *, segments: int) -> bytes:
-        """The virtio header of so many segments."""
+        """Return the virtio header of so many segments."""
         transport = TCP if self.tcp else UDP
         start = len(self.head) - len(self.head[transport])
         many = segments > 1
@@ -71,7 +71,7 @@ class Bundle:
 
 
 def half_made(packet: Packet) -> bytes:
-    """The packet with the pseudo-header's sum in place of its checksum."""
+    """Return the packet with the pseudo-header's sum in place of its checksum."""
     done = Ether(bytes(packet))
     network = done[IP] if IP in done else done[IPv6]
     transport = done[TCP] if TCP in done else done[UDP]

@@ -52,7 +52,7 @@ def test_the_lab_stands_back_behind_an_ordinary_helper_alone(
 
 
 def policy_afterwards(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> tuple[int, int]:
-    """The scheduling policy and the number of processors of a process that has stood back with a lever pulled."""
+    """Return scheduling policy and number of processors of a process that has stood back with a lever pulled."""
     monkeypatch.setenv(name, value)
     reader, writer = os.pipe()
     child = os.fork()

@@ -22,7 +22,7 @@ def test_what_is_idle_and_who_is_not() -> None:
 
 
 def run(busy_looks: int) -> tuple[bool, list[str], float]:
-    """What comes of a machine that is busy for so many looks."""
+    """Return what comes of a machine that is busy for so many looks."""
     said: list[str] = []
     slept = [0.0]
     looks = count()

@@ -27,7 +27,7 @@ from overlays.wireguard.adapter import WireGuard, WireGuardOptions
 
 BY_HAND = {"zerotier-one", "ziti"}  # carried by no package registry
 
-# Adapters from outside this repository may be installed beside ours.
+# Adapters from outside this repository may be installed with ours.
 OURS = [name for name in overlay_names() if type(load_overlay(name)).__module__.startswith("overlays.")]
 CASES = [(name, mode) for name in overlay_names() for mode in sorted(load_overlay(name).modes)]
 
@@ -240,7 +240,7 @@ def test_setup_installs_every_subject_that_debian_carries() -> None:
 
 
 def rows_of_page(heading: str) -> dict[str, list[str]]:
-    """The cells of each overlay's row in the first table below a heading of docs/overlays.md."""
+    """Return the cells of each overlay's row in the first table below a heading of docs/overlays.md."""
     page = (Path(__file__).resolve().parents[2] / "docs" / "overlays.md").read_text()
     part = page.partition(f"# {heading}\n")[2].partition("\n## ")[0]
     rows = [

@@ -23,7 +23,7 @@ from harness.overlay.search_path import programs_folder, search_path
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine with nothing but a folder `bin`, in which a test puts the programs that it wants there to be."""
+    """Return a machine with nothing but a folder `bin`, in which a test puts the programs that it wants there to be."""
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

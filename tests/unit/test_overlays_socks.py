@@ -15,7 +15,7 @@ from overlays import socks
 
 @contextmanager
 def proxy(reply: int) -> Iterator[tuple[tuple[str, int], list[bytes]]]:
-    """A SOCKS5 proxy for one connection; with reply 0 it then says what it was sent until the end, backwards."""
+    """Return a SOCKS5 proxy for one connection; with reply 0 it then says what it was sent until the end, backwards."""
     asked: list[bytes] = []
 
     def play() -> None:

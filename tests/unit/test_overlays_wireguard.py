@@ -32,7 +32,7 @@ def asked(turns: Turns, now: float, who: str, places: dict[str, str] = PLACES, *
 
 
 def begun(turns: Turns, now: float, attempt: int = 0) -> None:
-    """An attempt up to where one of the two has been told to begin."""
+    """Return an attempt up to where one of the two has been told to begin."""
     opens = "BA"[attempt % 2]
     asked(turns, now, opens, opened={"AB"[attempt % 2]: attempt})
     told = asked(turns, now, "AB"[attempt % 2])

@@ -1,4 +1,4 @@
-"""The path probe's figures: one clock, one rule, no contradictions; and who bursts beside whom."""
+"""The path probe's figures: one clock, one rule, no contradictions; and who bursts at the same time."""
 
 from __future__ import annotations
 

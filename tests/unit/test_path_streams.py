@@ -42,7 +42,7 @@ MB = 1_000_000
 
 
 def counts(*, a_direct: int = 0, a_server: int = 0, b_direct: int = 0, b_server: int = 0) -> dict[Flow, int]:
-    """What left `a`, and what reached `b`, directly and by way of the server; some acknowledgements the other way."""
+    """Return what left `a` and reached `b`, directly and by way of the server; some acknowledgements the other way."""
     return {
         Flow("lan_a", A_OWN, B_PUBLIC): a_direct,
         Flow("lan_a", A_OWN, SERVER): a_server,
@@ -74,7 +74,7 @@ def test_the_path_of_content_has_a_direction() -> None:
 
 
 def fetches(*ways: Verdict | None, every_s: float = 2.0) -> list[Fetch]:
-    """Fetches that ended one after the other; None: it failed."""
+    """Return fetches that ended one after the other; None: it failed."""
     return [
         Fetch(103.0 + n * every_s, way or "none", None if way else "fetch ended with status 1")
         for n, way in enumerate(ways)
@@ -140,7 +140,7 @@ def packets(start_s: float, size: int, ends: tuple[IPv4Address, IPv4Address]) ->
 
 
 def carried(ping: Ping, peers: tuple[IPv4Address, IPv4Address]) -> tuple[list[Passing], list[Passing]]:
-    """What passes both members' ports while a request goes to and fro, by way of the peers that each of them sees."""
+    """Return what passes both members' ports while a request goes to and fro, by way of the peers that each sees."""
     size, there, back = ping.ip_bytes - HEADERS_BYTES[6], ping.sent_s + 0.001, ping.sent_s + 0.01
     at_a = [*packets(there, size, (A_OWN, peers[0])), *packets(back, size, (peers[0], A_OWN))]
     at_b = [*packets(there, size, (peers[1], B_OWN)), *packets(back, size, (B_OWN, peers[1]))]
@@ -151,7 +151,7 @@ DIRECT, RELAYED = (B_PUBLIC, A_PUBLIC), (SERVER, SERVER)
 
 
 def seen(*ways: tuple[IPv4Address, IPv4Address], beside: int = 0) -> list[Attributed]:
-    """Requests that went each its way, and what the probe makes of them.
+    """Return requests that went each its way, and what the probe makes of them.
 
     Args:
         beside: bytes of the product's own on the other way, each time.
@@ -235,7 +235,7 @@ class Carrier:
 
 @pytest.fixture
 def stream(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[tuple[Target, Carrier]]:
-    """A pair whose members both are this machine."""
+    """Return a pair whose members both are this machine."""
     monkeypatch.setattr("harness.probes.requester.inside_network_of", lambda _pid: contextlib.nullcontext())
     with socket.create_server(("127.0.0.1", 0)) as free:
         service = int(free.getsockname()[1])

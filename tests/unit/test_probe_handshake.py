@@ -34,7 +34,7 @@ SEEN = {
 
 
 def watched(folder: Path, pings: Sequence[Ping]) -> tuple[Any, Watched]:
-    """What the probe reads in a lab of two members, a server and a helper."""
+    """Return what the probe reads in a lab of two members, a server and a helper."""
     hosts = {
         name: SimpleNamespace(addresses=(address,)) for name, address in (("a", A), ("b", B), ("s", S), ("s2", S2))
     }

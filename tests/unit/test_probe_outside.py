@@ -53,7 +53,7 @@ print(json.dumps({
 
 
 def example() -> str:
-    """The page's code."""
+    """Return the page's code."""
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     (code,) = (block for block in blocks if "class Hops(" in block)
     return str(code)

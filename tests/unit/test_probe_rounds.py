@@ -147,7 +147,7 @@ def test_a_party_that_never_began_leaves_no_round() -> None:
 
 
 def computed(durations_s: Sequence[float], planned: int, waited_for: str = "p1") -> Computed:
-    """Rounds that took so long, 3 parties; the server sent 4,200 IP bytes for 3,000 that were useful."""
+    """Return rounds that took so long, 3 parties; the server sent 4,200 IP bytes for 3,000 that were useful."""
     end_s, rounds = 100.0, []
     for lasted_s in durations_s:
         end_s += lasted_s

@@ -22,7 +22,7 @@ SIZE, SEED = 300_000, 3
 
 @pytest.fixture
 def server() -> Iterator[int]:
-    """The tool's own server, as the probe starts it; gives its port."""
+    """Return the tool's own server, as the probe starts it; gives its port."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = int(free.getsockname()[1])
     process = subprocess.Popen([*PEER, "serve", "127.0.0.1", str(port)], stdout=subprocess.PIPE, text=True)
@@ -34,7 +34,7 @@ def server() -> Iterator[int]:
 
 
 def relay(port: int, *, drop_tail: bool = False, half_close: bool = True, flip: bool = False) -> int:
-    """A carrier of one stream at a time in front of `port`, which breaks as it is told; gives its own port."""
+    """Return a carrier of one stream at a time in front of `port`, which breaks as it is told; gives its own port."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def carry(source: socket.socket, sink: socket.socket, *, back: bool) -> None:

@@ -21,7 +21,7 @@ LOOPBACK = ip_address("127.0.0.1")
 
 
 def target(**more: Any) -> Target:
-    """A pair; its lab is never asked."""
+    """Return a pair; its lab is never asked."""
     return Target(lab=None, src="a", dst="b", mode="mesh", folder=Path("/nowhere"), **more)  # type: ignore[arg-type]
 
 

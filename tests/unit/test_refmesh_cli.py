@@ -19,7 +19,7 @@ INIT = ("--member", "a", "--member", "b", "--server", "s=198.51.100.7")
 
 
 def refmesh(*argv: str | Path) -> subprocess.CompletedProcess[str]:
-    """Runs a command under a permissive umask."""
+    """Run a command under a permissive umask."""
     return subprocess.run(
         [sys.executable, "-m", "overlays.refmesh", *map(str, argv)],
         capture_output=True,

@@ -31,7 +31,7 @@ ODD_CANDIDATES = [
 
 
 def with_field(body: dict[str, Any], field: str, text: str) -> bytes:
-    """The body as JSON with one field replaced by this text."""
+    """Return the body as JSON with one field replaced by this text."""
     return json.dumps(body | {field: "@"}).replace('"@"', text).encode()
 
 

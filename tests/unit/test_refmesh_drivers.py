@@ -36,7 +36,7 @@ def test_empty_and_cut_datagrams_do_not_end_a_server(tmp_path: Path) -> None:
 
 @pytest.fixture
 def signals() -> Iterator[None]:
-    """Puts the test's signal handlers back: a loop takes them."""
+    """Put the test's signal handlers back: a loop takes them."""
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     yield
     signal.set_wakeup_fd(-1)

@@ -22,7 +22,7 @@ RELAY = Path(("9.9.9.9", 7447), 5)
 
 
 def connected(delay_s: float) -> tuple[World, Counter[tuple[int, int]]]:
-    """A mesh of public nodes that start 20 ms apart, once all of it is direct; datagrams by type and length."""
+    """Return a mesh of public nodes that start 20 ms apart, once all of it is direct; datagrams by type and length."""
     world = World({f"n{number}": None for number in range(NODES)}, delay_s=delay_s)
     sent: Counter[tuple[int, int]] = Counter()
     travel = world._from_node

@@ -19,7 +19,7 @@ SEEDS = range(4)
 
 @pytest.fixture
 def punches(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """The bodies of all PUNCHes that are sent."""
+    """Return the bodies of all PUNCHes that are sent."""
     sent: list[dict[str, Any]] = []
     real = holes.frame
 

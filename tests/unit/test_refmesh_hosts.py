@@ -171,7 +171,7 @@ def test_a_wall_clock_that_jumps_does_not_end_anything(jump_s: float) -> None:
     assert world.run(5.0, lambda: set(world.paths()) == {"direct"})
     for node in world.nodes.values():
         node.set_clock(UNIX_S + jump_s, world.now)
-    world.run(300.0)  # past the age at which keys are refused, so all have been made anew
+    world.run(300.0)  # past the age at which keys are refused, so all have been made again
     assert set(world.paths()) == {"direct"}
     assert all(node.ready for node in world.nodes.values())
 

@@ -145,7 +145,7 @@ def test_a_newer_certificate_counts_when_its_key_has_come_and_an_older_one_never
 
 
 def told(world: World, *texts: str, online: bool = True) -> bytes:
-    """An UPDATE of the server about members with these certificates."""
+    """Return an UPDATE of the server about members with these certificates."""
     link = world.nodes["a"].servers.links[0]
     entry: dict[str, Any] = {"candidates": [], "relay": 4711, "online": online, "direct": True, "hub": False}
     body = {"seq": 0, "epoch": link.epoch, "from": link.rev, "to": link.rev + 1, "you": None, "relay": 1, "hub": False}

@@ -19,7 +19,7 @@ RNG = random.Random(21)
 
 
 def invited(world: World, *, server: str = "s0") -> tuple[str, list[bytes]]:
-    """A join key for member `b`, and private keys to use it with."""
+    """Return a join key for member `b`, and private keys to use it with."""
     until = int(UNIX_S) + 10**6
     authority = world.network.authority_private
     join_key = credentials.invite(authority, "b", ["10.77.0.2/16"], server=server, not_after=until, rng=RNG.randbytes)

@@ -16,7 +16,7 @@ from overlays.refmesh.wire import messages
 
 
 def pair() -> tuple[World, Peer, Peer]:
-    """A world of two nodes with a session; `b` as `a` sees it, and the other way round."""
+    """Return a world of two nodes with a session; `b` as `a` sees it, and the other way round."""
     world = World({"a": None, "b": None})
     world.start_all()
     world.run(3.0)

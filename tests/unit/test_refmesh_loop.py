@@ -14,7 +14,7 @@ from overlays.refmesh.driver.loop import Loop
 
 @pytest.fixture
 def loop() -> Iterator[Loop]:
-    """A loop, which takes signals for itself; the test's are put back."""
+    """Return a loop, which takes signals for itself; the test's are put back."""
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     yield Loop()
     signal.set_wakeup_fd(-1)

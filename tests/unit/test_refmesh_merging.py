@@ -31,7 +31,7 @@ def segments(version: int) -> list[bytes]:
 
 
 def remade(packet: bytes) -> bytes:
-    """The packet with a right IPv4 header checksum, after a field of the header was changed."""
+    """Return the packet with a right IPv4 header checksum, after a field of the header was changed."""
     if packet[0] >> 4 == 6:
         return packet
     head = packet[:10] + b"\0\0" + packet[12:20]
@@ -43,7 +43,7 @@ def with_octet(packet: bytes, position: int, value: int) -> bytes:
 
 
 def merged(batch: list[bytes]) -> list[bytes]:
-    """What the kernel is given, without the virtio_net_hdr, by the general way."""
+    """Return what the kernel is given, without the virtio_net_hdr, by the general way."""
     return [b"".join(buffers)[offload.HEADER.size :] for buffers in offload.merge(batch)]
 
 

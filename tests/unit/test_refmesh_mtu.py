@@ -64,7 +64,7 @@ def stream(world: World, seconds: float, length: int = 1400, every_s: float = 0.
 
 
 def told(world: World) -> list[int]:
-    """The MTUs that a's host has been told of."""
+    """Return the MTUs that a's host has been told of."""
     return [int.from_bytes(p[26:28], "big") for p in world.received["a"] if p[9] == 1 and p[20:22] == b"\x03\x04"]
 
 

@@ -18,21 +18,21 @@ HOST = "127.0.0.1"
 
 @pytest.fixture
 def main() -> Iterator[UdpSocket]:
-    """A node's main socket."""
+    """Return a node's main socket."""
     with contextlib.closing(UdpSocket(socket.AF_INET, HOST, 0)) as sock:
         yield sock
 
 
 @pytest.fixture
 def peer() -> Iterator[UdpSocket]:
-    """The other end of a near socket."""
+    """Return the other end of a near socket."""
     with contextlib.closing(UdpSocket(socket.AF_INET, HOST, 0)) as sock:
         yield sock
 
 
 @pytest.fixture
 def near(main: UdpSocket, peer: UdpSocket) -> Iterator[NearSocket]:
-    """A near socket of `main`'s port to `peer`."""
+    """Return a near socket of `main`'s port to `peer`."""
     with contextlib.closing(NearSocket((HOST, peer.port), main.port, [main])) as sock:
         yield sock
 

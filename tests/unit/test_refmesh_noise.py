@@ -45,7 +45,7 @@ class Pair:
         assert confirmed.established
 
     def carry(self, session: Session, receiver: Tunnel, payload: bytes, now: float) -> list[bytes]:
-        """Sends one packet and returns what arrives."""
+        """Send one packet and return what arrives."""
         sealed = session.sealed([payload], now)
         assert sealed is not None
         result = receiver.receive(sealed[0], SOURCE, now)

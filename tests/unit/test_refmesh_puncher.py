@@ -14,7 +14,7 @@ LINK: Any = SimpleNamespace(index=0, entry=SimpleNamespace(stun=SimpleNamespace(
 
 
 def puncher() -> tuple[Puncher, list[int]]:
-    """A puncher whose key is the lower one, and the sockets from which it has sent."""
+    """Return a puncher whose key is the lower one, and the sockets from which it has sent."""
     sent: list[int] = []
     return Puncher(random.Random(1).randbytes, lambda local, *_: sent.append(local), lambda _: True), sent
 

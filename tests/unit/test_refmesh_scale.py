@@ -33,7 +33,7 @@ class NotAll(dict[Any, Any]):
 
 
 def crowd() -> World:
-    """A node that knows many, of whom most are not there."""
+    """Return a node that knows many, of whom most are not there."""
     world = World({"a": None, "b": None})
     world.start_all()
     world.run(2.0)

@@ -29,7 +29,7 @@ KNOWS_NO_KEY = [b"\5\0\0\0", b"\1\0\0\0", bytes((5, 0, 0, 0)) + bytes(400), byte
 
 
 def by_who_knows_the_key(public: bytes, rng: object) -> list[bytes]:
-    """What somebody can send who knows the server's public key and nothing else."""
+    """Return what somebody can send who knows the server's public key and nothing else."""
     macs = Macs(public)
     bytes_of = rng if callable(rng) else None
     assert bytes_of is not None
@@ -120,7 +120,7 @@ def listening(loop: Loop) -> Iterator[tuple[StreamListener, int]]:
 
 
 def accept_all(listener: StreamListener, now: float) -> None:
-    """What the loop does as long as epoll says that there is something; if that never ends, this does not."""
+    """Do what the loop does while epoll says that there is something; if that never ends, this does not."""
     poll = select.poll()
     poll.register(listener._listener, select.POLLIN)
     while poll.poll(0):

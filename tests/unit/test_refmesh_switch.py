@@ -61,7 +61,7 @@ def test_what_is_no_frame_is_dropped() -> None:
 
 
 def arp(src: str, sender: str, world: World) -> bytes:
-    """An ARP reply of `src` that says that the overlay address of `sender` is its own."""
+    """Return an ARP reply of `src` that says that the overlay address of `sender` is its own."""
     address = bytes(map(int, world.overlay_address(sender).split(".")))
     body = b"\x00\x01\x08\x00\x06\x04\x00\x02" + MAC[src] + address + MAC["a"] + bytes(4)
     return BROADCAST + MAC[src] + b"\x08\x06" + body

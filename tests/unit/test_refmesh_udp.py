@@ -18,7 +18,7 @@ def server() -> UdpSocket:
 
 
 def ask(server: UdpSocket, address: str) -> socket.socket:
-    """A client that takes answers from the address that it asked alone, as a NAT would let in no other."""
+    """Return a client that takes answers from the address that it asked alone, as a NAT would let in no other."""
     client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     client.bind(("127.0.0.1", 0))
     client.connect((address, server.port))

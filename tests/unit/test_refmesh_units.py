@@ -13,7 +13,7 @@ README = Path(__file__).parents[2] / "overlays" / "refmesh" / "README.md"
 
 
 def units() -> dict[str, str]:
-    """The units by their file name."""
+    """Return the units by their file name."""
     return dict(re.findall(r"`/etc/systemd/system/(\S+\.service)`\n\n```ini\n(.*?)```", README.read_text(), re.DOTALL))
 
 

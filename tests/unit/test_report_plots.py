@@ -139,7 +139,7 @@ def test_a_share_of_pairs_is_called_so(trials: pd.DataFrame) -> None:
 
 
 def _declared(metric: str) -> declared.Plot:
-    """The plot that a probe declares."""
+    """Return the plot that a probe declares."""
     (plot,) = (plot for one in shown().values() for plot in one.plots if plot.metric == metric)
     return plot
 

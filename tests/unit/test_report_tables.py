@@ -43,7 +43,7 @@ def frame_of(maker: Maker | None = None, repeats: int = 1) -> pd.DataFrame:
 
 
 def folder_of(path: Path, repeats: int = 2, without: frozenset[str] = frozenset(), **settings: float) -> RunFolder:
-    """A run's folder, without the probes that a test has no use for: each plot takes a quarter of a second."""
+    """Return a run's folder, without the probes that a test has no use for: each plot takes a quarter of a second."""
     folder = RunFolder(path)
     folder.create({"schema": 1, "scenario": "demo", "started_at": "2026-11-23T12:00:00+00:00"}, [])
     for trial in Maker(**settings).campaign(repeats):  # type: ignore[arg-type]

@@ -31,7 +31,7 @@ CSV = "trials/{}/overlay-a-b-continuity.csv"
 
 
 def trial(name: str, overlay: str, mode: str, *, down_s: float | None, up_s: float | None) -> list[Record]:
-    """A trial whose server dies at 3 s and is back at 6 s; it ends at 10 s."""
+    """Return a trial whose server dies at 3 s and is back at 6 s; it ends at 10 s."""
     maker = Maker(params={"continuity_s": 10.0})
     same = {"trial": name, "overlay": overlay, "mode": mode, "nat_a": "port-restricted", "nat_b": "port-restricted"}
     pair = same | {"src": "a", "dst": "b", "evidence": CSV.format(name), "path": "direct"}

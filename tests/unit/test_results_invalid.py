@@ -33,7 +33,7 @@ LATE = "link ra-internet up: 108 of 6605 frames over 1000 us late"
 
 
 def spoilt(trial: list[Record], outcome: str, *, marked: bool) -> list[Record]:
-    """The trial with another end; `marked`: each record says so, as it does since measurements carry the outcome."""
+    """Return the trial with another end; `marked`: each record says so, as measurements carry the outcome now."""
     end = replace(trial[-1], outcome=outcome, error=LATE)  # type: ignore[arg-type]
     return [replace(one, outcome=outcome) if marked else one for one in trial[:-1]] + [end]  # type: ignore[arg-type]
 

@@ -73,7 +73,7 @@ def test_pairs_of_one_trial_are_one_cluster() -> None:
 
 
 def mixed(direct_ms: float, relayed_ms: float, each: int = 6) -> list[dict[str, Any]]:
-    """A cell whose path was direct in half of its trials and relayed in the others."""
+    """Return a cell whose path was direct in half of its trials and relayed in the others."""
     maker, rows = Maker(), []
     for number in range(2 * each):
         path, value = ("direct", direct_ms) if number % 2 else ("relayed", relayed_ms)

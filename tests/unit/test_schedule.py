@@ -73,7 +73,7 @@ class Killing(Noted):
 
 
 def killed(tmp_path: Path, *dying: str) -> tuple[Schedule, RunningOverlay]:
-    """A trial in which the server was killed, for two seconds; the services `dying` died at that moment as well."""
+    """Return a trial in which the server was killed for two seconds; the services `dying` died at that moment too."""
     overlay = RunningOverlay(None, None, tmp_path)  # type: ignore[arg-type]
     daemons: Any = {"hub": Process("s"), "end-a": Process("a"), "end-b": Process("b")}
     overlay.daemons = daemons

@@ -64,7 +64,7 @@ def shards(planned: Planned, tmp_path: Path, of: int) -> list[Path]:
 
 
 def lasting(folder: Path) -> list[dict[str, Any]]:
-    """The records without what differs between machines, in the order of the plan."""
+    """Return the records without what differs between machines, in the order of the plan."""
     order = {entry["id"]: place for place, entry in enumerate(RunFolder(folder).plan())}
     rows = sorted(RunFolder(folder).read().records, key=lambda row: order[row["trial"]])
     return [

@@ -26,7 +26,7 @@ class Station:
         self.internet.events.run(1.0)
 
     def seen_by(self, server: Station) -> tuple[str, int]:
-        """The server-reflexive address (RFC 8445)."""
+        """Return the server-reflexive address (RFC 8445)."""
         self.send(b"who am I", (server.host.address, PORT))
         return server.got[-1][1]
 

@@ -23,7 +23,7 @@ probes: [path]
 
 @pytest.fixture(autouse=True)
 def _lacking(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine that has everything but libp2p's program."""
+    """Return a machine that has everything but libp2p's program."""
 
     def missing(requirements: Sequence[Requirement]) -> list[Requirement]:
         return [one for one in requirements if one.program == "overlaybench-libp2p"]

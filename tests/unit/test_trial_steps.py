@@ -18,7 +18,7 @@ from harness.trial import steps
 
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What happened in which order, the keeping of paths included."""
+    """Return what happened in which order, the keeping of paths included."""
     seen: list[str] = []
 
     @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Load runs alone, latency beside latency, waiting beside waiting; nobody starves."""
+"""Load runs alone, latency with latency, waiting with waiting; no trial starves."""
 
 from __future__ import annotations
 

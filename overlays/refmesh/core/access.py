@@ -56,7 +56,7 @@ class Rule:
 
 
 def parse_rules(rules: Sequence[Mapping[str, Any]]) -> tuple[Rule, ...]:
-    """The rules of a network document; CredentialError names the number and field of one that is wrong."""
+    """Return the rules of a network document; CredentialError names the number and field of one that is wrong."""
     parsed = []
     for number, rule in enumerate(rules, 1):
         if not isinstance(rule, Mapping):
@@ -143,7 +143,7 @@ class Flows:
         return len(self._until_s)
 
     def open(self, flow: Flow, now: float) -> None:
-        """Adds a flow, in the place of the one that has been unused for longest where there is no room."""
+        """Add a flow, in the place of the one that has been unused for longest where there is no room."""
         self._until_s.pop(flow, None)
         if len(self._until_s) >= MAX_FLOWS:
             del self._until_s[next(iter(self._until_s))]
@@ -160,7 +160,7 @@ class Flows:
 
 
 def _flow(seen: Seen, *, ours: bool) -> Flow:
-    """The flow of a packet of ours or the peer's; of an echo message: of a request, ours or the peer's."""
+    """Return the flow of a packet of ours or the peer's; of an echo message: of a request, ours or the peer's."""
     if seen.kind in (REQUEST, REPLY):
         return (seen.protocol, seen.source, -1) if ours else (seen.protocol, -1, seen.source)
     return (seen.protocol, *((seen.source, seen.destination) if ours else (seen.destination, seen.source)))

@@ -42,7 +42,7 @@ class Rebuilt(NamedTuple):
 
 
 def sealable(gso_type: int, start: int, packet: bytes | memoryview) -> int:
-    """The length of the headers of a large TCP packet; 0 when this is none that chunks can carry."""
+    """Return the length of the headers of a large TCP packet; 0 when this is none that chunks can carry."""
     if gso_type & 0x7F == offload.GSO_TCPV4:
         wanted = 20
     elif gso_type & 0x7F == offload.GSO_TCPV6:
@@ -56,7 +56,7 @@ def sealable(gso_type: int, start: int, packet: bytes | memoryview) -> int:
 
 
 def seal(keypair: Keypair, packet: memoryview, start: int, data: int, size: int) -> list[bytes]:
-    """The chunks of a large packet: TCP begins at `start`, its data at `data`, a slice has `size` octets."""
+    """Return the chunks of a large packet: TCP begins at `start`, its data at `data`, a slice has `size` octets."""
     encrypt, pack, index = keypair.bulk[0].encrypt, messages.TRANSPORT_HEAD.pack, keypair.remote_index
     pack_offset, join = _OFFSET.pack, b"".join
     same = SHAPE.pack(data, start, size) + packet[:data]
@@ -74,7 +74,7 @@ def seal(keypair: Keypair, packet: memoryview, start: int, data: int, size: int)
 
 
 def unseal(keypair: Keypair, datagrams: Sequence[bytes | memoryview]) -> list[bytes]:
-    """The contents of those chunks that authenticate and are fresh, in the order of arrival."""
+    """Return the contents of those chunks that authenticate and are fresh, in the order of arrival."""
     decrypt, unpack = keypair.bulk[1].decrypt, messages.TRANSPORT_HEAD.unpack_from
     window = keypair.window
     plains = []
@@ -151,7 +151,7 @@ def large(
     offset: int,
     complete: bool,
 ) -> Rebuilt | None:
-    """The large packet of `slices` consecutive slices of `size` octets from `offset` on; None when it makes no sense.
+    """Return the large packet of `slices` consecutive slices of `size` octets from `offset` on; None: no sense in it.
 
     `head` is the header of all, TCP beginning at `start`; `complete`: the last slice is among them.
     """

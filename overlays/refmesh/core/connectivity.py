@@ -81,7 +81,7 @@ class PathFinder:
         self._patience_s = 0.0
 
     def set_relays(self, relays: Iterable[Path], now: float) -> None:
-        """The relayed paths that exist now; the first is preferred while none has a measured round trip."""
+        """Return the relayed paths that exist now; the first is preferred while none has a measured round trip."""
         if not self._relayed:
             return
         self.relays = tuple(relays)
@@ -93,7 +93,7 @@ class PathFinder:
         self._choose()
 
     def add(self, endpoint: Endpoint, kind: str, now: float, local: int = 0) -> Check | None:
-        """A candidate of the peer; None when it is not wanted. A known one stays as it is."""
+        """Add a candidate of the peer; None when it is not wanted. A known one stays as it is."""
         path = Path(endpoint, 0, local)
         if not self._direct or (kind == PEER_REFLEXIVE and not self._reflexive):
             return None
@@ -105,7 +105,7 @@ class PathFinder:
         return check
 
     def restart(self, now: float, rtt_s: float = 0.0) -> None:
-        """The session is new, or the network has changed: checks all direct candidates at the first pace again.
+        """Check all direct candidates at the first pace again: the session is new, or the network has changed.
 
         `rtt_s`: how long answers take, as far as is known; no check is repeated sooner.
         """
@@ -117,7 +117,7 @@ class PathFinder:
                 check.due_s = now + (RELAY_CHECK_AFTER_S if self._direct else 0.0)
 
     def on_ping(self, path: Path, now: float) -> None:
-        """The peer has checked this path: a candidate, if it was none, and one to be checked at once."""
+        """Note that the peer has checked this path: a candidate, if it was none, and one to be checked at once."""
         check = self.checks.get(path)
         if check is None and path.direct:
             check = self.add(path.endpoint, PEER_REFLEXIVE, now, path.local)
@@ -146,7 +146,7 @@ class PathFinder:
         return bytes((number,)) + blake2s(aim, key=self._secret, digest_size=TRANSACTION_LEN - 1).digest()
 
     def on_pong(self, transaction: bytes, path: Path, now: float) -> Path | None:
-        """A check was answered; returns its path, None when nobody asked (or too long ago)."""
+        """Note that a check was answered; return its path, None when it was not asked for (or too long ago)."""
         sent_s = self._volleys.get(transaction[0]) if transaction else None
         if sent_s is not None and path.direct and transaction == self._shot(transaction[0], path):
             hit = self.add(path.endpoint, PREDICTED, now, path.local)
@@ -174,13 +174,13 @@ class PathFinder:
         return None
 
     def suspect(self, now: float) -> None:
-        """Data goes out and nothing comes back: checks the path in use, and all others, now."""
+        """Check the path in use, and all others, now: data goes out and nothing comes back."""
         for check in self.checks.values():
             if check.path == self.best or not check.path.direct:
                 check.due_s = min(check.due_s, now)
 
     def doubt(self, now: float) -> None:
-        """The peer uses another path than we do: checks ours now, unless that is under way."""
+        """Return the peer uses another path than we do: checks ours now, unless that is under way."""
         check = self.checks.get(self.best) if self.best is not None else None
         if check is not None and not check.unanswered:
             check.due_s = min(check.due_s, now)
@@ -194,7 +194,7 @@ class PathFinder:
         self._choose()
 
     def due(self, now: float, limit: int = MAX_CANDIDATES) -> list[tuple[Path, bytes]]:
-        """The PINGs to send now, as path and transaction; at most `limit`, the others stay due."""
+        """Return the PINGs to send now, as path and transaction; at most `limit`, the others stay due."""
         pings: list[tuple[Path, bytes]] = []
         for check in list(self.checks.values()):
             if now < check.due_s or len(pings) >= limit:

@@ -37,7 +37,7 @@ def _hchacha20(key: bytes, nonce: bytes) -> bytes:
 
 
 def xchacha20poly1305(key: bytes, nonce: bytes) -> tuple[ChaCha20Poly1305, bytes]:
-    """The cipher and its 12-byte nonce for a key of 32 and a nonce of 24 bytes (draft-irtf-cfrg-xchacha, section 2)."""
+    """Return cipher and 12-byte nonce for a key of 32 and a nonce of 24 bytes (draft-irtf-cfrg-xchacha, section 2)."""
     return ChaCha20Poly1305(_hchacha20(key, nonce[:16])), bytes(4) + nonce[16:]
 
 
@@ -53,7 +53,7 @@ class Macs:
         self._cookie_until = 0.0
 
     def protect(self, message: bytes, now: float) -> bytes:
-        """A handshake message with mac1 and mac2 behind it; mac2 is zero unless a fresh cookie is at hand."""
+        """Return a handshake message with mac1 and mac2 behind it; mac2 is zero unless a fresh cookie is at hand."""
         mac1 = self.first(message)
         while len(self._sent) >= REMEMBERED:
             del self._sent[next(iter(self._sent))]
@@ -69,11 +69,11 @@ class Macs:
         return _mac(self._cookie, message) if now < self._cookie_until else bytes(MAC_LEN)
 
     def accept_reply(self, reply: bytes, now: float) -> None:
-        """Takes the cookie out of a reply of 64 bytes; MalformedMessage when it answers nothing of ours."""
+        """Take the cookie out of a reply of 64 bytes; MalformedMessage when it answers nothing of ours."""
         _, index, nonce = messages.COOKIE_HEAD.unpack_from(reply)
         mac1 = self._sent.get(index)
         if mac1 is None:
-            raise MalformedMessage("a cookie that nobody asked for")
+            raise MalformedMessage("a cookie that was not asked for")
         cipher, short_nonce = xchacha20poly1305(self._cookie_key, nonce)
         try:
             self._cookie = cipher.decrypt(short_nonce, reply[32:], mac1)
@@ -101,7 +101,7 @@ class Gate:
         return hmac.compare_digest(_mac(self._cookie(source, now), message[:-16]), message[-16:])
 
     def reply(self, message: bytes, source: bytes, now: float) -> bytes:
-        """A cookie reply of 64 bytes to a handshake message whose mac1 is valid."""
+        """Return a cookie reply of 64 bytes to a handshake message whose mac1 is valid."""
         nonce = self._rng(24)
         cipher, short_nonce = xchacha20poly1305(self._cookie_key, nonce)
         sealed = cipher.encrypt(short_nonce, self._cookie(source, now), message[-32:-16])

@@ -17,7 +17,7 @@ after `from` up to `to`. Whatever order UPDATEs come in, a node takes what they 
 later one has told of; in a HELLO (`quiet`: it wants no answer) it says up to where it has everything (`rev`) and what
 it has beyond (`have`). The server has at most `WINDOW` UPDATEs on the way to a member, sends on as they are
 acknowledged, and sends those again that are not, in time. So a HELLO is answered by one UPDATE and what the window
-leaves room for, a lost one costs a round trip, and a server that starts anew (another `epoch`) is simply asked from 0.
+leaves room for, a lost one costs a round trip, and a server that starts again (another `epoch`) is simply asked from 0.
 Nothing in it is believed for being in it: certificates and policy are signed by the authority. `seen` is where the
 server itself sees the member, which no member can choose: only there is it punched at.
 """
@@ -57,7 +57,7 @@ class Log:
         self.revision = 0
 
     def put(self, key: str, entry: dict[str, Any]) -> bool:
-        """Adds or replaces an entry; False, and no new revision, when it says the same as before."""
+        """Add or replaces an entry; False, and no new revision, when it says the same as before."""
         text = json.dumps(entry, separators=(",", ":"))
         if key in self._entries and self._entries[key][1] == text:
             return False
@@ -68,7 +68,7 @@ class Log:
         return True
 
     def drop(self, key: str) -> None:
-        """Removes an entry; those who have it keep it."""
+        """Remove an entry; those who have it keep it."""
         self._entries.pop(key, None)
 
     def batches(self, after: int, until: int) -> Iterator[tuple[int, int, str]]:
@@ -98,7 +98,7 @@ class PolicyParts:
         self._parts: dict[int, str] = {}
 
     def add(self, entry: PolicyPart) -> str | None:
-        """Takes one part; returns the whole text with the last one."""
+        """Take one part; return the whole text with the last one."""
         if entry.version < self._whole[0]:
             return None  # overtaken by a part of a newer one
         if (entry.version, entry.parts) != self._whole:
@@ -109,7 +109,7 @@ class PolicyParts:
 
 
 def policy_entries(version: int, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """A network document as log entries with their keys."""
+    """Return a network document as log entries with their keys."""
     parts = [text[i : i + POLICY_PART] for i in range(0, len(text), POLICY_PART)]
     for i, part in enumerate(parts):
         yield f"policy {i}", {"policy": version, "part": i, "parts": len(parts), "text": part}

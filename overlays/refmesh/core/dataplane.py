@@ -36,18 +36,18 @@ class DataPlane:
                 self.to_tun.append(packet)
 
     def large_in(self, peer: Peer, plains: Sequence[bytes], now: float) -> None:
-        """Opened chunks of a peer."""
+        """Take opened chunks of a peer."""
         for rebuilt in bulk.rebuild(plains):
             self.rebuilt_in(peer, rebuilt, now)
 
     def rebuilt_in(self, peer: Peer, rebuilt: bulk.Rebuilt, now: float) -> None:
-        """A large packet of a peer, rebuilt; all its segments have the header that the rules look at."""
+        """Take a large packet of a peer, rebuilt; all its segments have the header that the rules look at."""
         if not self.layer_2 and self._admits(peer, rebuilt.header, now):
             peer.rx_bytes += rebuilt.length
             self.large.append(rebuilt.buffers)
 
     def frame_in(self, peer: Peer, frame: bytes, now: float) -> None:
-        """An Ethernet frame of a peer."""
+        """Return an Ethernet frame of a peer."""
         if peer.any_source and not self._hub:
             return
         if peer.any_source:
@@ -80,7 +80,7 @@ class DataPlane:
         return access is None or access.open or access.outbound(packet, now)
 
     def forget(self, peer: Peer) -> None:
-        """The peer is gone."""
+        """Note that the peer is gone."""
         self.routes.remove(peer)
         self.switch.forget(peer)
 

@@ -20,7 +20,7 @@ class Directory:
         self._joined: dict[str, bytes] = {}
 
     def take_policy(self, text: str) -> bool:
-        """Takes a network document; False when it is no newer than ours. CredentialError when it is not believed."""
+        """Take a network document; False when it is no newer than ours. CredentialError when it is not believed."""
         if self._authority is None:
             raise CredentialError("a network document without an authority to check it by")
         policy = credentials.verify_policy(text, self._authority)
@@ -55,7 +55,7 @@ class Directory:
         return certificate
 
     def access_to(self, other: Certificate | None) -> Access | None:
-        """The rules between us and another member; None between plain WireGuard peers, who have none."""
+        """Return the rules between us and another member; None between plain WireGuard peers, who have none."""
         own = self._own
         if own is None or other is None:
             return None

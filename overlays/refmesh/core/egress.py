@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from overlays.refmesh.core.rows import Run
 
 HOLD_S, HELD_PACKETS = 2.0, 64
-"""A packet for nobody known waits so long: its destination may be about to be told of by a server."""
+"""A packet for no known peer waits so long: its destination may be about to be told of by a server."""
 
 
 class Egress:
@@ -40,7 +40,7 @@ class Egress:
             self._held.extend((now + HOLD_S, packet) for packet in batch)
 
     def release_held(self, now: float) -> None:
-        """Sends what was meant for somebody who has become known only now."""
+        """Send what was meant for somebody who has become known only now."""
         if not self._held:
             return
         held = [packet for until_s, packet in self._held if until_s > now]
@@ -49,13 +49,13 @@ class Egress:
             self.packets((packet,), now)
 
     def frame(self, frame: bytes, now: float) -> None:
-        """An Ethernet frame from the TAP device."""
+        """Return an Ethernet frame from the TAP device."""
         payload = [control.frame(control.ETHERNET, frame)]
         for peer in self._plane.frame_targets(frame, self._peers.by_key.values(), self._servers.hub, now):
             self.send(peer, payload, now)
 
     def send(self, peer: Peer, batch: Sequence[bytes], now: float) -> None:
-        """Sends payloads to a peer on its path, or keeps them until there are keys."""
+        """Send payloads to a peer on its path, or keeps them until there are keys."""
         sealed = self.sealed(peer, batch, now)
         if sealed is None or peer.path is None:
             return
@@ -102,7 +102,7 @@ class Egress:
         return self._probing.segment(peer, packet, data, size, now)
 
     def seal_rows(self, peer: Peer, packet: memoryview, start: int, size: int, now: float) -> Run | None:
-        """A large TCP packet as datagrams in one buffer, ready to go to the peer's path; None: another way will do."""
+        """Return a large TCP packet as datagrams in one buffer, ready for the peer's path; None: go another way."""
         large, keypair, path = rows_loader.large(), peer.session.current, peer.path
         if (
             large is None
@@ -120,7 +120,7 @@ class Egress:
         return run
 
     def seal_large(self, peer: Peer, packet: memoryview, start: int, size: int, now: float) -> list[bytes] | None:
-        """A large TCP packet as chunks, when the peer reads them and the keys are fresh; None: do it the plain way."""
+        """Return a large TCP packet as chunks, if the peer reads them and the keys are fresh; None: go plainly."""
         keypair = peer.session.current
         if not peer.bulk or keypair is None or now >= keypair.fresh_until_s or peer.path is None:
             return None

@@ -23,7 +23,7 @@ class Guard:
         self._said_s: dict[str, float] = {}
 
     def caught(self, error: Exception, now: float) -> None:
-        """Takes what handling a message, or a timer, has raised."""
+        """Take what handling a message, or a timer, has raised."""
         self.count += 1
         place = traceback.extract_tb(error.__traceback__)[-1]
         kind = f"{type(error).__name__} in {place.name}, line {place.lineno} of {place.filename.rpartition('/')[2]}"

@@ -34,7 +34,7 @@ class Seen(NamedTuple):
 
 
 def read(packet: bytes) -> Seen | None:  # noqa: PLR0911 - one `return` a kind of packet
-    """What the rules look at; None when it cannot be found, so that nothing is known of the packet."""
+    """Return what the rules look at; None when it cannot be found, so that nothing is known of the packet."""
     found = _transport(packet)
     if found is None:
         return None
@@ -57,7 +57,7 @@ def read(packet: bytes) -> Seen | None:  # noqa: PLR0911 - one `return` a kind o
 
 
 def _read_inner(packet: bytes, version: int, start: int) -> Seen | None:
-    """The packet within an ICMP error; None unless its sender is who the error goes to, and it is no error itself."""
+    """Return the packet within an ICMP error; None unless its sender gets the error, and it is no error itself."""
     inner = packet[start:]
     if not inner or inner[0] >> 4 != version:
         return None

@@ -37,7 +37,7 @@ class Holes:
         self._punches, self._flags = punches, flags
 
     def on_punch(self, link: ServerLink, punch: Punch, now: float) -> None:
-        """A peer's PUNCH."""
+        """Return a peer's PUNCH."""
         peer = self._peers.by_key.get(link.by_number.get(punch.other, b""))
         if (
             peer is not None
@@ -49,7 +49,7 @@ class Holes:
             self._outbox.due(peer, now)
 
     def tick(self, peer: Peer, finder: PathFinder, now: float) -> float:
-        """Does what is due for one peer; returns when something is due again."""
+        """Do what is due for one peer; return when something is due again."""
         if peer.path is not None and peer.path.direct and peer.session.usable(now):
             self._puncher.done(peer)
             return math.inf

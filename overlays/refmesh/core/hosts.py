@@ -33,7 +33,7 @@ class Hosts:
         self._tries = 0
 
     def restart(self, now: float) -> None:
-        """The network has changed, and with it perhaps what names mean."""
+        """Note that the network has changed, and with it perhaps what names mean."""
         if self._names:
             self._tries, self.due_s = 0, now
             self.found.clear()
@@ -48,7 +48,7 @@ class Hosts:
         self._tries += 1
 
     def take(self, host: str, address: str) -> None:
-        """A name has been looked up."""
+        """Note that a name has been looked up."""
         if self.found.get(host) != address:
             self._tries = 0
         self.found[host] = address

@@ -4,7 +4,7 @@
 |---|---|---|
 | waiting | PCP and NAT-PMP have had no answer for 0.6 s, or are not to be used; a server sees us translated | asking |
 | asking | mapped | mapped; again at half of the lease |
-| asking | refused, or nobody there | waiting; again after 5 minutes |
+| asking | refused, or no router there | waiting; again after 5 minutes |
 | any | PCP or NAT-PMP has an answer | waiting |
 """
 
@@ -40,21 +40,21 @@ class IgdMapping:
         self._due_s = at
 
     def request(self, now: float) -> Request | None:
-        """What is to be asked now; `answer` must follow before anything else is asked."""
+        """Return what is to be asked now; `answer` must follow before anything else is asked."""
         if now < self._due_s:
             return None
         self._due_s = math.inf
         return Request(self._own, self._port, self.external[1] if self.external is not None else self._port)
 
     def answer(self, external: Endpoint | None, lease_s: float, now: float) -> bool:
-        """What came of it, None for nothing; `lease_s` 0 for a mapping that stays. True when `external` has changed."""
+        """Take what came of it, None for nothing; `lease_s` 0: a mapping that stays. True: `external` has changed."""
         changed = external != self.external
         self.external = external
         self._due_s = now + (REST_S if external is None or not lease_s else max(1.0, lease_s / 2))
         return changed
 
     def not_needed(self, now: float) -> None:
-        """The router has answered in another way, for now."""
+        """Note that the router has answered in another way, for now."""
         if self._due_s != math.inf and self.external is None:
             self._due_s = now + REST_S
 

@@ -55,7 +55,7 @@ class Ingress:
         """Short ways of small packets, by receiver index."""
 
     def receive(self, datagram: bytes, source: Endpoint, now: float, local: int = 0) -> None:
-        """Takes one datagram from a socket, by its number, or from a stream."""
+        """Take one datagram from a socket, by its number, or from a stream."""
         try:
             self._receive(datagram, source, now, local)
         except Exception as error:
@@ -87,7 +87,7 @@ class Ingress:
             self._reactions.on_input(result, path, now)
 
     def receive_rows(self, data: memoryview, size: int, source: Endpoint, now: float, local: int = 0) -> bool:
-        """Takes datagrams of `size` octets each, the last one perhaps shorter, that came in one read from one source.
+        """Take datagrams of `size` octets each, the last one perhaps shorter, that came in one read from one source.
 
         False, and nothing has happened: they are no large transfer, so `receive_run` must take them.
         """
@@ -133,7 +133,7 @@ class Ingress:
     def receive_run(
         self, datagrams: Sequence[bytes | memoryview], source: Endpoint, now: float, local: int = 0
     ) -> None:
-        """Takes datagrams of one size and source that came in one read."""
+        """Take datagrams of one size and source that came in one read."""
         try:
             for run in messages.runs(datagrams):
                 self._receive_run(run, source, now, local)
@@ -141,7 +141,7 @@ class Ingress:
             self._guard.caught(error, now)
 
     def _receive_run(self, run: Sequence[bytes | memoryview], source: Endpoint, now: float, local: int) -> None:
-        """Takes datagrams that begin alike."""
+        """Take datagrams that begin alike."""
         if messages.message_type(run[0]) != messages.RELAY or self._servers.at(source) is None:
             self._receive_same(run, Path(source, 0, local), now)
         elif len(run[0]) > messages.RELAY_HEAD.size:
@@ -150,7 +150,7 @@ class Ingress:
                 self._receive_same(inner, path, now)
 
     def _receive_same(self, datagrams: Sequence[bytes | memoryview], path: Path, now: float) -> None:
-        """Takes messages of one type and index."""
+        """Take messages of one type and index."""
         kind = messages.message_type(datagrams[0])
         if kind == messages.BULK:
             self._on_bulk(datagrams, path, now)
@@ -165,7 +165,7 @@ class Ingress:
             self._reactions.on_input(result, path, now)
 
     def _receive_packet(self, datagram: bytes, source: Endpoint, now: float, local: int) -> bool:
-        """Takes an IP packet of a peer with which all is well, as nearly all datagrams are; False: what else it may be.
+        """Take an IP packet of a peer with which all is well, as nearly all datagrams are; False: what else it may be.
 
         It does what `Reactions.on_input` does, without the questions that the answer to is known then.
         """

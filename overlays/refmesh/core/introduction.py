@@ -27,7 +27,7 @@ def _key(secret: bytes, ephemeral: bytes, reader: bytes) -> bytes:
 
 
 def write(certificate: str, reader: bytes, macs: Macs, rng: Rng, now: float, *, suite: Suite = REAL) -> bytes:
-    """An introduction that only the owner of the public key `reader` can open; `macs` are those for him."""
+    """Return an introduction that only the owner of the public key `reader` can open; `macs` are those for him."""
     ephemeral = suite.static(rng(32))
     head = messages.HEADER.pack(messages.INTRODUCTION) + ephemeral.public
     cipher = suite.aead(_key(ephemeral.exchange(reader), ephemeral.public, reader))
@@ -37,7 +37,7 @@ def write(certificate: str, reader: bytes, macs: Macs, rng: Rng, now: float, *, 
 
 
 def read(message: bytes, static: StaticKey) -> str:
-    """The certificate's text, not yet verified, of a message with a valid mac1; MalformedMessage: not for us."""
+    """Return the certificate's text, not yet verified, of a message with a valid mac1; MalformedMessage: not for us."""
     head = message[:_HEAD_LEN]
     ephemeral = head[messages.HEADER.size :]
     cipher = static.suite.aead(_key(static.exchange(ephemeral), ephemeral, static.public))

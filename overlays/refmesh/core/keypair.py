@@ -86,7 +86,7 @@ class Keypair:
         return head + self.encrypt(_FOUR_ZEROS + head[8:], payload, None)
 
     def seal_many(self, payloads: Sequence[bytes]) -> list[bytes]:
-        """A transport message for each payload, padded with zeros to a multiple of 16 bytes."""
+        """Return a transport message for each payload, padded with zeros to a multiple of 16 bytes."""
         counter = self.counter
         self.counter = counter + len(payloads)
         encrypt, pack, index = self.encrypt, messages.TRANSPORT_HEAD.pack, self.remote_index
@@ -100,7 +100,7 @@ class Keypair:
         return sealed
 
     def open(self, datagram: bytes | memoryview) -> bytes | None:
-        """The payload of a message, with its padding; None when it does not authenticate or is not fresh."""
+        """Return the payload of a message, with its padding; None when it does not authenticate or is not fresh."""
         if len(datagram) < messages.TRANSPORT_MIN_LEN:
             return None
         counter = messages.TRANSPORT_HEAD.unpack_from(datagram)[2]
@@ -114,5 +114,5 @@ class Keypair:
         return payload
 
     def open_many(self, datagrams: Iterable[bytes | memoryview]) -> list[bytes]:
-        """The payloads of those messages that authenticate and are fresh; drops the others."""
+        """Return the payloads of those messages that authenticate and are fresh; drops the others."""
         return [payload for payload in map(self.open, datagrams) if payload is not None]

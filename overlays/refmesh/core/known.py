@@ -16,7 +16,7 @@ LATEST_UNIX_S = float(1 << 40)
 
 
 def known(node: Node) -> dict[str, Any]:
-    """What lets the node find its peers without any server, to be given to `restore`."""
+    """Return what lets the node find its peers without any server, to be given to `restore`."""
     members = [
         {
             "certificate": peer.certificate.text,
@@ -38,7 +38,7 @@ def known(node: Node) -> dict[str, Any]:
 
 
 def restore(node: Node, stored: Any, now: float) -> None:
-    """Takes what `known` gave; whatever of it is not to be believed any more is left out, and said so."""
+    """Take what `known` gave; whatever of it is not to be believed any more is left out, and said so."""
     try:
         _restore_clock(node, stored.get("initiated_unix_s"))
         if stored["policy"] is not None:
@@ -84,7 +84,7 @@ def status(node: Node, now: float) -> dict[str, Any]:
 
 
 def ping(node: Node, name: str, now: float) -> dict[str, Any] | None:
-    """Checks the path to a peer now; returns its status with the number of answered checks so far."""
+    """Check the path to a peer now; return its status with the number of answered checks so far."""
     peer = next((peer for peer in node.peers.by_key.values() if peer.name == name), None)
     if peer is None or peer.finder is None:
         return None

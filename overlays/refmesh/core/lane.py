@@ -1,7 +1,7 @@
 """The short way of one small packet to a peer with which all is well: no question is asked twice.
 
 After a pause the caches of a processor are cold, and each function and object that a packet touches is fetched from
-memory anew: then the general way costs some 70 us where it costs 5 us in a transfer (measured). So what stays the same
+memory again: then the general way costs some 70 us where it costs 5 us in a transfer (measured). So what stays the same
 is found once and kept, a packet is decided about in one function, and what need not be known for that is noted after
 it has been handed on (`note`). A lane that is no longer right says so, and the general way finds a new one.
 """
@@ -47,7 +47,7 @@ class Inlet:
         return not peer.any_source and (peer.access is None or peer.access.open)
 
     def open(self, counter: int, sealed: bytes | memoryview, now: float) -> bytes | None:
-        """The next IPv4 packet of the peer, when it authenticates and bears an address of the peer; then call `note`.
+        """Open the next IPv4 packet of the peer, if it authenticates and has an address of the peer; then call `note`.
 
         None, and nothing has happened, when it is anything else, when anything has changed, or when the keys are so old
         that somebody should think of new ones: the general way knows what to do. `sealed` comes after the counter.
@@ -82,7 +82,7 @@ class Inlet:
         return path is not None and path.endpoint == source
 
     def note(self, octets: int, now: float) -> None:
-        """Notes a packet that was opened."""
+        """Note a packet that was opened."""
         self._session.heard(now)
         self.peer.rx_bytes += octets
 
@@ -104,7 +104,7 @@ class Lane:
     )
 
     def __init__(self, peer: Peer, routes: Routes) -> None:
-        """The peer must have a session and a path."""
+        """Make a lane to a peer that has a session and a path."""
         keypair, path = peer.session.current, peer.path
         assert keypair is not None
         assert path is not None
@@ -125,7 +125,7 @@ class Lane:
         )  # fmt: skip
 
     def seal(self, padded: bytes | memoryview, now: float) -> bytes | None:
-        """The datagram for `path`, of a packet with its padding to a multiple of 16 octets; then call `note`.
+        """Return the datagram for `path`, of a packet with its padding to a multiple of 16 octets; then call `note`.
 
         None when the general way must be gone: something has changed or is to be done.
         """
@@ -146,7 +146,7 @@ class Lane:
         return self._head + nonce[4:] + self._encrypt(nonce, padded, None)
 
     def note(self, octets: int, now: float) -> None:
-        """Notes that a packet of so many octets, without the padding, has been sent."""
+        """Note that a packet of so many octets, without the padding, has been sent."""
         self._session.note_sent(now)
         peer = self._peer
         peer.tx_bytes += octets

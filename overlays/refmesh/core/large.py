@@ -16,7 +16,7 @@ MIN_ROWS = 4
 
 
 def seal(keypair: Keypair, packet: memoryview, tcp: int, size: int, *, chunks: bool, prefix: bytes) -> Run | None:
-    """The datagrams of a large packet, in the bulk framing (`chunks`) or in WireGuard's; None: too few, or too many.
+    """Return the datagrams of a large packet, in the bulk framing (`chunks`) or in WireGuard's; None: too few or many.
 
     TCP begins at `tcp`; a segment has `size` octets of data; `prefix` goes before each.
     """
@@ -43,7 +43,7 @@ def seal(keypair: Keypair, packet: memoryview, tcp: int, size: int, *, chunks: b
 
 
 def unseal(keypair: Keypair, data: memoryview, size: int, *, chunks: bool, prefix: int) -> Opened | None:
-    """Opens datagrams of `size` octets, the last one perhaps shorter; None, and nothing has happened: one by one."""
+    """Open datagrams of `size` octets, the last one perhaps shorter; None, and nothing has happened: one by one."""
     if len(data) <= (MIN_ROWS - 1) * size or len(data) > rows.MAX_ROWS * size or size < prefix + 96:
         return None
     decrypt = keypair.bulk[1].decrypt_into if chunks else keypair.decrypt_into
@@ -51,5 +51,5 @@ def unseal(keypair: Keypair, data: memoryview, size: int, *, chunks: bool, prefi
 
 
 def rebuild(opened: Opened, *, chunks: bool) -> bulk.Rebuilt | None:
-    """What was unsealed as one large packet; None when it is no run of a flow."""
+    """Return what was unsealed as one large packet; None when it is no run of a flow."""
     return rows_bulk.rebuild(opened) if chunks else rows_tcp.join(opened)

@@ -43,7 +43,7 @@ class Mappings:
             self._igd = {own: IgdMapping(own, ports[own], first_s) for _, own in found}
 
     def candidates(self) -> list[tuple[str, str, int]]:
-        """What has been mapped, as candidates."""
+        """Return what has been mapped, as candidates."""
         mapped = [*(mapper.external for mapper in self._mappers), *(each.external for each in self._igd.values())]
         return [(PORT_MAPPED, *external) for external in dict.fromkeys(mapped) if external is not None]
 
@@ -52,7 +52,7 @@ class Mappings:
         return source[1] == ROUTER_PORT and any(mapper.router == source for mapper in self._mappers)
 
     def receive(self, datagram: bytes, source: Endpoint, now: float) -> bool:
-        """Takes a router's answer; True when the candidates have changed."""
+        """Take a router's answer; True when the candidates have changed."""
         changed = False
         for mapper in self._mappers:
             if mapper.receive(datagram, source, now):
@@ -64,7 +64,7 @@ class Mappings:
         return changed
 
     def on_igd(self, request: Request, external: Endpoint | None, lease_s: float, now: float) -> bool:
-        """What came of a request; True when the candidates have changed."""
+        """Take what came of a request; True when the candidates have changed."""
         mapping = self._igd.get(request.own)
         if mapping is None or not mapping.answer(external, lease_s, now):
             return False

@@ -155,7 +155,7 @@ class Node:
         self.servers.start(now)
 
     def reload(self, config: NodeConfig, certificate: Certificate | None, now: float) -> list[str]:
-        """Takes another configuration while everything goes on; returns the fields that have changed.
+        """Take another configuration while everything goes on; return the fields that have changed.
 
         ConfigError, and nothing has happened: something has changed that only a new start can change.
         CredentialError: the network document is not to be believed.
@@ -183,7 +183,7 @@ class Node:
         return changed
 
     def set_clock(self, unix_offset_s: float, now: float) -> None:
-        """What to add to `now` to get Unix time, as it is at present: wall clocks are set, forwards and backwards."""
+        """Set what to add to `now` to get Unix time: wall clocks are set, forwards and backwards."""
         stepped = abs(unix_offset_s - self.directory.unix_offset_s) > CLOCK_STEP_S
         self.tunnel.unix_offset_s = self.directory.unix_offset_s = unix_offset_s
         if stepped:
@@ -192,7 +192,7 @@ class Node:
     def network_changed(
         self, local: Sequence[tuple[str, str, int]], now: float, routers: Sequence[tuple[str, str]] = ()
     ) -> None:
-        """This machine's addresses, now: tells the servers and checks all paths again.
+        """Take this machine's addresses, now: tell the servers and check all paths again.
 
         `routers`: pairs of a router's IPv4 address and ours towards it, to be asked for port mappings.
         """
@@ -207,23 +207,23 @@ class Node:
         self.peers.recheck(now)
 
     def port_mapped(self, request: Request, external: Endpoint | None, lease_s: float, now: float) -> None:
-        """What came of one of `mappings.requests`: the external endpoint, None when there is none."""
+        """Take what came of one of `mappings.requests`: the external endpoint, None when there is none."""
         if self.mappings.on_igd(request, external, lease_s, now):
             self._tell_candidates(now)
 
     def refused(self, endpoint: Endpoint, allowed: int, now: float) -> None:
-        """The kernel sends no datagrams of more than `allowed` octets to an endpoint: some link is narrow."""
+        """Note that the kernel sends no datagrams of more than `allowed` octets to an endpoint: some link is narrow."""
         peers = [*self.peers.by_key.values(), *(link.peer for link in self.servers.links)]
         self._probing.refused(peers, endpoint, allowed, now)
 
     def host_found(self, host: str, address: str, now: float) -> None:
-        """A name of `hosts.requests` has this literal address."""
+        """Note that a name of `hosts.requests` has this literal address."""
         self.hosts.take(host, address)
         self.servers.host_found(host, address, now)
         self.peers.host_found(host, address, now)
 
     def tick(self, now: float) -> None:
-        """Does what is due and sets the next deadline."""
+        """Do what is due and set the next deadline."""
         if now >= self.hosts.due_s:
             self.hosts.tick(now, self.servers.unreached() | self.peers.unreached(now))
         self.mappings.tick(now, translated=self.servers.translated)

@@ -58,11 +58,11 @@ class Suite:
     """
 
     def static(self, private: bytes) -> StaticKey:
-        """A key pair from 32 bytes."""
+        """Return a key pair from 32 bytes."""
         return StaticKey(private)
 
     def aead(self, key: bytes) -> ChaCha20Poly1305:
-        """A cipher with nonces of 12 bytes and tags of 16."""
+        """Return a cipher with nonces of 12 bytes and tags of 16."""
         return ChaCha20Poly1305(key)
 
 
@@ -90,7 +90,7 @@ class StaticKey:
         self.public = self._private.public_key().public_bytes_raw()
 
     def exchange(self, public: bytes) -> bytes:
-        """The shared secret of 32 bytes; MalformedMessage when `public` is a point of low order."""
+        """Return the shared secret of 32 bytes; MalformedMessage when `public` is a point of low order."""
         try:
             return self._private.exchange(X25519PublicKey.from_public_bytes(public))
         except ValueError:
@@ -132,7 +132,7 @@ class Initiation:
         )
 
     def finish(self, response: bytes, psk: bytes = NO_PSK) -> TransportKeys:
-        """The keys, from a response of 92 bytes; MalformedMessage when it is not the answer to this initiation."""
+        """Return the keys, from a response of 92 bytes; MalformedMessage: it is not the answer to this initiation."""
         _, remote_index, local_index = messages.RESPONSE_HEAD.unpack_from(response)
         if local_index != self._index:
             raise MalformedMessage("a response to another initiation")
@@ -162,7 +162,7 @@ class ReceivedInitiation:
 
 
 def read_initiation(static: StaticKey, message: bytes) -> ReceivedInitiation:
-    """Reads an initiation of 148 bytes addressed to `static`; MalformedMessage when it does not authenticate."""
+    """Read an initiation of 148 bytes addressed to `static`; MalformedMessage when it does not authenticate."""
     _, remote_index = messages.INITIATION_HEAD.unpack_from(message)
     ephemeral, sealed_static, sealed_time = message[8:40], message[40:88], message[88:116]
     chain = _kdf1(_C0, ephemeral)
@@ -178,7 +178,7 @@ def read_initiation(static: StaticKey, message: bytes) -> ReceivedInitiation:
 
 
 def respond(received: ReceivedInitiation, index: int, rng: Rng, psk: bytes = NO_PSK) -> tuple[bytes, TransportKeys]:
-    """The response (60 bytes, MACs still missing) and the keys of the responder."""
+    """Return the response (60 bytes, MACs still missing) and the keys of the responder."""
     suite = received.suite
     own = suite.static(rng(32))
     chain = _kdf1(received.chain, own.public)

@@ -36,7 +36,7 @@ class Super(NamedTuple):
 
 
 def ones_sum(data: bytes | memoryview) -> int:
-    """The ones'-complement sum of 16-bit words, an odd last byte padded with zero; 0 to 65535."""
+    """Return the ones'-complement sum of 16-bit words, an odd last byte padded with zero; 0 to 65535."""
     number = int.from_bytes(data, "big")
     if len(data) & 1:
         number <<= 8
@@ -51,7 +51,7 @@ def ones_sum(data: bytes | memoryview) -> int:
 
 
 def finish_sum(total: int) -> int:
-    """The checksum field for a sum of words (RFC 1071); never 0, as UDP needs it and TCP does not mind."""
+    """Return the checksum field for a sum of words (RFC 1071); never 0, as UDP needs it and TCP does not mind."""
     return 0xFFFF - total % 0xFFFF
 
 
@@ -149,7 +149,7 @@ def merge(packets: Sequence[bytes]) -> Iterator[list[bytes]]:
 
 
 def intact(packet: bytes, tcp: int) -> bool:
-    """Whether the checksums of a TCP packet are right: who merges makes them anew, and would make bad ones good."""
+    """Whether the checksums of a TCP packet are right: who merges makes them again, and would make bad ones good."""
     if tcp == 20:
         if ones_sum(packet[:20]):
             return False
@@ -160,7 +160,7 @@ def intact(packet: bytes, tcp: int) -> bool:
 
 
 def _run_end(packets: Sequence[bytes], first: int) -> int:
-    """The end of the run of mergeable packets that begins at `first`."""
+    """Return the end of the run of mergeable packets that begins at `first`."""
     head = packets[first]
     length = len(head)
     end = first + 1
@@ -227,7 +227,7 @@ def _joined(packets: Sequence[bytes], first: int, last: int) -> list[bytes]:
 
 
 def prepare(head: bytearray, tcp: int, total: int) -> None:
-    """Sets length, IP checksum and the pseudo header's sum in the headers of a TCP packet of `total` octets."""
+    """Set length, IP checksum and the pseudo header's sum in the headers of a TCP packet of `total` octets."""
     if tcp == 20:
         head[2:4] = total.to_bytes(2, "big")
         head[10:12] = b"\0\0"

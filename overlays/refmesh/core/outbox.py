@@ -18,14 +18,14 @@ class Outbox:
         self.fresh: list[tuple[int, bytes, Endpoint]] = []
         """Datagrams for other sockets, by number; the driver opens them as they come up."""
         self.probes: list[tuple[int, bytes, Endpoint]] = []
-        """Datagrams that must arrive whole or not at all: nobody may cut them, the kernel included."""
+        """Datagrams that must arrive whole or not at all: neither routers nor the kernel may cut them."""
         self.events: list[str] = []
         self.deadline = 0.0
         self.schedule: Schedule[Peer] = Schedule()
         """When each peer is to be looked at."""
 
     def send(self, path: Path, message: bytes) -> None:
-        """Sends a message on a path."""
+        """Send a message on a path."""
         head = messages.RELAY_HEAD.pack(messages.RELAY, path.relay) if path.relay else b""
         if path.local:
             self.fresh.append((path.local, message, path.endpoint))
@@ -33,20 +33,20 @@ class Outbox:
             self.main.append((head + message, path.endpoint))
 
     def send_sealed(self, peer: Peer, payload: bytes, path: Path, now: float) -> None:
-        """Sends a control frame on a path, unless there are no keys."""
+        """Send a control frame on a path, unless there are no keys."""
         if peer.session.usable(now):
             for message in peer.session.sealed([payload], now, hopeful=path == peer.path) or ():
                 self.send(path, message)
 
     def send_fresh(self, local: int, datagram: bytes, endpoint: Endpoint) -> None:
-        """Sends from a socket by its number."""
+        """Send from a socket by its number."""
         self.fresh.append((local, datagram, endpoint))
 
     def due(self, peer: Peer, at: float) -> None:
-        """The peer is to be looked at again at that time, or before."""
+        """Have the peer looked at again at that time, or before."""
         peer.schedule.sooner(peer, at)
         self.wake(at)
 
     def wake(self, at: float) -> None:
-        """The node is to be looked at again at that time, or before."""
+        """Have the node looked at again at that time, or before."""
         self.deadline = min(self.deadline, at)

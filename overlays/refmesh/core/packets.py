@@ -9,12 +9,12 @@ from functools import lru_cache
 
 @lru_cache(maxsize=1024)
 def address_text(packed: bytes) -> str:
-    """An IPv4 or IPv6 address of 4 or 16 bytes as text."""
+    """Return an IPv4 or IPv6 address of 4 or 16 bytes as text."""
     return str(ipaddress.ip_address(packed))
 
 
 def source_bytes(packet: bytes) -> bytes:
-    """The source address of an IP packet, packed; empty when there is none."""
+    """Return the source address of an IP packet, packed; empty when there is none."""
     version = packet[0] >> 4 if packet else 0
     if version == 4 and len(packet) >= 20:
         return packet[12:16]
@@ -22,7 +22,7 @@ def source_bytes(packet: bytes) -> bytes:
 
 
 def destination_bytes(packet: bytes) -> bytes:
-    """The destination address of an IP packet, packed; empty when there is none."""
+    """Return the destination address of an IP packet, packed; empty when there is none."""
     version = packet[0] >> 4 if packet else 0
     if version == 4 and len(packet) >= 20:
         return packet[16:20]
@@ -30,7 +30,7 @@ def destination_bytes(packet: bytes) -> bytes:
 
 
 def source(packet: bytes) -> str | None:
-    """The source address as text."""
+    """Return the source address as text."""
     packed = source_bytes(packet)
     return address_text(packed) if packed else None
 
@@ -48,7 +48,7 @@ def trim(payload: bytes) -> bytes:
 
 
 def by_destination(batch: Iterable[bytes]) -> Iterator[tuple[str, list[bytes]]]:
-    """Runs of packets with one destination, which is given as text; packets without one are left out."""
+    """Yield runs of packets with one destination, given as text; packets without one are left out."""
     group: list[bytes] = []
     current = b""
     for packet in batch:
@@ -69,5 +69,5 @@ def host_network(address: str) -> str:
 
 
 def packed_host(address: str) -> bytes:
-    """The address of `10.0.0.1/24`, packed."""
+    """Return the address of `10.0.0.1/24`, packed."""
     return ipaddress.ip_interface(address).ip.packed

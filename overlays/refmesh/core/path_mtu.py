@@ -11,7 +11,7 @@ large packets costs none.
 | probing | three probes unanswered, the path alive: the size in use | a black hole: use 1,200 (or 548), search up |
 | probing | three probes unanswered, the path alive: a larger one | it is the smallest that failed; search below it |
 | any | the kernel refuses a size | use what it allows, prove it |
-| resting below the wanted size | ten minutes later | search upwards anew |
+| resting below the wanted size | ten minutes later | search upwards again |
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ ANY = 1 << 16
 
 
 def largest(mtu: int) -> int:
-    """The largest datagram, without a relay header, that packets of up to `mtu` octets become."""
+    """Return the largest datagram, without a relay header, that packets of up to `mtu` octets become."""
     return max((mtu + 15 & ~15) + 32, mtu + OVERHEAD)
 
 
@@ -67,16 +67,16 @@ class PathMtu:
         return self._sent >= MAX_PROBES
 
     def limit(self, prefix: int) -> int:
-        """The largest packet that may be sent, in octets, with so many octets of a relay header before each."""
+        """Return the largest packet that may be sent, in octets, with so many octets of a relay header before each."""
         return ANY if self.size >= self._wanted else (self.size - prefix - OVERHEAD) & ~(STEP - 1)
 
     def used(self, now: float) -> None:
-        """A large packet goes out."""
+        """Note that a large packet goes out."""
         if not self._probe and now - self._proved_s > CONFIRM_S:
             self._begin(self.size, now)
 
     def refused(self, allowed: int, now: float) -> None:
-        """The kernel does not send what is larger than `allowed`."""
+        """Note that the kernel does not send what is larger than `allowed`."""
         allowed = max(allowed, LEAST)
         if allowed >= self.size:
             return
@@ -84,7 +84,7 @@ class PathMtu:
         self._begin(allowed, now)
 
     def probe(self, now: float, heard_s: float, rtt_s: float) -> int | None:
-        """The size of the probe that is due, if any.
+        """Return the size of the probe that is due, if any.
 
         `heard_s`: when the peer was last heard; `rtt_s`: its round trip, infinite when it is not known.
         """
@@ -108,7 +108,7 @@ class PathMtu:
         return self._probe
 
     def answered(self, size: int, now: float) -> None:
-        """A probe of this size has come through."""
+        """Note that a probe of this size has come through."""
         self._proved_s = now
         if size >= self._failed:
             self._failed = self._wanted + 1

@@ -93,7 +93,7 @@ class Peer:
         return self.finder is not None and (not self.online or any(self.online.values()))
 
     def certify(self, certificate: Certificate, allowed_ips: Sequence[str]) -> None:
-        """The peer has a newer certificate."""
+        """Note that the peer has a newer certificate."""
         self.name, self.certificate = certificate.name, certificate
         self._set_networks(allowed_ips)
 
@@ -104,7 +104,7 @@ class Peer:
         self._wide = tuple(network for network in self.networks if network.num_addresses > 1)
 
     def take(self, path: Path | None) -> bool:
-        """Uses this path from now on; False when it was in use already."""
+        """Use this path from now on; False when it was in use already."""
         if path == self.path:
             return False
         self.path = path
@@ -139,7 +139,7 @@ class Peer:
         return access is None or access.open or access.inbound(packet, now)
 
     def status(self, now: float) -> dict[str, Any]:
-        """The peer for the status socket: `path` is direct, relayed or none; `rtt_ms` the path's own checks'."""
+        """Return the peer for the status socket: `path` is direct, relayed or none; `rtt_ms` the path's own checks'."""
         check = self.finder.checks.get(self.path) if self.finder is not None and self.path is not None else None
         rtt_s = check.rtt_s if check is not None else math.inf
         up = self.session.usable(now) and self.path is not None

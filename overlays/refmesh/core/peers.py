@@ -56,7 +56,7 @@ class Peers:
             self._add_static(entry)
 
     def admit(self, text: str, now: float) -> Peer | None:
-        """The peer that a certificate is about, a new one perhaps; None for ourselves.
+        """Return the peer that a certificate is about, a new one perhaps; None for ourselves.
 
         A key and a serial are the identity, not the text that says so. A newer certificate of the same key takes the
         older one's place; who has another key, and the name or an address of somebody known, gets them when its
@@ -92,7 +92,7 @@ class Peers:
         return peer
 
     def confirmed(self, peer: Peer) -> bool:
-        """The peer's handshake is complete: what its certificate says counts, whoever had it before. False: not so."""
+        """Let a certificate count, whoever had its names before: the peer's handshake is complete. False: not so."""
         if not peer.contested or peer.certificate is None:
             return True
         peer.contested = False
@@ -106,7 +106,7 @@ class Peers:
         return True
 
     def set_policy(self, text: str) -> None:
-        """Takes a network document if it is the authority's and newer than ours; CredentialError when it is not."""
+        """Take a network document if it is the authority's and newer than ours; CredentialError when it is not."""
         if not self._directory.take_policy(text):
             return
         for peer in list(self.by_key.values()):
@@ -126,7 +126,7 @@ class Peers:
                 self._remove(peer)
 
     def clock_set(self, now: float) -> None:
-        """The wall clock has been set: certificates end at other times of ours."""
+        """Note that the wall clock has been set: certificates end at other times of ours."""
         members = ((key, peer.certificate) for key, peer in self.by_key.items())
         self._ends = [(self._directory.ends_s(held), key) for key, held in members if held is not None]
         heapq.heapify(self._ends)
@@ -146,7 +146,7 @@ class Peers:
         self._outbox.events.append(f"{peer.name} is reached {way} {path.endpoint[0]}:{path.endpoint[1]}")
 
     def recheck(self, now: float) -> None:
-        """The network has changed: all paths are checked again."""
+        """Note that the network has changed: all paths are checked again."""
         for peer in self.by_key.values():
             if peer.finder is not None:
                 peer.finder.moved(now)
@@ -154,7 +154,7 @@ class Peers:
             peer.due_s = now
 
     def reload(self, entries: Sequence[PeerEntry], now: float) -> None:
-        """These are the static peers from now on. Those that stay keep their keys, and their place if none is new."""
+        """Take these as the static peers. Those that stay keep their keys, and their place if none is new."""
         before, after = ({entry.public_key: entry for entry in some} for some in (self._static, entries))
         places = {}
         for key, old in before.items():
@@ -177,7 +177,7 @@ class Peers:
         self._static = tuple(entries)
 
     def hosts(self) -> set[str]:
-        """The names of static peers' endpoints."""
+        """Return the names of static peers' endpoints."""
         return {host for host, _, _ in self._named}
 
     def unreached(self, now: float) -> set[str]:
@@ -189,7 +189,7 @@ class Peers:
         }
 
     def host_found(self, host: str, address: str, now: float) -> None:
-        """A name has been looked up; who answers elsewhere stays there, as it may have roamed."""
+        """Note that a name has been looked up; who answers elsewhere stays there, as it may have roamed."""
         for name, port, peer in self._named:
             if name == host and (peer.path is None or not peer.session.usable(now)):
                 moved = peer.take(Path((address, port)))

@@ -46,7 +46,7 @@ class PortMapper:
         self._mapped_port = 0
 
     def requests(self, now: float) -> list[bytes]:
-        """What to send to the router now."""
+        """Return what to send to the router now."""
         if now < self.due_s:
             return []
         self.due_s = now + (RETRY_S[self._tries] if self._tries < len(RETRY_S) else REST_S)
@@ -64,7 +64,7 @@ class PortMapper:
         ]
 
     def receive(self, datagram: bytes, source: Endpoint, now: float) -> bool:
-        """Takes an answer; True when `external` has changed. Anything that is not from the router is ignored."""
+        """Take an answer; True when `external` has changed. Anything that is not from the router is ignored."""
         if source != self.router or len(datagram) < 8:
             return False
         before = self.external

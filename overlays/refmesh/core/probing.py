@@ -36,7 +36,7 @@ class Probing:
         self._largest = largest(mtu)
 
     def large_sent(self, peer: Peer, now: float) -> None:
-        """A packet of more than `LARGE` octets goes to a peer."""
+        """Note that a packet of more than `LARGE` octets goes to a peer."""
         state = self._of(peer)
         if state is not None and state.due_s > now:
             state.used(now)
@@ -44,7 +44,7 @@ class Probing:
                 self._outbox.due(peer, now)
 
     def refused(self, peers: Iterable[Peer], endpoint: Endpoint, allowed: int, now: float) -> None:
-        """The kernel sends no datagrams of more than `allowed` octets to an endpoint."""
+        """Note that the kernel sends no datagrams of more than `allowed` octets to an endpoint."""
         for peer in peers:
             if peer.path is not None and peer.path.endpoint == endpoint:
                 state = self._of(peer)
@@ -54,7 +54,7 @@ class Probing:
                     self._outbox.due(peer, now)
 
     def tick(self, peer: Peer, now: float) -> float:
-        """Sends the probe that is due; returns when the next one is."""
+        """Send the probe that is due; return when the next one is."""
         state = peer.mtus.get(peer.path) if peer.path is not None else None
         keypair = peer.session.current
         if state is None or keypair is None or not keypair.usable(now) or peer.path is None:
@@ -70,7 +70,7 @@ class Probing:
         return state.due_s
 
     def on_pong(self, peer: Peer, transaction: bytes, now: float) -> bool:
-        """Takes the answer to a probe; False when it is to something else."""
+        """Take the answer to a probe; False when it is to something else."""
         state, size = peer.probes.pop(transaction, (None, 0))
         if state is None:
             return False

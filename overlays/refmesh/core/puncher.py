@@ -48,28 +48,28 @@ class Puncher:
         """Numbers of sockets that are not needed any more; the driver closes them."""
 
     def round_of(self, peer: Peer) -> Round:
-        """The state for one peer."""
+        """Return the state for one peer."""
         return self._rounds.setdefault(peer, Round())
 
     def watch(self, peer: Peer, now: float) -> None:
-        """Starts the clock when a peer could be reached but is not reached directly."""
+        """Start the clock when a peer could be reached but is not reached directly."""
         state = self.round_of(peer)
         if state.state == IDLE and state.due_s == math.inf:
             state.due_s = now + punching.START_AFTER_S
 
     def forget(self, peer: Peer) -> None:
-        """The peer is gone."""
+        """Note that the peer is gone."""
         state = self._rounds.pop(peer, None)
         if state is not None:
             self._release(state, keep=0)
 
     def reset(self) -> None:
-        """The network has changed: all that was tried may be tried again."""
+        """Note that the network has changed: all that was tried may be tried again."""
         for state in self._rounds.values():
             state.number, state.due_s = 0, math.inf
 
     def done(self, peer: Peer) -> None:
-        """A direct path is in use: keeps its socket, closes the others."""
+        """Note that a direct path is in use; keep its socket, close the others."""
         state = self._rounds.get(peer)
         if state is not None and (state.state != IDLE or state.locals or state.due_s != math.inf):
             self._finish(state, math.inf, keep=peer.path.local if peer.path is not None else 0)
@@ -78,7 +78,7 @@ class Puncher:
     def tick(
         self, peer: Peer, link: ServerLink | None, *, dependent: bool, tried: bool = True, now: float
     ) -> dict[str, Any] | None:
-        """Does what is due; returns a PUNCH to be sent to the peer through `link`'s server.
+        """Do what is due; return a PUNCH to be sent to the peer through `link`'s server.
 
         `tried`: whether the plain checks have had their chance. With many peers they take turns, and punching before
         they are through would only add to what holds them up.
@@ -102,7 +102,7 @@ class Puncher:
         return None
 
     def on_stun(self, transaction: bytes, mapped: Endpoint, now: float) -> Peer | None:
-        """A probe was answered; returns the peer that it was for, None when it was none of ours."""
+        """Note that a probe was answered; return the peer that it was for, None when it was none of ours."""
         for peer, state in self._rounds.items():
             position = state.probes.pop(transaction, None)
             if position is not None:
@@ -113,7 +113,7 @@ class Puncher:
         return None
 
     def on_punch(self, peer: Peer, link: ServerLink, theirs: Punch, *, dependent: bool, now: float) -> None:
-        """The peer's PUNCH came."""
+        """Return the peer's PUNCH came."""
         state = self.round_of(peer)
         if peer.path is not None and peer.path.direct:
             return
@@ -135,7 +135,7 @@ class Puncher:
             self._fire(peer, state, dependent=dependent, now=now)
 
     def shots(self, peer: Peer, now: float) -> list[tuple[int, Endpoint]]:
-        """The checks to send now, as (local socket, where to)."""
+        """Return the checks to send now, as (local socket, where to)."""
         state = self._rounds.get(peer)
         if state is None or state.state != FIRING:
             return []
@@ -238,10 +238,10 @@ def _hosts_seen(peer: Peer) -> set[str]:
 
 
 def check_path(local: int, endpoint: Endpoint) -> Path:
-    """The direct path of a shot."""
+    """Return the direct path of a shot."""
     return Path(endpoint, 0, local)
 
 
 def frame(number: int, body: dict[str, Any]) -> bytes:
-    """A PUNCH for the server to pass on to the member with this relay number."""
+    """Return a PUNCH for the server to pass on to the member with this relay number."""
     return control.json_frame(control.PUNCH, {"to": number} | body)

@@ -80,7 +80,7 @@ class Round:
     """What is to be sent: when, from which local socket, where to."""
 
     def step(self) -> int:
-        """The distance of successive ports; 0 when they follow no sequence."""
+        """Return the distance of successive ports; 0 when they follow no sequence."""
         if len(self.ports) < PROBES:
             return 0
         first, second, third = (self.ports[i] for i in range(PROBES))
@@ -88,7 +88,7 @@ class Round:
         return step if step == third - second and 0 < abs(step) <= MAX_STEP else 0
 
     def predicted(self) -> list[int]:
-        """The ports that the next sockets will get, if nobody else's come between."""
+        """Return the ports that the next sockets will get, if no other host's come between."""
         step = self.step()
         last = self.ports.get(PROBES - 1, 0)
         found = [last + step * i for i in range(1, PREDICTED_PORTS + 1)] if step else []
@@ -117,12 +117,12 @@ class Plan:
 
 
 def plan(own: Round, *, dependent: bool, reflexive: list[Endpoint], birthday: bool = True) -> Plan:
-    """The plan for what both sides have told.
+    """Return the plan for what both sides have told.
 
     `reflexive`: the peer's addresses as servers see them; `birthday`: whether random ports are tried.
 
     Mapping that depends on the address alone looks endpoint-independent to who asks a single server. So the ports of a
-    sequence are tried beside the known one, which costs little, and every second round tries birthday probing too.
+    sequence are tried as well as the known one, which costs little, and every second round tries birthday probing too.
     """
     theirs = own.theirs
     if theirs is None:
@@ -150,7 +150,7 @@ def plan(own: Round, *, dependent: bool, reflexive: list[Endpoint], birthday: bo
 def volleys(
     planned: Plan, fresh: list[int], ports: Iterator[int], *, first: bool, now: float
 ) -> list[tuple[float, int, Endpoint]]:
-    """The shots of a plan in order of time: (when, local socket, where to); local socket 0 is the main one.
+    """Return the shots of a plan in order of time: (when, local socket, where to); local socket 0 is the main one.
 
     `first`: the peer fires only when our PUNCH has reached it. Then the one predicted port waits until the peer's main
     socket has sent, so that a router where the unsolicited takes a port away from its own side (docs/nat.md, `poisons`)

@@ -38,7 +38,7 @@ class Reactions:
         probing: Probing,
         flags: int,
     ) -> None:
-        """`flags`: what our PONGs say."""
+        """Take `flags`: what our PONGs say."""
         self._config, self._peers, self._servers, self._plane = config, peers, servers, plane
         self._holes, self._egress, self._outbox, self._flags = holes, egress, outbox, flags
         self._probing = probing
@@ -103,7 +103,7 @@ class Reactions:
             if peer.session.previous is None or peer.path is None or not peer.path.direct:
                 peer.finder.restart(now, peer.session.rtt_s)
             else:
-                peer.finder.suspect(now)  # the peer may have started anew, elsewhere
+                peer.finder.suspect(now)  # the peer may have started again, elsewhere
             self._outbox.due(peer, now)
         self._send_staged(peer, now)
 

@@ -30,14 +30,14 @@ class ReplayWindow:
         return not (self._bits >> (self._base - counter)) & 1
 
     def accept(self, counter: int) -> bool:
-        """Marks `counter` as seen and says whether it was fresh; call it after authentication only."""
+        """Mark `counter` as seen and say whether it was fresh; call it after authentication only."""
         if counter == self.highest + 1:
             self.highest = counter
             return True
         return self.accept_run(counter, 1)
 
     def accept_run(self, first: int, count: int) -> bool:
-        """Marks `count` counters from `first` on; False, and nothing marked, when one of them is not fresh."""
+        """Mark `count` counters from `first` on; False, and nothing marked, when one of them is not fresh."""
         last = first + count - 1
         if first == self.highest + 1:
             self.highest = last
@@ -55,7 +55,7 @@ class ReplayWindow:
         return True
 
     def _fold(self) -> None:
-        """Writes the counters since `_base` down as bits."""
+        """Write the counters since `_base` down as bits."""
         ahead = self.highest - self._base
         if ahead:
             self._bits = _MASK if ahead >= WINDOW else (self._bits << ahead | ((1 << ahead) - 1)) & _MASK

@@ -18,7 +18,7 @@ class Routes:
         self._wide: list[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, Peer]] = []
 
     def assign(self, owner: Peer, via: Peer) -> None:
-        """The addresses of `owner` are reached through `via`: itself, or the server of a hub."""
+        """Reach the addresses of `owner` through `via`: itself, or the server of a hub."""
         self.version += 1
         for packed in owner.sources:
             self._hosts[packed] = via
@@ -35,11 +35,11 @@ class Routes:
         self._wide = [(network, peer) for network, peer in self._wide if peer is not owner]
 
     def owner(self, packed: bytes) -> Peer | None:
-        """The member that has an address, however it is reached."""
+        """Return the member that has an address, however it is reached."""
         return self._owners.get(packed)
 
     def find(self, packed: bytes) -> Peer | None:
-        """The peer for a packed destination address; None when nobody has it."""
+        """Return the peer for a packed destination address; None when no peer has it."""
         peer = self._hosts.get(packed)
         if peer is not None or not self._wide or not packed:
             return peer

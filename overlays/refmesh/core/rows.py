@@ -72,7 +72,7 @@ class Sealer:
 
 @lru_cache(maxsize=8)
 def sealer(length: int, prefix: int) -> Sealer:
-    """The buffers for rows of this length; a flow has one length, so few are needed at a time."""
+    """Return the buffers for rows of this length; a flow has one length, so few are needed at a time."""
     return Sealer(length, prefix)
 
 
@@ -91,14 +91,14 @@ class Opened(NamedTuple):
     last: int
 
     def payloads(self) -> list[bytes]:
-        """The rows one by one."""
+        """Return the rows one by one."""
         rows = [row.tobytes() for row in self.plain]
         rows[-1] = rows[-1][: self.last]
         return rows
 
 
 def head_of_all(data: memoryview, size: int, prefix: int) -> Bytes | None:
-    """The message heads of datagrams of `size` octets each; None unless all have the same prefix, type and index."""
+    """Return the message heads of datagrams of `size` octets each; None unless prefix, type and index are the same."""
     count, rest = divmod(len(data), size)
     want = prefix + HEAD
     if 0 < rest < want + TAG or size < want + TAG:
@@ -123,13 +123,13 @@ class Opener:
 
 @lru_cache(maxsize=8)
 def opener(length: int) -> Opener:
-    """The buffers for rows of this length. New ones for each read would cost page faults, as the C library gives large
+    """Return the buffers for rows of this length. New ones for each read would cost page faults: C libraries give large
     blocks back to the kernel."""
     return Opener(length)
 
 
 def open_rows(decrypt: IntoCipher, window: ReplayWindow, data: memoryview, size: int, prefix: int) -> Opened | None:
-    """The plain rows of datagrams of `size` octets, the last one perhaps shorter.
+    """Return the plain rows of datagrams of `size` octets, the last one perhaps shorter.
 
     None, and nothing has happened, when one of them is forged, stale, of another session, or no message at all.
     """

@@ -11,7 +11,7 @@ _COUNT = np.arange(128, dtype=np.uint32)
 
 
 def fill(packet: memoryview, tcp: int, data: int, size: int, rows: Bytes) -> int:
-    """Writes the chunks of a large packet to `rows`, which has one for each; returns the length of the last.
+    """Write the chunks of a large packet to `rows`, which has one for each; return the length of the last.
 
     TCP begins at `tcp` (20: IPv4, 40: IPv6), its data at `data`; a chunk has a slice of `size` octets.
     """
@@ -31,7 +31,7 @@ def fill(packet: memoryview, tcp: int, data: int, size: int, rows: Bytes) -> int
 
 
 def rebuild(opened: Opened) -> bulk.Rebuilt | None:
-    """The large packet, or the part of it, that rows are; None when they are not consecutive chunks of one."""
+    """Return the large packet, or the part of it, that rows are; None when they are not consecutive chunks of one."""
     rows = opened.plain
     if rows.shape[1] < bulk.META.size + 40:
         return None

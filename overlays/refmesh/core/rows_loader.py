@@ -1,4 +1,4 @@
-"""Loads `large`, and numpy with it, beside the running loop once the first large transfer is there.
+"""Loads `large`, and numpy with it, next to the running loop once the first large transfer is there.
 
 Many a node never moves anything large, and numpy takes 11 MiB and 50 ms; on a busy machine up to a second, in which a
 loop that loaded it itself would leave all packets lying. Until it is there the general way does.
@@ -15,7 +15,7 @@ _threads: list[threading.Thread] = []
 
 
 def large() -> Any:
-    """The module `overlays.refmesh.core.large`, or None while it is being loaded; the first call begins that."""
+    """Return the module `overlays.refmesh.core.large`, or None while it is being loaded; the first call begins that."""
     if _loaded:
         return _loaded[0]
     if not _threads:

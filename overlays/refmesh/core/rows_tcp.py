@@ -21,7 +21,7 @@ _Words = np.ndarray[Any, np.dtype[np.uint32]]
 
 
 def padded(length: int) -> int:
-    """A length rounded up to 16, as WireGuard pads packets."""
+    """Return a length rounded up to 16, as WireGuard pads packets."""
     return (length + 15) & ~15
 
 
@@ -35,7 +35,7 @@ def _checks(sums: _Words) -> _Words:
 
 
 def cut(packet: memoryview, tcp: int, data: int, size: int, rows: Bytes) -> int:
-    """Writes the segments of a large packet to `rows`, which has one for each; returns the length of the last.
+    """Write the segments of a large packet to `rows`, which has one for each; return the length of the last.
 
     TCP begins at `tcp` (20: IPv4, 40: IPv6), its data at `data`; a segment has `size` octets of data.
     """

@@ -25,7 +25,7 @@ class Schedule(Generic[Item]):
         return self._at.get(item, math.inf)
 
     def set(self, item: Item, at: float) -> None:
-        """The item is due at that time, and at no other."""
+        """Make the item due at that time, and at no other."""
         if self._at.get(item, math.inf) == at:
             return
         if at == math.inf:
@@ -39,16 +39,16 @@ class Schedule(Generic[Item]):
             heapq.heapify(self._heap)
 
     def sooner(self, item: Item, at: float) -> None:
-        """The item is due at that time, or before."""
+        """Make the item due at that time, or before."""
         if at < self._at.get(item, math.inf):
             self.set(item, at)
 
     def forget(self, item: Item) -> None:
-        """The item is gone."""
+        """Note that the item is gone."""
         self._at.pop(item, None)
 
     def take(self, now: float) -> list[Item]:
-        """The items that are due; they are not any more, until they are set again."""
+        """Return the items that are due; they are not any more, until they are set again."""
         due = []
         while self._heap and self._heap[0][0] <= now:
             at, _, item = heapq.heappop(self._heap)

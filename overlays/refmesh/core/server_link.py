@@ -43,7 +43,7 @@ ACKNOWLEDGE_AFTER_S = 0.01
 PATIENCE, MAX_RTT_S = 1.5, 2.0
 """A HELLO is not repeated before so many round trips; one that took longer than the second says nothing of the next."""
 AWAY_RETRY_S = 15.0
-"""A server that has been silent for 90 s is tried so often, for ever: without any, nobody new is found."""
+"""A server that has been silent for 90 s is tried so often, for ever: without any, no new member is found."""
 DOUBT_S = 5.0
 TLS_RETRY_S = 5.0
 TLS_AFTER_S = 1.0
@@ -116,11 +116,11 @@ class ServerLink:
         self.peer.session.want(now)
 
     def hosts(self) -> set[str]:
-        """The hosts that the configuration names, literal or not."""
+        """Return the hosts that the configuration names, literal or not."""
         return {place.host for place in (self._named.endpoint, self._named.stun, self._named.tls) if place is not None}
 
     def host_found(self, host: str, address: str, now: float) -> bool:
-        """A name has been looked up; returns whether the server is thus reached elsewhere."""
+        """Note that a name has been looked up; return whether the server is thus reached elsewhere."""
         self._found[host] = address
         self.entry = _known(self._named, self._found)
         before, self.udp = self.udp, (self.entry.endpoint.host, self.entry.endpoint.port)
@@ -139,11 +139,11 @@ class ServerLink:
         return True
 
     def on_established(self, now: float) -> None:
-        """The session has new keys: the server may be another one than it was, so it is greeted."""
+        """Note that the session has new keys: the server may be another one than it was, so it is greeted."""
         self.hello_due_s = min(self.hello_due_s, now)
 
     def doubt(self, now: float) -> None:
-        """What should come by its relay does not: it may have been started anew, and not know our keys any more.
+        """Doubt a server by whose relay nothing comes: it may have started again, and not know our keys any more.
 
         It is asked for new ones, while the old ones hold.
         """
@@ -153,7 +153,7 @@ class ServerLink:
             self.peer.session.want(now)
 
     def on_update(self, update: Update, now: float) -> list[Member | PolicyPart]:
-        """Takes an UPDATE; returns the entries that are news."""
+        """Take an UPDATE; return the entries that are news."""
         if update.seq == self._seq:
             self._unanswered = 0
             self.hello_due_s = max(self.hello_due_s, now + min(HELLO_INTERVAL_S, self._lifetime.interval_s))
@@ -183,7 +183,7 @@ class ServerLink:
             self.hello_due_s = now
 
     def hello(self, candidates: list[list[Any]], *, direct: bool, hub: bool, now: float) -> bytes | None:
-        """The HELLO that is due, as a control frame; None when none is, or when the server is now held for lost."""
+        """Return the HELLO that is due, as a control frame; None: none is, or the server is now held for lost."""
         quiet, self._acknowledge = self._acknowledge, False
         if not quiet and self._unanswered >= HELLO_LOST_AFTER:
             self.lost(now)
@@ -212,7 +212,7 @@ class ServerLink:
         return control.json_frame(control.HELLO, body)
 
     def lost(self, now: float) -> None:
-        """The server does not answer: connects anew."""
+        """Note that the server does not answer; connect again."""
         if self.up:
             self.tls_due_s = now + TLS_AFTER_S
         self.up, self._unanswered, self.hello_due_s = False, 0, math.inf
@@ -220,7 +220,7 @@ class ServerLink:
         self.peer.session.hurry(now)
 
     def introduction(self, now: float) -> bytes:
-        """What goes before a handshake initiation while the server may not know us."""
+        """Return what goes before a handshake initiation while the server may not know us."""
         session = self.peer.session
         key, suite = self.entry.public_key, session.suite
         return introduction.write(self.certificate, key, session.macs, self._rng, now, suite=suite)
@@ -239,7 +239,7 @@ class ServerLink:
         return [way for way in ((self.udp, self.tls) if self.tls_open else (self.udp,)) if way[0]]
 
     def stun_request(self, now: float) -> tuple[bytes, Endpoint] | None:
-        """The Binding request that is due, and where it goes."""
+        """Return the Binding request that is due, and where it goes."""
         if self.entry.stun is None or now < self._stun_due_s:
             return None
         if not self._stun:
@@ -249,7 +249,7 @@ class ServerLink:
         return stun.request(self._stun), (self.entry.stun.host, self.entry.stun.port)
 
     def on_stun(self, transaction: bytes, mapped: Endpoint, now: float) -> bool:
-        """Takes a STUN answer; False when it is not to this link's request."""
+        """Take a STUN answer; False when it is not to this link's request."""
         if not self._stun or transaction != self._stun:
             return False
         self._stun, self._stun_due_s = b"", now + STUN_INTERVAL_S
@@ -264,7 +264,7 @@ class ServerLink:
         return min(self.hello_due_s, stun_due_s, look_s, self.peer.due_s, self.peer.session.deadline())
 
     def status(self, now: float) -> dict[str, Any]:
-        """The server for the status socket."""
+        """Return the server for the status socket."""
         return {
             "name": self.entry.name,
             "up": self.up,
@@ -277,7 +277,7 @@ class ServerLink:
 
 
 def _known(entry: ServerEntry, found: Mapping[str, str]) -> ServerEntry:
-    """The entry with names replaced by what was found."""
+    """Return the entry with names replaced by what was found."""
 
     def place(address: Address | None) -> Address | None:
         if address is None or not is_name(address.host):
@@ -289,5 +289,5 @@ def _known(entry: ServerEntry, found: Mapping[str, str]) -> ServerEntry:
 
 
 def relays_of(peer: Peer, links: Sequence[ServerLink]) -> list[Path]:
-    """The relayed paths to a peer, in the order of the configuration."""
+    """Return the relayed paths to a peer, in the order of the configuration."""
     return [Path(link.endpoint, peer.numbers[link.index]) for link in links if link.up and peer.online.get(link.index)]

@@ -85,19 +85,19 @@ class Servers:
         return next((link.peer for link in self.links if link.up and link.hub), None)
 
     def of(self, key: bytes) -> ServerLink | None:
-        """The link to the server with this public key."""
+        """Return the link to the server with this public key."""
         return self._by_key.get(key)
 
     def at(self, endpoint: Endpoint) -> ServerLink | None:
-        """The link that uses this endpoint."""
+        """Return the link that uses this endpoint."""
         return next((link for link in self.links if link.endpoint == endpoint), None)
 
     def knowing(self, peer: Peer) -> ServerLink | None:
-        """A server that the peer is registered with, as we are."""
+        """Return a server that the peer is registered with, as we are."""
         return next((link for link in self.links if link.up and peer.online.get(link.index)), None)
 
     def hosts(self) -> set[str]:
-        """The hosts of all servers, names and literal addresses."""
+        """Return the hosts of all servers, names and literal addresses."""
         return {host for link in self.links for host in link.hosts()}
 
     def renew(self, certificate: str, now: float) -> None:
@@ -108,11 +108,11 @@ class Servers:
         self._outbox.wake(now)
 
     def unreached(self) -> set[str]:
-        """The hosts of those that do not answer."""
+        """Return the hosts of those that do not answer."""
         return {host for link in self.links if not link.up for host in link.hosts()}
 
     def host_found(self, host: str, address: str, now: float) -> None:
-        """A name has been looked up."""
+        """Note that a name has been looked up."""
         for link in self.links:
             if host in link.hosts() and link.host_found(host, address, now):
                 self._outbox.events.append(f"server {link.entry.name} is at {address}")
@@ -144,7 +144,7 @@ class Servers:
         return min((link.deadline() for link in self.links), default=math.inf)
 
     def tick(self, now: float) -> None:
-        """Does what is due."""
+        """Do what is due."""
         for link in self.links:
             if link.deadline() <= now:
                 self._tick(link, now)
@@ -190,7 +190,7 @@ class Servers:
     # --- what they say
 
     def on_stun(self, transaction: bytes, mapped: Endpoint, now: float) -> None:
-        """A STUN server has told where it sees us."""
+        """Note that a STUN server has told where it sees us."""
         for link in self.links:
             before = link.mapped
             if link.on_stun(transaction, mapped, now) and link.mapped != before:
@@ -202,7 +202,7 @@ class Servers:
         self._outbox.wake(now)
 
     def on_update(self, link: ServerLink, update: Update, now: float) -> None:
-        """A server's UPDATE."""
+        """Return a server's UPDATE."""
         was_up, was_seen_as = link.up, link.seen_as
         entries = link.on_update(update, now)
         if link.up and not was_up:
@@ -265,7 +265,7 @@ class Servers:
     # --- how they are reached
 
     def heard(self, link: ServerLink, endpoint: Endpoint, now: float) -> None:
-        """A server has answered from this endpoint: uses it, UDP or TLS."""
+        """Note that a server has answered from this endpoint; use it, UDP or TLS."""
         if endpoint != link.endpoint and endpoint in (link.udp, link.tls):
             link.endpoint = endpoint
             link.udp_probe_s = now + UDP_PROBE_S if endpoint == link.tls else math.inf
@@ -274,14 +274,14 @@ class Servers:
             self._relays_changed(now)
 
     def stream_opened(self, index: int, now: float) -> None:
-        """The driver has a TLS connection to server `index`: tries it beside UDP."""
+        """Note that the driver has a TLS connection to server `index`; try it in addition to UDP."""
         link = self.links[index]
         link.tls_open = True
         link.peer.session.hurry(now)
         self._outbox.wake(now)
 
     def stream_closed(self, index: int, now: float) -> None:
-        """That connection is over."""
+        """Note that such a connection is over."""
         link = self.links[index]
         link.tls_open = False
         if link.endpoint == link.tls:

@@ -35,7 +35,7 @@ _TAI64_EPOCH = 0x400000000000000A
 
 
 def tai64n(unix_s: float) -> bytes:
-    """A time as TAI64N, 12 bytes, so that later times compare greater."""
+    """Return a time as TAI64N, 12 bytes, so that later times compare greater."""
     whole = math.floor(unix_s)
     return _TAI64N.pack(_TAI64_EPOCH + whole, int((unix_s - whole) * 1e9))
 
@@ -111,7 +111,7 @@ class Session:
             self._begin(now)
 
     def hurry(self, now: float) -> None:
-        """The peer has become reachable in a new way: tries again at once, at the fast pace of the first attempts."""
+        """Try again at once, at the pace of the first attempts: the peer has become reachable in a new way."""
         if not self.usable(now):
             self._begin(now)
 
@@ -120,7 +120,7 @@ class Session:
         self.deferred, self.attempt_due_s = True, until_s
 
     def initiate(self, index: int, unix_s: float, now: float, slower: float = 1.0) -> bytes:
-        """A new initiation, complete with its MACs, to be answered to `index`; the earlier ones stay answerable.
+        """Return a new initiation, complete with its MACs, to be answered to `index`; the earlier ones stay answerable.
 
         The wait for the answer is `slower` times as long as it would be.
         """
@@ -184,7 +184,7 @@ class Session:
         return keypair
 
     def received(self, keypair: Keypair, has_payload: bool, now: float) -> bool:
-        """Notes an authentic message; True when it is the first one that confirms new keys to the responder."""
+        """Note an authentic message; True when it is the first one that confirms new keys to the responder."""
         self.last_received_s = now
         if has_payload and self.last_data_s <= self.spoke_s:
             self.last_data_s = now
@@ -204,13 +204,13 @@ class Session:
         return True
 
     def heard(self, now: float) -> None:
-        """Notes an authentic packet under the current keypair, while that is too young to think of new keys."""
+        """Note an authentic packet under the current keypair, while that is too young to think of new keys."""
         self.last_received_s = now
         if self.last_data_s <= self.spoke_s:
             self.last_data_s = now
 
     def sealed(self, payloads: Sequence[bytes], now: float, *, hopeful: bool = True) -> list[bytes] | None:
-        """The messages to send; None, and the packets staged, when there are no keys yet. Asks for new keys in time.
+        """Return the messages to send; None, and the packets staged: there are no keys yet. Ask for new keys in time.
 
         Not `hopeful`: they may well not arrive, so silence after them says nothing about the peer.
         """
@@ -234,13 +234,13 @@ class Session:
         self.want(now)
 
     def note_sent(self, now: float) -> None:
-        """Notes that data went out: no keepalive is due, but an answer is expected within 15 s."""
+        """Note that data went out: no keepalive is due, but an answer is expected within 15 s."""
         if self.asked_s <= self.last_received_s:
             self.unanswered_s = now
         self.spoke_s = self.asked_s = now
 
     def keepalive(self, now: float) -> bytes | None:
-        """An empty message when one is due."""
+        """Return an empty message when one is due."""
         if now < self._keepalive_due_s():
             return None
         if self.current is None or not self.current.usable(now):
@@ -254,7 +254,7 @@ class Session:
         return self.current.seal(b"")
 
     def check_answer(self, now: float) -> None:
-        """The peer has been silent for 15 s though it was spoken to: asks for a handshake."""
+        """Note that the peer has been silent for 15 s though it was spoken to; ask for a handshake."""
         if now >= self._answer_due_s():
             self.want(now)
 
@@ -268,7 +268,7 @@ class Session:
         return self.unanswered_s + KEEPALIVE_TIMEOUT_S + REKEY_TIMEOUT_S
 
     def forget_old_keys(self, now: float) -> None:
-        """Drops keys that may no longer be used."""
+        """Drop keys that may no longer be used."""
         for keypair in [pair for pair in self.unconfirmed if now - pair.born_s >= REJECT_AFTER_S]:
             self.unconfirmed.remove(keypair)
             self._drop(keypair)
@@ -279,7 +279,7 @@ class Session:
                 self._drop(held)
 
     def forget_all(self) -> None:
-        """Drops all keys: the peer does not know them any more."""
+        """Drop all keys: the peer does not know them any more."""
         for keypair in (self.current, self.previous, *self.unconfirmed):
             self._drop(keypair)
         self.current = self.previous = None

@@ -8,7 +8,7 @@ Span = tuple[int, int]
 
 
 def joined(spans: Iterable[Span]) -> list[Span]:
-    """The same revisions in as few spans as possible, in order."""
+    """Return the same revisions in as few spans as possible, in order."""
     found: list[Span] = []
     for start, end in sorted(spans):
         if found and start <= found[-1][1]:
@@ -19,7 +19,7 @@ def joined(spans: Iterable[Span]) -> list[Span]:
 
 
 def gaps(after: int, until: int, spans: Iterable[Span]) -> Iterator[Span]:
-    """What of `(after, until)` is in none of the spans."""
+    """Return what of `(after, until)` is in none of the spans."""
     for start, end in joined(spans):
         if after < start:
             yield after, min(start, until)

@@ -31,14 +31,14 @@ class Switch(Generic[Member]):
     """Learns from what comes from members; says where a frame goes."""
 
     def __init__(self, owner: Callable[[bytes], object]) -> None:
-        """`owner`: the member whose certificate has a packed IP address, None for nobody."""
+        """`owner`: the member whose certificate has a packed IP address, None for no member."""
         self._owner = owner
         self._table: dict[bytes, tuple[Member, float]] = {}
         self._count: dict[Member, int] = {}
         self._own: dict[bytes, float] = {}
 
     def learn(self, frame: bytes, member: Member, now: float) -> bool:
-        """Notes the sender of a frame that came from a member; False for what is no frame, or not the member's."""
+        """Note the sender of a frame that came from a member; False for what is no frame, or not the member's."""
         source = frame[6:12]
         if len(frame) < HEADER_LEN or source[0] & 1 or now < self._own.get(source, 0.0):
             return False
@@ -56,14 +56,14 @@ class Switch(Generic[Member]):
         return True
 
     def learn_own(self, frame: bytes, now: float) -> None:
-        """Notes the sender of a frame of our own host, or of who is behind it."""
+        """Note the sender of a frame of our own host, or of who is behind it."""
         source = bytes(frame[6:12])
         if len(self._own) >= MAX_OF_ONE and source not in self._own:
             self._own.clear()
         self._own[source] = now + AGEING_S
 
     def find(self, frame: bytes, now: float) -> Member | None:
-        """The one member for a frame; None: all of them, as for broadcast, multicast and unknown addresses."""
+        """Return the one member for a frame; None: all of them, as for broadcast, multicast and unknown addresses."""
         destination = frame[:6]
         if destination[0] & 1:
             return None
@@ -74,7 +74,7 @@ class Switch(Generic[Member]):
         return member
 
     def forget(self, member: Member) -> None:
-        """The member is gone."""
+        """Note that the member is gone."""
         if self._count.pop(member, None):
             self._table = {source: entry for source, entry in self._table.items() if entry[0] is not member}
 
@@ -91,7 +91,7 @@ class Switch(Generic[Member]):
 
 
 def senders(frame: bytes) -> list[bytes]:
-    """The IP addresses, packed, that a frame says it is from."""
+    """Return the IP addresses, packed, that a frame says it is from."""
     kind, start = frame[12:14], HEADER_LEN
     while kind in _VLAN and start <= HEADER_LEN + 4:
         kind, start = frame[start + 2 : start + 4], start + 4

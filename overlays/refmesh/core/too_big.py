@@ -28,7 +28,7 @@ def carried_anyhow(packet: bytes) -> bool:
 
 
 def fragments(packet: bytes, mtu: int) -> list[bytes]:
-    """An IPv4 packet in pieces of at most `mtu` octets (RFC 791, section 3.2). Options go with the first one alone."""
+    """Cut an IPv4 packet into pieces of at most `mtu` octets (RFC 791, section 3.2). The first one has the options."""
     header = (packet[0] & 0x0F) * 4
     word = packet[6] << 8 | packet[7]
     room = (mtu - header) & ~7
@@ -48,7 +48,7 @@ def fragments(packet: bytes, mtu: int) -> list[bytes]:
 
 
 def too_big(packet: bytes, mtu: int) -> bytes | None:
-    """The answer to a packet that is larger than `mtu` octets: from where it goes to; None where none is due."""
+    """Return the answer to a packet that is larger than `mtu` octets: from where it goes to; None where none is due."""
     return _v4(packet, mtu) if packet[0] >> 4 == 4 else _v6(packet, max(mtu, MIN_IPV6))
 
 

@@ -54,7 +54,7 @@ class Tunnel:
         self.sessions: dict[bytes, Session] = {}
         self._rng = rng
         self.unix_offset_s = unix_offset_s
-        """Whoever drives this sets it anew from time to time, as wall clocks are set."""
+        """Whoever drives this sets it again from time to time, as wall clocks are set."""
         self.initiated_unix_s = 0.0
         """The latest time that an initiation of ours bore, and the earliest that the next one may bear: a responder
         takes no older one, and the wall clock may have been set back since, or be wrong after a restart."""
@@ -88,7 +88,7 @@ class Tunnel:
         self._crowd.discard(session)
 
     def initiate(self, session: Session, now: float) -> bytes:
-        """A handshake initiation, to be sent on every way that may lead to the peer."""
+        """Return a handshake initiation, to be sent on every way that may lead to the peer."""
         while len(session.pending) >= PENDING_INITIATIONS:
             self._pending.pop(session.give_up_oldest(), None)
         index = self._new_index()
@@ -101,7 +101,7 @@ class Tunnel:
         return max(1.0, len(self._crowd) / CROWD)
 
     def tick(self, session: Session, now: float) -> tuple[bytes | None, bytes | None]:
-        """What is due for one session: (an initiation, a keepalive), each None when it is not."""
+        """Return what is due for one session: (an initiation, a keepalive), each None when it is not."""
         session.check_answer(now)
         session.forget_old_keys(now)
         self._free(session)
@@ -109,7 +109,7 @@ class Tunnel:
         return initiation, session.keepalive(now)
 
     def receive(self, datagram: bytes, source: Endpoint, now: float, relay: int = 0) -> Input | bytes | None:
-        """Takes one message of type 1 to 4 from `source`, or from whom a relay there has this number for.
+        """Take one message of type 1 to 4 from `source`, or from whom a relay there has this number for.
 
         Returns what an authentic one brought, the cookie reply for one that has to come again, or None.
         """
@@ -132,7 +132,7 @@ class Tunnel:
         return None
 
     def receive_run(self, datagrams: Sequence[bytes | memoryview], now: float) -> Input | None:
-        """Takes transport messages of one session that came together from one source."""
+        """Take transport messages of one session that came together from one source."""
         found = self.keypair_of(datagrams[0])
         if found is None or not found[1].usable(now):
             return None
@@ -143,7 +143,7 @@ class Tunnel:
         return self.accepted(session, keypair, payloads, now)
 
     def accepted(self, session: Session, keypair: Keypair, payloads: list[bytes], now: float) -> Input:
-        """Notes decrypted payloads of a session."""
+        """Note decrypted payloads of a session."""
         packets = payloads if all(payloads) else [payload for payload in payloads if payload]
         established = session.received(keypair, bool(packets), now)
         if established:

@@ -37,13 +37,13 @@ class Upkeep:
         probing: Probing,
         flags: int,
     ) -> None:
-        """`flags`: what our PINGs say."""
+        """Take `flags`: what our PINGs say."""
         self._tunnel, self._peers, self._holes, self._outbox = tunnel, peers, holes, outbox
         self._flags, self._probing, self._servers = flags, probing, servers
         self._checks = Pacer(CHECKS_PER_S, CHECKS_BURST)
 
     def tick(self, peer: Peer, now: float) -> None:
-        """Does what is due for one peer and says when it is due again."""
+        """Do what is due for one peer and say when it is due again."""
         session, finder = peer.session, peer.finder
         if finder is not None:
             session.tireless_s = AWAY_RETRY_S if peer.wanted and not peer.hub_servers else 0.0

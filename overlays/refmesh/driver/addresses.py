@@ -20,7 +20,7 @@ _ATTRIBUTE = struct.Struct("=HH")
 
 
 def local_addresses(but: str = "") -> list[str]:
-    """The unicast addresses of all interfaces but `but`, without loopback and link-local ones."""
+    """Return the unicast addresses of all interfaces but `but`, without loopback and link-local ones."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as netlink:
         netlink.send(_HEAD.pack(_HEAD.size + 1, _RTM_GETADDR, _REQUEST_DUMP, 1, 0) + b"\0")
         found = []
@@ -38,7 +38,7 @@ def local_addresses(but: str = "") -> list[str]:
 
 
 def routers() -> list[tuple[str, str]]:
-    """The IPv4 default routers, each with the address of ours that packets to it have (no packet is sent)."""
+    """Return the IPv4 default routers, each with the address of ours that packets to it have (no packet is sent)."""
     found = []
     for line in Path("/proc/net/route").read_text().splitlines()[1:]:
         fields = line.split()
@@ -51,7 +51,7 @@ def routers() -> list[tuple[str, str]]:
 
 
 def watch() -> socket.socket:
-    """A socket that becomes readable when links, addresses or routes change; drain it with `drain`."""
+    """Return a socket that becomes readable when links, addresses or routes change; drain it with `drain`."""
     netlink = socket.socket(
         socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
     )
@@ -60,7 +60,7 @@ def watch() -> socket.socket:
 
 
 def drain(netlink: socket.socket) -> None:
-    """Reads away what a `watch` socket has; an overrun only means that there was a lot."""
+    """Read away what a `watch` socket has; an overrun only means that there was a lot."""
     while True:
         try:
             netlink.recv(65536)

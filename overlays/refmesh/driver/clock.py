@@ -11,5 +11,5 @@ By CLOCK_MONOTONIC, which stands still then, a node would go on with keys that n
 
 
 def unix_offset_s() -> float:
-    """What to add to `now()` to get Unix time; another value after each step of the wall clock."""
+    """Return what to add to `now()` to get Unix time; another value after each step of the wall clock."""
     return time.time() - now()

@@ -49,7 +49,7 @@ class Datapath:
         """Set it before anything is read."""
 
     def on_tun(self, now: float) -> bool:
-        """The device is readable. Returns whether all that follows is done."""
+        """Note that the device is readable. Return whether all that follows is done."""
         for _ in range(READS_PER_ROUND):
             ask = self.eagerness.ask and self.warmth.until_s > now
             length = self._forward(now, ask=ask)
@@ -64,7 +64,7 @@ class Datapath:
         return self._finish()
 
     def _sent(self, now: float, *, asked: bool = False) -> bool:
-        """Does what follows from a small packet of our host; returns whether that is all."""
+        """Do what follows from a small packet of our host; return whether that is all."""
         came = self._short.came
         self.eagerness.sent(now, answered=came is not None if asked else None)
         self.warmth.packet(now)
@@ -73,7 +73,7 @@ class Datapath:
         return True
 
     def _finish(self) -> bool:
-        """Does what follows from something that went the general way, and leaves the rest to others."""
+        """Do what follows from something that went the general way, and leave the rest to others."""
         plane, outbox = self._node.plane, self._node.outbox
         if plane.to_tun or plane.large:
             self.write_tun()
@@ -82,7 +82,7 @@ class Datapath:
         return False
 
     def _forward(self, now: float, *, ask: bool = False) -> int:
-        """Sends what one read of the device gives; returns its octets, 0 when there was nothing.
+        """Send what one read of the device gives; return its octets, 0 when there was nothing.
 
         With `ask` an answer that is there by then is taken as well.
         """
@@ -97,7 +97,7 @@ class Datapath:
         return length
 
     def _open_lane(self, peer: Peer, destination: bytes, now: float) -> None:
-        """The next packet to this IPv4 address goes the short way."""
+        """Let the next packet to this IPv4 address go the short way."""
         if len(destination) != 4 or not Lane.possible(peer) or peer.path is None:
             return
         if packets.address_text(destination) == peer.path.endpoint[0]:
@@ -109,7 +109,7 @@ class Datapath:
             self._short.open_lane(destination, Lane(peer, self._node.plane.routes), near)
 
     def _rehearse(self, now: float) -> bool:
-        """Does all that a packet needs without one; returns whether that is all, as there may be one by now."""
+        """Do all that a packet needs without one; return whether that is all, as there may be one by now."""
         near, done = self._near, True
         if near is not None and near.single:
             done = self.on_near(near, now)
@@ -120,7 +120,7 @@ class Datapath:
         return done
 
     def forget_near(self, unused_since_s: float = math.inf) -> None:
-        """Closes near sockets that nothing has come from since then; without: all."""
+        """Close near sockets that nothing has come from since then; without: all."""
         self._short.clear()
         self._near = None
         self.sockets.close_near(unused_since_s)
@@ -147,7 +147,7 @@ class Datapath:
                 self._open_lane(peer, destination, now)
 
     def _outbound_large(self, peer: Peer, data: memoryview, now: float) -> bool:
-        """Sends a packet with a gso_type all at once, if that can be."""
+        """Send a packet with a gso_type all at once, if that can be."""
         _, gso_type, _, size, start, _ = offload.HEADER.unpack_from(data)
         packet = data[VNET_HEADER_LEN:]
         data_at = bulk.sealable(gso_type, start, packet) if size else 0
@@ -183,7 +183,7 @@ class Datapath:
                 self._streams.used(endpoint[1], now)
 
     def on_near(self, near: NearSocket, now: float) -> bool:
-        """A near socket is readable."""
+        """Note that a near socket is readable."""
         self._near = near
         if not near.single:
             near.used_s = now
@@ -207,7 +207,7 @@ class Datapath:
         return taken or self._finish()
 
     def on_udp(self, sock: UdpSocket, local: int, now: float) -> bool:
-        """A socket is readable; `local` is its number. Returns whether all that follows is done."""
+        """Note that a socket is readable; `local` is its number. Return whether all that follows is done."""
         node = self._node
         for _ in range(READS_PER_ROUND):
             received = sock.receive()
@@ -228,7 +228,7 @@ class Datapath:
         return self._finish()
 
     def write_tun(self) -> None:
-        """Gives our host what is for it."""
+        """Give our host what is for it."""
         plane = self._node.plane
         if len(plane.to_tun) == 1 and not plane.large:
             self._tun.write((offload.PLAIN_HEADER, plane.to_tun.pop()))

@@ -9,7 +9,7 @@ WANTED = 16384
 
 
 def raise_limit() -> None:
-    """Raises the soft limit as far as the hard one lets us; whoever opens descriptors lives with what there is."""
+    """Raise the soft limit as far as the hard one lets us; what needs descriptors lives with what there is."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = WANTED if hard == resource.RLIM_INFINITY else min(WANTED, hard)
     if soft < wanted:

@@ -36,7 +36,7 @@ class Eagerness:
         self._not_yet = self._unasked = self._beside = 0
 
     def sent(self, now: float, *, answered: bool | None = None) -> None:
-        """A packet has gone out that may be answered; `answered`: whether it has been by now, if that was asked."""
+        """Note that a packet has gone out; `answered`: whether it has been answered by now, if that was asked."""
         if answered is not None:
             self._not_yet = 0 if answered else min(self._not_yet + 1, MAX_MISSES)
             self._unasked = (1 << self._not_yet) - 1
@@ -57,7 +57,7 @@ class Eagerness:
             self.until_s = now + LIMIT_S
 
     def ended(self, *, answered: bool) -> None:
-        """Waiting awake is over."""
+        """Note that waiting awake is over."""
         self.until_s = 0.0
         self._misses = 0 if answered else min(self._misses + 1, MAX_MISSES)
         self._skip = (1 << self._misses) - 1

@@ -19,7 +19,7 @@ class EventLog:
         self._left_out = 0
 
     def write(self, events: list[str], now: float) -> None:
-        """Takes all events out of the list."""
+        """Take all events out of the list."""
         room = self._pacer.available(now)
         if self._left_out and room:
             log.warning("%d lines were left out here", self._left_out)

@@ -33,7 +33,7 @@ def write_atomically(path: Path, text: str, *, durable: bool = False) -> None:
 
 
 def write_new(texts: Mapping[Path, str]) -> None:
-    """Writes files that are not there yet, readable by their owner alone, in the order given; all or none.
+    """Write files that are not there yet, readable by their owner alone, in the order given; all or none.
 
     Raises:
         ConfigError: one exists already. It may be the only copy of a key, so nothing is ever overwritten.

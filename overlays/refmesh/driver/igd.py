@@ -116,7 +116,7 @@ class IgdClient:
 
 
 def find(own: str) -> Any:
-    """The router that maps ports, as a miniupnpc.UPnP, asked from this address of ours; None when none answers."""
+    """Return the router that maps ports, as a miniupnpc.UPnP, asked from our address; None when none answers."""
     # Here, as only a node behind a NAT without PCP and NAT-PMP needs it.
     import miniupnpc  # noqa: PLC0415
 

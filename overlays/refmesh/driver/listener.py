@@ -77,14 +77,14 @@ class StreamListener:
         loop.add(self._listener, self._accept)
 
     def send_run(self, datagrams: list[bytes], endpoint: Endpoint, now: float) -> None:
-        """Sends datagrams to a connection; to one that is gone: nowhere."""
+        """Send datagrams to a connection; to one that is gone: nowhere."""
         entry = self._streams.get(endpoint[1])
         if entry is not None:
             entry.served.stream.send_run(datagrams)
             entry.served.after(now)
 
     def look(self, now: float) -> None:
-        """Ends, once a second, the connections that are over a limit."""
+        """End, once a second, the connections that are over a limit."""
         if now - self._looked_s < LOOK_EVERY_S:
             return
         self._looked_s = now
@@ -95,7 +95,7 @@ class StreamListener:
                 self._end(entry, now)
 
     def close(self) -> None:
-        """Closes all."""
+        """Close all."""
         self._listener.close()
         os.close(self._spare)
         for entry in self._streams.values():
@@ -120,7 +120,7 @@ class StreamListener:
             self._add(sock, host, now)
 
     def _refuse(self) -> None:
-        """Takes a connection with the spare descriptor and ends it: what waits would have us come back at once."""
+        """Take a connection with the spare descriptor and end it: what waits would have us come back at once."""
         os.close(self._spare)
         try:
             self._listener.accept()[0].close()
@@ -130,7 +130,7 @@ class StreamListener:
             self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
     def _make_room(self, now: float) -> None:
-        """Ends the oldest connection that is no member's."""
+        """End the oldest connection that is no member's."""
         for number, entry in self._streams.items():
             if not self._is_member(("tls", number)):
                 self._end(entry, now)
@@ -165,7 +165,7 @@ class StreamListener:
 
 
 def _network(host: str) -> str:
-    """What one customer has: an IPv4 address, or an IPv6 /64 network."""
+    """Return what one customer has: an IPv4 address, or an IPv6 /64 network."""
     address = ipaddress.ip_address(host.partition("%")[0])
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is None:
         return address.packed[:8].hex()

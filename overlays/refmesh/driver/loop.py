@@ -55,21 +55,21 @@ class Loop:
         self.add(reader, lambda _: self._drain(reader))
 
     def add(self, source: HasFileno | int, handler: Handler, events: int = select.EPOLLIN) -> None:
-        """Calls `handler(now)` whenever the descriptor is ready; it must read until there is nothing left, or be called
+        """Call `handler(now)` whenever the descriptor is ready; it must read until there is nothing left, or be called
         again. Where it returns True, all that follows from it is done."""
         fd = source if isinstance(source, int) else source.fileno()
         self._epoll.register(fd, events)
         self._handlers[fd], self._events[fd] = handler, events
 
     def modify(self, source: HasFileno, events: int) -> None:
-        """Changes what is waited for."""
+        """Change what is waited for."""
         fd = source.fileno()
         self._events[fd] = events
         if fd not in self._resting:
             self._epoll.modify(fd, events)
 
     def remove(self, source: HasFileno) -> None:
-        """Waits for this descriptor no longer."""
+        """Wait for this descriptor no longer."""
         fd = source.fileno()
         self._faults.pop(fd, None)
         if self._handlers.pop(fd, None) is not None and self._resting.pop(fd, None) is None:
@@ -80,12 +80,12 @@ class Loop:
         return now >= deadline and (not self._reading or now - deadline > LATE_S)
 
     def on_hangup(self, handler: Callable[[], object]) -> None:
-        """Calls this when SIGHUP comes, between two rounds."""
+        """Call this when SIGHUP comes, between two rounds."""
         self._hangup = handler
         signal.signal(signal.SIGHUP, lambda *_: setattr(self, "_hung_up", True))
 
     def stop(self) -> None:
-        """Ends `run` after the present round."""
+        """End `run` after the present round."""
         self._running = False
 
     def run(  # noqa: PLR0912 - one function, as one more call would be one for each packet
@@ -95,7 +95,7 @@ class Loop:
         eagerness: Eagerness | None = None,
         warmth: Warmth | None = None,
     ) -> None:
-        """Waits for descriptors until `deadline()`, calls their handlers, then `after(now)`; over and over.
+        """Wait for descriptors until `deadline()`, call their handlers, then `after(now)`; over and over.
 
         While `eagerness` says so, waiting is done awake, and while `warmth` does, with interruptions. `after` is left
         out when all is done and it is not time. What a handler raises is counted, said and dropped with what caused

@@ -18,7 +18,7 @@ class MembersFile:
     """The file `known.json` of a state folder; without a folder nothing is kept."""
 
     def __init__(self, folder: Path | None, server: Server, now: float) -> None:
-        """Takes what is stored."""
+        """Take what is stored."""
         self._server = server
         self._path = folder / "known.json" if folder else None
         self._saved, self._saved_s = "", now
@@ -34,7 +34,7 @@ class MembersFile:
         restore(server, stored, now)
 
     def look(self, now: float) -> None:
-        """Writes down what has changed, once a second."""
+        """Write down what has changed, once a second."""
         if self._path is None or now - self._saved_s < SAVE_EVERY_S:
             return
         self._saved_s = now

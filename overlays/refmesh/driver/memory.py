@@ -18,7 +18,7 @@ class Memory:
     """The file `known.json` of a state folder; without a folder nothing is kept."""
 
     def __init__(self, node: Node, folder: Path | None, now: float) -> None:
-        """Takes what is stored."""
+        """Take what is stored."""
         self._node = node
         self._file = folder / "known.json" if folder else None
         self._saved, self._saved_s = "", now
@@ -35,12 +35,12 @@ class Memory:
         restore(node, stored, now)
 
     def look(self, now: float) -> None:
-        """Saves when it is time."""
+        """Save when it is time."""
         if now - self._saved_s > SAVE_EVERY_S:
             self.save(now)
 
     def save(self, now: float) -> None:
-        """Writes down what has changed."""
+        """Write down what has changed."""
         self._saved_s = now
         if self._file is None:
             return

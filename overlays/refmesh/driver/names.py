@@ -64,7 +64,7 @@ class Names:
 
 
 def look_up(name: str) -> str:
-    """The address of a host in the order of RFC 6724, of a family that this machine has; empty when there is none."""
+    """Return the address of a host in the order of RFC 6724, of a family that this machine has; empty: none."""
     try:
         found = socket.getaddrinfo(name, 0, type=socket.SOCK_DGRAM, flags=socket.AI_ADDRCONFIG)
     except (OSError, UnicodeError):

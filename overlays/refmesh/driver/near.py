@@ -64,6 +64,6 @@ class NearSocket(UdpSocket):
         self.single = not on
 
     def close(self) -> None:
-        """Closes the socket; using `readinto` or `write` is a ValueError from then on."""
+        """Close the socket; using `readinto` or `write` is a ValueError from then on."""
         self._file.close()
         super().close()

@@ -38,7 +38,7 @@ class NodeDriver:
     """Runs one node until told to stop."""
 
     def __init__(self, config: NodeConfig) -> None:
-        """Opens everything; MachineError or CredentialError when something is lacking."""
+        """Open everything; MachineError or CredentialError when something is lacking."""
         self.config = config
         now = clock.now()
         certificate = own_certificate(config, now + clock.unix_offset_s())
@@ -93,7 +93,7 @@ class NodeDriver:
             self.close()
 
     def close(self) -> None:
-        """Gives everything back."""
+        """Give everything back."""
         self._memory.save(clock.now())
         if self.status is not None:
             self.status.close()
@@ -163,7 +163,7 @@ class NodeDriver:
         return status(self.node, now)
 
     def _reload(self, now: float) -> dict[str, list[str]]:
-        """Takes what the configuration file says now, all of it or nothing."""
+        """Take what the configuration file says now, all of it or nothing."""
         try:
             config = load_node(Path(self.config.file))
             certificate = own_certificate(config, now + clock.unix_offset_s())

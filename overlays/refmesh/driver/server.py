@@ -36,7 +36,7 @@ class ServerDriver:
     """Runs one server until told to stop."""
 
     def __init__(self, config: ServerConfig) -> None:
-        """Opens everything; MachineError or CredentialError when something is lacking."""
+        """Open everything; MachineError or CredentialError when something is lacking."""
         self.config = config
         raise_limit()
         now = clock.now()
@@ -98,7 +98,7 @@ class ServerDriver:
             self.close()
 
     def close(self) -> None:
-        """Gives everything back."""
+        """Give everything back."""
         if self.status is not None:
             self.status.close()
         if self.tun is not None:
@@ -130,7 +130,7 @@ class ServerDriver:
             self._flush()
 
     def _relay(self, view: memoryview, size: int, source: Endpoint) -> bool:
-        """Passes on a whole read in place, when all of it is for one member; False when it is not."""
+        """Pass on a whole read in place, when all of it is for one member; False when it is not."""
         if len(view) < messages.RELAY_HEAD.size:
             return False
         head = bytes(view[: messages.RELAY_HEAD.size])
@@ -231,7 +231,7 @@ class ServerDriver:
             raise ConfigError([f"{self.config.policy_file}:1: policy_file: {error}"]) from None
 
     def _policy(self) -> Policy | None:
-        """The network document of the file, else of the configuration; CredentialError, OSError, ValueError."""
+        """Return the network document of the file, else of the configuration; CredentialError, OSError, ValueError."""
         path = self.config.policy_file
         text = path.read_text("ascii").strip() if path is not None and path.exists() else self.config.policy
         return credentials.verify_policy(text, self.config.authority) if text else None

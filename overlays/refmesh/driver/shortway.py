@@ -33,13 +33,13 @@ class Near(Protocol):
     single: bool
 
     def readinto(self, buffer: bytearray, /) -> int | None:
-        """Reads a datagram; None: there is none."""
+        """Read a datagram; None: there is none."""
 
     def write(self, datagram: bytes, /) -> int | None:
-        """Sends a datagram; None: not now."""
+        """Send a datagram; None: not now."""
 
     def send(self, datagram: bytes, endpoint: Endpoint) -> None:
-        """Sends even if that takes a while."""
+        """Send even if that takes a while."""
 
 
 class ShortWay:
@@ -52,7 +52,7 @@ class ShortWay:
         inlets: Mapping[int, Inlet],
         receive: Callable[[bytes, Endpoint, float], None],
     ) -> None:
-        """What is for our host goes to `device`, and what is no ordinary packet to `receive`.
+        """Take a device for what is for our host, and `receive` for what is no ordinary packet.
 
         `buffer`: what our host sends stands there, after its virtio_net_hdr.
         """
@@ -80,7 +80,7 @@ class ShortWay:
         self.used = None
 
     def out(self, length: int, now: float, *, ask: bool = False) -> bool:
-        """Sends a small packet that was read into the buffer, `length` octets with its header; False: not this way.
+        """Send a small packet that was read into the buffer, `length` octets with its header; False: not this way.
 
         With `ask` it looks for an answer at once: who answers may have had this processor since.
         """
@@ -115,7 +115,7 @@ class ShortWay:
         return True
 
     def take(self, near: Near, now: float) -> bool | None:
-        """Reads one datagram from a socket whose `single` is set; None: there was none.
+        """Read one datagram from a socket whose `single` is set; None: there was none.
 
         True: our host has got the packet. False: it was something else, which the node has taken.
         """

@@ -58,7 +58,7 @@ class NodeSockets:
             self._listen(sock, 0)
 
     def find(self, endpoint: Endpoint, local: int) -> UdpSocket | Stream | None:
-        """What a datagram to this endpoint leaves from."""
+        """Return what a datagram to this endpoint leaves from."""
         if local:
             return self._fresh.get(local)
         if endpoint[0] == "tls":
@@ -66,7 +66,7 @@ class NodeSockets:
         return self.main.get(socket.AF_INET6 if ":" in endpoint[0] else socket.AF_INET)
 
     def near(self, endpoint: Endpoint) -> NearSocket | None:
-        """The socket connected to an endpoint, a new one if need be; None when there cannot be one."""
+        """Return the socket connected to an endpoint, a new one if need be; None when there cannot be one."""
         near = self._near.get(endpoint)
         main = self.find(endpoint, 0)
         if near is None and isinstance(main, UdpSocket) and len(self._near) < MAX_NEAR:
@@ -85,7 +85,7 @@ class NodeSockets:
         return len(self._near) >= MAX_NEAR
 
     def close_near(self, unused_since_s: float = math.inf) -> None:
-        """Closes near sockets that have been unused since then; without: all."""
+        """Close near sockets that have been unused since then; without: all."""
         for endpoint, near in list(self._near.items()):
             if near.used_s < unused_since_s:
                 del self._near[endpoint]
@@ -93,7 +93,7 @@ class NodeSockets:
                 near.close()
 
     def flush(self) -> None:
-        """Sends everything and closes what punching needs no longer."""
+        """Send everything and close what punching needs no longer."""
         outbox = self._node.outbox
         if outbox.main:
             out = outbox.main[:]
@@ -116,7 +116,7 @@ class NodeSockets:
             self._close_fresh()
 
     def close(self) -> None:
-        """Closes all."""
+        """Close all."""
         for sock in (*self.main.values(), *self._fresh.values(), *self._near.values()):
             sock.close()
 
@@ -151,7 +151,7 @@ class NodeSockets:
 
 
 def open_sockets(host: str, port: int, mark: int = 0) -> dict[int, UdpSocket]:
-    """A socket for each address family that this machine has, on the same port where possible."""
+    """Return a socket for each address family that this machine has, on the same port where possible."""
     sockets: dict[int, UdpSocket] = {}
     if ":" not in host:
         sockets[socket.AF_INET] = UdpSocket(socket.AF_INET, host, port, mark=mark)

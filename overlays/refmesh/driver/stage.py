@@ -32,10 +32,10 @@ class Mirror:
         self.readinto, self.write = self._file.readinto, self._file.write
 
     def send(self, datagram: bytes, endpoint: object) -> None:
-        """What cannot be sent need not be."""
+        """Do nothing: what cannot be sent need not be."""
 
     def close(self) -> None:
-        """Closes the socket."""
+        """Close the socket."""
         self._file.close()
         self.socket.close()
 
@@ -54,10 +54,10 @@ class Stage:
         self._short.open_lane(ADDRESS, rehearsal.lane, self._mirror)
 
     def rehearse(self, now: float) -> bool:
-        """Sends a packet and receives it; whether that went well."""
+        """Send a packet and receives it; whether that went well."""
         return self._short.out(_LENGTH, now) and self._short.take(self._mirror, now) is True
 
     def close(self) -> None:
-        """Gives everything back."""
+        """Give everything back."""
         self._mirror.close()
         self._null.close()

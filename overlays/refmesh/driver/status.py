@@ -63,7 +63,7 @@ class StatusSocket:
                 client.sendall(json.dumps(self._answer(request if isinstance(request, dict) else {})).encode())
 
     def close(self) -> None:
-        """Closes the socket and removes its file."""
+        """Close the socket and remove its file."""
         self.socket.close()
         self.path.unlink(missing_ok=True)
 
@@ -84,7 +84,7 @@ def ask(path: Path, request: dict[str, Any]) -> Any:
 
 
 def gone(path: Path) -> None:
-    """Waits until a refmesh that was told to end has done so; MachineError when it takes too long."""
+    """Wait until a refmesh that was told to end has done so; MachineError when it takes too long."""
     until_s = time.monotonic() + END_S
     while path.exists():
         if time.monotonic() > until_s:

@@ -136,11 +136,11 @@ class Stream:
             self.closed = True
 
     def send(self, datagram: bytes, _endpoint: Endpoint | None = None) -> None:
-        """Sends a datagram, now or as soon as the connection takes it."""
+        """Send a datagram, now or as soon as the connection takes it."""
         self.send_run((datagram,))
 
     def send_run(self, datagrams: Sequence[bytes], _endpoint: Endpoint | None = None) -> None:
-        """Sends datagrams in order."""
+        """Send datagrams in order."""
         for datagram in datagrams:
             if not self._pending and self.stuck_since_s == math.inf:
                 self.stuck_since_s = time.monotonic()
@@ -153,11 +153,11 @@ class Stream:
                 self.closed = True
 
     def send_segmented(self, data: memoryview, size: int, endpoint: Endpoint | None = None) -> None:
-        """Sends `data` as datagrams of `size` octets, the last one perhaps shorter."""
+        """Send `data` as datagrams of `size` octets, the last one perhaps shorter."""
         self.send_run([bytes(data[i : i + size]) for i in range(0, len(data), size)], endpoint)
 
     def close(self) -> None:
-        """Closes the connection."""
+        """Close the connection."""
         self.closed = True
         (self._tls or self._raw).close()
 

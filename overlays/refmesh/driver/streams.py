@@ -49,7 +49,7 @@ class NodeStreams:
         self._streams: dict[int, Served] = {}
 
     def look(self, now: float) -> None:
-        """Opens what is wanted and closes what is not needed any more."""
+        """Open what is wanted and close what is not needed any more."""
         for link in self._node.servers.links:
             served = self._streams.get(link.index)
             if served is None and link.wants_tls(now):
@@ -59,7 +59,7 @@ class NodeStreams:
                 served.after(now)
 
     def get(self, index: int) -> Stream | None:
-        """The connection to server `index`, if there is one."""
+        """Return the connection to server `index`, if there is one."""
         served = self._streams.get(index)
         return served.stream if served is not None else None
 
@@ -70,7 +70,7 @@ class NodeStreams:
             served.after(now)
 
     def close(self) -> None:
-        """Closes all."""
+        """Close all."""
         for served in self._streams.values():
             served.stream.close()
 

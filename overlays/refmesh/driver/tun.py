@@ -58,7 +58,7 @@ class Tun:
         """Reads and writes a packet with its virtio_net_hdr at a time; None: not now."""
 
     def configure(self, addresses: Sequence[str], mtu: int) -> None:
-        """Sets addresses (with prefix length) and MTU in octets, takes the interface up. MachineError on refusal."""
+        """Set addresses (with prefix length) and MTU in octets, take the interface up. MachineError on refusal."""
         name = self.name.encode()
         try:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
@@ -103,14 +103,14 @@ class Tun:
                 fcntl.ioctl(control, _SIOCSIFADDR, request)
 
     def write(self, buffers: Sequence[bytes | memoryview]) -> None:
-        """Gives the kernel one packet, its virtio_net_hdr first; one that the kernel does not like is lost."""
+        """Give the kernel one packet, its virtio_net_hdr first; one that the kernel does not like is lost."""
         try:
             os.writev(self.fd, buffers)
         except OSError as error:
             self.refuse(error, REFUSED)
 
     def read(self) -> bytes | None:
-        """A packet of our host with its virtio_net_hdr; None: there is none. MachineError: the device is gone."""
+        """Return a packet of our host with its virtio_net_hdr; None: there is none. MachineError: no device."""
         try:
             return os.read(self.fd, MAX_READ)
         except OSError as error:
@@ -118,13 +118,13 @@ class Tun:
             return None
 
     def refuse(self, error: OSError, harmless: Sequence[int]) -> None:
-        """Raises what an error of the device means, unless it is harmless: MachineError when the device is gone."""
+        """Raise what an error of the device means, unless it is harmless: MachineError when the device is gone."""
         if error.errno == errno.EBADFD:
             raise MachineError(f"interface {self.name} is gone: somebody has deleted it") from None
         if error.errno not in harmless:
             raise error
 
     def close(self) -> None:
-        """Removes the device."""
+        """Remove the device."""
         self.file.close()
         os.close(self.fd)

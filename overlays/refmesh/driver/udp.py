@@ -106,7 +106,7 @@ class UdpSocket:
         return self.socket.fileno()
 
     def receive(self) -> tuple[memoryview, int, Endpoint] | None:
-        """What one system call gives: the octets, the size of each datagram in them, the source. None: nothing there.
+        """Return what one system call gives: octets, the size of each datagram in them, source. None: nothing there.
 
         The view is good until the next call, on any socket: one process has one thread and needs one buffer.
         """
@@ -128,11 +128,11 @@ class UdpSocket:
             return _VIEW[:length], size, endpoint
 
     def send(self, datagram: bytes, endpoint: Endpoint) -> None:
-        """Sends one datagram; one that the kernel refuses (no route, no buffer) is lost, as on any network."""
+        """Send one datagram; one that the kernel refuses (no route, no buffer) is lost, as on any network."""
         self._send((datagram,), (), endpoint)
 
     def send_run(self, datagrams: Sequence[bytes], endpoint: Endpoint) -> None:
-        """Sends datagrams to one endpoint, runs of equal size in one system call each."""
+        """Send datagrams to one endpoint, run of equal size in one system call each."""
         count, first = len(datagrams), 0
         while first < count:
             size = len(datagrams[first])
@@ -149,7 +149,7 @@ class UdpSocket:
             first = last
 
     def send_segmented(self, data: bytes | memoryview, size: int, endpoint: Endpoint) -> None:
-        """Sends `data` as datagrams of `size` octets, the last one perhaps shorter; at most 60, as received by GRO."""
+        """Send `data` as datagrams of `size` octets, the last one perhaps shorter; at most 60, as received by GRO."""
         step = min(MAX_SEGMENTS, max(1, MAX_SEND // size)) * size
         for start in range(0, len(data), step):
             part = data[start : start + step]
@@ -157,7 +157,7 @@ class UdpSocket:
             self._send((part,), ancillary, endpoint)
 
     def asked(self, endpoint: Endpoint) -> str:
-        """The address of ours that an endpoint last sent to; empty when it never did."""
+        """Return the address of ours that an endpoint last sent to; empty when it never did."""
         info = self._asked.get(endpoint)
         if info is None:
             return ""
@@ -169,7 +169,7 @@ class UdpSocket:
         self._asked[endpoint] = info
 
     def _from(self, endpoint: Endpoint) -> tuple[tuple[int, int, bytes], ...]:
-        """The control message that has a datagram leave from the address that was asked (RFC 1122, section 4.1.3.5)."""
+        """Return the control message that sends a datagram from the address that was asked (RFC 1122, 4.1.3.5)."""
         info = self._asked.get(endpoint)
         if info is None:
             return ()
@@ -216,14 +216,14 @@ class UdpSocket:
             self._send((data[start : start + size],), (), endpoint)
 
     def send_whole(self, datagram: bytes, endpoint: Endpoint) -> None:
-        """Sends a datagram that nobody may cut, here or on its way; one larger than the link is lost."""
+        """Send a datagram that nobody may cut, here or on its way; one larger than the link is lost."""
         level, option = _MTU_DISCOVER[self.socket.family]
         self.socket.setsockopt(level, option, _PROBE)
         self._send((datagram,), (), endpoint)
         self.socket.setsockopt(level, option, _WANT)
 
     def allowed(self, endpoint: Endpoint) -> int:
-        """The octets that a datagram to an endpoint may have, as far as the kernel knows; a lot if it does not."""
+        """Return the octets that a datagram to an endpoint may have, as far as the kernel knows; a lot otherwise."""
         level, option, headers = _MTU[self.socket.family]
         try:
             with socket.socket(self.socket.family, socket.SOCK_DGRAM) as asking:
@@ -233,7 +233,7 @@ class UdpSocket:
             return MAX_SEND
 
     def close(self) -> None:
-        """Closes the socket."""
+        """Close the socket."""
         self.socket.close()
 
 

@@ -35,7 +35,7 @@ class Warmth:
         self._run = 0
 
     def packet(self, now: float) -> bool:
-        """A small packet has come or gone; returns whether it is no part of a transfer."""
+        """Note that a small packet has come or gone; return whether it is no part of a transfer."""
         pause_s = now - self._packet_s
         self._packet_s = now
         if pause_s >= CLOSE_S:
@@ -54,7 +54,7 @@ class Warmth:
         return True
 
     def transfer(self, now: float) -> None:
-        """A large packet has come or gone."""
+        """Note that a large packet has come or gone."""
         self._transfer_s = now
         self.until_s = 0.0
 

@@ -65,14 +65,14 @@ class Admission:
         """A heap: when which key's certificate ends."""
 
     def take_policy(self, policy: Policy) -> None:
-        """A new network document; CredentialError when its rules make no sense."""
+        """Return a new network document; CredentialError when its rules make no sense."""
         self._rules = parse_rules(policy.rules)
         self.policy = policy
         for registration in self._registry.by_key.values():
             self._set_access(registration)
 
     def expired(self, unix_s: float) -> list[Registration]:
-        """The members whose certificates have ended since this was last asked."""
+        """Return the members whose certificates have ended since this was last asked."""
         ended = []
         while self._ends and self._ends[0][0] < unix_s:
             _, key = heapq.heappop(self._ends)
@@ -82,7 +82,7 @@ class Admission:
         return ended
 
     def claim(self, text: str, unix_s: float, now: float) -> None:
-        """An introduction; CredentialError when it is refused."""
+        """Take an introduction; CredentialError when it is refused."""
         known = self._registry.by_text.get(text)
         if known is not None and known.certificate.not_after >= unix_s:
             return
@@ -106,11 +106,11 @@ class Admission:
         self._outlet.wake(now + WAIT_S)
 
     def waiting(self, text: str) -> list[bytes]:
-        """The key that has to complete a handshake before this certificate counts; none when nothing is waited for."""
+        """Return the key that must complete a handshake before this certificate counts; none: nothing is waited for."""
         return [key for key, claim in self._waiting.items() if claim.certificate.text == text]
 
     def proved(self, key: bytes) -> Registration | None:
-        """A handshake of this key is complete: its member, a new one perhaps. CredentialError: refused after all."""
+        """Take in a member whose handshake is complete, and return it. CredentialError: refused after all."""
         member = self._registry.by_key.get(key)
         claim = self._waiting.pop(key, None)
         if claim is None:

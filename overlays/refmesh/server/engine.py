@@ -71,7 +71,7 @@ class Server:
         return self.outlet.deadline
 
     def set_policy(self, policy: Policy, now: float) -> None:
-        """A new network document: told to all; members that it revokes are forgotten."""
+        """Take a new network document: tell it to all, and forget the members that it revokes."""
         self.admission.take_policy(policy)
         self.policy = policy
         self.herald.take_policy(policy)
@@ -90,7 +90,7 @@ class Server:
         self.tunnel.remove(registration.certificate.key)
 
     def receive(self, datagram: bytes, source: Endpoint, now: float) -> None:
-        """Takes one datagram from a socket."""
+        """Take one datagram from a socket."""
         try:
             self._receive(datagram, source, now)
         except Exception as error:
@@ -112,7 +112,7 @@ class Server:
                 self._on_input(result, source, now)
 
     def receive_run(self, datagrams: Sequence[bytes | memoryview], source: Endpoint, now: float) -> None:
-        """Takes datagrams of one size and source that came in one read: a relayed or tunnelled flow, nearly always."""
+        """Take datagrams of one size and source that came in one read: a relayed or tunnelled flow, nearly always."""
         for run in messages.runs(datagrams):
             if messages.message_type(run[0]) == messages.TRANSPORT:
                 try:
@@ -132,12 +132,12 @@ class Server:
             self.outlet.datagrams.append((stun.response(transaction, source), source))
 
     def from_tun(self, packet: bytes, now: float) -> None:
-        """A packet of the server's own host for a member."""
+        """Return a packet of the server's own host for a member."""
         if self.hub is not None:
             self.hub.from_host(packet, now)
 
     def tick(self, now: float) -> None:
-        """Does what is due: retries, keepalives, members that have gone silent."""
+        """Do what is due: retries, keepalives, members that have gone silent."""
         self.admission.tick(now)
         for expired in self.admission.expired(self.tunnel.unix_offset_s + now):
             self.outlet.events.append(f"the certificate of {expired.certificate.name} has expired")
@@ -167,7 +167,7 @@ class Server:
         self.outlet.due(registration, due_s)
 
     def status(self, now: float) -> list[dict[str, Any]]:
-        """The members, for the status socket."""
+        """Return the members, for the status socket."""
         return [registration.status(now) for registration in self.registry.by_key.values()]
 
     def _on_introduction(self, datagram: bytes, source: Endpoint, now: float) -> None:
@@ -183,7 +183,7 @@ class Server:
             self.outlet.events.append(f"refused: {error}")
 
     def invite_back(self, text: str, endpoint: Endpoint, now: float) -> None:
-        """A member of before our restart: asks it for new keys where it was, which prove who and where it is.
+        """Ask a member of before our restart for new keys where it was, which prove who and where it is.
 
         CredentialError: it is none any more.
         """

@@ -38,12 +38,12 @@ class Herald:
         """Members that have been told all there is, in that order: a set's would differ from run to run."""
 
     def forget(self, registration: Registration) -> None:
-        """The member is gone for good."""
+        """Note that the member is gone for good."""
         self._idle.pop(registration, None)
         self.log.drop(registration.certificate.name)
 
     def take_policy(self, policy: Policy) -> None:
-        """A network document for everybody; `tell_all` tells it."""
+        """Return a network document for everybody; `tell_all` tells it."""
         for key, entry in policy_entries(policy.version, policy.text):
             self.log.put(key, entry)
 
@@ -53,12 +53,12 @@ class Herald:
             self.tell(registration, now)
 
     def heard(self, registration: Registration, hello: Hello, now: float) -> None:
-        """The member has said what it knows, and asks for the rest unless it is quiet."""
+        """Note that the member has said what it knows, and give it the rest unless it is quiet."""
         same = hello.epoch == self.epoch
         known, have = (hello.rev, joined(hello.have)) if same else (0, [])
         if (known, have) != (registration.known, registration.have):
             if known < registration.known:
-                registration.flight.clear()  # it has started anew
+                registration.flight.clear()  # it has started again
             registration.known, registration.have, registration.retry_wait_s = known, have, UPDATE_RETRY_S
             holding = [(0, known), *have]
             registration.flight = {
@@ -67,7 +67,7 @@ class Herald:
         self.tell(registration, now, answer=not hello.quiet)
 
     def publish(self, registration: Registration, now: float, *, tell_itself: bool = True) -> None:
-        """The member is there, or gone, or elsewhere: tells everybody, if that is news."""
+        """Note that the member is there, or gone, or elsewhere; tell everybody, if that is news."""
         if self.log.put(registration.certificate.name, registration.entry()):
             self.tell_all(now, but=None if tell_itself else registration)
 

@@ -33,7 +33,7 @@ class Hub:
                 self._outlet.to_tun.extend(packet for packet in group if access.open or access.inbound(packet, now))
 
     def from_host(self, packet: bytes, now: float) -> None:
-        """A packet of our own host for a member."""
+        """Return a packet of our own host for a member."""
         for target_address, group in packets.by_destination([packet]):
             target = self._registry.by_address.get(target_address)
             access = target.access if target is not None else None
@@ -46,7 +46,7 @@ class Hub:
             self._outlet.send_many(target, group, now)
 
     def switch(self, registration: Registration, frame: bytes, payload: bytes, now: float) -> None:
-        """An Ethernet frame of a member, and the control frame that carried it."""
+        """Return an Ethernet frame of a member, and the control frame that carried it."""
         if not self._switch.learn(frame, registration, now):
             return
         known = self._switch.find(frame, now)
@@ -56,7 +56,7 @@ class Hub:
                 self._outlet.send(target, payload, now)
 
     def forget(self, registration: Registration) -> None:
-        """The member is gone."""
+        """Note that the member is gone."""
         self._switch.forget(registration)
 
     def _owner(self, packed: bytes) -> Registration | None:

@@ -13,7 +13,7 @@ from overlays.refmesh.wire import control
 
 
 def known(server: Server) -> list[dict[str, Any]]:
-    """The members that are there, to be given to `restore`; those behind a TLS connection come back by themselves."""
+    """Return the members that are there, to be given to `restore`; those behind TLS come back by themselves."""
     return [
         {"certificate": registration.certificate.text, "endpoint": list(registration.endpoint)}
         for registration in server.registry.by_key.values()

@@ -21,7 +21,7 @@ class Outlet:
         """When each member is to be looked at."""
 
     def send(self, registration: Registration, payload: bytes, now: float, to: Endpoint | None = None) -> None:
-        """A control frame for a member, at `to` instead of where it has proved to be."""
+        """Send a control frame to a member, at `to` instead of where it has proved to be."""
         self.send_many(registration, (payload,), now, to)
 
     def send_many(
@@ -37,10 +37,10 @@ class Outlet:
         self.due(registration, registration.session.deadline())
 
     def due(self, registration: Registration, at: float) -> None:
-        """The member is to be looked at again at that time, or before."""
+        """Have the member looked at again at that time, or before."""
         self.schedule.sooner(registration, at)
         self.wake(at)
 
     def wake(self, at: float) -> None:
-        """The server is to be looked at again at that time, or before."""
+        """Have the server looked at again at that time, or before."""
         self.deadline = min(self.deadline, at)

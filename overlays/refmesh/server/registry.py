@@ -68,7 +68,7 @@ class Registration:
     """PUNCH messages that are passed on for it."""
 
     def entry(self) -> dict[str, Any]:
-        """What others are told of it; the address that we see it at is one more candidate."""
+        """Return what others are told of it; the address that we see it at is one more candidate."""
         candidates = list(self.candidates)
         if self.direct and self.endpoint is not None and self.endpoint[0] != "tls":
             reflexive = ["server-reflexive", *self.endpoint]
@@ -86,7 +86,7 @@ class Registration:
         }
 
     def status(self, now: float) -> dict[str, Any]:
-        """The member for the status socket."""
+        """Return the member for the status socket."""
         return {
             "name": self.certificate.name,
             "addresses": list(self.certificate.addresses),
@@ -109,7 +109,7 @@ class Registry:
         self.by_text: dict[str, Registration] = {}
 
     def add(self, registration: Registration) -> None:
-        """Adds a member; its overlay addresses are its certificate's."""
+        """Add a member; its overlay addresses are its certificate's."""
         self.by_key[registration.certificate.key] = registration
         self.by_number[registration.number] = registration
         self._certify(registration)
@@ -123,7 +123,7 @@ class Registry:
         self._uncertify(registration)
 
     def recertify(self, registration: Registration, certificate: Certificate) -> None:
-        """The member has a newer certificate for the same key."""
+        """Note that the member has a newer certificate for the same key."""
         self._uncertify(registration)
         registration.certificate = certificate
         self._certify(registration)
@@ -139,7 +139,7 @@ class Registry:
         return registration.endpoint == endpoint and self.by_endpoint.get(endpoint) is registration
 
     def moved(self, registration: Registration, endpoint: Endpoint) -> None:
-        """The member has proved that it receives at this address."""
+        """Note that the member has proved that it receives at this address."""
         if registration.endpoint is not None:
             _drop(self.by_endpoint, registration.endpoint, registration)
         registration.endpoint = endpoint

@@ -12,7 +12,7 @@ class Relay:
     """The relay of one server."""
 
     def __init__(self, registry: Registry, outlet: Outlet, *, enabled: bool) -> None:
-        """`enabled`: whether it passes on anything."""
+        """Take `enabled`: whether it passes on anything."""
         self._registry, self._outlet, self._enabled = registry, outlet, enabled
 
     def target(self, source: Endpoint, number: int) -> tuple[int, Endpoint] | None:
@@ -25,7 +25,7 @@ class Relay:
         return sender.number, target.endpoint
 
     def receive(self, datagram: bytes, source: Endpoint) -> None:
-        """Takes one message of type 6."""
+        """Take one message of type 6."""
         if len(datagram) < messages.RELAY_HEAD.size:
             return
         target = self.target(source, messages.RELAY_HEAD.unpack_from(datagram)[1])
@@ -36,5 +36,5 @@ class Relay:
             self._outlet.datagrams.append((head + datagram[messages.RELAY_HEAD.size :], endpoint))
 
     def count(self, source: Endpoint, octets: int) -> None:
-        """Counts what a member had relayed, headers included."""
+        """Count what a member had relayed, headers included."""
         self._registry.by_endpoint[source].relayed_bytes += octets

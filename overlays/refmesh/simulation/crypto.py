@@ -20,11 +20,11 @@ class CheapSuite(Suite):
     """Cheap key pairs and ciphers."""
 
     def static(self, private: bytes) -> StaticKey:
-        """A key pair whose halves anybody can compute."""
+        """Return a key pair whose halves anybody can compute."""
         return CheapKey(private)
 
     def aead(self, key: bytes) -> ChaCha20Poly1305:
-        """A cipher that hides nothing and knows its own key again."""
+        """Return a cipher that hides nothing and knows its own key again."""
         return cast(ChaCha20Poly1305, CheapCipher(key))
 
 
@@ -32,7 +32,7 @@ CHEAP = CheapSuite()
 
 
 def cheap_public(private: bytes) -> bytes:
-    """The public key of a private one."""
+    """Return the public key of a private one."""
     return blake2s(private, person=b"public").digest()
 
 
@@ -45,7 +45,7 @@ class CheapKey(StaticKey):
         self.public = cheap_public(private)
 
     def exchange(self, public: bytes) -> bytes:
-        """What both sides can compute."""
+        """Return what both sides can compute."""
         low, high = sorted((self.public, public))
         return blake2s(low + high, person=b"shared").digest()
 
@@ -57,23 +57,23 @@ class CheapCipher:
         self._tag = key[:TAG_LEN]
 
     def encrypt(self, nonce: bytes, data: bytes, associated: bytes | None) -> bytes:  # noqa: ARG002 - an AEAD's form
-        """The data and the tag."""
+        """Return the data and the tag."""
         return bytes(data) + self._tag
 
     def decrypt(self, nonce: bytes, data: bytes, associated: bytes | None) -> bytes:  # noqa: ARG002 - an AEAD's form
-        """The data; InvalidTag where the tag is another key's."""
+        """Return the data; InvalidTag where the tag is another key's."""
         if data[-TAG_LEN:] != self._tag:
             raise InvalidTag
         return bytes(data[:-TAG_LEN])
 
     def encrypt_into(self, nonce: bytes, data: bytes, associated: bytes | None, buffer: memoryview) -> int:
-        """The same, into a buffer; the number of octets."""
+        """Return the same, into a buffer; the number of octets."""
         sealed = self.encrypt(nonce, data, associated)
         buffer[: len(sealed)] = sealed
         return len(sealed)
 
     def decrypt_into(self, nonce: bytes, data: bytes, associated: bytes | None, buffer: memoryview) -> int:
-        """The same, into a buffer; the number of octets."""
+        """Return the same, into a buffer; the number of octets."""
         plain = self.decrypt(nonce, data, associated)
         buffer[: len(plain)] = plain
         return len(plain)

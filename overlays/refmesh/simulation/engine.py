@@ -62,7 +62,7 @@ class RefmeshSimulation:
 
 @lru_cache(maxsize=4 * NETWORKS)
 def _network(members: int, crypto: Literal["real", "cheap"], number: int) -> Network:
-    """A network's credentials; which one depends on the arguments alone, so every process makes the same."""
+    """Return a network's credentials; which one depends on the arguments alone, so every process makes the same."""
     return make_network(
         [_name(member) for member in range(members)],
         [SITE],
@@ -87,7 +87,7 @@ class RefmeshNetwork:
             mesh.join(name, host)
 
     def start(self, member: int) -> None:
-        """Start a member's daemon, or start it anew."""
+        """Start a member's daemon, or start it again."""
         self.mesh.start(self._names[member])
 
     def stop(self, member: int) -> None:
@@ -109,12 +109,12 @@ class RefmeshNetwork:
             self.mesh.stop_server(name)
 
     def server_starts(self) -> None:
-        """Start all servers anew."""
+        """Start all servers again."""
         for name in self.mesh.servers:
             self.mesh.start_server(name)
 
     def claim(self, src: int, dst: int) -> Claim:
-        """What `refmesh status` says, without making the whole of it."""
+        """Return what `refmesh status` says, without making the whole of it."""
         node = self.mesh.nodes.get(self._names[src])
         peer = node.peers.by_key.get(self._keys[dst]) if node is not None else None
         if peer is None or peer.path is None or not peer.session.usable(self.mesh.now):
@@ -130,5 +130,5 @@ class RefmeshNetwork:
         return any(packet.endswith(payload) for packet in self.mesh.received[self._names[member]])
 
     def server_hosts(self) -> Sequence[Host]:
-        """The hosts of its servers."""
+        """Return the hosts of its servers."""
         return tuple(self.mesh.server_hosts.values())

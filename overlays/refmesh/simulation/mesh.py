@@ -80,7 +80,7 @@ class Mesh:
     # --- who takes part
 
     def start_server(self, name: str) -> None:
-        """Start a server, or start it anew."""
+        """Start a server, or start it again."""
         server = self.servers[name] = Server(
             self.network.private_keys[name],
             self.authority,
@@ -115,7 +115,7 @@ class Mesh:
         self.received[name] = []
 
     def config(self, name: str, **changes: Any) -> NodeConfig:
-        """A node's configuration; one without IPv4 knows the servers by their IPv6 addresses."""
+        """Return a node's configuration; one without IPv4 knows the servers by their IPv6 addresses."""
         ipv6 = name in self.hosts and not self.hosts[name].address
         servers = tuple(
             ServerEntry(
@@ -138,7 +138,7 @@ class Mesh:
         return NodeConfig(**(fields | self.options | changes))
 
     def start(self, name: str, *, config: NodeConfig | None = None, unix_s: float = UNIX_S) -> Node:
-        """Start a node (anew, when it ran before); `unix_s`: its wall clock at the beginning of the world."""
+        """Start a node (again, when it ran before); `unix_s`: its wall clock at the beginning of the world."""
         config = config or self.config(name)
         assert config.certificate is not None
         certificate = credentials.verify(config.certificate, self.authority, unix_s + self.now)
@@ -184,17 +184,17 @@ class Mesh:
     # --- traffic
 
     def overlay_address(self, name: str) -> str:
-        """A node's address in the tunnel."""
+        """Return a node's address in the tunnel."""
         return self.network.addresses[name].split("/")[0]
 
     def send(self, src: str, dst: str, payload: bytes) -> None:
-        """An IPv4 packet from the host of `src` into its tunnel; UDP, so that access rules find ports."""
+        """Return an IPv4 packet from the host of `src` into its tunnel; UDP, so that access rules find ports."""
         packet = ip_packet(self.overlay_address(src), self.overlay_address(dst), payload)
         self.nodes[src].egress.packets([packet], self.now)
         self._settle_node(src)
 
     def path(self, src: str, dst: str) -> str:
-        """What `refmesh status` of a node says of its way to another."""
+        """Return what `refmesh status` of a node says of its way to another."""
         node = self.nodes[src]
         peers = {peer["name"]: peer["path"] for peer in status(node, self.now)["peers"]}
         return str(peers.get(dst, "unknown"))
@@ -285,7 +285,7 @@ def _nobody(datagram: bytes, source: Endpoint, port: int) -> None:
 
 
 def ip_packet(src: str, dst: str, payload: bytes, *, protocol: int = 17, ports: Sequence[int] = (1000, 2000)) -> bytes:
-    """An IPv4 packet with the ports of UDP or TCP in front of the payload."""
+    """Return an IPv4 packet with the ports of UDP or TCP in front of the payload."""
     body = b"".join(port.to_bytes(2, "big") for port in ports) + bytes(4) + payload
     head = bytes((0x45, 0)) + (20 + len(body)).to_bytes(2, "big") + bytes((0, 0, 0, 0, 64, protocol, 0, 0))
     return head + b"".join(bytes(map(int, address.split("."))) for address in (src, dst)) + body

@@ -78,12 +78,12 @@ class Punch(NamedTuple):
     ports: list[int]
 
     def told(self, sender: int) -> dict[str, Any]:
-        """The message as a server passes it on, from the member with this relay number."""
+        """Return the message as a server passes it on, from the member with this relay number."""
         return {"from": sender} | {field: getattr(self, field) for field in ("n", "ask", "dependent", "host", "ports")}
 
 
 def read_hello(data: bytes) -> Hello:
-    """The body of a HELLO."""
+    """Return the body of a HELLO."""
     body = fields.load_object(data)
     return Hello(
         seq=fields.number(body, "seq", 0, U63),
@@ -98,7 +98,7 @@ def read_hello(data: bytes) -> Hello:
 
 
 def read_update(data: bytes) -> Update:
-    """The body of an UPDATE."""
+    """Return the body of an UPDATE."""
     body = fields.load_object(data)
     you = fields.take(body, "you")
     start, end = fields.number(body, "from", 0, U63), fields.number(body, "to", 0, U63)
@@ -116,7 +116,7 @@ def read_update(data: bytes) -> Update:
 
 
 def read_punch(data: bytes, other: str) -> Punch:
-    """The body of a PUNCH; `other` is `to` where a server reads it and `from` where a node does."""
+    """Return the body of a PUNCH; `other` is `to` where a server reads it and `from` where a node does."""
     body = fields.load_object(data)
     host, ports = fields.text(body, "host", 50), fields.items(body, "ports", MAX_PORTS)
     if host or ports:

@@ -38,12 +38,12 @@ Endpoint = tuple[str, int]
 
 
 def frame(kind: int, body: bytes, flags: int = 0) -> bytes:
-    """A control frame."""
+    """Return a control frame."""
     return _HEAD.pack(kind, flags, len(body)) + body
 
 
 def json_frame(kind: int, body: Any) -> bytes:
-    """A control frame with a JSON body."""
+    """Return a control frame with a JSON body."""
     return frame(kind, json.dumps(body, separators=(",", ":")).encode())
 
 
@@ -59,7 +59,7 @@ def read(payload: bytes) -> tuple[int, bytes]:
 
 @functools.lru_cache(1024)
 def pack_endpoint(endpoint: Endpoint | None) -> bytes:
-    """An address and port as 18 bytes, IPv4 in its IPv6-mapped form; zeros for None and for a stream."""
+    """Return an address and port as 18 bytes, IPv4 in its IPv6-mapped form; zeros for None and for a stream."""
     if endpoint is None or endpoint[0] == "tls":
         return bytes(_ADDRESS.size)
     address = ipaddress.ip_address(endpoint[0])
@@ -68,7 +68,7 @@ def pack_endpoint(endpoint: Endpoint | None) -> bytes:
 
 
 def unpack_endpoint(data: bytes) -> Endpoint | None:
-    """The reverse of `pack_endpoint`; None for zeros. MalformedMessage when it is too short."""
+    """Return the reverse of `pack_endpoint`; None for zeros. MalformedMessage when it is too short."""
     if len(data) < _ADDRESS.size:
         raise MalformedMessage("an address that is cut off")
     packed, port = _ADDRESS.unpack_from(data)
@@ -97,7 +97,7 @@ def valid_endpoint(value: Any) -> Endpoint:
 
 
 def valid_candidate(value: Any) -> Endpoint:
-    """An endpoint that others may be told to try: neither loopback nor link-local (RFC 8445, section 5.1.1.1)."""
+    """Read an endpoint that others may be told to try: not loopback, not link-local (RFC 8445, section 5.1.1.1)."""
     host, port = valid_endpoint(value)
     address = ipaddress.ip_address(host)
     if address.is_loopback or (address.version == 6 and address.is_link_local):

@@ -22,7 +22,7 @@ _decode = json.JSONDecoder(parse_float=_refuse, parse_constant=_refuse).decode
 
 
 def load_object(data: bytes) -> dict[str, Any]:
-    """A JSON object in UTF-8 without fractions; MalformedMessage for anything else."""
+    """Return a JSON object in UTF-8 without fractions; MalformedMessage for anything else."""
     try:
         value = _decode(data.decode())
     except (ValueError, RecursionError):
@@ -33,14 +33,14 @@ def load_object(data: bytes) -> dict[str, Any]:
 
 
 def take(body: dict[str, Any], field: str) -> Any:
-    """A field that must be there."""
+    """Return a field that must be there."""
     if field not in body:
         raise MalformedMessage(f"{field} is missing")
     return body[field]
 
 
 def number(body: dict[str, Any], field: str, low: int, high: int) -> int:
-    """A whole number from `low` to `high`."""
+    """Return a whole number from `low` to `high`."""
     value = take(body, field)
     if type(value) is not int or not low <= value <= high:
         raise MalformedMessage(f"{field} is no whole number from {low} to {high}")
@@ -48,7 +48,7 @@ def number(body: dict[str, Any], field: str, low: int, high: int) -> int:
 
 
 def flag(body: dict[str, Any], field: str) -> bool:
-    """True or false."""
+    """Return a field that is true or false."""
     value = take(body, field)
     if type(value) is not bool:
         raise MalformedMessage(f"{field} is neither true nor false")
@@ -64,7 +64,7 @@ def text(body: dict[str, Any], field: str, longest: int) -> str:
 
 
 def items(body: dict[str, Any], field: str, most: int) -> list[Any]:
-    """A list of at most so many items, of whatever type."""
+    """Return a list of at most so many items, of whatever type."""
     value = take(body, field)
     if type(value) is not list or len(value) > most:
         raise MalformedMessage(f"{field} is no list of up to {most} items")
@@ -72,7 +72,7 @@ def items(body: dict[str, Any], field: str, most: int) -> list[Any]:
 
 
 def texts(body: dict[str, Any], field: str, most: int, longest: int) -> tuple[str, ...]:
-    """A list of at most so many texts of at most so many characters."""
+    """Return a list of at most so many texts of at most so many characters."""
     values = items(body, field, most)
     if any(type(value) is not str or len(value) > longest for value in values):
         raise MalformedMessage(f"{field} has something else than texts of up to {longest} characters")

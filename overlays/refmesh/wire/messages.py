@@ -43,7 +43,7 @@ RELAY_HEAD = struct.Struct("<II")
 
 
 def message_type(datagram: bytes | memoryview) -> int:
-    """The type of a message; 0 when it is too short to have one."""
+    """Return the type of a message; 0 when it is too short to have one."""
     return int(HEADER.unpack_from(datagram)[0]) if len(datagram) >= HEADER.size else 0
 
 

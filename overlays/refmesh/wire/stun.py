@@ -25,12 +25,12 @@ def is_stun(datagram: bytes | memoryview) -> bool:
 
 
 def request(transaction: bytes) -> bytes:
-    """A Binding request."""
+    """Return a Binding request."""
     return _HEAD.pack(REQUEST, 0, MAGIC, transaction)
 
 
 def read_request(datagram: bytes) -> bytes | None:
-    """The transaction of a Binding request that we can answer; None for all else."""
+    """Return the transaction of a Binding request that we can answer; None for all else."""
     kind, _, _, transaction = _HEAD.unpack_from(datagram)
     # Comprehension-required attributes (below 0x8000) that we do not know mean that we must not answer plainly.
     if kind != REQUEST or any(attribute < 0x8000 for attribute, _ in _attributes(datagram)):
@@ -39,7 +39,7 @@ def read_request(datagram: bytes) -> bytes | None:
 
 
 def response(transaction: bytes, source: Endpoint) -> bytes:
-    """The success response to a request that came from `source`."""
+    """Return the success response to a request that came from `source`."""
     address = ipaddress.ip_address(source[0])
     mask = struct.pack(">I", MAGIC) + transaction
     xored = bytes(a ^ b for a, b in zip(address.packed, mask, strict=False))

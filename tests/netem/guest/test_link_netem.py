@@ -137,7 +137,7 @@ RUNS = [
 
 @pytest.fixture(scope="module")
 def seen() -> dict[tuple[str, str], Seen]:
-    """What became of every case's stream on both backends; one worker for all, for starting Python takes long here."""
+    """Return what became of every case's stream on both backends; one worker for all, as Python starts slowly here."""
     work = [[backend, dict(case.spec), asdict(case.stream)] for backend, case in RUNS]
     argv = sandbox_argv([*python("tests.netem.guest.worker"), json.dumps(work)])
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
