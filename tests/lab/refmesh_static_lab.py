@@ -255,7 +255,7 @@ def flood_of_handshakes() -> dict[str, Any]:
 import os, socket, sys, time
 from overlays.refmesh.core.cookie import Macs
 from overlays.refmesh.core.noise import Initiation, StaticKey
-from overlays.refmesh.core.session import tai64n
+from overlays.refmesh.core.timestamp import tai64n
 target = bytes.fromhex(sys.argv[1])
 made = []
 for number in range(80):

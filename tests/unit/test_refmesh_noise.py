@@ -13,7 +13,8 @@ from overlays.refmesh.core import introduction
 from overlays.refmesh.core.cookie import Gate, Macs, xchacha20poly1305
 from overlays.refmesh.core.noise import StaticKey
 from overlays.refmesh.core.replay import WINDOW, ReplayWindow
-from overlays.refmesh.core.session import Session, tai64n
+from overlays.refmesh.core.session import Session
+from overlays.refmesh.core.timestamp import tai64n
 from overlays.refmesh.core.tunnel import Input, Tunnel
 from overlays.refmesh.errors import MalformedMessage
 

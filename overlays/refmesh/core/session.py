@@ -14,13 +14,13 @@ Rules and times are the WireGuard paper's, section 6. Where a packet goes is not
 from __future__ import annotations
 
 import math
-import struct
 from collections import deque
 from collections.abc import Sequence
 
 from overlays.refmesh.core.cookie import Macs
 from overlays.refmesh.core.keypair import REJECT_AFTER_S, Keypair
 from overlays.refmesh.core.noise import NO_PSK, Initiation, ReceivedInitiation, StaticKey, TransportKeys
+from overlays.refmesh.core.timestamp import later, tai64n
 from overlays.refmesh.keys import Rng
 
 REKEY_TIMEOUT_S = 5.0
@@ -30,14 +30,6 @@ MIN_INITIATION_INTERVAL_S = 0.02
 STAGED_PACKETS = 256
 PENDING_INITIATIONS = 8
 NEVER = math.inf
-_TAI64N = struct.Struct(">QI")
-_TAI64_EPOCH = 0x400000000000000A
-
-
-def tai64n(unix_s: float) -> bytes:
-    """Return a time as TAI64N, 12 bytes, so that later times compare greater."""
-    whole = math.floor(unix_s)
-    return _TAI64N.pack(_TAI64_EPOCH + whole, int((unix_s - whole) * 1e9))
 
 
 class Session:
@@ -124,11 +116,7 @@ class Session:
 
         The wait for the answer is `slower` times as long as it would be.
         """
-        stamp = tai64n(unix_s)
-        if stamp <= self._last_own_timestamp:
-            seconds, nanos = _TAI64N.unpack(self._last_own_timestamp)
-            stamp = _TAI64N.pack(seconds + (nanos + 1) // 10**9, (nanos + 1) % 10**9)
-        self._last_own_timestamp = stamp
+        stamp = self._last_own_timestamp = later(tai64n(unix_s), self._last_own_timestamp)
         self.deferred = False
         handshake = Initiation(self._static, self.remote, index, stamp, self._rng)
         self.pending[index] = handshake
