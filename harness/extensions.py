@@ -1,4 +1,4 @@
-"""Extensions found by entry point: a probe or an event outside this repository is as good as one inside.
+"""Extensions found by entry point: probes, events, kinds of hosts and engines; one from outside is as good as ours.
 
 One file and one line of registration add one. Nothing is loaded before it is asked for, so that an extension's module
 may import any room of the harness.
