@@ -73,14 +73,8 @@ def _shared(trial: Trial, done: Done, context: Context) -> dict[str, Any]:
         "trial": trial.id,
         "repeat": trial.repeat,
         "seed": trial.seed,
-        "overlay": trial.overlay,
+        **trial.cell,
         "overlay_version": context.overlay_version,
-        "mode": trial.mode,
-        "topology": trial.topology.name,
-        "nat_a": trial.nat_a,
-        "nat_b": trial.nat_b,
-        "link": trial.link,
-        "params": {**trial.params, **_probe_params(trial)},
         "nat_a_observed": _observed(trial, done, first),
         "nat_b_observed": _observed(trial, done, second),
         "link_backend": done.link_backend,
@@ -102,10 +96,6 @@ def _pair(trial: Trial, done: Done, src: str | None, dst: str | None) -> dict[st
         }
         for member in named or trial.topology.members
     }
-
-
-def _probe_params(trial: Trial) -> dict[str, Any]:
-    return {name: value for settings in trial.probes.named() for name, value in settings.conditions().items()}
 
 
 def _observed(trial: Trial, done: Done, member: str | None) -> str | None:

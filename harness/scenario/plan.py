@@ -132,7 +132,7 @@ def select(trials: Sequence[Trial], only: Mapping[str, Sequence[str]], file: str
     Raises:
         ScenarioError: no trial has such a key, or none is left.
     """
-    keys = trials[0].cell.keys()
+    keys = trials[0].selectors.keys()
     unknown = [key for key in only if key not in keys]
     if unknown:
         raise ScenarioError(
