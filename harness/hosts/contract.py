@@ -22,7 +22,7 @@ class HostFacts(BaseModel):
     """What a result depends on besides the scenario: the machine, the programs on it, the harness that runs there.
 
     `machine` is as of `harness.machine.describe.describe_machine`, versions are by name; None where a program is
-    missing or does not say.
+    missing or does not say. `link_backend` is what `links: auto` comes to there; None where the host does not say.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -32,6 +32,7 @@ class HostFacts(BaseModel):
     machine: dict[str, Any]
     tool_versions: dict[str, str | None]
     overlay_versions: dict[str, str | None]
+    link_backend: str | None = None
 
     @property
     def id(self) -> str:

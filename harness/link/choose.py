@@ -64,6 +64,16 @@ def choose_backend(
     raise ValueError(f"no link backend {wanted!r}: auto, netem, userlink or userlink-python")
 
 
+def automatic() -> str:
+    """Return the backend that carries impaired links under `links: auto` on this machine.
+
+    Links that netem cannot do are the Python helper's where this is netem.
+    """
+    if helper_argv() is not None:
+        return "userlink"
+    return "netem" if netem_missing() is None else "userlink-python"
+
+
 def require_backend(wanted: str, profiles: Sequence[LinkProfile]) -> LinkBackend:
     """Choose as `choose_backend` does, and check that it can do every profile; to be called before a run starts.
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import harness
 from harness.overlay.contract import Overlay, Requirement
 
 _SYSCTLS = (
@@ -93,6 +94,11 @@ def git_commit(folder: Path) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return head.stdout.strip() or None
+
+
+def harness_commit() -> str | None:
+    """Return the commit of the harness that runs; None where it is no checkout."""
+    return git_commit(Path(harness.__file__).parent)
 
 
 def _distribution() -> str:
