@@ -23,7 +23,7 @@ from harness.simulation.run import prepare
 def test_a_simulation_goes_on_with_the_programs_it_began_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str, said: str
 ) -> None:
-    loaded = load_population("nat-matrix", POPULATIONS)
+    loaded = load_population("churn", POPULATIONS)
     folder, _ = prepare(loaded, tmp_path / "out", resume=False)
     prepare(loaded, tmp_path / "out", resume=True)
     monkeypatch.setattr(run, asked, lambda *_of: "something else")
