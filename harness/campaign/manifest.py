@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.errors import Problem, ScenarioError
-from harness.hosts.contract import HostFacts
+from harness.hosts.contract import PASSING, HostFacts
 from harness.model.trial import Trial
 from harness.results.record import SCHEMA_VERSION
 from harness.scenario.loaded import LoadedScenario
@@ -88,7 +88,7 @@ def _differences(manifest: Mapping[str, Any], loaded: LoadedScenario, facts: Hos
             yield _changed(name, manifest[key], value)
     for key, name in (("tool_versions", "tool"), ("overlay_versions", "overlay"), ("machine", "machine:")):
         then: Mapping[str, Any] = manifest.get(key) or {}
-        for part in sorted(then.keys() & now[key].keys() - {"load_1min"}):
+        for part in sorted(then.keys() & now[key].keys() - PASSING):
             if then[part] != now[key][part]:
                 yield _changed(f"{name} {part}", then[part], now[key][part])
 

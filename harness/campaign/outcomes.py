@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.model.trial import Trial
+from harness.model.words import SEEKING_DIRECT
 from harness.overlay.contract import Overlay, ReportsPath
 from harness.results.metrics import METRICS, planned
 from harness.results.record import COUNTED, Record
@@ -120,7 +121,7 @@ def _never_measured(
     pairs: list[tuple[str | None, str | None]] = [(a, b) for i, a in enumerate(members) for b in members[i + 1 :]]
     wanted = [
         (metric, src, dst)
-        for metric, of_each in planned(trial.mode in ("mesh", "direct"), len(pairs))
+        for metric, of_each in planned(trial.mode in SEEKING_DIRECT, len(pairs))
         for src, dst in (pairs if of_each else [(None, None)])
     ]
     return [

@@ -14,8 +14,8 @@ from harness.trial.messages import Done, Job
 
 OnStep = Callable[[str], None]
 
-# What may differ from one hour to the next on the very same machine.
-_PASSING = frozenset({"load_1min"})
+# Facts of a machine that may differ from one hour to the next on the very same machine.
+PASSING = frozenset({"load_1min"})
 
 
 class HostFacts(BaseModel):
@@ -38,7 +38,7 @@ class HostFacts(BaseModel):
     def id(self) -> str:
         """A short name of these facts: equal facts have equal names, on whichever day they were gathered."""
         facts = self.model_dump(mode="json")
-        facts["machine"] = {key: value for key, value in facts["machine"].items() if key not in _PASSING}
+        facts["machine"] = {key: value for key, value in facts["machine"].items() if key not in PASSING}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
 
 

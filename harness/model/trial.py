@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from harness.model.expectation import ExpectedNumber
 from harness.model.probes import Probes
-from harness.model.scenario import Mode
 from harness.model.timeline import TimelineItem
 from harness.model.topology import Topology
-from harness.model.words import Verdict
+from harness.model.words import LinkChoice, Mode, Verdict
 
 
 class ExpectedPath(BaseModel):
@@ -48,7 +47,7 @@ class Trial(BaseModel):
     link: str | None = None
     probes: Probes
     timeline: tuple[TimelineItem, ...] = ()
-    links: Literal["auto", "netem", "userlink"] = "auto"
+    links: LinkChoice = "auto"
     expected_path: tuple[Verdict, ...] = ()
     expected_pairs: tuple[ExpectedPath, ...] = ()
     expected_outcome: tuple[str, ...] = ()

@@ -13,9 +13,10 @@ from typing import Any
 
 from harness.errors import Problem, ScenarioError
 from harness.model.document import did_you_mean
-from harness.model.scenario import Mode, Scenario
+from harness.model.scenario import Scenario
 from harness.model.topology import Topology
 from harness.model.trial import Trial
+from harness.model.words import Mode
 from harness.scenario.expecting import Oracle, expected_of, matches
 from harness.scenario.helpers import HELPERS, with_helpers, without_helpers
 from harness.scenario.loaded import LoadedScenario

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import itertools
 import json
@@ -20,6 +19,7 @@ from harness.machine.describe import describe_machine, harness_commit
 from harness.results.files import write_atomically
 from harness.results.record import SCHEMA_VERSION, Record
 from harness.results.store import RunFolder
+from harness.results.times import utc_now
 from harness.simulation.churn import Sample, as_csv, run_churn
 from harness.simulation.contract import engine_version, engines
 from harness.simulation.describe import described
@@ -128,7 +128,7 @@ def simulate(loaded: LoadedPopulation, folder: RunFolder, left: Sequence[int], j
     with storage_errors(folder.path):
         _write_churn(loaded, folder.path / CHURN, jobs)
         manifest = folder.manifest()
-        manifest["ended_at"] = _now()
+        manifest["ended_at"] = utc_now()
         folder.write_manifest(manifest)
     folder.close()
 
@@ -180,7 +180,7 @@ def _manifest(loaded: LoadedPopulation) -> dict[str, Any]:
         "seed": population.seed,
         "repeats": population.worlds,
         "command": ["overlaybench", *sys.argv[1:]],
-        "started_at": _now(),
+        "started_at": utc_now(),
         "overlaybench_version": version("overlaybench"),
         **_programs(population),
         "machine": describe_machine(),
@@ -204,7 +204,3 @@ _NAMES = {"overlaybench_commit": "commit of overlaybench", "engine_version": "en
 
 def _sha256(loaded: LoadedPopulation) -> str:
     return hashlib.sha256(loaded.text.encode()).hexdigest()
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
