@@ -21,9 +21,6 @@ from harness.campaign.shards import Shard, description, trials_of
 from harness.errors import Problem, ScenarioError, storage_errors
 from harness.hosts.contract import Host, HostFacts
 from harness.hosts.registry import kind_of
-from harness.machine.processors import is_virtual, processors_awake, stolen_s
-from harness.machine.requirements import require_for
-from harness.machine.skipping import not_installed
 from harness.model.trial import Trial
 from harness.results.expectations import Expected
 from harness.results.run_judgement import RunJudgement, judge_run
@@ -70,16 +67,17 @@ def run_trials(planned: Planned, options: RunOptions, console: Console) -> RunRe
     """Run all that is left of a plan.
 
     Raises:
-        OverlaybenchError: nothing was run: wrong input, or the machine lacks something.
+        OverlaybenchError: nothing was run: wrong input, or the host lacks something.
         StorageError: the result folder could not be written; what was written stays, `--resume` goes on.
     """
-    planned, skipped = without_missing(planned)
+    out = options.out or Path("runs") / f"{planned.loaded.name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    asked = _open(options, out, planned)
+    planned, skipped = without_missing(planned, asked)
     for name, why in skipped.items():
         console.print(f"skipped: {name}, {why}", style="yellow", markup=False, soft_wrap=True)
     part, described = _part_of(planned, options.shard)
     described = {**described, **({"skipped": skipped} if skipped else {})}
-    require_for(part.trials, part.overlays)
-    out = options.out or Path("runs") / f"{planned.loaded.name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    asked.require(part.trials, part.overlays)
     folder = RunFolder(out)
     try:
         with storage_errors(out):
@@ -88,11 +86,17 @@ def run_trials(planned: Planned, options: RunOptions, console: Console) -> RunRe
         folder.close()
 
 
-def without_missing(planned: Planned) -> tuple[Planned, dict[str, str]]:
-    """Return the plan without overlays that this machine lacks, where the scenario lets them be skipped; and why."""
+def _open(options: RunOptions, out: Path, planned: Planned) -> Host:
+    """Return the host of a plan's trials, by the address that the options give."""
+    jobs = options.jobs or 4 * (os.cpu_count() or 1)
+    return kind_of(options.hosts).open(options.hosts, label=str(out), jobs=jobs, overlays=planned.overlays)
+
+
+def without_missing(planned: Planned, host: Host) -> tuple[Planned, dict[str, str]]:
+    """Return the plan without overlays that the host lacks, where the scenario lets them be skipped; and why."""
     if planned.loaded.scenario.not_installed == "refuse":
         return planned, {}
-    skipped = not_installed(planned.overlays)
+    skipped = host.lacking(planned.overlays)
     overlays = {name: overlay for name, overlay in planned.overlays.items() if name not in skipped}
     if not overlays.keys() - {"underlay"}:
         return planned, {}  # nothing would be left to measure: what is missing is told with its remedy
@@ -121,13 +125,8 @@ def _part_of(planned: Planned, shard: Shard | None) -> tuple[Planned, dict[str, 
 def _run(
     planned: Planned, options: RunOptions, folder: RunFolder, console: Console, described: Mapping[str, Any]
 ) -> RunResult:
-    jobs = options.jobs or 4 * (os.cpu_count() or 1)
-    kind = kind_of(options.hosts)
-
-    def new_host() -> Host:
-        return kind.open(options.hosts, label=str(folder.path), jobs=jobs, overlays=planned.overlays)
-
-    facts = new_host().describe()
+    host = _open(options, folder.path, planned)
+    facts = host.describe()
     trials, manifest, finished = _begin(planned, options, folder, facts, described)
     left = [trial for trial in trials if trial.id not in finished]
     if finished:
@@ -139,13 +138,12 @@ def _run(
                 folder=folder,
                 run=str(manifest["run"]),
                 overlays=planned.overlays,
-                host=new_host(),
+                host=_open(options, folder.path, planned),
                 facts=facts,
                 progress=progress,
             ).run(part)
 
-    stolen_before_s = stolen_s()
-    with processors_awake() as mechanism:
+    with host.measuring() as processors:
         until = planned.loaded.scenario.until
         if until is None:
             tally = run(left)
@@ -154,11 +152,8 @@ def _run(
 
             tally, manifest["until"] = run_in_rounds(trials, left, until, read=lambda: folder.read().records, run=run)
     manifest["ended_at"] = utc_now()
-    manifest["processors"] = {
-        "virtual": is_virtual(),
-        "kept_awake": mechanism,
-        "stolen_s": round(stolen_s() - stolen_before_s, 2),
-    }
+    if processors:
+        manifest["processors"] = processors
     # "none" is a lab without impaired links; a trial that never had a lab has no sysctls.
     manifest["link_backends"] = sorted({*tally.instruments, *manifest.get("link_backends", ())})
     manifest["lab_sysctls"] = next(

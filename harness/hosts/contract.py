@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
+from harness.model.trial import Trial
+from harness.overlay.contract import Overlay
 from harness.trial.messages import Done, Job
 
 OnStep = Callable[[str], None]
@@ -51,6 +54,23 @@ class Host(Protocol):
 
     def describe(self) -> HostFacts:
         """Return what it is; asked once, before the first job."""
+
+    def lacking(self, overlays: Mapping[str, Overlay]) -> dict[str, str]:
+        """Return, by the name of each of these overlays whose programs it lacks, what is missing and how to get it."""
+
+    def require(self, trials: Sequence[Trial], overlays: Mapping[str, Overlay]) -> None:
+        """Check that it can run these trials of these overlays; asked once, before the first job.
+
+        Raises:
+            MissingPrerequisite: names all that is missing and one command that gets it.
+        """
+
+    def measuring(self) -> AbstractContextManager[dict[str, Any]]:
+        """Be ready to measure while the block runs.
+
+        After its end the mapping tells what became of the processors (`processors` of the manifest); it is empty where
+        the host does not say.
+        """
 
     async def run(self, job: Job, folder: Path, on_step: OnStep) -> Done:
         """Run a job and leave its evidence in `folder`, which exists and is empty.

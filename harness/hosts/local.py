@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -15,6 +17,10 @@ from harness.hosts.turns import Turns
 from harness.hosts.workers import Worker, Workers
 from harness.link.choose import automatic
 from harness.machine.describe import describe_machine, harness_commit, overlay_version, tool_versions
+from harness.machine.processors import is_virtual, processors_awake, stolen_s
+from harness.machine.requirements import require_for
+from harness.machine.skipping import not_installed
+from harness.model.trial import Trial
 from harness.overlay.contract import Overlay
 from harness.sandbox.unshare import is_privileged
 from harness.trial.messages import Done, Job, Step, WantTurn, longest_silence_s
@@ -53,6 +59,23 @@ class LocalHost:
             overlay_versions={name: overlay_version(overlay) for name, overlay in self._overlays.items()},
             link_backend=automatic(),
         )
+
+    def lacking(self, overlays: Mapping[str, Overlay]) -> dict[str, str]:
+        """Look for the overlays' programs."""
+        return not_installed(overlays)
+
+    def require(self, trials: Sequence[Trial], overlays: Mapping[str, Overlay]) -> None:
+        """Check for programs, namespaces, what probes need and who carries the links."""
+        require_for(trials, overlays)
+
+    @contextlib.contextmanager
+    def measuring(self) -> Iterator[dict[str, Any]]:
+        """Keep the processors of a virtual machine awake, and count the time for which they were taken away."""
+        found: dict[str, Any] = {}
+        before_s = stolen_s()
+        with processors_awake() as mechanism:
+            yield found
+        found |= {"virtual": is_virtual(), "kept_awake": mechanism, "stolen_s": round(stolen_s() - before_s, 2)}
 
     async def run(self, job: Job, folder: Path, on_step: OnStep) -> Done:
         """Run a job in a sandbox of its own once it is admitted."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from harness.hosts.contract import HostFacts, OnStep
 from harness.model.trial import Trial
+from harness.overlay.contract import Overlay
 from harness.results.record import Record
 from harness.trial.messages import Done, Job
 
@@ -32,6 +35,16 @@ class FakeHost:
 
     def describe(self) -> HostFacts:
         return FACTS
+
+    def lacking(self, overlays: Mapping[str, Overlay]) -> dict[str, str]:
+        del overlays
+        return {}
+
+    def require(self, trials: Sequence[Trial], overlays: Mapping[str, Overlay]) -> None: ...
+
+    @contextlib.contextmanager
+    def measuring(self) -> Iterator[dict[str, Any]]:
+        yield {}
 
     async def run(self, job: Job, folder: Path, on_step: OnStep) -> Done:
         assert folder.is_dir() and not list(folder.iterdir())
