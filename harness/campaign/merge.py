@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import Any
 
 from harness.errors import Problem, ScenarioError, storage_errors
 from harness.results.record import Record
-from harness.results.store import RunFolder
+from harness.results.store import ResultFolderError, RunFolder
 
 # What must be the same in all parts: they would be parts of different experiments otherwise.
 _SAME = ("schema", "scenario", "scenario_sha256", "topology_sha256", "seed", "repeats", "only", "overlaybench_commit")
@@ -36,7 +37,7 @@ def merge(folders: Sequence[Path], out: Path) -> int:
     Raises:
         ScenarioError: they are not the whole of one run, each part once; says what is missing, twice, or different.
         ResultFolderError: one of them is no result folder, or `out` is one already.
-        StorageError: `out` cannot be written.
+        StorageError: `out` cannot be written; nothing of the merged run is left there.
     """
     parts = [_read(folder) for folder in folders]
     problems = [Problem(str(path), 0, "merge", text) for path, text in _problems(parts)]
@@ -47,7 +48,9 @@ def merge(folders: Sequence[Path], out: Path) -> int:
         (place, entry, part) for part in parts for place, entry in zip(part.shard["places"], part.plan, strict=True)
     )
     folder = RunFolder(out)
-    with storage_errors(out):
+    if folder.manifest_path.exists() or folder.records_path.exists():
+        raise ResultFolderError(f"{out}: holds results already; name another, or delete it and merge again")
+    with storage_errors(out), _whole_or_nothing(out):
         manifest = _manifest(parts)
         folder.create(manifest, [entry for _, entry, _ in placed])
         for _, entry, part in placed:
@@ -62,6 +65,22 @@ def merge(folders: Sequence[Path], out: Path) -> int:
         folder.finish()
     folder.close()
     return len(placed)
+
+
+@contextlib.contextmanager
+def _whole_or_nothing(out: Path) -> Iterator[None]:
+    """Take away what the block has put into a folder, and the folder if it made it, when the block fails."""
+    before = set(out.iterdir()) if out.is_dir() else None
+    try:
+        yield
+    except BaseException:
+        made = [out] if before is None else [path for path in out.iterdir() if path not in before]
+        for path in made:
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+        raise
 
 
 def _read(path: Path) -> _Part:

@@ -10,7 +10,7 @@ from harness.campaign.merge import merge
 from harness.commands.arguments import examples
 from harness.commands.concluding import conclude
 from harness.commands.console import Console
-from harness.errors import storage_errors
+from harness.errors import StorageError, storage_errors
 from harness.results.expectations import Expected
 from harness.results.run_judgement import judge_run
 from harness.results.store import RunFolder
@@ -37,8 +37,11 @@ def merge_command(ctx: click.Context, dirs: tuple[Path, ...], out: Path) -> None
     count = merge(dirs, out)
     from harness.report.html import write_report  # noqa: PLC0415  # matplotlib is slow to load
 
-    with storage_errors(out):
-        report = write_report(out)
+    try:
+        with storage_errors(out):
+            report = write_report(out)
+    except StorageError as error:
+        raise StorageError(f"{error}. The merged results are whole: then overlaybench report {out}") from error
     click.echo(f"{count} trials of {len(dirs)} shards in {out}", err=True)
     click.echo(str(report))
     folder = RunFolder(out)

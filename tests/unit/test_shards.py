@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from fake_host import FACTS, FakeHost, Heard
 
 from harness.campaign.campaign import Campaign
 from harness.campaign.manifest import new_manifest
 from harness.campaign.merge import merge
 from harness.campaign.shards import Shard, description, parse_shard, trials_of
-from harness.errors import ScenarioError
+from harness.commands.merge import merge_command
+from harness.errors import ScenarioError, StorageError
+from harness.report import html
 from harness.results.store import ResultFolderError, RunFolder
 from harness.scenario.planned import Planned, plan_trials
 from harness.trial.messages import Done, Job
@@ -104,6 +108,46 @@ def test_merged_shards_are_the_whole_run(planned: Planned, tmp_path: Path) -> No
     assert {row["host"] for row in records} == set(manifest["hosts"])
     assert {row["run"] for row in records} == {manifest["run"]}
     assert (tmp_path / "merged" / "summary.csv").stat().st_size > 100
+
+
+@pytest.mark.parametrize("there", ["nothing", "an empty folder", "a file of somebody's"])
+def test_a_merge_for_which_there_is_no_room_can_be_tried_again(
+    planned: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: str
+) -> None:
+    parts, out = shards(planned, tmp_path, 2), tmp_path / "merged"
+    if there != "nothing":
+        out.mkdir()
+    if there.startswith("a file"):
+        (out / "notes.txt").write_text("mine")
+    extend, times = RunFolder.extend, iter(range(100))
+
+    def full(folder: RunFolder, trials: Any) -> None:
+        if next(times) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        extend(folder, trials)
+
+    monkeypatch.setattr(RunFolder, "extend", full)
+    with pytest.raises(StorageError, match=r"merged: no space left on device; make room there"):
+        merge(parts, out)
+    left = {"nothing": None, "an empty folder": [], "a file of somebody's": ["notes.txt"]}[there]
+    assert (sorted(path.name for path in out.iterdir()) if out.exists() else None) == left
+    assert merge(parts, out) == 18
+    with pytest.raises(ResultFolderError, match="name another, or delete it and merge again"):
+        merge(parts, out)
+
+
+def test_a_page_for_which_there_is_no_room_is_made_later(
+    planned: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_folder: Path) -> Path:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(html, "write_report", full)
+    out = tmp_path / "merged"
+    done = CliRunner().invoke(merge_command, [*map(str, shards(planned, tmp_path, 2)), "--out", str(out)])
+    assert isinstance(done.exception, StorageError)
+    assert f"The merged results are whole: then overlaybench report {out}" in str(done.exception)
+    assert len(RunFolder(out).finished_trials()) == 18
 
 
 def refused(folders: list[Path], out: Path) -> str:
