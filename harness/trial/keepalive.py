@@ -7,9 +7,12 @@ waits, that is, on how many others are running.
 from __future__ import annotations
 
 import contextlib
+import math
+import random
 from collections.abc import Iterator, Sequence
 
 from harness.model.topology import Topology
+from harness.probes.asking import asking
 from harness.probes.measurement import Target
 
 _MOST_S, _LEAST_S = 1.0, 0.2
@@ -30,18 +33,27 @@ def interval_s(topology: Topology) -> float:
 
 @contextlib.contextmanager
 def paths_kept(targets: Sequence[Target], every_s: float) -> Iterator[None]:
-    """Ping over each pair that has interfaces, from the first member to the second, until the block ends.
+    """Use each pair's paths until the block ends: pings from the first member to the second, or requests over streams.
 
-    A pair with streams alone has nothing that listens between two measurements: its overlay's own keepalives have to
-    do.
+    Streams are used in both directions, since each may have a tunnel of its own, and over one connection each. Content
+    would have to be another file each time, which is what is measured: its overlay's own keepalives have to do.
     """
     pings = [
         target.start(target.src, ["ping", "-n", "-q", "-i", f"{every_s:g}", str(target.destination)], "keepalive.log")
         for target in targets
         if "interface" in target.kinds
     ]
+    streams = [
+        way
+        for target in targets
+        for way in (target, target.reversed())
+        if "stream" in way.kinds and "interface" not in target.kinds
+    ]
     try:
-        yield
+        with asking(streams, [random.Random() for _ in streams]) as askers:
+            for asker in askers:
+                asker.ask(math.inf, every_s, together=True)
+            yield
     finally:
         for ping in pings:
             ping.stop()
