@@ -1,6 +1,7 @@
 #!/bin/sh
 # Sets up everything that `make demo` and `make test` need; safe to call again, and then returns at once.
 # Exit 0: ready. Exit 3: the machine lacks something that needs root; the exact command is printed.
+# `setup.sh fingerprint` prints what it depends on as a hash, and does nothing.
 set -eu
 cd "$(dirname "$0")"
 
@@ -14,7 +15,10 @@ subjects="$subjects python3-dev"
 # What `setup.sh test` gets besides: programs that only tests and benchmarks use.
 testing="bridge-utils chromium wireguard-go wireguard-tools vde2"
 
-stamp=".venv/.setup-$(cat setup.sh pyproject.toml constraints.txt setup.py harness/link/userlink/*.[ch] harness/probes/party/*.[ch] 2>/dev/null | sha256sum | cut -c1-16)"
+# All that a setup is made of: when any of it changes there must be another.
+made_of=$(cat setup.sh pyproject.toml constraints.txt setup.py harness/link/userlink/*.[ch] harness/probes/party/*.[ch] 2>/dev/null | sha256sum | cut -c1-16)
+[ "${1:-}" != fingerprint ] || { echo "$made_of"; exit 0; }
+stamp=".venv/.setup-$made_of"
 plain="$stamp"
 extras=dev
 if [ "${1:-}" = test ]; then subjects="$subjects $testing"; stamp="$plain-test"; extras=dev,analysis,mpc; fi

@@ -99,7 +99,7 @@ if [ "$1" = full ]; then
     exit $status
 fi
 
-wanted=$(cat setup.sh pyproject.toml constraints.txt setup.py harness/link/userlink/*.[ch] | sha256sum | cut -c1-16)
+wanted=$(./setup.sh fingerprint)
 if [ "$(cat "$cache/ready/srv/wanted" 2>/dev/null)" != "$wanted" ]; then
     say "installing what the tests need"
     # On top of what an earlier checkout needed; a run that is killed meanwhile leaves nothing that looks ready.
