@@ -11,7 +11,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import NamedTuple
 
 HEADER = struct.Struct("<BBHHHH")
 """virtio_net_hdr: flags, gso_type, hdr_len, gso_size, csum_start, csum_offset."""
@@ -25,14 +24,6 @@ IP_LEN, IPV6_LEN = 20, 40
 MAX_MERGED = 65535
 _ACK, _PSH, _FIN = 0x10, 0x08, 0x01
 _LOW_5392, _LOW_2704, _LOW_1360 = (1 << 5392) - 1, (1 << 2704) - 1, (1 << 1360) - 1
-
-
-class Super(NamedTuple):
-    """A packet as read from TUN."""
-
-    gso_type: int
-    gso_size: int
-    packet: bytes
 
 
 def ones_sum(data: bytes | memoryview) -> int:
