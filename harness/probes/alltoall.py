@@ -203,8 +203,8 @@ def summarise_workload(
     yield figure("rounds_done", "count", float(len(computed.rounds)))
     if below is not None:
         yield figure("underlay_completion_s", "s", below.completion_s, below.evidence)
-        if whole_s is not None and below.completion_s:
-            yield figure("underlay_ratio", "1", whole_s / below.completion_s)
+        if below.completion_s:
+            yield figure("underlay_ratio", "1", None if whole_s is None else whole_s / below.completion_s)
     missing = computed.planned - len(computed.rounds)
     lasted = of_all_sent([*(one.duration_s for one in computed.rounds), *[None] * missing])
     for share, value in percentiles(lasted, (50, 95)):
