@@ -219,7 +219,8 @@ def _cost(computed: Computed, figure: Any) -> Iterator[Measurement]:
     moved = computed.window.moved_bytes
     counts: Mapping[str, Mapping[str, DirectionCounts]] = computed.window.carried.counts
     readings = computed.evidence.removesuffix(".csv") + ".json"
-    if moved:
+    # What was under way of a round that was not finished is no part of `moved`, but of what links carried.
+    if moved and computed.completion_s is not None:
         for who in ("server", "members"):
             sent = sent_over(counts, computed.places[who])
             if sent is not None:

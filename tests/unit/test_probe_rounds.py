@@ -189,6 +189,7 @@ def test_rounds_that_were_not_done_took_for_ever() -> None:
     assert found["bulk_completion_s"] is None and found["bulk_rounds_done"] == 8
     assert found["bulk_round_p50_ms"] is None and found["bulk_round_p95_ms"] is None
     assert "bulk_underlay_ratio" not in found and "bulk_waited_relayed_ratio" not in found
+    assert "bulk_server_bytes_per_byte" not in found, "half a round's bytes are in what the links carried"
 
 
 def test_what_was_not_done_stays_in_the_estimate_over_trials() -> None:
