@@ -50,8 +50,8 @@ def cost_table(found: Sequence[Cost]) -> TextTable:
     header = ("workload", "server's link", "n", "subject", "mesh", "times as long", "repeats", "says")
     note = (
         "Paired by repeat; the interval is that of the median over repeats. One that holds 1 and nothing above 1.1 "
-        "refutes the claim; one that holds both decides nothing. late: not by the deadline, or the trial failed. A mesh "
-        "of another product is the fastest of the cell, chosen by these same times, which favours it."
+        "refutes the claim; one that holds both decides nothing. late: not by the deadline, or the trial failed. A "
+        "mesh of another product is the fastest of the cell, chosen by these same times, which favours it."
     )
     return TextTable("Hub and relay against mesh", header, tuple(body), frozenset({2, 5, 6}), note)
 
