@@ -121,8 +121,9 @@ def _agreement_table(cells: Sequence[CellAgreement]) -> TextTable:
         rows.append((f"{others} others, each", "", "", "", "", "agree", ""))
     header = ("cell", "technique", "algebra", "engine", "emulation", "verdict", "what the oracle says")
     note = (
-        f"{len(judged) - len(troubled)} of {len(judged)} simulated cells agree, within 99 % intervals; shown are those "
-        "that do not, and those that were emulated too."
+        f"{len(judged) - len(troubled)} of {len(judged)} simulated cells agree, within 99 % intervals: nothing tells "
+        "them apart, which few runs could not, and one in a hundred may seem apart by chance. Shown are those that do "
+        "not agree, and those that were emulated too."
     )
     return TextTable("Algebra, engine, emulation", header, tuple(rows), frozenset({2}), note)
 
