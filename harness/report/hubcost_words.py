@@ -11,7 +11,7 @@ from harness.report.order import subject_name
 from harness.report.verdict import listed
 from harness.results.hubcost import CLEARLY, Cost, Crossover, Hub, workload_key
 from harness.results.outages import Outage
-from harness.results.statistics import FEWEST_FOR_BOOTSTRAP, Estimate, as_floats, middle
+from harness.results.statistics import CONFIDENCE, FEWEST_FOR_BOOTSTRAP, Estimate, as_floats, middle
 
 _MOST_NAMED = 4
 
@@ -45,7 +45,16 @@ def _of_all(found: Sequence[Cost]) -> str:
     if fewest < FEWEST_FOR_BOOTSTRAP:
         coverage = 100 * (1 - 2.0 ** (1 - fewest))
         text += f". Of {fewest} repeats an interval is their range, which covers {coverage:.0f} % and not 95 %"
+    if (chance := round(sum(map(_by_chance, found)))) > 0:
+        text += f". Were no server to cost anything, some {chance} of {len(found)} would be found slower by chance"
     return f"{text}."
+
+
+def _by_chance(cost: Cost) -> float:
+    """Return how likely the whole interval lies above the median by chance; 0 where there is none."""
+    if cost.ratio.n < 2:
+        return 0.0
+    return 0.5**cost.ratio.n if cost.ratio.n < FEWEST_FOR_BOOTSTRAP else (1 - CONFIDENCE) / 2
 
 
 def _of_workload(workload: str, found: Sequence[Cost]) -> str:

@@ -10,7 +10,7 @@ import pytest
 from test_hub_cost import HUB, MESH, Runs, judged
 
 from harness.report.hubcost_tables import cost_table, outage_table
-from harness.report.hubcost_words import single_point
+from harness.report.hubcost_words import bottleneck, single_point
 from harness.report.plots.hubcost import outage_plots
 from harness.results.hubcost import computations, costs
 from harness.results.outages import outages, shares_over_time
@@ -68,6 +68,18 @@ def test_a_trial_that_failed_of_what_nobody_computed_is_none_of_it() -> None:
     runs.trial(HUB, 4, 4, 0)
     failed(runs)
     assert computations(runs.frame).empty
+
+
+def test_how_many_cells_would_be_slower_by_chance_is_said() -> None:
+    runs = Runs()
+    for n in range(2, 42):
+        for repeat in range(3):
+            for subject in (MESH, HUB):
+                runs.trial(subject, n, 4, repeat, bulk_completion_s=1.0 + 0.01 * (subject == HUB and n % 8 == 0))
+    sentence = bottleneck(costs(computations(runs.frame)))[0]
+    assert "a bottleneck in 5 of 40 comparisons" in sentence
+    assert "Were no server to cost anything, some 5 of 40 would be found slower by chance." in sentence
+    assert "by chance" not in judged([3.0] * 6, [1.0] * 6)[1][0], "one cell"
 
 
 def outages_of_two_lengths() -> Runs:
