@@ -11,7 +11,6 @@ MOST_LINES = 300
 SOURCES = ("*.py", "*.c", "*.h", "*.go", "*.rs", "*.sh", "*.j2")
 # Longer than that and still to be split. Nothing comes to this list; what has become shorter leaves it.
 TO_BE_SPLIT = {
-    "tests/unit/test_compare.py",
     "tests/unit/test_overlays_install.py",
     "tests/unit/test_path_streams.py",
     "tests/unit/test_report_tables.py",
