@@ -3,16 +3,15 @@
 import functools
 
 import pandas as pd
+from made_runs import frame_of
 from result_samples import Maker
 
 from harness.results.compare import Comparison
-from harness.results.frame import records_frame
 
 
 @functools.cache
 def _run_of(repeats: int, settings: tuple[tuple[str, object], ...]) -> pd.DataFrame:
-    trials = Maker(**dict(settings)).campaign(repeats)  # type: ignore[arg-type]
-    return records_frame([record.as_dict() for trial in trials for record in trial])
+    return frame_of(Maker(**dict(settings)), repeats)  # type: ignore[arg-type]
 
 
 def run_of(repeats: int = 2, **settings: object) -> pd.DataFrame:

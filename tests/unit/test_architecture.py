@@ -13,7 +13,6 @@ SOURCES = ("*.py", "*.c", "*.h", "*.go", "*.rs", "*.sh", "*.j2")
 TO_BE_SPLIT = {
     "tests/unit/test_overlays_install.py",
     "tests/unit/test_path_streams.py",
-    "tests/unit/test_report_tables.py",
 }
 
 
