@@ -1,4 +1,4 @@
-"""What several files of tests read and none changes; drawing a whole report takes seconds."""
+"""What several files of tests stand on: a finished run, whose report takes seconds to draw, and an empty machine."""
 
 from __future__ import annotations
 
@@ -39,3 +39,14 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder.finish()
     write_report(folder.path)
     return folder.path
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a machine with nothing but a folder `bin`, in which a test puts the programs that it wants there to be."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.setattr("harness.overlay.search_path._ADMIN_PATHS", ())
+    return folder
