@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from compared_runs import run_of, verdict
+from mesh_samples import mesh_of_five
 from result_samples import Maker
 from scipy import stats
-from test_results_parties import mesh_of_five
 
 from harness.report.comparison import remarks, to_summary, verdict_line
 from harness.results.changes import Rule
