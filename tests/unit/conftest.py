@@ -6,13 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from result_samples import Maker
+from result_samples import EVIL, PAIR, Maker
 
 from harness.report.html import write_report
 from harness.results.store import RunFolder
 
-PAIR = {"overlay": "nebula", "mode": "mesh", "nat_a": "symmetric", "nat_b": "symmetric"}
-EVIL = "<script>alert(1)</script>"
 _SAMPLES = {"rtt_p50_ms": "rtt.csv", "loaded_rtt_p50_ms": "loaded-rtt.csv"}
 
 

@@ -8,9 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from click.testing import CliRunner
-from conftest import PAIR
 from made_runs import folder_of
-from result_samples import Maker
+from result_samples import PAIR, Maker
 
 from harness.commands.report import report_command
 from harness.results.flent import export

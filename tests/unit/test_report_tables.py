@@ -3,9 +3,8 @@
 import io
 
 import numpy as np
-from conftest import PAIR
 from made_runs import frame_of
-from result_samples import Maker
+from result_samples import PAIR, Maker
 from rich.console import Console
 
 from harness.report.markup import latex_text, to_latex, to_markdown
