@@ -234,7 +234,7 @@ def _cost(computed: Computed, figure: Any) -> Iterator[Measurement]:
 
 
 def _pair_of(one: Round, direct: Mapping[Pair, bool]) -> Pair | None:
-    """Return the pair whose data ended the round, as it is named in `direct`; None where nobody was waited for."""
+    """Return the pair whose data ended the round, as it is named in `direct`; None where none was waited for."""
     ways = ((one.party, one.waited_for), (one.waited_for, one.party))
     return next((pair for pair in ways if pair in direct), None)
 

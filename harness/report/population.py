@@ -219,7 +219,7 @@ def _curves(described: Mapping[str, Any], cells: Sequence[CellAgreement]) -> Plo
         axes.legend()
 
     caption = (
-        "Lines: algebra. Dots: the engine's cells, weighted anew for each share. Grey: field figures, each under "
+        "Lines: algebra. Dots: the engine's cells, reweighted for each share. Grey: field figures, each under "
         "its own conditions (see the table); where a curve crosses one is no estimate: many mixes give one rate."
     )
     return Plot(
