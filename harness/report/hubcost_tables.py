@@ -65,8 +65,8 @@ def crossover_table(found: Sequence[Crossover]) -> TextTable:
             subject_name(*one.subject),
             ", ".join(map(str, one.measured)),
             NOTHING if one.expected is None else str(one.expected),
-            NOTHING if one.found is None else str(one.found),
-            "yes" if one.expected == one.found else "no",
+            NOTHING if one.found is None or one.is_open else str(one.found),
+            "not decided" if one.is_open else "yes" if one.expected == one.found else "no",
         )
         for one in found
     ]

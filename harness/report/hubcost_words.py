@@ -108,7 +108,8 @@ def crossover(found: Sequence[Crossover]) -> list[str]:
     """Say where the hub's link began to bind, against n = R_hub / R_access."""
     sentences = []
     for workload in sorted({one.workload for one in found}, key=workload_key):
-        part = [one for one in found if one.workload == workload]
+        of_workload = [one for one in found if one.workload == workload]
+        part = [one for one in of_workload if not one.is_open]
         right = [one for one in part if one.found == one.expected]
         text = (
             f"{workload}: the server's link should bind once there are more parties than its rate is access rates; "
@@ -121,6 +122,8 @@ def crossover(found: Sequence[Crossover]) -> list[str]:
                 for one in wrong[:_MOST_NAMED]
             ]
             text += f"; else {'; '.join(cases)}{f'; and {len(wrong) - _MOST_NAMED} more' * (len(wrong) > _MOST_NAMED)}"
+        if count := len(of_workload) - len(part):
+            text += f"; {count} more are not decided"
         sentences.append(f"{text}.")
     return sentences
 

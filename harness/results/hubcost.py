@@ -74,7 +74,7 @@ class Cost:
 class Crossover:
     """From which n on a hub was clearly slower than a mesh, of those measured, and from which it should be.
 
-    None: for none of them.
+    None: for none of them. `is_open`: a cell is not decided, on which it hangs.
     """
 
     workload: str
@@ -83,6 +83,7 @@ class Crossover:
     expected: int | None
     found: int | None
     measured: tuple[int, ...]
+    is_open: bool = False
 
 
 def computations(records: pd.DataFrame) -> pd.DataFrame:
@@ -206,7 +207,8 @@ def crossovers(found: Iterable[Cost]) -> list[Crossover]:
             slow = [n for n in measured if by_n[n].ratio.low > 1 + CLEARLY]
             start = next((n for n in slow if all(later in slow for later in measured if later > n)), None)
             expected = next((n for n in measured if n > hub.ratio), None)
-            result.append(Crossover(workload, hub, subject, expected, start, measured))
+            is_open = any(cost.judgement == "undecided" for cost in by_n.values())
+            result.append(Crossover(workload, hub, subject, expected, start, measured, is_open))
     return result
 
 

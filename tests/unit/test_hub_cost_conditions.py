@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from test_hub_cost import HUB, MESH, Runs, judged
 
-from harness.report.hubcost_tables import cost_table, outage_table
-from harness.report.hubcost_words import bottleneck, single_point
+from harness.report.hubcost_tables import cost_table, crossover_table, outage_table
+from harness.report.hubcost_words import bottleneck, crossover, single_point
 from harness.report.plots.hubcost import outage_plots
-from harness.results.hubcost import computations, costs
+from harness.results.hubcost import computations, costs, crossovers
 from harness.results.outages import outages, shares_over_time
 from harness.results.record import Record
 
@@ -36,6 +36,18 @@ def test_that_a_cost_was_not_found_for_certain_refutes_nothing(hub_s: list[float
     assert cost.ratio.low < 1 < cost.ratio.value and cost.judgement == "undecided"
     assert "refuted" not in sentences[0] and "is not decided: no interval tells 1 from a cost of 10 %" in sentences[0]
     assert cost_table([cost]).rows[0][-1] == "not decided"
+
+
+def test_a_crossover_that_hangs_on_an_undecided_cell_is_open() -> None:
+    runs = Runs()
+    for n, hub_s in ((2, [1.0] * 6), (7, [0.9, 1.0, 8.0, 9.0, 7.5, 6.0])):
+        for repeat, time_s in enumerate(hub_s):
+            runs.trial(MESH, n, 4, repeat, bulk_completion_s=1.0)
+            runs.trial(HUB, n, 4, repeat, bulk_completion_s=time_s)
+    found = crossovers(costs(computations(runs.frame)))
+    (sentence,) = crossover(found)
+    assert "in 0 of 0 cases; 1 more are not decided" in sentence and "at no n" not in sentence
+    assert crossover_table(found).rows[0][-2:] == ("-", "not decided")
 
 
 def test_what_else_was_varied_is_not_pooled() -> None:
