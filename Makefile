@@ -36,7 +36,7 @@ lint: setup
 	$(PY)/mypy
 	$(PY)/lint-imports
 
-# Runs the published scenarios anew on a quiet machine, and renews results/ and README.md's tables from them; killed, it goes
+# Runs the published scenarios again on a quiet machine, and renews results/ and README.md's tables from them; killed, it goes
 # on where it was. Runs of a commit lie in runs/published-COMMIT-*.
 COMMIT = $(shell git rev-parse --short HEAD)
 results: setup

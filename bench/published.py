@@ -1,6 +1,6 @@
 """The tables of README.md, of docs/claim.md and of the published runs, made from the published folders alone.
 
-    python -m bench.published            writes them anew
+    python -m bench.published            writes them again
     python -m bench.published --check    exit code 1 where one is not what its folder says
 
 `bench.publish` calls it; a test holds the pages against the folders.

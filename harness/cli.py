@@ -98,8 +98,8 @@ def cli() -> None:
     overlaybench check my-scenario.yaml   is the file right?
     overlaybench doctor                   is the machine?
 
-    Exit codes: 0 done and every expectation met, 1 an expectation failed or a regression, 2 the input is wrong,
-    3 the machine lacks something, 4 the harness failed.
+    Exit codes: 0 done and every expectation met, 1 an expectation failed, an invalid trial or a regression, 2 the input
+    is wrong, 3 the machine lacks something, 4 the harness failed.
     """
 
 

@@ -103,6 +103,20 @@ def storage_errors(what: object) -> Iterator[None]:
         raise StorageError.of(error, what) from error
 
 
+class CommandTimedOut(LabError):
+    """A subprocess did not end in time; carries what it was, how long it was waited for, and the end of what it said.
+
+    It is ours, unless the caller knows that the command is the overlay's.
+    """
+
+    def __init__(self, argv: Sequence[str], waited_s: float, said: str, where: str = "") -> None:
+        self.argv = tuple(argv)
+        self.waited_s = waited_s
+        place = f" on {where}" if where else ""
+        end = said[-2000:].strip() or "(silent)"
+        super().__init__(f"`{' '.join(argv)}`{place} hangs: it did not end within {waited_s:g} s: {end}")
+
+
 class CommandFailed(LabError):
     """A subprocess failed; carries what it was, how it ended and the end of what it said."""
 

@@ -87,7 +87,7 @@ class ScenarioFile(pytest.File):
         for trial in trials:
             expected = Expected.of(trial)
             if expected.anything:
-                cells.setdefault(expected.cell, []).append(trial)
+                cells.setdefault(expected.cell_id, []).append(trial)
         for name in sorted(cells):
             yield Cell.from_parent(self, name=name, trials=cells[name])
         if not cells:

@@ -20,9 +20,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.model.nat_words import Egress
-from harness.model.scenario import Mode
 from harness.model.trial import Trial
-from harness.model.words import Verdict
+from harness.model.words import Mode, Verdict
 from harness.overlay.contract import (
     ClaimSource,
     Deployment,

@@ -13,9 +13,8 @@ from ipaddress import IPv4Address, IPv4Network
 from cryptography import x509
 
 from harness.model.nat_words import Egress
-from harness.model.scenario import Mode
 from harness.model.trial import Trial
-from harness.model.words import Verdict
+from harness.model.words import Mode, Verdict
 from harness.overlay.contract import (
     ClaimSource,
     Deployment,

@@ -12,9 +12,8 @@ from typing import ClassVar
 from pydantic import Field
 
 from harness.model.nat_words import Egress
-from harness.model.scenario import Mode
 from harness.model.trial import Trial
-from harness.model.words import Verdict
+from harness.model.words import Mode, Verdict
 from harness.overlay.contract import (
     Deployment,
     File,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.model.family import FAMILIES, Family
-from harness.model.scenario import Mode
 from harness.model.trial import Trial
+from harness.model.words import Mode
 from harness.overlay.contract import Deployment, EndpointKind, IpEndpoint, Layer, Requirement
 from harness.overlay.plain import plain_contents
 from overlays.addressing import check_options

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
 import shutil
 import signal
 import time
@@ -24,6 +23,7 @@ from harness.overlay.support import why_unsupported
 from harness.results.expectations import Expected, unmet
 from harness.results.record import Record
 from harness.results.store import RunFolder
+from harness.results.times import utc_now
 from harness.trial.messages import Done, Job
 
 
@@ -177,19 +177,15 @@ class _Beginning:
     def __init__(self, trial: Trial, progress: Progress) -> None:
         self._trial, self._progress = trial, progress
         self._began: float | None = None
-        self.started_at = _now()
+        self.started_at = utc_now("milliseconds")
 
     def step(self, text: str) -> None:
         """Note the trial's step."""
         if self._began is None:
-            self._began, self.started_at = time.monotonic(), _now()
+            self._began, self.started_at = time.monotonic(), utc_now("milliseconds")
             self._progress.began(self._trial)
         self._progress.step(self._trial, text)
 
     def duration_s(self) -> float:
         """Return the seconds since the first step; 0 for a trial that never began."""
         return 0.0 if self._began is None else time.monotonic() - self._began
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.errors import Problem, ScenarioError
-from harness.hosts.contract import HostFacts
+from harness.hosts.contract import PASSING, HostFacts
 from harness.model.trial import Trial
 from harness.results.record import SCHEMA_VERSION
 from harness.scenario.loaded import LoadedScenario
@@ -36,6 +36,7 @@ def new_manifest(
         "overlay_versions": facts.overlay_versions,
         "tool_versions": facts.tool_versions,
         "link_backend_wanted": loaded.scenario.links,
+        "link_backend": facts.link_backend,
         "privileged": facts.privileged,
         "machine": facts.machine,
         "hosts": {facts.id: facts.model_dump(mode="json")},
@@ -76,13 +77,18 @@ def _differences(manifest: Mapping[str, Any], loaded: LoadedScenario, facts: Hos
     if before is not None and before != sha256(loaded.topology.source_text):
         yield f"the content of topology {loaded.topology.name}"
     now = facts.model_dump(mode="json")
-    singles = (("overlaybench_commit", "overlaybench's commit", facts.commit), ("privileged", "root", facts.privileged))
+    singles: list[tuple[str, str, Any]] = [
+        ("overlaybench_commit", "overlaybench's commit", facts.commit),
+        ("privileged", "root", facts.privileged),
+    ]
+    if loaded.scenario.links == "auto":  # any other choice is carried by what it names, or refused
+        singles.append(("link_backend", "what carries the links", facts.link_backend))
     for key, name, value in singles:
         if key in manifest and manifest[key] != value:
             yield _changed(name, manifest[key], value)
     for key, name in (("tool_versions", "tool"), ("overlay_versions", "overlay"), ("machine", "machine:")):
         then: Mapping[str, Any] = manifest.get(key) or {}
-        for part in sorted(then.keys() & now[key].keys() - {"load_1min"}):
+        for part in sorted(then.keys() & now[key].keys() - PASSING):
             if then[part] != now[key][part]:
                 yield _changed(f"{name} {part}", then[part], now[key][part])
 

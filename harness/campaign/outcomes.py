@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.model.trial import Trial
+from harness.model.words import SEEKING_DIRECT
 from harness.overlay.contract import Overlay, ReportsPath
 from harness.results.metrics import METRICS, planned
 from harness.results.record import COUNTED, Record
@@ -73,14 +74,8 @@ def _shared(trial: Trial, done: Done, context: Context) -> dict[str, Any]:
         "trial": trial.id,
         "repeat": trial.repeat,
         "seed": trial.seed,
-        "overlay": trial.overlay,
+        **trial.cell,
         "overlay_version": context.overlay_version,
-        "mode": trial.mode,
-        "topology": trial.topology.name,
-        "nat_a": trial.nat_a,
-        "nat_b": trial.nat_b,
-        "link": trial.link,
-        "params": {**trial.params, **_probe_params(trial)},
         "nat_a_observed": _observed(trial, done, first),
         "nat_b_observed": _observed(trial, done, second),
         "link_backend": done.link_backend,
@@ -102,10 +97,6 @@ def _pair(trial: Trial, done: Done, src: str | None, dst: str | None) -> dict[st
         }
         for member in named or trial.topology.members
     }
-
-
-def _probe_params(trial: Trial) -> dict[str, Any]:
-    return {name: value for settings in trial.probes.named() for name, value in settings.conditions().items()}
 
 
 def _observed(trial: Trial, done: Done, member: str | None) -> str | None:
@@ -130,7 +121,7 @@ def _never_measured(
     pairs: list[tuple[str | None, str | None]] = [(a, b) for i, a in enumerate(members) for b in members[i + 1 :]]
     wanted = [
         (metric, src, dst)
-        for metric, of_each in planned(trial.mode in ("mesh", "direct"), len(pairs))
+        for metric, of_each in planned(trial.mode in SEEKING_DIRECT, len(pairs))
         for src, dst in (pairs if of_each else [(None, None)])
     ]
     return [

@@ -8,7 +8,7 @@ from typing import Any
 from harness.campaign.campaign import Tally
 from harness.model.scenario import Until
 from harness.model.trial import Trial
-from harness.results.cells import CellKey, cell_key
+from harness.results.cells import cell_key
 from harness.results.stopping import Stopping, StopRule
 
 Records = Sequence[Mapping[str, Any]]
@@ -34,7 +34,7 @@ def run_in_rounds(
     for trial in left:
         rounds.setdefault(max(trial.repeat, until.at_least), []).append(trial)
     for number in sorted(rounds):
-        part = [trial for trial in rounds[number] if not stopping.enough(cell_of(trial))]
+        part = [trial for trial in rounds[number] if not stopping.enough(cell_key(trial.cell))]
         if not part:
             continue
         one = run(part)
@@ -43,10 +43,4 @@ def run_in_rounds(
         if one.interrupted:
             tally.interrupted = True
             break
-    return tally, stopping.reached(cell_of(trial) for trial in planned)
-
-
-def cell_of(trial: Trial) -> CellKey:
-    """Return the cell that a trial repeats."""
-    fields = trial.model_dump(mode="json", include={"overlay", "mode", "nat_a", "nat_b", "link", "params"})
-    return cell_key({**fields, "topology": trial.topology.name})
+    return tally, stopping.reached(cell_key(trial.cell) for trial in planned)

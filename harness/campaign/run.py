@@ -28,6 +28,7 @@ from harness.model.trial import Trial
 from harness.results.expectations import Expected
 from harness.results.run_judgement import RunJudgement, judge_run
 from harness.results.store import RunFolder
+from harness.results.times import utc_now
 from harness.scenario.planned import Planned
 from harness.scenario.traces import keep_traces
 
@@ -152,7 +153,7 @@ def _run(
             from harness.campaign.rounds import run_in_rounds  # noqa: PLC0415  # scipy is slow to load
 
             tally, manifest["until"] = run_in_rounds(trials, left, until, read=lambda: folder.read().records, run=run)
-    manifest["ended_at"] = _now()
+    manifest["ended_at"] = utc_now()
     manifest["processors"] = {
         "virtual": is_virtual(),
         "kept_awake": mechanism,
@@ -184,13 +185,13 @@ def _begin(
             )
             raise ScenarioError([Problem(loaded.document.file, 0, "--resume", text)])
         if changed:
-            accepted = {"at": _now(), "host": facts.id, "changed": changed}
+            accepted = {"at": utc_now(), "host": facts.id, "changed": changed}
             manifest.setdefault("accepted_changes", []).append(accepted)
         manifest.setdefault("hosts", {})[facts.id] = facts.model_dump(mode="json")
         trials, _ = keep_traces(trials, folder.path, manifest.get("traces", {}))
         folder.write_manifest(manifest)
         return trials, manifest, folder.finished_trials()
-    started = _now()
+    started = utc_now()
     manifest = new_manifest(
         loaded,
         facts,
@@ -205,7 +206,3 @@ def _begin(
     trials, manifest["traces"] = keep_traces(trials, folder.path)
     folder.write_manifest(manifest)
     return trials, manifest, set()
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

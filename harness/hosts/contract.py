@@ -14,15 +14,15 @@ from harness.trial.messages import Done, Job
 
 OnStep = Callable[[str], None]
 
-# What may differ from one hour to the next on the very same machine.
-_PASSING = frozenset({"load_1min"})
+# Facts of a machine that may differ from one hour to the next on the very same machine.
+PASSING = frozenset({"load_1min"})
 
 
 class HostFacts(BaseModel):
     """What a result depends on besides the scenario: the machine, the programs on it, the harness that runs there.
 
     `machine` is as of `harness.machine.describe.describe_machine`, versions are by name; None where a program is
-    missing or does not say.
+    missing or does not say. `link_backend` is what `links: auto` comes to there; None where the host does not say.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -32,12 +32,13 @@ class HostFacts(BaseModel):
     machine: dict[str, Any]
     tool_versions: dict[str, str | None]
     overlay_versions: dict[str, str | None]
+    link_backend: str | None = None
 
     @property
     def id(self) -> str:
         """A short name of these facts: equal facts have equal names, on whichever day they were gathered."""
         facts = self.model_dump(mode="json")
-        facts["machine"] = {key: value for key, value in facts["machine"].items() if key not in _PASSING}
+        facts["machine"] = {key: value for key, value in facts["machine"].items() if key not in PASSING}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
 
 

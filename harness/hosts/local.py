@@ -9,12 +9,12 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-import harness
 from harness.errors import storage_errors
 from harness.hosts.contract import Host, HostFacts, OnStep
 from harness.hosts.turns import Turns
 from harness.hosts.workers import Worker, Workers
-from harness.machine.describe import describe_machine, git_commit, overlay_version, tool_versions
+from harness.link.choose import automatic
+from harness.machine.describe import describe_machine, harness_commit, overlay_version, tool_versions
 from harness.overlay.contract import Overlay
 from harness.sandbox.unshare import is_privileged
 from harness.trial.messages import Done, Job, Step, WantTurn, longest_silence_s
@@ -46,11 +46,12 @@ class LocalHost:
     def describe(self) -> HostFacts:
         """Ask the machine and every program for their facts and versions."""
         return HostFacts(
-            commit=git_commit(Path(harness.__file__).parent),
+            commit=harness_commit(),
             privileged=is_privileged(),
             machine=describe_machine(),
             tool_versions=tool_versions(),
             overlay_versions={name: overlay_version(overlay) for name, overlay in self._overlays.items()},
+            link_backend=automatic(),
         )
 
     async def run(self, job: Job, folder: Path, on_step: OnStep) -> Done:

@@ -10,7 +10,7 @@ import socket
 import sys
 from pathlib import Path
 
-_GRANTED = b"granted\n"
+from harness.trial.messages import GRANTED
 
 
 class Worker:
@@ -39,7 +39,7 @@ class Worker:
     def grant(self) -> None:
         """Let it go on with the turn that it asked for; if it has died meanwhile, its next line will show it."""
         with contextlib.suppress(BrokenPipeError):
-            os.write(self._stdin, _GRANTED)
+            os.write(self._stdin, f"{GRANTED}\n".encode())
 
     async def end(self) -> None:
         """Kill it if it still runs, and wait until it is gone."""

@@ -8,12 +8,12 @@ inside the routers this also sees LAN paths, hairpins, carrier NATs and any Mini
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 
 from harness.errors import CommandFailed
+from harness.lab.command import run_command
 from harness.model.family import Address
 
 TABLE = "watch"
@@ -91,7 +91,7 @@ def since(before: Counts, after: Counts) -> dict[Flow, int]:
 
 def _nft(arguments: Sequence[str], stdin: str) -> str:
     argv = ["nft", *arguments]
-    done = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=20, check=False)
+    done = run_command(argv, stdin=stdin, timeout_s=20, where="the sandbox")
     if done.returncode != 0:
         raise CommandFailed(argv, done.returncode, done.stderr, "the sandbox")
     return done.stdout

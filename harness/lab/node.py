@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import socket
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from harness.errors import CommandFailed, LabError
+from harness.lab.command import Ended, run_command
 from harness.sandbox.namespace import hold_namespace, inside_network_of, netlink_inside, release_namespaces
 
 # linux/rtnetlink.h: RT_SCOPE_LINK.
@@ -79,13 +79,26 @@ class QuietNode(Node):  # type: ignore[misc]  # Mininet has no types
 
         Raises:
             CommandFailed: with argv, status and the end of stderr.
+            CommandTimedOut: it did not end in time.
         """
-        done = subprocess.run(
-            self.enter(argv), input=stdin, capture_output=True, text=True, timeout=timeout_s, check=False
-        )
+        done = self.run(argv, stdin=stdin, timeout_s=timeout_s)
         if done.returncode != 0:
             raise CommandFailed(argv, done.returncode, done.stderr or done.stdout, self.name)
         return done.stdout
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout_s: float,
+        stdin: str | None = None,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> Ended:
+        """Run a program in the node to its end, whatever that is. Raises CommandTimedOut."""
+        return run_command(
+            argv, timeout_s=timeout_s, where=self.name, enter=self.enter(()), stdin=stdin, cwd=cwd, env=env
+        )
 
     def enter(self, argv: Sequence[str]) -> list[str]:
         """Return the argv that runs `argv` inside this node."""
@@ -99,9 +112,9 @@ class QuietNode(Node):  # type: ignore[misc]  # Mininet has no types
         """Tell whether one of the node's interfaces has the address."""
         return any(found.get_attr("IFA_ADDRESS") == address for found in self.netlink.get_addr())
 
-    def says(self, argv: Sequence[str], pattern: str, cwd: Path) -> bool:
-        """Tell whether a program ends with 0 and prints a match."""
-        done = subprocess.run(self.enter(argv), capture_output=True, text=True, timeout=10, check=False, cwd=cwd)
+    def says(self, argv: Sequence[str], pattern: str, cwd: Path, *, timeout_s: float = 10.0) -> bool:
+        """Tell whether a program ends with 0 and prints a match. Raises CommandTimedOut."""
+        done = self.run(argv, timeout_s=timeout_s, cwd=cwd)
         return done.returncode == 0 and re.search(pattern, done.stdout) is not None
 
     def interface_index(self, name: str) -> int:

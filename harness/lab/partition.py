@@ -5,10 +5,10 @@ The rules stand where the lab's counters do, behind them: in the sandbox's names
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from harness.errors import CommandFailed
+from harness.lab.command import run_command
 from harness.model.family import Address
 
 
@@ -56,6 +56,6 @@ def _table(name: str) -> str:
 
 def _nft(text: str) -> None:
     argv = ["nft", "-f", "-"]
-    done = subprocess.run(argv, input=text, capture_output=True, text=True, timeout=20, check=False)
+    done = run_command(argv, stdin=text, timeout_s=20, where="the sandbox")
     if done.returncode != 0:
         raise CommandFailed(argv, done.returncode, done.stderr, "the sandbox")

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, get_args
 
 from harness.errors import MissingPrerequisite
 from harness.link.backend import LinkBackend
@@ -16,9 +16,9 @@ from harness.link.helper import helper_argv
 from harness.link.netem_backend import NetemBackend
 from harness.link.userlink_backend import UserlinkBackend
 from harness.model.link import LinkProfile
+from harness.model.words import LinkBackendName
 from harness.sandbox.unshare import user_namespace
 
-Choice = Literal["auto", "netem", "userlink", "userlink-python"]
 _BUILD: Final = "apt-get install -y gcc libc6-dev && rm -f .venv/.setup-* && make setup"
 _log = logging.getLogger(__name__)
 
@@ -61,7 +61,17 @@ def choose_backend(
                 _BUILD,
             )
             return UserlinkBackend("userlink-python", traces_from=traces_from)
-    raise ValueError(f"no link backend {wanted!r}: auto, netem, userlink or userlink-python")
+    raise ValueError(f"no link backend {wanted!r}: auto, {', '.join(get_args(LinkBackendName))}")
+
+
+def automatic() -> LinkBackendName:
+    """Return the backend that carries impaired links under `links: auto` on this machine.
+
+    Links that netem cannot do are the Python helper's where this is netem.
+    """
+    if helper_argv() is not None:
+        return "userlink"
+    return "netem" if netem_missing() is None else "userlink-python"
 
 
 def require_backend(wanted: str, profiles: Sequence[LinkProfile]) -> LinkBackend:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import harness
 from harness.overlay.contract import Overlay, Requirement
 
 _SYSCTLS = (
@@ -67,14 +68,14 @@ def overlay_version(overlay: Overlay) -> str | None:
 
 
 def requirement_version(requirement: Requirement) -> str | None:
-    """Run the program's version command; None when it cannot be run or says nothing of the kind."""
+    """Run the program's version command; None when it cannot be run, hangs, or says nothing of the kind."""
     return _version(requirement.version_argv, requirement.version_pattern)
 
 
 def _version(argv: Sequence[str], pattern: str) -> str | None:
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=10, check=False)
-    except OSError:
+    except (OSError, subprocess.TimeoutExpired):
         return None
     found = re.search(pattern, done.stdout + done.stderr)
     return found.group(1) if found else None
@@ -90,9 +91,14 @@ def git_commit(folder: Path) -> str | None:
             timeout=10,
             check=False,
         )
-    except OSError:
+    except (OSError, subprocess.TimeoutExpired):
         return None
     return head.stdout.strip() or None
+
+
+def harness_commit() -> str | None:
+    """Return the commit of the harness that runs; None where it is no checkout."""
+    return git_commit(Path(harness.__file__).parent)
 
 
 def _distribution() -> str:

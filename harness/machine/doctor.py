@@ -23,6 +23,8 @@ from harness.overlay.install import is_met, obstacle
 from harness.overlay.registry import load_overlay, overlay_names
 from harness.sandbox.unshare import is_privileged, sandbox_argv, why_no_user_namespaces
 
+_SANDBOX_S = 120
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -137,9 +139,11 @@ def _try_in_sandbox(program: str) -> str:
 
 def _run_in_sandbox(program: str) -> tuple[str, str]:
     """Return the last line of a Python program's complaint in a sandbox, empty when it runs through, and its output."""
-    done = subprocess.run(
-        sandbox_argv([sys.executable, "-c", program]), capture_output=True, text=True, timeout=120, check=False
-    )
+    argv = sandbox_argv([sys.executable, "-c", program])
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=_SANDBOX_S, check=False)
+    except subprocess.TimeoutExpired:
+        return f"it did not end within {_SANDBOX_S} s", ""
     if done.returncode == 0:
         return "", done.stdout
     lines = [line for line in done.stderr.strip().splitlines() if line.strip()]

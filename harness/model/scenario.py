@@ -9,8 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from harness.model.expectation import Expectation, as_list
 from harness.model.probes import ProbeName, Probes, probes_as_mapping
 from harness.model.timeline import TimelineItem
-
-Mode = Literal["underlay", "mesh", "direct", "relay", "hub"]
+from harness.model.words import LinkChoice, Mode
 
 
 class _Strict(BaseModel):
@@ -97,7 +96,7 @@ class Scenario(_Strict):
     repeats: int = Field(default=1, ge=1, le=10_000)
     until: Until | None = None
     seed: int = Field(default=1, ge=0, lt=2**63)
-    links: Literal["auto", "netem", "userlink"] = "auto"
+    links: LinkChoice = "auto"
     not_installed: Literal["refuse", "skip"] = "refuse"
     expect: Annotated[
         tuple[Expectation, ...],

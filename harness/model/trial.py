@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from harness.model.expectation import ExpectedNumber
 from harness.model.probes import Probes
-from harness.model.scenario import Mode
 from harness.model.timeline import TimelineItem
 from harness.model.topology import Topology
-from harness.model.words import Verdict
+from harness.model.words import LinkChoice, Mode, Verdict
 
 
 class ExpectedPath(BaseModel):
@@ -48,7 +47,7 @@ class Trial(BaseModel):
     link: str | None = None
     probes: Probes
     timeline: tuple[TimelineItem, ...] = ()
-    links: Literal["auto", "netem", "userlink"] = "auto"
+    links: LinkChoice = "auto"
     expected_path: tuple[Verdict, ...] = ()
     expected_pairs: tuple[ExpectedPath, ...] = ()
     expected_outcome: tuple[str, ...] = ()
@@ -56,6 +55,21 @@ class Trial(BaseModel):
 
     @property
     def cell(self) -> dict[str, Any]:
+        """What all its repeats share, as each of its records has it; `harness.results.cells.cell_key` is its identity.
+
+        `params` are the topology's, and those settings of probes without which a record would be no repeat of another.
+        """
+        fields = self.model_dump(mode="json", include={"overlay", "mode", "nat_a", "nat_b", "link", "params"})
+        of_probes = {key: value for probe in self.probes.named() for key, value in probe.conditions().items()}
+        return {**fields, "topology": self.topology.name, "params": {**fields["params"], **of_probes}}
+
+    @property
+    def cell_id(self) -> str:
+        """What the ids of all its repeats begin with, which is how its cell is called."""
+        return cell_id_of(self.id, self.repeat)
+
+    @property
+    def selectors(self) -> dict[str, Any]:
         """What `--only KEY=VALUE` and `expect: when:` match against."""
         return {
             **self.params,
@@ -65,3 +79,8 @@ class Trial(BaseModel):
             "repeat": self.repeat,
             "trial": self.id,
         }
+
+
+def cell_id_of(trial: str, repeat: object) -> str:
+    """Return the part of a trial's id that its repeats share."""
+    return trial.removesuffix(f"_r{repeat}")

@@ -33,7 +33,7 @@ class RouterNode(Protocol):
     pid: int
 
     def check_output(self, argv: Sequence[str], *, stdin: str = "", timeout_s: float = 20.0) -> str:
-        """Run a program in the node and return what it prints; raises CommandFailed."""
+        """Run a program in the node and return what it prints; raises CommandFailed, CommandTimedOut."""
 
     def write_sysctls(self, settings: dict[str, str]) -> None:
         """Set sysctls in the node; raises LabError."""

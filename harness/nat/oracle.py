@@ -34,7 +34,8 @@ from harness.model.nat import (
 from harness.nat.ports import PORT_COUNT
 from harness.nat.rules_nat import SEQUENCE_LENGTH
 
-Verdict = Literal["direct", "relayed", "either", "none"]
+# `either`: both may come.
+PathExpected = Literal["direct", "relayed", "either", "none"]
 
 
 class Technique(StrEnum):
@@ -51,7 +52,7 @@ class Technique(StrEnum):
 class Expectation:
     """What must happen. `probability` is of a direct path; `either` is open, and `reason` says what decides."""
 
-    verdict: Verdict
+    path: PathExpected
     probability: float
     reason: str
     formula: str = ""

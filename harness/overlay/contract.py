@@ -14,9 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress
 
 from harness.model.family import Family
 from harness.model.nat_words import Egress
-from harness.model.scenario import Mode
 from harness.model.trial import Trial
-from harness.model.words import Verdict
+from harness.model.words import Mode, Verdict
 
 # Under the same names again: what an adapter imports stands on this page, wherever it is defined.
 from harness.overlay.endpoints import ContentEndpoint as ContentEndpoint

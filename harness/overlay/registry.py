@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 
-from harness.errors import MissingPrerequisite
+from harness.extensions import load, registered
 from harness.overlay.contract import Overlay
 
 GROUP = "overlaybench.overlays"
 
 
-@cache
 def _found() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=GROUP)}
+    return registered(GROUP)
 
 
 def overlay_names() -> list[str]:
@@ -23,21 +22,11 @@ def overlay_names() -> list[str]:
 
 @cache
 def load_overlay(name: str) -> Overlay:
-    """Return the adapter of that name.
+    """Return the adapter of that name; no other is loaded, since one that is broken must not stop the rest.
 
     Raises:
-        MissingPrerequisite: its package is installed but cannot be imported, or has no such class.
+        MissingPrerequisite: as `harness.extensions.load`.
         KeyError: there is none.
     """
-    point = _found()[name]
-    try:
-        adapter = point.load()()
-    except (ImportError, AttributeError) as error:
-        raise MissingPrerequisite(
-            f"overlay {name}: {point.value} cannot be loaded: {error}", "pip install -e ."
-        ) from error
-    if not isinstance(adapter, Overlay):
-        raise MissingPrerequisite(
-            f"overlay {name}: {point.value} does not offer the overlay contract", "see CONTRIBUTING.md"
-        )
+    adapter: Overlay = load(_found()[name], Overlay)
     return adapter

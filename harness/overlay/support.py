@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from harness.model.family import Family
-from harness.model.scenario import Mode
 from harness.model.trial import Trial
+from harness.model.words import Mode
 from harness.overlay.contract import EndpointKind, HasKinds, HasUnderlays, NeedsHelpers, Overlay
 
 

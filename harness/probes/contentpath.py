@@ -11,10 +11,10 @@ from typing import Final
 
 from harness.errors import OverlayError
 from harness.lab import counters
-from harness.model.words import Verdict
+from harness.model.words import SEEKING_DIRECT, Verdict
 from harness.probes.exchange import publish_and_fetch
 from harness.probes.measurement import Pair, Target
-from harness.probes.pathfigures import PUNCHES, PathFound, Since
+from harness.probes.pathfigures import PathFound, Since
 from harness.probes.verdict import member_addresses, path_of_content
 
 # Much more than a product sends along with it, and little enough for a slow one.
@@ -80,7 +80,7 @@ def found_of(fetches: list[Fetch], deadline: float, since: Since) -> PathFound:
 
 
 def _hopes(target: Target, last: Fetch) -> bool:
-    return last.error is not None or (target.mode in PUNCHES and last.verdict != "direct")
+    return last.error is not None or (target.mode in SEEKING_DIRECT and last.verdict != "direct")
 
 
 def _fetched(target: Target, rng: random.Random, number: int, patience_s: float) -> Fetch:

@@ -14,8 +14,7 @@ if TYPE_CHECKING:  # reports read what probes declare, and must load no lab for 
     from harness.lab.network import Lab
     from harness.lab.process import Daemon
     from harness.model.family import Address
-    from harness.model.scenario import Mode
-    from harness.model.words import Outcome, Verdict
+    from harness.model.words import Mode, Outcome, Verdict
     from harness.overlay.contract import ContentEndpoint, EndpointKind, StreamEndpoint
 
 Pair = tuple[str, str]

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from harness.model.words import SEEKING_DIRECT
 from harness.probes.carriage import Attributed, first_direct
 from harness.probes.measurement import Measurement, Target, figure_of
 
 if TYPE_CHECKING:
     from harness.model.words import Verdict
-
-PUNCHES: Final = ("mesh", "direct")
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ def figures_of(target: Target, found: PathFound, deadline_s: float) -> Iterator[
     yield figure("connect_success", 0.0 if failed else 1.0)
     for metric, value in _times("connect", found.connected_s, found.since):
         yield figure(metric, value)
-    if target.mode not in PUNCHES:
+    if target.mode not in SEEKING_DIRECT:
         return
     yield figure("hole_punch_success", float(found.verdict == "direct"))
     for metric, value in _times("direct", found.direct_s, found.since):
@@ -106,7 +105,7 @@ def mesh_figures(targets: Sequence[Target], found: Sequence[PathFound]) -> Itera
         return
     failed = any(one.connected_s is None for one in found)
     whole: list[tuple[str, list[float | None]]] = [("time_to_full_mesh_s", [one.connected_s for one in found])]
-    if targets[0].mode in PUNCHES and not any(one.untold for one in found):
+    if targets[0].mode in SEEKING_DIRECT and not any(one.untold for one in found):
         whole.append(("time_to_direct_mesh_s", [one.direct_s for one in found]))
     for metric, moments in whole:
         known = [moment - found[0].since.started_s for moment in moments if moment is not None]

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from harness.lab.tap import Tap
-from harness.model.words import Verdict
+from harness.model.words import SEEKING_DIRECT, Verdict
 from harness.probes.asking import Asker, asking
 from harness.probes.burst import judge_together, patience_s, send_and_wait
 from harness.probes.carriage import Attributed, attribute, first_direct, share_of_direct, verdict_of
 from harness.probes.measurement import Pair, Target
-from harness.probes.pathfigures import PUNCHES, PathFound, Since
+from harness.probes.pathfigures import PathFound, Since
 from harness.probes.pings import to_csv
 from harness.probes.rounds import rounds_of
 from harness.probes.tracks import PairTracks
@@ -113,7 +113,7 @@ class _Watch:
         lab = target.lab
         self.target, self.asker = target, asker
         self.verdict: Verdict = "none"
-        self.punches = target.mode in PUNCHES
+        self.punches = target.mode in SEEKING_DIRECT
         self._tap = tap
         self._ports = lab.port_of(target.src), lab.port_of(target.dst)
         self._taken = [0, 0]

@@ -5,13 +5,13 @@ That of NATs is `harness.model.nat_order.nat_rank`.
 
 from __future__ import annotations
 
-_MODES = ("underlay", "mesh", "direct", "relay", "hub")
+from harness.model.words import MODES
 
 
 def subject_key(subject: tuple[str, str]) -> tuple[bool, str, int, str]:
     """Return the sort key of (overlay, mode): the underlay first, overlays by name, modes from mesh to hub."""
     overlay, mode = subject
-    rank = _MODES.index(mode) if mode in _MODES else len(_MODES)
+    rank = [*MODES, mode].index(mode)
     return overlay != "underlay", overlay, rank, mode
 
 

@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.model.expectation import ExpectedNumber
-from harness.model.trial import ExpectedPath, Trial
+from harness.model.trial import ExpectedPath, Trial, cell_id_of
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What is expected of one planned trial; `cell` is what its repeats share of its id.
+    """What is expected of one planned trial; `cell_id` is what its repeats share of its id.
 
     `pairs` has the paths of each pair of members where they differ in them, else `paths` says them for all.
     """
 
     trial: str
-    cell: str
+    cell_id: str
     paths: tuple[str, ...] = ()
     outcomes: tuple[str, ...] = ()
     numbers: tuple[ExpectedNumber, ...] = ()
@@ -28,19 +28,18 @@ class Expected:
     @classmethod
     def of(cls, trial: Trial) -> Expected:
         """Read a trial."""
-        cell = trial.id.removesuffix(f"_r{trial.repeat}")
         numbers, pairs = trial.expected_numbers, trial.expected_pairs
-        return cls(trial.id, cell, trial.expected_path, trial.expected_outcome, numbers, pairs)
+        return cls(trial.id, trial.cell_id, trial.expected_path, trial.expected_outcome, numbers, pairs)
 
     @classmethod
     def planned(cls, entry: Mapping[str, Any]) -> Expected:
         """Read a trial of plan.json; runs of earlier versions expect no numbers."""
         numbers = tuple(ExpectedNumber.model_validate(one) for one in entry.get("expected_numbers") or ())
         name = str(entry["id"])
-        cell = name.removesuffix(f"_r{entry.get('repeat')}")
+        cell_id = cell_id_of(name, entry.get("repeat"))
         paths, outcomes = (tuple(entry.get(f"expected_{of}") or ()) for of in ("path", "outcome"))
         pairs = tuple(ExpectedPath.model_validate(one) for one in entry.get("expected_pairs") or ())
-        return cls(name, cell, paths, outcomes, numbers, pairs)
+        return cls(name, cell_id, paths, outcomes, numbers, pairs)
 
     @property
     def anything(self) -> bool:

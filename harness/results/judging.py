@@ -80,7 +80,7 @@ def judge_cells(expected: Iterable[Expected], by_trial: Mapping[str, Sequence[Ro
         # What an overlay cannot do at all is judged by its outcome.
         if rows and rows[-1]["outcome"] != "unsupported":
             for bound in one.numbers:
-                cells.setdefault(one.cell, {}).setdefault(bound, []).extend(rows)
+                cells.setdefault(one.cell_id, {}).setdefault(bound, []).extend(rows)
     return [
         judged
         for cell, bounds in cells.items()

@@ -83,11 +83,11 @@ def _behind(trial: Trial, overlay: PromisesPaths, pair: Pair, egress: Egress) ->
 
 def _verdicts(expected: Sequence[Expectation], fallback: Verdict) -> tuple[Verdict, ...]:
     """Return what may come of several ways that are all tried."""
-    if any(one.verdict == "direct" for one in expected):
+    if any(one.path == "direct" for one in expected):
         return ("direct",)
-    if any(one.verdict == "either" or one.probability > 0 for one in expected):
+    if any(one.path == "either" or one.probability > 0 for one in expected):
         return ("direct", fallback)
-    return ("none",) if expected and all(one.verdict == "none" for one in expected) else (fallback,)
+    return ("none",) if expected and all(one.path == "none" for one in expected) else (fallback,)
 
 
 def _stacks(topology: Topology, member: str, families: Collection[Family]) -> Stacks:

@@ -57,9 +57,9 @@ def _numbers(rules: Sequence[Expectation], trial: Trial) -> tuple[ExpectedNumber
 
 
 def matches(when: Mapping[str, Any], trial: Trial) -> bool:
-    """Tell whether a trial's cell has all these values; a list means any of them."""
+    """Tell whether a trial has all these values; a list means any of them."""
     for key, wanted in when.items():
-        value = trial.cell.get(key)
+        value = trial.selectors.get(key)
         choices = wanted if isinstance(wanted, list | tuple) else [wanted]
         if not any(value == choice or text_of(value) == text_of(choice) for choice in choices):
             return False
@@ -79,7 +79,7 @@ def never_judged(loaded: LoadedScenario, trials: Sequence[Trial]) -> Iterator[Pr
 def _matches_nothing(
     loaded: LoadedScenario, where: Location, when: Mapping[str, Any], trials: Sequence[Trial]
 ) -> Iterator[Problem]:
-    known = trials[0].cell
+    known = trials[0].selectors
     unknown = [key for key in when if key not in known]
     for key in unknown:
         yield loaded.document.problem((*where, key), f"no trial has such a key{did_you_mean(key, known)}")
@@ -87,7 +87,7 @@ def _matches_nothing(
         return
     for key, wanted in when.items():
         if not any(matches({key: wanted}, trial) for trial in trials):
-            there = list(dict.fromkeys(text_of(trial.cell[key]) for trial in trials))
+            there = list(dict.fromkeys(text_of(trial.selectors[key]) for trial in trials))
             hint = did_you_mean(text_of(wanted), there) or f"; there is {', '.join(there[:8])}"
             yield loaded.document.problem((*where, key), f"no trial has {text_of(wanted)}{hint}")
             return

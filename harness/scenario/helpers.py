@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from harness.errors import Problem
-from harness.model.scenario import Mode
+from harness.model.words import Mode
 from harness.scenario.loaded import LoadedScenario
 
 # The parameter of a topology file that says how many public nodes it has besides the server.

@@ -13,9 +13,10 @@ from typing import Any
 
 from harness.errors import Problem, ScenarioError
 from harness.model.document import did_you_mean
-from harness.model.scenario import Mode, Scenario
+from harness.model.scenario import Scenario
 from harness.model.topology import Topology
 from harness.model.trial import Trial
+from harness.model.words import Mode
 from harness.scenario.expecting import Oracle, expected_of, matches
 from harness.scenario.helpers import HELPERS, with_helpers, without_helpers
 from harness.scenario.loaded import LoadedScenario
@@ -132,7 +133,7 @@ def select(trials: Sequence[Trial], only: Mapping[str, Sequence[str]], file: str
     Raises:
         ScenarioError: no trial has such a key, or none is left.
     """
-    keys = trials[0].cell.keys()
+    keys = trials[0].selectors.keys()
     unknown = [key for key in only if key not in keys]
     if unknown:
         raise ScenarioError(

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from harness.extensions import extensions
+from harness.extensions import extensions, registered
 from harness.simulation.internet import Host, Internet
 
 GROUP = "overlaybench.simulations"
@@ -90,3 +90,9 @@ def engines() -> Mapping[str, SimulatedEngine]:
         MissingPrerequisite: none is installed, or one cannot be loaded.
     """
     return extensions(GROUP)
+
+
+def engine_version(name: str) -> str:
+    """Return what an engine is made of: its class, and the package with its version that has it."""
+    point = registered(GROUP)[name]
+    return f"{point.value} of {point.dist.name} {point.dist.version}" if point.dist is not None else point.value

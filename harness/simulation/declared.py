@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.errors import MissingPrerequisite
 from harness.model.nat import parse_nat
-from harness.model.scenario import Mode
+from harness.model.words import SEEKING_DIRECT
 from harness.nat.oracle import Technique, expected_path
 from harness.overlay.contract import AsksForPorts, HasUnderlays, Overlay, Traverses
 from harness.overlay.registry import load_overlay, overlay_names
@@ -21,7 +21,6 @@ from harness.simulation.records import label_of
 
 # Of a product whose pace we do not know: the one round that the oracle's formula supposes.
 ONE_TRY = (256, 256)
-_MODES: tuple[Mode, ...] = ("mesh", "direct")
 
 
 def declared_levels(population: Population, emulated: Sequence[Mapping[str, Any]] = ()) -> list[dict[str, Any]]:
@@ -105,7 +104,7 @@ def _expected(nats: Sequence[str], technique: str, ports: Ports) -> float:
 
 def level_of(overlay: Overlay) -> tuple[str, bool, bool] | None:
     """Return the technique that an overlay declares, whether it asks routers for ports, whether it runs over IPv6."""
-    mode = next((mode for mode in _MODES if mode in overlay.modes), None)
+    mode = next((mode for mode in SEEKING_DIRECT if mode in overlay.modes), None)
     technique = overlay.technique(mode) if mode is not None and isinstance(overlay, Traverses) else None
     if technique is None:
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from harness.model.words import SEEKING_DIRECT
 from harness.results.loading import load
 from harness.results.record import COUNTED
 
@@ -16,7 +17,7 @@ def emulated_cells(folder: Path) -> list[dict[str, Any]]:
         ResultFolderError: it is no result folder.
     """
     pairs = load(folder).pairs
-    rows = pairs[pairs["outcome"].isin(COUNTED) & pairs["mode"].isin(["mesh", "direct"])]
+    rows = pairs[pairs["outcome"].isin(COUNTED) & pairs["mode"].isin(SEEKING_DIRECT)]
     rows = rows[rows["hole_punch_success"].notna()]
     found = []
     for key, group in rows.groupby(["overlay", "mode", "nat_a", "nat_b"], sort=True):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import itertools
 import json
 import multiprocessing
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version
@@ -16,16 +15,18 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from harness.errors import Problem, ScenarioError, storage_errors
-from harness.machine.describe import describe_machine
+from harness.machine.describe import describe_machine, harness_commit
 from harness.results.files import write_atomically
 from harness.results.record import SCHEMA_VERSION, Record
 from harness.results.store import RunFolder
+from harness.results.times import utc_now
 from harness.simulation.churn import Sample, as_csv, run_churn
-from harness.simulation.contract import engines
+from harness.simulation.contract import engine_version, engines
 from harness.simulation.describe import described
 from harness.simulation.emulated import emulated_cells
 from harness.simulation.load import LoadedPopulation
 from harness.simulation.plan import Plan
+from harness.simulation.population import Population
 from harness.simulation.records import label_of, records_of
 from harness.simulation.world import run_world
 
@@ -77,7 +78,7 @@ def prepare(
     `emulated` is a result folder of a lab that has the same cells, to be held against the simulated ones.
 
     Raises:
-        ScenarioError: the folder was made from another population.
+        ScenarioError: the folder was made from another population, by another commit or another engine.
         ResultFolderError: there are results already, and `resume` was not asked for.
     """
     folder = RunFolder(out)
@@ -88,6 +89,9 @@ def prepare(
             same = (manifest.get("scenario_sha256"), manifest.get("seed"), len(folder.plan()))
             if same != (_sha256(loaded), loaded.population.seed, len(plan)):
                 text = f"{out} was made from another population, seed or number of worlds; use another --out"
+                raise ScenarioError([Problem(loaded.document.file, 0, "--resume", text)])
+            if changed := list(_differences(manifest, loaded)):
+                text = f"{out} was made with {'; '.join(changed)}; use another --out"
                 raise ScenarioError([Problem(loaded.document.file, 0, "--resume", text)])
             finished = folder.finished_trials()
             return folder, [number for number, world in enumerate(plan) if world.id not in finished]
@@ -124,7 +128,7 @@ def simulate(loaded: LoadedPopulation, folder: RunFolder, left: Sequence[int], j
     with storage_errors(folder.path):
         _write_churn(loaded, folder.path / CHURN, jobs)
         manifest = folder.manifest()
-        manifest["ended_at"] = _now()
+        manifest["ended_at"] = utc_now()
         folder.write_manifest(manifest)
     folder.close()
 
@@ -176,15 +180,27 @@ def _manifest(loaded: LoadedPopulation) -> dict[str, Any]:
         "seed": population.seed,
         "repeats": population.worlds,
         "command": ["overlaybench", *sys.argv[1:]],
-        "started_at": _now(),
+        "started_at": utc_now(),
         "overlaybench_version": version("overlaybench"),
+        **_programs(population),
         "machine": describe_machine(),
     }
 
 
+def _programs(population: Population) -> dict[str, str | None]:
+    """Return what computes a world besides its population; the keys are the manifest's."""
+    return {"overlaybench_commit": harness_commit(), "engine_version": engine_version(population.engine)}
+
+
+def _differences(manifest: Mapping[str, Any], loaded: LoadedPopulation) -> Iterator[str]:
+    """Yield what worlds were computed by when the folder was begun, as far as its manifest tells, and no longer are."""
+    for key, now in _programs(loaded.population).items():
+        if key in manifest and manifest[key] != now:
+            yield f"another {_NAMES[key]} ({manifest[key]}, now {now})"
+
+
+_NAMES = {"overlaybench_commit": "commit of overlaybench", "engine_version": "engine"}
+
+
 def _sha256(loaded: LoadedPopulation) -> str:
     return hashlib.sha256(loaded.text.encode()).hexdigest()
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -17,10 +17,8 @@ def events() -> dict[str, Event[Any]]:
     Raises:
         MissingPrerequisite: a package registers something that is no event, or one whose settings hide an item's keys.
     """
-    found = extensions(GROUP)
+    found = extensions(GROUP, Event)
     for name, event in found.items():
-        if not isinstance(event, Event):
-            raise MissingPrerequisite(f"event {name}: {type(event)} does not offer the contract", "see CONTRIBUTING.md")
         if hidden := ITEM_KEYS & event.settings.model_fields.keys():
             raise MissingPrerequisite(
                 f"event {name}: its settings {', '.join(sorted(hidden))} would hide an item's own", "rename them"

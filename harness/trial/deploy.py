@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from harness.errors import CommandFailed, OverlayError
+from harness.errors import CommandFailed, CommandTimedOut, OverlayError
 from harness.lab.network import Lab
 from harness.lab.process import Daemon, Usage
 from harness.overlay.contract import ClaimSource, CommandSays, Deployment, InterfaceAddress, LogLine, Readiness, Service
 
 _POLL_S = 0.02
 _CLAIM_S = 2.0
+_ANSWER_S = 10.0  # a client that asks its daemon and has no answer by then hangs
 _JOIN_S = 20.0
 _END_S = 5.0
 
@@ -134,7 +135,11 @@ class RunningOverlay:
         return nodes
 
     def claims(self) -> dict[str, str]:
-        """Return what the overlay says of itself, raw, by claim source; kept as evidence."""
+        """Return what the overlay says of itself, raw, by claim source; kept as evidence.
+
+        Raises:
+            OverlayError: a command that asks it hangs.
+        """
         said: dict[str, str] = {}
         for source in self.deployment.claims:
             if source.node in self._left_out:
@@ -151,15 +156,10 @@ class RunningOverlay:
     def _ask(self, source: ClaimSource) -> str:
         """Run a claim's command; its stderr is kept next to its answer."""
         folder = self.node_folder(source.node)
-        done = subprocess.run(
-            self.lab.nodes[source.node].enter(source.argv),
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=False,
-            cwd=folder,
-            env={**os.environ, **source.env},
-        )
+        with _overlays_hangs():
+            done = self.lab.nodes[source.node].run(
+                source.argv, timeout_s=_ANSWER_S, cwd=folder, env={**os.environ, **source.env}
+            )
         (folder / f"claim-{source.name}.txt").write_text(done.stdout + done.stderr)
         return done.stdout
 
@@ -251,4 +251,14 @@ class RunningOverlay:
         node = self.lab.nodes[service.node]
         if isinstance(condition, InterfaceAddress):
             return node.has_address(str(condition.address))
-        return node.says(condition.argv, condition.pattern, self.node_folder(service.node))
+        with _overlays_hangs():
+            return node.says(condition.argv, condition.pattern, self.node_folder(service.node), timeout_s=_ANSWER_S)
+
+
+@contextlib.contextmanager
+def _overlays_hangs() -> Iterator[None]:
+    """Hold a command of the overlay's own that does not end against the overlay, not against us."""
+    try:
+        yield
+    except CommandTimedOut as hanging:
+        raise OverlayError(str(hanging)) from hanging

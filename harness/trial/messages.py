@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -14,6 +14,8 @@ from harness.overlay.contract import Deployment
 __all__ = ["Done", "Job", "Step", "Turn", "WantTurn"]
 
 
+# What answers a worker that wants a turn, in a line of its own.
+GRANTED: Final = "granted"
 # How often one thing is measured before late links are given up on. A host that takes the processors away for a moment
 # does so now and then; one that does so all the time is no place to measure.
 ATTEMPTS = 3
@@ -31,7 +33,7 @@ class Job(_Strict):
 
 
 class WantTurn(_Strict):
-    """The worker gives back the present turn and waits for another one. Answered by a line `granted`."""
+    """The worker gives back the present turn and waits for another one. Answered by the line GRANTED."""
 
     kind: Literal["want"] = "want"
     turn: Turn

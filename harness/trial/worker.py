@@ -21,7 +21,7 @@ from harness.timeline.registry import events
 from harness.trial.deploy import RunningOverlay
 from harness.trial.exhaustion import exhausted
 from harness.trial.ground import LabGround
-from harness.trial.messages import Done, Job, Step, Turn, WantTurn
+from harness.trial.messages import GRANTED, Done, Job, Step, Turn, WantTurn
 from harness.trial.schedule import Schedule
 from harness.trial.steps import TrialRun
 
@@ -40,7 +40,7 @@ class Channel:
     def want(self, turn: Turn) -> None:
         """Give back the present turn and wait for another; an orchestrator that is gone ends the trial."""
         self.say(WantTurn(turn=turn))
-        if sys.stdin.readline().strip() != "granted":
+        if sys.stdin.readline().strip() != GRANTED:
             raise SystemExit(1)
 
 

@@ -13,9 +13,8 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from harness.model.nat_words import Egress
-from harness.model.scenario import Mode
 from harness.model.trial import Trial
-from harness.model.words import Verdict
+from harness.model.words import Mode, Verdict
 from harness.overlay.contract import (
     ClaimSource,
     ContentEndpoint,

@@ -15,9 +15,8 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 from harness.model.nat_words import Egress
-from harness.model.scenario import Mode
 from harness.model.trial import Trial
-from harness.model.words import Verdict
+from harness.model.words import Mode, Verdict
 from harness.overlay.contract import (
     ClaimSource,
     CommandSays,

@@ -19,9 +19,8 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from harness.model.nat_words import Egress
-from harness.model.scenario import Mode
 from harness.model.trial import Trial
-from harness.model.words import Verdict
+from harness.model.words import Mode, Verdict
 from harness.overlay.contract import (
     ClaimSource,
     Deployment,

@@ -22,6 +22,7 @@ from overlays.wireguard.turns import Peer, Report, Seen, Told, Turns
 
 FAST_S = 0.1
 SLOW_S = 1.0
+WG_S = 10.0
 
 
 def parse_dump(text: str) -> dict[str, Seen]:
@@ -157,7 +158,10 @@ def _line(connection: socket.socket) -> bytes:
 
 
 def _wg(*arguments: str) -> str:
-    done = subprocess.run(["wg", *arguments], capture_output=True, text=True, timeout=10, check=False)
+    try:
+        done = subprocess.run(["wg", *arguments], capture_output=True, text=True, timeout=WG_S, check=False)
+    except subprocess.TimeoutExpired:
+        raise SystemExit(f"coordinator: wg {' '.join(arguments)}: did not end within {WG_S:g} s") from None
     if done.returncode != 0:
         raise SystemExit(f"coordinator: wg {' '.join(arguments)}: {done.stderr.strip()}")
     return done.stdout

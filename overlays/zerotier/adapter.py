@@ -16,9 +16,8 @@ from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Network
 
 from harness.model.nat_words import Egress
-from harness.model.scenario import Mode
 from harness.model.trial import Trial
-from harness.model.words import Verdict
+from harness.model.words import Mode, Verdict
 from harness.overlay.contract import (
     ClaimSource,
     Command,

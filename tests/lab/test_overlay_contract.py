@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 
 from harness.model.probes import Probes
-from harness.model.scenario import Mode
 from harness.model.trial import Trial
+from harness.model.words import Mode
 from harness.overlay.contract import AsksForPorts, DependsOnServer, Overlay, ReportsPath
 from harness.overlay.install import missing, obstacle
 from harness.overlay.registry import load_overlay, overlay_names

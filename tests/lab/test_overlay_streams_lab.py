@@ -16,9 +16,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from harness.model.probes import Probes
-from harness.model.scenario import Mode
 from harness.model.trial import Trial
-from harness.model.words import Verdict
+from harness.model.words import Mode, Verdict
 from harness.overlay.contract import Overlay, ReportsPath
 from harness.overlay.install import missing
 from harness.overlay.registry import load_overlay

@@ -211,7 +211,7 @@ def test_what_is_expected_is_read_from_a_plan_as_from_a_trial(tmp_path: Path) ->
     planned = trial(tmp_path, "two-sites", "", "nebula", "mesh", expect)
     entry = planned.model_dump(mode="json", exclude={"topology"})
     assert Expected.planned(entry) == Expected.of(planned)
-    assert Expected.of(planned).cell == "nebula_mesh"
+    assert Expected.of(planned).cell_id == "nebula_mesh"
 
 
 def test_a_cells_underlay_gives_each_direction_its_ratio() -> None:

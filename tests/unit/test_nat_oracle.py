@@ -71,13 +71,13 @@ def test_rules_agree_with_the_simulated_nat_for_every_pair(technique: str) -> No
     for a, b in itertools.product(BEHAVIOURS, BEHAVIOURS):
         expected = expected_path([a], [b], technique)
         outcomes = {punch(a, b, a_first=first, learns=technique != "plain") for first in (True, False)}
-        wanted = {"direct": {True}, "relayed": {False}, "either": {True, False}}[expected.verdict]
-        if expected.verdict == "either" and a.label == b.label == "poisoning-router":
+        wanted = {"direct": {True}, "relayed": {False}, "either": {True, False}}[expected.path]
+        if expected.path == "either" and a.label == b.label == "poisoning-router":
             # Packets that cross harm neither side; one after the other, one side is always poisoned.
             assert False in outcomes
             continue
         assert outcomes == wanted, (a.axes_label, b.axes_label, expected)
-        seen_verdicts.add(expected.verdict)
+        seen_verdicts.add(expected.path)
     assert {"direct", "relayed", "either"} <= seen_verdicts
 
 
@@ -97,42 +97,42 @@ def test_rules_agree_with_the_simulated_nat_for_every_pair(technique: str) -> No
 )
 def test_the_well_known_table(a: str, b: str, verdict: str) -> None:
     for one, other in ((a, b), (b, a)):
-        assert expected_path([parse_nat(one)], [parse_nat(other)], "peer-reflexive").verdict == verdict
+        assert expected_path([parse_nat(one)], [parse_nat(other)], "peer-reflexive").path == verdict
 
 
 def test_public_host_reaches_everybody_who_may_send_udp() -> None:
     for alias in ALIASES.values():
         if alias.behaviour.ipv4 and alias.behaviour.egress == "any":
-            assert expected_path([], [alias.behaviour], "peer-reflexive").verdict == "direct", alias.name
+            assert expected_path([], [alias.behaviour], "peer-reflexive").path == "direct", alias.name
 
 
 def test_stack_is_as_bad_as_its_worst_layer() -> None:
     home, carrier = parse_nat("full-cone"), parse_nat("symmetric")
     for stack in ([home, carrier], [carrier, home]):
-        assert expected_path(stack, [parse_nat("port-restricted")], "peer-reflexive").verdict == "relayed"
-        assert expected_path(stack, [home], "peer-reflexive").verdict == "direct"
+        assert expected_path(stack, [parse_nat("port-restricted")], "peer-reflexive").path == "relayed"
+        assert expected_path(stack, [home], "peer-reflexive").path == "direct"
 
 
 def test_one_carrier_needs_hairpinning_and_one_home_does_not() -> None:
     home = parse_nat("port-restricted")
     hairpins, does_not = parse_nat("cgn"), parse_nat({"alias": "cgn", "hairpinning": "off"})
     inside = parse_nat({"alias": "cgn", "hairpinning": "internal-source"})
-    assert expected_path([home, hairpins], [home, hairpins], "peer-reflexive", 1).verdict == "direct"
-    assert expected_path([home, does_not], [home, does_not], "peer-reflexive", 1).verdict == "relayed"
-    assert expected_path([home, inside], [home, inside], "peer-reflexive", 1).verdict == "relayed"
-    assert expected_path([home], [home], "peer-reflexive", 1).verdict == "direct"
-    assert expected_path([home], [home], "peer-reflexive", 1, host_candidates=False).verdict == "relayed"
+    assert expected_path([home, hairpins], [home, hairpins], "peer-reflexive", 1).path == "direct"
+    assert expected_path([home, does_not], [home, does_not], "peer-reflexive", 1).path == "relayed"
+    assert expected_path([home, inside], [home, inside], "peer-reflexive", 1).path == "relayed"
+    assert expected_path([home], [home], "peer-reflexive", 1).path == "direct"
+    assert expected_path([home], [home], "peer-reflexive", 1, host_candidates=False).path == "relayed"
 
 
 def test_prediction_and_mapping_open_what_reflexive_addresses_do_not() -> None:
     strict, sequential, chance = (parse_nat(n) for n in ("port-restricted", "symmetric-sequential", "symmetric"))
-    assert expected_path([strict], [sequential], "peer-reflexive").verdict == "relayed"
-    assert expected_path([strict], [sequential], "port-prediction").verdict == "direct"
-    assert expected_path([strict], [chance], "port-prediction").verdict == "relayed"
+    assert expected_path([strict], [sequential], "peer-reflexive").path == "relayed"
+    assert expected_path([strict], [sequential], "port-prediction").path == "direct"
+    assert expected_path([strict], [chance], "port-prediction").path == "relayed"
     asked = parse_nat({"alias": "home-router-upnp"})
-    assert expected_path([asked], [chance], "peer-reflexive").verdict == "relayed"
-    assert expected_path([asked], [chance], "port-mapping").verdict == "direct"
-    assert expected_path([asked, strict], [chance], "port-mapping").verdict == "relayed"
+    assert expected_path([asked], [chance], "peer-reflexive").path == "relayed"
+    assert expected_path([asked], [chance], "port-mapping").path == "direct"
+    assert expected_path([asked, strict], [chance], "port-mapping").path == "relayed"
 
 
 def test_birthday_probability_is_that_of_drawing_ports() -> None:
@@ -145,7 +145,7 @@ def test_birthday_probability_is_that_of_drawing_ports() -> None:
     expected = expected_path(
         [parse_nat("port-restricted")], [block], "birthday", opened_ports=opened, tried_ports=tried
     )
-    assert expected.verdict == "either"
+    assert expected.path == "either"
     assert expected.probability == pytest.approx(p)
     both = expected_path([block], [block], "birthday", opened_ports=opened, tried_ports=tried)
     assert 0 < both.probability < expected.probability

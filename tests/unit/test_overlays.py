@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from harness.model.probes import Probes
-from harness.model.scenario import Mode
 from harness.model.trial import Trial
+from harness.model.words import Mode
 from harness.overlay.contract import Deployment, Overlay
 from harness.overlay.registry import load_overlay, overlay_names
 from harness.overlay.support import helpers_of, kinds_of

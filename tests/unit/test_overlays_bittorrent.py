@@ -7,8 +7,8 @@ import socket
 import pytest
 
 from harness.model.probes import Probes
-from harness.model.scenario import Mode
 from harness.model.trial import Trial
+from harness.model.words import Mode
 from harness.scenario.load import load_topology
 from overlays.bittorrent import messages
 from overlays.bittorrent.adapter import BitTorrent

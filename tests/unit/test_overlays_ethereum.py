@@ -8,8 +8,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from harness.model.probes import Probes
-from harness.model.scenario import Mode
 from harness.model.trial import Trial
+from harness.model.words import Mode
 from harness.overlay.contract import Deployment
 from harness.scenario.load import load_topology
 from overlays.ethereum.adapter import Ethereum, Reached, reached

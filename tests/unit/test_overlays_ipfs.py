@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from harness.model.scenario import Mode
+from harness.model.words import Mode
 from harness.overlay.contract import Deployment
 from overlays.ipfs import Ipfs
 from tests.unit.test_overlays import trial_of

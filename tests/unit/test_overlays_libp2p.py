@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from harness.model.scenario import Mode
+from harness.model.words import Mode
 from harness.overlay.contract import Deployment
 from overlays.libp2p.adapter import LibP2p, LibP2pTcp, events_of
 from overlays.libp2p.identity import PeerIdentity, base58

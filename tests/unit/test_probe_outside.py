@@ -104,5 +104,8 @@ def test_without_it_there_is_no_such_probe(tmp_path: Path) -> None:
 def test_what_is_registered_under_a_name_that_it_does_not_have_is_refused(tmp_path: Path) -> None:
     found = install(tmp_path, group="overlaybench.probes", name="jumps", source=example(), attribute="Hops")
     done = run(found, "overlaybench", "list", "probes")
-    assert done.returncode == 3 and "probes: jumps: outside_jumps:Hops is not named 'jumps'" in done.stderr
+    assert (
+        done.returncode == 3
+        and "probes: jumps: outside_jumps:Hops of the package outside_jumps 1.0 is not named 'jumps'" in done.stderr
+    )
     assert "Traceback" not in done.stderr

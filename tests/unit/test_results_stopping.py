@@ -8,13 +8,17 @@ import pytest
 from result_samples import Maker
 
 from harness.campaign.campaign import Tally
-from harness.campaign.rounds import cell_of, run_in_rounds
+from harness.campaign.outcomes import Context
+from harness.campaign.outcomes import records_of as records_of_trial
+from harness.campaign.rounds import run_in_rounds
 from harness.errors import ScenarioError
 from harness.model.scenario import Until
 from harness.model.trial import Trial
+from harness.overlay.registry import load_overlay
 from harness.results.cells import cell_key
 from harness.results.stopping import Stopping, StopRule
 from harness.scenario.planned import plan_trials
+from harness.trial.messages import Done
 
 SCENARIO = """\
 description: two overlays, one of them noisy
@@ -102,24 +106,24 @@ def test_narrow_cells_are_left_out_of_later_rounds(tmp_path: Path) -> None:
     assert len(rounds) == before
 
 
-def test_trial_and_record_agree_on_the_cell(tmp_path: Path) -> None:
+@pytest.mark.parametrize("probe", ["latency", "path", "availability", "continuity", "rounds", "mpyc"])
+def test_trial_and_record_agree_on_the_cell_whatever_the_probe(tmp_path: Path, probe: str) -> None:
     path = tmp_path / "s.yaml"
-    path.write_text(SCENARIO.replace("METRIC", "rtt_p50_ms"))
+    path.write_text(SCENARIO.replace("METRIC", "connect_success").replace("{latency: {}}", PROBES[probe]))
     trial = plan_trials(str(path)).trials[0]
-    record = Maker().one(
-        "latency",
-        "rtt_p50_ms",
-        "ms",
-        1.0,
-        overlay=trial.overlay,
-        mode=trial.mode,
-        topology=trial.topology.name,
-        nat_a=trial.nat_a,
-        nat_b=trial.nat_b,
-        link=trial.link,
-        params={**trial.params, "deadline_s": 15},
-    )
-    assert cell_key(record.as_dict()) == cell_of(trial)
+    context = Context("run", "cafe0123", load_overlay("underlay"), None, "2026-11-23T12:00:00Z")
+    records = [one.as_dict() for one in records_of_trial(trial, Done(outcome="failed"), 9.0, context)]
+    assert {cell_key(record) for record in records} == {cell_key(trial.cell)}
+
+
+PROBES = {
+    "latency": "{path: {}, latency: {}}",
+    "path": "{path: {deadline_s: 7}}",
+    "availability": "{path: {}, availability: {duration_s: 20}}\ntimeline: [{at_s: 5, do: kill, to: a, for_s: 3}]",
+    "continuity": "{path: {}, continuity: {duration_s: 20}}",
+    "rounds": "{path: {}, rounds: {rounds: {chatty: 3}}}",
+    "mpyc": "{path: {}, mpyc: {size: {dense: 10}}}",
+}
 
 
 def test_an_unknown_metric_is_refused_with_its_line(tmp_path: Path) -> None:

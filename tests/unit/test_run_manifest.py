@@ -18,6 +18,7 @@ FACTS = HostFacts(
     machine={"kernel": "6.1", "cpus": 2, "load_1min": 1.0, "sysctls": {"net.core.rmem_max": "1"}},
     tool_versions={"nft": "1.0.6"},
     overlay_versions={"refmesh": "0.1"},
+    link_backend="userlink",
 )
 TOPOLOGY = """\
 description: x
@@ -61,6 +62,7 @@ def test_nothing_has_changed_but_the_load(planned: Planned) -> None:
     ("facts", "said"),
     [
         (changed(commit="def"), "overlaybench's commit (was abc, is def)"),
+        (changed(link_backend="netem"), "what carries the links (was userlink, is netem)"),
         (changed(privileged=False), "root (was True, is False)"),
         (changed(tool_versions={"nft": "1.1.3"}), "tool nft (was 1.0.6, is 1.1.3)"),
         (changed(overlay_versions={"refmesh": "0.2"}), "overlay refmesh (was 0.1, is 0.2)"),
@@ -73,6 +75,17 @@ def test_nothing_has_changed_but_the_load(planned: Planned) -> None:
 )
 def test_what_has_changed_is_named(planned: Planned, facts: HostFacts, said: str) -> None:
     assert differences(manifest_of(planned), planned.loaded, facts) == [said]
+
+
+def test_another_link_backend_is_no_difference_where_the_scenario_names_one(planned: Planned, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(planned.loaded.text + "links: userlink\n")
+    named = plan_trials(str(tmp_path / "mine.yaml"))
+    assert differences(manifest_of(named), named.loaded, changed(link_backend="netem")) == []
+
+
+def test_a_run_of_before_backends_were_kept_goes_on(planned: Planned) -> None:
+    older = {key: value for key, value in manifest_of(planned).items() if key != "link_backend"}
+    assert differences(older, planned.loaded, FACTS) == []
 
 
 def test_another_content_of_the_topology_is_another_experiment(planned: Planned, tmp_path: Path) -> None:
