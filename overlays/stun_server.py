@@ -27,7 +27,7 @@ def stun_addresses(trial: Trial) -> tuple[IPv4Address, IPv4Address]:
     taken = {address for attachment in attached if attachment.on == segment for address in attachment.addresses}
     subnet = trial.topology.segments[segment].ipv4
     own = trial.topology.address(server)
-    # From its own on: a Mininet class's subnet is everything, of which the first address is nobody's.
+    # From its own on: a Mininet class's subnet is everything, of which no host has the first address.
     near = (own + step for step in range(1, _SEARCHED))
     free = (one for one in near if subnet and one in subnet and one != subnet.broadcast_address and one not in taken)
     found = next(free, None)

@@ -40,7 +40,7 @@ def serve_names(topology: Topology, folder: Path) -> None:
     file = folder / "hosts"
     file.write_text(hosts_file(topology))
     if not _PLACE.exists():
-        return  # nobody who looks there finds anything; a mount needs a file to stand on
+        return  # no lookup reads a file there; a mount needs a file to stand on
     try:
         syscalls.mount(str(file), _PLACE, flags=syscalls.MS_BIND)
     except OSError as error:

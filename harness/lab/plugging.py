@@ -21,7 +21,7 @@ def place_host(lab: Lab, host: str, placed: Host) -> float:
     Its cable is out for as long as that takes: the host sees its carrier go and come.
 
     Returns:
-        When its cable was pulled, Unix time in seconds: from then on nobody reaches it where it was.
+        When its cable was pulled, Unix time in seconds: from then on it is not reached where it was.
 
     Raises:
         LabError: the kernel or a tool refused.

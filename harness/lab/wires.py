@@ -248,7 +248,7 @@ def wait_for_spanning_tree(bridges: Sequence[LabBridge]) -> None:
             waiting = {bridge.bridge_index for bridge in bridges}
         if waiting and time.monotonic() > deadline:
             raise LabError("the switches have not agreed on a spanning tree in time")
-        time.sleep(0.1)  # the kernel tells nobody in an unprivileged namespace
+        time.sleep(0.1)  # the kernel sends no notice of it in an unprivileged namespace
 
 
 def _port_state(link: Any) -> int | None:

@@ -63,7 +63,7 @@ def scenario_reference() -> str:
     parts = [_INTRODUCTION]
     for title, model in _parts():
         found = schema if model is Scenario else schema["$defs"].get(model.__name__)
-        # Of an item of a timeline the schema has what all events share; an event's own settings stand beside that.
+        # Of an item of a timeline the schema has what all events share; an event's own settings come on top.
         found = model.model_json_schema() if found is None else found
         table = f"\n{_table(found)}" if found.get("properties") else ""
         parts.append(f"## {title}\n\n{inspect.getdoc(model)}\n{table}")

@@ -1,4 +1,4 @@
-"""What a network's operator lets pass, as nftables text beside a router's own rules. Pure.
+"""What a network's operator lets pass, as nftables text next to a router's own rules. Pure.
 
 A policy stands in a table of its own, in front of the router's filter; flows that are open already obey it as well.
 """

@@ -37,7 +37,7 @@ class _Sender(BaseHTTPRequestHandler):
 
 class _Server(TCPServer):  # not HTTPServer, which asks the name service what its own address is called
     def handle_timeout(self) -> None:
-        """Nobody came."""
+        """Stop waiting: no client came in time."""
         _Sender.done = True
 
 

@@ -203,8 +203,8 @@ def summarise_workload(
     yield figure("rounds_done", "count", float(len(computed.rounds)))
     if below is not None:
         yield figure("underlay_completion_s", "s", below.completion_s, below.evidence)
-        if whole_s is not None and below.completion_s:
-            yield figure("underlay_ratio", "1", whole_s / below.completion_s)
+        if below.completion_s:
+            yield figure("underlay_ratio", "1", None if whole_s is None else whole_s / below.completion_s)
     missing = computed.planned - len(computed.rounds)
     lasted = of_all_sent([*(one.duration_s for one in computed.rounds), *[None] * missing])
     for share, value in percentiles(lasted, (50, 95)):
@@ -219,7 +219,8 @@ def _cost(computed: Computed, figure: Any) -> Iterator[Measurement]:
     moved = computed.window.moved_bytes
     counts: Mapping[str, Mapping[str, DirectionCounts]] = computed.window.carried.counts
     readings = computed.evidence.removesuffix(".csv") + ".json"
-    if moved:
+    # What was under way of a round that was not finished is no part of `moved`, but of what links carried.
+    if moved and computed.completion_s is not None:
         for who in ("server", "members"):
             sent = sent_over(counts, computed.places[who])
             if sent is not None:
@@ -233,7 +234,7 @@ def _cost(computed: Computed, figure: Any) -> Iterator[Measurement]:
 
 
 def _pair_of(one: Round, direct: Mapping[Pair, bool]) -> Pair | None:
-    """Return the pair whose data ended the round, as it is named in `direct`; None where nobody was waited for."""
+    """Return the pair whose data ended the round, as it is named in `direct`; None where none was waited for."""
     ways = ((one.party, one.waited_for), (one.waited_for, one.party))
     return next((pair for pair in ways if pair in direct), None)
 

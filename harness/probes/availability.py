@@ -41,7 +41,7 @@ _BACK = "From the end of the timeline's first event, or from the event where it 
 
 
 class AvailabilitySettings(ProbeSettings):
-    """A computation of all members in rounds of `payload_bytes` that goes on through the timeline, beside pings.
+    """A computation of all members in rounds of `payload_bytes` that goes on through the timeline, next to pings.
 
     The traffic goes on for `duration_s`; the moment at which all parties have begun is the timeline's zero. Judged is
     the first event, against the time before it.
@@ -141,8 +141,10 @@ class AvailabilityProbe(Probe[AvailabilitySettings, Outlived]):
         Metric(
             "tcp_recovery_s",
             "s",
-            "How much later the rounds went on than the overlay carried pings again: TCP's back-off.",
+            "How much later the rounds went on than the overlay carried pings again: TCP's back-off. None: not before "
+            "the traffic ended.",
             "RFC 6298",
+            estimator="censored median",
             min_absolute=0.2,
             in_tables=True,
         ),
@@ -268,8 +270,8 @@ def summarise_outage(went: Went, evidence: str) -> Iterator[Measurement]:
     rounds_s, overlay_s = went.rounds_recovery_s(), went.overlay_recovery_s()
     yield figure("rounds_recovery_s", "s", rounds_s)
     yield figure("overlay_recovery_s", "s", overlay_s)
-    if rounds_s is not None and overlay_s is not None:
-        yield figure("tcp_recovery_s", "s", max(0.0, rounds_s - overlay_s))
+    if overlay_s is not None:
+        yield figure("tcp_recovery_s", "s", None if rounds_s is None else max(0.0, rounds_s - overlay_s))
 
 
 def _ping(target: Target, settings: AvailabilitySettings) -> Daemon:

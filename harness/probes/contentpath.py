@@ -17,7 +17,7 @@ from harness.probes.measurement import Pair, Target
 from harness.probes.pathfigures import PathFound, Since
 from harness.probes.verdict import member_addresses, path_of_content
 
-# Much more than a product says beside it, and little enough for a slow one.
+# Much more than a product sends along with it, and little enough for a slow one.
 CONTENT_BYTES: Final = 1_000_000
 EVIDENCE: Final = "fetches.json"
 _MISSING: Final = "no content was fetched"

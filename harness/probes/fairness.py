@@ -136,7 +136,7 @@ class FairnessProbe(Probe[FairnessSettings, Shares]):
                 "Goodput and fairness of all pairs at once",
                 "concurrent",
                 "TCP of every pair of members at the same time. Jain's index is 1 where all get the same; unequal "
-                "links make unequal shares as well, so look at the underlay's beside it.",
+                "links make unequal shares as well, so compare it with that of the underlay.",
             ),
         ),
         columns=(
@@ -193,7 +193,7 @@ class FairnessProbe(Probe[FairnessSettings, Shares]):
         return settings.baseline
 
     def summarise(self, found: Found[Shares], settings: FairnessSettings) -> list[Measurement]:
-        """Return what one pair got; nothing where there is but one, which shares with nobody."""
+        """Return what one pair got; nothing where there is but one, which has no other to share with."""
         del settings
         shares = found.overlay
         if len(shares.mbit) < 2:
@@ -209,7 +209,7 @@ class FairnessProbe(Probe[FairnessSettings, Shares]):
         over, under = found[0].overlay, found[0].underlay
         figure = figure_of(None, self.name, over.evidence)
         if len(over.mbit) < 2:
-            why = "one pair of members alone shares with nobody: fairness needs three members or more"
+            why = "one pair of members alone has no other to share with: fairness needs three members or more"
             return [replace(figure("concurrent_jain_index", None), outcome="unsupported", error=why)]
         figures = [
             figure("concurrent_jain_index", jain_index(mbit for _, mbit in over.mbit)),
@@ -224,7 +224,7 @@ class FairnessProbe(Probe[FairnessSettings, Shares]):
 
 
 def jain_index(values: Iterable[float]) -> float | None:
-    """Return (sum of x)^2 / (n * sum of x^2); None where nobody got anything. Pure (Jain, Chiu, Hawe 1984)."""
+    """Return (sum of x)^2 / (n * sum of x^2); None where no pair got anything. Pure (Jain, Chiu, Hawe 1984)."""
     shares = list(values)
     squares = sum(one * one for one in shares)
     return sum(shares) ** 2 / (len(shares) * squares) if squares else None

@@ -2,7 +2,7 @@
 
 It measures nothing itself: the tap at the members' ports has run since before the first daemon was started, and the
 path probe has told when each pair was connected. The pings by which it was told are in the figures; how many bytes of
-them there can be at most stands beside them.
+them there can be at most is a figure of its own.
 """
 
 from __future__ import annotations

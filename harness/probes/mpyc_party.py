@@ -31,7 +31,7 @@ def is_steady(times_s: Sequence[float], precision: float) -> bool:
 
 
 async def derangement(mpc: Any, size: int) -> None:
-    """Draw a secret santa: a random permutation of `size` in which nobody draws himself; many small rounds."""
+    """Draw a secret santa: a random permutation of `size` without fixed points; many small rounds."""
     from mpyc.random import random_derangement  # noqa: PLC0415  # its runtime reads the command line when loaded
 
     drawn = await mpc.output(random_derangement(mpc.SecInt(32), size))

@@ -31,6 +31,7 @@ from harness.probes.contract import (
     Target,
 )
 from harness.probes.gathering import members_of, require_all_pairs
+from harness.probes.ordered import finite, of_all_sent
 
 if TYPE_CHECKING:
     from harness.lab.process import Daemon
@@ -102,8 +103,8 @@ def _metrics(name: Program) -> Iterator[Metric]:
     yield Metric(
         f"mpyc_{name}_s",
         "s",
-        f"{what[0].upper()}{what[1:]} with all members as parties: median of the times that it ran in the trial. None: "
-        "never by the probe's deadline.",
+        f"{what[0].upper()}{what[1:]} with all members as parties: median of the times that it ran in the trial; one "
+        "that the probe's deadline, or a party's end, interrupted took for ever.",
         _OURS,
         better="lower",
         estimator="censored median",
@@ -119,6 +120,8 @@ def _metrics(name: Program) -> Iterator[Metric]:
         f"Time of {what} as a multiple of the underlay's of the same lab.",
         _OURS,
         better="lower",
+        estimator="censored median",
+        multiple=True,
         min_absolute=0.05,
         in_tables=True,
     )
@@ -271,13 +274,19 @@ def summarise_program(ran: Ran, below: Ran | None) -> Iterator[Measurement]:
             error=of.why_not,
         )
 
-    median_s = statistics.median(ran.times_s) if ran.times_s else None
+    median_s = _median_s(ran)
     yield figure("s", "s", median_s)
     yield figure("runs", "count", float(len(ran.times_s)))
     if ran.sent_bytes:
         yield figure("sent_bytes", "B", float(statistics.median(ran.sent_bytes)))
     if below is not None:
-        below_s = statistics.median(below.times_s) if below.times_s else None
+        below_s = _median_s(below)
         yield figure("underlay_s", "s", below_s, below)
-        if median_s is not None and below_s:
-            yield figure("underlay_ratio", "1", median_s / below_s)
+        if below_s:
+            yield figure("underlay_ratio", "1", None if median_s is None else median_s / below_s)
+
+
+def _median_s(ran: Ran) -> float | None:
+    """Return the median of all runs that were begun; None where it never ended."""
+    times_s = of_all_sent([*ran.times_s, *([None] if ran.why_not or not ran.times_s else [])])
+    return finite(statistics.median(times_s))

@@ -76,10 +76,11 @@ class MtuWatchProbe(Probe[MtuWatchSettings, Looks]):
         Metric(
             "path_mtu_settled_s",
             "s",
-            "From the first look at the path MTU to the one from which on all found the same; none where the last look "
-            "found another.",
+            "From the first look at the path MTU to the one from which on all found the same. None: the last look "
+            "found another, or nothing came back.",
             "RFC 8899, by analogy",
             better="lower",
+            estimator="censored median",
             min_absolute=3.0,
             in_tables=True,
         ),
@@ -156,7 +157,9 @@ class MtuWatchProbe(Probe[MtuWatchSettings, Looks]):
 
 
 def settled_s(looks: Sequence[Look]) -> float | None:
-    """Return when the last look's value was first found for good; None: by the last look alone. Pure."""
+    """Return when the last look's value was first found for good; None: by the last look alone, or dead. Pure."""
+    if looks[-1].carried is None:
+        return None
     same = len(looks)
     while same and looks[same - 1].carried == looks[-1].carried:
         same -= 1

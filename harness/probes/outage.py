@@ -1,7 +1,7 @@
 """What an event did to a computation in rounds: how much of it went on, for how long, and what brought it back. Pure.
 
 A round that an event interrupts ends once TCP sends again, which it tries at ever longer intervals (RFC 6298): what of
-a recovery is the overlay's and what is TCP's shows beside pings, which are sent all the time.
+a recovery is the overlay's and what is TCP's is seen by comparison with pings, which are sent all the time.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """TCP load through a stream by a sender and a sink of ours, for overlays through which iperf3 does not get.
 
-iperf3 has a connection for control beside that of the data, and ends both from the server's side; not every product
+iperf3 has a connection for control next to that of the data, and ends both from the server's side; not every product
 that carries streams survives that. `python -m bench.streams` shows the figures equal to iperf3's on an interface.
 """
 

@@ -31,7 +31,7 @@ class PathFound:
     """One pair. Unix times in seconds, None where it never came; `untold` says why a direct path has no time.
 
     `missing` is what did not come where there is no connection, `why_not` what stood against it. `new_direct_ratio` is
-    the share of later connections that were direct, None where nobody looked. `evidence` is the file that tells.
+    the share of later connections that were direct, None where none was looked at. `evidence` is the file that tells.
     """
 
     verdict: Verdict

@@ -1,8 +1,8 @@
 """Sends the path probe's requests through streams: each over a fresh connection, its answer the same bytes.
 
-As with pings over interfaces, sizes are such that nobody can guess them, and bytes random, so that no overlay can
-compress them. Requests are larger than a handshake: what a port moved meanwhile tells by which way one went. The
-sockets are made in the members' namespaces; no process runs there.
+As with pings over interfaces, sizes cannot be guessed and bytes are random, so that no overlay can compress them.
+Requests are larger than a handshake: what a port moved meanwhile tells by which way one went. The sockets are made in
+the members' namespaces; no process runs there.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from harness.probes.measurement import Stream, Target
 from harness.probes.pings import HEADERS_BYTES, Ping, sizes
 from harness.sandbox.namespace import inside_network_of
 
-# Larger than what a product says beside a request (a handshake has three to six kB), and one flight of TCP (RFC 6928).
+# Larger than what a product sends along with a request (a handshake has three to six kB), and than one flight of TCP
+# (RFC 6928).
 SMALLEST_BYTES, LARGEST_BYTES = 6_000, 12_000
 # A product that tries something else first (a hole, say) may take this long with one connection.
 PATIENCE_S = 5.0

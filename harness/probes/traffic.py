@@ -49,7 +49,7 @@ _CERTAIN: Final = frozenset({"direct", "relayed", "asymmetric"})
 # Over streams each question has a connection of its own, and so long for its answer.
 _STREAM_PATIENCE_S: Final = 1.0
 
-# What was asked over a pair, and when what was answered more than once; None: nobody can know.
+# What was asked over a pair, and when what was answered more than once; None: that cannot be known.
 _Questions = tuple[Sequence[Asked], Sequence[float] | None]
 
 

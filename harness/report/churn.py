@@ -55,7 +55,7 @@ def churn_table(frame: pd.DataFrame) -> TextTable:
         ("a member sends, B/s", _spread(quiet["member_bytes_per_s"])),
     ]
     note = (
-        "Median over the samples, and the largest. UDP payloads; nobody uses the tunnel: all of it is upkeep. Without "
+        "Median over the samples, and the largest. UDP payloads; no data is sent: all of it is upkeep. Without "
         f"the first {QUIET_AFTER_S:g} s and the first sample after a server's return. Settled: both there for 30 s."
     )
     return TextTable("Over time", ("figure", "value"), tuple(rows), frozenset({1}), note)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from harness.errors import EXIT_HARNESS
 from harness.report.tables import TextTable
 from harness.results.expectations import Expected
 from harness.results.loading import Results
@@ -38,6 +39,10 @@ def sentence(found: RunJudgement) -> str:
     if not found.judged:
         return ""
     how = "as expected" if found.as_expected else "not all as expected"
+    if found.as_expected and any(one.judgement == "not decided" for one in found.numbers):
+        how = "nothing against it, but not all is decided"
+    if found.errors:
+        how += f"; trials with an error of the harness: {len(found.errors)} (exit code {EXIT_HARNESS})"
     return f"Against what the scenario expects: {how} ({found.text})."
 
 
@@ -48,7 +53,10 @@ def expected_table(found: RunJudgement) -> TextTable | None:
     rows += [(one.judgement, one.text) for one in numbers]
     if not rows:
         return None
-    note = "A number is met when its whole 95 % interval keeps the bound, and not met when none of it does."
+    note = (
+        "A number is met when its whole 95 % interval keeps the bound, and not met when none of it does. With fewer "
+        "than six repeats the interval of a median is their range, which covers less, as it says."
+    )
     if len(rows) > _MOST:
         note += f" The first {_MOST} of {len(rows)}."
     return TextTable("Expected, and found", ("judgement", "what"), tuple(rows[:_MOST]), note=note)

@@ -14,7 +14,7 @@ from harness.results.hubcost import Cost, Crossover, Hub, Subject, completion
 from harness.results.outages import Outage
 from harness.results.statistics import Estimate
 
-_SAYS = {"slower": "slower", "as fast": "not slower: refuted", "faster": "faster: refuted", "undecided": "one repeat"}
+_SAYS = {"slower": "slower", "as fast": "not slower: refuted", "faster": "faster: refuted", "undecided": "not decided"}
 
 
 def completion_table(rows: pd.DataFrame) -> TextTable:
@@ -49,7 +49,9 @@ def cost_table(found: Sequence[Cost]) -> TextTable:
     ]
     header = ("workload", "server's link", "n", "subject", "mesh", "times as long", "repeats", "says")
     note = (
-        "Paired by repeat; the interval is that of the median over repeats. An interval that holds 1 refutes the claim."
+        "Paired by repeat; the interval is that of the median over repeats. One that holds 1 and nothing above 1.1 "
+        "refutes the claim; one that holds both decides nothing. late: not by the deadline, or the trial failed. A "
+        "mesh of another product is the fastest of the cell, chosen by these same times, which favours it."
     )
     return TextTable("Hub and relay against mesh", header, tuple(body), frozenset({2, 5, 6}), note)
 
@@ -63,8 +65,8 @@ def crossover_table(found: Sequence[Crossover]) -> TextTable:
             subject_name(*one.subject),
             ", ".join(map(str, one.measured)),
             NOTHING if one.expected is None else str(one.expected),
-            NOTHING if one.found is None else str(one.found),
-            "yes" if one.expected == one.found else "no",
+            NOTHING if one.found is None or one.is_open else str(one.found),
+            "not decided" if one.is_open else "yes" if one.expected == one.found else "no",
         )
         for one in found
     ]
@@ -84,7 +86,7 @@ def outage_table(found: Sequence[Outage]) -> TextTable:
     body = [
         (
             subject_name(*one.subject),
-            condition(one.params) or NOTHING,
+            condition(one) or NOTHING,
             str(one.figures["availability"].n),
             *(_percent(one.figures[name]) for name in shares),
             *(_seconds(one.figures[name], never="never" if name == "coasted_s" else "late") for name in times),
@@ -93,7 +95,7 @@ def outage_table(found: Sequence[Outage]) -> TextTable:
         for one in sorted(found, key=lambda one: (subject_key(one.subject), one.params))
     ]
     header = (
-        *("overlay", "parties", "repeats", "rounds done meanwhile", "after"),
+        *("overlay", "condition", "repeats", "rounds done meanwhile", "after"),
         *("stalled after s", "next round after s", "overlay back after s", "TCP's part s", "says"),
     )
     note = (

@@ -11,7 +11,7 @@ from harness.report.order import subject_name
 from harness.report.verdict import listed
 from harness.results.hubcost import CLEARLY, Cost, Crossover, Hub, workload_key
 from harness.results.outages import Outage
-from harness.results.statistics import FEWEST_FOR_BOOTSTRAP, Estimate, as_floats, middle
+from harness.results.statistics import CONFIDENCE, FEWEST_FOR_BOOTSTRAP, Estimate, as_floats, middle
 
 _MOST_NAMED = 4
 
@@ -30,19 +30,31 @@ def _of_all(found: Sequence[Cost]) -> str:
     slower, same, faster, open_ = (_of(found, word) for word in ("slower", "as fast", "faster", "undecided"))
     decided = len(found) - len(open_)
     if not decided:
-        return "Whether a central server is a bottleneck is not decided: with one repeat a cell there is no interval."
+        why = "with one repeat a cell there is no interval"
+        if any(cost.ratio.n > 1 for cost in open_):
+            why = f"no interval tells 1 from a cost of {100 * CLEARLY:.0f} %"
+        return f"Whether a central server is a bottleneck is not decided: {why}."
     text = f"A central server was a bottleneck in {len(slower)} of {decided} comparisons with a mesh"
     if same or faster:
         text += f"; the claim is refuted in the other {len(same) + len(faster)}"
         text += f", {len(faster)} of which it won" if faster else ""
     if slight := sum(cost.ratio.value < 1 + CLEARLY for cost in slower):
         text += f". Of those in which it was, {slight} cost less than {100 * CLEARLY:.0f} %"
-    text += f". {len(open_)} more have one repeat and are not decided" * bool(open_)
+    text += f". {len(open_)} more are not decided: too few repeats, or too unlike" * bool(open_)
     fewest = min(cost.ratio.n for cost in found if cost.judgement != "undecided")
     if fewest < FEWEST_FOR_BOOTSTRAP:
         coverage = 100 * (1 - 2.0 ** (1 - fewest))
         text += f". Of {fewest} repeats an interval is their range, which covers {coverage:.0f} % and not 95 %"
+    if (chance := round(sum(map(_by_chance, found)))) > 0:
+        text += f". Were no server to cost anything, some {chance} of {len(found)} would be found slower by chance"
     return f"{text}."
+
+
+def _by_chance(cost: Cost) -> float:
+    """Return how likely the whole interval lies above the median by chance; 0 where there is none."""
+    if cost.ratio.n < 2:
+        return 0.0
+    return 0.5**cost.ratio.n if cost.ratio.n < FEWEST_FOR_BOOTSTRAP else (1 - CONFIDENCE) / 2
 
 
 def _of_workload(workload: str, found: Sequence[Cost]) -> str:
@@ -96,7 +108,8 @@ def crossover(found: Sequence[Crossover]) -> list[str]:
     """Say where the hub's link began to bind, against n = R_hub / R_access."""
     sentences = []
     for workload in sorted({one.workload for one in found}, key=workload_key):
-        part = [one for one in found if one.workload == workload]
+        of_workload = [one for one in found if one.workload == workload]
+        part = [one for one in of_workload if not one.is_open]
         right = [one for one in part if one.found == one.expected]
         text = (
             f"{workload}: the server's link should bind once there are more parties than its rate is access rates; "
@@ -109,6 +122,8 @@ def crossover(found: Sequence[Crossover]) -> list[str]:
                 for one in wrong[:_MOST_NAMED]
             ]
             text += f"; else {'; '.join(cases)}{f'; and {len(wrong) - _MOST_NAMED} more' * (len(wrong) > _MOST_NAMED)}"
+        if count := len(of_workload) - len(part):
+            text += f"; {count} more are not decided"
         sentences.append(f"{text}.")
     return sentences
 
@@ -123,8 +138,7 @@ def single_point(found: Sequence[Outage]) -> list[str]:
     if not overlays:
         return []
     by = {
-        word: [subject_name(*one.subject) for one in overlays if one.judgement == word]
-        for word in ("stopped", "went on", "in between")
+        word: [_who(one) for one in overlays if one.judgement == word] for word in ("stopped", "went on", "in between")
     }
     parts = []
     if by["stopped"]:
@@ -134,13 +148,17 @@ def single_point(found: Sequence[Outage]) -> list[str]:
     if by["in between"]:
         parts.append(f"{listed(by['in between'])} did part of their rounds, or not in every trial")
     sentences = [f"{'; '.join(parts)}."]
-    if surprises := [subject_name(*one.subject) for one in overlays if _against(one)]:
+    if surprises := [_who(one) for one in overlays if _against(one)]:
         sentences.append(f"Against the claim: {listed(surprises)}.")
     back = [one for one in overlays if one.judgement == "stopped"]
     if back:
-        texts = [f"{subject_name(*one.subject)} {_return(one)}" for one in back]
+        texts = [f"{_who(one)} {_return(one)}" for one in back]
         sentences.append(f"Once it was back, the next round was done (median): {'; '.join(texts)}.")
     return sentences
+
+
+def _who(one: Outage) -> str:
+    return subject_name(*one.subject) + (f" ({one.condition})" if one.condition else "")
 
 
 def _against(one: Outage) -> bool:
@@ -156,6 +174,8 @@ def _return(one: Outage) -> str:
             "nor were all pings answered" if math.isinf(overlay.value) else f"though pings were after {_s(overlay)}"
         )
         return f"not before the traffic ended, {carried}"
+    if math.isinf(overlay.value) or not tcp.n:
+        return f"after {_s(rounds)}, though not all pings were answered before the traffic ended"
     return f"after {_s(rounds)}, of which {_s(overlay)} were the overlay's and {_s(tcp)} TCP's back-off"
 
 
@@ -182,13 +202,14 @@ def all_direct(found: dict[tuple[str, str, int, str], Estimate]) -> list[str]:
     ]
 
 
-def condition(params: str) -> str:
-    """Return the parties of an outage's condition, as words."""
-    n = json.loads(params).get("n")
-    return f"{n} parties" if n else ""
+def condition(one: Outage) -> str:
+    """Return the parties of an outage, and what else tells its condition from others, as words."""
+    n = json.loads(one.params).get("n")
+    besides = [part for part in one.condition.split(", ") if part and not part.startswith("n=")]
+    return ", ".join([*([f"{n} parties"] if n else []), *besides])
 
 
 def hub_words(hub: Hub) -> str:
-    """Return a server's link as words: how much faster than access, how far."""
+    """Return a server's link as words: how much faster than access, how far, and what else was varied."""
     ratio = "unlimited" if math.isinf(hub.ratio) else "" if math.isnan(hub.ratio) else f"{hub.ratio:g} x access"
-    return ", ".join(part for part in (ratio, f"{hub.delay_ms:g} ms") if part)
+    return ", ".join(part for part in (ratio, f"{hub.delay_ms:g} ms", hub.besides) if part)

@@ -50,7 +50,7 @@ def tables_by_condition(rows: pd.DataFrame, phases: pd.DataFrame | None = None) 
 
 
 def table_of(table: Table, rows: pd.DataFrame, phases: pd.DataFrame | None = None) -> TextTable | None:
-    """Return a row per subject and path, without columns that nobody fills and rows without any figure; None: empty.
+    """Return a row per subject and path, without empty columns and rows without any figure; None: empty.
 
     A table of phases has a row per subject, phase and path, of the trials in `rows`.
     """

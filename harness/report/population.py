@@ -121,8 +121,9 @@ def _agreement_table(cells: Sequence[CellAgreement]) -> TextTable:
         rows.append((f"{others} others, each", "", "", "", "", "agree", ""))
     header = ("cell", "technique", "algebra", "engine", "emulation", "verdict", "what the oracle says")
     note = (
-        f"{len(judged) - len(troubled)} of {len(judged)} simulated cells agree, within 99 % intervals; shown are those "
-        "that do not, and those that were emulated too."
+        f"{len(judged) - len(troubled)} of {len(judged)} simulated cells agree, within 99 % intervals: nothing tells "
+        "them apart, which few runs could not, and one in a hundred may seem apart by chance. Shown are those that do "
+        "not agree, and those that were emulated too."
     )
     return TextTable("Algebra, engine, emulation", header, tuple(rows), frozenset({2}), note)
 
@@ -218,7 +219,7 @@ def _curves(described: Mapping[str, Any], cells: Sequence[CellAgreement]) -> Plo
         axes.legend()
 
     caption = (
-        "Lines: algebra. Dots: the engine's cells, weighted anew for each share. Grey: field figures, each under "
+        "Lines: algebra. Dots: the engine's cells, reweighted for each share. Grey: field figures, each under "
         "its own conditions (see the table); where a curve crosses one is no estimate: many mixes give one rate."
     )
     return Plot(

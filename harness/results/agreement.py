@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from harness.results.record import COUNTED
 from harness.results.statistics import wilson
 
 CONFIDENCE = 0.99
@@ -80,9 +81,15 @@ def same(one: Count, other: Count) -> bool:
 CellName = tuple[str, str, int]
 
 
+def _punched(records: pd.DataFrame) -> pd.DataFrame:
+    """Return what simulated worlds found; one in which the harness failed found nothing."""
+    ours = (records["metric"] == "hole_punch_success") & (records["engine"] == "simulated")
+    return records[ours & records["outcome"].isin(COUNTED)]
+
+
 def simulated_counts(records: pd.DataFrame) -> dict[tuple[str, CellName], Count]:
-    """Return counts by condition (canonical JSON without bounds) and cell, of the worlds of two members."""
-    rows = records[(records["metric"] == "hole_punch_success") & (records["engine"] == "simulated")]
+    """Return counts by condition (canonical JSON without bounds) and cell, of the worlds of two members that count."""
+    rows = _punched(records)
     found: dict[tuple[str, CellName], list[int]] = {}
     for params_text, pair_text, value in zip(
         rows["params"].astype(str), rows["pair"].astype(str), rows["value"], strict=True
@@ -172,8 +179,8 @@ def weighted(cells: Sequence[CellAgreement], shares: Mapping[CellName, float] | 
 
 
 def whole_groups(records: pd.DataFrame) -> dict[tuple[str, int], Count]:
-    """Return groups of three or more whose pairs are all direct, by condition."""
-    rows = records[(records["metric"] == "hole_punch_success") & (records["engine"] == "simulated")]
+    """Return groups of three or more whose pairs are all direct, by condition; of those that count."""
+    rows = _punched(records)
     found: dict[tuple[str, int], list[int]] = {}
     for (params_text, _), group in rows.groupby(["params", "trial"], observed=True, sort=True):
         params = json.loads(str(params_text))

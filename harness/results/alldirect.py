@@ -16,14 +16,19 @@ import pandas as pd
 
 from harness.results import statistics
 from harness.results.cells import cells, counted_values
+from harness.results.conditions import varied_parameters
 from harness.results.statistics import Estimate
 
 
 def measured_by_n(records: pd.DataFrame) -> dict[tuple[str, str, int, str], Estimate]:
-    """Return (overlay, mode, n, NATs) -> share of trials in which all pairs punched a hole; NATs of all parties."""
+    """Return (overlay, mode, n, NATs) -> share of trials in which all pairs punched a hole; NATs of all parties.
+
+    What else was varied stands after the NATs: trials of unlike conditions have no rate together.
+    """
     frame = cells(records.reset_index(drop=True))
     frame["value"] = counted_values(frame)
     rows = frame[(frame["metric"] == "hole_punch_success") & frame["value"].notna()]
+    besides = _besides(rows)
     whole: dict[tuple[str, str, int, str], list[float]] = {}
     for _, group in rows.groupby("trial", sort=False):
         first = group.iloc[0]
@@ -31,9 +36,16 @@ def measured_by_n(records: pd.DataFrame) -> dict[tuple[str, str, int, str], Esti
         members = sorted({*group["src"], *group["dst"]})
         nats = Counter(str((facts.get(name) or {}).get("nat") or "none") for name in members)
         text = ", ".join(f"{count} {name}" if len(nats) > 1 else name for name, count in sorted(nats.items()))
+        text = "; ".join(part for part in (text, besides[str(first["params"])]) if part)
         key = (str(first["overlay"]), str(first["mode"]), len(members), text)
         whole.setdefault(key, []).append(float(group["value"].min()))
     return {key: statistics.proportion(round(sum(values)), len(values)) for key, values in sorted(whole.items())}
+
+
+def _besides(rows: pd.DataFrame) -> dict[str, str]:
+    """Return by parameters what was varied of them but for parties and their NATs, which are told by themselves."""
+    names = {name for text in rows["params"].unique() for name in json.loads(str(text))}
+    return varied_parameters(rows["params"], without=[name for name in names if name == "n" or name.startswith("nat")])
 
 
 def expected_all_direct(rates: Mapping[tuple[str, str], float], mix: Mapping[str, float], n: int) -> float:

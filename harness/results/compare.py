@@ -37,6 +37,8 @@ COMPARED = (
     *("handshake_bytes", "idle_bytes_per_s", "concurrent_jain_index", "concurrent_tcp_total_mbit"),
     *("continuity_answered_ratio", "continuity_longest_gap_s", "tcp_survives"),
     *("event_recovery_s", "event_path_recovery_s", "event_tcp_recovery_s", "event_gap_s"),
+    *("chatty_completion_s", "mixed_completion_s", "bulk_completion_s", "availability", "rounds_recovery_s"),
+    *("mpyc_derangement_s", "mpyc_dense_s", "mpyc_cnn_s"),
 )
 ALL = "all subjects"
 # Absolutes of another machine say nothing of the overlay; without these the ratios alone are compared.
@@ -46,6 +48,8 @@ MACHINE_BOUND = frozenset(
         *("added_rtt_p50_ms", "tcp_throughput_mbit", "udp_goodput_mbit", "cpu_s_per_gb", "rss_mib"),
         *("concurrent_jain_index", "concurrent_tcp_total_mbit", "stream_rtt_p50_ms", "stream_connect_p50_ms"),
         *("content_goodput_mbit", "content_last_byte_s"),
+        *("chatty_completion_s", "mixed_completion_s", "bulk_completion_s"),
+        *("mpyc_derangement_s", "mpyc_dense_s", "mpyc_cnn_s"),
     }
 )
 

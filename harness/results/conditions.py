@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Iterable
 
 import pandas as pd
 
@@ -43,6 +44,19 @@ def _parameters(rows: pd.DataFrame) -> pd.DataFrame:
         name: [canonical_value(distinct[text].get(name)) for text in rows["params"].astype(str)] for name in varied
     }
     return pd.DataFrame(columns, index=rows.index)
+
+
+def varied_parameters(params: Iterable[object], without: Collection[str] = ()) -> dict[str, str]:
+    """Return what tells each set of parameters (canonical JSON) from the others, as text; empty where all are equal.
+
+    Args:
+        without: parameters that are told otherwise.
+    """
+    given = {str(text): json.loads(str(text)) for text in params}
+    names = sorted({name for one in given.values() for name in one if name not in without})
+    values = {text: {name: canonical_value(one.get(name)) for name in names} for text, one in given.items()}
+    varied = [name for name in names if len({of[name] for of in values.values()}) > 1]
+    return {text: ", ".join(f"{name}={of[name]}" for name in varied) for text, of in values.items()}
 
 
 def canonical_value(value: object) -> str:

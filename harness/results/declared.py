@@ -20,7 +20,8 @@ class Metric:
     directions: their mean, or the smaller or larger where a pair is only as good as its worse way. `pairs` makes one of
     a trial's pairs: their median, or whether it holds for all, or for any. `in_tables`: tables and plots show it.
     `of_instrument`: it tells of the harness, so that its values of invalid trials are shown as well. `by_phase`: it has
-    a value for each event of a timeline, which tables of phases show, and nothing ever pools.
+    a value for each event of a timeline, which tables of phases show, and nothing ever pools. `multiple`: of unit 1,
+    but no share: it may be above 1.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Metric:
     in_tables: bool = False
     of_instrument: bool = False
     by_phase: bool = False
+    multiple: bool = False
 
 
 @dataclass(frozen=True)

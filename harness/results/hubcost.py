@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal, cast
 
@@ -20,13 +20,15 @@ import pandas as pd
 from harness.model.link import LinkProfile, parse_link
 from harness.results import statistics
 from harness.results.cells import cells, counted_values
+from harness.results.conditions import varied_parameters
 from harness.results.statistics import Estimate
 
 COMPLETION = "_completion_s"
 # A crossover is where the hub is slower by more than this, whatever else the server's place adds.
 CLEARLY = 0.1
 
-# *slower*: the claim holds; *as fast*: the interval holds 1, so that it is refuted; *undecided*: one run, no interval.
+# *slower*: the claim holds; *as fast*: the interval holds 1 and no clear cost, so that it is refuted; *undecided*: it
+# holds both, or there is none (one run). That a cost was not found does not refute it.
 Judgement = Literal["slower", "as fast", "faster", "undecided"]
 Subject = tuple[str, str]
 _Cell = tuple[str, "Hub", int]
@@ -34,11 +36,15 @@ _Cell = tuple[str, "Hub", int]
 
 @dataclass(frozen=True)
 class Hub:
-    """The server's link: `ratio` of its rate to an access link's (NaN: that has none), one-way delay in ms."""
+    """The server's link: `ratio` of its rate to an access link's (NaN: that has none), one-way delay in ms.
+
+    `besides` is what else was varied (NATs, say), which is never pooled either; `name` has it as well.
+    """
 
     name: str
     ratio: float
     delay_ms: float
+    besides: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,14 +65,16 @@ class Cost:
             return "undecided"
         if self.ratio.low > 1:
             return "slower"
-        return "faster" if self.ratio.high < 1 else "as fast"
+        if self.ratio.high < 1:
+            return "faster"
+        return "as fast" if self.ratio.high <= 1 + CLEARLY else "undecided"
 
 
 @dataclass(frozen=True)
 class Crossover:
     """From which n on a hub was clearly slower than a mesh, of those measured, and from which it should be.
 
-    None: for none of them.
+    None: for none of them. `is_open`: a cell is not decided, on which it hangs.
     """
 
     workload: str
@@ -75,18 +83,21 @@ class Crossover:
     expected: int | None
     found: int | None
     measured: tuple[int, ...]
+    is_open: bool = False
 
 
 def computations(records: pd.DataFrame) -> pd.DataFrame:
     """Return one row per trial and workload: its subject, n, hub and completion time in s (inf: censored).
 
     Columns: trial, seed, overlay, mode, n, hub (a `Hub`), workload, completion_s. Empty where no computation was run.
+    A trial that failed before a workload, which others of its block ran, never completed it.
     """
     frame = cells(records.reset_index(drop=True))
     frame["value"] = counted_values(frame)
-    kept = frame[
-        frame["metric"].str.endswith(COMPLETION) & ~frame["metric"].str.contains("underlay") & frame["value"].notna()
-    ]
+    ours = frame["metric"].str.endswith(COMPLETION) & ~frame["metric"].str.contains("underlay")
+    kept = frame[ours & frame["value"].notna()]
+    kept = pd.concat([kept, *_never_begun(frame, kept)], ignore_index=True)
+    besides = _besides(kept)
     described = [_circumstances(str(text)) for text in kept["params"]]
     rows = pd.DataFrame(
         {
@@ -98,12 +109,35 @@ def computations(records: pd.DataFrame) -> pd.DataFrame:
                 n if n else len(json.loads(str(facts) or "{}"))
                 for (n, _), facts in zip(described, kept["pair"], strict=True)
             ],
-            "hub": [hub for _, hub in described],
+            "hub": [
+                replace(hub, name=f"{hub.name}, {text}", besides=text) if text else hub
+                for (_, hub), text in zip(described, besides, strict=True)
+            ],
             "workload": kept["metric"].str.removesuffix(COMPLETION),
             "completion_s": kept["value"].astype(float),
         }
     )
     return rows.reset_index(drop=True)
+
+
+def _never_begun(frame: pd.DataFrame, kept: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """Yield the workloads that failed trials never came to: the overlay's fault, so they count, as never completed."""
+    ends = frame[(frame["probe"] == "trial") & (frame["metric"] == "duration_s") & (frame["outcome"] == "failed")]
+    block = ["seed", "params", "topology", "engine"]
+    for metric, done in kept.groupby("metric", sort=False):
+        there = set(done[block].itertuples(index=False, name=None))
+        missing = ends[~ends["trial"].isin(done["trial"])]
+        missing = missing[[key in there for key in missing[block].itertuples(index=False, name=None)]]
+        if len(missing):
+            yield missing.assign(metric=metric, value=math.inf)
+
+
+def _besides(rows: pd.DataFrame) -> list[str]:
+    """Return what was varied besides parties and server's link, as text; empty where nothing was."""
+    said = varied_parameters(rows["params"], without=("n", "link_s"))
+    others = [name for name in ("topology", "engine", "phase") if rows[name].nunique() > 1]
+    words = zip(*(rows[name].astype(str) for name in others), rows["params"].astype(str).map(said), strict=True)
+    return [", ".join(word for word in of_row if word) for of_row in words]
 
 
 @lru_cache(maxsize=4096)
@@ -160,7 +194,7 @@ def against_underlay(rows: pd.DataFrame) -> Iterator[tuple[str, Hub, int, Subjec
 def crossovers(found: Iterable[Cost]) -> list[Crossover]:
     """Return where each hub's link began to bind: from that n on it was clearly slower at every n measured.
 
-    For links whose rate says where it should be, where several n were measured and all are decided.
+    For links whose rate says where it should be, where several n were measured and all have an interval.
     """
     groups: dict[tuple[str, Hub, Subject], dict[int, Cost]] = {}
     for cost in found:
@@ -169,11 +203,12 @@ def crossovers(found: Iterable[Cost]) -> list[Crossover]:
     result = []
     for (workload, hub, subject), by_n in groups.items():
         measured = tuple(sorted(by_n))
-        if len(measured) > 1 and all(cost.judgement != "undecided" for cost in by_n.values()):
+        if len(measured) > 1 and not any(math.isnan(cost.ratio.low) for cost in by_n.values()):
             slow = [n for n in measured if by_n[n].ratio.low > 1 + CLEARLY]
             start = next((n for n in slow if all(later in slow for later in measured if later > n)), None)
             expected = next((n for n in measured if n > hub.ratio), None)
-            result.append(Crossover(workload, hub, subject, expected, start, measured))
+            is_open = any(cost.judgement == "undecided" for cost in by_n.values())
+            result.append(Crossover(workload, hub, subject, expected, start, measured, is_open))
     return result
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from harness.model.expectation import ExpectedNumber
@@ -30,7 +30,8 @@ Row = Mapping[str, Any]
 class Judged:
     """A bound, and what came of it in one cell, on one path, in one phase.
 
-    `path` is empty where pairs of all paths are judged together, `phase` where there is no timeline.
+    `path` is empty where pairs of all paths are judged together, `phase` where there is no timeline. `silent` counts
+    the cell's trials of which nothing was measured, on any path: those that failed before, say.
     """
 
     cell: str
@@ -39,6 +40,7 @@ class Judged:
     judgement: Judgement
     path: str = ""
     phase: str = ""
+    silent: int = 0
 
     @property
     def is_broken(self) -> bool:
@@ -60,8 +62,9 @@ class Judged:
             return f"{wanted}, no pair took that path"
         low, high = (number(end) for end in (self.found.low, self.found.high))
         interval = f"{low} to {high}; " if not math.isnan(self.found.low) else ""
+        silent = f"; nothing of {self.silent} more trials" if self.silent else ""
         value = f"{number(self.found.value)}{unit if math.isfinite(self.found.value) else ''}"
-        return f"{wanted}, it was {value} ({interval}{self.found.method}; n = {self.found.n})"
+        return f"{wanted}, it was {value} ({interval}{self.found.method}; n = {self.found.n}{silent})"
 
 
 def judge_cells(expected: Iterable[Expected], by_trial: Mapping[str, Sequence[Row]]) -> list[Judged]:
@@ -99,7 +102,10 @@ def judge(rows: Sequence[Row], bound: ExpectedNumber, cell: str = "") -> list[Ju
     keys = sorted(parts, key=lambda key: (order.get(key[0], len(order)), key[1]))
     if not keys and bound.path and values_of(bound.metric, rows)[0]:
         return [Judged(cell, bound, estimate(bound.metric, [], []), "not decided", " or ".join(bound.path))]
-    return [_judged(cell, bound, parts[key], *key) for key in keys] or [_judged(cell, bound, [], "", "")]
+    spoke = set(values_of(bound.metric, rows)[1])
+    silent = len({row["trial"] for row in rows if row["outcome"] in COUNTED} - spoke)
+    found = [_judged(cell, bound, parts[key], *key) for key in keys] or [_judged(cell, bound, [], "", "")]
+    return [replace(one, silent=silent) for one in found]
 
 
 def _parts(rows: Sequence[Row], bound: ExpectedNumber) -> dict[tuple[str, str], list[Row]]:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from harness.results.cells import cells, counted_values
 from harness.results.conditions import canonical_value, swept
-from harness.results.metrics import TRIAL_SUCCESS, metric_of
+from harness.results.metrics import TRIAL_SUCCESS, is_of_a_path, metric_of
 from harness.results.ranks import Cell
 from harness.results.record import COUNTED
 from harness.results.statistics import as_floats
@@ -67,6 +67,7 @@ def match(base: pd.DataFrame, new: pd.DataFrame, metrics: Iterable[str]) -> Matc
     if both.empty:
         return Matching([])
     both["cell"] = _cell_names(both, changed)
+    both["cell"] = _told_by_path(both)
     samples, only = [], {False: _Alone(), True: _Alone()}
     for key, group in both.groupby(list(_SAMPLE), sort=False):
         subject = " ".join(dict.fromkeys(map(str, key[:2])))
@@ -102,11 +103,38 @@ def _values(records: pd.DataFrame, metrics: frozenset[str]) -> pd.DataFrame:
     keys = [*_SAMPLE, *_CELL, "params", "trial", "pair"]
     grouped = frame.groupby(keys, sort=False)["value"]
     values = grouped.mean().reset_index()
+    values["path"] = _paths(records, values)
     ways = values["metric"].map(lambda name: metric_of(str(name)).ways)
     for which, worst in (("smaller", grouped.min()), ("larger", grouped.max())):
         chosen = ways == which
         values.loc[chosen, "value"] = worst.to_numpy()[chosen]
     return values
+
+
+def _paths(records: pd.DataFrame, values: pd.DataFrame) -> list[str]:
+    """Return the path of each value's pair, empty where it has none."""
+    rows = records[(records["metric"] == "connect_success") & records["path"].notna()]
+    ends = zip(rows["src"].astype(str), rows["dst"].astype(str), strict=True)
+    pairs = [" ".join(sorted(pair)) for pair in ends]
+    known = dict(zip(zip(rows["trial"].astype(str), pairs, strict=True), rows["path"].astype(str), strict=True))
+    return [known.get((str(trial), pair), "") for trial, pair in zip(values["trial"], values["pair"], strict=True)]
+
+
+def _told_by_path(both: pd.DataFrame) -> pd.Series:
+    """Return the cells, by path where trials took several, and one in both runs: what paths cost is never pooled.
+
+    Where the runs have no path in common, the cell is compared as it is: that paths changed is the change. So is one
+    whose trials have pairs of several paths: two cells of the same trials are not independent.
+    """
+    names = both["cell"].copy()
+    rows = both[
+        both["metric"].map({name: is_of_a_path(name) for name in both["metric"].unique()}) & (both["path"] != "")
+    ]
+    for _, part in rows.groupby([*_SAMPLE, "cell"], sort=False):
+        base, new = (set(part.loc[part["new"] == side, "path"]) for side in (False, True))
+        if len(base | new) > 1 and base & new and part.groupby(["new", "trial"])["path"].nunique().max() == 1:
+            names.loc[part.index] = part["cell"] + ", " + part["path"]
+    return names
 
 
 def _changed(frames: Sequence[pd.DataFrame]) -> dict[str, tuple[str, str]]:

@@ -160,7 +160,7 @@ def reference_table() -> str:
     """Return all metrics as the Markdown table of results/README.md."""
     rows = ["| Metric | Unit | Definition | Source | Better | Minimum effect |", "|---|---|---|---|---|---|"]
     for metric in METRICS.values():
-        unit = "ratio, 0 to 1" if metric.unit == "1" else metric.unit
+        unit = metric.unit if metric.unit != "1" else "ratio" if metric.multiple else "ratio, 0 to 1"
         effect = "-"
         if metric.better != "neither":
             effect = f"{100 * metric.min_effect:.0f} {'points' if metric.estimator == 'proportion' else '%'}"

@@ -24,7 +24,13 @@ _SAFETY = 2.0
 _PROCESSOR = ("lab_start_s", "fixed_overhead_s")
 _DELAY = ("underlay_rtt_p50_ms",)
 _RATE = ("underlay_tcp_throughput_mbit",)
+# A computation's control is the same computation over the underlay of the same lab.
+_COMPUTATIONS = {
+    **{f"{name}_completion_s": (f"{name}_underlay_completion_s",) for name in ("chatty", "mixed", "bulk")},
+    **{f"mpyc_{name}_s": (f"mpyc_{name}_underlay_s",) for name in ("derangement", "dense", "cnn")},
+}
 _CONTROLS: Mapping[str, tuple[str, ...]] = {
+    **_COMPUTATIONS,
     **dict.fromkeys(("time_to_ready_s", "time_to_connect_s", "time_to_direct_s", "cpu_s_per_gb"), _PROCESSOR),
     **dict.fromkeys(("rtt_p50_ms", "rtt_p99_ms", "added_rtt_p50_ms", "rtt_rise_p50_ms"), _DELAY),
     **dict.fromkeys(
@@ -32,7 +38,7 @@ _CONTROLS: Mapping[str, tuple[str, ...]] = {
     ),
 }
 # These depend on links, too: they are controls only when both runs declare the same ones.
-_OF_LINKS = frozenset({*_DELAY, *_RATE, "fixed_overhead_s"})
+_OF_LINKS = frozenset({*_DELAY, *_RATE, "fixed_overhead_s", *(name for (name,) in _COMPUTATIONS.values())})
 
 
 @dataclass(frozen=True)

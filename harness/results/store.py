@@ -126,9 +126,15 @@ def _lines_of(records: Sequence[Record]) -> str:
 
 
 def _write_all(file: FileIO, data: bytes) -> None:
+    """Write all of it at the file's end, or nothing: a disk that fills half-way leaves no half of a line."""
+    before = os.fstat(file.fileno()).st_size
     view = memoryview(data)
-    while view:
-        view = view[file.write(view) :]
+    try:
+        while view:
+            view = view[file.write(view) :]
+    except OSError:
+        file.truncate(before)
+        raise
 
 
 def _end_of_last_trial(path: Path) -> tuple[int, bool]:

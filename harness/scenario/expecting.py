@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -100,7 +101,9 @@ def _wrong_number(metric: str, bound: Bound, loaded: LoadedScenario) -> str | No
         return text
     if METRICS[metric].unit == "1":
         for value in (bound.min, bound.max):
-            if value is not None and not 0 <= value <= 1:
+            if value is not None and not 0 <= value <= (math.inf if METRICS[metric].multiple else 1):
+                if METRICS[metric].multiple:
+                    return f"is a multiple, 0 or more, so {value:g} cannot be meant"
                 return f"is a ratio, 0 to 1, so {value:g} cannot be meant"
     return None
 

@@ -82,7 +82,7 @@ def _asks_deployments(event: DeclaredEvent) -> bool:
 
 
 def _traffic_problems(loaded: LoadedScenario) -> Iterator[Problem]:
-    """Yield what is wrong with whose traffic is the timeline's zero: nobody's shows nothing, and two are two zeros."""
+    """Yield what is wrong with whose traffic is the timeline's zero: none shows nothing, and two are two zeros."""
     driving = [name for name, settings in loaded.scenario.probes.items() if settings.drives_timeline]
     if loaded.scenario.timeline and not driving:
         known = " or ".join(f"`{name}`" for name, one in declared_probes().items() if one.settings.drives_timeline)

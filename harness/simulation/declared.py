@@ -27,7 +27,7 @@ def declared_levels(population: Population, emulated: Sequence[Mapping[str, Any]
     """Return a row for each overlay that says how it traverses NATs, in the mode that prefers direct paths.
 
     Where a lab's run has cells of it, the mean of what the declared technique leads one to expect of those cells stands
-    beside the mean of what the lab saw.
+    next to the mean of what the lab saw.
     """
     found = []
     for name in overlay_names():

@@ -7,7 +7,7 @@
     host.send(datagram, 40000, ("9.9.0.9", 7447))
     internet.events.run(5.0)
 
-A packet goes from network to network as it would: up through a router while nobody of that name is in the network, and
+A packet goes from network to network as it would: up through a router while no host in the network has its address, and
 down into the router that has its address. A router looks at a packet when the packet gets there, not when it was sent.
 """
 
@@ -99,7 +99,7 @@ class Internet:
     """Networks, routers and hosts, and one heap of events."""
 
     def __init__(self, rng: random.Random, *, core: Link = IDEAL) -> None:
-        """`core` is crossed by each packet that reaches the Internet itself, beside the links on its way."""
+        """`core` is crossed by each packet that reaches the Internet itself, in addition to the links on its way."""
         self.rng, self.core = rng, core
         self.events = Events()
         self.core_of: dict[str, Link] = {}

@@ -71,7 +71,7 @@ class Access(_Strict):
 
 
 class Band(_Strict):
-    """A field figure: drawn beside the curves with its conditions, never fitted."""
+    """A field figure: drawn next to the curves with its conditions, never fitted."""
 
     name: str
     low_percent: float = Field(ge=0, le=100)

@@ -119,7 +119,7 @@ def link_of(link: AccessLink) -> Link:
 
 
 def _nobody(datagram: bytes, source: PlainEndpoint, port: int) -> None:
-    """Nobody listens yet."""
+    """Drop a datagram that comes before there is a listener."""
 
 
 def _start_all(internet: Internet, network: SimulatedNetwork, count: int, apart_s: float, rng: random.Random) -> float:

@@ -18,7 +18,7 @@ def is_ours(topology: Topology) -> bool:
 
 
 def free_addresses(topology: Topology, host: str, segment: str) -> tuple[Address, ...]:
-    """Return addresses on a segment that nobody has, of the IP versions of those that the host has now.
+    """Return addresses on a segment that no host has, of the IP versions of those that the host has now.
 
     Counted down from a subnet's 250th: where a DHCP server's range would be.
     """

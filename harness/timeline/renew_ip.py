@@ -37,7 +37,7 @@ class RenewIp(Event[RenewIpSettings]):
         return tuple(topology.hosts) if is_ours(topology) else ()
 
     def problems(self, topology: Topology, subject: str, settings: RenewIpSettings) -> list[str]:
-        """Want addresses that fit the segment and are nobody's."""
+        """Want addresses that fit the segment and that no host has."""
         host = topology.hosts[subject]
         return problems_of_place(topology, subject, host.on, settings.addresses, host.via)
 

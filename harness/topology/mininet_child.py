@@ -43,7 +43,7 @@ def _shown(argument: inspect.Parameter) -> str | int | float | bool | None:
 
 
 def where(error: BaseException) -> str:
-    """Return what an exception says, and the last place of it that is nobody else's code than the user's."""
+    """Return what an exception says, and the last place of it that is in the user's own code."""
     frames = [one for one in traceback.extract_tb(error.__traceback__) if _is_users(one.filename)]
     place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {error}{place}"

@@ -132,7 +132,7 @@ def _host_problems(topo: Topo, ends: Mapping[str, list[Cable]]) -> Iterator[str]
             yield f"{where}: {cls!r} is no class of nodes"
         if _is(cls, CPULimitedHost) or _CPU_KEYS & info.keys():
             asked = ", ".join(sorted(_CPU_KEYS & info.keys())) or "CPULimitedHost"
-            yield f"{where}: {asked}: nodes share the machine's processors, and a lab limits nobody's share"
+            yield f"{where}: {asked}: nodes share the machine's processors, and a lab limits no node's share"
         if info.get("inNamespace") is False and not _is(cls, NAT):
             yield f"{where}: inNamespace=False: every node of a lab has a namespace of its own"
         if _is(cls, NAT) and len(ends[name]) < 2:

@@ -72,7 +72,7 @@ def check_nats(lab: Lab) -> dict[str, str]:
     Raises:
         LabNotAsDeclared: a router is not; names it and each axis that differs.
     """
-    # A class's own NATs stand between interfaces that are named by its author; nobody is plugged in beside them.
+    # A class's own NATs stand between interfaces that are named by its author; no node is plugged in next to them.
     if not lab.routers or lab.topology.mininet is not None:
         return {}
     with Observers() as observers:

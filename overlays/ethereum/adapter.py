@@ -104,7 +104,7 @@ class Ethereum:
         )
 
     def paths_behind(self, egress: Egress, trial: Trial) -> tuple[Verdict, ...]:  # noqa: ARG002 - the same in all
-        """Return `none`: who cannot discover by UDP finds nobody to connect to."""
+        """Return `none`: who cannot discover by UDP finds no node to connect to."""
         return NOTHING
 
     def claimed_path(self, src: str, dst: str, evidence: Mapping[str, str]) -> Verdict | None:

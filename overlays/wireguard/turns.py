@@ -1,7 +1,7 @@
 """Who begins a direct handshake and who only opens its NAT: the coordinator's side and a member's, both pure.
 
 Two WireGuards that begin at once spoil each other's handshake: one has room for a single handshake a peer, so what
-comes crossing takes the place of its own, the answer to which is then for nobody. Both try again only after 5 s
+comes crossing takes the place of its own, the answer to which then belongs to none. Both try again only after 5 s
 (REKEY_TIMEOUT). So of each pair one *opens*: it knows the peer, sends a datagram that means nothing from WireGuard's
 own port, and tells the coordinator. Then the other *begins*. When that leads to nothing the two change places, because
 behind some NATs only one of them can begin.

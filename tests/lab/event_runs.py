@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from scapy.utils import PcapNgReader
 
 from tests.lab.running import overlaybench, processes_naming, records
 
@@ -49,3 +52,50 @@ class Run:
 
     def path(self, phase: str, pair: str = "ab") -> str | None:
         return self.line("phase_answered_ratio", phase, pair)["path"]
+
+
+@dataclass(frozen=True)
+class Moments:
+    """How one event's recorded moments and the packets at its sender's port differ, in s."""
+
+    event: str
+    begin_s: float
+    end_s: float
+    passed_meanwhile: int
+
+
+def moments(tmp_path: Path, margin_s: float) -> list[Moments]:
+    """Let three events stop an underlay's packets, each for a second, and hold what is recorded against the packets.
+
+    What passes later than `margin_s` after an event and earlier than that before its end has passed meanwhile.
+    """
+    run = Run(
+        tmp_path,
+        "underlay: ",
+        "{at_s: 1, do: link_down, to: ra, for_s: 1}",
+        "{at_s: 4, do: partition, to: a, away_from: b, for_s: 1}",
+        "{at_s: 7, do: link_change, to: ra, for_s: 1, link: {delay_ms: 3, loss_percent: 100}}",
+        duration_s=9,
+        interval_ms=2,
+    )
+    passed, found = _sent_and_arrived(run), []
+    for begin, end in zip(run.happened[::2], run.happened[1::2], strict=True):
+        from_s, to_s = begin["effective_s"], end["effective_s"]
+        middle_s = (from_s + to_s) / 2
+        last = max(moment for moment in passed if moment < middle_s)
+        first = min(moment for moment in passed if moment > middle_s)
+        meanwhile = sum(from_s + margin_s < moment < to_s - margin_s for moment in passed)
+        found.append(Moments(begin["do"], last - from_s, first - to_s, meanwhile))
+    return found
+
+
+def _sent_and_arrived(run: Run) -> list[float]:
+    """Return when echo requests that arrived had left, by the kernel's stamps at the sender's port (Unix time, s)."""
+    found: dict[int, list[float]] = {}
+    with PcapNgReader(str(run.folder / "overlay-continuity.pcapng")) as packets:
+        for packet in packets:
+            data = bytes(packet)
+            if data[12:14] == b"\x08\x00" and data[23] == 1 and data[34] == 8:
+                found.setdefault(int.from_bytes(data[40:42]), []).append(float(packet.time))
+    # Each request passes the port of its sender first; one that is lost on the way passes no other.
+    return sorted(min(times) for times in found.values() if len(times) > 1)

@@ -11,12 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from tests.recompute.evidence import Run
-
-Key = tuple[str, str | None, str | None]
+from tests.recompute.costs import ETHERNET_BYTES
+from tests.recompute.evidence import Key, Run
 
 WORKLOADS = ("chatty", "mixed", "bulk")
-_ETHERNET = 14
 
 
 def computations(run: Run, trial: str, planned: dict[str, int]) -> dict[Key, Any]:
@@ -106,7 +104,7 @@ def _cost(run: Run, trial: str, name: str) -> dict[Key, Any]:
         ways = [(side["links"].get("s-internet") or {}).get("up") for side in (before, after)]
         if moved and all(ways):
             frames, octets = (ways[1][key] - ways[0][key] for key in ("sent", "sent_bytes"))
-            found[f"{name}_server_bytes_per_byte", None, None] = (octets - _ETHERNET * frames) / moved
+            found[f"{name}_server_bytes_per_byte", None, None] = (octets - ETHERNET_BYTES * frames) / moved
         used = [side["usage"].get("s") for side in (before, after)]
         if all(used):
             found[f"{name}_server_cpu_s", None, None] = used[1]["cpu_s"] - used[0]["cpu_s"]

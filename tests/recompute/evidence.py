@@ -10,6 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+Key = tuple[str, str | None, str | None]
+"""A metric, and the pair that it is of, if it is of one."""
+
 
 class Run:
     """A result folder, as somebody reads it who knows results/README.md and nothing of the program."""

@@ -1,4 +1,4 @@
-"""What several files of tests read and none changes; drawing a whole report takes seconds."""
+"""What several files of tests stand on: a finished run, whose report takes seconds to draw, and an empty machine."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from result_samples import Maker
+from result_samples import EVIL, PAIR, Maker
 
 from harness.report.html import write_report
 from harness.results.store import RunFolder
 
-PAIR = {"overlay": "nebula", "mode": "mesh", "nat_a": "symmetric", "nat_b": "symmetric"}
-EVIL = "<script>alert(1)</script>"
 _SAMPLES = {"rtt_p50_ms": "rtt.csv", "loaded_rtt_p50_ms": "loaded-rtt.csv"}
 
 
@@ -39,3 +37,14 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder.finish()
     write_report(folder.path)
     return folder.path
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a machine with nothing but a folder `bin`, in which a test puts the programs that it wants there to be."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.setattr("harness.overlay.search_path._ADMIN_PATHS", ())
+    return folder

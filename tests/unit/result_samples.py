@@ -20,6 +20,8 @@ SUBJECTS = (
 )
 UNDERLAY_RTT_MS = 42.0
 UNDERLAY_MBIT = 20.0
+PAIR = {"overlay": "nebula", "mode": "mesh", "nat_a": "symmetric", "nat_b": "symmetric"}
+EVIL = "<script>alert(1)</script>"
 
 
 @dataclass

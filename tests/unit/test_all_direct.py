@@ -40,3 +40,18 @@ def test_one_relayed_kind_of_pair_makes_all_direct_rare() -> None:
         expected_all_direct(rates, {"easy": 0.5}, 2)
     with pytest.raises(ValueError, match="no rate of easy and odd"):
         expected_all_direct(rates, {"easy": 0.5, "odd": 0.5}, 2)
+
+
+def test_trials_of_unlike_links_have_no_rate_together() -> None:
+    maker, records = Maker(), []
+    for link, punched in (("dsl", 1.0), ("satellite", 0.0)):
+        for repeat in range(5):
+            same = {"trial": f"{link}{repeat}", "params": {"n": 2, "link": link, "nat": "symmetric"}}
+            same |= {"pair": {name: {"nat": "symmetric"} for name in ("p1", "p2")}}
+            records.append(maker.one("path", "hole_punch_success", "1", punched, src="p1", dst="p2", **same))
+            records.append(maker.one("trial", "duration_s", "s", 5.0, **same))
+    found = measured_by_n(records_frame([record.as_dict() for record in records]))
+    assert {key[3]: (one.value, one.n) for key, one in found.items()} == {
+        "symmetric; link=dsl": (1.0, 5),
+        "symmetric; link=satellite": (0.0, 5),
+    }

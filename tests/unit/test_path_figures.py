@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import pytest
+from path_pair import DEADLINE_S, SINCE, target, values
 
 from harness.probes.burst import patience_s
 from harness.probes.carriage import Attributed, Carried
-from harness.probes.measurement import Target
-from harness.probes.pathfigures import PathFound, Since, figures_of, mesh_figures
+from harness.probes.pathfigures import PathFound, figures_of, mesh_figures
 from harness.probes.pings import Ping
 from harness.probes.rounds import rounds_of
 from harness.results.metrics import planned
-
-SINCE = Since(started_s=100.0, ready_s=102.0)
-DEADLINE_S = 10.0
-
-
-def target(mode: str = "mesh", src: str = "a", dst: str = "b") -> Target:
-    made: Any = Target
-    return made(lab=None, src=src, dst=dst, src_address=None, dst_address=None, mode=mode, folder=Path("/nowhere"))  # type: ignore[no-any-return]
 
 
 def answered(*ways: Carried, start: float = 103.0) -> list[Attributed]:
@@ -31,10 +22,6 @@ def answered(*ways: Carried, start: float = 103.0) -> list[Attributed]:
 
 def found(attributed: list[Attributed], verdict: Any, lost: int = 0, errors: Any = None) -> PathFound:
     return PathFound.of(attributed, verdict, lost=lost, deadline=110.0, errors=errors or {}, since=SINCE)
-
-
-def values(one: PathFound, mode: str = "mesh") -> dict[str, float | None]:
-    return {figure.metric: figure.value for figure in figures_of(target(mode), one, DEADLINE_S)}
 
 
 def test_times_count_from_start_and_from_readiness_by_one_clock() -> None:

@@ -11,6 +11,7 @@ from harness.probes.answers import Asked
 from harness.probes.availability import fault_of, summarise_outage
 from harness.probes.outage import Fault, Went
 from harness.probes.pinglog import answered_pings
+from harness.results.metrics import metric_of
 from harness.timeline.performing import Performed
 
 
@@ -66,6 +67,9 @@ def test_who_coasts_and_then_stops_for_good() -> None:
     assert found["coasted_s"] == pytest.approx(4.0)
     assert found["rounds_recovery_s"] is None and found["overlay_recovery_s"] is None
     assert "tcp_recovery_s" not in found
+    seen = figures(summarise_outage(went(tenths(0, 14), [answers(5.0, 21.0)]), "x.csv"))
+    assert seen["overlay_recovery_s"] == pytest.approx(1.0) and seen["tcp_recovery_s"] is None, "TCP never came back"
+    assert metric_of("tcp_recovery_s").estimator == metric_of("path_mtu_settled_s").estimator == "censored median"
 
 
 def test_the_shares_have_their_step_at_the_event() -> None:

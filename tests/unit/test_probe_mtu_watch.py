@@ -24,6 +24,7 @@ def looks(*carried: int | None) -> tuple[Look, ...]:
         ((1232, 1232, 1400), None, 1),  # nobody knows whether it stays so
         ((None, 1280, 1280), 3.0, 1),
         ((1400,), 0.0, 0),
+        ((1400, None, None), None, 1),  # a path that is dead has not settled
     ],
 )
 def test_it_settles_where_all_later_looks_agree(

@@ -27,6 +27,7 @@ from harness.probes.mpyc_party import is_steady
 from harness.probes.mpyc_runs import Ran, read_runs, summarise_program
 from harness.probes.roundlog import PartyLog, Round, begin_of, read_party, rounds_of, rounds_text
 from harness.probes.steady import Reading, Window
+from harness.results.judging import values_of
 from harness.scenario.planned import plan_trials
 
 NAMES = ("p1", "p2", "p3")
@@ -188,6 +189,18 @@ def test_rounds_that_were_not_done_took_for_ever() -> None:
     assert found["bulk_completion_s"] is None and found["bulk_rounds_done"] == 8
     assert found["bulk_round_p50_ms"] is None and found["bulk_round_p95_ms"] is None
     assert "bulk_underlay_ratio" not in found and "bulk_waited_relayed_ratio" not in found
+    assert "bulk_server_bytes_per_byte" not in found, "half a round's bytes are in what the links carried"
+
+
+def test_what_was_not_done_stays_in_the_estimate_over_trials() -> None:
+    below = computed([0.5] * 20, 20)
+    trials = [figures(summarise_workload(computed([1.0] * done, 20), below, {})) for done in (20, 8, 8)]
+    for metric in ("bulk_completion_s", "bulk_underlay_ratio", "bulk_round_p50_ms", "bulk_round_p95_ms"):
+        rows = [
+            {"trial": str(at), "metric": metric, "src": None, "dst": None, "outcome": "ok", "value": found[metric]}
+            for at, found in enumerate(trials)
+        ]
+        assert values_of(metric, rows)[0][1:] == [math.inf, math.inf], metric
 
 
 def test_sizes_of_ones_own_are_a_condition() -> None:
@@ -213,6 +226,8 @@ def test_mpycs_output_is_read_whatever_else_is_in_it() -> None:
     assert found["mpyc_derangement_s"] == pytest.approx(0.6)
     assert found["mpyc_derangement_underlay_ratio"] == pytest.approx(3.0)
     assert found["mpyc_derangement_runs"] == 2 and found["mpyc_derangement_sent_bytes"] == 200
+    hung = figures(summarise_program(Ran("derangement", (0.5,), (100,), "x", "not done after 60 s"), below))
+    assert hung["mpyc_derangement_s"] is None and hung["mpyc_derangement_underlay_ratio"] is None, "one of two never"
     never = figures(summarise_program(Ran("derangement", (), (), "x", "not done after 1 s"), None))
     assert never["mpyc_derangement_s"] is None and not math.isnan(never["mpyc_derangement_runs"] or 0)
 

@@ -7,9 +7,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from conftest import EVIL, PAIR
 from page_checks import ask_page
-from result_samples import Maker
+from result_samples import EVIL, PAIR, Maker
 
 from harness.report.html import write_report
 from harness.results.store import RunFolder

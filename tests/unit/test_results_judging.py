@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
+from mesh_samples import mesh_of_five
 from result_samples import Maker
-from test_results_parties import mesh_of_five
 
 from harness.model.expectation import ExpectedNumber
 from harness.results.expectations import Expected

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from mesh_samples import MEMBERS, mesh_of_five
 from result_samples import Maker
 from rich.console import Console
 
@@ -26,33 +27,6 @@ from harness.results.paths import paths_of, trial_figures
 from harness.results.record import Record
 from harness.results.summary import summarise
 from harness.results.trials import trials_frame
-
-MEMBERS = ("p1", "p2", "p3", "p4", "p5")
-
-
-def mesh_of_five(
-    name: str = "t1", relayed: frozenset[tuple[str, str]] = frozenset({("p2", "p4")}), **more: Any
-) -> list[Record]:
-    """Ten pairs, all direct but those named; a pair's RTT is 10 ms, a relayed one's 50 ms."""
-    maker = Maker()
-    same = {"trial": name, "mode": "mesh", "topology": "parties", "nat_a": "port-restricted"} | more
-    same |= {"nat_b": "port-restricted"} | more
-    records = [maker.one("cost", "server_bytes_per_byte", "B/B", 0.2, **same)]
-    for src, dst in combinations(MEMBERS, 2):
-        direct = (src, dst) not in relayed
-        pair = same | {"src": src, "dst": dst, "params": {"deadline_s": 15} | more.get("params", {})}
-        path = {"path": "direct" if direct else "relayed"}
-        records += [
-            maker.one("path", "connect_success", "1", 1, **pair | path),
-            maker.one("path", "hole_punch_success", "1", int(direct), **pair | path),
-            maker.one("path", "time_to_connect_s", "s", 0.5, **pair | path),
-            maker.one("path", "time_to_direct_s", "s", 1.0 if direct else None, **pair | path),
-            maker.one("latency", "rtt_p50_ms", "ms", 10 if direct else 50, **pair | path),
-        ]
-        for way in ({"src": src, "dst": dst}, {"src": dst, "dst": src}):
-            value = 100 if way["src"] < way["dst"] else 80
-            records.append(maker.one("throughput", "tcp_throughput_mbit", "Mbit/s", value, **pair | way))
-    return [*records, maker.one("trial", "duration_s", "s", 9, **same)]
 
 
 def frame_of(*trials: list[Record]) -> pd.DataFrame:

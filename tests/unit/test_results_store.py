@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -83,6 +84,21 @@ def test_a_trial_that_lacks_only_its_newline_is_whole(folder: RunFolder) -> None
     resumed.append(Maker().trial("t2", **PAIR))
     assert resumed.finished_trials() == {"t1", "t2"}
     assert resumed.read().problems == []
+
+
+def test_a_disk_that_fills_half_way_leaves_no_half_of_a_line(folder: RunFolder) -> None:
+    folder.append(Maker().trial("t1", **PAIR))
+    before = folder.records_path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 100, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            folder.append(Maker().trial("t2", **PAIR))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert folder.records_path.read_bytes() == before
 
 
 def test_corrupt_lines_are_named_and_skipped(folder: RunFolder) -> None:

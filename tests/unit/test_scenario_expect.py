@@ -52,6 +52,15 @@ def test_each_trial_carries_the_bounds_that_match_it(tmp_path: Path) -> None:
     assert found["underlay_symmetric_r1"] == (), "the baseline is meant only where it is named"
 
 
+def test_a_multiple_of_the_underlay_may_be_bounded_above_one(tmp_path: Path) -> None:
+    text = GOOD.replace("two-sites", "parties").replace("matrix: {nat_a: [full-cone, symmetric]}\n", "")
+    text = text.replace("throughput]", "throughput, rounds]") + "  - chatty_underlay_ratio: {max: 3}\n"
+    (bound,) = [one for one in planned(tmp_path, text)[-1].expected_numbers if one.metric == "chatty_underlay_ratio"]
+    assert bound.max == 3
+    (problem,) = problems_of(tmp_path, text.replace("max: 3", "max: -1"))
+    assert "is a multiple, 0 or more" in problem
+
+
 def test_the_last_bound_of_a_metric_on_the_same_paths_holds(tmp_path: Path) -> None:
     text = GOOD + (
         "  - when: {mode: relay}\n    tcp_throughput_ratio: {min: 0.1}\n"

@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* A greeting goes both ways: whoever carries streams may accept a connection that nobody answers at the other end. */
+/* A greeting goes both ways: whoever carries streams may accept a connection that nothing answers at the other end. */
 struct greeting {
     char magic[4];
     uint32_t index;
@@ -111,7 +111,7 @@ static bool greet(const struct mesh *mesh, int fd) {
     return send(fd, &greeting, sizeof greeting, MSG_NOSIGNAL) == sizeof greeting;
 }
 
-/* 1: a greeting, 0: not yet, -1: somebody else, or nobody. */
+/* 1: a greeting, 0: not yet, -1: another's, or none. */
 static int read_greeting(int fd, uint32_t *index) {
     struct greeting greeting;
     ssize_t size = recv(fd, &greeting, sizeof greeting, MSG_PEEK);

@@ -4,9 +4,9 @@
 
    Says `connected` once it has a connection to every other party, waits for SIGUSR1, and runs ROUNDS rounds, with 0
    until SIGTERM. LOG takes a record a round, in the machine's byte order: int64 Unix time in ns at which it was
-   finished, int64 index of the party whose data came last, its own where nobody was waited for. It lies in memory that is the file's, so that it
-   is there however the process ends. A party that loses a connection says so and waits: what it waits for never comes,
-   and it is not for it to decide that this is the end. */
+   finished, int64 index of the party whose data came last, its own where none was waited for. It lies in memory that is
+   the file's, so that it is there however the process ends. A party that loses a connection says so and waits: what it
+   waits for never comes, and it is not for it to decide that this is the end. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -120,7 +120,7 @@ static void go_on(struct party *party) {
     while (party->begun && party->round < (party->rounds ? party->rounds : MOST_ROUNDS) && round_is_complete(party)) {
         party->log[party->round] = (struct record){now_ns(), party->last};
         party->round++;
-        party->last = party->mesh.own; /* whose data are there already, nobody waited for */
+        party->last = party->mesh.own; /* a party whose data are there already is not waited for */
         send_to_all(party);
     }
     party->over = party->begun && party->rounds && party->round == party->rounds && all_is_sent(party);

@@ -109,7 +109,7 @@ def _ratio_plot(workload: str, found: Sequence[Cost], look_of: Looks) -> Plot:
 
     caption = (
         "Completion time as a multiple of the mesh's, with its interval. Hollow: a server further away. Right of 1 the "
-        "server's link has more to carry than a member's; an interval that holds 1 refutes the claim."
+        "server's link has more to carry than a member's; an interval of 1 to at most 1.1 refutes the claim."
     )
     height = height_with_legend(len(subjects) + 1)
     return Plot(f"hub-ratio-{workload}", f"Hub over mesh, {workload}", caption, data, height, draw)
@@ -120,9 +120,12 @@ def _has_near(found: Sequence[Cost], subject: Subject, near_ms: float) -> bool:
 
 
 def outage_plots(samples: pd.DataFrame, look_of: Looks) -> list[Plot]:
-    """Draw the rounds done against the time since the server's death, the median of the trials."""
-    if samples.empty:
-        return []
+    """Draw the rounds done against the time since the server's death, the median of the trials; one of a condition."""
+    found = dict(iter(samples.groupby("condition", sort=True)))
+    return [_outage_plot(str(name), part, look_of, alone=len(found) == 1) for name, part in found.items()]
+
+
+def _outage_plot(condition: str, samples: pd.DataFrame, look_of: Looks, *, alone: bool) -> Plot:
     medians = samples.groupby(["overlay", "mode", "since_s"], sort=True)["share"].median().reset_index()
     subjects = sorted({(o, m) for o, m in zip(medians["overlay"], medians["mode"], strict=True)}, key=subject_key)
 
@@ -148,7 +151,10 @@ def outage_plots(samples: pd.DataFrame, look_of: Looks) -> list[Plot]:
         "Rounds done in each second, as a share of the rate before; medians over trials. Dashed: hubs; dotted: relays."
     )
     height = height_with_legend(len(subjects))
-    return [Plot("hub-outage", "Rounds done since the server died", caption, medians, height, draw)]
+    name, title = "hub-outage", "Rounds done since the server died"
+    if not alone:
+        name, title = f"{name}-{_slug(condition)}", f"{title}, {condition}"
+    return Plot(name, title, caption, medians, height, draw)
 
 
 def direct_plots(found: Mapping[tuple[str, str, int, str], Estimate], look_of: Looks) -> list[Plot]:

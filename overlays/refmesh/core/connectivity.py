@@ -18,13 +18,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from hashlib import blake2s
 
 from overlays.refmesh.core.check import Check, Path
 from overlays.refmesh.core.lifetime import Lifetime
 from overlays.refmesh.core.pacer import Pacer
+from overlays.refmesh.core.volley import Volleys
 from overlays.refmesh.keys import Rng
-from overlays.refmesh.wire.control import TRANSACTION_LEN, Endpoint, pack_endpoint
+from overlays.refmesh.wire.control import TRANSACTION_LEN, Endpoint
 
 HOST, SERVER_REFLEXIVE, PEER_REFLEXIVE, PORT_MAPPED, PREDICTED, RELAYED = (
     "host",
@@ -35,8 +35,6 @@ HOST, SERVER_REFLEXIVE, PEER_REFLEXIVE, PORT_MAPPED, PREDICTED, RELAYED = (
     "relayed",
 )
 MAX_CANDIDATES = 24
-MAX_VOLLEYS = 128
-"""So many are answered at most: they are 50 ms apart, or more."""
 LOST_AFTER = 3
 RETRY_MIN_S = 0.3
 PLAIN_TRIES = 5
@@ -73,9 +71,7 @@ class PathFinder:
         self._lifetime = lifetime or Lifetime()
         self._rng = rng
         self._direct, self._relayed, self._reflexive = direct, relayed, reflexive
-        self._volleys: dict[int, float] = {}
-        """When each was fired, by its number."""
-        self._volley, self._secret = 0, rng(16)
+        self._volleys = Volleys(rng)
         self._unproved = Pacer(UNPROVED_PER_S, UNPROVED_BURST)
         self.relays: tuple[Path, ...] = ()
         self._patience_s = 0.0
@@ -133,22 +129,13 @@ class PathFinder:
             check.due_s = min(check.due_s, now)
 
     def volley(self, paths: Iterable[Path], now: float) -> list[tuple[Path, bytes]]:
-        """Return PINGs on many paths that are no candidates, as path and transaction; the one answered becomes one.
-
-        Nothing is kept for each: a transaction is made of its path, so that its answer proves that path and no other.
-        """
-        number = self._volley = (self._volley + 1) % MAX_VOLLEYS
-        self._volleys[number] = now
-        return [(path, self._shot(number, path)) for path in paths]
-
-    def _shot(self, number: int, path: Path) -> bytes:
-        aim = b"%d %d " % (number, path.local) + pack_endpoint(path.endpoint)
-        return bytes((number,)) + blake2s(aim, key=self._secret, digest_size=TRANSACTION_LEN - 1).digest()
+        """Return PINGs on many paths that are no candidates, as path and transaction; the one answered becomes one."""
+        return self._volleys.fire(paths, now)
 
     def on_pong(self, transaction: bytes, path: Path, now: float) -> Path | None:
         """Note that a check was answered; return its path, None when it was not asked for (or too long ago)."""
-        sent_s = self._volleys.get(transaction[0]) if transaction else None
-        if sent_s is not None and path.direct and transaction == self._shot(transaction[0], path):
+        sent_s = self._volleys.sent_s(transaction, path)
+        if sent_s is not None:
             hit = self.add(path.endpoint, PREDICTED, now, path.local)
             if hit is not None:
                 hit.transactions.setdefault(transaction, sent_s)

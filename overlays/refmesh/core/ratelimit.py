@@ -2,7 +2,7 @@
 
 Its reference takes 20 a second and 5 at once from an IPv4 address or an IPv6 /64 network, has room for so many sources,
 and lets who comes when it is full wait. It is asked where we are busy, and after the cookie, so that a written source
-uses up nobody's share. Whom a relay brings is a source of its own.
+uses up no other's share. Whom a relay brings is a source of its own.
 """
 
 from __future__ import annotations

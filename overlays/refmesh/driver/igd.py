@@ -24,7 +24,7 @@ _LOWEST_PORT = 1024
 
 
 class Answer(NamedTuple):
-    """What came of a request; `external` None: nobody maps it."""
+    """What came of a request; `external` None: no router maps it."""
 
     request: Request
     external: Endpoint | None

@@ -1,7 +1,8 @@
 """Datagrams over TLS, for networks that block UDP: a length (u16, big-endian) before each.
 
-TLS only makes the traffic pass; the certificate is the server's own and not checked. Who the server is, and that nobody
-reads or changes anything, is proved by the WireGuard session inside, to the key that the node's configuration names.
+TLS only makes the traffic pass; the certificate is the server's own and not checked. Who the server is, and that
+nothing is read or changed on the way, is proved by the WireGuard session inside, to the key that the node's
+configuration names.
 """
 
 from __future__ import annotations

@@ -216,7 +216,7 @@ class UdpSocket:
             self._send((data[start : start + size],), (), endpoint)
 
     def send_whole(self, datagram: bytes, endpoint: Endpoint) -> None:
-        """Send a datagram that nobody may cut, here or on its way; one larger than the link is lost."""
+        """Send a datagram that must not be fragmented, here or on its way; one larger than the link is lost."""
         level, option = _MTU_DISCOVER[self.socket.family]
         self.socket.setsockopt(level, option, _PROBE)
         self._send((datagram,), (), endpoint)

@@ -52,7 +52,7 @@ class Admission:
         own: Certificate | None,
         keep: Keep | None,
     ) -> None:
-        """`own`: our certificate; `keep`: what writes `joined` down, None: nothing does, so nobody can join."""
+        """`own`: our certificate; `keep`: what writes `joined` down, None: nothing does, so no node can join."""
         self.joined: dict[str, bytes] = {}
         """The key that has used each invitation, by its serial."""
         self.policy: Policy | None = None
@@ -167,7 +167,7 @@ class Admission:
             if self._own is None or certificate.server != self._own.name:
                 raise CredentialError(f"the invitation of {certificate.name} is for server {certificate.server!r}")
             if self._keep is None:
-                raise CredentialError(f"nobody can join as {certificate.name}: give this server a state_dir")
+                raise CredentialError(f"no node can join as {certificate.name}: give this server a state_dir")
         if self.policy is not None and certificate.serial in self.policy.revoked:
             raise CredentialError(f"the certificate of {certificate.name} is revoked")
         if certificate.invited and self.joined.get(certificate.serial, certificate.key) != certificate.key:
@@ -183,7 +183,7 @@ class Admission:
         self.joined[certificate.serial] = certificate.key
         if self._keep is None or not self._keep(self.joined):
             del self.joined[certificate.serial]
-            raise CredentialError(f"nobody can join as {certificate.name} now: this server cannot write that down")
+            raise CredentialError(f"no node can join as {certificate.name} now: this server cannot write that down")
 
     def _forget(self, key: bytes) -> None:
         del self._waiting[key]

@@ -49,7 +49,7 @@ class Server:
     ) -> None:
         """`own`: our certificate; a hub's packets to its addresses are for the TUN device.
 
-        `keep`: what writes `joined` down before an invitation takes effect; without, nobody can join by one.
+        `keep`: what writes `joined` down before an invitation takes effect; without it no node can join by one.
         """
         self.tunnel = Tunnel(private, rng, unix_offset_s, suite)
         self.registry = Registry()

@@ -281,7 +281,7 @@ def _port_of(local: int) -> int:
 
 
 def _nobody(datagram: bytes, source: Endpoint, port: int) -> None:
-    """Nobody listens yet."""
+    """Drop a datagram that comes before there is a listener."""
 
 
 def ip_packet(src: str, dst: str, payload: bytes, *, protocol: int = 17, ports: Sequence[int] = (1000, 2000)) -> bytes:

@@ -1,7 +1,7 @@
 """Reads what others wrote as JSON, field by field: the expected type, within its bounds, or MalformedMessage.
 
 Python's reader takes `NaN`, and `1e999` for infinity, and any whole number; `int()` and `struct` raise on those what
-nobody expects. No field of ours is a fraction, so a number is a whole one here, with bounds where it is read.
+no caller expects. No field of ours is a fraction, so a number is a whole one here, with bounds where it is read.
 """
 
 from __future__ import annotations
