@@ -24,6 +24,7 @@ table inet fault {
   chain leave {
     type filter hook output priority 0;
     ip saddr @dead meta l4proto udp drop
+    ip saddr @dead tcp dport 443 drop
     meta l4proto udp limit rate over 3 mbytes/second update @dead { ip saddr } drop
   }
 }

@@ -26,8 +26,6 @@ probes:
 expect:
   - when: {{mode: [mesh, direct]}}
     path: {path}
-  - when: {{mode: hub}}
-    path: relayed
 """
 
 

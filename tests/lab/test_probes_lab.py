@@ -69,7 +69,9 @@ def test_load_shows_in_the_queue_and_the_rate_in_what_passes(tmp_path: Path) -> 
         assert 0 < (found["tcp_throughput_both_mbit", member] or 0) <= 20
         assert found["oneway_loss_ratio", member] == 0
     assert 5 <= (found["rtt_rise_p50_ms", "a"] or 0) <= 130  # two queues of 60 ms
-    assert (found["loaded_rtt_p95_ms", "a"] or 0) >= (found["loaded_rtt_p50_ms", "a"] or 0) > 20
+    median_ms, high_ms = (found[f"loaded_rtt_{which}_ms", "a"] for which in ("p50", "p95"))
+    # None: the full queue has dropped more than one ping in twenty, and what is lost counts as infinite.
+    assert median_ms is not None and median_ms > 20 and (high_ms is None or high_ms >= median_ms)
     # 1,500 bytes carry 1,448 of payload; acknowledgements and what is sent again come on top.
     assert 1.036 <= (found["underlay_bytes_per_byte", None] or 0) <= 1.5
     assert (found["underlay_packets_per_mb", None] or 0) >= 690

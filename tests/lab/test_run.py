@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -23,6 +24,9 @@ from tests.lab.running import (
     records,
     without_privileges,
 )
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
+from extension import install
 
 pytestmark = pytest.mark.lab
 
@@ -156,23 +160,39 @@ def test_an_expectation_that_fails_is_exit_1(tmp_path: Path) -> None:
     assert "refmesh_mesh_r1: a to b: expected path relayed, it was direct" in done.stderr
 
 
-def test_a_daemon_that_dies_fails_its_trial_alone(tmp_path: Path) -> None:
-    """An option that the daemon itself refuses: evidence is the end of its log, the campaign goes on."""
+DYING = """
+from overlays.refmesh.adapter import RefmeshAdapter
+
+
+class Dying(RefmeshAdapter):
+    name = "dying"
+
+    def render(self, trial):
+        deployment = super().render(trial)
+        files = (
+            file.model_copy(update={"text": file.text + "mtu: 20\\n"}) if file.path == "refmesh.yaml" else file
+            for file in deployment.files
+        )
+        return deployment.model_copy(update={"files": tuple(files)})
+"""
+
+
+def test_a_daemon_that_dies_fails_its_trial_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A configuration that the daemon itself refuses: evidence is the end of its log, the campaign goes on."""
+    environment = install(tmp_path, group="overlaybench.overlays", name="dying", source=DYING, attribute="Dying")
+    monkeypatch.setenv("PYTHONPATH", environment["PYTHONPATH"])
     scenario = tmp_path / "dies.yaml"
-    text = PATH_ONLY.replace("refmesh: [mesh, relay]", "refmesh: {modes: mesh, options: {mtu: 20}}").partition(
-        "expect:"
-    )[0]
-    scenario.write_text(text)
+    scenario.write_text(PATH_ONLY.replace("refmesh: [mesh, relay]", "dying: mesh").partition("expect:")[0])
     out = tmp_path / "run"
     done = overlaybench("run", str(scenario), "--out", str(out))
     assert done.returncode == 0, done.stderr
     by_overlay = {line["overlay"]: line for line in records(out) if line["probe"] == "trial"}
     assert by_overlay["underlay"]["outcome"] == "ok"
-    assert by_overlay["refmesh"]["outcome"] == "failed"
-    assert "mtu" in by_overlay["refmesh"]["error"]
+    assert by_overlay["dying"]["outcome"] == "failed"
+    assert "mtu" in by_overlay["dying"]["error"]
     punched = [line for line in records(out) if line["metric"] == "hole_punch_success"]
     assert [(line["value"], line["outcome"]) for line in punched] == [(0.0, "failed")]
-    looked = (out / by_overlay["refmesh"]["evidence"] / "failure.txt").read_text()
+    looked = (out / by_overlay["dying"]["evidence"] / "failure.txt").read_text()
     assert "# ra: nft list ruleset\ntable ip nat_v4 {" in looked, "what the nodes were like when it failed"
     assert "# b: ss -anp" in looked
     assert not (out / by_overlay["underlay"]["evidence"] / "failure.txt").exists()
@@ -250,8 +270,12 @@ def test_resume_refuses_another_scenario(tmp_path: Path) -> None:
 
 
 def test_a_trial_plays_the_trace_that_lies_beside_its_scenario(tmp_path: Path) -> None:
-    text = PATH_ONLY.replace("refmesh: [mesh, relay]", "").replace(
-        "nat_b: port-restricted}", "nat_b: port-restricted, link_a: {rate_file: cell.trace, queue_packets: 50}}"
+    text = (
+        PATH_ONLY.partition("expect:")[0]
+        .replace("refmesh: [mesh, relay]", "")
+        .replace(
+            "nat_b: port-restricted}", "nat_b: port-restricted, link_a: {rate_file: cell.trace, queue_packets: 50}}"
+        )
     )
     (tmp_path / "mine.yaml").write_text(text)
     (tmp_path / "cell.trace").write_text("1\n2\n3\n")

@@ -233,3 +233,15 @@ def test_a_cells_underlay_gives_each_direction_its_ratio() -> None:
         if one.metric == "underlay_tcp_throughput_mbit"
     )
     assert (kept.value, kept.evidence) == (50.0, bare.evidence)
+
+
+def test_who_gets_nothing_out_need_not_become_ready(tmp_path: Path) -> None:
+    text = (
+        "description: x\ntopology: two-sites\nparams: {nat_a: udp-blocked, nat_b: port-restricted}\n"
+        "overlays: {underlay: , openvpn: hub, openvpn-tcp: hub}\nprobes: [path]\nexpect: oracle\n"
+    )
+    (tmp_path / "mine.yaml").write_text(text)
+    found = {trial.overlay: trial for trial in plan_trials(str(tmp_path / "mine.yaml")).trials}
+    assert found["openvpn"].expected_path == ("none",)
+    assert found["openvpn"].expected_outcome == ("ok", "failed")
+    assert found["openvpn-tcp"].expected_path == ("relayed",) and found["openvpn-tcp"].expected_outcome == ()
