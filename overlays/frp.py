@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from harness.model.nat_words import Egress
 from harness.model.trial import Trial
-from harness.model.words import Mode, Verdict
+from harness.model.words import SEEKING_DIRECT, Mode, Verdict
 from harness.overlay.contract import (
     ClaimSource,
     Deployment,
@@ -44,7 +44,6 @@ from overlays.ways_out import NOTHING, by_tcp
 CONTROL_PORT = 443
 FIRST_REMOTE_PORT = 6001
 FALLBACK_MS = 1000
-_PUNCHES = ("mesh", "direct")
 
 
 class FrpOptions(OverlayOptions):
@@ -110,7 +109,7 @@ class Frp:
                 visited = {"visitors": _visitors(trial, member, options, secret)}
                 files.append(_file(member, "visitor", common | visited))
         offering = tuple(f"frpc-{member}" for member in members)
-        addresses = stun_addresses(trial) if trial.mode in _PUNCHES else ()
+        addresses = stun_addresses(trial) if trial.mode in SEEKING_DIRECT else ()
         return Deployment(
             files=tuple(files),
             prepare=(add_second(trial, addresses),) if addresses else (),

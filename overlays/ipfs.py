@@ -18,7 +18,7 @@ from typing import Any
 
 from harness.model.nat_words import Egress
 from harness.model.trial import Trial
-from harness.model.words import Mode, Verdict
+from harness.model.words import SEEKING_DIRECT, Mode, Verdict
 from harness.overlay.contract import (
     ClaimSource,
     Command,
@@ -126,7 +126,7 @@ class Ipfs:
 
     def technique(self, mode: Mode) -> str | None:
         """libp2p's own: both dial what the relay saw of the other at the same time."""
-        return "peer-reflexive" if mode in ("mesh", "direct") else None
+        return "peer-reflexive" if mode in SEEKING_DIRECT else None
 
     def paths_behind(self, egress: Egress, trial: Trial) -> tuple[Verdict, ...]:
         """Return what libp2p does: `relayed` by port 443, and holes over TCP where it may leave to any port."""

@@ -16,7 +16,7 @@ from harness.results.metrics import metric_of
 from harness.results.ranks import Cell, rank_test
 from harness.results.statistics import Floats, holm, middle
 
-Verdict = Literal[
+ChangeVerdict = Literal[
     "regression",
     "improvement",
     "machine moved",
@@ -26,7 +26,7 @@ Verdict = Literal[
     "no difference found",
     "undecided",
 ]
-VERDICTS: tuple[Verdict, ...] = Verdict.__args__  # type: ignore[attr-defined]
+CHANGE_VERDICTS: tuple[ChangeVerdict, ...] = ChangeVerdict.__args__  # type: ignore[attr-defined]
 
 # A value of more than so many times its cell's median is an outlier. A median does not see a fifth of them.
 OUTLYING = 2.0
@@ -102,7 +102,7 @@ class Change:
     least_p_outliers: float
     least_p_ever: float
     threshold: float
-    verdict: Verdict
+    verdict: ChangeVerdict
     cells: tuple[CellChange, ...]
     outliers: tuple[float, float] = (0.0, 0.0)
     outliers_worse: bool = False

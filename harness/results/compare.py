@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from harness.results.changes import VERDICTS, Change, Rule, Verdict, change_of, name_cells
+from harness.results.changes import CHANGE_VERDICTS, Change, ChangeVerdict, Rule, change_of, name_cells
 from harness.results.intervals import interval_of_medians, interval_of_rates, repeats_for
 from harness.results.matching import Matching, Sample, match
 from harness.results.metrics import METRICS, TRIAL_SUCCESS, metric_of
@@ -175,7 +175,7 @@ def _decided(change: Change, sample: Sample, rule: Rule, scaled: Sequence[float]
     change = replace(change, p_corrected=min(scaled))
     if change.p_corrected < rule.alpha:
         found = replace(change, named=name_cells(change, rule.alpha / 4, worse=for_the_worse))
-        verdict: Verdict = "regression" if for_the_worse else "improvement"
+        verdict: ChangeVerdict = "regression" if for_the_worse else "improvement"
         return replace(found, verdict=verdict if found.matters else "too small to matter")
     needed = repeats_for(sample, change.base, change.threshold, least)
     verdict = "no difference found" if change.least_p_ever <= least else "undecided"
@@ -195,7 +195,7 @@ def _unless_the_machine(change: Change, shift: Shift) -> Change:
 
 def _news(change: Change) -> tuple[int, str, int, str]:
     return (
-        VERDICTS.index(change.verdict),
+        CHANGE_VERDICTS.index(change.verdict),
         "" if change.subject == ALL else change.subject,
         list(METRICS).index(change.metric),
         change.phase,

@@ -18,7 +18,7 @@ from pydantic import Field
 
 from harness.model.nat_words import Egress
 from harness.model.trial import Trial
-from harness.model.words import Mode, Verdict
+from harness.model.words import SEEKING_DIRECT, Mode, Verdict
 from harness.overlay.contract import (
     ClaimSource,
     Deployment,
@@ -120,7 +120,7 @@ class EasyTier:
 
     def technique(self, mode: Mode) -> str | None:
         """Both sides send to the server-reflexive address that STUN told."""
-        return "peer-reflexive" if mode in ("mesh", "direct") else None
+        return "peer-reflexive" if mode in SEEKING_DIRECT else None
 
     def paths_behind(self, egress: Egress, trial: Trial) -> tuple[Verdict, ...]:
         """Return `relayed` where one of the transports gets out: WebSocket in TLS, on port 443, always does.

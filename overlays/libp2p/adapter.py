@@ -18,7 +18,7 @@ from typing import Any
 
 from harness.model.nat_words import Egress
 from harness.model.trial import Trial
-from harness.model.words import Mode, Verdict
+from harness.model.words import SEEKING_DIRECT, Mode, Verdict
 from harness.overlay.contract import (
     ClaimSource,
     Deployment,
@@ -136,7 +136,7 @@ class LibP2p(LibP2pTcp):
 
         Who is the client changes with the third of three tries, so either may be the one that gets in.
         """
-        return "peer-reflexive" if mode in ("mesh", "direct") else None
+        return "peer-reflexive" if mode in SEEKING_DIRECT else None
 
 
 def events_of(log: str) -> Iterator[dict[str, Any]]:

@@ -14,7 +14,7 @@ from pydantic import Field
 from harness.model.family import FAMILIES, Family
 from harness.model.nat_words import Egress
 from harness.model.trial import Trial
-from harness.model.words import Mode, Verdict
+from harness.model.words import SEEKING_DIRECT, Mode, Verdict
 from harness.overlay.contract import (
     ClaimSource,
     Deployment,
@@ -117,7 +117,7 @@ class RefmeshAdapter:
 
     def technique(self, mode: Mode) -> str | None:
         """Check candidates, peer-reflexive ones too (RFC 8445 section 7.3.1.3), predict, then probe by birthday."""
-        return "birthday" if mode in ("mesh", "direct") else None
+        return "birthday" if mode in SEEKING_DIRECT else None
 
     def paths_behind(self, egress: Egress, trial: Trial) -> tuple[Verdict, ...]:
         """Return `relayed` where the server is reached by TLS: coordination, relay and hub all go that way."""

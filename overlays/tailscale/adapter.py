@@ -16,7 +16,7 @@ from pathlib import Path
 
 from harness.model.nat_words import Egress
 from harness.model.trial import Trial
-from harness.model.words import Mode, Verdict
+from harness.model.words import SEEKING_DIRECT, Mode, Verdict
 from harness.overlay.contract import (
     ClaimSource,
     CommandSays,
@@ -103,7 +103,7 @@ class Tailscale:
 
     def technique(self, mode: Mode) -> str | None:
         """disco pings to every endpoint that the other announced; pongs teach where they really came from."""
-        return "peer-reflexive" if mode in ("mesh", "direct") else None
+        return "peer-reflexive" if mode in SEEKING_DIRECT else None
 
     def paths_behind(self, egress: Egress, trial: Trial) -> tuple[Verdict, ...]:
         """Return `relayed`: Headscale and DERP are both on TCP port 443."""

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from harness.model.nat_words import Egress
 from harness.model.trial import Trial
-from harness.model.words import Mode, Verdict
+from harness.model.words import SEEKING_DIRECT, Mode, Verdict
 from harness.overlay.contract import (
     ClaimSource,
     Deployment,
@@ -118,7 +118,7 @@ class WireGuard:
 
     def technique(self, mode: Mode) -> str | None:
         """Both sides send to the other's server-reflexive address; WireGuard roams to where answers come from."""
-        return "peer-reflexive" if mode in ("mesh", "direct") else None
+        return "peer-reflexive" if mode in SEEKING_DIRECT else None
 
     def paths_behind(self, egress: Egress, trial: Trial) -> tuple[Verdict, ...]:  # noqa: ARG002 - the same in all
         """Return `none`: WireGuard is UDP, and leaves what is more to others (its makers' known limitations)."""
