@@ -105,8 +105,12 @@ class Gathering:
     def wait(self, timeout_s: float) -> None:
         """Return when all have ended, when one is gone, without which none goes on, or when the time is over."""
         end = time.monotonic() + timeout_s
-        while time.monotonic() < end and any(daemon.alive for daemon in self.daemons.values()) and not self.broken:
-            next(daemon for daemon in self.daemons.values() if daemon.alive).wait(_LOOK_S)
+        while time.monotonic() < end and not self.broken:
+            # Asked once a look: the last one may end between two questions.
+            running = next((daemon for daemon in self.daemons.values() if daemon.alive), None)
+            if running is None:
+                return
+            running.wait(_LOOK_S)
 
     @property
     def broken(self) -> bool:

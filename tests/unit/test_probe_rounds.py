@@ -22,7 +22,7 @@ from harness.link.accounting import Accounting, DirectionCounts
 from harness.machine import requirements
 from harness.machine.requirements import require_for
 from harness.probes.alltoall import Computed, RoundsSettings, summarise_workload
-from harness.probes.gathering import PROGRAM
+from harness.probes.gathering import PROGRAM, Gathering
 from harness.probes.mpyc_party import is_steady
 from harness.probes.mpyc_runs import Ran, read_runs, summarise_program
 from harness.probes.roundlog import PartyLog, Round, begin_of, read_party, rounds_of, rounds_text
@@ -251,3 +251,26 @@ def test_what_the_machine_lacks_is_told_with_the_command(
     with pytest.raises(MissingPrerequisite) as error:
         require_for(trials, {})
     assert re.search(said, f"{error.value.missing} {error.value.remedy}")
+
+
+class EndsBetweenLooks:
+    """A party that runs when it is asked first, and has ended when it is asked again."""
+
+    status, tail = 0, ""
+
+    def __init__(self) -> None:
+        self._asked = 0
+
+    @property
+    def alive(self) -> bool:
+        self._asked += 1
+        return self._asked == 1
+
+    def wait(self, _timeout_s: float) -> int:
+        return 0
+
+
+def test_parties_that_end_between_two_looks_are_waited_for_no_longer() -> None:
+    gathering = Gathering.__new__(Gathering)
+    gathering.daemons = {"a": EndsBetweenLooks()}  # type: ignore[dict-item]
+    gathering.wait(10.0)
