@@ -75,7 +75,8 @@ def test_every_published_run_loads_as_it_is() -> None:
         assert len(run.records) and not run.problems, folder
         assert (folder / "README.md").exists() and sorted((folder / "plots").glob("*.svg")), folder
         files = [path for path in folder.rglob("*") if path.is_file()]
-        assert sum(path.stat().st_size for path in files) < 1_000_000, folder
+        # Half of it and more is evidence, compressed: some 5 kB a trial of seven members.
+        assert sum(path.stat().st_size for path in files) < 2_000_000, folder
         assert not re.search(r'"/(tmp|root|home|work)/', (folder / "manifest.json").read_text()), folder
 
 
