@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from harness.errors import Problem, ScenarioError
-from harness.extensions import extensions
 from harness.hosts.contract import Host
+from harness.model.extensions import extensions
 from harness.overlay.contract import Overlay
 
 GROUP = "overlaybench.hosts"

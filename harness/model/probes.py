@@ -1,6 +1,6 @@
 """The probes that a scenario may ask for; which there are and what settings they take is declared by the probes.
 
-They are found by entry point (`harness.extensions`), never by import: a model knows no room.
+They are found by entry point (`harness.model.extensions`), never by import: a model knows no room.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, create_model, 
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from harness.extensions import extensions
+from harness.model.extensions import extensions
 
 GROUP = "overlaybench.probes"
 

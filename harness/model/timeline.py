@@ -1,6 +1,6 @@
 """The events that a timeline may ask for; which there are and what they can be told is declared by the events.
 
-They are found by entry point (`harness.extensions`), never by import: a model knows no room.
+They are found by entry point (`harness.model.extensions`), never by import: a model knows no room.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from harness.extensions import extensions
 from harness.model.document import did_you_mean
+from harness.model.extensions import extensions
 from harness.model.topology import Topology
 
 GROUP = "overlaybench.events"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from importlib.metadata import EntryPoint
 
-from harness.extensions import load, registered
+from harness.model.extensions import load, registered
 from harness.overlay.contract import Overlay
 
 GROUP = "overlaybench.overlays"
@@ -25,7 +25,7 @@ def load_overlay(name: str) -> Overlay:
     """Return the adapter of that name; no other is loaded, since one that is broken must not stop the rest.
 
     Raises:
-        MissingPrerequisite: as `harness.extensions.load`.
+        MissingPrerequisite: as `harness.model.extensions.load`.
         KeyError: there is none.
     """
     adapter: Overlay = load(_found()[name], Overlay)

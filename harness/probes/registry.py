@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from harness.extensions import extensions
+from harness.model.extensions import extensions
 from harness.probes.contract import GROUP, Probe
 
 

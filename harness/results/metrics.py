@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from harness.errors import MissingPrerequisite
-from harness.extensions import extensions
+from harness.model.extensions import extensions
 from harness.results.declared import Metric, OfCell, Shown
 
 _PROBES = "overlaybench.probes"

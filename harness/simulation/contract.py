@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from harness.extensions import extensions, registered
+from harness.model.extensions import extensions, registered
 from harness.simulation.internet import Host, Internet
 
 GROUP = "overlaybench.simulations"

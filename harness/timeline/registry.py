@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from harness.errors import MissingPrerequisite
-from harness.extensions import extensions
+from harness.model.extensions import extensions
 from harness.timeline.contract import GROUP, ITEM_KEYS, Event
 
 

@@ -28,7 +28,7 @@ except MissingPrerequisite as error:
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_whatever_is_wrong_is_one_line_with_the_package(tmp_path: Path, group: str) -> None:
-    load = "from harness.extensions import extensions; extensions('overlaybench.GROUP')".replace("GROUP", group)
+    load = "from harness.model.extensions import extensions; extensions('overlaybench.GROUP')".replace("GROUP", group)
     if group == "overlays":
         load = "from harness.overlay.registry import load_overlay; load_overlay('odd')"
     for number, (source, said) in enumerate(BROKEN):
