@@ -87,7 +87,8 @@ def keep_evidence(run_dir: Path, archive: Path) -> None:
     Of job.json the trial alone is kept: the deployment next to it has keys.
     """
     with tarfile.open(archive, "w:xz", preset=9) as kept:
-        for path in sorted((run_dir / "trials").glob("*/*")):
+        # Files of one name next to each other: they compress better so.
+        for path in sorted((run_dir / "trials").glob("*/*"), key=lambda path: (path.name, path)):
             if path.name == "job.json":
                 data = json.dumps({"trial": json.loads(path.read_text())["trial"]}, sort_keys=True).encode()
             elif path.name.endswith(_KEPT) or _KEPT_LOGS.search(path.name):

@@ -70,7 +70,7 @@ make_base() {
     setpriv --pdeathsig KILL -- unshare --mount --pid --fork --kill-child --propagation private -- \
         debootstrap --variant=minbase --include=make,ca-certificates --cache-dir="$cache/debs" --keyring="$keyring" \
         "$release" "$cache/base.new" "$from" "$script" >"$cache/debootstrap.log" 2>&1 9>&- ||
-        skip "debootstrap failed: $(tail -n 3 "$cache/debootstrap.log")"
+        broken "debootstrap failed: $(tail -n 3 "$cache/debootstrap.log")"
     rm -f "$cache/base.new"/var/cache/apt/archives/*.deb
     # The machine's own way to the archive: proxies, time-outs.
     apt-config dump | grep '^Acquire::' >"$cache/base.new/etc/apt/apt.conf.d/90machine" || true

@@ -75,8 +75,10 @@ def test_every_published_run_loads_as_it_is() -> None:
         assert len(run.records) and not run.problems, folder
         assert (folder / "README.md").exists() and sorted((folder / "plots").glob("*.svg")), folder
         files = [path for path in folder.rglob("*") if path.is_file()]
-        # Half of it and more is evidence, compressed: some 5 kB a trial of seven members.
-        assert sum(path.stat().st_size for path in files) < 2_000_000, folder
+        size = {
+            kind: sum(path.stat().st_size for path in files if (path.suffix == ".xz") == kind) for kind in (True, False)
+        }
+        assert size[False] < 1_000_000 and size[True] < 1_000_000, (folder, "figures and evidence each")
         assert not re.search(r'"/(tmp|root|home|work)/', (folder / "manifest.json").read_text()), folder
 
 
