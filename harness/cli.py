@@ -16,6 +16,7 @@ from click.shell_completion import CompletionItem
 
 from harness.errors import EXIT_HARNESS, OverlaybenchError, ScenarioError, StorageError
 from harness.overlay.search_path import search_path
+from harness.sandbox.program import drop_unwritten_output
 
 _COMMANDS = {
     "doctor": "harness.commands.doctor:doctor_command",
@@ -130,9 +131,7 @@ def _fail(error: OverlaybenchError) -> NoReturn:
     """Print what is wrong in a line, if the stream is still open, and end with the error's exit code."""
     with contextlib.suppress(OSError):
         click.echo(f"overlaybench: {error}", err=True)
-    # What is left in the buffer of a closed standard output would be complained of once more while Python ends.
-    with contextlib.suppress(OSError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    drop_unwritten_output()
     sys.exit(error.exit_code)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import sys
 from collections.abc import Iterator
 from typing import NoReturn
@@ -53,6 +54,13 @@ def require_enough(status: int, stderr: str) -> None:
         raise StorageError(stderr.strip().splitlines()[-1].removeprefix(_PREFIX))
 
 
+def drop_unwritten_output() -> None:
+    """Discard what standard output still holds: Python would complain of it at exit, from 3.13 on with status 120."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _end(error: OverlaybenchError) -> NoReturn:
     print(f"{_PREFIX}{error}", file=sys.stderr)
+    drop_unwritten_output()
     raise SystemExit(error.exit_code) from error
