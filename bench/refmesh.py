@@ -181,7 +181,7 @@ def _measure(options: argparse.Namespace, hosts: dict[str, int]) -> dict[str, An
 
 
 def _there(subject: Subject, pid: int) -> bool:
-    """Tell whether a subject can be measured: its program is there and, of the kernel's own, its kind of interface."""
+    """Tell whether a subject can be measured: its program is installed, or the kernel has its type of interface."""
     if shutil.which(subject.program) is None:
         return False
     if not subject.kernel:

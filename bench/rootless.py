@@ -1,4 +1,4 @@
-"""Are labs of an ordinary user valid beside other work? Counts valid trials, and lateness by its cause.
+"""Count the valid trials of an ordinary user's labs while other processes work, and lateness by its cause.
 
     python -m bench.rootless [--load 0 1 2 3] [--runs R] [--scenario NAME] [--only KEY=VALUE ...] [--seed N] [--json]
 
@@ -33,7 +33,7 @@ LEVERS = {"none": {}, "batch": {"OVERLAYBENCH_LAB_POLICY": "batch"}, "pin": {"OV
 
 
 def disturb(seed: int) -> None:
-    """Wake and read until whoever started us is gone, or the time is over."""
+    """Wake and read until the process that started this one is gone, or the time is up."""
     rng, parent, began = random.Random(seed), os.getppid(), time.monotonic()
     with tempfile.TemporaryFile() as file:
         file.write(rng.randbytes(_FILE_BYTES))

@@ -61,7 +61,7 @@ def _notes(source: TopologySource, trial: Trial) -> list[str]:
 
 
 def _is_population(name: str) -> bool:
-    """Tell whether it is a population: only these have `access`."""
+    """Tell whether it is a population: no other kind of file has `access`."""
     path = Path(name)
     if not path.is_file():
         return False
