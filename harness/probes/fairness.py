@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -30,9 +31,12 @@ from harness.probes.contract import (
     Table,
     Target,
 )
-from harness.probes.iperf3 import PORT, client_of, finish, server_of
+from harness.probes.iperf3 import PORT, Server, client_of, finish, server_of
 from harness.probes.measurement import figure_of
 from harness.probes.tcpflows import parse_iperf3
+
+if TYPE_CHECKING:
+    from harness.lab.process import Daemon
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ class FairnessProbe(Probe[FairnessSettings, Shares]):
         Metric(
             "concurrent_tcp_mbit",
             "Mbit/s",
-            "TCP goodput src to dst while all other pairs of members send as well.",
+            "TCP goodput src to dst while all other pairs of members send as well; 0 where it was cut off.",
             "RFC 6349",
             better="higher",
             in_tables=True,
@@ -157,8 +161,11 @@ class FairnessProbe(Probe[FairnessSettings, Shares]):
     ) -> dict[Pair, Shares]:
         """Fill all pairs at once.
 
+        A pair whose iperf3 cannot connect or is cut off while others carry something got nothing: left out, the trials
+        that share worst would have no figure.
+
         Raises:
-            OverlayError: a pair's iperf3 could not connect or was cut off.
+            OverlayError: no pair's iperf3 came to its end.
         """
         del trial
         seconds = settings.omit_s + settings.duration_s
@@ -175,16 +182,21 @@ class FairnessProbe(Probe[FairnessSettings, Shares]):
                 client = client_of(target, server, arguments, "iperf3-at-once.json")
                 stack.callback(client.stop)
                 clients.append(client)
+            starved: dict[Pair, OverlayError] = {}
             for target, server, client in zip(targets, servers, clients, strict=True):
-                flow = parse_iperf3(finish(target, server, client, seconds))
-                if flow is None:
-                    what = f"iperf3 {target.src} to {target.dst}"
-                    raise OverlayError(f"{what}: the receiver's figures never came: {server.tail}")
-                found.append((target.pair, flow.mbit))
+                try:
+                    found.append((target.pair, _goodput_mbit(target, server, client, seconds)))
+                except OverlayError as error:
+                    starved[target.pair] = error
+                    found.append((target.pair, 0.0))
+        if len(starved) == len(targets):
+            raise next(iter(starved.values()))
         evidence = targets[0].folder / f"{targets[0].label}-at-once.json"
-        evidence.write_text(
-            json.dumps([{"src": src, "dst": dst, "mbit": mbit} for (src, dst), mbit in found], indent=1)
-        )
+        rows = [{"src": src, "dst": dst, "mbit": mbit} for (src, dst), mbit in found]
+        for row, (pair, _) in zip(rows, found, strict=True):
+            if pair in starved:
+                row["error"] = str(starved[pair])
+        evidence.write_text(json.dumps(rows, indent=1))
         shares = Shares(tuple(found), str(evidence))
         return {target.pair: shares for target in targets}
 
@@ -221,6 +233,18 @@ class FairnessProbe(Probe[FairnessSettings, Shares]):
             if under.total:
                 figures.append(figure("concurrent_tcp_total_ratio", over.total / under.total))
         return figures
+
+
+def _goodput_mbit(target: Target, server: Server, client: Daemon, seconds: float) -> float:
+    """Return what one pair's receiver got, in Mbit/s.
+
+    Raises:
+        OverlayError: it could not connect, was cut off, or its receiver's figures never came.
+    """
+    flow = parse_iperf3(finish(target, server, client, seconds))
+    if flow is None:
+        raise OverlayError(f"iperf3 {target.src} to {target.dst}: the receiver's figures never came: {server.tail}")
+    return flow.mbit
 
 
 def jain_index(values: Iterable[float]) -> float | None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from harness.errors import OverlayError
+from harness.probes import fairness
 from harness.probes.contract import Found, Pair
 from harness.probes.fairness import FairnessProbe, FairnessSettings, Shares, jain_index
 
@@ -48,3 +53,34 @@ def test_one_pair_shares_with_nobody_and_says_so() -> None:
     (told,) = FairnessProbe().summarise_trial([found], FairnessSettings())
     assert (told.value, told.outcome) == (None, "unsupported")
     assert "three members or more" in str(told.error)
+
+
+def filled(monkeypatch: pytest.MonkeyPatch, folder: Path, got: dict[Pair, float | None]) -> Shares:
+    """Fill all pairs by an iperf3 that is made up; None: it is cut off."""
+
+    @contextlib.contextmanager
+    def server_of(*_: Any) -> Iterator[Any]:
+        yield SimpleNamespace(tail="")
+
+    def finish(target: Any, *_: Any) -> float:
+        if got[target.pair] is None:
+            raise OverlayError(f"iperf3 {target.src} to {target.dst}: cut off")
+        return cast(float, got[target.pair])
+
+    monkeypatch.setattr(fairness, "server_of", server_of)
+    monkeypatch.setattr(fairness, "client_of", lambda *_: SimpleNamespace(stop=lambda: None))
+    monkeypatch.setattr(fairness, "finish", finish)
+    monkeypatch.setattr(fairness, "parse_iperf3", lambda mbit: SimpleNamespace(mbit=mbit))
+    targets = [SimpleNamespace(pair=pair, src=pair[0], dst=pair[1], folder=folder, label="overlay") for pair in got]
+    return FairnessProbe().measure_all(cast(Any, targets), FairnessSettings(), cast(Any, None))[targets[0].pair]
+
+
+def test_a_pair_that_is_starved_until_it_breaks_got_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    shares = filled(monkeypatch, tmp_path, {("a", "b"): 40.0, ("a", "c"): 40.0, ("b", "c"): None})
+    assert shares.of(("b", "c")) == 0 and jain_index(mbit for _, mbit in shares.mbit) == pytest.approx(2 / 3)
+    assert "iperf3 b to c: cut off" in Path(shares.evidence).read_text()
+
+
+def test_where_every_pair_breaks_the_trial_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(OverlayError, match="iperf3 a to b: cut off"):
+        filled(monkeypatch, tmp_path, {("a", "b"): None, ("a", "c"): None})
