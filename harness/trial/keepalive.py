@@ -36,7 +36,7 @@ def paths_kept(targets: Sequence[Target], every_s: float) -> Iterator[None]:
     """Use each pair's paths until the block ends: pings from the first member to the second, or requests over streams.
 
     Streams are used in both directions, since each may have a tunnel of its own, and over one connection each. Content
-    would have to be another file each time, which is what is measured: its overlay's own keepalives have to do.
+    would have to be another file each time, which is what is measured: a trial of content alone does not wait half-way.
     """
     pings = [
         target.start(target.src, ["ping", "-n", "-q", "-i", f"{every_s:g}", str(target.destination)], "keepalive.log")

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from harness.errors import OverlaybenchError
 from harness.lab.process import Daemon, Usage
@@ -23,6 +23,8 @@ from harness.trial.keepalive import interval_s, paths_kept
 from harness.trial.lateness import LatenessMonitor
 from harness.trial.messages import Job, Step, Turn
 from harness.trial.schedule import Schedule
+
+_STRICTNESS: Final[tuple[Turn, ...]] = ("waiting", "shared", "exclusive")
 
 
 class Orchestrator(Protocol):
@@ -114,7 +116,7 @@ class TrialRun:
         self._build()
         self.tap = self.ground.tap()
         with contextlib.closing(self.tap):
-            self._step("deploying")
+            self._turn("waiting", "deploying")
             open_while_deployed = self.ground.open_underlay if self.deployment.open_underlay else contextlib.nullcontext
             with open_while_deployed(), self._looking_at_failures():
                 self._deploy()
@@ -234,9 +236,24 @@ class TrialRun:
         family = topology.common_families(topology.members)[0]
         return plain_contents({name: topology.address_in(name, family) for name in topology.members})
 
+    @property
+    def _ahead(self) -> Turn:
+        """The turn that a trial takes before it deploys and keeps to its end.
+
+        Between two contents there is no traffic that could keep a path: a trial of content alone that waited half-way
+        would depend on how long, so it takes the strictest turn of its probes first.
+        """
+        if not self.deployment.contents or self.deployment.endpoints or self.deployment.streams:
+            return "waiting"
+        turns = (
+            self.probes[name].turn for name, _ in self.trial.probes.items() if "content" in self.probes[name].needs
+        )
+        return max(turns, key=_STRICTNESS.index, default="waiting")
+
     def _turn(self, turn: Turn, text: str) -> None:
         if turn != "waiting":
             self.tap.close()  # it looks at every packet
+        turn = max(turn, self._ahead, key=_STRICTNESS.index)
         if self.turn != turn:
             used = [target for target in self._in_use if not set(target.pair) & self.absent]
             with paths_kept(used, interval_s(self.trial.topology)):

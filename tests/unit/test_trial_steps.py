@@ -11,7 +11,7 @@ import pytest
 from fake_lab import LATE_US, Fake, Ground, failing, run_of, values
 
 from harness.errors import LabError, LabNotAsDeclared, OverlayError
-from harness.overlay.contract import Deployment, StreamEndpoint
+from harness.overlay.contract import ContentEndpoint, Deployment, StreamEndpoint
 from harness.probes.contract import Target
 from harness.trial import steps
 
@@ -176,3 +176,27 @@ def test_a_probe_is_not_run_on_endpoints_that_it_cannot_measure(tmp_path: Path, 
     assert (skipped.value, skipped.outcome) == (None, "unsupported")
     assert skipped.error == "rtt measures interface; here is stream alone"
     assert "turn shared" not in log
+
+
+def test_content_alone_takes_its_strictest_turn_before_it_deploys_and_keeps_it(tmp_path: Path, log: list[str]) -> None:
+    contents = (ContentEndpoint(src="a", dst="b", publish=("put",), identifier="(.+)", fetch=("get",)),)
+    kinds = frozenset({"interface", "content"})
+    probes = [
+        Fake("path", "waiting", [lambda: 1], is_gate=True, needs=kinds),
+        Fake("content", "exclusive", [lambda: 1], under=True, needs=kinds),
+        Fake("udp", "exclusive", [lambda: 1]),
+    ]
+    run, _ = run_of(tmp_path, log, *probes, deployment=Deployment(contents=contents))
+    run.run()
+    assert [one for one in log if one.startswith(("turn", "overlay started"))] == ["turn exclusive", "overlay started"]
+    assert log.index("tap closed") > log.index("overlay started"), "it is open while the path is looked for"
+
+
+def test_content_whose_path_alone_is_looked_for_waits_for_no_turn(tmp_path: Path, log: list[str]) -> None:
+    contents = (ContentEndpoint(src="a", dst="b", publish=("put",), identifier="(.+)", fetch=("get",)),)
+    path = Fake("path", "waiting", [lambda: 1], is_gate=True, needs=frozenset({"content"}))
+    run, _ = run_of(
+        tmp_path, log, path, Fake("load", "exclusive", [lambda: 1]), deployment=Deployment(contents=contents)
+    )
+    run.run()
+    assert not [one for one in log if one.startswith("turn")]
