@@ -1,6 +1,6 @@
 # `make demo` and `make test` set up whatever they need first; a second call starts at once.
 PY := .venv/bin
-.PHONY: distros fuzz layers netem-test setup demo test test-all test-pure lint bench results
+.PHONY: package-test distros docs fuzz fuzz-million layers netem-test population setup demo test test-all test-pure lint bench results site
 
 setup:
 	@./setup.sh
@@ -9,22 +9,13 @@ demo: setup
 	$(PY)/overlaybench run demo --out runs/demo-$$(date +%Y%m%d-%H%M%S)
 
 test:
-	@./setup.sh test
-	@# Pinned builds, once, into the user's cache folder; a machine without Go (exit 3) goes on without them, and their
-	@# tests are skipped by name. The large ones (ipfs, ethereum, netbird) are for `make test-all`, and skipped by name without it.
-	$(PY)/overlaybench install easytier bittorrent
-	$(PY)/overlaybench install nebula-go tailscale libp2p frp || [ $$? = 3 ]
-	@# What needs no lab runs on all processors, labs that wait run three at a time; labs that measure want the machine for
-	@# themselves.
-	$(PY)/python -m pytest -m "not lab" -n auto --dist loadscope
-	$(PY)/python -m pytest -m "lab and waits" -n 3
-	$(PY)/python -m pytest -m "lab and not waits"
+	tests/run.sh
 
 # The same with every system that can be had here: the first time it builds for up to forty minutes.
 test-all:
 	@./setup.sh test
 	$(PY)/overlaybench install --all || [ $$? = 3 ]
-	OVERLAYBENCH_EVERY_EVENT=1 OVERLAYBENCH_NETWORKS=all $(MAKE) test
+	OVERLAYBENCH_NIGHTLY=1 OVERLAYBENCH_EVERY_EVENT=1 OVERLAYBENCH_NETWORKS=all $(MAKE) test
 
 test-pure:
 	@./setup.sh test
@@ -42,11 +33,28 @@ COMMIT = $(shell git rev-parse --short HEAD)
 results: setup
 	$(PY)/overlaybench run demo --repeat 3 --resume --out runs/published-$(COMMIT)-demo || [ $$? = 1 ]
 	$(PY)/overlaybench run nat-matrix --repeat 1 --resume --out runs/published-$(COMMIT)-nat-matrix || [ $$? = 1 ]
-	$(PY)/python -m bench.publish runs/published-$(COMMIT)-demo results/demo
-	$(PY)/python -m bench.publish runs/published-$(COMMIT)-nat-matrix results/nat-matrix
+	$(PY)/overlaybench publish runs/published-$(COMMIT)-demo results/demo
+	$(PY)/overlaybench publish runs/published-$(COMMIT)-nat-matrix results/nat-matrix
 	$(PY)/python -m bench.claim run --runs runs/published-$(COMMIT)-claim || [ $$? = 1 ]
 	$(PY)/python -m bench.claim publish --runs runs/published-$(COMMIT)-claim
 	$(PY)/python -m tests.recompute results/demo results/nat-matrix results/claim results/claim-outage
+
+# The field's mix in simulation, each cell held against results/nat-matrix, into results/population: some two minutes on two
+# processors. A population, seed and commit have one result, on any machine.
+population: setup
+	$(PY)/overlaybench simulate field --emulated results/nat-matrix --resume --out runs/published-$(COMMIT)-population
+	$(PY)/overlaybench publish runs/published-$(COMMIT)-population results/population
+
+# The documentation; a link that leads nowhere ends it with an error. SITE is where it goes, below docs.
+SITE ?= build/site
+docs:
+	@./setup.sh test
+	$(PY)/mkdocs build --strict --site-dir $(SITE)/docs
+
+# Scoreboard and documentation as one site, of the published runs or of RUNS.
+RUNS ?= $(wildcard results/*)
+site: docs
+	$(PY)/overlaybench site $(RUNS) --out $(SITE)
 
 bench: setup
 	$(PY)/python -m bench
@@ -55,11 +63,15 @@ bench: setup
 REPEAT ?= 3
 layers: setup
 	$(PY)/overlaybench run layers --repeat $(REPEAT) --out runs/layers
-	$(PY)/python -m bench.publish runs/layers results/layers
+	$(PY)/overlaybench publish runs/layers results/layers
 
 # The netem half of the link tests, in Debian's kernel under QEMU; fetches kernel and emulator on first use.
 netem-test: setup
 	tests/netem/boot.sh
+
+# The package outside the checkout: built, installed, run as an ordinary user in an empty folder. About five minutes.
+package-test:
+	tests/package/run.sh
 
 # Everything on every release that people are likely to have, each from a bare system: for the night. A release that this
 # machine's archive lacks is skipped by name.
@@ -68,14 +80,16 @@ distros:
 		tests/distros/run.sh $$release full || [ $$? = 3 ] || failed="$$failed $$release"; \
 	done; [ -z "$$failed" ] || { echo "failed on:$$failed"; exit 1; }
 
-# Ten minutes for each kind of hostility against refmesh, or SECONDS_EACH; for the night. Exits at the first violation.
+# A million of each kind of hostility against refmesh, two kinds at a time: nine minutes of one processor. Exits at the
+# first violation.
 FUZZ_COUNT ?= 1000000
 FUZZ_SEED ?= $(shell date +%j)
+fuzz-million: setup
+	printf '%s\n' devices members sockets datagrams | xargs -P 2 -I{} \
+		$(PY)/python tests/fuzz/refmesh_{}.py --count $(FUZZ_COUNT) --seed $(FUZZ_SEED)
+
+# The same, and ten minutes of what finds its way by coverage, or SECONDS_EACH; for the night.
 SECONDS_EACH ?= 600
-fuzz: setup
+fuzz: fuzz-million
 	$(PY)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,fuzz]"
-	$(PY)/python tests/fuzz/refmesh_datagrams.py --count $(FUZZ_COUNT) --seed $(FUZZ_SEED)
-	$(PY)/python tests/fuzz/refmesh_members.py --count $(FUZZ_COUNT) --seed $(FUZZ_SEED)
-	$(PY)/python tests/fuzz/refmesh_devices.py --count $(FUZZ_COUNT) --seed $(FUZZ_SEED)
-	$(PY)/python tests/fuzz/refmesh_sockets.py --count $(FUZZ_COUNT) --seed $(FUZZ_SEED)
 	$(PY)/python tests/fuzz/refmesh_parsers.py -max_total_time=$(SECONDS_EACH) -max_len=2048 -seed=$(FUZZ_SEED)

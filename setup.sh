@@ -9,7 +9,7 @@ cd "$(dirname "$0")"
 required="nftables iproute2 iputils-ping iperf3 irtt mininet util-linux ethtool python3 python3-venv gcc libc6-dev make"
 # The subjects of the bundled scenarios; a distribution without one of them still gets the rest.
 subjects="openvpn wireguard-go wireguard-tools strongswan-charon strongswan-swanctl \
-libstrongswan-standard-plugins libcharon-extra-plugins tinc n2n nebula openssh-client coturn miniupnpd-nftables tor"
+libstrongswan-standard-plugins libcharon-extra-plugins tinc n2n nebula openssh-client coturn miniupnpd-nftables tayga tor"
 # For Pythons so young that a package has no wheel for them yet and is compiled; others do without.
 subjects="$subjects python3-dev"
 # What `setup.sh test` gets besides: programs that only tests and benchmarks use.
@@ -21,7 +21,7 @@ made_of=$(cat setup.sh pyproject.toml constraints.txt setup.py harness/link/user
 stamp=".venv/.setup-$made_of"
 plain="$stamp"
 extras=dev
-if [ "${1:-}" = test ]; then subjects="$subjects $testing"; stamp="$plain-test"; extras=dev,analysis,mpc; fi
+if [ "${1:-}" = test ]; then subjects="$subjects $testing"; stamp="$plain-test"; extras=dev,analysis,dask,docs,mpc,pages; fi
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 

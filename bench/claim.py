@@ -13,10 +13,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench.publish import publish
 from bench.published import ROOT, renew
 from harness.overlay.install import missing
 from harness.overlay.registry import load_overlay
+from harness.report.publish import publish
 from harness.scenario.planned import plan_trials
 
 # Scenario, the name of its run and of what is published, and options: outages are looked at side by side, but not by so

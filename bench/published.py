@@ -1,9 +1,9 @@
-"""The tables of README.md, of docs/claim.md and of the published runs, made from the published folders alone.
+"""README.md's and docs/claim.md's tables and those of published runs (CSV and LaTeX, too), made from the folders alone.
 
     python -m bench.published            writes them again
     python -m bench.published --check    exit code 1 where one is not what its folder says
 
-`bench.publish` calls it; a test holds the pages against the folders.
+`make results` calls it; a test holds the pages against the folders.
 """
 
 from __future__ import annotations
@@ -19,48 +19,14 @@ from typing import Any
 from rich.console import Console
 
 from bench.claim_page import filled
-from harness.report.facts import asked, machine, reproduce
-from harness.report.hubcost import TITLE, hub_cost
-from harness.report.markup import markdown_of, to_markdown
-from harness.report.measured import tables_by_condition
+from harness.report.hubcost import hub_cost
+from harness.report.publish import table_files
+from harness.report.published_page import readme_of
 from harness.report.terminal import print_results
-from harness.report.verdict import verdict
 from harness.results.loading import Results, load
 
 ROOT = Path(__file__).resolve().parents[1]
 _BEGIN, _END = "<!-- demo -->\n", "<!-- end of demo -->"
-
-
-def readme_of(results: Results) -> str:
-    """Return the page of a published run: verdict, tables, plots, machine, and how to repeat it."""
-    plots = [path.stem for path in sorted((results.path / "plots").glob("*.svg"))]
-    parts = [
-        f"# {results.manifest.get('scenario', 'A run')}",
-        "Written by `python -m bench.publish`; the files are described in [../README.md](../README.md).",
-        *_hub_cost(results),
-        *verdict(results.pairs),
-        markdown_of(tables_by_condition(results.pairs, results.phases)).rstrip(),
-        "## Plots",
-        "\n".join(f"![{name}](plots/{name}.svg)" for name in plots),
-        "## What was asked, on what machine, and how to repeat it",
-        "\n".join(
-            ["| | |", "|---|---|"]
-            + [
-                f"| {name} | {value} |"
-                for name, value in (*asked(results), *reproduce(results.manifest), *machine(results.manifest))
-            ]
-        ),
-    ]
-    return "\n\n".join(parts) + "\n"
-
-
-def _hub_cost(results: Results) -> list[str]:
-    """Return the chapter on what a hub costs in parts of Markdown; none for a run without computations."""
-    chapter = hub_cost(results)
-    if chapter is None:
-        return []
-    tables = [f"### {table.title}\n\n{to_markdown(table)}\n{table.note}" for table in chapter.tables]
-    return [f"## {TITLE}", *chapter.sentences, *tables, "## All figures"]
 
 
 def demo_of(results: Results) -> str:
@@ -88,6 +54,8 @@ def pages(root: Path = ROOT) -> Iterator[tuple[Path, str]]:
     for manifest in sorted((root / "results").glob("*/manifest.json")):
         results = load(manifest.parent)
         yield manifest.parent / "README.md", readme_of(results)
+        if (tables := manifest.parent / "tables").is_dir() and (chapter := hub_cost(results)) is not None:
+            yield from ((tables / name, text) for name, text in table_files(chapter).items())
         if manifest.parent.name == "demo":
             page = root / "README.md"
             before, _, rest = page.read_text(encoding="utf-8").partition(_BEGIN)

@@ -25,6 +25,7 @@ import numpy as np
 
 from harness.report.html import write_report
 from harness.results.changes import Rule
+from harness.results.clusters import clustered_median
 from harness.results.compare import compare
 from harness.results.frame import records_frame
 from harness.results.loading import load
@@ -129,14 +130,21 @@ def false_alarms(runs: list[Path]) -> dict[str, Any]:
 
 
 def interval_coverage() -> dict[str, Any]:
-    """How often the 95 % interval of a median holds the true one, for 6, 10 and 30 runs of a skewed distribution."""
+    """How often the 95 % interval of a median holds the true one, for 6 to 30 runs of a skewed distribution.
+
+    `pairs`: of 7 trials of 3 pairs each, which have half of their spread in common.
+    """
     rng = np.random.default_rng(7)
     truth = float(np.log(2))
     found = {}
-    for n in (6, 10, 30):
+    for n in (6, 7, 8, 9, 10, 30):
         estimates = medians([list(row) for row in rng.exponential(1, (1000, n))])
         found[str(n)] = sum(estimate.low <= truth <= estimate.high for estimate in estimates) / len(estimates)
-    return {"coverage_by_runs": found, "promised": 0.95}
+    codes = np.repeat(np.arange(7), 3)
+    worlds = rng.normal(size=(1000, 7, 1)) + rng.normal(size=(1000, 7, 3))
+    estimates = [clustered_median(world.ravel(), codes) for world in worlds]
+    pairs = sum(estimate.low <= 0 <= estimate.high for estimate in estimates) / len(estimates)
+    return {"coverage_by_runs": found, "pairs": pairs, "promised": 0.95}
 
 
 def main() -> None:

@@ -93,7 +93,7 @@ def round_trips(made: Rig, rounds: int, seconds: float) -> dict[str, float]:
     medians = []
     for _ in range(rounds):
         with _serving(made, [*_PEER, "serve", B_ADDRESS, str(_PORT)]):
-            found = _client(made, [*_PEER, "trips", B_ADDRESS, str(_PORT), str(seconds), "64", "64"])
+            found = _client(made, [*_PEER, "trips", B_ADDRESS, str(_PORT), str(seconds), "64", "64", "0.01"])
         medians.append(1e6 * statistics.median(found["seconds"]))
     return {"median_us": round(statistics.median(medians), 1), "least_us": round(min(medians), 1)}
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import signal
 import sys
 from typing import Any, NoReturn
 
 import click
 from click.shell_completion import CompletionItem
 
-from harness.errors import EXIT_HARNESS, OverlaybenchError, ScenarioError, StorageError
+from harness.errors import EXIT_SIGNAL, OverlaybenchError, ScenarioError, StorageError
 from harness.overlay.search_path import search_path
 from harness.sandbox.program import drop_unwritten_output
 
@@ -28,23 +29,37 @@ _COMMANDS = {
     "merge": "harness.commands.merge:merge_command",
     "report": "harness.commands.report:report_command",
     "compare": "harness.commands.compare:compare_command",
+    "trend": "harness.commands.trend:trend_command",
+    "site": "harness.commands.site:site_command",
+    "publish": "harness.commands.publish:publish_command",
     "calibrate": "harness.commands.calibrate:calibrate_group",
     "shell": "harness.commands.shell:shell_command",
+    "enter": "harness.commands.enter:enter_command",
     "install": "harness.commands.install:install_command",
+    "hosts": "harness.commands.hosts:hosts_group",
+    "new": "harness.commands.new:new_command",
+    "contract": "harness.commands.contract:contract_command",
 }
 _HELP = {
     "doctor": "What this machine can do, what is missing, how to get it.",
     "list": "Scenarios, populations, topologies, overlays, nats, links, probes, events.",
-    "check": "Check scenario, topology and population files.",
+    "check": "Check scenario, topology, population and adapter files.",
     "plan": "The trials of a scenario; needs no privileges.",
     "run": "Run a scenario.",
     "simulate": "Run an overlay's own engine over a population, in memory.",
     "merge": "Put the shards of a run together.",
     "report": "Tables, plots and report.html from a result folder.",
     "compare": "What changed between two runs, with statistics.",
+    "trend": "What changed over many runs, of one version after the other.",
+    "site": "A static site of any number of runs.",
+    "publish": "A small copy of a run, to be kept under version control.",
     "calibrate": "Prove every NAT behaviour or link backend on this machine.",
     "shell": "Mininet's CLI in a running lab.",
+    "enter": "A shell in a node of a paused trial.",
     "install": "Get an overlay's software.",
+    "hosts": "What a run over many machines needs.",
+    "new": "Write the skeleton of an overlay, a probe, an event or a scenario.",
+    "contract": "Check that an adapter, yours for example, keeps the contract.",
 }
 
 
@@ -100,7 +115,7 @@ def cli() -> None:
     overlaybench doctor                   is the machine?
 
     Exit codes: 0 done and every expectation met, 1 an expectation failed, an invalid trial or a regression, 2 the input
-    is wrong, 3 the machine lacks something, 4 the harness failed.
+    is wrong, 3 the machine lacks something, 4 the harness failed, 130 stopped by Ctrl-C (128 and a signal's number).
     """
 
 
@@ -122,7 +137,7 @@ def main() -> None:
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("overlaybench: stopped", err=True)
-        sys.exit(EXIT_HARNESS)
+        sys.exit(EXIT_SIGNAL + signal.SIGINT)
     except OSError as error:
         _fail(StorageError.of(error))
 

@@ -12,6 +12,8 @@ EXIT_EXPECTATION = 1
 EXIT_INPUT = 2
 EXIT_MACHINE = 3
 EXIT_HARNESS = 4
+# Stopped by a signal: this and its number, as shells have it. Ctrl-C is 130, SIGTERM 143.
+EXIT_SIGNAL = 128
 
 
 class OverlaybenchError(Exception):

@@ -179,8 +179,8 @@ class Cell(pytest.Item):
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
-        """Return where the test is, for reports."""
-        return self.path, None, self.name
+        """Return where the test is, for reports: a warning needs a line, and a cell has none of its own."""
+        return self.path, 0, self.name
 
 
 class NothingExpected(pytest.Item):
@@ -195,8 +195,8 @@ class NothingExpected(pytest.Item):
         pytest.skip(f"nothing is judged: `expect` says nothing of any of its {self.trials} trials")
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
-        """Return where the test is, for reports."""
-        return self.path, None, self.name
+        """Return where the test is, for reports: a warning needs a line, and a cell has none of its own."""
+        return self.path, 0, self.name
 
 
 def _is_yaml(path: Path) -> bool:

@@ -87,10 +87,19 @@ _CHILD = """\
           remote_ts = {remote}
           esp_proposals = aes128gcm16
           start_action = {start}
+          dpd_action = {dead}
         }}
       }}
 """
-_HEAD = "      version = 2\n      encap = yes\n      mobike = no\n      proposals = aes128-sha256-x25519\n"
+# A peer that is dead is found out, and asked again for ever, as strongSwan's own examples for road warriors have it.
+_HEAD = """\
+      version = 2
+      encap = yes
+      mobike = no
+      keyingtries = 0
+      dpd_delay = 10s
+      proposals = aes128-sha256-x25519
+"""
 
 
 class Ipsec:
@@ -191,9 +200,9 @@ def _hub(trial: Trial, addresses: Mapping[str, IPv4Address]) -> dict[str, str]:
     texts = {server: ""}
     for member in (node for node in addresses if node != server):
         own, all_ = f"{addresses[member]}/32", str(NETWORK)
-        child = _CHILD.format(name=f"from-{member}", local=all_, remote=own, start="none")
+        child = _CHILD.format(name=f"from-{member}", local=all_, remote=own, start="none", dead="clear")
         texts[server] += _connection(f"from-{member}", _ends(server, member), child)
-        child = _CHILD.format(name="hub", local=own, remote=all_, start="start")
+        child = _CHILD.format(name="hub", local=own, remote=all_, start="start", dead="restart")
         texts[member] = _connection("hub", reach, _ends(member, server), child)
     return texts
 
@@ -216,6 +225,7 @@ def _mediated(trial: Trial, addresses: Mapping[str, IPv4Address]) -> dict[str, s
                 local=f"{addresses[member]}/32",
                 remote=f"{addresses[peer]}/32",
                 start="start",
+                dead="restart",
             )
             mediation = f"      mediated_by = med\n      mediation_peer = {_id(peer)}\n"
             texts[member] += _connection(f"to-{peer}", mediation, _ends(member, peer), child)
@@ -224,7 +234,7 @@ def _mediated(trial: Trial, addresses: Mapping[str, IPv4Address]) -> dict[str, s
 
 def _service(trial: Trial, node: str, address: IPv4Address) -> Service:
     server = server_of(trial)
-    configure: list[tuple[str, ...]] = [("ip", "address", "add", f"{address}/32", "dev", "lo")]
+    configure: list[tuple[str, ...]] = [("ip", "address", "replace", f"{address}/32", "dev", "lo")]
     if node == server and trial.mode == "hub":
         configure.append(("sysctl", "-q", "-w", "net.ipv4.ip_forward=1"))
     configure.append(("swanctl", "--load-all", "--file", "swanctl.conf", "--uri", _URI))

@@ -111,8 +111,14 @@ class Nebula:
         )
 
     def technique(self, mode: Mode) -> str | None:
-        """Both sides send to the other's server-reflexive address; replies teach peer-reflexive ones."""
-        return "peer-reflexive" if mode in SEEKING_DIRECT else None
+        """Both sides send to the other's server-reflexive address; replies teach peer-reflexive ones.
+
+        In `mesh` the relay is tried at the same time, and the first handshake that ends stays: where only the callee's
+        packets get in, it answers after `respond_delay`, when the relay has answered (results/nat-matrix).
+        """
+        if mode not in SEEKING_DIRECT:
+            return None
+        return "first-path" if mode == "mesh" else "peer-reflexive"
 
     def paths_behind(self, egress: Egress, trial: Trial) -> tuple[Verdict, ...]:  # noqa: ARG002 - the same in all
         """Return `none`: Nebula is UDP alone."""

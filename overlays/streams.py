@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.overlay.contract import StreamEndpoint
+from harness.overlay.endpoints import FIRST_LISTEN_PORT, SERVICE_PORT
 
-# Below the kernel's range for outgoing connections (32768 and above), so no other process takes them first.
-SERVICE_PORT = 7400
-FIRST_LISTEN_PORT = 7500
+__all__ = ["SERVICE_PORT", "listen_port", "streams_between"]
 
 
 def listen_port(members: Sequence[str], dst: str) -> int:

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network
@@ -112,8 +113,11 @@ class Tinc:
         )
 
     def technique(self, mode: Mode) -> str | None:
-        """UDP probes to the address that the server saw, answered to where they came from."""
-        return "peer-reflexive" if mode == "mesh" else None
+        """UDP probes to the address that the server saw, at the port where the other listens, answered to their source.
+
+        So one side's routers must keep ports, which CGNs do not (results/nat-matrix).
+        """
+        return "same-port" if mode == "mesh" else None
 
     def paths_behind(self, egress: Egress, trial: Trial) -> tuple[Verdict, ...]:
         """Return `relayed`: without UDP data go by the meta connections, which are TCP to the server's port."""
@@ -128,12 +132,15 @@ class Tinc:
         if not lines:
             return None
         via, least = lines[-1]
-        return "direct" if via == dst and int(least) > 0 else "relayed"
+        return "direct" if via == _name(dst) and int(least) > 0 else "relayed"
 
 
 def _name(node: str) -> str:
-    """Return a node's name in the letters that tinc takes (tinc.conf(5), Name)."""
-    return re.sub(r"[^A-Za-z0-9_]", "_", node)
+    """Return a node's name in the letters that tinc takes (tinc.conf(5), Name); no two nodes have the same."""
+    if re.fullmatch(r"[A-Za-z0-9_]+", node):
+        return node
+    digest = hashlib.sha256(node.encode()).hexdigest()
+    return f"{re.sub(r'[^A-Za-z0-9_]', '_', node)}_{digest[:8]}"
 
 
 def _device(node: str) -> str:

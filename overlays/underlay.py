@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from harness.model.baseline import baseline_topology
 from harness.model.family import FAMILIES, Family
 from harness.model.trial import Trial
 from harness.model.words import Mode
@@ -36,7 +37,7 @@ class Underlay:
             ValueError: an option; the baseline takes none.
         """
         check_options(trial)
-        topology = trial.topology
+        topology = baseline_topology(trial.topology)
         family = topology.common_families(topology.members)[0]
         addresses = {name: topology.address_in(name, family) for name in topology.members}
         return Deployment(

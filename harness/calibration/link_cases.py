@@ -79,6 +79,12 @@ CASES: Final[tuple[Case, ...]] = (
     _case("duplicate-5%", {"delay_ms": 2, "duplicate_percent": 5}, Stream(4000, 300, 200), "duplicate", "loss"),
     _case("corrupt-5%", {"corrupt_percent": 5}, Stream(10_000, 100, 1000), "loss"),
     _case("reorder-10%", {"delay_ms": 10, "reorder_percent": 10}, Stream(3000, 500, 200), "reorder"),
+    _case(
+        "reorder-correlated",
+        {"delay_ms": 10, "reorder_percent": 10, "reorder_correlation": 0.5},
+        Stream(3000, 500, 200),
+        "reorder",
+    ),
     *(_rate_case(rate, 1400, {"queue_ms": 40}, f"rate-{rate:g}mbit-1400") for rate in (1, 10, 100, 300)),
     _rate_case(10, 100, {"queue_ms": 40}, "rate-10mbit-100"),
     _rate_case(20, 1400, {"queue_packets": 50}, "rate-20mbit-packets"),

@@ -226,10 +226,11 @@ def _queue(case: Case, seen: Seen, seed: int) -> list[_Found]:
 
 
 def _reorder(case: Case, seen: Seen) -> list[_Found]:
-    half = case.profile.up.delay_ms / 2
+    up = case.profile.up
+    half = up.delay_ms / 2
     early = sum(delay < half for delay in seen.delays_ms)
     overtaken = sum(a > b for (a, _), (b, _) in pairwise(seen.arrived))
     return [
-        _share("sent_ahead", case.profile.up.reorder_percent, early, seen),
+        _share("sent_ahead", up.reorder_percent, early, seen, correlation=up.reorder_correlation),
         ("out_of_order", "packets", None, float(overtaken), 1.0, math.inf),
     ]

@@ -11,6 +11,7 @@ from harness.model.nat import (
     ALIASES,
     Egress,
     Filtering,
+    Fragments,
     Hairpinning,
     Mapping,
     NatBehaviour,
@@ -19,12 +20,17 @@ from harness.model.nat import (
     Refresh,
     Unsolicited,
 )
+from harness.nat.ports import FULL_MTU_BYTES
 
-Kind = Literal["behaviour", "lifetimes", "limits", "families", "port-mapping"]
+Kind = Literal["behaviour", "lifetimes", "limits", "families", "port-mapping", "line", "nat64"]
 
 # Short, or a calibration would take as long as they are; that a rule's number counts is shown by two of them.
 LIFETIMES_S = (1, 2)
 SESSION_CAP = 10
+# Of a case about the line; above what IPv6 needs.
+LINE_MTU_BYTES = 1400
+# Of a case about prefixes; routed to the router, as everything but the outside's own network is.
+OUTSIDE_PREFIX = "2a0e:45:0:9::/64"
 
 _MAPPINGS = (Mapping.EIM, Mapping.ADM, Mapping.APDM)
 _FILTERS = (Filtering.EIF, Filtering.ADF, Filtering.APDF)
@@ -38,11 +44,16 @@ class Case:
     kind: Kind
     behaviour: NatBehaviour
 
+    @property
+    def line_mtu_bytes(self) -> int:
+        """The longest packet that the router's access link carries."""
+        return LINE_MTU_BYTES if self.kind == "line" else FULL_MTU_BYTES
+
 
 def all_cases() -> tuple[Case, ...]:
     """Return every case; names are unique."""
     found: dict[str, Case] = {}
-    for case in itertools.chain(_aliases(), _grid(), _parameters(), _firewalls(), _lifetimes(), _limits(), _families()):
+    for case in itertools.chain(*(some() for some in _FAMILIES_OF_CASES)):
         found.setdefault(case.name, case)
     return tuple(found.values())
 
@@ -67,6 +78,8 @@ def _aliases() -> Iterator[Case]:
             yield Case(alias.name, "behaviour", behaviour)
         if behaviour.ipv6_filtering is not None:
             yield Case(f"{alias.name}:families", "families", behaviour)
+        if behaviour.nat64:
+            yield Case(f"{alias.name}:nat64", "nat64", behaviour)
         if behaviour.port_mapping:
             yield Case(f"{alias.name}:port-mapping", "port-mapping", behaviour)
 
@@ -94,7 +107,7 @@ def _parameters() -> Iterator[Case]:
     yield from _possible(
         _case("behaviour", mapping=m, port_allocation=PortAllocation.SEQUENTIAL, port_step=step)
         for m in _MAPPINGS
-        for step in (2, 5)
+        for step in (2, 5, -1, -3)
     )
     yield from _possible(
         _case("behaviour", mapping=m, port_allocation=PortAllocation.BLOCK, port_block_size=size)
@@ -106,6 +119,27 @@ def _parameters() -> Iterator[Case]:
         for m in _MAPPINGS
         for f in _FILTERS
         for egress in (Egress.NO_UDP, Egress.TCP_443)
+    )
+
+
+def _line() -> Iterator[Case]:
+    """Yield what a router does to packets whatever their mappings."""
+    yield from _possible(
+        _case("behaviour", mapping=m, filtering=Filtering.EIF, fragments=Fragments.DROP)
+        for m in (Mapping.NONE, *_MAPPINGS)
+    )
+    yield from _possible(
+        _case("line", mapping=m, mtu_errors=errors, mss_clamping=clamping, ipv6_filtering=Filtering.APDF)
+        for m in (Mapping.NONE, *_MAPPINGS)
+        for errors in (True, False)
+        for clamping in (True, False)
+    )
+    yield from _possible(
+        _case("limits", mapping=m, filtering=Filtering.EIF, udp_rate_mbit=rate)
+        for m, rate in ((Mapping.NONE, 4), (Mapping.EIM, 4), (Mapping.EIM, 8))
+    )
+    yield from _possible(
+        iter([_case("families", mapping=Mapping.EIM, fragments=Fragments.DROP, ipv6_filtering=Filtering.APDF)])
     )
 
 
@@ -161,7 +195,13 @@ def _limits() -> Iterator[Case]:
 
 
 def _families() -> Iterator[Case]:
-    return _possible(
+    yield from _possible(
+        _case("families", mapping=m, ipv6_filtering=six, unsolicited=unsolicited, nptv6=OUTSIDE_PREFIX)
+        for m in (Mapping.EIM, Mapping.APDM)
+        for six in Filtering
+        for unsolicited in (Unsolicited.DROP, Unsolicited.REJECT)
+    )
+    yield from _possible(
         _case("families", mapping=m, filtering=f, ipv4=ipv4, ipv6_filtering=six, unsolicited=unsolicited)
         for m, f, ipv4 in (
             (Mapping.NONE, Filtering.NONE, False),
@@ -172,3 +212,16 @@ def _families() -> Iterator[Case]:
         for six in (None, *Filtering)
         for unsolicited in (Unsolicited.DROP, Unsolicited.REJECT)
     )
+
+
+def _translated() -> Iterator[Case]:
+    """Yield what hosts with IPv6 alone get in IPv4."""
+    return _possible(
+        _case("nat64", mapping=m, filtering=f, port_allocation=a, nat64=True, ipv6_filtering=Filtering.APDF)
+        for m in _MAPPINGS
+        for f in _FILTERS
+        for a in (PortAllocation.PRESERVING, PortAllocation.RANDOM, PortAllocation.SEQUENTIAL)
+    )
+
+
+_FAMILIES_OF_CASES = (_aliases, _grid, _parameters, _line, _firewalls, _lifetimes, _limits, _families, _translated)

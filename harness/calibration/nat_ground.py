@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
+from ipaddress import IPv6Network
 from pathlib import Path
 
 from harness.lab.network import Lab
@@ -11,7 +13,7 @@ from harness.model.nat import NatBehaviour
 from harness.model.topology import Topology
 from harness.nat.discovery_setup import DiscoverySetup
 from harness.nat.events import RunningRouter
-from harness.nat.ports import RouterPorts
+from harness.nat.ports import FULL_MTU_BYTES, TRANSLATOR_INTERFACE, RouterPorts
 from harness.nat.wire import Vantage, Wire
 
 _INTERNET, _LAN = "45.45.0.0/16", "10.45.0.0/24"
@@ -19,10 +21,10 @@ WAN_ADDRESSES = ("45.45.1.1", "45.45.1.2")
 _PUBLIC = ("45.45.0.1", "45.45.0.2", "45.45.0.3")
 GATEWAY = "10.45.0.1"
 _INSIDE = ("10.45.0.2", "10.45.0.3")
-PORTS = RouterPorts("r-eth0", WAN_ADDRESSES, ("r-eth1",), (_LAN,))
 # Hundreds of cases use more than a hundred each.
 _INSIDE_PORTS = range(2000, 32768)
 _INTERNET6, _LAN6 = "2a0e:45:0:1::", "2a0e:45:0:2::"
+PORTS = RouterPorts("r-eth0", WAN_ADDRESSES, ("r-eth1",), (_LAN,), lan_prefixes=(f"{_LAN6}/64",))
 _SYSCTLS6 = {
     "net.ipv6.conf.all.accept_dad": "0",
     "net.ipv6.conf.default.accept_dad": "0",
@@ -88,9 +90,12 @@ class Ground:
     def _node(self, name: str) -> LabNode:
         return self.lab.nodes[name]
 
-    def router(self, behaviour: NatBehaviour, seed: int) -> RunningRouter:
+    def router(self, behaviour: NatBehaviour, seed: int, line_mtu_bytes: int = FULL_MTU_BYTES) -> RunningRouter:
         """Return the router, behaving so, with empty tables. Raises as `RunningRouter.load` does."""
-        router = RunningRouter(self._node("r"), behaviour, PORTS, seed)
+        node = self._node("r")
+        node.check_output(["ip", "link", "set", PORTS.wan, "mtu", str(FULL_MTU_BYTES)])
+        lans = (*PORTS.lans, TRANSLATOR_INTERFACE) if behaviour.nat64 else PORTS.lans
+        router = RunningRouter(node, behaviour, replace(PORTS, line_mtu_bytes=line_mtu_bytes, lans=lans), seed)
         router.load()
         return router
 
@@ -104,11 +109,16 @@ class Ground:
             inside_ports=self._inside_ports,
         )
 
-    def setup6(self, wire: Wire) -> DiscoverySetup:
-        """Return the ground for IPv6 tests."""
+    def setup6(self, wire: Wire, prefix: IPv6Network | None = None) -> DiscoverySetup:
+        """Return the ground for IPv6 tests; `prefix`: in which the outside finds the inside, where it is another."""
         inside = [Vantage(place.pid, f"{_LAN6}{n}") for n, place in enumerate(self.inside, 2)]
         public = [Vantage(self.public[0].pid, f"{_INTERNET6}{n}") for n in (1, 2, 3)]
-        return DiscoverySetup(wire, inside=inside, servers=public[:2], strangers=public[2:])
+        return DiscoverySetup(wire, inside=inside, servers=public[:2], strangers=public[2:], prefix=prefix)
+
+    def setup64(self, wire: Wire) -> DiscoverySetup:
+        """Return the ground on which an inside with IPv6 asks servers in IPv4."""
+        inside = [Vantage(place.pid, f"{_LAN6}{n}") for n, place in enumerate(self.inside, 2)]
+        return DiscoverySetup(wire, inside=inside, servers=self.public[:2], strangers=self.public[2:], nat64=True)
 
     def _add_ipv6(self) -> None:
         plan = {

@@ -13,9 +13,10 @@ from harness.calibration.nat_cases import Case
 from harness.calibration.nat_ground import GATEWAY, Ground
 from harness.errors import OverlaybenchError
 from harness.model.nat import NatBehaviour
+from harness.nat.check_nat64 import observe_nat64
 from harness.nat.discovery_portmap import port_mapping_test
 from harness.nat.observation import Observation, differences
-from harness.nat.observe import observe_behaviour, observe_families, observe_lifetimes, observe_limits
+from harness.nat.observe import observe_behaviour, observe_families, observe_lifetimes, observe_limits, observe_line
 from harness.nat.wire import Wire
 from harness.sandbox.mounts import make_private
 from harness.sandbox.program import ending_in_one_line
@@ -32,12 +33,12 @@ def try_case(ground: Ground, case: Case, seed: int) -> dict[str, object]:
     wrong: tuple[str, ...] = ()
     error = None
     try:
-        router = ground.router(case.behaviour, seed)
+        router = ground.router(case.behaviour, seed, case.line_mtu_bytes)
         try:
             with Wire() as wire:
                 seen = _look(ground, wire, case, random.Random(seed))
         finally:
-            router.stop_daemon()
+            router.stop_daemons()
         wrong = differences(case.behaviour, seen)
     except (OverlaybenchError, ValueError) as failure:
         error = str(failure)
@@ -52,15 +53,20 @@ def try_case(ground: Ground, case: Case, seed: int) -> dict[str, object]:
 def _look(ground: Ground, wire: Wire, case: Case, rng: random.Random) -> Observation:
     match case.kind:
         case "behaviour":
-            return observe_behaviour(ground.setup(wire), rng)
+            seen = observe_behaviour(ground.setup(wire), rng)
         case "lifetimes":
-            return observe_lifetimes(ground.setup(wire), case.behaviour)
+            seen = observe_lifetimes(ground.setup(wire), case.behaviour)
         case "limits":
-            return observe_limits(ground.setup(wire), ground.setup6(wire), case.behaviour)
+            seen = observe_limits(ground.setup(wire), ground.setup6(wire), case.behaviour)
         case "families":
-            return observe_families(ground.setup(wire), ground.setup6(wire))
+            seen = observe_families(ground.setup(wire), ground.setup6(wire, case.behaviour.nptv6))
+        case "line":
+            seen = observe_line(ground.setup(wire), ground.setup6(wire), case.behaviour)
+        case "nat64":
+            seen = observe_nat64(ground.setup64(wire))
         case "port-mapping":
-            return Observation(port_mapping=port_mapping_test(ground.setup(wire), GATEWAY))
+            seen = Observation(port_mapping=port_mapping_test(ground.setup(wire), GATEWAY))
+    return seen
 
 
 def main() -> None:

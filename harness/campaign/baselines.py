@@ -16,15 +16,18 @@ Figures = dict[tuple[str, str | None, str | None], Record]
 
 
 class Baselines:
-    """The underlay's figures by seed, which the trials of one cell and repeat share."""
+    """The underlay's figures by seed, which the trials of one cell and repeat share, and by host.
+
+    Figures of two hosts are never compared.
+    """
 
     def __init__(self, earlier: Iterable[Mapping[str, Any]] = ()) -> None:
         """Begin with the records, as read, of a run that is resumed."""
-        self._figures: dict[int, Figures] = {}
+        self._figures: dict[tuple[int, str | None], Figures] = {}
         metrics = {one.metric for of_probe in compared_with_cell().values() for one in of_probe}
         for line in earlier:
             if line["mode"] == "underlay" and line["metric"] in metrics:
-                self._keep(line["seed"], [Record(**line)])
+                self._keep([Record(**line)])
 
     def complete(self, trial: Trial, records: Sequence[Record]) -> list[Record]:
         """Return a trial's records with those that compare them; those of the underlay's own trial are kept instead."""
@@ -32,12 +35,19 @@ class Baselines:
         compared = [one for name in asked for one in compared_with_cell()[name]]
         if trial.mode == "underlay":
             metrics = {one.metric for one in compared}
-            self._keep(trial.seed, [record for record in records if record.metric in metrics])
+            self._keep([record for record in records if record.metric in metrics])
             return list(records)
-        return against_cell(records, self._figures.get(trial.seed, {}), compared)
+        there = (trial.seed, records[-1].host if records else None)
+        return against_cell(records, self._figures.get(there, {}), compared)
 
-    def _keep(self, seed: int, records: Sequence[Record]) -> None:
-        self._figures.setdefault(seed, {}).update(figures_that_count(records))
+    def is_elsewhere(self, seed: int, host: str) -> bool:
+        """Tell whether a cell's underlay has figures, but none of this host."""
+        hosts = {there for of, there in self._figures if of == seed}
+        return bool(hosts) and host not in hosts
+
+    def _keep(self, records: Sequence[Record]) -> None:
+        for figure, record in figures_that_count(records).items():
+            self._figures.setdefault((record.seed, record.host), {})[figure] = record
 
 
 def figures_that_count(records: Sequence[Record]) -> Figures:

@@ -64,15 +64,33 @@ def require_same_plan(
         raise ScenarioError([Problem(loaded.document.file, 0, "--resume", text)])
 
 
-def differences(manifest: Mapping[str, Any], loaded: LoadedScenario, facts: HostFacts) -> list[str]:
+def require_same_labels(manifest: Mapping[str, Any], labels: Mapping[str, str], where: str) -> None:
+    """Refuse to resume with other labels than the run began with; without any it goes on with its own.
+
+    Raises:
+        ScenarioError: a label differs.
+    """
+    before = manifest.get("labels") or {}
+    for key, value in labels.items():
+        if before.get(key) != value:
+            was = f"was {before[key]}" if key in before else "was not given"
+            raise ScenarioError([Problem(where, 0, f"--label {key}", f"{was} when this run began; use another --out")])
+
+
+def differences(
+    manifest: Mapping[str, Any], loaded: LoadedScenario, facts: HostFacts, *, same_machine: bool = True
+) -> list[str]:
     """Return what is not as it was when the run began, one phrase each: its results would be of several experiments.
 
-    The machine's load is no difference, nor is what the manifest of an older version does not tell.
+    The machine's load is no difference, nor is what the manifest of an older version does not tell; the machine itself
+    is one only where it has to be the same.
     """
-    return list(_differences(manifest, loaded, facts))
+    return list(_differences(manifest, loaded, facts, same_machine))
 
 
-def _differences(manifest: Mapping[str, Any], loaded: LoadedScenario, facts: HostFacts) -> Iterator[str]:
+def _differences(
+    manifest: Mapping[str, Any], loaded: LoadedScenario, facts: HostFacts, same_machine: bool
+) -> Iterator[str]:
     before = manifest.get("topology_sha256")
     if before is not None and before != sha256(loaded.topology.source_text):
         yield f"the content of topology {loaded.topology.name}"
@@ -86,7 +104,8 @@ def _differences(manifest: Mapping[str, Any], loaded: LoadedScenario, facts: Hos
     for key, name, value in singles:
         if key in manifest and manifest[key] != value:
             yield _changed(name, manifest[key], value)
-    for key, name in (("tool_versions", "tool"), ("overlay_versions", "overlay"), ("machine", "machine:")):
+    compared = [("tool_versions", "tool"), ("overlay_versions", "overlay")]
+    for key, name in [*compared, *([("machine", "machine:")] if same_machine else [])]:
         then: Mapping[str, Any] = manifest.get(key) or {}
         for part in sorted(then.keys() & now[key].keys() - PASSING):
             if then[part] != now[key][part]:

@@ -15,8 +15,24 @@ from harness.results.record import Record
 from harness.results.store import ResultFolderError, RunFolder
 
 # What must be the same in all parts: they would be parts of different experiments otherwise.
-_SAME = ("schema", "scenario", "scenario_sha256", "topology_sha256", "seed", "repeats", "only", "overlaybench_commit")
+_SAME = (
+    "schema",
+    "scenario",
+    "scenario_sha256",
+    "topology_sha256",
+    "seed",
+    "repeats",
+    "only",
+    "overlaybench_commit",
+    "labels",
+)
 _SAME_VERSIONS = ("overlay_versions", "tool_versions")
+
+
+# What is joined over all parts: by name, and one after the other.
+_OF_ALL = ("hosts", "overlay_versions", "tool_versions", "traces")
+_WHERE_THERE = ("adapters", "busy", "hosts_refused", "lab_sysctls")
+_LISTS = ("hosts_lost", "accepted_changes")
 
 
 @dataclass(frozen=True)
@@ -60,8 +76,9 @@ def merge(folders: Sequence[Path], out: Path) -> int:
             if source.is_dir():
                 shutil.copytree(source, out / "trials" / source.name)
         for part in parts:
-            if (part.path / "traces").is_dir():
-                shutil.copytree(part.path / "traces", out / "traces", dirs_exist_ok=True)
+            for kept in ("traces", "adapters"):
+                if (part.path / kept).is_dir():
+                    shutil.copytree(part.path / kept, out / kept, dirs_exist_ok=True)
         folder.finish()
     folder.close()
     return len(placed)
@@ -122,6 +139,10 @@ def _different(first: _Part, part: _Part) -> Iterator[str]:
     for key in _SAME:
         if first.manifest.get(key) != part.manifest.get(key):
             yield f"{key} is {part.manifest.get(key)}, and {first.manifest.get(key)} in {first.path}"
+    for name, file in (part.manifest.get("adapters") or {}).items():
+        theirs = (first.manifest.get("adapters") or {}).get(name)
+        if theirs is not None and theirs["sha256"] != file["sha256"]:
+            yield f"the overlay {name} is another {file['file']} than in {first.path}"
     for key in _SAME_VERSIONS:
         ours, theirs = first.manifest.get(key) or {}, part.manifest.get(key) or {}
         for name in sorted(ours.keys() & theirs.keys()):
@@ -132,8 +153,11 @@ def _different(first: _Part, part: _Part) -> Iterator[str]:
 def _manifest(parts: Sequence[_Part]) -> dict[str, Any]:
     first = parts[0]
     merged = {key: value for key, value in first.manifest.items() if key not in ("shard", "processors")}
-    for key in ("hosts", "overlay_versions", "tool_versions", "traces"):
+    for key in (*_OF_ALL, *(key for key in _WHERE_THERE if any(part.manifest.get(key) for part in parts))):
         merged[key] = {name: value for part in parts for name, value in (part.manifest.get(key) or {}).items()}
+    for key in _LISTS:
+        if joined := [one for part in parts for one in part.manifest.get(key) or ()]:
+            merged[key] = joined
     merged["link_backends"] = sorted({name for part in parts for name in part.manifest.get("link_backends", ())})
     merged["started_at"] = min(str(part.manifest["started_at"]) for part in parts)
     merged["ended_at"] = max(str(part.manifest.get("ended_at", part.manifest["started_at"])) for part in parts)

@@ -107,9 +107,11 @@ def _observed(trial: Trial, done: Done, member: str | None) -> str | None:
 
 
 def _claim(overlay: Overlay, measurement: dict[str, Any], done: Done) -> str | None:
-    if measurement["probe"] != "path" or not isinstance(overlay, ReportsPath):
+    src, dst = measurement["src"], measurement["dst"]
+    # What is said of all pairs together no product claims.
+    if measurement["probe"] != "path" or src is None or dst is None or not isinstance(overlay, ReportsPath):
         return None
-    return overlay.claimed_path(measurement["src"], measurement["dst"], done.claims)
+    return overlay.claimed_path(src, dst, done.claims)
 
 
 def _never_measured(

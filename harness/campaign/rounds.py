@@ -41,6 +41,6 @@ def run_in_rounds(
         tally.add(one)
         stopping.update(read())
         if one.interrupted:
-            tally.interrupted = True
+            tally.interrupted = one.interrupted
             break
     return tally, stopping.reached(cell_key(trial.cell) for trial in planned)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -14,14 +15,17 @@ from typing import Any
 
 from rich.console import Console
 
+from harness.campaign.adapters import changed_adapters, keep_adapters
+from harness.campaign.busy import busy_of
 from harness.campaign.campaign import Campaign, Tally
-from harness.campaign.manifest import differences, new_manifest, require_same_plan
+from harness.campaign.manifest import differences, new_manifest, require_same_labels, require_same_plan
 from harness.campaign.progress import progress_for
 from harness.campaign.shards import Shard, description, trials_of
-from harness.errors import Problem, ScenarioError, storage_errors
-from harness.hosts.contract import Host, HostFacts
+from harness.errors import OverlaybenchError, Problem, ScenarioError, storage_errors
+from harness.hosts.contract import Host, HostFacts, ManyHosts
 from harness.hosts.registry import kind_of
 from harness.model.trial import Trial
+from harness.model.words import Outcome
 from harness.results.expectations import Expected
 from harness.results.run_judgement import RunJudgement, judge_run
 from harness.results.store import RunFolder
@@ -36,6 +40,7 @@ class RunOptions:
 
     `accept_changes` lets a resumed run go on although machine, programs or topology are not what they were; `hosts` is
     where the trials run, None for this machine; `shard` is the part of the plan that runs here, None for all of it.
+    After an outcome of `pause_on` a trial's lab is left standing until its user goes on; `live` shows what happens.
     """
 
     out: Path | None = None
@@ -45,6 +50,9 @@ class RunOptions:
     accept_changes: bool = False
     hosts: str | None = None
     shard: Shard | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    pause_on: tuple[Outcome, ...] = ()
+    live: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,19 +79,33 @@ def run_trials(planned: Planned, options: RunOptions, console: Console) -> RunRe
         StorageError: the result folder could not be written; what was written stays, `--resume` goes on.
     """
     out = options.out or Path("runs") / f"{planned.loaded.name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    _require_registered(planned, options.hosts)
     asked = _open(options, out, planned)
-    planned, skipped = without_missing(planned, asked)
-    for name, why in skipped.items():
-        console.print(f"skipped: {name}, {why}", style="yellow", markup=False, soft_wrap=True)
-    part, described = _part_of(planned, options.shard)
-    described = {**described, **({"skipped": skipped} if skipped else {})}
-    asked.require(part.trials, part.overlays)
-    folder = RunFolder(out)
-    try:
+    with contextlib.ExitStack() as at_end:
+        if isinstance(asked, ManyHosts):
+            at_end.callback(asked.release)
+        planned, skipped = without_missing(planned, asked)
+        for name, why in skipped.items():
+            console.print(f"skipped: {name}, {why}", style="yellow", markup=False, soft_wrap=True)
+        part, described = _part_of(planned, options.shard)
+        described = {**described, **({"skipped": skipped} if skipped else {})}
+        asked.require(part.trials, part.overlays)
+        folder = RunFolder(out)
+        at_end.callback(folder.close)
         with storage_errors(out):
-            return _run(part, options, folder, console, described)
-    finally:
-        folder.close()
+            return _run(part, options, folder, console, asked=asked, described=described)
+
+
+def _require_registered(planned: Planned, hosts: str | None) -> None:
+    """Refuse adapters that are files where others would render them: those know overlays by their registered name."""
+    if hosts in (None, "local"):
+        return
+    text = (
+        "an adapter that is named by its file runs on this machine alone, since hosts render deployments by the "
+        "overlay's registered name: leave out --hosts, run shards, or register it on every host (CONTRIBUTING.md)"
+    )
+    if problems := [Problem(str(file.path), 0, "--hosts", f"{name}: {text}") for name, file in planned.files.items()]:
+        raise ScenarioError(problems)
 
 
 def _open(options: RunOptions, out: Path, planned: Planned) -> Host:
@@ -119,31 +141,43 @@ def _part_of(planned: Planned, shard: Shard | None) -> tuple[Planned, dict[str, 
     named = {trial.overlay for trial in trials}
     overlays = {name: overlay for name, overlay in planned.overlays.items() if name in named}
     described = {"shard": description(planned.trials, shard, places)}
-    return Planned(planned.loaded, trials, overlays), described
+    return replace(planned, trials=trials, overlays=overlays), described
 
 
 def _run(
-    planned: Planned, options: RunOptions, folder: RunFolder, console: Console, described: Mapping[str, Any]
+    planned: Planned,
+    options: RunOptions,
+    folder: RunFolder,
+    console: Console,
+    *,
+    asked: Host,
+    described: Mapping[str, Any],
 ) -> RunResult:
-    host = _open(options, folder.path, planned)
+    pool = asked if isinstance(asked, ManyHosts) else None
+    host = pool or _open(options, folder.path, planned)
     facts = host.describe()
-    trials, manifest, finished = _begin(planned, options, folder, facts, described)
+    trials, manifest, finished = _begin(planned, options, folder, facts=facts, described=described, pool=pool)
     left = [trial for trial in trials if trial.id not in finished]
     if finished:
         console.print(f"{len(finished)} of {len(trials)} trials are there already", highlight=False)
 
+    names = {} if pool is None else {key: str(one["name"]) for key, one in pool.account()["hosts"].items()}
+
     def run(part: Sequence[Trial]) -> Tally:
-        with progress_for(console, len(part)) as progress:
+        with progress_for(console, len(part), names, live=options.live) as progress:
             return Campaign(
                 folder=folder,
                 run=str(manifest["run"]),
                 overlays=planned.overlays,
-                host=_open(options, folder.path, planned),
+                host=pool or _open(options, folder.path, planned),
                 facts=facts,
                 progress=progress,
+                underlays=[trial for trial in trials if trial.mode == "underlay"],
+                pause_on=options.pause_on,
+                live=options.live,
             ).run(part)
 
-    with host.measuring() as processors:
+    with host.measuring() as processors, _told_of(pool, manifest, folder):
         until = planned.loaded.scenario.until
         if until is None:
             tally = run(left)
@@ -154,6 +188,8 @@ def _run(
     manifest["ended_at"] = utc_now()
     if processors:
         manifest["processors"] = processors
+    if busy := busy_of(folder.path):
+        manifest["busy"] = busy
     # "none" is a lab without impaired links; a trial that never had a lab has no sysctls.
     manifest["link_backends"] = sorted({*tally.instruments, *manifest.get("link_backends", ())})
     manifest["lab_sysctls"] = next(
@@ -164,15 +200,39 @@ def _run(
     return RunResult(folder, tally, planned=len(trials), before=len(trials) - len(left), judgement=judgement)
 
 
+@contextlib.contextmanager
+def _told_of(pool: ManyHosts | None, manifest: dict[str, Any], folder: RunFolder) -> Iterator[None]:
+    """Keep what a pool says of its hosts when the block ends; when it fails, on the disk at once, if there is room."""
+    try:
+        yield
+    except OverlaybenchError:
+        if pool is not None:
+            _keep_account(manifest, pool)
+            with contextlib.suppress(OSError):
+                folder.write_manifest(manifest)
+        raise
+    if pool is not None:
+        _keep_account(manifest, pool)
+
+
 def _begin(
-    planned: Planned, options: RunOptions, folder: RunFolder, facts: HostFacts, described: Mapping[str, Any]
+    planned: Planned,
+    options: RunOptions,
+    folder: RunFolder,
+    *,
+    facts: HostFacts,
+    described: Mapping[str, Any],
+    pool: ManyHosts | None,
 ) -> tuple[list[Trial], dict[str, Any], set[str]]:
     """Return the trials with the traces that the folder keeps, its manifest, and the trials that need not run."""
     loaded, trials = planned.loaded, planned.trials
     if options.resume and folder.manifest_path.exists():
         manifest = folder.manifest()
         require_same_plan(manifest, folder.plan(), loaded, trials, str(folder.path))
-        changed = differences(manifest, loaded, facts)
+        require_same_labels(manifest, options.labels, str(folder.path))
+        # What many hosts have in common they were admitted for; the machines themselves are blocks.
+        changed = differences(manifest, loaded, facts, same_machine=pool is None)
+        changed += changed_adapters(manifest, planned.files)
         if changed and not options.accept_changes:
             text = (
                 f"not what {folder.path} began with: {'; '.join(changed)}. Use another --out, or add --accept-changes: "
@@ -183,6 +243,10 @@ def _begin(
             accepted = {"at": utc_now(), "host": facts.id, "changed": changed}
             manifest.setdefault("accepted_changes", []).append(accepted)
         manifest.setdefault("hosts", {})[facts.id] = facts.model_dump(mode="json")
+        if pool is not None:
+            _keep_account(manifest, pool)
+        if planned.files:
+            manifest["adapters"] = keep_adapters(planned.files, folder.path)
         trials, _ = keep_traces(trials, folder.path, manifest.get("traces", {}))
         folder.write_manifest(manifest)
         return trials, manifest, folder.finished_trials()
@@ -196,8 +260,25 @@ def _begin(
         version=version("overlaybench"),
     )
     manifest |= described
+    if pool is not None:
+        _keep_account(manifest, pool)
+    if options.labels:
+        manifest["labels"] = dict(options.labels)
     manifest["only"] = {key: list(values) for key, values in options.only.items()}
     folder.create(manifest, [trial.model_dump(mode="json", exclude={"topology"}) for trial in trials])
+    if planned.files:
+        manifest["adapters"] = keep_adapters(planned.files, folder.path)
     trials, manifest["traces"] = keep_traces(trials, folder.path)
     folder.write_manifest(manifest)
     return trials, manifest, set()
+
+
+def _keep_account(manifest: dict[str, Any], pool: ManyHosts) -> None:
+    """Add what a pool says of its hosts to what earlier parts of the run have said of theirs."""
+    account = pool.account()
+    for key in ("hosts", "hosts_refused"):
+        if key in account:
+            manifest[key] = {**manifest.get(key, {}), **account[key]}
+    before = [one for one in manifest.get("hosts_lost", []) if one not in account.get("hosts_lost", [])]
+    if lost := [*before, *account.get("hosts_lost", [])]:
+        manifest["hosts_lost"] = lost

@@ -1,34 +1,8 @@
-"""Arguments that several commands share."""
+"""Arguments that several commands share, also those that read results where no lab is installed."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
-from click.shell_completion import CompletionItem
-
-from harness.scenario.load import bundled
-
-
-class Bundled(click.ParamType[str]):
-    """A path or the name of a file that comes with the program, in `folder`; a shell completes both."""
-
-    name = "text"
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def shell_complete(
-        self,
-        ctx: click.Context,  # noqa: ARG002  # click's signature
-        param: click.Parameter,  # noqa: ARG002
-        incomplete: str,
-    ) -> list[CompletionItem]:
-        """Return names that begin so, and after them the shell's own files."""
-        return [
-            *(CompletionItem(name) for name in bundled(self.folder) if name.startswith(incomplete)),
-            CompletionItem(incomplete, type="file"),
-        ]
 
 
 def examples(*lines: str) -> str:
@@ -36,9 +10,40 @@ def examples(*lines: str) -> str:
     return "\b\nExamples:\n" + "".join(f"  {line}\n" for line in lines)
 
 
+min_effect_option = click.option(
+    "--min-effect",
+    type=click.FloatRange(min=0),
+    help="Smallest change that counts, a share of the baseline (of 1 for rates). Default: each metric's own.",
+)
+
 only_option = click.option(
     "--only", multiple=True, metavar="KEY=VALUE", help="Only trials with this value; may be given again."
 )
+
+
+label_option = click.option(
+    "--label",
+    "label",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="What this run is of, kept in its manifest: commit=$GITHUB_SHA say, by which `trend` tells runs apart.",
+)
+NOT_LABELS = ("version", "run")
+"""What `trend --by` takes besides labels: one of that name could not be asked for."""
+
+
+def labels_of(texts: tuple[str, ...]) -> dict[str, str]:
+    """Parse `("commit=1a2b",)` into `{"commit": "1a2b"}`; each key once, and none without a value."""
+    found: dict[str, str] = {}
+    for key, values in pairs(texts, "--label").items():
+        if len(values) > 1:
+            raise click.UsageError(f"--label {key} is given twice: {' and '.join(values)}")
+        if key in NOT_LABELS:
+            raise click.UsageError(f"--label {key}= cannot be told from `trend --by {key}`; name it otherwise")
+        if not values[0]:
+            raise click.UsageError(f"--label {key}= has no value")
+        found[key] = values[0]
+    return found
 
 
 def pairs(texts: tuple[str, ...], option: str) -> dict[str, list[str]]:

@@ -1,4 +1,4 @@
-"""Builds on the terminal: a live line each; in a log, a line now and then."""
+"""Builds on the terminal: a live line each; in a log one that stays."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from harness.overlay.install import BEGUN, READY, Say
-
-_LOG_EVERY_S = 30.0
 
 
 @contextlib.contextmanager
@@ -46,22 +44,19 @@ class _Lines:
 
 
 class _Log:
-    """Plain lines: begin and end of everything, and in between the progress, every half minute."""
+    """One plain line for each: a build's when it is ready, with its time; of all else what it was first heard to do.
+
+    What fails is told at the end, by whoever asked for it.
+    """
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._began: dict[str, float] = {}
-        self._said: dict[str, float] = {}
-        self._lines: dict[str, int] = {}
 
     def __call__(self, who: str, line: str) -> None:
         now = time.monotonic()
+        is_first = who not in self._began
         began = self._began.setdefault(who, now)
-        self._lines[who] = self._lines.get(who, 0) + 1
-        due = now - self._said.get(who, began) >= _LOG_EVERY_S
-        if due or line in (BEGUN, READY) or self._lines[who] == 1:
-            self._said[who] = now
-            step = "" if line in (BEGUN, READY) else f"step {self._lines[who]}: "
-            self._console.print(
-                f"{who} [{now - began:4.0f} s] {step}{line}", markup=False, highlight=False, soft_wrap=True
-            )
+        if line == READY or (is_first and line != BEGUN):
+            text = f"{who} [{now - began:4.0f} s] {line}" if line == READY else f"{who}: {line}"
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import click
 
+from harness.commands.arguments import min_effect_option
 from harness.errors import EXIT_EXPECTATION, EXIT_INPUT, storage_errors
 from harness.report.comparison import to_json, to_summary, verdict_line
 from harness.report.comparison_page import write_comparison
 from harness.results.changes import Rule
 from harness.results.compare import compare
 from harness.results.differences import differences
+from harness.results.hosts import alike
 from harness.results.loading import Results, load
 
 _EPILOG = """\b
@@ -34,13 +36,9 @@ Exit codes: 0 no regression found, 1 a regression, 2 wrong input (no result fold
     default=0.05,
     show_default=True,
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="How often at most a build without any change may fail.",
+    help="False-alarm rate: the largest share of comparisons without any change that may find a regression.",
 )
-@click.option(
-    "--min-effect",
-    type=click.FloatRange(min=0),
-    help="Smallest change that counts, a share of the baseline (of 1 for rates). Default: each metric's own.",
-)
+@min_effect_option
 @click.option("--html", "html_path", type=click.Path(path_type=Path, dir_okay=False), help="Also writes a page there.")
 @click.option("--json", "as_json", is_flag=True, help="JSON on stdout instead of Markdown.")
 def compare_command(
@@ -53,10 +51,15 @@ def compare_command(
     base, new = _load(baseline_dir), _load(new_dir)
     found = differences(base, new)
     comparison = compare(
-        base.records, new.records, Rule(alpha, min_effect), same_machine=found.same_machine, without=found.left_out
+        *alike(base, new),
+        Rule(alpha, min_effect),
+        same_machine=found.same_machine,
+        same_lab=found.same_lab,
+        without=found.left_out,
     )
     if not comparison.changes:
-        click.echo(f"{baseline_dir} and {new_dir} have no measurement of the same cell in common", err=True)
+        why = "".join(f"\n- {remark}" for remark in found.remarks)
+        click.echo(f"{baseline_dir} and {new_dir} have no measurement of the same cell in common{why}", err=True)
         raise SystemExit(EXIT_INPUT)
     if as_json:
         click.echo(json.dumps(to_json(comparison, found.remarks), indent=1, allow_nan=False))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import click
 from rich.table import Table
 
-from harness.commands.arguments import Bundled, examples, only_option, pairs
+from harness.commands.arguments import examples, only_option, pairs
+from harness.commands.bundled import Bundled
 from harness.commands.console import Console
-from harness.errors import Problem, ScenarioError
+from harness.errors import Problem, ScenarioError, storage_errors
 from harness.model.document import did_you_mean
 from harness.model.trial import Trial
 from harness.nat.ruleset import render_ruleset
@@ -25,6 +28,7 @@ _EPILOG = examples(
     "overlaybench plan demo",
     "overlaybench plan demo --only overlay=nebula",
     "overlaybench plan smoke --trial refmesh_mesh_r1",
+    "overlaybench plan demo --repeats 10 --from runs/demo",
 )
 
 
@@ -32,35 +36,94 @@ _EPILOG = examples(
 @click.argument("scenario", type=Bundled(SCENARIOS))
 @click.option("--trial", "trial_id", metavar="ID", help="Everything that would be rendered for this trial.")
 @only_option
+@click.option(
+    "--repeat", "--repeats", type=click.IntRange(1, 10_000), help="Repeats of every cell, instead of the scenario's."
+)
+@click.option(
+    "--from",
+    "past_dirs",
+    multiple=True,
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="A past run, by which duration and size are told; may be given again.",
+)
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
-def plan_command(scenario: str, trial_id: str | None, only: tuple[str, ...], as_json: bool) -> None:
-    """List the trials of SCENARIO in the order in which they would run. Needs no privileges and starts nothing."""
-    planned = plan_trials(scenario, pairs(only, "--only"))
+def plan_command(
+    scenario: str,
+    trial_id: str | None,
+    only: tuple[str, ...],
+    *,
+    repeat: int | None,
+    past_dirs: tuple[Path, ...],
+    as_json: bool,
+) -> None:
+    """List the trials of SCENARIO in the order in which they would run, and how long they would take.
+
+    Needs no privileges and starts nothing. How long and how large is told by past runs (--from), else by what the
+    probes may take at most.
+    """
+    planned = plan_trials(scenario, pairs(only, "--only"), repeat)
     trials = planned.trials
     if trial_id is not None:
         _show_trial(_find(trials, trial_id, planned.loaded.document.file), planned.overlays, as_json)
-    elif as_json:
+        return
+    if as_json:
         click.echo(json.dumps([trial.model_dump(mode="json") for trial in trials], indent=1))
     else:
-        table = Table(box=None, pad_edge=False)
-        for name in ("trial", "overlay", "mode", "nat_a", "nat_b", "link", "expected path"):
-            table.add_column(name, overflow="fold")
-        for trial in trials:
-            row = [
-                trial.id,
-                trial.overlay,
-                trial.mode,
-                trial.nat_a,
-                trial.nat_b,
-                trial.link,
-                Expected.of(trial).some_path,
-            ]
-            table.add_row(*(text or "-" for text in row))
         console = Console()
         if not console.is_terminal:
             console.width = 200
-        console.print(table)
-        Console(stderr=True).print(f"{len(trials)} trials", highlight=False)
+        console.print(_table(trials))
+    text = _forecast(trials, planned.overlays, past_dirs)
+    if planned.loaded.scenario.until is not None:
+        text += "; fewer where `until` is reached before"
+    Console(stderr=True).print(text, highlight=False, soft_wrap=True, markup=False)
+
+
+def _table(trials: Sequence[Trial]) -> Table:
+    """Return a row a trial, with a column for everything that differs between them."""
+    table = Table(box=None, pad_edge=False)
+    names = ["trial", "overlay", "mode", "nat_a", "nat_b", "link"]
+    varied = _varied(trials)
+    for name in (*names, *varied, "expected path"):
+        table.add_column(name, overflow="fold")
+    for trial in trials:
+        row = [trial.id, trial.overlay, trial.mode, trial.nat_a, trial.nat_b, trial.link]
+        row += [_shown(trial.params.get(name)) for name in varied]
+        table.add_row(*(text or "-" for text in (*row, Expected.of(trial).some_path)))
+    return table
+
+
+def _varied(trials: Sequence[Trial]) -> list[str]:
+    """Return the parameters of which trials have several values, but for those that the labels of NATs tell."""
+    values: dict[str, set[str]] = {}
+    for trial in trials:
+        for name, value in trial.params.items():
+            values.setdefault(name, set()).add(_shown(value))
+    told = {name for name in ("nat_a", "nat_b") if all(getattr(trial, name) for trial in trials)}
+    return sorted(name for name, found in values.items() if len(found) > 1 and name not in told)
+
+
+def _shown(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+
+
+def _forecast(trials: Sequence[Trial], overlays: Mapping[str, Overlay], past_dirs: Sequence[Path]) -> str:
+    """Return how long and how large the trials would be; those that an overlay does not support take no time."""
+    from harness.results import forecast  # noqa: PLC0415  # pandas is slow to load
+    from harness.results.loading import load  # noqa: PLC0415
+
+    with storage_errors(past_dirs[0] if past_dirs else "runs"):
+        past = forecast.past_of(load(path) for path in past_dirs)
+    run = [trial for trial in trials if why_unsupported(trial, overlays[trial.overlay]) is None]
+    told = []
+    for trial in run:
+        pairs_of = len(trial.topology.members) * (len(trial.topology.members) - 1) // 2
+        probes = trial.probes.model_dump(mode="json")
+        told.append(forecast.Trial(trial.overlay, trial.mode, probes, 2 * pairs_of * trial.probes.own_time_s()))
+    text = forecast.forecast(told, past).text
+    without = len(trials) - len(run)
+    return text + (f"; {without} more are unsupported" if without else "")
 
 
 def _find(trials: list[Trial], trial_id: str, file: str) -> Trial:

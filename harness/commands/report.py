@@ -9,7 +9,7 @@ import click
 from harness.errors import storage_errors
 from harness.report.html import write_report
 from harness.report.hubcost import hub_cost
-from harness.report.markup import latex_of, markdown_of
+from harness.report.markup import latex_of, markdown_of, write_tables
 from harness.report.measured import tables_by_condition
 from harness.report.plots.style import STYLES
 from harness.results.flent import export
@@ -20,6 +20,8 @@ Examples:
   overlaybench report runs/demo                        DIR/report.html and DIR/plots
   overlaybench report runs/demo --style paper          plots as wide as a column, 8 pt
   overlaybench report runs/demo --format latex         the tables on stdout
+  overlaybench report runs/demo --format latex --out t a file for each: t/overlays.tex and so on
+  overlaybench report /mnt/runs/demo --out demo        of a folder that cannot be written
   overlaybench report runs/demo --flent /tmp/flent     a .flent.gz per trial
 
 Exit codes: 0 done, 2 DIR is no result folder, 3 something cannot be written.
@@ -35,23 +37,36 @@ Exit codes: 0 done, 2 DIR is no result folder, 3 something cannot be written.
     type=click.Choice(["html", "md", "latex"]),
     default="html",
     show_default=True,
-    help="md and latex print the tables on stdout and write nothing.",
+    help="md and latex print the tables on stdout and write nothing, unless --out says where.",
+)
+@click.option(
+    "--out",
+    "out_dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where to write, DIR unless given; with md and latex, a file for each table.",
 )
 @click.option("--flent", "flent_dir", type=click.Path(path_type=Path, file_okay=False), help="Also exports for Flent.")
-def report_command(*, run_dir: Path, style: str, form: str, flent_dir: Path | None) -> None:
+def report_command(*, run_dir: Path, style: str, form: str, out_dir: Path | None, flent_dir: Path | None) -> None:
     """Make tables, plots and report.html from the files in DIR alone."""
-    with storage_errors(run_dir):
+    with storage_errors(out_dir or run_dir):
         results = load(run_dir)
         for problem in results.problems:
             click.echo(f"{run_dir}/{problem}", err=True)
-        page = write_report(run_dir, STYLES[style]) if form == "html" else None
+        page = write_report(run_dir, STYLES[style], out_dir) if form == "html" else None
     if page is not None:
         click.echo(str(page))
     elif len(results.trials):
-        write = markdown_of if form == "md" else latex_of
         chapter = hub_cost(results)
         over_conditions = [("", chapter.tables)] if chapter is not None else []
-        click.echo(write([*over_conditions, *tables_by_condition(results.pairs, results.phases)]), nl=False)
+        # What is printed is looked at; a paper's tables have intervals.
+        found = tables_by_condition(results.pairs, results.phases, intervals=form == "latex")
+        tables = [*over_conditions, *found]
+        if out_dir is None:
+            click.echo((markdown_of if form == "md" else latex_of)(tables), nl=False)
+        else:
+            with storage_errors(out_dir):
+                for path in write_tables(tables, out_dir, form):
+                    click.echo(str(path))
     if flent_dir is not None:
         with storage_errors(flent_dir):
             click.echo(f"{len(export(results, flent_dir))} files for Flent in {flent_dir}", err=True)

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 import click
 
 from harness.campaign.run import RunOptions, RunResult, run_trials
 from harness.campaign.shards import parse_shard
-from harness.commands.arguments import Bundled, examples, only_option, pairs
+from harness.commands.arguments import examples, label_option, labels_of, only_option, pairs
+from harness.commands.bundled import Bundled
 from harness.commands.concluding import conclude
 from harness.commands.console import Console
-from harness.errors import EXIT_HARNESS, storage_errors
+from harness.errors import EXIT_SIGNAL, storage_errors
+from harness.hosts.registry import kind_of
 from harness.machine.busy import wait_for_room
+from harness.model.words import Outcome
 from harness.sandbox.unshare import is_privileged
 from harness.scenario.load import SCENARIOS
 from harness.scenario.planned import plan_trials
+
+# After any other a lab is not there any more, or shows nothing.
+_PAUSES: Final[tuple[Outcome, ...]] = ("failed", "invalid", "error")
 
 _EPILOG = examples(
     "overlaybench run smoke",
@@ -40,7 +47,23 @@ _EPILOG = examples(
     help="With --resume: go on although machine, programs or topology have changed; each record says on which it was.",
 )
 @click.option("--shard", metavar="K/N", help="The K-th of N parts of the plan; `merge` puts them together.")
-@click.option("--hosts", metavar="ADDRESS", help="Where the trials run; default: this machine.")
+@label_option
+@click.option(
+    "--hosts",
+    metavar="FILE|ADDRESS",
+    help="Where the trials run: a file of hosts, or a scheduler (docs/many-machines.md); default: this machine.",
+)
+@click.option(
+    "--pause-on",
+    multiple=True,
+    type=click.Choice(_PAUSES),
+    help="Leave the lab of a trial with this outcome standing, for `overlaybench enter`; may be given again.",
+)
+@click.option("--keep-failed", is_flag=True, help="The same as --pause-on failed.")
+@click.option(
+    "--no-report", is_flag=True, help="Keep records and evidence alone; `overlaybench report` makes a page of them."
+)
+@click.option("--live", is_flag=True, help="Show paths, rates and events of running trials; costs some processor time.")
 @click.pass_context
 def run_command(  # noqa: PLR0917  # click passes them by name
     ctx: click.Context,
@@ -53,7 +76,12 @@ def run_command(  # noqa: PLR0917  # click passes them by name
     resume: bool,
     accept_changes: bool,
     shard: str | None,
+    label: tuple[str, ...],
     hosts: str | None,
+    pause_on: tuple[Outcome, ...],
+    keep_failed: bool,
+    no_report: bool,
+    live: bool,
 ) -> None:
     """Run SCENARIO (a path or a bundled name) and report."""
     if resume and out is None:
@@ -65,7 +93,14 @@ def run_command(  # noqa: PLR0917  # click passes them by name
         part = None if shard is None else parse_shard(shard)
     except ValueError as error:
         raise click.UsageError(f"--shard: {error}") from None
-    options = RunOptions(out, jobs, selected, resume, accept_changes, hosts, part)
+    if (pause_on or keep_failed) and hosts not in (None, "local"):
+        raise click.UsageError("--pause-on and --keep-failed leave labs standing on this machine, not on --hosts")
+    if live and hosts not in (None, "local"):
+        raise click.UsageError("--live shows labs on this machine, not on --hosts")
+    if jobs is not None and (said := kind_of(hosts).slots_said(hosts)) is not None:
+        raise click.UsageError(f"--jobs would be ignored: {said}")
+    pauses = tuple(dict.fromkeys((*pause_on, *(("failed",) if keep_failed else ()))))
+    options = RunOptions(out, jobs, selected, resume, accept_changes, hosts, part, labels_of(label), pauses, live)
     console = Console(stderr=True)
     planned = plan_trials(scenario, selected, repeat, seed)
     if (
@@ -75,24 +110,30 @@ def run_command(  # noqa: PLR0917  # click passes them by name
     ):
         wait_for_room(lambda text: console.print(text, style="yellow", markup=False, soft_wrap=True))
     result = run_trials(planned, options, console)
-    _report(result, console)
+    _report(result, console, page=not no_report)
     ctx.exit(_conclude(result, console))
 
 
-def _report(result: RunResult, console: Console) -> None:
-    """Write the tables and the report, and print what people look for first."""
+def _report(result: RunResult, console: Console, *, page: bool) -> None:
+    """Write the tables and the report, and print what people look for first; without `page` nothing of it."""
     with storage_errors(result.folder.path):
-        lines = result.folder.finish()
-        for problem in lines.problems:
+        if not page:
+            result.folder.drop_tables()
+            return
+        for problem in result.folder.finish():
             console.print(f"records.jsonl, line {problem.line}: {problem.text}", style="yellow", markup=False)
         if not result.done:
             return
+        from harness.report.facts import began_busy, never_came  # noqa: PLC0415
         from harness.report.html import write_report  # noqa: PLC0415  # matplotlib is slow to load
         from harness.report.terminal import print_results  # noqa: PLC0415
         from harness.results.loading import load  # noqa: PLC0415
 
         report = write_report(result.folder.path)
-        print_results(load(result.folder.path).records, Console())
+        records = load(result.folder.path).records
+        print_results(records, Console())
+        for warning in filter(None, (began_busy(result.folder.manifest()), never_came(records))):
+            console.print(warning, style="yellow", markup=False, soft_wrap=True)
     console.print(f"report: {report}", highlight=False, soft_wrap=True)
 
 
@@ -102,5 +143,5 @@ def _conclude(result: RunResult, console: Console) -> int:
     if tally.interrupted:
         kept = f"the results of {result.done} of {result.planned} trials are kept in {result.folder.path}"
         console.print(f"stopped: {kept}; go on with --resume", highlight=False, soft_wrap=True)
-        return EXIT_HARNESS
+        return EXIT_SIGNAL + tally.interrupted
     return conclude(result.judgement, console)

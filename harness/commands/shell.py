@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import click
 import yaml
 
-from harness.commands.arguments import Bundled, examples
+from harness.commands.arguments import examples
+from harness.commands.bundled import Bundled
+from harness.commands.labs import open_lab
 from harness.errors import EXIT_HARNESS, EXIT_MACHINE, LabError, Problem, ScenarioError
-from harness.sandbox.unshare import sandbox_argv, why_no_user_namespaces
+from harness.sandbox.unshare import why_no_user_namespaces
 from harness.scenario.load import TOPOLOGIES, load_topology
 from harness.topology.mininet_class import MininetSource
 
@@ -51,17 +51,7 @@ def shell_command(topology: str, settings: tuple[str, ...], commands: Path | Non
     wrong = source.check(params)
     if wrong:
         raise ScenarioError([Problem(source.name, 0, f"--set {name}", text) for name, text in wrong.items()])
-    resolved = source.resolve(params).model_dump_json()
-    arguments = [str(commands.resolve())] if commands else []
-    # By an open file: the topology of a hundred nodes is longer than a command line may be.
-    handed = tempfile.TemporaryFile("w+")  # noqa: SIM115  # the lab reads it as long as it likes
-    handed.write(resolved)
-    handed.flush()
-    handed.seek(0)
-    number = str(handed.fileno())
-    process = subprocess.Popen(
-        sandbox_argv([sys.executable, "-m", "harness.lab.shell", number, *arguments]), pass_fds=[handed.fileno()]
-    )
+    process = open_lab(source.resolve(params), *([str(commands.resolve())] if commands else []))
     try:
         status = process.wait()
     except KeyboardInterrupt:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -12,17 +13,22 @@ import click
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
-from harness.commands.arguments import Bundled, examples
+from harness.commands.arguments import examples, label_option, labels_of
+from harness.commands.bundled import Bundled
 from harness.commands.console import Console
-from harness.errors import EXIT_HARNESS, EXIT_OK, storage_errors
+from harness.errors import EXIT_OK, EXIT_SIGNAL, storage_errors
+from harness.hosts.scheduler import require_scheduler
 from harness.scenario.load import POPULATIONS
-from harness.simulation.load import load_population
+from harness.simulation.describe import described
+from harness.simulation.load import LoadedPopulation, load_population
+from harness.simulation.reweigh import require_same_cells
 from harness.simulation.run import prepare, simulate
 
 _EPILOG = examples(
     "overlaybench simulate field",
     "overlaybench simulate mine.yaml --out runs/mine --jobs 8",
     "overlaybench simulate mine.yaml --out runs/mine --resume",
+    "overlaybench simulate other-shares.yaml --cells-of runs/mine",
 )
 
 
@@ -39,7 +45,17 @@ _EPILOG = examples(
     type=click.Path(path_type=Path),
     help="A lab's result folder with the same NATs: the report holds its cells against the simulated ones.",
 )
+@click.option(
+    "--cells-of",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Run nothing: print what the cells of this simulation come to with the shares of POPULATION.",
+)
 @click.option("--resume", is_flag=True, help="Go on with the folder given by --out.")
+@label_option
+@click.option(
+    "--hosts", metavar="ADDRESS", help="A Dask scheduler whose workers run the worlds, and networks over time."
+)
 @click.pass_context
 def simulate_command(  # noqa: PLR0917  # click passes them by name
     ctx: click.Context,
@@ -50,24 +66,39 @@ def simulate_command(  # noqa: PLR0917  # click passes them by name
     groups: int | None,
     seed: int | None,
     emulated: Path | None,
+    cells_of: Path | None,
     resume: bool,
+    label: tuple[str, ...],
+    hosts: str | None,
 ) -> None:
     """Run an overlay's own engine over POPULATION (a path or a bundled name) in memory, and report."""
     if resume and out is None:
         raise click.UsageError("--resume needs --out DIR: the folder to go on with")
+    if jobs is not None and hosts is not None:
+        raise click.UsageError(f"--jobs would be ignored: the workers of {hosts} say it themselves: --nthreads")
     loaded = load_population(population, POPULATIONS)
+    if cells_of is not None:
+        given = {name for name, value in ctx.params.items() if value} - {"population", "cells_of"}
+        if given:
+            raise click.UsageError(f"--cells-of runs nothing: {', '.join('--' + name for name in sorted(given))}")
+        _reweigh(loaded, cells_of)
+        ctx.exit(EXIT_OK)
     changes = {"worlds": worlds, "groups": groups, "seed": seed}
     changes = {key: value for key, value in changes.items() if value is not None}
     loaded = replace(loaded, population=loaded.population.model_copy(update=changes))
     out = out or Path("runs") / f"{loaded.name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
-    folder, left = prepare(loaded, out, resume=resume, emulated=emulated)
+    labels = labels_of(label)
+    if hosts is not None:
+        require_scheduler(hosts)  # before there is a folder, which would have to be gone on with
+    folder, left = prepare(loaded, out, resume=resume, emulated=emulated, labels=labels)
     console = Console(stderr=True)
     try:
-        with _Bar(console, len(left)) as bar:
-            simulate(loaded, folder, left, jobs or os.cpu_count() or 1, bar)
+        churn = loaded.population.churn
+        with _Bar(console, len(left) + (churn.networks if churn is not None else 0)) as bar:
+            simulate(loaded, folder, left, jobs or os.cpu_count() or 1, bar, hosts=hosts)
     except KeyboardInterrupt:
         console.print(f"stopped: what was done is kept in {out}; go on with --resume", highlight=False, soft_wrap=True)
-        ctx.exit(EXIT_HARNESS)
+        ctx.exit(EXIT_SIGNAL + signal.SIGINT)
     with storage_errors(out):
         folder.finish()
         from harness.report.html import write_report  # noqa: PLC0415  # matplotlib is slow to load
@@ -75,6 +106,14 @@ def simulate_command(  # noqa: PLR0917  # click passes them by name
         report = write_report(out)
     console.print(f"report: {report}", highlight=False, soft_wrap=True)
     ctx.exit(EXIT_OK)
+
+
+def _reweigh(loaded: LoadedPopulation, folder: Path) -> None:
+    from harness.report.population import reweighed  # noqa: PLC0415  # matplotlib is slow to load
+    from harness.report.terminal import rich_table  # noqa: PLC0415
+
+    require_same_cells(loaded, folder)
+    Console().print(rich_table(reweighed(described(loaded), folder)))
 
 
 class _Bar:

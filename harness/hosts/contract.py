@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
@@ -26,6 +26,7 @@ class HostFacts(BaseModel):
 
     `machine` is as of `harness.machine.describe.describe_machine`, versions are by name; None where a program is
     missing or does not say. `link_backend` is what `links: auto` comes to there; None where the host does not say.
+    `name` tells twins apart; `code` is a digest of the program's files where the commit does not tell what runs.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -36,6 +37,8 @@ class HostFacts(BaseModel):
     tool_versions: dict[str, str | None]
     overlay_versions: dict[str, str | None]
     link_backend: str | None = None
+    name: str | None = None
+    code: str | None = None
 
     @property
     def id(self) -> str:
@@ -43,6 +46,12 @@ class HostFacts(BaseModel):
         facts = self.model_dump(mode="json")
         facts["machine"] = {key: value for key, value in facts["machine"].items() if key not in PASSING}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
+
+
+# In a trial's folder: for each of its loads, in order, how busy others kept the machine when it began.
+BUSY_FILE: Final = "busy.json"
+# The first that `on_step` hears of a trial; heard again, the trial has begun anew, on another host say.
+STARTING: Final = "starting"
 
 
 class Host(Protocol):
@@ -75,7 +84,7 @@ class Host(Protocol):
     async def run(self, job: Job, folder: Path, on_step: OnStep) -> Done:
         """Run a job and leave its evidence in `folder`, which exists and is empty.
 
-        `on_step` hears what the trial does, for the first time when it begins. Cancelling ends the trial's sandbox.
+        `on_step` hears what the trial does, STARTING when it begins. Cancelling ends the trial's sandbox.
 
         Raises:
             StorageError: the folder cannot be written.
@@ -83,3 +92,30 @@ class Host(Protocol):
 
     async def close(self) -> None:
         """End everything that still runs."""
+
+
+@runtime_checkable
+class ManyHosts(Host, Protocol):
+    """Several machines as one host; it says itself which trial may run next. It is described after `require` alone."""
+
+    def choose(self, waiting: Iterable[Trial]) -> Trial | None:
+        """Return the first of these trials that there is a place for now; the place is its own until `leave`.
+
+        Raises:
+            LabError: there will be no place any more.
+        """
+
+    def leave(self, trial: Trial) -> None:
+        """Give a chosen trial's place back."""
+
+    async def changed(self) -> None:
+        """Wait until there may be a place that there was not."""
+
+    def ran_on(self, trial: Trial) -> HostFacts:
+        """Return on which machine a trial ran at last."""
+
+    def account(self) -> dict[str, Any]:
+        """Return what the manifest is to say: `hosts` by id, `hosts_refused` by name, `hosts_lost`: each time."""
+
+    def release(self) -> None:
+        """Let the machines go; nothing is asked of it any more."""

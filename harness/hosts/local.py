@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import platform
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from harness.errors import storage_errors
-from harness.hosts.contract import Host, HostFacts, OnStep
+from harness.hosts.contract import BUSY_FILE, STARTING, Host, HostFacts, OnStep
 from harness.hosts.turns import Turns
 from harness.hosts.workers import Worker, Workers
 from harness.link.choose import automatic
-from harness.machine.describe import describe_machine, harness_commit, overlay_version, tool_versions
+from harness.machine.describe import code_digest, describe_machine, harness_commit, overlay_version, tool_versions
 from harness.machine.processors import is_virtual, processors_awake, stolen_s
+from harness.machine.quiet import Quietness, Wanted, allowance_of, read_wanted, wait_for_quiet
 from harness.machine.requirements import require_for
 from harness.machine.skipping import not_installed
 from harness.model.trial import Trial
@@ -33,10 +37,19 @@ _MESSAGE: TypeAdapter[WantTurn | Step | Done] = TypeAdapter(WantTurn | Step | Do
 class LocalHost:
     """This machine: jobs that only wait run side by side, those that load it run alone.
 
-    Its processes carry `label` on their command lines. `overlays` are those whose versions it is to report.
+    Its processes carry `label` on their command lines. `overlays` are those whose versions it is to report. Before each
+    load it waits a while for others to leave the processors, and keeps what it found (BUSY_FILE); `look` tells.
     """
 
-    def __init__(self, *, label: str, jobs: int, overlays: Mapping[str, Overlay]) -> None:
+    def __init__(
+        self,
+        *,
+        label: str,
+        jobs: int,
+        overlays: Mapping[str, Overlay],
+        look: Callable[[], Wanted] = read_wanted,
+    ) -> None:
+        self._label, self._look = label, look
         self._overlays = overlays
         self._jobs = jobs
         self._turns = Turns(jobs)
@@ -51,13 +64,16 @@ class LocalHost:
 
     def describe(self) -> HostFacts:
         """Ask the machine and every program for their facts and versions."""
+        commit = harness_commit()
         return HostFacts(
-            commit=harness_commit(),
+            commit=commit,
             privileged=is_privileged(),
             machine=describe_machine(),
             tool_versions=tool_versions(),
             overlay_versions={name: overlay_version(overlay) for name, overlay in self._overlays.items()},
             link_backend=automatic(),
+            name=platform.node(),
+            code=code_digest(commit),
         )
 
     def lacking(self, overlays: Mapping[str, Overlay]) -> dict[str, str]:
@@ -85,7 +101,7 @@ class LocalHost:
         try:
             self._advance()
             await self._granted[name].wait()
-            on_step("starting")
+            on_step(STARTING)
             with storage_errors(folder):
                 (folder / "job.json").write_text(job.model_dump_json(indent=1))
                 worker = await self._workers.start(name, folder)
@@ -115,7 +131,8 @@ class LocalHost:
 
     async def _converse(self, job: Job, folder: Path, worker: Worker, on_step: OnStep) -> Done:
         name, granted = job.trial.id, self._granted[job.trial.id]
-        patience_s = PATIENCE_S + longest_silence_s(job.trial)
+        usual_s = PATIENCE_S + longest_silence_s(job.trial)
+        patience_s: float | None = usual_s
         while True:
             line = await asyncio.wait_for(worker.line(), patience_s)
             if not line:
@@ -128,12 +145,23 @@ class LocalHost:
                 return message
             if isinstance(message, Step):
                 on_step(message.text)
+                patience_s = None if message.waits else usual_s
                 continue
             granted.clear()
             self._turns.want(name, message.turn)
             self._advance()
             await granted.wait()
+            if message.turn == "exclusive":
+                found = await wait_for_quiet(allowance_of(self._label), self._look, say=on_step)
+                with storage_errors(folder):
+                    _keep(found, folder / BUSY_FILE)
             worker.grant()
+
+
+def _keep(found: Quietness, path: Path) -> None:
+    """Add what was found before a load to what was before the trial's others."""
+    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    path.write_text(json.dumps([*before, asdict(found)], indent=1), encoding="utf-8")
 
 
 class LocalKind:
@@ -146,6 +174,9 @@ class LocalKind:
     def takes(self, address: str | None) -> bool:
         """Tell whether it is this machine that is meant."""
         return address in (None, "local")
+
+    def slots_said(self, address: str | None) -> None:
+        """By `jobs`."""
 
     def open(self, address: str | None, *, label: str, jobs: int, overlays: Mapping[str, Overlay]) -> Host:
         """Make a host of this machine."""

@@ -29,6 +29,9 @@ class HostKind(Protocol):
     def takes(self, address: str | None) -> bool:
         """Tell whether this is an address of this kind; None is no address, the machine on which the program runs."""
 
+    def slots_said(self, address: str | None) -> str | None:
+        """Return where it is said how many trials run side by side on its hosts; None: by `jobs`, as `open` gets it."""
+
     def open(self, address: str | None, *, label: str, jobs: int, overlays: Mapping[str, Overlay]) -> Host:
         """Make a host of it.
 

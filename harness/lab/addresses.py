@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from ipaddress import ip_address
 
 from harness.lab.node import LabNode
 from harness.lab.routes import routes_of
+from harness.model.family import Address, family_of
 from harness.model.topology import Topology
-from harness.topology.wiring import interface_name
+from harness.nat.ports import FULL_MTU_BYTES
+from harness.topology.wiring import announced_mtus, interface_name, line_mtu_bytes
 
 # An access link carries no ARP in life; here it does, and may lose it. A lost request then costs a moment, not the
 # kernel's second, and the many tries outlast the longest round trip.
@@ -34,8 +37,43 @@ def configure(node: LabNode, topology: Topology, name: str) -> None:
     for interface, attachment in zip(interfaces, attached, strict=True):
         for address in attachment.addresses:
             node.intf(interface).setIP(f"{address}/{topology.prefix_length(attachment, address)}")
+    _take_lines_mtus(node, topology, name)
+    announced = announced_mtus(topology)
     for route in routes_of(topology, name):
-        node.add_route(route.network, route.gateway)
+        node.add_route(route.network, route.gateway, announced.get(ip_address(route.gateway)))
+    _know_neighbours_lines(node, topology, name, announced)
+
+
+def _take_lines_mtus(node: LabNode, topology: Topology, name: str) -> None:
+    """Give interfaces on narrow lines their MTU; a router's outside gets its own with its rules."""
+    for number, attachment in enumerate(topology.attachments()[name]):
+        outside = number == 0 and name in topology.routers
+        if not outside and (mtu_bytes := line_mtu_bytes(attachment)) < FULL_MTU_BYTES:
+            node.check_output(["ip", "link", "set", interface_name(name, number), "mtu", str(mtu_bytes)])
+
+
+def _know_neighbours_lines(node: LabNode, topology: Topology, name: str, announced: Mapping[Address, int]) -> None:
+    """Give a node the MTU of each other on its segments whose line is narrower than the segment."""
+    routes = [
+        f"route replace {address} dev {interface_name(name, number)} mtu {mtu_bytes}"
+        for number, attachment in enumerate(topology.attachments()[name])
+        for others in topology.attachments().values()
+        for other in others
+        if other.on == attachment.on and other is not attachment
+        for address, mtu_bytes in announced.items()
+        if address in other.addresses and attachment.of(family_of(address))
+    ]
+    if routes:
+        node.check_output(["ip", "-batch", "-"], stdin="\n".join(routes) + "\n")
+
+
+def accept_ipv6_later(node: LabNode) -> None:
+    """Let interfaces that come later have IPv6, as an overlay's own: a network without it says nothing about them.
+
+    Raises:
+        LabError: the kernel refused it.
+    """
+    node.write_sysctls({f"net.ipv6.conf.default.{key}": value for key, value in _IPV6.items()})
 
 
 _ALL = ("all", "default")

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 _SECTION, _INTERFACE, _PACKET = 0x0A0D0D0A, 1, 6
 _BYTE_ORDER = 0x1A2B3C4D
-_LINKTYPE_ETHERNET = 1
+LINKTYPE_ETHERNET, LINKTYPE_RAW = 1, 101
 _OPTION_END, _OPTION_NAME, _OPTION_RESOLUTION = 0, 2, 9
 _NANOSECONDS = 9  # the resolution is 10 to the minus this
 
@@ -19,11 +19,18 @@ class CaptureWriter:
 
     def __init__(self, path: Path, interfaces: Sequence[str], snap_bytes: int) -> None:
         self._file = path.open("wb")
+        self._snap_bytes, self._count = snap_bytes, 0
         self._write(_SECTION, struct.pack("<IHHq", _BYTE_ORDER, 1, 0, -1))
         for name in interfaces:
-            options = _option(_OPTION_NAME, name.encode()) + _option(_OPTION_RESOLUTION, bytes([_NANOSECONDS]))
-            body = struct.pack("<HHI", _LINKTYPE_ETHERNET, 0, snap_bytes) + options + _option(_OPTION_END, b"")
-            self._write(_INTERFACE, body)
+            self.add(name)
+
+    def add(self, name: str, linktype: int = LINKTYPE_ETHERNET) -> int:
+        """Add an interface; return the index that its frames carry."""
+        options = _option(_OPTION_NAME, name.encode()) + _option(_OPTION_RESOLUTION, bytes([_NANOSECONDS]))
+        body = struct.pack("<HHI", linktype, 0, self._snap_bytes) + options + _option(_OPTION_END, b"")
+        self._write(_INTERFACE, body)
+        self._count += 1
+        return self._count - 1
 
     def frame(self, interface: int, stamp_ns: int, frame: bytes, length: int) -> None:
         """Write one frame of `length` bytes, of which `frame` is the beginning."""

@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from harness.errors import CommandFailed
+from harness.lab.chains import by_chain
 from harness.lab.command import run_command
 from harness.model.family import Address
 
 TABLE = "watch"
-# linux/netfilter/nf_tables.h: NFT_NETDEVICE_MAX is 256.
-DEVICES_A_CHAIN = 200
 
 
 @dataclass(frozen=True)
@@ -56,11 +55,10 @@ def _blocks(segment: str, names: Sequence[str]) -> Iterator[str]:
     """Yield a segment's sets, and the chains that fill them: the kernel takes so many devices a chain and no more."""
     yield f"  set {segment}.v4 {{ type ipv4_addr . ipv4_addr; flags dynamic; size 65536; }}\n"
     yield f"  set {segment}.v6 {{ type ipv6_addr . ipv6_addr; flags dynamic; size 65536; }}\n"
-    for number, start in enumerate(range(0, len(names), DEVICES_A_CHAIN)):
-        some = ", ".join(names[start : start + DEVICES_A_CHAIN])
+    for number, some in enumerate(by_chain(names)):
         yield (
             f"  chain on_{segment}_{number} {{\n"
-            f"    type filter hook ingress devices = {{ {some} }} priority 0; policy accept;\n"
+            f"    type filter hook ingress devices = {{ {', '.join(some)} }} priority 0; policy accept;\n"
             f"    update @{segment}.v4 {{ ip saddr . ip daddr counter }}\n"
             f"    update @{segment}.v6 {{ ip6 saddr . ip6 daddr counter }}\n"
             "  }\n"

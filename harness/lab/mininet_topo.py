@@ -17,8 +17,10 @@ from mininet.topo import Topo
 from harness.errors import LabError
 from harness.lab.node import LabNode
 from harness.lab.wires import EmulatedLink, LinkSpace
-from harness.model.link import LinkProfile, parse_link
-from harness.topology.mininet_graph import LINK_KEYS, TC_KEYS, link_problems
+from harness.topology.mininet_graph import priorities_of
+from harness.topology.mininet_hosts import interface_name_of
+from harness.topology.mininet_links import LINK_KEYS, TC_KEYS, link_problems, profile_of
+from harness.topology.mininet_routes import renamed
 
 # linux/if.h: IFNAMSIZ, less the end of the text.
 _LONGEST_NAME = 15
@@ -31,11 +33,14 @@ def prepare(topo: Topo, space: LinkSpace) -> None:
         LabError: a link asks for something that we do not carry over; it is never ignored.
     """
     numbers = itertools.count(1)
-    for name in topo.switches():
+    priorities = priorities_of(topo)
+    for place, name in enumerate(topo.switches(), 1):
         info = topo.nodeInfo(name)
-        asked = bool(info.get("stp"))
         info.clear()
-        info |= {"isSwitch": True, "stp": asked, "device": _device(name, numbers)}
+        info |= {"isSwitch": True, "stp": name in priorities, "device": _device(name, numbers)}
+        if name in priorities:
+            # The hardware address decides between equal priorities: by chance, were it not given.
+            info |= {"priority": priorities[name], "mac": f"02:00:00:00:{place >> 8:02x}:{place & 255:02x}"}
     for name in topo.hosts():
         info = topo.nodeInfo(name)
         if "cls" in info:
@@ -44,7 +49,7 @@ def prepare(topo: Topo, space: LinkSpace) -> None:
             info["inNamespace"] = True
     _translate_links(topo, space)
     _put_bridges_between_hosts(topo, numbers)
-    _shorten_interfaces(topo, numbers)
+    _rename_interfaces(topo, numbers)
 
 
 def islands_of(net: Mininet) -> dict[str, list[str]]:
@@ -89,8 +94,12 @@ def _class_of(cls: type[Node] | None) -> type[Node] | None:
 
 def _device(name: str, numbers: Iterator[int]) -> str:
     """Return the name of a switch's interface: its own, where the kernel takes that."""
-    fits = len(name) <= _LONGEST_NAME and "/" not in name and not any(c.isspace() for c in name)
-    return name if fits else f"br{next(numbers)}"
+    return name if _is_taken_by_the_kernel(name) else f"br{next(numbers)}"
+
+
+def _is_taken_by_the_kernel(name: str) -> bool:
+    spaced = any(character.isspace() for character in name)
+    return len(name.encode()) <= _LONGEST_NAME and "/" not in name and not spaced
 
 
 def _put_bridges_between_hosts(topo: Topo, numbers: Iterator[int]) -> None:
@@ -116,50 +125,29 @@ def _end(options: Mapping[str, Any], end: int) -> dict[str, Any]:
     return {new: options[f"{old}{end}"] for old, new in names.items() if options.get(f"{old}{end}") is not None}
 
 
-def _shorten_interfaces(topo: Topo, numbers: Iterator[int]) -> None:
-    """Give every interface whose name the kernel would not take one of ours."""
+def _rename_interfaces(topo: Topo, numbers: Iterator[int]) -> None:
+    """Give every interface whose name the kernel would not take one of ours, also where a route names it."""
+    new: dict[str, dict[str, str]] = {}
     for _, _, options in topo.links(withInfo=True):
         for end in (1, 2):
-            name = options.get(f"intfName{end}") or f"{options[f'node{end}']}-eth{options[f'port{end}']}"
-            if len(name) > _LONGEST_NAME:
-                options[f"intfName{end}"] = f"if{next(numbers)}-eth{options[f'port{end}']}"
+            name = interface_name_of(options, end)
+            if not _is_taken_by_the_kernel(name):
+                ours = f"if{next(numbers)}-eth{options[f'port{end}']}"
+                new.setdefault(options[f"node{end}"], {})[name] = options[f"intfName{end}"] = ours
+    for node, names in new.items():
+        info = topo.nodeInfo(node)
+        if info.get("defaultRoute") is not None:
+            info["defaultRoute"] = renamed(info["defaultRoute"], names)
 
 
 def _translate_links(topo: Topo, space: LinkSpace) -> None:
     """Give Mininet's link parameters to our backends: its own `TCIntf` only logs tc errors."""
     for first, second, options in topo.links(withInfo=True):
-        where = f"link {first} <-> {second}"
         for problem in link_problems(options):
-            raise LabError(f"{where}: {problem}")
-        options.pop("cls", None)
-        asked = {key: options.pop(key) for key in list(options) if key in TC_KEYS}
+            raise LabError(f"link {first} <-> {second}: {problem}")
+        profile = profile_of(options)
+        for key in {"cls", *TC_KEYS} & options.keys():
+            del options[key]
         assert options.keys() <= LINK_KEYS
-        if asked:
-            options |= {"cls": EmulatedLink, "space": space, "profile": _profile(asked, where)}
-
-
-def _profile(asked: Mapping[str, Any], where: str) -> LinkProfile:
-    spec: dict[str, Any] = {}
-    if asked.get("delay"):
-        spec["delay_ms"] = _milliseconds(asked["delay"], where)
-    if asked.get("jitter"):
-        spec["jitter_ms"] = _milliseconds(asked["jitter"], where)
-    if asked.get("loss"):
-        spec["loss_percent"] = float(asked["loss"])
-    if asked.get("bw"):
-        spec["rate_mbit"] = float(asked["bw"])
-        # Mininet's own queue, when none is given, is tc's default of 1000 packets.
-        spec["queue_packets"] = int(asked.get("max_queue_size") or 1000)
-    return parse_link(spec)
-
-
-def _milliseconds(text: Any, where: str) -> float:
-    """Read tc's way to write a time: `10ms`, `0.5s`, `300us`; a bare number is microseconds."""
-    raw = str(text).strip()
-    for suffix, factor in (("ms", 1.0), ("us", 0.001), ("s", 1000.0), ("", 0.001)):
-        if raw.endswith(suffix):
-            try:
-                return float(raw.removesuffix(suffix)) * factor
-            except ValueError:
-                break
-    raise LabError(f"{where}: {text!r} is no time such as 10ms")
+        if profile is not None:
+            options |= {"cls": EmulatedLink, "space": space, "profile": profile}

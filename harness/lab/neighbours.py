@@ -62,6 +62,11 @@ def settle_neighbours(nodes: Mapping[str, LabNode], topology: Topology) -> None:
             link = links[interface_name(name, number)]
             mac = bytes.fromhex(link.get_attr("IFLA_ADDRESS").replace(":", ""))
             segments.setdefault(attachment.on, []).append(Attached(name, int(link["index"]), mac, attachment.addresses))
+    settle(nodes, list(segments.values()))
+
+
+def settle(nodes: Mapping[str, LabNode], segments: Sequence[Sequence[Attached]]) -> None:
+    """Tell every node the hardware addresses of all others on its segments, as given. Raises as above."""
     for name, known in neighbours_of(segments).items():
         try:
             _write(nodes[name].pid, known)
@@ -69,13 +74,19 @@ def settle_neighbours(nodes: Mapping[str, LabNode], topology: Topology) -> None:
             raise LabError(f"node {name}: cannot write its neighbours: {error.strerror}") from error
 
 
-def neighbours_of(segments: Mapping[str, Sequence[Attached]]) -> dict[str, list[Neighbour]]:
-    """Return, by node, all others on its segments. Pure."""
+def neighbours_of(segments: Sequence[Sequence[Attached]]) -> dict[str, list[Neighbour]]:
+    """Return, by node, all others on its segments, in the IP versions that it has there. Pure."""
     known: dict[str, list[Neighbour]] = {}
-    for attached in segments.values():
+    for attached in segments:
         for own in attached:
+            spoken = {address.version for address in own.addresses}
             others = (other for other in attached if other is not own)
-            entries = [Neighbour(own.index, address, one.mac) for one in others for address in one.addresses]
+            entries = [
+                Neighbour(own.index, address, one.mac)
+                for one in others
+                for address in one.addresses
+                if address.version in spoken
+            ]
             known.setdefault(own.node, []).extend(entries)
     return known
 

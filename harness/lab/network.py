@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,22 +12,23 @@ from typing import Any
 from mininet.net import Mininet
 from mininet.topo import Topo
 
-from harness.errors import LabError
+from harness.errors import LabError, OverlaybenchError
 from harness.lab.addresses import configure, neighbour_sysctls
-from harness.lab.mininet_topo import islands_of, prepare
-from harness.lab.neighbours import settle_neighbours
+from harness.lab.mininet_topo import prepare
+from harness.lab.neighbours import settle, settle_neighbours
 from harness.lab.node import LabNode
+from harness.lab.plugged import Plugged, attachments_found, plugged_in, ports_watched, segments_found
 from harness.lab.routes import routes_of
-from harness.lab.wires import EmulatedLink, LabBridge, LabLink, LinkSpace, wait_for_spanning_tree
+from harness.lab.spanning_tree import agree_on_spanning_tree
+from harness.lab.wires import EmulatedLink, LabBridge, LabLink, LinkSpace
 from harness.link.backend import RunningLinks
 from harness.link.hoststack import ALLOWED_CONGESTION_CONTROL, RECORDED, node_sysctls, pick_congestion_control
 from harness.link.offload import get_offloads
-from harness.model.family import Address
 from harness.model.topology import Topology
 from harness.nat.events import RunningRouter
 from harness.nat.ports import RouterPorts
 from harness.sandbox.namespace import inside_network_of, release_namespaces
-from harness.topology.mininet_import import import_topo
+from harness.topology.mininet_import import construct, where
 from harness.topology.wiring import interface_name, router_behaviour, router_ports
 
 # bridge-nf would send bridged frames through the sandbox's own IP rules and its connection tracking.
@@ -87,12 +89,17 @@ class Lab:
         self.link_choice = link_choice
         self.net: LabNet | None = None
         self.links: RunningLinks | None = None
-        # Commands that set the routes again which the kernel dropped, by node and interface that is down.
+        # By node and interface: how many events keep it down, and the commands that set the routes again which the
+        # kernel dropped.
+        self.down: Counter[tuple[str, str]] = Counter()
         self.routes_down: dict[tuple[str, str], list[list[str]]] = {}
         self.link_backend: str = "none"
         self.routers: dict[str, RunningRouter] = {}
         self.sysctls: dict[str, str] = {}
         self._space: LinkSpace | None = None
+        # Of a Mininet class: what its nodes have, and the interface of each attachment.
+        self._plugged: dict[str, list[Plugged]] = {}
+        self._interfaces: dict[str, list[str]] = {}
 
     @property
     def nodes(self) -> Mapping[str, LabNode]:
@@ -107,14 +114,18 @@ class Lab:
         self.start_links()
 
     def start_links(self) -> None:
-        """Let the impaired links carry frames; afterwards packets flow as the topology says.
+        """Let the impaired links carry frames, and the switches agree on a spanning tree where they have one.
+
+        Afterwards packets flow as the topology says.
 
         Raises:
-            LabError: a link cannot be set up.
+            LabError: a link cannot be set up, or the switches do not agree.
         """
         if self._space is not None and self._space.cables:
             self.links = self._space.start(seed=self.seed, workdir=self.workdir)
             self.link_backend = self._space.backend.name
+        if self.net is not None:
+            agree_on_spanning_tree([one for one in self.net.switches if isinstance(one, LabBridge) and one.stp])
 
     def build(self) -> None:
         """Build everything but for the impaired links, which carry nothing yet.
@@ -143,20 +154,25 @@ class Lab:
     def _build_mininet_class(self) -> None:
         use = self.topology.mininet
         assert use is not None
-        topo = import_topo(use.path, use.search)(**use.params)
         self._space = LinkSpace(self.link_choice)
-        prepare(topo, self._space)
-        self.net = LabNet(topo)
-        self.net.start()
+        try:
+            topo = construct(use.path, use.search, use.params)
+            prepare(topo, self._space)
+            self.net = LabNet(topo)
+            self.net.start()
+        except OverlaybenchError:
+            raise
+        except (Exception, SystemExit) as error:  # code of the class's author, which may raise anything
+            raise LabError(f"{use.path}: {where(error)}") from error
         self._settle_hosts()
-        for name, router in self.topology.routers.items():
+        self._plugged = {name: plugged_in(node) for name, node in self.nodes.items()}
+        self._interfaces = attachments_found(self.topology, self._plugged)
+        settle(self.nodes, segments_found(self.net, self._plugged))
+        for name in self.topology.routers:
             for route in routes_of(self.topology, name):
                 self.nodes[name].add_route(route.network, route.gateway)
-            outside, inside = (
-                self._interface_with(name, plug.addresses[0]) for plug in (router.outside, router.inside[0])
-            )
-            self._apply_nat(name, replace(router_ports(self.topology, name), wan=outside, lans=(inside,)))
-        wait_for_spanning_tree([switch for switch in self.net.switches if isinstance(switch, LabBridge) and switch.stp])
+            outside, *insides = self._interfaces[name]
+            self._apply_nat(name, replace(router_ports(self.topology, name), wan=outside, lans=tuple(insides)))
 
     def _settle_hosts(self) -> None:
         """Give every host the same TCP, whatever the machine's own is; `sysctls` keeps what was set, as read back."""
@@ -178,11 +194,11 @@ class Lab:
                 }
         return found
 
-    def _interface_with(self, node: str, address: Address) -> str:
-        for interface in self.nodes[node].intfList():
-            if interface.ip == str(address):
-                return str(interface.name)
-        raise LabError(f"node {node} has no interface with {address}")
+    def interface(self, node: str, number: int) -> str:
+        """Return the name of the interface that is a node's attachment `number` in the topology."""
+        if self.topology.mininet is not None:
+            return self._interfaces[node][number]
+        return interface_name(node, number)
 
     def _apply_nat(self, name: str, ports: RouterPorts | None = None) -> None:
         ports = ports or router_ports(self.topology, name)
@@ -191,18 +207,25 @@ class Lab:
         self.routers[name] = running
 
     def port_of(self, node: str) -> str:
-        """Return the interface of the sandbox that faces a node's first interface: where to watch it from outside."""
-        interface = self.nodes[node].intfList()[0]
+        """Return the interface of the sandbox that faces a node's first attachment: where to watch it from outside."""
+        interface = self.nodes[node].intf(self.interface(node, 0))
         link = interface.link
         other = link.intf2 if link.intf1 is interface else link.intf1
         return str(other.name)
+
+    @property
+    def beside(self) -> dict[str, list[str]]:
+        """What faces the other interfaces of nodes that have several, by the port of the first: for `Tap`."""
+        several = {name: [one.port for one in plugged] for name, plugged in self._plugged.items() if len(plugged) > 1}
+        hosts = {name: ports for name, ports in several.items() if name in self.topology.hosts}
+        return {(own := self.port_of(name)): [port for port in ports if port != own] for name, ports in hosts.items()}
 
     def facing(self, node: str, number: int) -> tuple[int, str, bool]:
         """Return what a node's interface faces before the links start: a pid, an interface, whether that is a bridge.
 
         An impaired link's loose end, or the segment's bridge in the sandbox's own namespace.
         """
-        link = self.nodes[node].intf(interface_name(node, number)).link
+        link = self.nodes[node].intf(self.interface(node, number)).link
         if isinstance(link, EmulatedLink):
             assert self._space is not None
             return self._space.node.pid, link.near, False
@@ -212,11 +235,7 @@ class Lab:
         """Return segment -> the bridge ports on it: where the lab's counters stand."""
         assert self.net is not None
         if self.topology.mininet is not None:
-            islands = islands_of(self.net)
-            return {
-                host.on: [str(port) for port in islands[self.port_of(name)]]
-                for name, host in self.topology.hosts.items()
-            }
+            return ports_watched(self.net, self.topology, self._plugged)
         return {switch.name: [i.name for i in switch.intfList() if i.name != "lo"] for switch in self.net.switches}
 
     def stop(self) -> None:

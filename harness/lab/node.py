@@ -22,6 +22,8 @@ from harness.sandbox.namespace import hold_namespace, inside_network_of, netlink
 
 # linux/rtnetlink.h: RT_SCOPE_LINK.
 _SCOPE_LINK = 253
+# linux/if_addr.h: without asking whether another node has it.
+_IFA_F_NODAD = 0x02
 
 
 class QuietNode(Node):  # type: ignore[misc]  # Mininet has no types
@@ -164,9 +166,21 @@ class LabNode(QuietNode):
             route |= {"dst": "0.0.0.0/0", "family": socket.AF_INET, "scope": _SCOPE_LINK}
         self._netlink_call("route", "replace", **route)
 
-    def add_route(self, network: str, gateway: str) -> None:
-        """Send `network` (CIDR) to `gateway`."""
-        self._netlink_call("route", "replace", dst=network, gateway=gateway)
+    def add_route(self, network: str, gateway: str, mtu_bytes: int | None = None) -> None:
+        """Send `network` (CIDR) to `gateway`; a longer packet is answered, where the MTU is given."""
+        metrics = {} if mtu_bytes is None else {"metrics": {"mtu": mtu_bytes}}
+        self._netlink_call("route", "replace", dst=network, gateway=gateway, **metrics)
+
+    def add_address(self, interface: str, address: str, prefix_length: int) -> None:
+        """Give an interface one more address, usable at once."""
+        flags = {"flags": _IFA_F_NODAD} if ":" in address else {}
+        index = self.interface_index(interface)
+        self._netlink_call("addr", "add", index=index, address=address, prefixlen=prefix_length, **flags)
+
+    def delete_address(self, interface: str, address: str, prefix_length: int) -> None:
+        """Take an address of an interface away."""
+        index = self.interface_index(interface)
+        self._netlink_call("addr", "del", index=index, address=address, prefixlen=prefix_length)
 
     def set_interface(self, name: str, state: str) -> None:
         """Set an interface `up` or `down`: done when this returns, no program is started for it.

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from harness.errors import CommandFailed
+from harness.lab.chains import by_chain
 from harness.lab.command import run_command
 from harness.model.family import Address
 
@@ -40,10 +41,12 @@ def rules(name: str, ports: Sequence[str], one: Collection[Address], other: Coll
         if all(sides):
             lines += [f"{header} saddr {{ {a} }} {header} daddr {{ {b} }} drop" for a, b in (sides, sides[::-1])]
     body = "".join(f"    {line}\n" for line in lines)
-    return (
-        f"table netdev {_table(name)} {{\n  chain cut {{\n"
-        f"    type filter hook ingress devices = {{ {', '.join(ports)} }} priority 10; policy accept;\n{body}  }}\n}}\n"
+    chains = "".join(
+        f"  chain cut_{number} {{\n"
+        f"    type filter hook ingress devices = {{ {', '.join(some)} }} priority 10; policy accept;\n{body}  }}\n"
+        for number, some in enumerate(by_chain(ports))
     )
+    return f"table netdev {_table(name)} {{\n{chains}}}\n"
 
 
 def _listed(addresses: Iterable[Address]) -> str:

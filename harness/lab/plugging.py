@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from ipaddress import ip_address
 
 from harness.errors import LabError
 from harness.lab import counters
@@ -10,9 +11,10 @@ from harness.lab.neighbours import settle_neighbours
 from harness.lab.network import Lab
 from harness.lab.routes import routes_of
 from harness.lab.wires import LabBridge, sandbox_netlink
+from harness.model.family import Address, family_of
 from harness.model.nodes import Host
 from harness.model.topology import Topology
-from harness.topology.wiring import interface_name
+from harness.topology.wiring import announced_mtus
 
 
 def place_host(lab: Lab, host: str, placed: Host) -> float:
@@ -28,7 +30,7 @@ def place_host(lab: Lab, host: str, placed: Host) -> float:
     """
     before = lab.topology.hosts[host]
     changed = lab.topology.model_copy(update={"hosts": {**lab.topology.hosts, host: placed}})
-    node, interface, port = lab.nodes[host], interface_name(host, 0), lab.port_of(host)
+    node, interface, port = lab.nodes[host], lab.interface(host, 0), lab.port_of(host)
     netlink = sandbox_netlink()
     (index,) = netlink.link_lookup(ifname=port) or (None,)
     if index is None:
@@ -43,7 +45,9 @@ def place_host(lab: Lab, host: str, placed: Host) -> float:
     ]
     commands += [f"address add {one}/{changed.prefix_length(placed, one)} dev {interface}" for one in placed.addresses]
     node.check_output(["ip", "-batch", "-"], stdin="\n".join(commands) + "\n")
-    _set_routes(lab, changed, host)
+    if placed.on != before.on:  # as the kernel drops those that an interface had
+        lab.routes_down.get((host, interface), []).clear()
+    set_routes(lab, changed, host)
     lab.topology = changed
     settle_neighbours(lab.nodes, changed)
     netlink.link("set", index=index, state="up")
@@ -66,13 +70,41 @@ def send_by(lab: Lab, node: str, router: str) -> None:
         outside = topology.routers[node].outside.model_copy(update={"via": router})
         described = topology.routers[node].model_copy(update={"outside": outside})
         changed = topology.model_copy(update={"routers": {**topology.routers, node: described}})
-    _set_routes(lab, changed, node)
+    set_routes(lab, changed, node)
     lab.topology = changed
 
 
-def _set_routes(lab: Lab, topology: Topology, name: str) -> None:
+def set_routes(lab: Lab, topology: Topology, name: str) -> None:
+    """Give a node the routes that a topology has for it; those over an interface that is down when it comes up.
+
+    Raises:
+        LabError: the kernel refused one.
+    """
+    announced = announced_mtus(topology)
     for route in routes_of(topology, name):
-        lab.nodes[name].add_route(route.network, route.gateway)
+        mtu_bytes = announced.get(ip_address(route.gateway))
+        interface = _towards(lab, topology, name, ip_address(route.gateway))
+        waiting = lab.routes_down.get((name, interface))
+        if waiting is None:
+            lab.nodes[name].add_route(route.network, route.gateway, mtu_bytes)
+            continue
+        family = "-4" if route.family == "ipv4" else "-6"
+        head = ["ip", family, "route", "replace", route.network]
+        waiting[:] = [argv for argv in waiting if argv[: len(head)] != head]
+        metric = [] if mtu_bytes is None else ["mtu", str(mtu_bytes)]
+        waiting.append([*head, "via", route.gateway, "dev", interface, *metric])
+
+
+def _towards(lab: Lab, topology: Topology, name: str, gateway: Address) -> str:
+    """Return a node's interface on the segment on which a gateway is."""
+    attached = topology.attachments()[name]
+    number = next(n for n, one in enumerate(attached) if _is_on(topology, one.on, gateway))
+    return lab.interface(name, number)
+
+
+def _is_on(topology: Topology, segment: str, address: Address) -> bool:
+    subnet = topology.segments[segment].of(family_of(address))
+    return subnet is not None and address in subnet
 
 
 def _bridge(lab: Lab, segment: str) -> LabBridge:

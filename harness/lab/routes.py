@@ -1,7 +1,7 @@
 """Each node's routes, read off the topology. Pure.
 
 As on the Internet: a host or a router with `via` sends everything there. Nodes outside a router have routes to the
-networks behind it, except to IPv4 networks behind a NAT.
+networks behind it, except to IPv4 networks behind a NAT, and by the prefix that the outside sees (RFC 6296).
 """
 
 from __future__ import annotations
@@ -49,6 +49,9 @@ def _behind(topology: Topology, name: str, family: Family) -> Iterator[str]:
     router = topology.routers[name]
     if not router.forwards(family) or (family == "ipv4" and router.nat.translates):
         return
+    if family == "ipv6" and router.nat.nptv6 is not None:
+        yield str(router.nat.nptv6)
+        return
     for attachment in router.inside:
         subnet = topology.segments[attachment.on].of(family)
         if subnet is not None and attachment.of(family):
@@ -65,15 +68,19 @@ def _inside_address(topology: Topology, router: str, segment: str, family: Famil
 
 
 def next_hops(topology: Topology, lan: str, family: Family) -> dict[str, Address]:
-    """Return, for every router not on `lan`, its neighbour on a shortest way there (breadth first), NAT or not."""
+    """Return, for every router and public member not on `lan`, its neighbour on a shortest way there, NAT or not.
+
+    Breadth first.
+    """
+    public = [name for name in topology.members if topology.hosts[name].via is None]
     attached = {
-        name: [attachment for attachment in (router.outside, *router.inside) if attachment.of(family)]
-        for name, router in topology.routers.items()
+        name: [attachment for attachment in topology.attachments()[name] if attachment.of(family)]
+        for name in (*topology.routers, *public)
     }
-    frontier = deque(
-        name for name, attachments in attached.items() if any(attachment.on == lan for attachment in attachments)
-    )
-    reached = set(frontier)
+    there = [name for name, attachments in attached.items() if any(attachment.on == lan for attachment in attachments)]
+    # Hosts forward nothing.
+    frontier = deque(name for name in there if name in topology.routers)
+    reached = set(there)
     hops: dict[str, Address] = {}
     while frontier:
         nearer = frontier.popleft()
@@ -85,6 +92,7 @@ def next_hops(topology: Topology, lan: str, family: Family) -> dict[str, Address
                 if attachment.on in shared:
                     hops[name] = attachment.of(family)[0]
                     reached.add(name)
-                    frontier.append(name)
+                    if name in topology.routers:
+                        frontier.append(name)
                     break
     return hops

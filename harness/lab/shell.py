@@ -12,7 +12,7 @@ import mininet.log
 from mininet.cli import CLI
 
 from harness.errors import LabError, StorageError
-from harness.lab.names import serve_names
+from harness.lab.names import serve_names, serve_synthesised_names
 from harness.lab.network import Lab
 from harness.model.topology import Topology
 from harness.sandbox.mounts import make_private
@@ -48,6 +48,7 @@ def main() -> None:
     serve_names(topology, workdir)
     lab = Lab(topology, seed=0, link_choice="auto", workdir=workdir)
     lab.start()
+    serve_synthesised_names(topology, lab.nodes, workdir)
     _Cli(lab.net, script=commands)
     lab.stop()
 

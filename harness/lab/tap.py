@@ -8,7 +8,7 @@ import select
 import socket
 import struct
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
@@ -55,15 +55,23 @@ def _address(packed: bytes) -> Address:
 
 
 class Tap:
-    """A watch on interfaces of the sandbox, both directions, until `close`; other threads may read it meanwhile."""
+    """A watch on interfaces of the sandbox, both directions, until `close`; other threads may read it meanwhile.
 
-    def __init__(self, interfaces: Sequence[str], capture: Path) -> None:
+    What passes those in `beside` of an interface counts as passing it: a node may have several cables.
+    """
+
+    def __init__(
+        self, interfaces: Sequence[str], capture: Path, beside: Mapping[str, Sequence[str]] | None = None
+    ) -> None:
         self._lock = threading.Lock()
         self._interfaces = list(interfaces)
         self._seen: list[list[Passing]] = [[] for _ in interfaces]
-        self._sockets = [self._open(name) for name in interfaces]
+        also = beside or {}
+        watched = [(name, place) for place, one in enumerate(interfaces) for name in (one, *also.get(one, ()))]
+        self._places = [place for _, place in watched]
+        self._sockets = [self._open(name) for name, _ in watched]
         self._wake_read, self._wake_write = os.pipe()
-        self._capture = CaptureWriter(capture, interfaces, _SNAP_BYTES)
+        self._capture = CaptureWriter(capture, [name for name, _ in watched], _SNAP_BYTES)
         self.lost = 0
         """Frames that came while the buffer was full; known once closed."""
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -106,7 +114,7 @@ class Tap:
             return True
         src, dst, length = packet
         with self._lock:
-            self._seen[number].append(Passing(stamp / 1e9, src, dst, length))
+            self._seen[self._places[number]].append(Passing(stamp / 1e9, src, dst, length))
             self._capture.frame(number, stamp, frame, length + _ETHERNET)
         return True
 

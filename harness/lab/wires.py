@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,16 +22,14 @@ from harness.model.link import LinkProfile
 from harness.sandbox.namespace import inside_network_of, netlink_inside
 from harness.sandbox.pairs import pair_number
 
-# linux/if_bridge.h: states of a port. The least times that the kernel takes (802.1D-1998 table 8-3), in 1/100 s.
-_FORWARDING, _BLOCKING = 3, 4
-_FORWARD_DELAY_S = 2
+# The least times that the kernel takes (802.1D-1998 table 8-3), in 1/100 s.
+FORWARD_DELAY_S = 2
 _SPANNING_TREE = {
     "br_stp_state": 1,
-    "br_forward_delay": 100 * _FORWARD_DELAY_S,
+    "br_forward_delay": 100 * FORWARD_DELAY_S,
     "br_hello_time": 100,
     "br_max_age": 600,
 }
-_AGREED_AFTER_S = 30.0
 # linux/if_addr.h: usable at once, without asking whether another node has it.
 _IFA_F_NODAD = 0x02
 
@@ -200,7 +197,15 @@ class EmulatedLink(LabLink):
 class LabBridge(QuietNode, Switch):  # type: ignore[misc]
     """A LAN or an exchange: a Linux bridge in the sandbox's own namespace, which has no other use."""
 
-    def __init__(self, name: str, stp: bool = False, device: str | None = None, **params: Any) -> None:
+    def __init__(
+        self,
+        name: str,
+        stp: bool = False,
+        device: str | None = None,
+        priority: int | None = None,
+        mac: str | None = None,
+        **params: Any,
+    ) -> None:
         self._netlink = sandbox_netlink()
         self.stp = stp
         params["inNamespace"] = False
@@ -208,8 +213,12 @@ class LabBridge(QuietNode, Switch):  # type: ignore[misc]
         Node.__init__(self, name, **params)
         self.dpid, self.opts, self.listenPort, self.controlIntf = "", "", None, None
         self.device = device or name
-        tree = _SPANNING_TREE if stp else {}
-        self.netlink.link("add", ifname=self.device, kind="bridge", state="up", br_mcast_snooping=0, **tree)
+        settings: dict[str, Any] = dict(_SPANNING_TREE) if stp else {}
+        settings |= {"br_priority": priority} if priority is not None else {}
+        settings |= {"address": mac} if mac is not None else {}
+        # With a spanning tree it has to wait: see `harness.lab.spanning_tree`.
+        state = "down" if stp else "up"
+        self.netlink.link("add", ifname=self.device, kind="bridge", state=state, br_mcast_snooping=0, **settings)
         self.bridge_index = int(self.netlink.link_lookup(ifname=self.device)[0])
 
     def start(self, _controllers: Sequence[Any]) -> None:
@@ -226,36 +235,6 @@ class LabBridge(QuietNode, Switch):  # type: ignore[misc]
     def stop(self, deleteIntfs: bool = True) -> None:  # noqa: ARG002, N803  # Mininet's signature
         """Stop as `terminate` does; Mininet calls both."""
         self.terminate()
-
-
-def wait_for_spanning_tree(bridges: Sequence[LabBridge]) -> None:
-    """Return when every port of the bridges forwards or is blocked for good.
-
-    Raises:
-        LabError: they have not agreed in time.
-    """
-    deadline = time.monotonic() + _AGREED_AFTER_S
-    waiting = {bridge.bridge_index for bridge in bridges}
-    while waiting:
-        states = [
-            (link.get_attr("IFLA_MASTER"), _port_state(link))
-            for link in sandbox_netlink().get_links()
-            if link.get_attr("IFLA_MASTER") in waiting
-        ]
-        waiting = {bridge for bridge, state in states if state not in (_FORWARDING, _BLOCKING)}
-        # Ports begin as blocking, and learn a moment later.
-        if not waiting and time.monotonic() < deadline - _AGREED_AFTER_S + _FORWARD_DELAY_S:
-            waiting = {bridge.bridge_index for bridge in bridges}
-        if waiting and time.monotonic() > deadline:
-            raise LabError("the switches have not agreed on a spanning tree in time")
-        time.sleep(0.1)  # the kernel sends no notice of it in an unprivileged namespace
-
-
-def _port_state(link: Any) -> int | None:
-    info = link.get_attr("IFLA_LINKINFO")
-    data = info.get_attr("IFLA_INFO_SLAVE_DATA") if info is not None else None
-    state = data.get_attr("IFLA_BRPORT_STATE") if data is not None else None
-    return None if state is None else int(state)
 
 
 @contextlib.contextmanager

@@ -42,6 +42,8 @@ def netem_refusals(profile: LinkProfile) -> list[str]:
             found.append(f"{way}.loss.file: netem plays no loss traces")
         if isinstance(loss, BernoulliLoss) and loss.correlation:
             found.append(f"{way}.loss.correlation: netem's correlation changes the share of lost frames")
+        if direction.reorder_correlation:
+            found.append(f"{way}.reorder_correlation: netem's correlation changes the share of reordered frames")
         if jitter is not None and jitter.kind == "trace":
             found.append(f"{way}.jitter.file: netem plays no jitter traces in order")
         if jitter is not None and jitter.correlation:

@@ -53,6 +53,7 @@ class Settings:
     duplicate: int = 0
     corrupt: int = 0
     reorder: int = 0
+    reorder_repeat: int = 0
     queue_kind: QueueKind = QueueKind.NONE
     rate: int = 0
     limit_bytes: int = 0
@@ -84,6 +85,7 @@ def settings_of(direction: Direction, traces: Mapping[str, Sequence[int]]) -> Se
         "duplicate": threshold(direction.duplicate_percent),
         "corrupt": threshold(direction.corrupt_percent),
         "reorder": threshold(direction.reorder_percent),
+        "reorder_repeat": threshold(100 * direction.reorder_correlation),
     }
     jitter = direction.jitter
     if jitter is not None and jitter.kind == "trace":

@@ -30,6 +30,7 @@ class LinkDirection:
         self._loss, self._duplicate, self._corrupt, self._jitter, self._reorder = map(Stream, seeds)
         self._number = 0
         self._last_loss: bool | None = None
+        self._last_reorder: bool | None = None
         self._last_jitter: int | None = None
         self._bad_state = False
         self._loss_index = self._jitter_index = 0
@@ -58,7 +59,7 @@ class LinkDirection:
             self._loss_index = 0
         if settings.jitter_table != self.settings.jitter_table:
             self._jitter_index = 0
-        self._last_loss = self._last_jitter = None
+        self._last_loss = self._last_jitter = self._last_reorder = None
         self.settings = settings
 
     def arrive(self, now: int, length: int, payload: bytes = b"") -> None:
@@ -121,6 +122,13 @@ class LinkDirection:
             self._loss_index += 1
             return bool(s.loss_table[(self._loss_index - 1) % len(s.loss_table)])
         return False
+
+    def _goes_ahead(self) -> bool:
+        s = self.settings
+        repeats = s.reorder_repeat and self._last_reorder is not None and self._reorder.chance(s.reorder_repeat)
+        if not repeats:
+            self._last_reorder = self._reorder.chance(s.reorder)
+        return bool(self._last_reorder)
 
     def _offset(self) -> int:
         s = self.settings
@@ -195,7 +203,7 @@ class LinkDirection:
     def _depart(self, frame: Frame, depart: int) -> None:
         s = self.settings
         delay = s.delay + self._offset()
-        if s.reorder and self._reorder.chance(s.reorder):
+        if s.reorder and self._goes_ahead():
             self.counts.reordered += 1
             delay = 0
         frame.deliver = depart + max(delay, 0)

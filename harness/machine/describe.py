@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import re
@@ -21,6 +22,7 @@ _SYSCTLS = (
     "net/ipv4/tcp_wmem",
     "kernel/unprivileged_userns_clone",
 )
+_CODE = frozenset({".py", ".c", ".h", ".yaml", ".go", ".rs"})
 _TOOLS = {
     "nft": (("nft", "--version"), r"v(\S+)"),
     "iperf3": (("iperf3", "--version"), r"iperf (\S+)"),
@@ -99,6 +101,18 @@ def git_commit(folder: Path) -> str | None:
 def harness_commit() -> str | None:
     """Return the commit of the harness that runs; None where it is no checkout."""
     return git_commit(Path(harness.__file__).parent)
+
+
+def code_digest(commit: str | None) -> str | None:
+    """Return a SHA-256 of the program's own files where a commit does not tell what they are; None where it does."""
+    if commit is not None and not commit.endswith("+changes"):
+        return None
+    root, digest = Path(harness.__file__).parents[1], hashlib.sha256()
+    for package in ("harness", "overlays", "scenarios", "topologies"):
+        for path in sorted((root / package).rglob("*")):
+            if path.suffix in _CODE and path.is_file():
+                digest.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 def _distribution() -> str:

@@ -18,7 +18,7 @@ from harness.link.helper import helper_argv
 from harness.machine.describe import tool_versions
 from harness.machine.requirements import MEASURING_TOOLS, TUN, tun_remedy
 from harness.nat.acceptance import samples
-from harness.nat.miniupnpd import DAEMON, INSTALL
+from harness.nat.programs import MINIUPNPD, TAYGA
 from harness.overlay.install import is_met, obstacle
 from harness.overlay.registry import load_overlay, overlay_names
 from harness.sandbox.unshare import is_privileged, sandbox_argv, why_no_user_namespaces
@@ -53,8 +53,10 @@ def examine() -> Iterator[Finding]:
     yield _tun()
     yield _netem()
     yield _helper()
-    where = shutil.which(DAEMON)
-    yield Finding("port mapping in routers", where is not None, where or f"{DAEMON} is missing", INSTALL, needed=False)
+    for what, router_program in (("port mapping", MINIUPNPD), ("NAT64", TAYGA)):
+        where = router_program.path()
+        said = where or f"{router_program.name} is missing"
+        yield Finding(f"{what} in routers", where is not None, said, router_program.install, needed=False)
     for name in overlay_names():
         yield _overlay(name)
 

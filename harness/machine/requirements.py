@@ -11,7 +11,7 @@ from typing import Final
 from harness.errors import MissingPrerequisite
 from harness.link.choose import require_backend
 from harness.model.trial import Trial
-from harness.nat.miniupnpd import require_miniupnpd
+from harness.nat.programs import MINIUPNPD, TAYGA
 from harness.overlay.contract import Overlay
 from harness.overlay.install import missing as missing_requirements
 from harness.sandbox.unshare import why_no_user_namespaces
@@ -46,7 +46,12 @@ def require_for(trials: Sequence[Trial], overlays: Mapping[str, Overlay]) -> Non
         if links:
             require_backend(choice, list(links))
     if any(router.nat.port_mapping for trial in trials for router in trial.topology.routers.values()):
-        require_miniupnpd()
+        MINIUPNPD.require()
+    if any(router.nat.nat64 for trial in trials for router in trial.topology.routers.values()):
+        TAYGA.require()
+        remedy = tun_remedy()
+        if remedy is not None:
+            raise MissingPrerequisite(f"access to {TUN} (nat64)", remedy)
 
 
 def require_machine(overlays: Mapping[str, Overlay]) -> None:

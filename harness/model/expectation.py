@@ -33,9 +33,12 @@ class Bound(_Strict):
     """At least `min`, at most `max`, in the metric's own unit (its name ends with it; ratios are 0 to 1).
 
     Judged over all repeats of a cell by the 95 % interval of the estimate: *met* when all of it keeps the bound, *not
-    met* when none of it does, else *not decided*. One run has no interval: its value decides. `min: 1` of a success
-    asks that none failed. Each path is judged by itself; `path` judges pairs on these alone. What is not met, or was
-    never measured, makes exit code 1; what is not decided is said, and changes no exit code: raise `repeats`.
+    met* when none of it does, else *not decided*. Medians of fewer than six repeats have no such interval: nothing is
+    decided, but what each of them breaks is *against it*. A success rate's interval is the exact one (Clopper and
+    Pearson), between each pair of NATs where those of the members differ; `min: 1` asks that none failed. Each path is
+    judged by itself; `path` judges pairs on these alone, and is broken where no pair took it, unless the scenario
+    allows others (`path`, `oracle`). What is not met, against it, or was never measured makes exit code 1; what is not
+    decided is said, with the repeats that would do, and changes no exit code.
     """
 
     min: _Number | None = None

@@ -49,6 +49,31 @@ _ALL: Final = (
         down={"delay_ms": 25, "rate_mbit": 50, "queue_ms": 100},
     ),
     _preset(
+        "pppoe",
+        f"dsl with the 8 bytes of PPPoE and PPP in each frame (RFC 2516 section 7); the rest {_OWN}",
+        up={"delay_ms": 25, "rate_mbit": 10, "queue_ms": 200, "mtu_bytes": 1492},
+        down={"delay_ms": 25, "rate_mbit": 50, "queue_ms": 100, "mtu_bytes": 1492},
+    ),
+    _preset(
+        "ds-lite",
+        f"fibre with IPv4 in IPv6 of 1500 bytes, 40 of them header (RFC 6333 section 5.3); for IPv4 alone; rest {_OWN}",
+        up={"delay_ms": 2, "rate_mbit": 100, "queue_ms": 30, "mtu_bytes": 1460},
+        down={"delay_ms": 2, "rate_mbit": 300, "queue_ms": 30, "mtu_bytes": 1460},
+    ),
+    _preset(
+        "464xlat",
+        "lte with IPv4 translated to IPv6, whose header is 20 bytes longer (RFC 6877, RFC 7915 section 1.2: 28 with a "
+        f"fragment header); for IPv4 alone; rest {_OWN}",
+        **_both(
+            delay_ms=35,
+            jitter={"kind": "normal", "jitter_ms": 5, "correlation": 0.5},
+            loss_percent=0.05,
+            rate_mbit=12,
+            queue_ms=250,
+            mtu_bytes=1472,
+        ),
+    ),
+    _preset(
         "cable",
         f"{_WPT} Cable (28 ms); rates, jitter and the deep upstream queue {_OWN}",
         up={"delay_ms": 14, "jitter_ms": 1.5, "rate_mbit": 20, "queue_ms": 250},

@@ -163,7 +163,8 @@ class Direction(_Model):
 
     The order of effects: MTU, loss, duplication, corruption, queue and rate, then delay and jitter. Frames stay in
     order whatever the jitter; `reorder_percent` above 0 lifts that: this share of the frames skips delay and jitter,
-    and jitter may then reorder the others too. Corruption flips one bit behind the Ethernet header. `rate_file` is a
+    and jitter may then reorder the others too; with `reorder_correlation` it comes in runs (the DAR(1) process, as for
+    jitter), and the share stays. Corruption flips one bit behind the Ethernet header. `rate_file` is a
     Mahimahi trace (one opportunity of 1500 bytes a line, its time in ms) and takes the place of `rate_mbit`.
     """
 
@@ -172,6 +173,7 @@ class Direction(_Model):
     loss: Loss | None = None
     duplicate_percent: Percent = 0
     reorder_percent: Percent = 0
+    reorder_correlation: Correlation = 0
     corrupt_percent: Percent = 0
     rate_mbit: float | None = Field(default=None, gt=0, le=100_000, allow_inf_nan=False)
     rate_file: str | None = None
@@ -195,6 +197,8 @@ class Direction(_Model):
             raise ValueError("a queue needs its rate: add rate_mbit or rate_file")
         if self.reorder_percent and not self.delay_ms:
             raise ValueError("reorder_percent needs a delay_ms: frames that skip no delay overtake no other")
+        if self.reorder_correlation and not self.reorder_percent:
+            raise ValueError("reorder_correlation needs a reorder_percent: there is nothing to come in runs")
         return self
 
     @property

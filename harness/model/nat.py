@@ -19,6 +19,7 @@ from harness.model.nat_rules import impossible
 from harness.model.nat_words import (
     Egress,
     Filtering,
+    Fragments,
     Hairpinning,
     Mapping,
     Pooling,
@@ -32,6 +33,7 @@ __all__ = [
     "ALIASES",
     "Egress",
     "Filtering",
+    "Fragments",
     "Hairpinning",
     "Mapping",
     "NatAlias",
@@ -90,6 +92,8 @@ def _plain(value: object) -> str:
         return value.short
     if isinstance(value, tuple):
         return "+".join(map(str, value))
+    if isinstance(value, float):
+        return f"{value:g}"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -134,6 +138,13 @@ ALIASES: Dict[str, NatAlias] = MappingProxyType(
                 port_allocation="sequential",
             ),
             _alias(
+                "symmetric-descending",
+                "the same with falling ports: who predicts upwards alone misses them",
+                mapping="APDM",
+                port_allocation="sequential",
+                port_step=-1,
+            ),
+            _alias(
                 "address-symmetric",
                 "a new port per destination address (RFC 4787 section 4.1, address-dependent mapping)",
                 mapping="ADM",
@@ -174,6 +185,22 @@ ALIASES: Dict[str, NatAlias] = MappingProxyType(
                 "the 30 s UDP timer of older equipment, against RFC 4787 REQ-5",
                 udp_lifetime_s=30,
             ),
+            _alias(
+                "fragment-dropper",
+                "a NAT that lets no fragment pass, against RFC 4787 REQ-14",
+                fragments="drop",
+            ),
+            _alias(
+                "udp-policed",
+                "a network that polices UDP, here to 5 Mbit/s each way, and leaves TCP alone",
+                udp_rate_mbit=5,
+            ),
+            _alias(
+                "mtu-black-hole",
+                "a router that is silent about its line's MTU and clamps nothing (RFC 2923 section 2.1)",
+                mtu_errors=False,
+                mss_clamping=False,
+            ),
             _alias("udp-blocked", "an office NAT that lets no UDP pass", egress="no-udp"),
             _alias("tls-only", "a captive or company network: TCP to port 443 and nothing else", egress="tcp-443"),
             _alias("firewall", "a stateful firewall before public addresses, no NAT", mapping="none", filtering="APDF"),
@@ -185,6 +212,20 @@ ALIASES: Dict[str, NatAlias] = MappingProxyType(
                 ipv6_filtering="APDF",
             ),
             _alias("ipv6-only", "IPv6 only, nothing filtered", **_PLAIN, ipv4=False, ipv6_filtering="none"),
+            _alias(
+                "ds-lite",
+                "a DS-Lite or 464XLAT home: the carrier's NAT alone (RFC 6333, RFC 6877); IPv6 behind a firewall",
+                **_PLAIN,
+                ipv6_filtering="APDF",
+            ),
+            _alias(
+                "nat64",
+                "a mobile carrier's translator for hosts with IPv6 alone (RFC 6146 section 3: EIM; ADF for safety)",
+                filtering="ADF",
+                port_allocation="random",
+                ipv6_filtering="APDF",
+                nat64=True,
+            ),
             _alias("dual-stack", "NATed IPv4 and firewalled IPv6 (RFC 7084, RFC 6092)", ipv6_filtering="APDF"),
         )
     }
@@ -194,9 +235,7 @@ ALIASES: Dict[str, NatAlias] = MappingProxyType(
 # What routers can do elsewhere, and none here: refused by name, since a guess at what was meant would be wrong.
 _NOT_EMULATED: Dict[str, str] = MappingProxyType(
     {
-        "nat64": "no router of a lab translates between IP versions (RFC 6146); with `ip: dual` hosts have both",
-        "nptv6": "no router of a lab translates IPv6 prefixes (RFC 6296); IPv6 hosts keep their own addresses",
-        "nat66": "no router of a lab translates IPv6 addresses; IPv6 hosts keep their own addresses",
+        "nat66": "no router of a lab hides IPv6 hosts behind one address; `nptv6` exchanges their prefix (RFC 6296)",
     }
 )
 

@@ -21,6 +21,8 @@ def impossible(behaviour: NatAxes) -> list[str]:
 
 
 def _allocation_parameters(b: NatAxes) -> str:
+    if b.port_step == 0:
+        return "port_step 0 would give all mappings one port (port overloading, RFC 4787 REQ-3)"
     if b.port_step != 1 and b.port_allocation is not PortAllocation.SEQUENTIAL:
         return f"port_step is for sequential allocation; {b.port_allocation.value} ports cannot follow a sequence too"
     if b.port_block_size != DEFAULT_PORT_BLOCK_SIZE and b.port_allocation is not PortAllocation.BLOCK:
@@ -90,6 +92,24 @@ def _address_families(b: NatAxes) -> str:
     return ""
 
 
+def _prefixes(b: NatAxes) -> str:
+    if b.nptv6 is not None and b.ipv6_filtering is None:
+        return "nptv6 without ipv6_filtering: the router forwards no IPv6 whose prefix it could exchange"
+    return ""
+
+
+def _translator(b: NatAxes) -> str:
+    if not b.nat64:
+        return ""
+    if b.ipv6_filtering is None:
+        return "nat64 without ipv6_filtering: the router forwards no IPv6 that it could translate"
+    if not b.translates:
+        return "nat64 needs a mapping: who has IPv6 alone has no IPv4 address that could stay (RFC 6146)"
+    if b.port_allocation is PortAllocation.BLOCK:
+        return "nat64 takes the IPv4 addresses of its hosts as they come: port_allocation block knows none beforehand"
+    return ""
+
+
 def _one_daemon(b: NatAxes) -> str:
     if (PortMappingProtocol.NAT_PMP in b.port_mapping) != (PortMappingProtocol.PCP in b.port_mapping):
         return "port_mapping nat-pmp and pcp share one port and one switch of miniupnpd: name both or neither"
@@ -105,4 +125,6 @@ _RULES = (
     _pool,
     _poisons_is_stock_linux,
     _address_families,
+    _prefixes,
+    _translator,
 )

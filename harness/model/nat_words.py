@@ -90,6 +90,13 @@ class PortMappingProtocol(StrEnum):
     PCP = "pcp"  # RFC 6887
 
 
+class Fragments(StrEnum):
+    """What becomes of a datagram that comes in fragments."""
+
+    CARRY = "carry"  # in any order (RFC 4787 REQ-14a)
+    DROP = "drop"
+
+
 class Egress(StrEnum):
     """What the inside may send out at all."""
 

@@ -14,6 +14,8 @@ from harness.model.nat import NatBehaviour, parse_nat
 # Linux limits an interface name to 15 characters, and Mininet appends `-eth12` to the node's name.
 NODE_NAME = r"^[a-z][a-z0-9_]{0,8}$"
 NodeName = Annotated[str, Field(pattern=NODE_NAME)]
+# Held by the topology's rules: a Mininet class calls its NATs, and their interfaces, what it likes.
+RouterName = Annotated[str, Field(json_schema_extra={"pattern": NODE_NAME})]
 
 Nat = Annotated[NatBehaviour, BeforeValidator(parse_nat)]
 Link = Annotated[LinkProfile, BeforeValidator(parse_link)]
@@ -96,13 +98,13 @@ class Segment(_Strict):
 class Host(Attachment):
     """A node that runs things; `via` is its router, absent on the Internet segment itself."""
 
-    via: NodeName | None = None
+    via: RouterName | None = None
 
 
 class Outside(Attachment):
     """A router's side towards the Internet; `via` is the next router, if any (a CPE behind a carrier's NAT)."""
 
-    via: NodeName | None = None
+    via: RouterName | None = None
 
 
 class Router(_Strict):

@@ -5,6 +5,7 @@ They are found by entry point (`harness.model.extensions`), never by import: a m
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, Protocol
@@ -26,17 +27,22 @@ class ProbeSettings(BaseModel):
     """What a scenario may say of one probe; every setting has a default. Units stand in the names.
 
     `drives_timeline`: the probe keeps traffic up through the whole timeline, of which that traffic is time zero;
-    `needs_timeline`: without one it has nothing to say.
+    `needs_timeline`: without one it has nothing to say; `tells_direct`: it tells when all pairs are direct.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     drives_timeline: ClassVar[bool] = False
     needs_timeline: ClassVar[bool] = False
+    tells_direct: ClassVar[bool] = False
 
     def own_time_s(self) -> float:
         """Return how long the probe may rightly take for one pair, in seconds."""
         raise NotImplementedError(f"{type(self).__name__} does not say how long its probe may take")
+
+    def traffic_s(self) -> float:
+        """Return how long the traffic goes on that drives a timeline, in seconds; infinite where that is not known."""
+        return math.inf
 
     def conditions(self) -> dict[str, Any]:
         """Return the settings that each record of a trial carries among its `params`."""
@@ -59,6 +65,7 @@ class Declared(Protocol):
     order: int
     settings: type[ProbeSettings]
     builds_on: frozenset[str]
+    tells_connected: bool
 
 
 def declared_probes() -> dict[str, Declared]:

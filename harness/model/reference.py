@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import inspect
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
+from harness.model.captures import Captures
 from harness.model.expectation import Bound, Expectation
 from harness.model.probes import Probes, declared_probes
 from harness.model.scenario import OverlayUse, Pairs, Scenario, TopologyUse, Until
@@ -28,6 +30,7 @@ def _parts() -> list[tuple[str, type[BaseModel]]]:
         ("`probes`", Probes),
         *((f"`probes: {name}`", probe.settings) for name, probe in declared_probes().items()),
         ("`until`", Until),
+        ("`captures`", Captures),
         ("An item of `timeline`", TimelineItem),
         *((f"`timeline: do: {name}`", event.settings) for name, event in declared_events().items()),
         ("An item of `expect`", Expectation),
@@ -41,7 +44,7 @@ _INTRODUCTION = """# Scenario files
 
 This page is made from the models by `python -m harness.model.reference`; a test keeps it true. `overlaybench check`
 says what is wrong with a file, line by line; `overlaybench list overlays`, `list topologies`, `list nats` and
-`list links` have the names that a scenario may use, and `overlaybench plan` shows the trials that come of it.
+`list links` show the names that a scenario may use, and `overlaybench plan` shows the trials that it becomes.
 
 An editor with a YAML language server completes and checks while you type when the first line is
 
@@ -65,42 +68,44 @@ def scenario_reference() -> str:
         found = schema if model is Scenario else schema["$defs"].get(model.__name__)
         # Of an item of a timeline the schema has what all events share; an event's own settings come on top.
         found = model.model_json_schema() if found is None else found
-        table = f"\n{_table(found)}" if found.get("properties") else ""
+        titles = {model.__name__: title.lower() for title, model in _parts()}
+        table = f"\n{table_of(found, titles)}" if found.get("properties") else ""
         parts.append(f"## {title}\n\n{inspect.getdoc(model)}\n{table}")
     return "\n".join(parts)
 
 
-def _table(schema: dict[str, Any]) -> str:
+def table_of(schema: dict[str, Any], titles: Mapping[str, str]) -> str:
+    """Return a model's keys as a Markdown table; `titles` has the part of the page where each model is explained."""
     rows = ["| Key | Value | Default |", "|---|---|---|"]
     for key, field in schema["properties"].items():
         default = "**required**" if key in schema.get("required", ()) else f"`{json.dumps(field.get('default'))}`"
-        rows.append(f"| `{key}` | {_type(field)} | {default} |")
+        rows.append(f"| `{key}` | {_type(field, titles)} | {default} |")
     if isinstance(schema.get("additionalProperties"), dict):
-        rows.append(f"| any metric | {_type(schema['additionalProperties'])} | |")
+        rows.append(f"| any metric | {_type(schema['additionalProperties'], titles)} | |")
     return "\n".join(rows) + "\n"
 
 
-def _type(field: dict[str, Any]) -> str:
+def _type(field: dict[str, Any], titles: Mapping[str, str]) -> str:
     """Return what a value may be, in words."""
     if "$ref" in field:
-        titles = {model.__name__: title.lower() for title, model in _parts()}
         return f"a mapping, see {titles[field['$ref'].rsplit('/', 1)[1]]}"
     if "anyOf" in field:
-        words = [_type(choice) for choice in field["anyOf"] if choice.get("type") != "null"]
+        words = [_type(choice, titles) for choice in field["anyOf"] if choice.get("type") != "null"]
         nothing = ["nothing"] if len(words) < len(field["anyOf"]) else []
         return ", or ".join(dict.fromkeys([*words, *nothing]))
     if "enum" in field or "const" in field:
         return " ".join(f"`{value}`" for value in field.get("enum") or [field["const"]])
-    return _container(field) or _WORDS.get(str(field.get("type")), "any value") + _limits(field)
+    return _container(field, titles) or _WORDS.get(str(field.get("type")), "any value") + _limits(field)
 
 
-def _container(field: dict[str, Any]) -> str:
+def _container(field: dict[str, Any], titles: Mapping[str, str]) -> str:
     if field.get("type") == "array":
         items = field.get("items")
-        return f"a list of {_type(items)}" if items else "a list"
+        return f"a list of {_type(items, titles)}" if items else "a list"
     if field.get("type") == "object":
-        inner = field.get("additionalProperties")
-        return f"a mapping of names to {_type(inner)}" if isinstance(inner, dict) and inner else "a mapping"
+        # Where names have a form of their own, the values stand under its pattern.
+        inner = field.get("additionalProperties") or next(iter(field.get("patternProperties", {}).values()), None)
+        return f"a mapping of names to {_type(inner, titles)}" if isinstance(inner, dict) and inner else "a mapping"
     return ""
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from harness.model.captures import Captures, as_captures
 from harness.model.expectation import Expectation, as_list
 from harness.model.probes import ProbeName, Probes, probes_as_mapping
 from harness.model.timeline import TimelineItem
@@ -60,7 +61,8 @@ class Until(_Strict):
     """The rule by which a cell repeats until its interval is narrow enough; `repeats` is the cap.
 
     `half_width` is half of the 95 % interval of `metric`: a share of the estimate for medians (0.05: within 5 %), an
-    absolute share for success rates. No cell stops before `at_least` runs.
+    absolute share for success rates. Each path must be as narrow, and of rates each pair of NATs. No cell stops before
+    `at_least` runs.
     """
 
     metric: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
@@ -75,8 +77,8 @@ def _as_expectations(value: Any) -> Any:
 class Scenario(_Strict):
     """A scenario file: a topology, what is swept, which overlays in which modes, which probes, how often.
 
-    `not_installed` says what becomes of overlays whose programs this machine lacks: nothing is run, or they alone are
-    skipped, by name.
+    `not_installed` says what happens when this machine lacks an overlay's programs: `refuse` runs nothing, `skip`
+    leaves out that overlay alone and names it.
     """
 
     description: str
@@ -97,6 +99,9 @@ class Scenario(_Strict):
     until: Until | None = None
     seed: int = Field(default=1, ge=0, lt=2**63)
     links: LinkChoice = "auto"
+    captures: Annotated[
+        Captures | None, BeforeValidator(as_captures, json_schema_input_type=str | tuple[str, ...] | Captures | None)
+    ] = None
     not_installed: Literal["refuse", "skip"] = "refuse"
     expect: Annotated[
         tuple[Expectation, ...],

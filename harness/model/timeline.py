@@ -100,6 +100,10 @@ class TimelineItem(BaseModel):
             raise ValueError("give `at_s` or `after`, one of the two")
         if self.at_s == () or self.for_s == ():
             raise ValueError("an empty list sweeps nothing")
+        for key, swept in (("at_s", self.at_s or ()), ("for_s", self.for_s or ())):
+            twice = next((value for place, value in enumerate(swept) if value in swept[:place]), None)
+            if twice is not None:
+                raise ValueError(f"`{key}` has {twice:g} twice: these would be the same trials")
         events = declared_events()
         if self.do not in events:
             raise ValueError(f"unknown event {self.do}{did_you_mean(self.do, events)}")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from harness.model.document import Location, did_you_mean
-from harness.model.family import Address, Family, family_of
+from harness.model.family import FAMILIES, Address, Family, family_of
 from harness.model.nat_words import Filtering
-from harness.model.nodes import Attachment, Host, Outside, families_of
+from harness.model.nodes import NODE_NAME, Attachment, Host, Outside, families_of
 from harness.model.topology_shape import TopologyShape
 
 Complaint = tuple[Location, str]
+
+_IPV6_LEAST_BYTES = 1280
 
 
 def problems_of(topology: TopologyShape) -> Iterator[Complaint]:
@@ -20,10 +23,17 @@ def problems_of(topology: TopologyShape) -> Iterator[Complaint]:
     yield from _addresses(topology)
     if not referring:
         yield from _ways(topology)
+        yield from _ambiguous(topology)
+        yield from _exchanged_prefixes(topology)
+        yield from _translators(topology)
 
 
 def _names(topology: TopologyShape) -> Iterator[Complaint]:
     hosts, routers, segments = topology.hosts, topology.routers, topology.segments
+    if topology.mininet is None:
+        for name in routers:
+            if not re.fullmatch(NODE_NAME, name):
+                yield ("routers", name), f"a router's name matches {NODE_NAME}"
     for name in hosts.keys() & routers.keys():
         yield ("routers", name), f"{name} is both a host and a router"
     for name in segments.keys() & (hosts.keys() | routers.keys()):
@@ -56,9 +66,63 @@ def _addresses(topology: TopologyShape) -> Iterator[Complaint]:
                 yield where, f"address {address} is {_SHOWN[family]}, and {attachment.on} has no subnet of that family"
             elif address not in subnet:
                 yield where, f"address {address} is not in {attachment.on}'s subnet {subnet}"
+            if family == "ipv6" and min(way.mtu_bytes for way in attachment.link.ways) < _IPV6_LEAST_BYTES:
+                yield (
+                    (*location, "link"),
+                    f"{address} needs a link of {_IPV6_LEAST_BYTES} bytes MTU (RFC 8200 section 5)",
+                )
             if (attachment.on, address) in taken:
                 yield where, f"address {address} is {taken[attachment.on, address]}'s already"
             taken[attachment.on, address] = node
+
+
+def _ambiguous(topology: TopologyShape) -> Iterator[Complaint]:
+    """Yield routers that show a LAN to the outside whose addresses another LAN has too: no route could tell them apart.
+
+    A NAT hides its LANs, so that any number of homes may have the same.
+    """
+    lans = [
+        (name, number, family, subnet)
+        for name, router in topology.routers.items()
+        for number, attachment in enumerate(router.inside)
+        for family in FAMILIES
+        if (subnet := topology.segments[attachment.on].of(family)) is not None
+    ]
+    for name, number, family, subnet in lans:
+        router = topology.routers[name]
+        hidden = router.nat.translates if family == "ipv4" else router.nat.nptv6 is not None
+        if not router.forwards(family) or hidden:
+            continue
+        for other, place, _, theirs in lans:
+            same_segment = topology.routers[other].inside[place].on == router.inside[number].on
+            if not same_segment and theirs.version == subnet.version and theirs.overlaps(subnet):
+                text = f"{name} shows {subnet} to the outside, which {other} has inside as well: give {name} a NAT"
+                yield ("routers", name, "nat"), text
+
+
+def _translators(topology: TopologyShape) -> Iterator[Complaint]:
+    """Yield routers that are to translate and lack an address of either IP version where they need it."""
+    for name, router in topology.routers.items():
+        if router.nat.nat64 and not (router.outside.ipv4 and all(inside.ipv6 for inside in router.inside)):
+            yield ("routers", name, "nat"), f"nat64 needs IPv6 inside and an IPv4 address outside, which {name} has not"
+        elif router.nat.nat64 and not all(one.is_global for one in router.outside.ipv4):
+            text = f"nat64 needs public IPv4 addresses outside (RFC 6052, section 3.1): {router.outside.ipv4[0]} is not"
+            yield ("routers", name, "outside"), text
+
+
+def _exchanged_prefixes(topology: TopologyShape) -> Iterator[Complaint]:
+    """Yield prefixes that a router shows in place of its inside's (RFC 6296) and that others have as well."""
+    taken = [(name, segment.ipv6) for name, segment in topology.segments.items() if segment.ipv6 is not None]
+    shown = [(name, router.nat.nptv6) for name, router in topology.routers.items() if router.nat.nptv6 is not None]
+    for number, (name, prefix) in enumerate(shown):
+        where = ("routers", name, "nat")
+        for other, theirs in (*taken, *shown[:number]):
+            if prefix.overlaps(theirs):
+                yield where, f"nptv6 {prefix} is {other}'s already: the outside could not tell them apart"
+        inside = {attachment.on for attachment in topology.routers[name].inside}
+        for other, further in topology.routers.items():
+            if further.outside.on in inside and further.outside.ipv6 and further.forwards("ipv6"):
+                yield where, f"nptv6 exchanges the prefix of {name}'s own network, and {other} has another behind it"
 
 
 def _upstream(topology: TopologyShape) -> Iterator[Complaint]:
@@ -108,7 +172,8 @@ def _ways(topology: TopologyShape) -> Iterator[Complaint]:
         for complaint in _stuck(topology, name)
     ]
     yield from stuck
-    if not stuck and not topology.common_families(topology.members):
+    reached = [name for name in topology.members if "ipv4" in topology.families(name) or topology.translator_of(name)]
+    if not stuck and not topology.common_families(topology.members) and len(reached) < len(topology.members):
         each = ", ".join(f"{name} has {_words(topology.families(name))}" for name in topology.members)
         yield ("members",), f"no IP version is common to all members: {each}"
 

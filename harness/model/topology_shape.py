@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from harness.model.family import FAMILIES, Address, Family, family_of
 from harness.model.link import LinkProfile
-from harness.model.nodes import Attachment, Host, MininetClass, NodeName, Router, Segment, families_of
+from harness.model.nat64 import synthesised
+from harness.model.nodes import Attachment, Host, MininetClass, NodeName, Router, RouterName, Segment, families_of
 
 
 class TopologyShape(BaseModel):
@@ -24,7 +25,7 @@ class TopologyShape(BaseModel):
     name: str = ""
     segments: dict[NodeName, Segment] = {}
     hosts: dict[str, Host] = Field(min_length=1)
-    routers: dict[NodeName, Router] = {}
+    routers: dict[RouterName, Router] = {}
     members: tuple[str, ...] = Field(min_length=1)
     server: str | None = None
     helpers: tuple[str, ...] = ()
@@ -74,6 +75,26 @@ class TopologyShape(BaseModel):
     def common_families(self, hosts: tuple[str, ...]) -> tuple[Family, ...]:
         """Return the IP versions that all of these hosts share, IPv4 first."""
         return tuple(family for family in FAMILIES if all(family in self.families(host) for host in hosts))
+
+    def translator_of(self, host: str) -> str | None:
+        """Return the router by which a host with IPv6 alone reaches IPv4: the first in front of it, if that is one."""
+        via = self.hosts[host].via
+        if via is None or not self.routers[via].nat.nat64 or "ipv4" in self.families(host):
+            return None
+        return via if "ipv6" in self.families(host) else None
+
+    def address_seen_by(self, viewer: str, node: str) -> Address:
+        """Return the address by which a host reaches a public node: in IPv4 where both have it, or as DNS64 makes it.
+
+        Raises:
+            ValueError: it does not reach it.
+        """
+        common = self.common_families((viewer, node))
+        if common:
+            return self.address_in(node, common[0])
+        if self.translator_of(viewer) is None:
+            raise ValueError(f"{viewer} and {node} have no IP version in common")
+        return synthesised(self.address(node))
 
     def prefix_length(self, attachment: Attachment, address: Address) -> int:
         """Return the prefix length of the address's subnet."""

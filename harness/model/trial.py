@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from harness.model.captures import Captures
 from harness.model.expectation import ExpectedNumber
 from harness.model.probes import Probes
 from harness.model.timeline import TimelineItem
@@ -48,6 +49,7 @@ class Trial(BaseModel):
     probes: Probes
     timeline: tuple[TimelineItem, ...] = ()
     links: LinkChoice = "auto"
+    captures: Captures | None = None
     expected_path: tuple[Verdict, ...] = ()
     expected_pairs: tuple[ExpectedPath, ...] = ()
     expected_outcome: tuple[str, ...] = ()

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import types
 from collections.abc import Iterator
+from ipaddress import IPv6Network
 from typing import Any, get_args, get_origin
 
 from harness.model.nat import ALIASES, NatBehaviour, PortMappingProtocol
@@ -20,7 +21,7 @@ from harness.nat.ruleset import render_ruleset
 
 # Addresses and names are any: nothing is loaded.
 _ADDRESSES = tuple(f"45.45.1.{n}" for n in range(1, 3))
-_PORTS = RouterPorts("wan0", _ADDRESSES, ("lan0",), ("10.45.0.0/24",))
+_PORTS = RouterPorts("wan0", _ADDRESSES, ("lan0",), ("10.45.0.0/24",), lan_prefixes=("fd00:45::/64",))
 # An axis value is tried with the first of these that the model allows it with.
 _BESIDE: tuple[dict[str, Any], ...] = (
     {},
@@ -30,8 +31,14 @@ _BESIDE: tuple[dict[str, Any], ...] = (
     {"mapping": "none"},
     {"mapping": "none", "filtering": "none"},
     {"mapping": "none", "filtering": "none", "ipv6_filtering": "none"},
+    {"ipv6_filtering": "none"},
 )
-_NUMBERS = {"port_step": 3, "port_block_size": 100, "pool_size": 2, "session_cap": 10}
+_NUMBERS: dict[str, tuple[float, ...]] = {
+    "port_step": (3, -1),
+    "port_block_size": (100,),
+    "pool_size": (2,),
+    "session_cap": (10,),
+}
 
 
 def samples() -> dict[str, NatBehaviour]:
@@ -54,8 +61,10 @@ def _values(axis: str, kind: Any) -> Iterator[Any]:
         yield from kind
     elif kind is bool:
         yield from (True, False)
-    elif kind is int:
-        yield _NUMBERS.get(axis, 2)
+    elif kind is IPv6Network:
+        yield IPv6Network("2a0e:45:9::/64")
+    elif kind in (int, float):
+        yield from _NUMBERS.get(axis, (2,))
     else:  # port_mapping
         yield from itertools.chain(itertools.combinations(PortMappingProtocol, 1), [tuple(PortMappingProtocol)])
 

@@ -10,10 +10,12 @@ import contextlib
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
+from ipaddress import IPv6Network
 
 from harness.errors import LabError, LabNotAsDeclared
 from harness.model.nat import Egress, Filtering, Mapping, Unsolicited
 from harness.nat import discovery, discovery_tcp
+from harness.nat.check_line import observe_line
 from harness.nat.discovery_setup import GRACE_S, DiscoverySetup
 from harness.nat.egress import TLS_PORT, egress_test
 from harness.nat.events import RunningRouter
@@ -24,7 +26,7 @@ from harness.nat.responder import Stranger
 from harness.nat.wire import Wire, port_of
 
 # Enough to tell sequences, blocks and chance apart.
-_FLOWS = 6
+FLOWS = 6
 _OBSERVER_PORTS = (3478, 3479)
 _PATIENCE_S = 2.0
 _RETRANSMIT_S = 0.2
@@ -45,24 +47,40 @@ def check_router(
     way_back = None if router.behaviour.translates else router.ports.wan_addresses[0]
     with observed_setup(observers, inside, inside_gateway, outside, way_back) as setup:
         seen = _observe(setup)
-    router.forget()
+        if seen.egress is Egress.ANY:
+            router.forget()  # or else a session cap would count what was asked so far
+            seen = replace(seen, **observe_line(setup, router))  # type: ignore[arg-type]
+    if router.behaviour.udp_rate_mbit is None:
+        router.forget()
+    else:
+        router.reboot()  # which fills the buckets again
     if router.behaviour.unsolicited is Unsolicited.POISONS and seen.unsolicited is None:
         return replace(seen, unsolicited=Unsolicited.DROP)  # an early packet did no harm
     return seen
 
 
 @contextlib.contextmanager
-def observed_setup(
-    observers: Observers, inside: Side, inside_gateway: str, outside: Side, way_back: str | None
+def observed_setup(  # noqa: PLR0917  # both sides, and the way between them
+    observers: Observers,
+    inside: Side,
+    inside_gateway: str,
+    outside: Side,
+    way_back: str | None,
+    prefix: IPv6Network | None = None,
+    *,
+    nat64: bool = False,
 ) -> Iterator[DiscoverySetup]:
     """Yield the ground between both observers, attached as `Observers.attached` says."""
-    with observers.attached(inside, inside_gateway, outside, way_back) as (host, public), Wire() as wire:
+    seen_as = None if prefix is None else str(prefix)
+    with observers.attached(inside, inside_gateway, outside, way_back, seen_as) as (host, public), Wire() as wire:
         yield DiscoverySetup(
             wire,
             inside=[host],
             servers=public[:2],
             strangers=public[2:],
             ports=_OBSERVER_PORTS,
+            prefix=prefix,
+            nat64=nat64,
             patience_s=_PATIENCE_S,
             retransmit_s=_RETRANSMIT_S,
         )
@@ -81,7 +99,7 @@ def require_as_declared(name: str, router: RunningRouter, seen: Observation) -> 
 
 def _observe(setup: DiscoverySetup) -> Observation:
     """Observe mapping, filtering, allocation and poisoning, together in two round trips and a half."""
-    flows = [setup.open() for _ in range(_FLOWS)]
+    flows = [setup.open() for _ in range(FLOWS)]
     asks = [setup.send(each) for each in flows]
     mapper, opener, meeter = (setup.open() for _ in range(3))
     mappings = [setup.send(mapper, endpoint) for row in setup.responder.endpoints for endpoint in row]
@@ -107,7 +125,7 @@ def _observe(setup: DiscoverySetup) -> Observation:
     if mapping is Mapping.NONE:
         return Observation(egress=Egress.ANY, mapping=mapping, filtering=filtering)
     pairs = [(port_of(ask.bound), ask.answer.mapped) for ask in asks if ask.answer]
-    allocation = discovery.Allocation(pairs, _FLOWS)
+    allocation = discovery.Allocation(pairs, FLOWS)
     unsolicited = None
     if mapping is Mapping.EIM and filtering is Filtering.APDF:
         # Whether others are rejected or dropped needs ICMP, which Linux limits in rate; poisoning needs none.
@@ -118,6 +136,7 @@ def _observe(setup: DiscoverySetup) -> Observation:
         filtering=filtering,
         # A session cap leaves gaps that look like another allocation.
         port_allocation=None if allocation.capped else allocation.kind,
+        port_step=None if allocation.capped else allocation.step,
         unsolicited=unsolicited,
     )
 
@@ -125,7 +144,8 @@ def _observe(setup: DiscoverySetup) -> Observation:
 def filtering_of(setup: DiscoverySetup, opener: socket.socket, stranger: Stranger) -> Filtering:
     """Test filtering as `filtering_test` does, on a mapping that is there already."""
     quiet = setup.open()
-    stranger.send(Endpoint(setup.inside[0].address, port_of(quiet)))
+    if not setup.nat64:  # nobody in IPv4 has a word for an inside IPv6 address
+        stranger.send(Endpoint(setup.unmapped(), port_of(quiet)))
     anybody = setup.send(opener, change_ip=True, change_port=True)
     other_port = setup.send(opener, change_port=True)
     setup.fence(opener)

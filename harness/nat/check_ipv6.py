@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 
 from harness.model.nat import Egress, NatBehaviour
 from harness.nat.check import filtering_of, observed_setup
+from harness.nat.check_line import observe_line
 from harness.nat.discovery_setup import DiscoverySetup
 from harness.nat.egress import answers, egress_test
 from harness.nat.events import RunningRouter
 from harness.nat.observation import Observation
+from harness.nat.observe import prefix_seen
 from harness.nat.observers import Observers, Side
 from harness.nat.packet import Endpoint
 from harness.nat.responder import Stranger
@@ -37,9 +40,13 @@ def check_router_ipv6(
     Raises:
         LabError: the observers could not be placed, or the router passes nothing although its label says so.
     """
-    with observed_setup(observers, inside, inside_gateway, outside, outside_address) as setup:
+    prefix = router.behaviour.nptv6
+    with observed_setup(observers, inside, inside_gateway, outside, outside_address, prefix) as setup:
         _announce(setup, outside_address)
         seen = _observe(setup, router.behaviour)
+        if seen.ipv6_filtering is not None:
+            router.forget()
+            seen = replace(seen, **observe_line(setup, router))  # type: ignore[arg-type]
     router.forget()
     return seen
 
@@ -77,7 +84,8 @@ def _observe(setup: DiscoverySetup, declared: NatBehaviour) -> Observation:
     if declared.egress is not Egress.ANY:
         return Observation(ipv6=True, egress=egress_test(setup))
     opener = setup.open()
-    if not setup.wait_for([setup.send(opener)]):
+    asked = setup.send(opener)
+    if not setup.wait_for([asked]):
         return Observation(ipv6=False)
     filtering = filtering_of(setup, opener, Stranger(setup.wire, setup.strangers[0]))
-    return Observation(ipv6=True, ipv6_filtering=filtering)
+    return Observation(ipv6=True, ipv6_filtering=filtering, nptv6=prefix_seen(setup, opener, asked.mapped))

@@ -6,6 +6,7 @@ A test concludes "nothing came" not from a timeout but from a later packet on th
 from __future__ import annotations
 
 import ipaddress
+import socket
 from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,7 +15,7 @@ from harness.errors import LabError
 from harness.model.nat import Filtering, Hairpinning, Mapping, Pooling, PortAllocation, Unsolicited
 from harness.nat.discovery_setup import DiscoverySetup
 from harness.nat.packet import Endpoint
-from harness.nat.responder import Stranger
+from harness.nat.responder import MAY_BE_CUT, Stranger
 from harness.nat.wire import port_of
 
 ALLOCATION_FLOWS = 24
@@ -91,7 +92,7 @@ def _unused_port_is_reached(setup: DiscoverySetup, host: int) -> bool:
     """Tell whether a packet to an inside port that never sent anything arrives. Never through a NAT."""
     quiet, busy = setup.open(host), setup.open(host)
     stranger = Stranger(setup.wire, setup.strangers[0])
-    stranger.send(Endpoint(setup.inside[host].address, port_of(quiet)))
+    stranger.send(Endpoint(setup.unmapped(host), port_of(quiet)))
     setup.fence(busy)
     reached = bool(setup.inbox[quiet])
     for bound in (quiet, busy):
@@ -123,7 +124,8 @@ def hairpinning_test(setup: DiscoverySetup) -> Hairpinning:
         return Hairpinning.OFF
     if all(source.address in inside for source in arrived):
         return Hairpinning.INTERNAL_SOURCE
-    lan = ipaddress.ip_network(f"{setup.inside[0].address}/24", strict=False)
+    own = setup.inside[0].address
+    lan = ipaddress.ip_network(f"{own}/{64 if ':' in own else 24}", strict=False)
     if not any(ipaddress.ip_address(source.address) in lan for source in arrived):
         return Hairpinning.EXTERNAL_SOURCE
     raise LabError(f"hairpinned packets came from {', '.join(source.address for source in arrived)}")
@@ -149,7 +151,7 @@ class Allocation:
         # A preserved port may be taken already, by a mapping that had to be given a random one.
         if sum(inside == external.port for inside, external in pairs) > 0.75 * len(pairs):
             self.kind = PortAllocation.PRESERVING
-        elif count >= len(ports) - 2 and self.step > 0:  # the sequence may wrap once
+        elif count >= len(ports) - 2 and self.step != 0:  # the sequence may wrap once
             self.kind = PortAllocation.SEQUENTIAL
         elif self.span < LARGEST_BLOCK:
             self.kind = PortAllocation.BLOCK
@@ -196,6 +198,32 @@ def overloading_test(setup: DiscoverySetup) -> None:
         raise LabError(f"two inside endpoints share {seen[0].address}:{seen[0].port}: port overloading")
 
 
+def long_datagram_test(setup: DiscoverySetup, *, back: bool = True) -> bool:
+    """Test whether a datagram longer than a frame passes both ways, which the ends cut into fragments themselves.
+
+    Args:
+        back: False: outward alone, where a line is narrower than what the outside end takes it for.
+
+    Raises:
+        LabError: the server did not answer.
+    """
+    bound = setup.open()
+    if bound.family is socket.AF_INET:
+        bound.setsockopt(*MAY_BE_CUT)
+    mapped = setup.mapped(bound)
+    outward, inward = (bytes([number]) * 2000 for number in (1, 2))
+    bound.sendto(outward, (setup.primary.address, setup.primary.port))
+    setup.responder.send(0, 0, inward, mapped)
+    setup.fence(bound)
+    passed = (outward, mapped) in setup.responder.strange, (inward, setup.primary) in setup.inbox[bound]
+    setup.close(bound)
+    if not back:
+        return passed[0]
+    if passed[0] != passed[1]:
+        raise LabError("a datagram in fragments passes one way and not the other")
+    return all(passed)
+
+
 def unsolicited_test(setup: DiscoverySetup, *, translates: bool) -> Unsolicited:
     """Test what a stranger gets who sends to a port that nothing inside uses.
 
@@ -205,7 +233,7 @@ def unsolicited_test(setup: DiscoverySetup, *, translates: bool) -> Unsolicited:
     bound = setup.open()
     external = setup.mapped(bound)
     stranger = Stranger(setup.wire, setup.strangers[0])
-    address = external.address if translates else setup.inside[0].address
+    address = external.address if translates else setup.unmapped()
     stranger.send(Endpoint(address, UNUSED_PORT))
     setup.fence(bound)
     refused = stranger.was_refused

@@ -13,10 +13,9 @@ from harness.errors import LabError
 from harness.nat.discovery import UNUSED_PORT
 from harness.nat.discovery_setup import DiscoverySetup
 from harness.nat.packet import Endpoint
-from harness.nat.responder import RECVERR
+from harness.nat.responder import MSG_ERRQUEUE, RECVERR
 from harness.nat.wire import Vantage, port_of
 
-_MSG_ERRQUEUE = 0x2000  # linux/socket.h
 _FROM_ICMP = 2  # linux/errqueue.h: SO_EE_ORIGIN_ICMP
 _EXTENDED_ERROR = struct.Struct("=IBBBBII")
 _TIME_EXCEEDED = 11
@@ -52,7 +51,7 @@ def hop_error_test(setup: DiscoverySetup) -> bool:
 def _errors(bound: socket.socket) -> list[tuple[int, int, Endpoint]]:
     """Return errno, ICMP type and destination of the datagram, for each error in a socket's queue."""
     try:
-        _, ancillary, _, about = bound.recvmsg(512, 256, _MSG_ERRQUEUE)
+        _, ancillary, _, about = bound.recvmsg(512, 256, MSG_ERRQUEUE)
     except BlockingIOError:
         return []
     said = [

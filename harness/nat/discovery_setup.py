@@ -6,10 +6,13 @@ import itertools
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Network
 
 from harness.errors import LabError
+from harness.model.nat64 import synthesised
 from harness.nat import stun
 from harness.nat.packet import Endpoint
+from harness.nat.prefixes import translated
 from harness.nat.responder import Responder
 from harness.nat.wire import Vantage, Wire
 
@@ -59,6 +62,8 @@ class DiscoverySetup:
         strangers: Sequence[Vantage],
         ports: tuple[int, int] = (3478, 3479),
         inside_ports: Iterator[int] | None = None,
+        prefix: IPv6Network | None = None,
+        nat64: bool = False,
         patience_s: float = 1.0,
         retransmit_s: float = 0.25,
     ) -> None:
@@ -66,12 +71,16 @@ class DiscoverySetup:
 
         Args:
             inside_ports: the inside's source ports, each used once: a port that comes again finds its old mapping.
+            prefix: in which the outside finds inside hosts, where it is another than their own (RFC 6296).
+            nat64: whether the inside has IPv6 and the servers IPv4, and a translator in between.
             patience_s: how long a positive answer may take, with retransmissions.
             retransmit_s: after how long a request without answer is sent again; above the path's round trip.
         """
         self.wire = wire
         self.inside = inside
         self.strangers = strangers
+        self.prefix = prefix
+        self.nat64 = nat64
         self.responder = Responder(wire, servers, ports)
         self.patience_s, self.retransmit_s = patience_s, retransmit_s
         self._numbers = itertools.count(1)
@@ -83,6 +92,15 @@ class DiscoverySetup:
     def primary(self) -> Endpoint:
         """The server's primary address and port."""
         return self.responder.endpoints[0][0]
+
+    def unmapped(self, host: int = 0) -> str:
+        """Return where the outside finds an inside host without a mapping, if anywhere."""
+        own = self.inside[host].address
+        return own if self.prefix is None else translated(own, self.prefix)
+
+    def reached_at(self, outside: Endpoint) -> str:
+        """Return by which address the inside reaches an outside endpoint."""
+        return str(synthesised(IPv4Address(outside.address))) if self.nat64 else outside.address
 
     def open(self, host: int = 0, port: int = 0) -> socket.socket:
         """Return a UDP socket of an inside host, whose answers and other datagrams are noted."""
@@ -150,7 +168,7 @@ class DiscoverySetup:
 
     def _transmit(self, ask: Ask) -> None:
         try:
-            ask.bound.sendto(ask.request.encode(), (ask.to.address, ask.to.port))
+            ask.bound.sendto(ask.request.encode(), (self.reached_at(ask.to), ask.to.port))
         except (ConnectionRefusedError, PermissionError):  # an earlier ICMP error; a filter of the host itself
             pass
         except OSError as error:

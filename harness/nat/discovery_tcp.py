@@ -169,7 +169,7 @@ def tcp_unsolicited_test(setup: DiscoverySetup, *, translates: bool) -> Unsolici
     """
     first = connected(setup, setup.inside[0], setup.primary)
     assert first.mapped is not None
-    address = first.mapped.address if translates else setup.inside[0].address
+    address = first.mapped.address if translates else setup.unmapped()
     attempt = call(setup, setup.strangers[0], Endpoint(address, UNUSED_PORT))
     _fence(setup)
     hang_up(setup, first, attempt)
@@ -189,7 +189,7 @@ def unused_port_answers(setup: DiscoverySetup) -> bool:
     """Tell whether a stranger reaches a listening inside port that never sent anything: there is no filter."""
     place = setup.inside[0]
     door = listener(setup, place)
-    attempt = call(setup, setup.strangers[0], Endpoint(place.address, port_of(door)))
+    attempt = call(setup, setup.strangers[0], Endpoint(setup.unmapped(), port_of(door)))
     _fence(setup)
     hang_up(setup, attempt)
     setup.wire.forget(door)

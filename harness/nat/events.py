@@ -8,21 +8,21 @@ were, which no equipment does.
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from harness.errors import LabError
 from harness.model.nat import NatBehaviour
 from harness.nat import policies
 from harness.nat import portal as portal_program
 from harness.nat.forgetting import empty_sets, filled_by_packets, flush_connections
 from harness.nat.portmap import start_miniupnpd
-from harness.nat.ports import RouterPorts
+from harness.nat.ports import FULL_MTU_BYTES, RouterPorts
+from harness.nat.router_daemon import RouterDaemon
 from harness.nat.ruleset import render_ruleset, router_sysctls
+from harness.nat.translator import start_tayga
 
 _UDP_BLOCK = "inet filter_udp_block"
 
@@ -48,30 +48,38 @@ class RunningRouter:
     ports: RouterPorts
     seed: int
     ruleset: str = ""
-    _mapping_daemon: subprocess.Popen[bytes] | None = None
-    _portal: subprocess.Popen[bytes] | None = None
+    _daemons: list[RouterDaemon] = field(default_factory=list)
+    _portal: RouterDaemon | None = None
+    _ended: list[str] = field(default_factory=list)
 
     def load(self) -> None:
         """Make the router behave as declared, with empty tables.
 
         Raises:
             CommandFailed: nft refused the ruleset.
-            MissingPrerequisite: the machine has no port mapping daemon, and the behaviour asks for one.
+            MissingPrerequisite: the machine has no port mapping daemon or translator, and the behaviour asks for one.
             LabError: the kernel refused a sysctl.
             ValueError: the router has too few addresses for its behaviour.
         """
         self.ruleset = render_ruleset(self.behaviour, self.ports, seed=self.seed)
         self.node.check_output(["nft", "-f", "-"], stdin=self.ruleset)
         self.node.write_sysctls(router_sysctls(self.behaviour))
+        if self.ports.line_mtu_bytes < FULL_MTU_BYTES:
+            # One that does not know its line's MTU sends what the line then loses.
+            mtu_bytes = self.ports.line_mtu_bytes if self.behaviour.mtu_errors else FULL_MTU_BYTES
+            self.node.check_output(["ip", "link", "set", self.ports.wan, "mtu", str(mtu_bytes)])
         flush_connections(self.node.pid)
-        self.stop_daemon()
+        self.stop_daemons()
+        if self.behaviour.nat64:
+            self._daemons.append(start_tayga(self.node.pid))
         if self.behaviour.port_mapping:
-            self._mapping_daemon = start_miniupnpd(self.node.pid, self.behaviour, self.ports)
+            self._daemons.append(start_miniupnpd(self.node.pid, self.behaviour, self.ports))
 
     def forget(self) -> None:
         """Lose all mappings and sessions and keep the rules, which is quicker than loading them again.
 
-        A sequence of ports goes on where it is; what hosts have asked for by a port mapping protocol stays.
+        A sequence of ports goes on where it is, and a policer's bucket stays as full as it is. What hosts have asked
+        for by a port mapping protocol stays.
 
         Raises:
             LabError: the kernel refused.
@@ -79,12 +87,21 @@ class RunningRouter:
         empty_sets(self.node.pid, list(filled_by_packets(self.ruleset)))
         flush_connections(self.node.pid)
 
-    def stop_daemon(self) -> None:
-        """End the port mapping daemon, if there is one."""
-        if self._mapping_daemon is not None:
-            self._mapping_daemon.kill()
-            self._mapping_daemon.wait()
-            self._mapping_daemon = None
+    def stop_daemons(self) -> None:
+        """End the port mapping daemon and the translator, where there are any."""
+        self._ended += self._ended_now(self._daemons)
+        for daemon in self._daemons:
+            daemon.stop()
+        self._daemons.clear()
+
+    def ended_daemons(self) -> list[str]:
+        """Say which daemons have ended by themselves since the router was made: from then on it was not as declared."""
+        running = self._daemons if self._portal is None else [*self._daemons, self._portal]
+        return [*self._ended, *self._ended_now(running)]
+
+    @staticmethod
+    def _ended_now(daemons: Sequence[RouterDaemon]) -> list[str]:
+        return [why for daemon in daemons if (why := daemon.why_ended()) is not None]
 
     def reboot(self) -> None:
         """Lose all mappings and sessions. Raises as `load` does."""
@@ -147,22 +164,14 @@ class RunningRouter:
         """Let through what the router's own rules do; safe to call twice. Raises CommandFailed."""
         self.node.check_output(["nft", "-f", "-"], stdin=policies.no_policy())
         if self._portal is not None:
-            self._portal.kill()
-            self._portal.wait()
+            self._ended += self._ended_now([self._portal])
+            self._portal.stop()
             self._portal = None
 
 
-def _start_portal(pid: int) -> subprocess.Popen[bytes]:
+def _start_portal(pid: int) -> RouterDaemon:
     """Start the portal's web server in a router's network, and wait until it listens."""
     program = [sys.executable, "-I", "-S", str(Path(portal_program.__file__).resolve()), str(policies.PORTAL_PORT)]
-    daemon = subprocess.Popen(
-        ["nsenter", "-t", str(pid), "-n", "--", *program],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
-    assert daemon.stdout is not None
-    if daemon.stdout.readline().strip() != b"listening":
-        daemon.kill()
-        raise LabError(f"the captive portal does not start (exit status {daemon.wait()})")
+    daemon = RouterDaemon(pid, "the captive portal", program)
+    daemon.wait_until(lambda: daemon.said().startswith("listening"))
     return daemon

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from harness.errors import LabError
 from harness.model.nat import Filtering, NatBehaviour, Refresh
+from harness.nat.closing import TcpClosing
 from harness.nat.discovery_setup import DiscoverySetup
 from harness.nat.discovery_tcp import Call, call, connected, hang_up, listener
 from harness.nat.packet import Endpoint
@@ -60,9 +61,11 @@ def _all_at_once(setup: DiscoverySetup, behaviour: NatBehaviour) -> tuple[Callab
     steps = [*udp_steps, *refreshing.steps(), *established_steps]
     transitory_result: Callable[[], Bracket] | None = None
     tcp_refreshing: TcpRefreshing | None = None
+    closing: TcpClosing | None = None
     if behaviour.translates:
         tcp_refreshing = TcpRefreshing(setup, behaviour, behaviour.tcp_established_lifetime_s)
-        steps += tcp_refreshing.steps()
+        closing = TcpClosing(setup, behaviour)
+        steps += [*tcp_refreshing.steps(), *closing.steps()]
         if behaviour.filtering is Filtering.EIF:
             more, transitory_result = _tcp_after_close(setup, _idle_times(behaviour.tcp_transitory_lifetime_s))
             steps += more
@@ -77,6 +80,8 @@ def _all_at_once(setup: DiscoverySetup, behaviour: NatBehaviour) -> tuple[Callab
     def all_results() -> Lifetimes:
         if tcp_refreshing is not None:
             tcp_refreshing.check()
+        if closing is not None:
+            closing.check()
         transitory = None if transitory_result is None else transitory_result()
         return udp_result(), refreshing.result(), established_result(), transitory
 

@@ -9,6 +9,7 @@ from typing import Literal
 from harness.model.nat import (
     Egress,
     Filtering,
+    Fragments,
     Hairpinning,
     Mapping,
     NatBehaviour,
@@ -18,6 +19,7 @@ from harness.model.nat import (
     Refresh,
     Unsolicited,
 )
+from harness.nat.ports import FULL_MTU_BYTES
 
 IcmpSource = Literal["inside", "as TCP", "another"]
 """From where the outside sees a host's echoes: its inside address, the external one of its TCP, or some other."""
@@ -43,6 +45,7 @@ class Observation:
     tcp_filtering: Filtering | None = None
     tcp_hairpinning: Hairpinning | None = None
     tcp_port_allocation: PortAllocation | None = None
+    tcp_port_step: int | None = None
     tcp_pooling: Pooling | None = None
     udp_lifetime_s: tuple[float, float] | None = None
     udp_refresh: Refresh | None = None
@@ -64,6 +67,16 @@ class Observation:
     ipv6: bool | None = None
     ipv6_filtering: Filtering | None = None
     ipv6_tcp_filtering: Filtering | None = None
+    ipv6_fragments: bool | None = None
+    nptv6: str | None = None  # the prefix in which the outside sees inside hosts; `own`, or `translated` otherwise
+    ipv6_hairpinning: Hairpinning | None = None  # where prefixes are exchanged; else nothing is to be hairpinned
+    nat64: bool | None = None  # whether hosts with IPv6 alone reach IPv4 at all
+    mtu_errors: bool | None = None
+    ipv6_mtu_errors: bool | None = None
+    mss_mtu_bytes: tuple[int, int] | None = None  # for which MTU a connection's ends take the path: inside, outside
+    ipv6_mss_mtu_bytes: tuple[int, int] | None = None
+    udp_rate_mbit: tuple[float, float] | None = None
+    udp_rate_inward_mbit: tuple[float, float] | None = None
     port_mapping: tuple[PortMappingProtocol, ...] | None = None
     early_packet_ms: float | None = None  # how long a peer's first packet came before (late: negative) the inside's
 
@@ -79,6 +92,10 @@ class Observation:
             words.append(f"egress={self.egress}")
         if self.ipv6_filtering is not None:
             words.append(f"ipv6={self.ipv6_filtering.short}")
+        if self.nat64:
+            words.append("nat64")
+        if self.nptv6 not in (None, "own"):
+            words.append(f"nptv6={self.nptv6}")
         return "/".join(words)
 
     def as_dict(self) -> dict[str, object]:
@@ -115,8 +132,20 @@ def _compared(b: NatBehaviour, seen: Observation) -> Iterator[tuple[str, object,
     for axis in same:
         yield axis, getattr(b, axis), getattr(seen, axis)
     yield "ipv6", b.ipv6_filtering is not None, seen.ipv6
+    yield "ipv6_hairpinning", Hairpinning.EXTERNAL_SOURCE, seen.ipv6_hairpinning
+    yield "nat64", b.nat64, seen.nat64
+    yield "nptv6", "own" if b.nptv6 is None else str(b.nptv6), seen.nptv6
     if seen.port_mapping is not None:
         yield "port_mapping", sorted(b.port_mapping), sorted(seen.port_mapping)
+    yield "mtu_errors", b.mtu_errors, seen.mtu_errors
+    yield "ipv6_mtu_errors", b.mtu_errors, seen.ipv6_mtu_errors
+    for version, mtus in (("", seen.mss_mtu_bytes), ("ipv6_", seen.ipv6_mss_mtu_bytes)):
+        told = {mtu < FULL_MTU_BYTES for mtu in mtus or ()}
+        yield f"{version}mss_clamping", b.mss_clamping, None if mtus is None else told == {True}
+        # Neither end alone: a router that clamps does so in both directions, to one number.
+        yield f"{version}mss_agrees", True, None if mtus is None else len(set(mtus)) == 1
+    yield "udp_rate_mbit", b.udp_rate_mbit, seen.udp_rate_mbit
+    yield "udp_rate_inward_mbit", b.udp_rate_mbit, seen.udp_rate_inward_mbit
     yield "session_cap", b.session_cap, seen.session_cap
     yield "ipv6_session_cap", b.session_cap, seen.ipv6_session_cap
     yield "ipv6_tcp_filtering", b.ipv6_filtering, seen.ipv6_tcp_filtering
@@ -134,6 +163,7 @@ def _compared(b: NatBehaviour, seen: Observation) -> Iterator[tuple[str, object,
     yield "tcp_unsolicited", tcp_reaction, seen.tcp_unsolicited
     if b.port_allocation is PortAllocation.SEQUENTIAL:
         yield "port_step", b.port_step, seen.port_step
+        yield "tcp_port_step", b.port_step, seen.tcp_port_step
     if b.port_allocation is PortAllocation.BLOCK and seen.port_span is not None:
         yield "port_span", True, seen.port_span < b.port_block_size
     yield "icmp_echo", b.egress is not Egress.TCP_443, seen.icmp_echo
@@ -142,14 +172,16 @@ def _compared(b: NatBehaviour, seen: Observation) -> Iterator[tuple[str, object,
     yield "invalid_leaks", False, seen.invalid_leaks
     # Stock Linux answers a hairpin itself.
     yield "silent_hairpin", b.unsolicited is not Unsolicited.POISONS, seen.silent_hairpin
-    for axis in ("icmp_error", "hop_error", "fragments", "no_checksum"):
+    yield "fragments", b.egress is Egress.ANY and b.fragments is Fragments.CARRY, seen.fragments
+    yield "ipv6_fragments", b.fragments is Fragments.CARRY, seen.ipv6_fragments
+    for axis in ("icmp_error", "hop_error", "no_checksum"):
         yield axis, b.egress is Egress.ANY, getattr(seen, axis)
 
 
 def _agree(wanted: object, found: object) -> bool:
     if isinstance(found, tuple):
         alive_s, dead_s = found
-        return isinstance(wanted, int) and alive_s <= wanted <= dead_s
+        return isinstance(wanted, int | float) and alive_s <= wanted <= dead_s
     return wanted == found
 
 

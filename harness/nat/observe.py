@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import random
+import socket
 from collections.abc import Sequence
+from ipaddress import IPv6Network
 
 from harness.errors import LabError
 from harness.model.nat import Egress, Filtering, Hairpinning, Mapping, NatBehaviour, Unsolicited
-from harness.nat import discovery, discovery_crafted, discovery_icmp, discovery_sessions, discovery_tcp
+from harness.nat import (
+    discovery,
+    discovery_crafted,
+    discovery_icmp,
+    discovery_mtu,
+    discovery_sessions,
+    discovery_tcp,
+)
+from harness.nat.discovery_rate import udp_rate_tests
 from harness.nat.discovery_setup import DiscoverySetup
 from harness.nat.egress import answers, egress_test
 from harness.nat.lifetimes import lifetime_tests
 from harness.nat.observation import IcmpSource, Observation
+from harness.nat.packet import Endpoint
+from harness.nat.prefixes import translated
+from harness.nat.wire import port_of
 
 
 def observe_behaviour(setup: DiscoverySetup, rng: random.Random, *, early_limit_ms: float = 200.0) -> Observation:
@@ -49,6 +62,9 @@ def observe_behaviour(setup: DiscoverySetup, rng: random.Random, *, early_limit_
         discovery.overloading_test(setup)
         if mapping is not Mapping.EIM and filtering is not Filtering.APDF:
             discovery_sessions.two_doors_test(setup, mapping, filtering)
+            discovery_sessions.own_flow_test(setup, mapping, filtering)
+        if mapping is not Mapping.EIM and hairpinning is Hairpinning.INTERNAL_SOURCE:
+            discovery_sessions.hairpin_doors_test(setup)
         if hairpinning is Hairpinning.EXTERNAL_SOURCE and filtering is Filtering.EIF:
             discovery_sessions.hairpin_first_test(setup, mapping)
         elif hairpinning is Hairpinning.EXTERNAL_SOURCE:
@@ -67,7 +83,7 @@ def observe_behaviour(setup: DiscoverySetup, rng: random.Random, *, early_limit_
         icmp_error=discovery_icmp.icmp_error_test(setup),
         hop_error=discovery_crafted.hop_error_test(setup),
         fragments=discovery_crafted.fragments_test(setup),
-        no_checksum=discovery_sessions.no_checksum_test(setup),
+        no_checksum=discovery_sessions.no_checksum_test(setup, mapping),
         invalid_leaks=discovery_crafted.leak_test(setup) if translates else None,
         silent_hairpin=discovery_sessions.silent_hairpin_test(setup) if translates else None,
         **_tcp(setup),  # type: ignore[arg-type]
@@ -94,6 +110,7 @@ def _tcp(setup: DiscoverySetup) -> dict[str, object]:
         "tcp_unsolicited": reaction,
         "tcp_hairpinning": hairpinning,
         "tcp_port_allocation": allocation.kind if allocation else None,
+        "tcp_port_step": allocation.step if allocation else None,
         "tcp_pooling": allocation.pooling if allocation else None,
         "icmp_echo": echoes.answered,
         "icmp_source": _icmp_source(setup, echoes.sources),
@@ -129,11 +146,14 @@ def observe_lifetimes(setup: DiscoverySetup, behaviour: NatBehaviour) -> Observa
 
 
 def observe_limits(ipv4: DiscoverySetup, ipv6: DiscoverySetup, behaviour: NatBehaviour) -> Observation:
-    """Count how many of many flows are answered: those of a session cap, or as many as a block of ports holds.
+    """Count how many of many flows are answered, or how much UDP passes: a session cap, a port block, a policer.
 
     Raises:
         LabError: none is.
     """
+    if behaviour.udp_rate_mbit is not None:
+        outward, inward = udp_rate_tests(ipv4, behaviour.udp_rate_mbit)
+        return Observation(udp_rate_mbit=outward, udp_rate_inward_mbit=inward)
     if behaviour.session_cap is None:
         flows = behaviour.port_block_size + discovery.ALLOCATION_FLOWS
         return Observation(flows_in_block=discovery.allocation_test(ipv4, flows=flows).answered)
@@ -143,13 +163,42 @@ def observe_limits(ipv4: DiscoverySetup, ipv6: DiscoverySetup, behaviour: NatBeh
     )
 
 
+def observe_line(ipv4: DiscoverySetup, ipv6: DiscoverySetup, behaviour: NatBehaviour) -> Observation:
+    """Observe what a router says of a line that carries less than Ethernet.
+
+    Raises:
+        LabError: a test failed of something that passes.
+    """
+    both = behaviour.ipv6_filtering is not None
+    return Observation(
+        mtu_errors=discovery_mtu.mtu_error_test(ipv4),
+        mss_mtu_bytes=discovery_mtu.mss_test(ipv4),
+        ipv6_mtu_errors=discovery_mtu.mtu_error_test(ipv6) if both else None,
+        ipv6_mss_mtu_bytes=discovery_mtu.mss_test(ipv6) if both else None,
+    )
+
+
+def prefix_seen(setup: DiscoverySetup, bound: socket.socket, mapped: Endpoint) -> str:
+    """Return in which prefix the outside sees an inside host: `own`; or another, where all else of its endpoint stays.
+
+    `translated` is said of any other change, as of a NAT for IPv6.
+    """
+    own = setup.inside[0].address
+    if mapped == Endpoint(own, port_of(bound)):
+        return "own"
+    length = 64 if setup.prefix is None else setup.prefix.prefixlen
+    prefix = IPv6Network((mapped.address, length), strict=False)
+    kept = translated(own, prefix) == mapped.address and mapped.port == port_of(bound)
+    return str(prefix) if kept else "translated"
+
+
 def observe_families(ipv4: DiscoverySetup, ipv6: DiscoverySetup) -> Observation:
     """Observe whether IPv4 and IPv6 pass at all, and how IPv6 is filtered.
 
     Raises:
         LabError: a test of a family that passes failed.
     """
-    filtering = tcp_filtering = unsolicited = None
+    filtering = tcp_filtering = unsolicited = fragments = prefix = hairpinning = None
     passes = answers(ipv6)
     if passes:
         filtering = discovery.filtering_test(ipv6)
@@ -158,10 +207,19 @@ def observe_families(ipv4: DiscoverySetup, ipv6: DiscoverySetup) -> Observation:
             tcp_filtering = Filtering.NONE
         if filtering is not Filtering.NONE:
             unsolicited = discovery.unsolicited_test(ipv6, translates=False)
+        fragments = discovery.long_datagram_test(ipv6)
+        bound = ipv6.open()
+        prefix = prefix_seen(ipv6, bound, ipv6.mapped(bound))
+        ipv6.close(bound)
+        if ipv6.prefix is not None:
+            hairpinning = discovery.hairpinning_test(ipv6)
     return Observation(
         ipv4=answers(ipv4),
         ipv6=passes,
         ipv6_filtering=filtering,
         ipv6_tcp_filtering=tcp_filtering,
+        ipv6_fragments=fragments,
+        nptv6=prefix,
+        ipv6_hairpinning=hairpinning,
         unsolicited=unsolicited,
     )

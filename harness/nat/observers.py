@@ -87,13 +87,14 @@ class Observers:
 
     @contextlib.contextmanager
     def attached(
-        self, inside: Side, gateway: str, outside: Side, way_back: str | None
+        self, inside: Side, gateway: str, outside: Side, way_back: str | None, seen_as: str | None = None
     ) -> Iterator[tuple[Vantage, Sequence[Vantage]]]:
         """Yield the inside observer, and the outside one at its three addresses, attached until the block ends.
 
         Args:
             gateway: the router's address on `inside`.
             way_back: the router's address on `outside` by which the inside subnet is reached; None behind a NAT.
+            seen_as: the prefix of the inside as the outside sees it, where that is another (CIDR).
 
         Raises:
             LabError: the kernel refused, or a subnet is full.
@@ -109,7 +110,9 @@ class Observers:
                 index = _index(there, outside.interface)
                 self._address(outside.pid, index, outside, public, undo)
                 if way_back is not None:
-                    self._route(outside.pid, index, outside, inside.subnet, way_back, undo)
+                    # Also to the inside's own prefix: a router that should show another and does not is to be seen.
+                    for network in filter(None, (inside.subnet, seen_as)):
+                        self._route(outside.pid, index, outside, network, way_back, undo)
                 yield Vantage(self.holder, host), [Vantage(outside.pid, address) for address in public]
         except NetlinkError as error:
             raise LabError(f"cannot place an observer: {error}") from error

@@ -39,9 +39,12 @@ PathExpected = Literal["direct", "relayed", "either", "none"]
 
 
 class Technique(StrEnum):
-    """The means by which an overlay gets a direct path; each includes those before it, except `port-mapping`."""
+    """The means by which an overlay gets a direct path. `first-path` and all after it include those before, but for
+    `same-port`, and `port-mapping` includes `peer-reflexive`."""
 
     PLAIN = "plain"  # sends to the server-reflexive address, believes no other
+    SAME_PORT = "same-port"  # sends to the other's address at the port where it listens itself; believes any source
+    FIRST_PATH = "first-path"  # answers to where a packet came from, and keeps the first path that works, a relay too
     PEER_REFLEXIVE = "peer-reflexive"  # answers to where a packet came from (ICE, WireGuard's roaming)
     PORT_PREDICTION = "port-prediction"  # also sends to the next ports of a sequence (Ford et al. 2005, section 5.1)
     BIRTHDAY = "birthday"  # also opens many ports on one side and tries many on the other
@@ -66,6 +69,7 @@ class _Side:
     filtering: Filtering
     ports: int  # among how many a port for a new destination is drawn; 1 where it can be predicted
     poisons: bool
+    keeps_ports: bool
 
 
 _MAPPING_ORDER = (Mapping.NONE, Mapping.EIM, Mapping.ADM, Mapping.APDM)
@@ -146,12 +150,14 @@ def _side(stack: Sequence[NatBehaviour], how: Technique) -> _Side:
     if how is Technique.PORT_MAPPING and len(nats) == 1 and _maps_on_request(nats[0]):
         rest = [router for router in stack if not router.translates]
         strictest = max((r.filtering for r in rest), key=_FILTER_ORDER.index, default=Filtering.EIF)
-        return _Side(Mapping.EIM, max(strictest, Filtering.EIF, key=_FILTER_ORDER.index), 1, False)
+        return _Side(Mapping.EIM, max(strictest, Filtering.EIF, key=_FILTER_ORDER.index), 1, False, False)
     mapping = max((router.mapping for router in stack), key=_MAPPING_ORDER.index, default=Mapping.NONE)
     filtering = max((router.filtering for router in stack), key=_FILTER_ORDER.index, default=Filtering.NONE)
     worst = [router for router in nats if router.mapping in (Mapping.ADM, Mapping.APDM)]
     ports = math.prod(_choice(router, how) for router in worst[-1:]) if worst else 1
-    return _Side(mapping, filtering, ports, any(router.unsolicited is Unsolicited.POISONS for router in stack))
+    poisons = any(router.unsolicited is Unsolicited.POISONS for router in stack)
+    keeps_ports = not worst and all(router.port_allocation is PortAllocation.PRESERVING for router in nats)
+    return _Side(mapping, filtering, ports, poisons, keeps_ports)
 
 
 def _maps_on_request(router: NatBehaviour) -> bool:
@@ -161,7 +167,7 @@ def _maps_on_request(router: NatBehaviour) -> bool:
 def _choice(router: NatBehaviour, how: Technique) -> int:
     """Return among how many ports the next mapping's is drawn, as an outsider sees it."""
     if router.port_allocation is PortAllocation.SEQUENTIAL:
-        return 1 if how in (Technique.PORT_PREDICTION, Technique.BIRTHDAY) else SEQUENCE_LENGTH // router.port_step
+        return 1 if how in (Technique.PORT_PREDICTION, Technique.BIRTHDAY) else SEQUENCE_LENGTH // abs(router.port_step)
     if router.port_allocation is PortAllocation.BLOCK:
         return router.port_block_size
     return PORT_COUNT
@@ -192,6 +198,14 @@ def _answer_is_lost(sender: _Side, receiver: _Side) -> bool:
     return not _is_eim(receiver) and _is_eim(sender) and sender.filtering is Filtering.APDF
 
 
+# Whoever calls tries the relay as well. Where only the other side's packets get in, the relay is there first.
+_RELAY_WINS = Expectation(
+    "either",
+    0.5,
+    "direct if the side whose packets get in is the one that calls; else the relay is faster, and is kept",
+    "1/2 where either may call",
+)
+
 # What comes in first binds the session to the mapping that the server saw; what goes out first makes another one.
 _FIRST_IN = Expectation(
     "either",
@@ -210,11 +224,16 @@ def _punch(a: _Side, b: _Side, how: Technique, tried_ports: int, opened_ports: i
             return _FIRST_IN
         return Expectation("relayed", 0.0, "a mapping towards the peer is not the one that the server saw")
     open_ways = [pair for pair in ((a, b), (b, a)) if _gets_in(*pair)]
+    if how is Technique.SAME_PORT:
+        open_ways = [(sender, receiver) for sender, receiver in open_ways if receiver.keeps_ports]
     if open_ways:
-        if all(_answer_is_lost(*pair) for pair in open_ways):
-            return _FIRST_IN
-        return _poisoned(a, b, how) or Expectation(
-            "direct", 1.0, "a packet gets in on one side, and the answer follows it back"
+        decided_by_time = _FIRST_IN if all(_answer_is_lost(*pair) for pair in open_ways) else None
+        if how is Technique.FIRST_PATH and len(open_ways) == 1:
+            decided_by_time = _RELAY_WINS
+        return (
+            decided_by_time
+            or _poisoned(a, b, how)
+            or Expectation("direct", 1.0, "a packet gets in on one side, and the answer follows it back")
         )
     return _luck(a, b, how, tried_ports, opened_ports)
 

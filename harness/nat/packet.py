@@ -15,7 +15,7 @@ class Endpoint(NamedTuple):
     port: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Packet:
     """What a NAT looks at, and a payload that it carries along."""
 
@@ -23,3 +23,11 @@ class Packet:
     destination: Endpoint
     payload: bytes = b""
     protocol: Protocol = "udp"
+
+    def sent_by(self, source: Endpoint) -> Packet:
+        """Return the packet with another source."""
+        return Packet(source, self.destination, self.payload, self.protocol)
+
+    def sent_to(self, destination: Endpoint) -> Packet:
+        """Return the packet with another destination."""
+        return Packet(self.source, destination, self.payload, self.protocol)

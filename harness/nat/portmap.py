@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.errors import LabError
 from harness.model.nat import NatBehaviour, PortMappingProtocol
-from harness.nat.miniupnpd import DAEMON, require_miniupnpd
 from harness.nat.ports import RouterPorts
+from harness.nat.programs import MINIUPNPD
+from harness.nat.router_daemon import RouterDaemon
 from harness.sandbox.namespace import inside_network_of
 
 UPNP_PORT = 5000
@@ -58,7 +56,7 @@ def miniupnpd_configuration(behaviour: NatBehaviour, ports: RouterPorts) -> str:
     return "\n".join(lines) + "\n"
 
 
-def start_miniupnpd(pid: int, behaviour: NatBehaviour, ports: RouterPorts) -> subprocess.Popen[bytes]:
+def start_miniupnpd(pid: int, behaviour: NatBehaviour, ports: RouterPorts) -> RouterDaemon:
     """Start the daemon in a router's namespaces, and wait until it listens.
 
     Args:
@@ -68,23 +66,13 @@ def start_miniupnpd(pid: int, behaviour: NatBehaviour, ports: RouterPorts) -> su
         MissingPrerequisite: there is no miniupnpd on this machine.
         LabError: it does not start.
     """
-    require_miniupnpd()
-    enter = ["nsenter", "-t", str(pid), "-n", "-m", "--"]
-    text = miniupnpd_configuration(behaviour, ports).encode()
-    subprocess.run([*enter, "tee", _CONFIGURATION], input=text, stdout=subprocess.DEVNULL, check=True)
-    daemon = subprocess.Popen(
-        [*enter, DAEMON, "-d", "-f", _CONFIGURATION, "-P", "/run/miniupnpd.pid"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+    MINIUPNPD.require()
+    argv = [MINIUPNPD.name, "-d", "-f", _CONFIGURATION, "-P", "/run/miniupnpd.pid"]
+    daemon = RouterDaemon(
+        pid, MINIUPNPD.name, argv, configuration=(_CONFIGURATION, miniupnpd_configuration(behaviour, ports))
     )
     wanted = f":{PMP_PORT:04X} " if PortMappingProtocol.PCP in behaviour.port_mapping else f":{UPNP_PORT:04X} "
-    deadline = time.monotonic() + 5
-    while not _listens(pid, wanted):
-        if daemon.poll() is not None or time.monotonic() > deadline:
-            daemon.kill()
-            raise LabError(f"miniupnpd does not start (exit status {daemon.poll()})")
-        time.sleep(0.01)
+    daemon.wait_until(lambda: _listens(pid, wanted))
     return daemon
 
 

@@ -10,15 +10,20 @@ from itertools import islice
 from harness.model.nat import NatBehaviour, PortAllocation
 
 FIRST_PORT = 1024
+# Of Ethernet.
+FULL_MTU_BYTES = 1500
 PORT_COUNT = 65536 - FIRST_PORT
+# Where translated packets come out of a NAT64's translator: to its router, one more inside.
+TRANSLATOR_INTERFACE = "nat64"
 
 
 @dataclass(frozen=True)
 class RouterPorts:
     """One router's two sides.
 
-    `wan_addresses` are IPv4 addresses without prefix, the router's own first; `lan_networks` are IPv4 prefixes. A
-    subscriber is an inside address that surely gets a port block; what is left goes to the first hosts of the networks.
+    `wan_addresses` are IPv4 addresses without prefix, the router's own first; `lan_networks` are IPv4 prefixes,
+    `lan_prefixes` IPv6 ones. A subscriber is an inside address that surely gets a port block; what is left goes to the
+    first hosts of the networks. `line_mtu_bytes` is the longest packet that the access link carries.
     """
 
     wan: str
@@ -26,6 +31,8 @@ class RouterPorts:
     lans: tuple[str, ...]
     lan_networks: tuple[str, ...]
     subscribers: tuple[str, ...] = ()
+    line_mtu_bytes: int = FULL_MTU_BYTES
+    lan_prefixes: tuple[str, ...] = ()
 
     def pool(self, behaviour: NatBehaviour) -> tuple[str, ...]:
         """Return the external addresses in use.

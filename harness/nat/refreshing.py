@@ -141,13 +141,15 @@ class TcpRefreshing:
     behaviour: NatBehaviour
     lifetime_s: float
     _calls: list[Call] = field(default_factory=list)
-    _again: Endpoint | None = None
+    _again: list[tuple[Endpoint | None, Call]] = field(default_factory=list)
 
     def steps(self) -> Iterator[Step]:
         """Yield what to do when, in seconds from now; opens the connections."""
         ground, inside = self.ground, self.ground.inside[0]
         self.own, self.host = (connected(ground, inside, ground.primary) for _ in range(2))
-        own_port = port_of(self.own.bound)
+        # One that strangers alone use, and nobody looks at from outside: that would make it known again.
+        self.lent = connected(ground, inside, ground.primary)
+        ports = {id(made): port_of(made.bound) for made in (self.own, self.lent)}
         refresh_at, look_at = REFRESH_AT * self.lifetime_s, LOOK_AT * self.lifetime_s
         yield refresh_at, lambda: self._use(self.own)
         place = visitors(ground, self.behaviour.filtering)
@@ -157,15 +159,22 @@ class TcpRefreshing:
             guest = self._call(place, self.host)
             ground.until(lambda: guest.state != "waiting")
             yield refresh_at, lambda: self._use(guest)
+            listener(ground, inside, ports[id(self.lent)])
+            other_guest = self._call(place, self.lent)
+            ground.until(lambda: other_guest.state != "waiting")
+            yield refresh_at, lambda: self._use(other_guest)
             for made in (self.own, self.host):
                 yield look_at, lambda made=made: self._calls.append(self._call(place, made))  # type: ignore[misc]
         other = elsewhere(ground, self.behaviour.mapping)
         if other is not None:
-            yield look_at, lambda: self._call_out(other, own_port)
+            yield look_at, lambda: self._call_out(other, self.own, ports[id(self.own)])
+            # A stranger's flow refreshes the mapping towards itself; only with EIM that is the one towards all.
+            if place is not None and self.behaviour.mapping is Mapping.EIM:
+                yield look_at, lambda: self._call_out(other, self.lent, ports[id(self.lent)])
 
     def check(self) -> None:
         """Raise LabError where a mapping in use, or its filter, ended with its lifetime."""
-        if self._again is not None and self._again != self.own.mapped:
+        if any(again != made.mapped for again, made in self._again):
             raise LabError("a TCP mapping in use became another one after its lifetime")
         self.ground.until(lambda: all(made.state != "waiting" for made in self._calls))
         for made, whose in zip(self._calls, ("from inside", "from outside"), strict=False):
@@ -185,7 +194,7 @@ class TcpRefreshing:
         except OSError as error:
             raise LabError(f"a TCP connection ended within its lifetime: {error.strerror}") from error
 
-    def _call_out(self, other: Endpoint, own_port: int) -> None:
-        made = connected(self.ground, self.ground.inside[0], other, own_port)
-        self._again = made.mapped
+    def _call_out(self, other: Endpoint, of: Call, port: int) -> None:
+        made = connected(self.ground, self.ground.inside[0], other, port)
+        self._again.append((made.mapped, of))
         hang_up(self.ground, made)

@@ -34,6 +34,8 @@ class Responder:
         self._udp = [[place.udp(port) for port in ports] for place in places[:2]]
         for i, row in enumerate(self._udp):
             for j, bound in enumerate(row):
+                if bound.family is socket.AF_INET:
+                    bound.setsockopt(*MAY_BE_CUT)
                 wire.listen(bound, lambda data, source, i=i, j=j: self._answer(i, j, data, source))  # type: ignore[misc]
         for place in places[:2]:
             for port in ports:
@@ -72,6 +74,9 @@ class Responder:
         self._wire.listen(connection, answer)
 
 
+# linux/in.h: routers may cut what is sent, as the Internet's do (IP_MTU_DISCOVER, IP_PMTUDISC_DONT).
+MAY_BE_CUT = (socket.IPPROTO_IP, 10, 0)
+MSG_ERRQUEUE = 0x2000  # linux/socket.h
 RECVERR = {socket.AF_INET: (socket.IPPROTO_IP, 11), socket.AF_INET6: (socket.IPPROTO_IPV6, 25)}  # linux/in.h, in6.h
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.model.nat import Egress, Filtering, Hairpinning, NatBehaviour, Unsolicited
-from harness.nat.ports import RouterPorts
-from harness.nat.rules_words import quoted
+from harness.model.nat import Egress, Filtering, Fragments, Hairpinning, NatBehaviour, Unsolicited
+from harness.nat.policing import EXTRA_BYTES, bytes_a_second
+from harness.nat.ports import FULL_MTU_BYTES, RouterPorts
+from harness.nat.rules_words import chain, quoted
 
 _OPEN_SIZE = 262144
 
@@ -40,6 +41,29 @@ def filter_table(b: NatBehaviour, ports: RouterPorts) -> Iterator[str]:
     yield "\t}"
     yield from _unsolicited(b)
     yield from _input(b, ports)
+    if b.mss_clamping and ports.line_mtu_bytes < FULL_MTU_BYTES:
+        # What both ends say of themselves, of the baseline's connections too: a plain router clamps as well.
+        size = "tcp option maxseg size"
+        clamp = [
+            f"{way} meta nfproto {version} tcp flags syn {size} > {mss} {size} set {mss}"
+            for way in (out, inward)
+            for version, mss in (("ipv4", ports.line_mtu_bytes - 40), ("ipv6", ports.line_mtu_bytes - 60))
+        ]
+        yield from chain("clamp", "filter hook forward priority mangle", *clamp)
+    if b.udp_rate_mbit is not None:
+        # Of what is forwarded alone, the baseline's too: it stands before the rule that lets the untracked pass.
+        over = f"limit rate over {bytes_a_second(b.udp_rate_mbit)} bytes/second"
+        over += f" burst {EXTRA_BYTES} bytes drop"
+        police = [f"{way} meta l4proto udp {over}" for way in (out, inward)]
+        yield from chain("police", "filter hook forward priority filter - 4", *police)
+    if b.fragments is Fragments.DROP:
+        # Before connection tracking puts them together (priority -400); any packet but a whole one, first pieces too.
+        yield from chain(
+            "fragments",
+            "filter hook prerouting priority -450",
+            "ip frag-off & 0x3fff != 0 drop",
+            "exthdr frag exists drop",
+        )
 
 
 def _families(b: NatBehaviour) -> Iterator[tuple[str, str, Filtering]]:

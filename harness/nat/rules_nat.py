@@ -70,7 +70,7 @@ def _maps(b: NatBehaviour, ports: RouterPorts, seed: int) -> Iterator[str]:
         yield dynamic("map", "session_port", "mark . ipv4_addr . inet_service", "inet_service")
         if b.pooling is Pooling.ARBITRARY:
             yield dynamic("map", "session_address", "mark . ipv4_addr . inet_service", "ipv4_addr")
-    if b.port_allocation is PortAllocation.SEQUENTIAL and b.port_step > 1:
+    if b.port_allocation is PortAllocation.SEQUENTIAL and abs(b.port_step) > 1:
         ports_in_order = ", ".join(f"{n} : {port}" for n, port in enumerate(_sequence(b, seed)))
         yield f"\tmap sequence {{ type mark : inet_service; elements = {{ {ports_in_order} }}; }}"
     blocks = port_blocks(b, ports)
@@ -99,7 +99,7 @@ def _address(b: NatBehaviour, ports: RouterPorts, seed: int) -> str:
 
 def _port(b: NatBehaviour, protocol: str, seed: int) -> Iterator[str]:
     """Yield the rules that write the next candidate port into a packet."""
-    if b.port_allocation is PortAllocation.SEQUENTIAL and b.port_step > 1:
+    if b.port_allocation is PortAllocation.SEQUENTIAL and abs(b.port_step) > 1:
         yield f"meta mark set numgen inc mod {len(_sequence(b, seed))}"
         yield f"{protocol} sport set meta mark map @sequence"
         return
@@ -107,15 +107,20 @@ def _port(b: NatBehaviour, protocol: str, seed: int) -> Iterator[str]:
         yield "ct original ip saddr vmap @block"
     elif b.port_allocation is PortAllocation.SEQUENTIAL:
         sequence = _sequence(b, seed)
-        yield f"meta mark set numgen inc mod {len(sequence)} offset {sequence[0]}"
+        # A number that grows is one that falls once all its bits are turned.
+        turned = 0xFFFF if b.port_step < 0 else 0
+        yield f"meta mark set numgen inc mod {len(sequence)} offset {sequence[0] ^ turned}"
+        if turned:
+            yield f"meta mark set meta mark ^ {turned:#x}"
     else:
         yield f"meta mark set numgen random mod {PORT_COUNT} offset {FIRST_PORT}"
     yield from _port_of_mark(protocol)
 
 
 def _sequence(b: NatBehaviour, seed: int) -> range:
-    first = 10000 + seed % 16384
-    return range(first, first + SEQUENCE_LENGTH // b.port_step * b.port_step, b.port_step)
+    first, distance = 10000 + seed % 16384, abs(b.port_step)
+    rising = range(first, first + SEQUENCE_LENGTH // distance * distance, distance)
+    return rising if b.port_step > 0 else rising[::-1]
 
 
 def _port_of_mark(protocol: str) -> Iterator[str]:

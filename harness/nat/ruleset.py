@@ -7,14 +7,14 @@ script's to flush (`harness/nat/events.py` does both).
 from __future__ import annotations
 
 from harness.model.nat import NatBehaviour
-from harness.nat import portmap
+from harness.nat import portmap, prefixes
 from harness.nat.ports import RouterPorts
 from harness.nat.rules_filter import filter_table
 from harness.nat.rules_nat import nat_table
 
 __all__ = ["RouterPorts", "render_ruleset", "router_sysctls"]
 
-TABLES = ("ip nat_v4", portmap.TABLE, "inet filter_router")
+TABLES = ("ip nat_v4", prefixes.TABLE, portmap.TABLE, "inet filter_router")
 
 
 def render_ruleset(behaviour: NatBehaviour, ports: RouterPorts, *, seed: int) -> str:
@@ -25,7 +25,8 @@ def render_ruleset(behaviour: NatBehaviour, ports: RouterPorts, *, seed: int) ->
             Random ports come from the kernel's generator, which takes no seed.
 
     Raises:
-        ValueError: the router has too few addresses for the pool or for the subscribers' port blocks.
+        ValueError: the router has too few addresses for the pool or for the subscribers' port blocks, or not the one
+            network whose prefix it is to exchange.
     """
     lines = [f"# {behaviour.axes_label}"]
     for table in TABLES:
@@ -35,6 +36,8 @@ def render_ruleset(behaviour: NatBehaviour, ports: RouterPorts, *, seed: int) ->
         lines += ["table ip nat_v4 {", *nat_table(behaviour, ports, seed), "}"]
     if behaviour.port_mapping:
         lines += [f"table {portmap.TABLE} {{", *portmap.port_mapping_table(ports), "}"]
+    if behaviour.nptv6 is not None:
+        lines += [f"table {prefixes.TABLE} {{", *prefixes.prefix_table(behaviour, ports), "}"]
     lines += ["table inet filter_router {", *filter_table(behaviour, ports), "}"]
     return "\n".join(lines) + "\n"
 

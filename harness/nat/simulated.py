@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from harness.model.nat import (
@@ -31,6 +31,7 @@ from harness.model.nat import (
 )
 from harness.nat.packet import Endpoint, Packet, Protocol
 from harness.nat.ports import PortBlock
+from harness.nat.simulated_line import Line
 from harness.nat.simulated_ports import ExternalPorts
 
 
@@ -97,20 +98,26 @@ class SimulatedNat:
         self._back: dict[tuple[Protocol, Endpoint], _Mapping] = {}
         self._sessions: dict[tuple[Protocol, Endpoint, Endpoint], _Session] = {}
         self._poisoned: dict[tuple[Protocol, Endpoint, Endpoint], _Expiry] = {}
+        self._line = Line(self.behaviour)
         self._ports = ExternalPorts(self.behaviour, self._pool, self._rng, self._blocks)
 
     def outbound(self, packet: Packet, now: float) -> Packet | None:
         """Return what becomes of a packet from inside at `now`."""
         b = self.behaviour
-        if not b.ipv4 or self._egress_forbids(packet):
+        if not b.ipv4 or self._egress_forbids(packet) or not self._line.lets_through(packet, now, outward=True):
             return None
         if packet.destination.address in self._pool and b.translates:
             return self._hairpin(packet, now)
         session = self._own_session(packet, now)
-        return None if session is None else replace(packet, source=session.mapping.external)
+        return None if session is None else packet.sent_by(session.mapping.external)
 
     def inbound(self, packet: Packet, now: float) -> Packet | None:
         """Return what becomes of a packet that comes to the outside at `now`."""
+        arrived = self._let_in(packet, now)
+        passes = arrived is not None and self._line.lets_through(arrived, now, outward=False)
+        return arrived if passes else None
+
+    def _let_in(self, packet: Packet, now: float) -> Packet | None:
         b = self.behaviour
         if not b.ipv4 or (b.egress is Egress.NO_UDP and packet.protocol == "udp"):
             return None
@@ -129,7 +136,7 @@ class SimulatedNat:
         if self._live(session.mapping, now) is None and b.udp_refresh is Refresh.OUTBOUND and packet.protocol == "udp":
             return None
         self._touch(session, key, now, outward=False)
-        return replace(packet, destination=mapping.internal)
+        return packet.sent_to(mapping.internal)
 
     # Mappings
 
@@ -249,7 +256,7 @@ class SimulatedNat:
         if b.hairpinning is Hairpinning.OFF or target is None:
             return None
         if b.hairpinning is Hairpinning.INTERNAL_SOURCE:
-            return replace(packet, destination=target.internal)
+            return packet.sent_to(target.internal)
         session = self._own_session(packet, now)
         if session is None or not self._filter_passes(target, session.mapping.external, packet.protocol, now):
             return None
@@ -258,7 +265,7 @@ class SimulatedNat:
         if far is None:
             far = self._sessions[key] = _Session(target, 0.0)
         self._touch(far, key, now, outward=False)
-        return replace(packet, source=session.mapping.external, destination=target.internal)
+        return packet.sent_by(session.mapping.external).sent_to(target.internal)
 
     # Lifetimes
 

@@ -42,6 +42,8 @@ class ExternalPorts:
         if self.behaviour.port_allocation is PortAllocation.BLOCK:
             block = self._blocks.get(internal.address)
             return None if block is None else block.address
+        if len(self._pool) == 1:
+            return self._pool[0]
         if self.behaviour.pooling is Pooling.ARBITRARY:
             return self._rng.choice(self._pool)
         # Paired: any stable choice is as good as another.
@@ -52,7 +54,8 @@ class ExternalPorts:
         if b.port_allocation is PortAllocation.SEQUENTIAL:
             number = self._next_in_sequence[protocol]
             self._next_in_sequence[protocol] = number + 1
-            return SEQUENCE_START + number * b.port_step % (65536 - SEQUENCE_START)
+            # A falling sequence begins at the top.
+            return SEQUENCE_START + (number * b.port_step - (b.port_step < 0)) % (65536 - SEQUENCE_START)
         if b.port_allocation is PortAllocation.BLOCK:
             block = self._blocks[internal.address]
             return block.first + self._rng.randrange(block.size)

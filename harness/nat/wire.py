@@ -92,7 +92,10 @@ class Wire:
         """Call `on_connection` with every connection that `listener` gets, which does not block, and its peer."""
 
         def take() -> None:
-            connection, peer = listener.accept()
+            try:
+                connection, peer = listener.accept()
+            except (ConnectionAbortedError, BlockingIOError):  # the caller has hung up already
+                return
             connection.setblocking(False)
             on_connection(connection, Endpoint(*peer[:2]))
 

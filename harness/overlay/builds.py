@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,7 @@ from harness.overlay.requirement import CrateBuild, GoBuild
 
 _GO = ("a Go compiler", "install Go 1.21 or later, which fetches what it lacks, and put its bin folder into PATH")
 _RUST = ("a Rust compiler with cargo", "install Rust 1.94 or later and put its bin folder into PATH")
+_RUST_WANTED = re.compile(r'^rust-version = "(\d+)\.(\d+)', re.MULTILINE)
 _C = ("a C compiler", "apt-get install -y gcc libc6-dev")
 
 
@@ -38,7 +41,17 @@ def recipe(program: str, build: GoBuild | CrateBuild, folder: Path, jobs: int) -
     if isinstance(build, GoBuild):
         product = folder / program
         # -v: a line a package, which is all the progress that there is to tell.
-        flags = ("-p", str(jobs), "-v", "-mod=readonly", "-trimpath", "-ldflags=-s -w", "-tags", ",".join(build.tags))
+        linked = " ".join(("-s", "-w", *(f"-X {name}={text}" for name, text in build.strings.items())))
+        flags = (
+            "-p",
+            str(jobs),
+            "-v",
+            "-mod=readonly",
+            "-trimpath",
+            f"-ldflags={linked}",
+            "-tags",
+            ",".join(build.tags),
+        )
         compiled = ("go", "build", *flags, "-o", str(product), build.package)
         return Recipe(compiled, go_environment(build.cgo), Path(build.module), product)
     binary = build.binary or program
@@ -53,11 +66,21 @@ def recipe(program: str, build: GoBuild | CrateBuild, folder: Path, jobs: int) -
 
 
 def lacking(build: GoBuild | CrateBuild) -> MissingPrerequisite | None:
-    """Return the first compiler that this machine lacks; None: it can build."""
+    """Return the first compiler that this machine lacks or has too old; None: it can build."""
     needed = {"go": _GO} if isinstance(build, GoBuild) else {"cargo": _RUST}
     if isinstance(build, CrateBuild) or build.cgo:
         needed["cc"] = _C
-    return next((MissingPrerequisite(*said) for tool, said in needed.items() if shutil.which(tool) is None), None)
+    absent = next((MissingPrerequisite(*said) for tool, said in needed.items() if shutil.which(tool) is None), None)
+    if absent is not None or isinstance(build, GoBuild) or build.folder is None:
+        return absent
+    wanted = _RUST_WANTED.search((Path(build.folder) / "Cargo.toml").read_text())
+    said = subprocess.run(["cargo", "--version"], capture_output=True, text=True, check=False).stdout
+    found = re.match(r"cargo (\d+)\.(\d+)", said)
+    if wanted is None or (found is not None and tuple(map(int, found.groups())) >= tuple(map(int, wanted.groups()))):
+        return None
+    return MissingPrerequisite(
+        f"Rust {'.'.join(wanted.groups())} (this is {said.strip() or 'of no version'})", _RUST[1]
+    )
 
 
 def pins(build: GoBuild | CrateBuild) -> str:
@@ -66,6 +89,8 @@ def pins(build: GoBuild | CrateBuild) -> str:
         digest = hashlib.sha256(build.package.encode())
         if build.tags or build.cgo:
             digest.update(f" {build.tags} {build.cgo}".encode())
+        if build.strings:
+            digest.update(repr(build.strings).encode())
     else:
         digest = hashlib.sha256(f"{build.crate} {build.version} {build.binary}".encode())
     for path in _sources(build):
@@ -77,8 +102,8 @@ def _sources(build: GoBuild | CrateBuild) -> Iterator[Path]:
     if isinstance(build, GoBuild):
         module = Path(build.module)
         yield from (module / name for name in ("go.mod", "go.sum"))
-        if build.package.startswith("."):
-            yield from sorted(module.rglob("*.go"))
+        # Of ours: the package itself, or what stands in for a module that go.mod replaces.
+        yield from sorted(module.rglob("*.go"))
     elif build.folder is not None:
         crate = Path(build.folder)
         yield from (crate / name for name in ("Cargo.toml", "Cargo.lock"))

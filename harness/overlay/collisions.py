@@ -34,6 +34,14 @@ def in_range(overlay: Overlay, topology: Topology) -> list[str]:
     ]
 
 
+def too_many(overlay: Overlay, topology: Topology) -> str | None:
+    """Return how many nodes want an address of the network that has fewer, in words; None where all get one."""
+    nodes = {*topology.members, *(() if topology.server is None else (topology.server,))}
+    if not isinstance(overlay, HasNetwork) or len(nodes) <= (free := overlay.network.num_addresses - 2):
+        return None
+    return f"{overlay.network} has addresses for {free} nodes, and there are {len(nodes)}"
+
+
 def _underlay(topology: Topology) -> Iterator[tuple[str, Address]]:
     for name, host in topology.hosts.items():
         for address in host.addresses:

@@ -12,6 +12,11 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+# Where streams begin and end on every member, unless an adapter says otherwise: below the kernel's range for outgoing
+# connections (32768 and above), so that no other process takes them first.
+SERVICE_PORT = 7400
+FIRST_LISTEN_PORT = 7500
+
 EndpointKind = Literal["interface", "stream", "content"]
 
 

@@ -17,12 +17,14 @@ class GoBuild(_Strict):
     The folder holds a go.mod and go.sum of the adapter's own, one a system, so that other versions do not interfere.
     A package of ours that stands in the module's folder is named as Go does: `.`, or `./` and a path.
 
-    `tags` are build tags; `cgo` says that C is compiled too; `memory_mib` is what the build's largest process takes.
+    `tags` are build tags; `strings` sets variables by the linker (`-X`), as the makers' builds do with their version;
+    `cgo` says that C is compiled too; `memory_mib` is what the build's largest process takes.
     """
 
     module: str
     package: str
     tags: tuple[str, ...] = ()
+    strings: dict[str, str] = {}
     cgo: bool = False
     memory_mib: int = Field(default=700, gt=0)
 

@@ -94,6 +94,19 @@ class Computed:
             return None
         return self.rounds[-1].finished_s - self.begin_s
 
+    def why_halted(self, deadline_s: float) -> str | None:
+        """Say that it ended before its deadline, or that no round did in the second half of it; None: it went on."""
+        if self.completion_s is not None:
+            return None
+        ended_s = self.window.after.at_s
+        began_s = ended_s if self.begin_s is None else self.begin_s
+        last_s = self.rounds[-1].finished_s if self.rounds else began_s
+        if ended_s - last_s < deadline_s / 2 and ended_s - began_s >= deadline_s:
+            return None
+        lost = [f"{party.name} lost {', '.join(party.lost)}" for party in self.parties if party.lost]
+        said = f": {'; '.join(lost)}" if lost else ""
+        return f"carried {len(self.rounds)} of {self.planned} rounds of `{self.name}` and no more{said}"
+
 
 class RoundsProbe(Probe[RoundsSettings, tuple[Computed, ...]]):
     """All members at once, over interfaces and streams alike; alone on the machine."""
@@ -139,6 +152,11 @@ class RoundsProbe(Probe[RoundsSettings, tuple[Computed, ...]]):
     def over_underlay(self, settings: RoundsSettings) -> bool:
         """Tell whether the baseline is that of the lab."""
         return settings.baseline == "lab"
+
+    def why_no_baseline(self, target: Target, found: tuple[Computed, ...], settings: RoundsSettings) -> str | None:
+        """Say which workload came to a halt; one that is merely slow is a figure."""
+        del target
+        return next((why for one in found if (why := one.why_halted(settings.deadline_s)) is not None), None)
 
     def summarise(self, found: Found[tuple[Computed, ...]], settings: RoundsSettings) -> list[Measurement]:
         """Return nothing: a round belongs to all parties, not to a pair."""
@@ -228,9 +246,13 @@ def _cost(computed: Computed, figure: Any) -> Iterator[Measurement]:
     before, after = (one.usage.get(computed.server or "") for one in (computed.window.before, computed.window.after))
     if before is not None and after is not None:
         yield figure("server_cpu_s", "s", after.cpu_s - before.cpu_s, readings)
-    spent = [party.user_us for party in computed.parties if party.user_us is not None]
-    if computed.rounds and len(spent) == len(computed.parties):
-        yield figure("probe_cpu_ms", "ms", sum(spent) / _US_IN_MS / len(computed.rounds))
+    for metric, spent in (
+        ("probe_cpu_ms", [party.user_us for party in computed.parties]),
+        ("probe_kernel_ms", [party.system_us for party in computed.parties]),
+    ):
+        known = [one_us for one_us in spent if one_us is not None]
+        if computed.rounds and len(known) == len(spent):
+            yield figure(metric, "ms", sum(known) / _US_IN_MS / len(computed.rounds))
 
 
 def _pair_of(one: Round, direct: Mapping[Pair, bool]) -> Pair | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 _LAST: Final = 10
 _MOST_OF: Final = 0.9
 _SILENT_S: Final = 2.0
+# An answer that is later than usual by this is missing: what a gap must be longer by to matter.
+_TELLING_S: Final = 0.2
 
 
 @dataclass(frozen=True)
@@ -51,10 +54,36 @@ def reordered(asked: Sequence[Asked]) -> int:
     return late
 
 
-def longest_gap_s(moments: Sequence[float], begin_s: float, end_s: float) -> float:
-    """Return the longest time without an answer between two moments, both ends included."""
-    inside = [begin_s, *sorted(moment for moment in moments if begin_s < moment < end_s), end_s]
-    return max(later - earlier for earlier, later in itertools.pairwise(inside))
+@dataclass(frozen=True)
+class Gap:
+    """The longest time without an answer in a window; `is_open`: it was not over when the window was."""
+
+    lasted_s: float
+    is_open: bool = False
+
+    @property
+    def value_s(self) -> float | None:
+        """How long it was; None: censored, as it had not ended."""
+        return None if self.is_open else self.lasted_s
+
+
+def longest_gap(asked: Sequence[Asked], begin_s: float, end_s: float) -> Gap | None:
+    """Return the longest time without an answer from the beginning of a window on; None: the window was too short.
+
+    A gap that reaches the window's end is cut off by what comes next, another event for example, so its length is not
+    known. It counts as open if a packet sent before the end had waited longer than answers usually take. An open gap is
+    returned only once it is longer than every gap that ended; until then the longest gap is one of known length.
+    """
+    moments = answered_s(asked)
+    inside = [begin_s, *sorted(moment for moment in moments if begin_s < moment < end_s)]
+    closed_s = max((later - earlier for earlier, later in itertools.pairwise(inside)), default=None)
+    heard_s = max((one.sent_s for one in asked if one.answered_s is not None and one.answered_s < end_s), default=-1.0)
+    silent_s = min((max(one.sent_s, begin_s) for one in asked if heard_s < one.sent_s < end_s), default=end_s)
+    usual_s = statistics.median([one.answered_s - one.sent_s for one in asked if one.answered_s is not None] or [0.0])
+    left_s = end_s - inside[-1]
+    if end_s - silent_s > usual_s + _TELLING_S and left_s > (closed_s or 0.0):
+        return Gap(left_s, is_open=True)
+    return None if closed_s is None else Gap(closed_s)
 
 
 def recovery_s(asked: Iterable[Asked], effective_s: float, end_s: float) -> float | None:

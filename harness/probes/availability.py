@@ -31,6 +31,7 @@ from harness.probes.gathering import BUILD, CONNECT_S, PROGRAM, Gathering
 from harness.probes.outage import Fault, Went, shares_text
 from harness.probes.pinglog import answered_pings
 from harness.probes.roundlog import begin_of, rounds_of, rounds_text
+from harness.results.declared import NEVER
 
 if TYPE_CHECKING:
     from harness.lab.process import Daemon
@@ -58,6 +59,10 @@ class AvailabilitySettings(ProbeSettings):
         """Return how long the probe may rightly take for one pair."""
         return self.duration_s + CONNECT_S
 
+    def traffic_s(self) -> float:
+        """Return how long the traffic goes on."""
+        return self.duration_s
+
     def conditions(self) -> dict[str, Any]:
         """Return how long it was looked at: what did not come until then is censored."""
         return {"availability_s": self.duration_s}
@@ -69,10 +74,11 @@ class AvailabilitySettings(ProbeSettings):
 
 @dataclass(frozen=True)
 class Outlived:
-    """What was seen of a computation; `went` is None where no event happened."""
+    """What was seen of a computation; `went` is None where no event happened, `never` are those it never came to."""
 
     went: Went | None
     evidence: str
+    never: tuple[str, ...] = ()
 
 
 class AvailabilityProbe(Probe[AvailabilitySettings, Outlived]):
@@ -206,6 +212,7 @@ class AvailabilityProbe(Probe[AvailabilitySettings, Outlived]):
                 while (left_s := end_s - time.time()) > 0:
                     due_s = trial.timeline.poll()
                     time.sleep(min(_STEP_S, left_s) if due_s is None else min(_STEP_S, left_s, due_s))
+                never = tuple(trial.timeline.never)
             finally:
                 for ping in pings:
                     ping.stop()
@@ -215,7 +222,7 @@ class AvailabilityProbe(Probe[AvailabilitySettings, Outlived]):
         gathering.evidence.write_text(rounds_text(begin_of(parties), rounds))
         fault = fault_of(trial.timeline.happened, begin_s)
         if fault is None:
-            found = Outlived(None, str(gathering.evidence))
+            found = Outlived(None, str(gathering.evidence), never)
         else:
             answers = tuple(tuple(answered_pings(ping.text)) for ping in pings)
             went = Went(begin_s, end_s, tuple(one.finished_s for one in rounds), answers, fault)
@@ -223,7 +230,7 @@ class AvailabilityProbe(Probe[AvailabilitySettings, Outlived]):
             evidence.write_text(shares_text(went.shares()))
             moments = {"begin_s": begin_s, "end_s": end_s, "from_s": fault.from_s, "to_s": fault.to_s}
             evidence.with_suffix(".json").write_text(json.dumps(moments))
-            found = Outlived(went, str(evidence))
+            found = Outlived(went, str(evidence), never)
         return {target.pair: found for target in targets}
 
     def summarise(self, found: Found[Outlived], settings: AvailabilitySettings) -> list[Measurement]:
@@ -234,10 +241,22 @@ class AvailabilityProbe(Probe[AvailabilitySettings, Outlived]):
     def summarise_trial(
         self, found: Sequence[Found[Outlived]], settings: AvailabilitySettings
     ) -> Iterator[Measurement]:
-        """See `summarise_outage`."""
+        """See `summarise_outage`; an event that never came is said as well."""
         del settings
-        if found[0].overlay.went is not None:
-            yield from summarise_outage(found[0].overlay.went, found[0].overlay.evidence)
+        seen = found[0].overlay
+        if seen.went is not None:
+            yield from summarise_outage(seen.went, seen.evidence)
+        for name in seen.never:
+            yield Measurement(
+                probe=self.name,
+                metric="availability",
+                unit="1",
+                value=None,
+                phase=f"after {name}",
+                evidence=seen.evidence,
+                outcome="error",
+                error=NEVER,
+            )
 
 
 def fault_of(happened: Sequence[Happened], begin_s: float) -> Fault | None:

@@ -183,6 +183,12 @@ class ContentProbe(Probe[ContentSettings, tuple[Fetched, ...]]):
         del settings
         return True
 
+    def why_no_baseline(self, target: Target, found: tuple[Fetched, ...], settings: ContentSettings) -> str | None:
+        """Say what arrived otherwise than it was published; a command that fails says so itself."""
+        del settings
+        broken = next((one for one in found if not one.intact), None)
+        return None if broken is None else f"carried {broken.size} bytes not whole from {target.src} to {target.dst}"
+
     def summarise(self, found: Found[tuple[Fetched, ...]], settings: ContentSettings) -> list[Measurement]:
         """Summarise by `summarise_content`."""
         del settings

@@ -39,6 +39,7 @@ class ContinuitySettings(ProbeSettings):
     """
 
     drives_timeline: ClassVar[bool] = True
+    tells_direct: ClassVar[bool] = True
 
     duration_s: float = Field(default=20.0, gt=0, le=3600)
     interval_ms: float = Field(default=100.0, ge=2, le=10_000)
@@ -48,6 +49,10 @@ class ContinuitySettings(ProbeSettings):
     def own_time_s(self) -> float:
         """Return how long the probe may rightly take for one pair."""
         return self.idle_s + self.duration_s + _GRACE_S
+
+    def traffic_s(self) -> float:
+        """Return how long the traffic goes on."""
+        return self.duration_s
 
     def conditions(self) -> dict[str, Any]:
         """Give the end of the traffic, where times that never came are censored."""
@@ -67,12 +72,13 @@ class ContinuityProbe(Probe[ContinuitySettings, Continued]):
     repeatable = False
     minds_lateness = False
     with_absent = True
+    is_gate = True
     metrics = (
         Metric(
             "event_recovery_s",
             "s",
             f"From the moment at which an event took effect to the first answer of a ping sent after it{_EVENT}. None: "
-            "not before the traffic ended.",
+            "not before the next event, its own end say, or the end of the traffic.",
             "this project",
             better="lower",
             estimator="censored median",
@@ -83,7 +89,8 @@ class ContinuityProbe(Probe[ContinuitySettings, Continued]):
             "event_path_recovery_s",
             "s",
             "From an event to the answer of the first ping after it that went the way that the pair's pings went "
-            f"before the first event: direct or relayed{_EVENT}. None: not before the traffic ended.",
+            f"before the first event: direct or relayed{_EVENT}. None: not before the next event, or the end of the "
+            "traffic.",
             "this project",
             better="lower",
             estimator="censored median",
@@ -94,7 +101,8 @@ class ContinuityProbe(Probe[ContinuitySettings, Continued]):
             "event_tcp_recovery_s",
             "s",
             "From an event to the first answer of a request sent after it on the TCP connection that was opened before "
-            f"the timeline{_EVENT}. None: not before the traffic ended, or the connection broke.",
+            f"the timeline{_EVENT}. None: not before the next event or the end of the traffic, or the connection "
+            "broke.",
             "this project",
             better="lower",
             estimator="censored median",
@@ -104,9 +112,11 @@ class ContinuityProbe(Probe[ContinuitySettings, Continued]):
         Metric(
             "event_gap_s",
             "s",
-            "The longest time without an answer between an event and the next one, or the end of the traffic.",
+            "The longest time without an answer between an event and the next one, or the end of the traffic. None: it "
+            "was not over by then; one that is not over counts from when it is longer than all that ended.",
             "this project",
             better="lower",
+            estimator="censored median",
             min_absolute=0.2,
             by_phase=True,
         ),
@@ -137,9 +147,11 @@ class ContinuityProbe(Probe[ContinuitySettings, Continued]):
         Metric(
             "continuity_longest_gap_s",
             "s",
-            "The longest time without an answer in the whole timeline.",
+            "The longest time without an answer in the whole timeline. None: it was not over when the traffic ended; "
+            "one that is not over counts from when it is longer than all that ended.",
             "this project",
             better="lower",
+            estimator="censored median",
             min_absolute=0.2,
             in_tables=True,
         ),
@@ -162,9 +174,11 @@ class ContinuityProbe(Probe[ContinuitySettings, Continued]):
         Metric(
             "idle_first_answer_s",
             "s",
-            "From the first ping after `idle_s` without traffic to the first answer.",
+            "From the first ping after `idle_s` without traffic to the first answer. None: there was none within 10 s, "
+            "and the trial failed.",
             "this project",
             better="lower",
+            estimator="censored median",
             min_absolute=0.05,
             in_tables=True,
         ),
@@ -187,25 +201,25 @@ class ContinuityProbe(Probe[ContinuitySettings, Continued]):
     shows = Shown(
         chapters=(Chapter("continuity", "What events did", place=40),),
         tables=(
-            Table("continuity", "Continuity", "continuity"),
+            Table("continuity", "Continuity", "continuity", "Medians; open: not over when the traffic ended."),
             Table(
                 "events",
                 "Event by event",
                 "continuity",
-                "Medians; > means: not before the traffic ended. The path is that at the end of the phase, the right "
-                "path the one that there was before the first event.",
+                "Medians; > means: not before the traffic ended; open: a gap that lasted into the next event. The path "
+                "is that at the end of the phase, the right path the one that there was before the first event.",
                 by_phase=True,
             ),
         ),
         columns=(
-            Column("continuity", "longest gap s", "continuity_longest_gap_s"),
+            Column("continuity", "longest gap s", "continuity_longest_gap_s", "gap"),
             Column("continuity", "answered", "continuity_answered_ratio", "percent"),
             Column("continuity", "TCP survives", "tcp_survives", "count"),
-            Column("continuity", "first answer after idling s", "idle_first_answer_s"),
+            Column("continuity", "first answer after idling s", "idle_first_answer_s", "gap"),
             Column("events", "at s", "event_at_s", digits=1),
             Column("events", "path", "phase_answered_ratio", "path"),
             Column("events", "answered", "phase_answered_ratio", "percent"),
-            Column("events", "longest gap s", "event_gap_s"),
+            Column("events", "longest gap s", "event_gap_s", "gap"),
             Column("events", "answer after s", "event_recovery_s", "time"),
             Column("events", "right path after s", "event_path_recovery_s", "time"),
             Column("events", "TCP after s", "event_tcp_recovery_s", "time"),

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from harness.probes.answers import (
     Asked,
     answered_s,
     between,
-    longest_gap_s,
+    longest_gap,
     path_at,
     path_recovery_s,
     recovery_s,
@@ -19,6 +19,7 @@ from harness.probes.answers import (
 )
 from harness.probes.contract import Happened
 from harness.probes.measurement import Measurement, Target
+from harness.results.declared import NEVER
 
 if TYPE_CHECKING:
     from harness.model.words import Outcome, Verdict
@@ -36,12 +37,20 @@ class Held:
 
 
 @dataclass(frozen=True)
+class AfterIdle:
+    """How long the first question after a silence took to be answered; None: it was not within `patience_s`."""
+
+    first_answer_s: float | None
+    patience_s: float
+
+
+@dataclass(frozen=True)
 class Continued:
     """One pair's traffic from `begin_s` to `end_s` (Unix seconds), and what happened meanwhile.
 
     `twice` are when the pings were sent that were answered more than once, None where nothing is numbered: of streams.
-    `held` is None where one of the two members was not there at the beginning. `first_answer_s` is how long the first
-    question after a silence (`idle_s`) took, None where there was no silence. `never` are events that it never came to.
+    `held` is None where one of the two members was not there at the beginning. `after_idle` is None where there was no
+    silence before (`idle_s`), or a member not yet there. `never` are events that it never came to.
     """
 
     begin_s: float
@@ -51,7 +60,7 @@ class Continued:
     held: Held | None
     happened: tuple[Happened, ...]
     never: tuple[str, ...] = ()
-    first_answer_s: float | None = None
+    after_idle: AfterIdle | None = None
 
 
 @dataclass(frozen=True)
@@ -120,27 +129,36 @@ def figures_of(target: Target, seen: Continued) -> Iterator[Measurement]:
                 yield figure("phase_reordered", "count", reordered(inside), phase.name, path)
         if phase.event is None:
             continue
-        since, until = phase.event.effective_s, seen.end_s
+        # What the next event brought back, its own undoing say, did not come back by itself: as with gaps.
+        since, until = phase.event.effective_s, phase.end_s
         yield figure("event_recovery_s", "s", recovery_s(seen.asked, since, until), phase.name, path)
         if right in ("direct", "relayed"):
             again_s = path_recovery_s(seen.asked, right, since, until)
             yield figure("event_path_recovery_s", "s", again_s, phase.name, path)
         if seen.held is not None:
             yield figure("event_tcp_recovery_s", "s", recovery_s(seen.held.asked, since, until), phase.name, path)
-        if phase.end_s > phase.begin_s:
-            gap_s = longest_gap_s(answered_s(seen.asked), phase.begin_s, phase.end_s)
-            yield figure("event_gap_s", "s", gap_s, phase.name, path)
+        if (gap := longest_gap(seen.asked, phase.begin_s, phase.end_s)) is not None:
+            yield figure("event_gap_s", "s", gap.value_s, phase.name, path)
     whole = between(seen.asked, seen.begin_s, seen.end_s)
     if whole:
         yield figure("continuity_answered_ratio", "1", len(answered_s(whole)) / len(whole))
-    yield figure("continuity_longest_gap_s", "s", longest_gap_s(answered_s(seen.asked), seen.begin_s, seen.end_s))
+    if (gap := longest_gap(seen.asked, seen.begin_s, seen.end_s)) is not None:
+        yield figure("continuity_longest_gap_s", "s", gap.value_s)
     if seen.held is not None:
         yield figure("tcp_survives", "1", float(survived(seen.held, seen.end_s)))
     if seen.twice is not None:
         yield figure("continuity_duplicates", "count", float(len(seen.twice)))
         yield figure("continuity_reordered", "count", float(reordered(whole)))
-    if seen.first_answer_s is not None:
-        yield figure("idle_first_answer_s", "s", seen.first_answer_s)
+    if seen.after_idle is not None:
+        yield _first_answer(figure("idle_first_answer_s", "s", seen.after_idle.first_answer_s), seen.after_idle)
+
+
+def _first_answer(bare: Measurement, after_idle: AfterIdle) -> Measurement:
+    """Return the figure; of a pair that stayed silent it is censored, and ends the trial."""
+    if after_idle.first_answer_s is not None:
+        return bare
+    why = f"{bare.src} to {bare.dst}: nothing was answered within {after_idle.patience_s:g} s after idling"
+    return replace(bare, outcome="failed", path="none", error=why)
 
 
 def figures_of_trial(seen: Continued) -> Iterator[Measurement]:
@@ -157,4 +175,4 @@ def figures_of_trial(seen: Continued) -> Iterator[Measurement]:
             yield figure("event_at_s", "s", phase.event.effective_s - seen.begin_s, phase.name)
             yield figure("event_late_ms", "ms", 1000 * (phase.event.effective_s - phase.event.due_s), phase.name)
     for name in seen.never:
-        yield figure("event_at_s", "s", None, f"after {name}", "it never came to this event before the traffic ended")
+        yield figure("event_at_s", "s", None, f"after {name}", NEVER)

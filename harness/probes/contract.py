@@ -173,6 +173,7 @@ class Probe(ABC, Generic[Settings, Raw]):
         at_once: all pairs are measured together (`measure_all`) and judged together; else one after the other.
         repeatable: whether a measurement over late links is taken again; what is seen only once is not.
         is_gate: nothing more is measured in a trial in which a figure of this probe has the outcome `failed`.
+        tells_connected: once it has measured, whether the pairs connect is known.
         minds_lateness: whether links that are some milliseconds late change its figures; lost frames always count.
         with_absent: whether it is given the pairs of members as well that an event is yet to add.
     """
@@ -190,6 +191,7 @@ class Probe(ABC, Generic[Settings, Raw]):
     at_once: ClassVar[bool] = False
     repeatable: ClassVar[bool] = True
     is_gate: ClassVar[bool] = False
+    tells_connected: ClassVar[bool] = False
     minds_lateness: ClassVar[bool] = True
     with_absent: ClassVar[bool] = False
 
@@ -209,6 +211,15 @@ class Probe(ABC, Generic[Settings, Raw]):
         """Tell whether it also measures without the overlay, once that has stopped, in the same lab."""
         del settings
         return False
+
+    def why_no_baseline(self, target: Target, found: Raw, settings: Settings) -> str | None:
+        """Say what the bare underlay did not carry, "carried no TCP from a to b"; None where it carried. Pure.
+
+        To be given by every probe that measures the underlay: a trial in which it carries nothing, or stops, is no
+        result (`harness.trial.underlay`).
+        """
+        del target, found, settings
+        return None
 
     @abstractmethod
     def summarise(self, found: Found[Raw], settings: Settings) -> Iterable[Measurement]:

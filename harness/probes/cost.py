@@ -37,6 +37,7 @@ COST_METRICS = (
         "proc(5), VmHWM",
         better="lower",
         min_absolute=1.0,
+        in_tables=True,
     ),
 )
 
@@ -47,8 +48,9 @@ COST_SHOWN = Shown(
             "What a useful byte costs",
             "throughput",
             "For each byte of TCP goodput: what the members' sites, and the server, send over the outermost segment; "
-            "CPU time of the overlay's processes; the largest resident memory of a node. Edge: by about so much the "
-            "bytes are off, since what was under way changed; above 2 % the load was too short, or not steady yet.",
+            "CPU time of the overlay's processes; the largest resident memory of a node, and a peer's part of it. "
+            "Edge: by about so much the bytes are off, since what was under way changed; above 2 % the load was too "
+            "short, or not steady yet.",
         ),
     ),
     columns=(
@@ -58,6 +60,7 @@ COST_SHOWN = Shown(
         Column("cost", "edge", "tcp_edge_ratio", "percent"),
         Column("cost", "CPU s/GB", "cpu_s_per_gb", digits=1),
         Column("cost", "memory MiB", "rss_mib", digits=0),
+        Column("cost", "MiB a peer", "rss_per_peer_mib", digits=1),
     ),
     plots=(
         Plot(

@@ -12,11 +12,11 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from harness.errors import OverlayError
+from harness.probes.allflows import Flow, watch
 from harness.probes.contract import (
     Chapter,
     Column,
@@ -31,20 +31,23 @@ from harness.probes.contract import (
     Table,
     Target,
 )
-from harness.probes.iperf3 import PORT, Server, client_of, finish, server_of
+from harness.probes.iperf3 import PORT, client_of, server_of
 from harness.probes.measurement import figure_of
-from harness.probes.tcpflows import parse_iperf3
-
-if TYPE_CHECKING:
-    from harness.lab.process import Daemon
+from harness.probes.together import evidence_of, no_common_time
 
 
 @dataclass(frozen=True)
 class Shares:
-    """Mbit/s of TCP goodput, src to dst, of every pair while all of them sent; `evidence` is the file of all."""
+    """Mbit/s of TCP goodput, src to dst, of every pair while all of them sent; `evidence` is the file of all.
+
+    `why_not`: they did not all send at once, so that these are no shares; empty where they did. `dead`: what was not
+    carried to its end, by pair.
+    """
 
     mbit: tuple[tuple[Pair, float], ...]
     evidence: str
+    why_not: str = ""
+    dead: tuple[str, ...] = ()
 
     def of(self, pair: Pair) -> float:
         """Return a pair's goodput in Mbit/s."""
@@ -56,11 +59,17 @@ class Shares:
         return sum(mbit for _, mbit in self.mbit)
 
 
+# What a server says is flushed with its reports: so that it is known within 0.1 s that it has taken a connection.
+_SOON = ("-i", "0.1")
+
+
 class FairnessSettings(ProbeSettings):
     """TCP goodput of all pairs of members at once (iperf3, src to dst), and how equally they share.
 
-    Needs three members or more, `parties` say. `baseline` measures the same over the underlay, once the overlay has
-    stopped. All programs run on one machine: with many pairs it is what is shared.
+    What counts is what the receivers got while all pairs sent: `omit_s` after the last has begun, until the first ends.
+    A pair that begins when half of `duration_s` is over is not waited for: it got nothing until then. Needs three
+    members or more, `parties` say. `baseline` measures the same over the underlay, once the overlay has stopped. All
+    programs run on one machine: with many pairs it is what is shared.
     """
 
     duration_s: int = Field(default=5, ge=1, le=3600)
@@ -86,8 +95,8 @@ class FairnessProbe(Probe[FairnessSettings, Shares]):
         Metric(
             "concurrent_jain_index",
             "1",
-            "Jain's fairness index of the pairs' TCP goodputs while all pairs of members send at once: 1 where all get "
-            "the same, 1/n where one of n gets all.",
+            "Jain's fairness index of the pairs' TCP goodputs in the time in which all pairs of members send: 1 where "
+            "all get the same, 1/n where one of n gets all. None, with the reason: too little time in common.",
             "Jain, Chiu and Hawe 1984; RFC 5166",
             better="higher",
             min_effect=0.05,
@@ -96,7 +105,8 @@ class FairnessProbe(Probe[FairnessSettings, Shares]):
         Metric(
             "concurrent_tcp_mbit",
             "Mbit/s",
-            "TCP goodput src to dst while all other pairs of members send as well; 0 where it was cut off.",
+            "TCP goodput src to dst while all other pairs of members send as well; 0 where it could not connect or was "
+            "cut off meanwhile, and until it begins.",
             "RFC 6349",
             better="higher",
             in_tables=True,
@@ -161,54 +171,49 @@ class FairnessProbe(Probe[FairnessSettings, Shares]):
     ) -> dict[Pair, Shares]:
         """Fill all pairs at once.
 
-        A pair whose iperf3 cannot connect or is cut off while others carry something got nothing: left out, the trials
-        that share worst would have no figure.
+        A pair whose iperf3 cannot connect or is cut off while others carry something got nothing, and one that connects
+        late nothing until then: left out, the trials that share worst would have no figure.
 
         Raises:
             OverlayError: no pair's iperf3 came to its end.
         """
         del trial
-        seconds = settings.omit_s + settings.duration_s
         arguments = ["-J", "-t", str(settings.duration_s), "-O", str(settings.omit_s)]
-        found: list[tuple[Pair, float]] = []
         with contextlib.ExitStack() as stack:
             servers = [
-                stack.enter_context(server_of(target, "iperf3-at-once-server", PORT + number))
+                stack.enter_context(server_of(target, "iperf3-at-once-server", PORT + number, _SOON))
                 for number, target in enumerate(targets)
             ]
-            # All servers start before the first client: the pairs begin within some milliseconds of each other.
-            clients = []
+            # All servers start before the first client: the pairs begin shortly after each other.
+            flows = []
             for target, server in zip(targets, servers, strict=True):
                 client = client_of(target, server, arguments, "iperf3-at-once.json")
                 stack.callback(client.stop)
-                clients.append(client)
-            starved: dict[Pair, OverlayError] = {}
-            for target, server, client in zip(targets, servers, clients, strict=True):
-                try:
-                    found.append((target.pair, _goodput_mbit(target, server, client, seconds)))
-                except OverlayError as error:
-                    starved[target.pair] = error
-                    found.append((target.pair, 0.0))
-        if len(starved) == len(targets):
-            raise next(iter(starved.values()))
+                flows.append(Flow(target, server, client))
+            senders = watch(flows, settings.omit_s, settings.duration_s)
+        if all(sender.after is None and sender.error for sender in senders):
+            raise OverlayError(senders[0].error)
+        why = no_common_time(senders, settings.duration_s)
         evidence = targets[0].folder / f"{targets[0].label}-at-once.json"
-        rows = [{"src": src, "dst": dst, "mbit": mbit} for (src, dst), mbit in found]
-        for row, (pair, _) in zip(rows, found, strict=True):
-            if pair in starved:
-                row["error"] = str(starved[pair])
-        evidence.write_text(json.dumps(rows, indent=1))
-        shares = Shares(tuple(found), str(evidence))
+        evidence.write_text(json.dumps(evidence_of(senders, why), indent=1))
+        dead = tuple(sender.why_dead for sender in senders if sender.why_dead is not None)
+        shares = Shares(tuple((sender.pair, sender.mbit) for sender in senders), str(evidence), why, dead)
         return {target.pair: shares for target in targets}
 
     def over_underlay(self, settings: FairnessSettings) -> bool:
         """Tell whether the baseline is measured."""
         return settings.baseline
 
+    def why_no_baseline(self, target: Target, found: Shares, settings: FairnessSettings) -> str | None:
+        """Say which pairs' TCP did not come to its end: a pair that got nothing is no share of anything."""
+        del target, settings
+        return "; ".join(found.dead) or None
+
     def summarise(self, found: Found[Shares], settings: FairnessSettings) -> list[Measurement]:
         """Return what one pair got; nothing where there is but one, which has no other to share with."""
         del settings
         shares = found.overlay
-        if len(shares.mbit) < 2:
+        if len(shares.mbit) < 2 or shares.why_not:
             return []
         mbit = shares.of(found.target.pair)
         share = mbit / shares.total if shares.total else None
@@ -223,28 +228,21 @@ class FairnessProbe(Probe[FairnessSettings, Shares]):
         if len(over.mbit) < 2:
             why = "one pair of members alone has no other to share with: fairness needs three members or more"
             return [replace(figure("concurrent_jain_index", None), outcome="unsupported", error=why)]
+        if over.why_not:
+            return [replace(figure("concurrent_jain_index", None), outcome="error", error=over.why_not)]
         figures = [
             figure("concurrent_jain_index", jain_index(mbit for _, mbit in over.mbit)),
             figure("concurrent_tcp_total_mbit", over.total),
         ]
-        if under is not None:
+        if under is not None and under.why_not:
+            untold = figure("underlay_concurrent_jain_index", None, Path(under.evidence))
+            figures.append(replace(untold, outcome="error", error=under.why_not))
+        elif under is not None:
             index = jain_index(mbit for _, mbit in under.mbit)
             figures.append(figure("underlay_concurrent_jain_index", index, Path(under.evidence)))
             if under.total:
                 figures.append(figure("concurrent_tcp_total_ratio", over.total / under.total))
         return figures
-
-
-def _goodput_mbit(target: Target, server: Server, client: Daemon, seconds: float) -> float:
-    """Return what one pair's receiver got, in Mbit/s.
-
-    Raises:
-        OverlayError: it could not connect, was cut off, or its receiver's figures never came.
-    """
-    flow = parse_iperf3(finish(target, server, client, seconds))
-    if flow is None:
-        raise OverlayError(f"iperf3 {target.src} to {target.dst}: the receiver's figures never came: {server.tail}")
-    return flow.mbit
 
 
 def jain_index(values: Iterable[float]) -> float | None:

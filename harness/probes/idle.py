@@ -19,7 +19,7 @@ from pydantic import Field
 
 from harness.probes.contract import Found, Measurement, Pair, Probe, ProbeSettings, Surroundings, Target
 from harness.probes.measurement import figure_of
-from harness.results.declared import Metric
+from harness.results.declared import Chapter, Column, Metric, Shown, Table
 
 if TYPE_CHECKING:
     from harness.lab.process import Usage
@@ -82,6 +82,7 @@ class IdleProbe(Probe[IdleSettings, Quiet]):
             "this project",
             better="lower",
             min_absolute=5.0,
+            in_tables=True,
         ),
         Metric(
             "idle_packets_per_s",
@@ -90,6 +91,7 @@ class IdleProbe(Probe[IdleSettings, Quiet]):
             "this project",
             better="lower",
             min_absolute=0.05,
+            in_tables=True,
         ),
         Metric(
             "keepalive_interval_s",
@@ -97,6 +99,7 @@ class IdleProbe(Probe[IdleSettings, Quiet]):
             "Median time between the packets that a member sends to whom it sends most often while idle, packets "
             "within 0.1 s counting as one; the shortest of all members.",
             "RFC 4787 REQ-5",
+            in_tables=True,
         ),
         Metric(
             "idle_cpu_percent",
@@ -105,6 +108,7 @@ class IdleProbe(Probe[IdleSettings, Quiet]):
             "proc(5)",
             better="lower",
             min_absolute=0.2,
+            in_tables=True,
         ),
         Metric(
             "idle_cpu_percent_per_peer",
@@ -113,6 +117,7 @@ class IdleProbe(Probe[IdleSettings, Quiet]):
             "proc(5)",
             better="lower",
             min_absolute=0.2,
+            in_tables=True,
         ),
         Metric(
             "idle_rss_mib",
@@ -121,6 +126,27 @@ class IdleProbe(Probe[IdleSettings, Quiet]):
             "proc(5), VmHWM",
             better="lower",
             min_absolute=2.0,
+            in_tables=True,
+        ),
+    )
+    shows = Shown(
+        chapters=(Chapter("idle", "Idle", place=14),),
+        tables=(
+            Table(
+                "idle",
+                "What an idle overlay sends and takes",
+                "idle",
+                "While nothing is sent through it: a member's packets over the underlay, the time between those to "
+                "whom it sends most often (of all members the shortest), and the busiest node's processes.",
+            ),
+        ),
+        columns=(
+            Column("idle", "B/s", "idle_bytes_per_s", digits=1),
+            Column("idle", "packets/s", "idle_packets_per_s"),
+            Column("idle", "keepalive s", "keepalive_interval_s", digits=1),
+            Column("idle", "CPU %", "idle_cpu_percent"),
+            Column("idle", "CPU % a peer", "idle_cpu_percent_per_peer"),
+            Column("idle", "memory MiB", "idle_rss_mib", digits=0),
         ),
     )
 
@@ -134,7 +160,7 @@ class IdleProbe(Probe[IdleSettings, Quiet]):
 
         lab, folder = targets[0].lab, targets[0].folder
         members = {name: lab.port_of(name) for target in targets for name in target.pair}
-        tap = Tap(sorted(set(members.values())), folder / "idle.pcapng")
+        tap = Tap(sorted(set(members.values())), folder / "idle.pcapng", lab.beside)
         before, began = trial.usage(), time.monotonic()
         time.sleep(settings.duration_s)
         lasted_s, after = time.monotonic() - began, trial.usage()

@@ -54,10 +54,12 @@ class Server:
 
 
 @contextlib.contextmanager
-def server_of(target: Target, name: str = "iperf3-server", port: int = PORT) -> Iterator[Server]:
+def server_of(
+    target: Target, name: str = "iperf3-server", port: int = PORT, arguments: Sequence[str] = ()
+) -> Iterator[Server]:
     """Run an iperf3 server at `dst`, over an interface or a stream, for as long as the block lasts."""
     stream = target.stream(port)
-    argv = ["iperf3", "-s", "-B", str(stream.listen_address), "-p", str(stream.listen_port), "--forceflush"]
+    argv = ["iperf3", "-s", "-B", str(stream.listen_address), "-p", str(stream.listen_port), "--forceflush", *arguments]
     daemon = target.start(target.dst, argv, f"{name}.log")
     try:
         yield Server(target.dst, daemon, port)

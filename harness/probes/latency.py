@@ -15,6 +15,8 @@ from harness.probes.oneway import oneway_figures
 from harness.probes.ordered import finite, of_all_sent, percentiles
 from harness.results.declared import OVERVIEW, Chapter, Column, Metric, Plot, Shown
 
+# So many in a row are lost by no link that carries anything: 0.6 to the power of 20 is 1 in 27,000.
+_FEWEST_SILENT = 20
 _SENT = "of the packets that were sent"
 _PARTS = (
     ("p50", "median", True),
@@ -172,6 +174,20 @@ class LatencyProbe(Probe[LatencySettings, list[Sample]]):
         """Return True: the figure of interest is what the overlay adds to the underlay of the same lab."""
         del settings
         return True
+
+    def why_no_baseline(self, target: Target, found: list[Sample], settings: LatencySettings) -> str | None:
+        """Say from when on no packet was answered any more."""
+        del settings
+        last = max((number for number, sample in enumerate(found, 1) if sample.rtt_ms is not None), default=0)
+        silent = len(found) - last
+        if last and silent < max(_FEWEST_SILENT, len(found) / 2):
+            return None
+        what = (
+            f"answered no more after {last} of {len(found)} packets"
+            if last
+            else f"answered none of {len(found)} packets"
+        )
+        return f"{what} from {target.src} to {target.dst}"
 
     def summarise(self, found: Found[list[Sample]], settings: LatencySettings) -> list[Measurement]:
         """Summarise by `summarise_rtt`."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
@@ -31,13 +29,13 @@ from harness.probes.contract import (
     Target,
 )
 from harness.probes.gathering import members_of, require_all_pairs
+from harness.probes.mpyc_log import Program, Ran, not_done, read_runs
 from harness.probes.ordered import finite, of_all_sent
 
 if TYPE_CHECKING:
     from harness.lab.process import Daemon
     from harness.model.family import Address
 
-Program = Literal["derangement", "dense", "cnn"]
 _PROGRAMS: Final[tuple[Program, ...]] = get_args(Program)
 _USUAL: Final[Mapping[Program, int]] = {"derangement": 8, "dense": 16, "cnn": 1}
 _WHAT: Final[Mapping[Program, str]] = {
@@ -82,20 +80,6 @@ class MpycSettings(ProbeSettings):
     def missing(self) -> Mapping[str, str]:
         """Name MPyC, and gmpy2, without which its times are another program's."""
         return {f"the Python package {name}": _GET for name in ("mpyc", "gmpy2") if find_spec(name) is None}
-
-
-@dataclass(frozen=True)
-class Ran:
-    """One program as party 0 saw it: seconds of each time that it ran through, and octets that the party then sent.
-
-    `why_not` is what ended it early.
-    """
-
-    program: Program
-    times_s: tuple[float, ...]
-    sent_bytes: tuple[int, ...]
-    evidence: str
-    why_not: str | None = None
 
 
 def _metrics(name: Program) -> Iterator[Metric]:
@@ -184,6 +168,11 @@ class MpycProbe(Probe[MpycSettings, tuple[Ran, ...]]):
         """Tell whether the baseline is that of the lab."""
         return settings.baseline == "lab"
 
+    def why_no_baseline(self, target: Target, found: tuple[Ran, ...], settings: MpycSettings) -> str | None:
+        """Say which program came to a halt; one that is merely slow is a figure."""
+        del target
+        return next((why for one in found if (why := one.why_halted(settings.deadline_s)) is not None), None)
+
     def summarise(self, found: Found[tuple[Ran, ...]], settings: MpycSettings) -> list[Measurement]:
         """Return nothing: a computation belongs to all parties, not to a pair."""
         del found, settings
@@ -213,11 +202,12 @@ def _run(targets: Sequence[Target], program: Program, settings: MpycSettings) ->
             log = first.folder / f"{first.label}-mpyc-{program}-{name}.jsonl"
             parties[name] = Daemon(first.lab.nodes[name], argv, log=log, cwd=first.folder, env={})
         why_not = _wait(parties, settings.deadline_s)
+        killed = any((daemon.status or 0) < 0 for daemon in parties.values())
     finally:
         for daemon in parties.values():
             daemon.stop()
     times_s, sent = read_runs(parties[names[0]].text)
-    return Ran(program, times_s, sent, str(parties[names[0]].log), why_not)
+    return Ran(program, times_s, sent, str(parties[names[0]].log), why_not, killed)
 
 
 def _wait(parties: Mapping[str, Daemon], deadline_s: float) -> str | None:
@@ -231,7 +221,7 @@ def _wait(parties: Mapping[str, Daemon], deadline_s: float) -> str | None:
         if not running:
             return None
         running[0].wait(_LOOK_S)
-    return f"not done after {deadline_s:g} s"
+    return not_done(deadline_s)
 
 
 def _addresses(targets: Sequence[Target]) -> dict[str, Address]:
@@ -246,19 +236,6 @@ def _host(address: Address) -> str:
     if address.version == 6:
         raise OverlayError(f"MPyC takes HOST:PORT, in which {address} has no place")
     return str(address)
-
-
-def read_runs(text: str) -> tuple[tuple[float, ...], tuple[int, ...]]:
-    """Return the seconds and sent octets of each run in a party's output, whatever else is in it. Pure."""
-    found = []
-    for line in text.splitlines():
-        try:
-            said = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(said, dict) and "elapsed_s" in said:
-            found.append((float(said["elapsed_s"]), int(said["bytes_sent"])))
-    return tuple(time_s for time_s, _ in found), tuple(sent for _, sent in found)
 
 
 def summarise_program(ran: Ran, below: Ran | None) -> Iterator[Measurement]:

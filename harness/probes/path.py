@@ -10,7 +10,7 @@ from pydantic import Field
 from harness.probes.contract import Found, Measurement, Pair, Probe, ProbeSettings, Surroundings, Target
 from harness.probes.pathfigures import PathFound, Since, figures_of, mesh_figures
 from harness.probes.pings import HEADERS_BYTES
-from harness.results.declared import OVERVIEW, PUNCHING, Column, Metric, Plot, Shown
+from harness.results.declared import OVERVIEW, PUNCHING, Chapter, Column, Metric, Plot, Shown, Table
 
 _OF_SUBJECT = {"of_underlay": False, "of_all_paths": True, "always": True}
 _STARTED = "the start of the last member's daemon"
@@ -56,6 +56,7 @@ class PathProbe(Probe[PathSettings, PathFound]):
     at_once = True
     repeatable = False
     is_gate = True
+    tells_connected = True
     # Its own clock ticks every 50 ms; what it tells apart are seconds and addresses.
     minds_lateness = False
     metrics = (
@@ -91,7 +92,7 @@ class PathProbe(Probe[PathSettings, PathFound]):
                 better="lower",
                 estimator="censored median",
                 min_absolute=0.1,
-                in_tables=name.startswith("time_to"),
+                in_tables=True,
             )
             for name, start, what in (
                 ("time_to_connect_s", _STARTED, _ANSWERED),
@@ -114,7 +115,30 @@ class PathProbe(Probe[PathSettings, PathFound]):
         ),
     )
     shows = Shown(
+        chapters=(Chapter("soon", "How soon", place=8),),
+        tables=(
+            Table(
+                "ready",
+                "From readiness",
+                "soon",
+                "Seconds from the moment at which all daemons were ready, over all paths; late: not by the deadline, "
+                "which counts from their start.",
+                of_all_paths=True,
+            ),
+            Table(
+                "mesh",
+                "The whole mesh",
+                "soon",
+                "Seconds from the start of the last member's daemon until all pairs of three or more members were "
+                "connected, and all direct.",
+                of_all_paths=True,
+            ),
+        ),
         columns=(
+            Column("ready", "connect s", "ready_to_connect_s", "late", of_underlay=False),
+            Column("ready", "direct s", "ready_to_direct_s", "late", of_underlay=False),
+            Column("mesh", "all connected s", "time_to_full_mesh_s", "time"),
+            Column("mesh", "all direct s", "time_to_direct_mesh_s", "time", of_underlay=False),
             Column(OVERVIEW, "hole punch", "hole_punch_success", "success", **_OF_SUBJECT),
             Column(OVERVIEW, "direct s", "time_to_direct_s", "time", **_OF_SUBJECT),
             Column(OVERVIEW, "path", "connect_success", "path", always=True),

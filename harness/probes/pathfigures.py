@@ -1,7 +1,8 @@
 """The path probe's figures, from what was found of each pair; one clock and one rule for all its times. Pure.
 
 Every time is the moment at which the answer of a ping came, by the kernel's stamp. Connected is the first answer,
-direct the first one whose ping went and came back directly; so no pair is direct before it is connected.
+direct the first one whose ping went and came back directly; so no pair is direct before it is connected. Both count by
+the deadline alone.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ class PathFound:
         """Build it from all answered pings of a pair.
 
         An answer counts when something crossed both members' ports that could have carried it: an address that is a
-        member's own answers as well. With frames lost by the tap that cannot be told, and all answers count.
+        member's own answers as well. With frames lost by the tap that cannot be told, and all answers count. A path
+        that went directly after the deadline alone punched no hole by then: it is `mixed`, and its time is censored.
         """
         crossed = [one for one in attributed if one.carried != "nowhere" or lost]
         if not any(one.ping.answered_s is not None and one.ping.answered_s <= deadline for one in crossed):
@@ -69,6 +71,9 @@ class PathFound:
         if verdict != "direct":
             return cls(verdict, connected, None, since)
         ping = None if lost else first_direct(crossed)
+        if ping is not None and ping.answered_s is not None and ping.answered_s > deadline:
+            # Another way while it counted, directly since: neither, for what is measured from now on.
+            return cls("mixed", connected, None, since)
         if ping is not None:
             return cls(verdict, connected, ping.answered_s, since)
         reason = f"the tap lost {lost} frames" if lost else "no ping could be told from the product's own packets"

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from harness.errors import LabNotAsDeclared
 from harness.lab.tap import Tap
 from harness.model.words import SEEKING_DIRECT, Verdict
 from harness.probes.asking import Asker, asking
@@ -27,6 +28,8 @@ _MOST_PINGS_PER_S: Final = 500.0
 _LOOKED_AT: Final = 30
 # Of streams, after the burst: what do connections get that are opened from now on?
 _NEW_CONNECTIONS: Final = 10
+# Of the pings that were due. Who sent fewer was kept from asking, and silence says nothing of who was asked.
+_FEWEST_SENT: Final = 0.5
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,9 @@ def find_paths(targets: Sequence[Target], search: Search, tap: Tap, since: Since
         tap: watches the ports of all members since before the daemons started; closed at the end.
         since: when the daemons were started and when they were ready; None: there are none, and the time counts from
             the first ping.
+
+    Raises:
+        LabNotAsDeclared: nobody answered, and the machine was too busy to ask.
     """
     if since is None:
         now = time.time()
@@ -65,12 +71,15 @@ def find_paths(targets: Sequence[Target], search: Search, tap: Tap, since: Since
         for together in rounds_of([watch.target.pair for watch in watches]):
             _judge([watches[number] for number in together], search, deadline)
     tap.close()
+    for watch in watches:
+        if watch.target.dst_address is not None and not watch.connected(deadline):
+            require_asked(watch.target.pair, len(watch.asker.pings), watch.due)
     return {watch.target.pair: watch.found(tap.lost, deadline, since) for watch in watches}
 
 
 def _seek(watches: Sequence[_Watch], search: Search, deadline: float) -> None:
     """Ping over pairs until each has settled or the time is over."""
-    pending = list(watches)
+    pending, begun_s = list(watches), time.time()
     for watch in pending:
         watch.asker.ask(float("inf"), search.interval_s)
     while pending and time.time() < deadline:
@@ -80,6 +89,20 @@ def _seek(watches: Sequence[_Watch], search: Search, deadline: float) -> None:
             pending.remove(watch)
     for watch in pending:
         watch.asker.ask(0, search.interval_s)
+        watch.due += (time.time() - begun_s) / search.interval_s
+
+
+def require_asked(pair: Pair, sent: int, due: float) -> None:
+    """Refuse silence as an answer where hardly anybody was asked.
+
+    Raises:
+        LabNotAsDeclared: fewer than half of the pings that were due were sent.
+    """
+    if sent < _FEWEST_SENT * due:
+        raise LabNotAsDeclared(
+            f"{pair[0]} to {pair[1]}: nothing was answered, but only {sent} of {due:.0f} pings were sent in time: "
+            "this machine was too busy to ask"
+        )
 
 
 def _judge(watches: Sequence[_Watch], search: Search, deadline: float) -> None:
@@ -117,6 +140,8 @@ class _Watch:
         self._tap = tap
         self._ports = lab.port_of(target.src), lab.port_of(target.dst)
         self._taken = [0, 0]
+        self.due = 0.0
+        """How many pings were to be sent while nothing settled it."""
         self._tracks = PairTracks(
             member_addresses(lab.topology, target.src), member_addresses(lab.topology, target.dst)
         )

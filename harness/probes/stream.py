@@ -24,6 +24,9 @@ from harness.results.declared import Chapter, Column, Metric, Plot, Shown, Table
 
 PORT = 7411
 _GRACE_S = 40.0
+# Some full segments, and long enough for them over two satellites.
+_FULL_SEGMENTS_BYTES = 20_000
+_FULL_SEGMENTS_S = 15.0
 _ENDINGS = ("push", "pull", "half-close", "server-closes")
 
 
@@ -31,11 +34,13 @@ class StreamSettings(ProbeSettings):
     """TCP streams between members: connecting, round trips of request and answer, integrity, and how streams end.
 
     `connections` fresh ones are opened one after the other; round trips of `request_bytes` and `answer_bytes` go on for
-    `duration_s` on one connection; `integrity_mb` megabytes are sent each way, 0 leaves that out.
+    `duration_s` on one connection, a request every `interval_ms`, whether or not the last was answered, and each counts
+    from when it was due; `integrity_mb` megabytes are sent each way, 0 leaves that out.
     """
 
     connections: int = Field(default=5, ge=1, le=1000)
     duration_s: float = Field(default=2.0, gt=0, le=600)
+    interval_ms: float = Field(default=10.0, ge=1, le=10_000)
     request_bytes: int = Field(default=64, ge=1, le=1_000_000)
     answer_bytes: int = Field(default=64, ge=1, le=1_000_000)
     integrity_mb: float = Field(default=10.0, ge=0, le=1000)
@@ -47,11 +52,15 @@ class StreamSettings(ProbeSettings):
 
 @dataclass(frozen=True)
 class Streamed:
-    """What streams of one pair did, `src` to `dst`: seconds, and by ending whether all arrived; None: not tried."""
+    """What streams of one pair did, `src` to `dst`: seconds, and by ending whether all arrived.
+
+    `stuck` is a way on which the bare underlay carries no full segments; not looked at over an overlay.
+    """
 
     connect_s: tuple[float, ...]
     trips_s: tuple[float, ...]
     intact: dict[str, bool] = field(default_factory=dict)
+    stuck: str | None = None
 
 
 class StreamProbe(Probe[StreamSettings, Streamed]):
@@ -67,7 +76,8 @@ class StreamProbe(Probe[StreamSettings, Streamed]):
         Metric(
             "stream_rtt_p50_ms",
             "ms",
-            "Request and answer on an open TCP connection: median of the trial's round trips.",
+            "Request and answer on an open TCP connection, each request when it was due: median of the trial's round "
+            "trips.",
             "RFC 2681, by analogy",
             better="lower",
             min_absolute=0.2,
@@ -76,7 +86,8 @@ class StreamProbe(Probe[StreamSettings, Streamed]):
         Metric(
             "stream_rtt_p99_ms",
             "ms",
-            "Request and answer on an open TCP connection: 99th percentile, from 100 round trips on.",
+            "Request and answer on an open TCP connection, from when each request was due: 99th percentile, from 100 "
+            "round trips on.",
             "RFC 2681, by analogy",
             better="lower",
             min_absolute=0.5,
@@ -156,12 +167,18 @@ class StreamProbe(Probe[StreamSettings, Streamed]):
             OverlayError: a stream could not be opened, or ended in the middle.
         """
         del trial
-        return measure_streams(target, settings, endings=target.label == "overlay")
+        bare = "underlay" in (target.label, target.mode)
+        return measure_streams(target, settings, endings=target.label == "overlay", bare=bare)
 
     def over_underlay(self, settings: StreamSettings) -> bool:
         """Return True: the figure of interest is what the overlay adds to the underlay of the same lab."""
         del settings
         return True
+
+    def why_no_baseline(self, target: Target, found: Streamed, settings: StreamSettings) -> str | None:
+        """Say which way full segments do not come through; a stream that breaks before says so itself."""
+        del target, settings
+        return None if found.stuck is None else f"carried no TCP from {found.stuck}"
 
     def summarise(self, found: Found[Streamed], settings: StreamSettings) -> list[Measurement]:
         """Summarise by `summarise_streams`."""
@@ -169,8 +186,10 @@ class StreamProbe(Probe[StreamSettings, Streamed]):
         return list(summarise_streams(found.target, found.overlay, found.underlay))
 
 
-def measure_streams(target: Target, settings: StreamSettings, *, endings: bool = True) -> Streamed:
+def measure_streams(target: Target, settings: StreamSettings, *, endings: bool = True, bare: bool = False) -> Streamed:
     """Connect, exchange requests and answers, and with `endings` send all that must arrive whole.
+
+    With `bare` some full segments each way before: requests and answers alone say nothing of a black hole.
 
     Raises:
         OverlayError: a stream could not be opened, or ended in the middle of a round trip.
@@ -178,17 +197,19 @@ def measure_streams(target: Target, settings: StreamSettings, *, endings: bool =
     peer = Peer(stream_peer, target, target.stream(PORT))
     with peer.serving():
         connected = _ask(peer, "connect", [settings.connections])
-        trips = _ask(peer, "trips", [settings.duration_s, settings.request_bytes, settings.answer_bytes])
+        asked = [settings.duration_s, settings.request_bytes, settings.answer_bytes, settings.interval_ms / 1000]
+        trips = _ask(peer, "trips", asked)
         for what, answer in (("connect", connected), ("trips", trips)):
             if "error" in answer:
                 raise OverlayError(f"stream {target.src} to {target.dst}: {what}: {answer['error']}")
+        stuck = _stuck(peer, target) if bare else None
         intact = {}
         count = round(settings.integrity_mb * 1_000_000)
-        if endings and count:
+        if endings and count and stuck is None:
             for number, what in enumerate(_ENDINGS):
                 # A stream that breaks here is a figure of its own, not the end of the trial.
                 intact[what] = bool(_ask(peer, what, [count, number + 1]).get("intact"))
-    return Streamed(tuple(connected["seconds"]), tuple(trips["seconds"]), intact)
+    return Streamed(tuple(connected["seconds"]), tuple(trips["seconds"]), intact, stuck)
 
 
 def summarise_streams(target: Target, overlay: Streamed, underlay: Streamed | None) -> Iterator[Measurement]:
@@ -215,6 +236,15 @@ def summarise_streams(target: Target, overlay: Streamed, underlay: Streamed | No
         yield figure("stream_intact", float(whole), kept("push"))
         yield figure("stream_half_close", float(overlay.intact["half-close"]), kept("half-close"))
         yield figure("stream_server_close", float(overlay.intact["server-closes"]), kept("server-closes"))
+
+
+def _stuck(peer: Peer, target: Target) -> str | None:
+    """Return the first way on which full segments do not come through; None where they do on both."""
+    for what, way in (("push", f"{target.src} to {target.dst}"), ("pull", f"{target.dst} to {target.src}")):
+        client = peer.client(what, [_FULL_SEGMENTS_BYTES, 0], f"stream-full-{what}.json")
+        if not answer_of(client, _FULL_SEGMENTS_S).get("intact"):
+            return way
+    return None
 
 
 def _ask(peer: Peer, what: str, arguments: Sequence[float]) -> dict[str, Any]:

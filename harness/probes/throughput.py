@@ -18,7 +18,7 @@ from harness.probes.overhead import OVERHEAD_METRICS, carried_in, summarise_edge
 from harness.probes.ownload import TOOL, own_load
 from harness.probes.steady import Window, readings_text, watch_load
 from harness.probes.tcpflows import Flow, Throughput, parse_iperf3, summarise_throughput
-from harness.results.declared import OVERVIEW, Chapter, Column, Metric, OfCell, Plot, Shown
+from harness.results.declared import OVERVIEW, Chapter, Column, Metric, OfCell, Plot, Shown, Table
 
 _BOTH_WAYS = "The mean of both directions."
 
@@ -164,17 +164,22 @@ class ThroughputProbe(Probe[ThroughputSettings, Moved]):
             "RFC 6349 section 4.1 (TCP efficiency)",
             better="lower",
             min_absolute=10.0,
+            in_tables=True,
         ),
         *COST_METRICS,
         *OVERHEAD_METRICS,
     )
     shows = Shown(
         chapters=(Chapter("throughput", "Throughput and cost", place=30, always=True),),
-        tables=COST_SHOWN.tables,
+        tables=(
+            *COST_SHOWN.tables,
+            Table("again", "What TCP sent again", "throughput", "Segments in the measured seconds, mean of both ways."),
+        ),
         columns=(
             Column(OVERVIEW, "TCP Mbit/s", "tcp_throughput_mbit", digits=1, always=True),
             Column(OVERVIEW, "TCP share", "tcp_throughput_ratio", "percent", of_underlay=False, always=True),
             Column("load", "TCP both ways Mbit/s", "tcp_throughput_both_mbit", digits=1),
+            Column("again", "retransmissions", "tcp_retransmissions", digits=0),
             *COST_SHOWN.columns,
         ),
         plots=(
@@ -225,6 +230,14 @@ class ThroughputProbe(Probe[ThroughputSettings, Moved]):
     def over_underlay(self, settings: ThroughputSettings) -> bool:
         """Tell whether the baseline is that of the lab."""
         return settings.baseline == "lab"
+
+    def why_no_baseline(self, target: Target, found: Moved, settings: ThroughputSettings) -> str | None:
+        """Say which way no byte of TCP came through; a tool that is cut off says so itself."""
+        del settings
+        flows = found.throughput.forward, found.throughput.backward
+        ways = zip((f"{target.src} to {target.dst}", f"{target.dst} to {target.src}"), flows, strict=True)
+        dead = [way for way, flow in ways if not flow.received_bytes]
+        return f"carried no TCP from {' and '.join(dead)}" if dead else None
 
     def summarise(self, found: Found[Moved], settings: ThroughputSettings) -> list[Measurement]:
         """Summarise by `summarise_throughput`."""

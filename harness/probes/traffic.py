@@ -7,23 +7,20 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import json
 import random
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from harness.errors import OverlayError
 from harness.lab.tap import Tap
-from harness.probes import stream_peer
 from harness.probes.answers import Asked
 from harness.probes.asking import asking
 from harness.probes.carriage import Attributed, attribute, first_direct
-from harness.probes.continuityfigures import Continued, Held
+from harness.probes.continuityfigures import AfterIdle, Continued
 from harness.probes.contract import Surroundings
+from harness.probes.held import START_S, HeldConnection, servers_of
 from harness.probes.measurement import Pair, Target
 from harness.probes.pinger import Pinger
 from harness.probes.pings import Ping
@@ -32,12 +29,8 @@ from harness.probes.verdict import MemberAddresses, member_addresses
 
 if TYPE_CHECKING:
     from harness.lab.network import Lab
-    from harness.lab.process import Daemon
     from harness.model.family import Address
 
-PORT: Final = 7412
-START_S: Final = 10.0
-_PEER = (sys.executable, "-I", "-S", str(Path(stream_peer.__file__).resolve()))
 _STEP_S: Final = 0.02
 _LOOK_EVERY_S: Final = 0.5
 _LOOKED_AT: Final = 30
@@ -67,7 +60,8 @@ def keep_traffic_up(targets: Sequence[Target], plan: Plan, trial: Surroundings) 
     """Keep all pairs busy while the timeline runs; the pairs of members that are not there yet wait for them.
 
     Raises:
-        OverlayError: a pair whose members are both there was silent from the beginning.
+        OverlayError: a pair whose members are both there was silent from the beginning, and had not been idle before:
+            one that had been has a figure of it.
         LabError: the kernel or a tool refused an event.
     """
     present = {target.pair: not set(target.pair) & trial.absent for target in targets}
@@ -75,10 +69,13 @@ def keep_traffic_up(targets: Sequence[Target], plan: Plan, trial: Surroundings) 
         time.sleep(plan.idle_s)
     watch = _Watch(targets[0].lab, targets, plan)
     there = [target for target in targets if present[target.pair]]
-    servers = _servers(there)
-    held = [_Held(target, plan, servers.get(target.dst)) for target in there]
+    servers = servers_of(there)
+    held = [HeldConnection(target, plan.duration_s, plan.interval_s, servers.get(target.dst)) for target in there]
     try:
         first = watch.wait_until_it_flows(present)
+        after_idle = {pair: AfterIdle(took_s, START_S) for pair, took_s in first.items()} if plan.idle_s else {}
+        if None in first.values():
+            return {target.pair: watch.so_far(target, after_idle.get(target.pair)) for target in targets}
         for one in held:
             one.begin()
         begin_s = time.time()
@@ -99,7 +96,7 @@ def keep_traffic_up(targets: Sequence[Target], plan: Plan, trial: Surroundings) 
                 connections.get(target.pair),
                 happened,
                 never,
-                first.get(target.pair) if plan.idle_s else None,
+                after_idle.get(target.pair),
             )
             _keep(target, found[target.pair])
         return found
@@ -117,7 +114,7 @@ def _follow(trial: Surroundings, watch: _Watch, end_s: float) -> None:
         due_s = trial.timeline.poll()
         watch.note_addresses()
         if trial.timeline.awaits("direct") and time.time() >= look_s:
-            if watch.all_direct():
+            if watch.all_direct(trial.absent):
                 trial.timeline.reached("direct")
             look_s = time.time() + _LOOK_EVERY_S
         step_s = min(_STEP_S, left_s)
@@ -141,11 +138,13 @@ class _Watch:
 
     def __init__(self, lab: Lab, targets: Sequence[Target], plan: Plan) -> None:
         self._lab, self._targets = lab, targets
+        self._idled = plan.idle_s > 0
         members = sorted({name for target in targets for name in target.pair})
         self._ports = {name: lab.port_of(name) for name in members}
         self._fronts: dict[str, MemberAddresses] = {name: member_addresses(lab.topology, name) for name in members}
         self._topology = lab.topology
-        self._tap = Tap(list(self._ports.values()), targets[0].folder / f"{targets[0].label}-continuity.pcapng")
+        capture = targets[0].folder / f"{targets[0].label}-continuity.pcapng"
+        self._tap = Tap(list(self._ports.values()), capture, lab.beside)
         rngs = [random.Random(f"{lab.seed}/{target.src}/{target.dst}/continuity") for target in targets]
         self._stack = contextlib.ExitStack()
         askers = self._stack.enter_context(asking(targets, rngs, plan.largest_bytes, _STREAM_PATIENCE_S))
@@ -155,25 +154,34 @@ class _Watch:
         for asker in askers:
             asker.ask(float("inf"), interval_s)
 
-    def wait_until_it_flows(self, present: Mapping[Pair, bool]) -> dict[Pair, float]:
+    def wait_until_it_flows(self, present: Mapping[Pair, bool]) -> dict[Pair, float | None]:
         """Return, once every pair was answered, how long each waited for its first answer.
 
         Raises:
-            OverlayError: a pair was not answered.
+            OverlayError: a pair was not answered; where they had been idle before, it has None instead.
         """
         deadline = time.time() + START_S
         waiting = [pair for pair in self._askers if present[pair]]
-        first: dict[Pair, float] = {}
+        first: dict[Pair, float | None] = {}
         while len(first) < len(waiting):
             for pair in waiting:
                 came = [ping.answered_s for ping in self._askers[pair].pings if ping.answered_s is not None]
                 if came and pair not in first:
                     first[pair] = min(came) - self._began_s
             silent = [pair for pair in waiting if pair not in first]
+            if silent and time.time() > deadline and self._idled:
+                return first | dict.fromkeys(silent)
             if silent and time.time() > deadline:
                 raise OverlayError(f"{silent[0][0]} to {silent[0][1]}: nothing was answered within {START_S:g} s")
             time.sleep(_STEP_S)
         return first
+
+    def so_far(self, target: Target, after_idle: AfterIdle | None) -> Continued:
+        """Return what was asked over a pair, and keep it, where a silence after idling ends the trial early."""
+        asked = tuple(Asked(ping.sent_s, ping.answered_s) for ping in self._askers[target.pair].pings)
+        seen = Continued(self._began_s, self._began_s, asked, None, None, (), after_idle=after_idle)
+        _keep(target, seen)
+        return seen
 
     def note_addresses(self) -> None:
         """Remember every address that a member has had: an event may have given it others."""
@@ -184,9 +192,9 @@ class _Watch:
             now = member_addresses(self._topology, name)
             self._fronts[name] = MemberAddresses(known.own | now.own, now.segment, known.public | now.public)
 
-    def all_direct(self) -> bool:
-        """Tell whether the last pings of every pair went and came back directly."""
-        for target in self._targets:
+    def all_direct(self, absent: frozenset[str]) -> bool:
+        """Tell whether the last pings of every pair went and came back directly, of those who are there already."""
+        for target in (one for one in self._targets if not absent & set(one.pair)):
             recent = self._ways(target, self._askers[target.pair].pings[-_LOOKED_AT:])
             if first_direct(recent) is None or recent[-1].carried != "direct":
                 return False
@@ -239,57 +247,3 @@ class _Watch:
         """End the questions and the tap; safe to call twice."""
         self._stack.close()
         self._tap.close()
-
-
-class _Held:
-    """The TCP connection of a pair that should survive; `server` answers it, None: what sends back all that comes."""
-
-    def __init__(self, target: Target, plan: Plan, server: Daemon | None) -> None:
-        self.target = target
-        self._plan = plan
-        self._server = server
-        self.client: Daemon | None = None
-
-    def begin(self) -> None:
-        """Open it.
-
-        Raises:
-            OverlayError: nothing can listen at the other end.
-        """
-        stream = self.target.stream(PORT)
-        if self._server is not None and not self._server.wait_for_line("listening", START_S):
-            raise OverlayError(f"nothing can listen on {self.target.dst}: {self._server.tail.strip()}")
-        words = ["hold", str(stream.connect_address), str(stream.connect_port)]
-        words += [str(self._plan.duration_s), str(self._plan.interval_s)]
-        self.client = self.target.start(self.target.src, [*_PEER, *words], "continuity-tcp.json")
-
-    def end(self) -> Held:
-        """Wait for the client's end, and read what became of the connection."""
-        assert self.client is not None
-        said = _said(self.client, stream_peer.PATIENCE_S + START_S)
-        asked, answered = said.get("asked", []), said.get("answered", [])
-        answers = [*answered, *[None] * (len(asked) - len(answered))]
-        questions = tuple(Asked(*moments) for moments in zip(asked, answers, strict=True))
-        return Held(questions, said.get("error", "its client said nothing"))
-
-
-def _servers(targets: Sequence[Target]) -> dict[str, Daemon]:
-    """Start a server at each member that others connect to; over streams alone, what serves there sends back all."""
-    servers: dict[str, Daemon] = {}
-    for target in targets:
-        if "interface" in target.kinds and target.dst not in servers:
-            stream = target.stream(PORT)
-            words = ["serve", str(stream.listen_address), str(stream.listen_port)]
-            servers[target.dst] = target.start(target.dst, [*_PEER, *words], "continuity-server.log")
-    return servers
-
-
-def _said(client: Daemon, patience_s: float) -> dict[str, Any]:
-    """Read the JSON that ends what a client prints; empty where it printed none."""
-    client.wait(patience_s)
-    client.stop()
-    lines = client.text.strip().splitlines()
-    try:
-        return dict(json.loads(lines[-1])) if lines else {}
-    except ValueError:
-        return {}

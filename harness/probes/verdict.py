@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harness.model.baseline import baseline_topology
+from harness.model.nat64 import with_synthesised
+
 if TYPE_CHECKING:
     from harness.lab.counters import Flow
     from harness.model.family import Address
@@ -37,10 +40,12 @@ class MemberAddresses:
 def member_addresses(topology: Topology, member: str) -> MemberAddresses:
     """Return a member's own addresses and those of the routers in front of it."""
     host = topology.hosts[member]
-    addresses = set(host.addresses)
+    # Where homes share a subnet, the baseline has others; nothing else is ever sent from or to them.
+    own = {*host.addresses, *baseline_topology(topology).hosts[member].addresses}
+    addresses = set(own)
     for router in topology.routers_of(member):
         addresses.update(topology.routers[router].outside.addresses)
-    return MemberAddresses(frozenset(host.addresses), host.on, frozenset(addresses))
+    return MemberAddresses(frozenset(own), host.on, frozenset(with_synthesised(addresses)))
 
 
 def path_of_burst(counts: Mapping[Flow, int], a: MemberAddresses, b: MemberAddresses, burst_bytes: int) -> Verdict:

@@ -118,6 +118,13 @@ def metrics_of(name: WorkloadName) -> Iterator[Metric]:
         f"CPU time in user mode a round of `{name}`, all parties of the probe together: what the probe itself costs.",
         of_instrument=True,
     )
+    yield metric(
+        "probe_kernel_ms",
+        "ms",
+        f"CPU time in the kernel a round of `{name}`, all parties together: TCP's and the links' on their behalf, as "
+        "with any program that sends as much.",
+        of_instrument=True,
+    )
 
 
 def columns_of(name: WorkloadName) -> tuple[Column, ...]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
+from scipy import stats
 
 from harness.report.plots.figure import Plot
 from harness.report.plots.style import COLOURS
@@ -14,7 +18,15 @@ from harness.results.store import ResultFolderError
 
 FILE = "churn.csv"
 QUIET_AFTER_S = 60.0
-"""Everybody has found everybody by then; what is sent later is upkeep and churn."""
+"""Everybody has found everybody by then, at the beginning and after a server's return."""
+LATER = {
+    "server_received": 0,
+    "server_received_bytes": 0,
+    "server_state_bytes": math.nan,
+    "probed": 0,
+    "probed_carried": 0,
+}
+"""Columns that earlier versions did not write."""
 
 
 def read_churn(folder: Path) -> pd.DataFrame | None:
@@ -28,42 +40,148 @@ def read_churn(folder: Path) -> pd.DataFrame | None:
         return None
     try:
         frame = pd.read_csv(path)
+        frame = frame.assign(**{name: value for name, value in LATER.items() if name not in frame})
         frame["seconds"] = frame.groupby("network")["at_s"].diff().fillna(frame["at_s"])
+        frame["server_received_per_s"] = frame["server_received"] / frame["seconds"]
         frame["server_messages_per_s"] = frame["server_messages"] / frame["seconds"]
         frame["server_kbit_per_s"] = frame["server_bytes"] * 8e-3 / frame["seconds"]
         members = frame["members_up"].clip(lower=1)
         frame["member_messages_per_s"] = frame["member_messages"] / frame["seconds"] / members
         frame["member_bytes_per_s"] = frame["member_bytes"] / frame["seconds"] / members
+        frame["since_return_s"] = _since_return(frame)
     except (OSError, ValueError, KeyError) as error:
         raise ResultFolderError(f"{path}: unreadable: {error}") from None
     return frame
 
 
-def churn_table(frame: pd.DataFrame) -> TextTable:
-    """Return the figures of all networks together."""
-    quiet = frame[(frame["at_s"] > QUIET_AFTER_S) & (frame["server_up"] == 1)]
-    back = _after_return(frame)
-    quiet = quiet.drop(back.index, errors="ignore")
+def _since_return(frame: pd.DataFrame) -> pd.Series:
+    """Return for how long each network's servers have been back; NaN where they did not die before."""
+    ended = frame["at_s"].where(frame["server_up"] == 0)
+    return frame["at_s"] - ended.groupby(frame["network"]).ffill()
+
+
+def _quiet(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the samples in which neither all begin nor all come back."""
+    began = frame["at_s"] - frame["seconds"] < QUIET_AFTER_S
+    returning = frame["since_return_s"] - frame["seconds"] < QUIET_AFTER_S
+    return frame[(frame["server_up"] == 1) & ~began & ~returning]
+
+
+def _returning(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the samples of the minute after a return."""
+    since = frame["since_return_s"]
+    return frame[(frame["server_up"] == 1) & (since > 0.0) & (since <= QUIET_AFTER_S)]
+
+
+def churn_tables(frame: pd.DataFrame, churn: Mapping[str, Any] | None) -> list[TextTable]:
+    """Return the figures of a network, and of the one server that all of `peers` have, where the population says so.
+
+    Args:
+        churn: the population's settings, as population.json keeps them.
+    """
+    tables = [_of_networks(frame)]
+    if churn is not None and churn.get("peers"):
+        tables.append(_of_all(frame, int(churn["peers"]), int(churn["members"])))
+    return tables
+
+
+def _of_networks(frame: pd.DataFrame) -> TextTable:
+    quiet, dead = _quiet(frame), frame[frame["server_up"] == 0]
+    back = _returning(frame)
     rows = [
         ("networks, members there (median)", f"{frame['network'].nunique()}, {frame['members_up'].median():.0f}"),
         ("settled pairs connected %", _settled(frame)),
-        ("the same while the servers are dead %", _settled(frame[frame["server_up"] == 0])),
-        ("a server sends, messages/s", _spread(quiet["server_messages_per_s"])),
-        ("a server sends, kbit/s", _spread(quiet["server_kbit_per_s"])),
-        ("a server sends after its return, messages/s", _spread(back["server_messages_per_s"])),
-        ("a member sends, messages/s", _spread(quiet["member_messages_per_s"])),
-        ("a member sends, B/s", _spread(quiet["member_bytes_per_s"])),
+        ("the same while the servers are dead %", _settled(dead)),
+        ("of such pairs, probed: carried within 1 s %", _carried(frame)),
+        ("a server receives, messages/s", _spread(quiet, "server_received_per_s")),
+        ("a server sends, messages/s", _spread(quiet, "server_messages_per_s")),
+        ("a server sends, kbit/s", _spread(quiet, "server_kbit_per_s")),
+        ("the minute after its return: receives, messages/s", _spread(back, "server_received_per_s")),
+        ("the minute after its return: sends, messages/s", _spread(back, "server_messages_per_s")),
+        ("a dead server would receive, messages/s", _spread(dead, "server_received_per_s")),
+        ("a server remembers, kB", _state(frame)),
+        ("a member sends, messages/s", _spread(quiet, "member_messages_per_s")),
+        ("a member sends, B/s", _spread(quiet, "member_bytes_per_s")),
     ]
     note = (
-        "Median over the samples, and the largest. UDP payloads; no data is sent: all of it is upkeep. Without "
-        f"the first {QUIET_AFTER_S:g} s and the first sample after a server's return. Settled: both there for 30 s."
+        "Connected is what both members say, which probes of some pairs are held against. "
+        "Mean over the time, and the largest between two looks. UDP payloads; but for the probes no data is sent: it "
+        "is upkeep. "
+        f"The first {QUIET_AFTER_S:g} s after beginning and return are left out, but where it is named. Settled: "
+        "both there for 30 s. What a server remembers is counted as Python objects, without its program."
     )
     return TextTable("Over time", ("figure", "value"), tuple(rows), frozenset({1}), note)
 
 
-def _after_return(frame: pd.DataFrame) -> pd.DataFrame:
-    was_up = frame.groupby("network")["server_up"].shift(fill_value=1)
-    return frame[(frame["server_up"] == 1) & (was_up == 0)]
+def _carried(frame: pd.DataFrame) -> str:
+    probed, carried = int(frame["probed"].sum()), int(frame["probed_carried"].sum())
+    return f"{100 * carried / probed:.1f} ({carried} of {probed})" if probed else NOTHING
+
+
+def _of_all(frame: pd.DataFrame, peers: int, members: int) -> TextTable:
+    networks = peers / members
+    quiet = _quiet(frame)
+    storm, calm = storm_of(frame, networks), networks * _mean(quiet, "server_received")
+    rows = [
+        (name, _total(quiet, column, networks, factor))
+        for name, column, factor in (
+            ("receives, messages/s", "server_received", 1.0),
+            ("receives, Mbit/s", "server_received_bytes", 8e-6),
+            ("sends, messages/s", "server_messages", 1.0),
+            ("sends, Mbit/s", "server_bytes", 8e-6),
+        )
+    ]
+    state = frame.groupby("network")["server_state_bytes"].max()
+    rows.append(("remembers, MB", _interval(state * 1e-6, networks)))
+    if len(storm):
+        worst = storm.sort_values("received_per_s", ascending=False).to_dict(orient="records")[0]
+        rows += [
+            ("after its return, receives at most, messages/s", f"{worst['received_per_s']:,.0f}"),
+            ("how long after its return, s", f"{worst['since_return_s']:g}"),
+            ("that is so many times the quiet rate", f"{worst['received_per_s'] / calm:.1f}" if calm else NOTHING),
+        ]
+    note = (
+        f"{frame['network'].nunique()} networks of {members} were simulated; {peers:,} peers are {networks:,.0f} of "
+        "them. Networks do not know each other, so their loads add up: mean of a network times their number, with its "
+        "95 % interval over networks. The storm is the sum over the same moments."
+    )
+    return TextTable(f"One server for {peers:,} peers", ("figure", "value"), tuple(rows), frozenset({1}), note)
+
+
+def storm_of(frame: pd.DataFrame, networks: float) -> pd.DataFrame:
+    """Return what the servers of so many networks together receive and send, by time since their return."""
+    back = _returning(frame)
+    each = networks / max(1, frame["network"].nunique())
+    together = back.groupby("since_return_s")[["server_received", "server_messages"]].sum()
+    seconds = back.groupby("since_return_s")["seconds"].first()
+    rates = together.mul(each).div(seconds, axis=0)
+    return rates.set_axis(["received_per_s", "sent_per_s"], axis=1).reset_index()
+
+
+def _mean(frame: pd.DataFrame, column: str) -> float:
+    """Return a network's rate a second."""
+    sums = frame.groupby("network")[[column, "seconds"]].sum()
+    return float((sums[column] / sums["seconds"]).mean())
+
+
+def _total(frame: pd.DataFrame, column: str, networks: float, factor: float) -> str:
+    sums = frame.groupby("network")[[column, "seconds"]].sum()
+    return _interval(sums[column] / sums["seconds"] * factor, networks)
+
+
+def _interval(of_network: pd.Series, networks: float) -> str:
+    """Return the sum over so many networks, from those that were simulated, with its interval (Student's t)."""
+    values = of_network.dropna()
+    if values.empty:
+        return NOTHING
+    text = _figure(values.mean() * networks)
+    if len(values) < 2:
+        return text
+    return f"{text} ± {_figure(float(stats.t.ppf(0.975, len(values) - 1) * values.sem()) * networks)}"
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _settled(frame: pd.DataFrame) -> str:
@@ -71,29 +189,63 @@ def _settled(frame: pd.DataFrame) -> str:
     return f"{100 * frame['settled_connected'].sum() / settled:.2f}" if settled else NOTHING
 
 
-def _spread(values: pd.Series) -> str:
-    return f"{values.median():.1f}, at most {values.max():.1f}" if len(values) else NOTHING
+def _spread(frame: pd.DataFrame, column: str) -> str:
+    if frame.empty:
+        return NOTHING
+    mean = (frame[column] * frame["seconds"]).sum() / frame["seconds"].sum()
+    return f"{mean:.2f}, at most {frame[column].max():.1f}"
 
 
-def churn_plot(frame: pd.DataFrame) -> Plot:
-    """Return the first network's time series."""
+def _state(frame: pd.DataFrame) -> str:
+    state = frame["server_state_bytes"].dropna() / 1000
+    return f"{state.median():.0f}, at most {state.max():.0f}" if len(state) else NOTHING
+
+
+def churn_plots(frame: pd.DataFrame, churn: Mapping[str, Any] | None) -> list[Plot]:
+    """Return the first network's time series, and the storm after the servers' return where there is one."""
+    plots = [_series(frame)]
+    peers = int(churn["peers"]) if churn is not None and churn.get("peers") else 0
+    networks = peers / int(churn["members"]) if churn is not None and peers else float(frame["network"].nunique())
+    storm = storm_of(frame, networks)
+    if len(storm) > 2:
+        plots.append(_storm(storm, f"{peers:,} peers" if peers else "the simulated networks together"))
+    return plots
+
+
+def _series(frame: pd.DataFrame) -> Plot:
     data = frame[frame["network"] == frame["network"].min()]
-    columns = ["at_s", "server_up", "members_up", "pairs", "pairs_connected", "pairs_direct", "server_messages_per_s"]
+    columns = [
+        *("at_s", "server_up", "members_up", "pairs", "pairs_connected", "pairs_direct"),
+        *("server_received_per_s", "server_messages_per_s", "member_bytes_per_s"),
+    ]
 
     def draw(figure: Figure) -> None:
         above, below = figure.subplots(2, sharex=True)
+        hours = data["at_s"] / 3600
         for number, (column, name) in enumerate(
             (("pairs", "both there"), ("pairs_connected", "connected"), ("pairs_direct", "direct"))
         ):
-            above.plot(data["at_s"], data[column], color=COLOURS[number], label=name)
+            above.step(hours, data[column], where="post", color=COLOURS[number], label=name)
         above.set(ylabel="pairs", ylim=(0, None))
         above.legend()
-        below.plot(data["at_s"], data["server_messages_per_s"], color=COLOURS[3])
-        below.set(xlabel="seconds", ylabel="server sends (1/s)", ylim=(0, None))
+        below.step(hours, data["server_messages_per_s"], where="pre", color=COLOURS[3])
+        below.set(xlabel="hours", ylabel="server sends (1/s)", ylim=(0, None))
         for axes in (above, below):
             axes.fill_between(
-                data["at_s"], 0, 1, where=data["server_up"] == 0, transform=axes.get_xaxis_transform(), alpha=0.15
+                hours, 0, 1, where=data["server_up"] == 0, transform=axes.get_xaxis_transform(), alpha=0.15, step="pre"
             )
 
     caption = "The first network. Shaded: its servers are dead."
     return Plot("population-over-time", "A network over time", caption, data[columns], 3.6, draw)
+
+
+def _storm(storm: pd.DataFrame, whose: str) -> Plot:
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for column, name, colour in (("received_per_s", "receives", COLOURS[0]), ("sent_per_s", "sends", COLOURS[1])):
+            axes.step(storm["since_return_s"], storm[column], where="pre", label=name, color=colour)
+        axes.set(xlabel="seconds since the servers' return", ylabel="messages/s", ylim=(0, None))
+        axes.legend()
+
+    caption = f"What the servers of {whose} receive and send after they come back without any state."
+    return Plot("population-storm", "After the servers' return", caption, storm, 2.6, draw)

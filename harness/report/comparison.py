@@ -14,6 +14,7 @@ from harness.results.changes import CellChange, Change
 from harness.results.compare import Comparison
 from harness.results.metrics import metric_of
 from harness.results.numbers import plain
+from harness.results.session import Shift
 
 _HEADER = (
     *("subject", "metric", "verdict", "change", "95 % interval", "base", "new"),
@@ -21,6 +22,7 @@ _HEADER = (
 )
 _NUMERIC = frozenset(range(3, 10))
 _MOST_CELLS = 3
+_MOST_TOLD = 5
 # What the summary shows before it folds the rest away.
 TOLD = frozenset({"regression", "improvement", "worse, not yet certain"})
 
@@ -41,8 +43,8 @@ def verdict_line(comparison: Comparison) -> str:
         found += f" {counts['undecided']} of {total} comparisons had too few trials to show anything."
     if comparison.repeats_needed:
         found += (
-            f" About {comparison.repeats_needed} repeats a cell (--repeat) would decide what is open, by the noise of "
-            "these runs."
+            f" About {comparison.repeats_needed} repeats a cell (--repeat) would find changes of twice what "
+            "matters in all that is open, with a power of 90 %, by the noise of these runs."
         )
     return found
 
@@ -54,17 +56,32 @@ def remarks(comparison: Comparison, circumstances: Sequence[str] = ()) -> list[s
     lines += circumstances
     for name, cells in (("base", matching.only_base), ("new run", matching.only_new)):
         if cells:
-            more = f" and {len(cells) - 5} more" if len(cells) > 5 else ""
-            lines.append(f"only in the {name}: {'; '.join(cells[:5])}{more}")
-    if comparison.shift.largest > 1.1:
-        moved = ", ".join(f"{name} x {ratio:.2f}" for name, ratio in comparison.shift.ratios.items())
+            lines.append(f"only in the {name}: {_first(cells)}")
+    if comparison.lacking:
+        lines.append(f"not in all trials: {_first(comparison.lacking)}")
+    if moved := _moved(comparison.shift):
         lines.append(
-            f"the machine itself moved between the runs ({moved}): what changed by less than the square of the "
-            "factor of its own kind is not called"
+            f"the machine itself moved between the runs ({moved}): what changed by less than twice as much as the "
+            "control of its own kind, in the same direction, is not called"
         )
+    lines += comparison.remarks
     if comparison.left_out:
         lines.append(f"left out, since they would not compare like with like: {', '.join(comparison.left_out)}")
     return lines
+
+
+def _moved(shift: Shift) -> str:
+    """Return which controls moved, if any moved by as much as a reader must know."""
+    by_factor = [f"{name} x {ratio:.2f}" for name, ratio in shift.ratios.items()] if shift.largest > 1.1 else []
+    own = [f"the underlay's {name} {step:+.3g}" for name, step in shift.own.items() if step]
+    far = [f"{100 * rise:+.0f} points of {name} far off" for name, rise in shift.outliers.items() if rise >= 0.05]
+    return ", ".join([*by_factor, *own, *far])
+
+
+def _first(told: Sequence[str]) -> str:
+    """Return the first few of what is told, and how many more there are."""
+    more = f"; and {len(told) - _MOST_TOLD} more, all in --json" if len(told) > _MOST_TOLD else ""
+    return "; ".join(told[:_MOST_TOLD]) + more
 
 
 def changes_table(changes: Sequence[Change], title: str) -> TextTable:
@@ -73,7 +90,7 @@ def changes_table(changes: Sequence[Change], title: str) -> TextTable:
         (
             change.subject,
             change.what,
-            change.verdict,
+            verdict_text(change),
             change_text(change),
             interval_text(change),
             number(change.base, change),
@@ -86,6 +103,21 @@ def changes_table(changes: Sequence[Change], title: str) -> TextTable:
         for change in changes
     ]
     return TextTable(title, _HEADER, tuple(rows), _NUMERIC)
+
+
+def verdict_text(change: Change) -> str:
+    """Return the verdict; beside "no difference found" the smallest change that these trials would have found."""
+    if change.verdict != "no difference found" or change.findable is None:
+        return change.verdict
+    if not math.isfinite(change.findable) or (change.unit == "1" and change.findable > 1):
+        return f"{change.verdict} (none of any size would have been)"
+    share = f" ({100 * change.findable / abs(change.base):.0f} %)" if _has_share(change) else ""
+    return f"{change.verdict} ({number(change.findable, change)}{share} would have been)"
+
+
+def _has_share(change: Change) -> bool:
+    """Tell whether changes are given as shares of the baseline, too."""
+    return metric_of(change.metric).estimator != "proportion" and math.isfinite(change.base) and change.base != 0
 
 
 def cells_text(change: Change) -> str:
@@ -107,7 +139,7 @@ def _shift_text(cell: CellChange, change: Change) -> str:
 def change_text(change: Change) -> str:
     """Return the change with its share of the baseline."""
     text = number(change.change, change, sign=True)
-    if metric_of(change.metric).estimator == "proportion" or not (math.isfinite(change.base) and change.base):
+    if not _has_share(change):
         return text
     return f"{text} ({100 * change.change / change.base:+.0f} %)" if math.isfinite(change.change) else text
 
@@ -163,16 +195,19 @@ def to_json(comparison: Comparison, circumstances: Sequence[str] = ()) -> dict[s
         "alpha": comparison.rule.alpha,
         "remarks": remarks(comparison, circumstances),
         "repeats_needed": comparison.repeats_needed,
-        "changes": [_plain(asdict(change)) for change in comparison.changes],
+        "only_base": comparison.matching.only_base,
+        "only_new": comparison.matching.only_new,
+        "lacking": list(comparison.lacking),
+        "changes": [plain_json(asdict(change)) for change in comparison.changes],
     }
 
 
-def _plain(value: Any) -> Any:
+def plain_json(value: Any) -> Any:
     """Return what JSON has; beyond a deadline is the text `late` or `no more late`, no number is null."""
     if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
+        return {key: plain_json(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
+        return [plain_json(one) for one in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None if math.isnan(value) else "late" if value > 0 else "no more late"
     return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,10 +28,17 @@ class File:
 
 
 class Evidence:
-    """The trial folders' files; texts are included until the budget is spent, after that files are only listed."""
+    """The trial folders' files; texts are included until the budget is spent, after that files are only listed.
 
-    def __init__(self, run_dir: Path, budget_bytes: int = BUDGET_BYTES) -> None:
+    `linked`: the page can lead to them. If not, they have no links.
+    """
+
+    def __init__(
+        self, run_dir: Path, budget_bytes: int = BUDGET_BYTES, *, page_dir: Path | None = None, linked: bool = True
+    ) -> None:
+        self.linked = linked
         self._root = run_dir.resolve()
+        self._page = self._root if page_dir is None else page_dir.resolve()
         self._left = budget_bytes
 
     def of(self, trial: str, *, with_text: bool) -> list[File]:
@@ -46,7 +54,7 @@ class Evidence:
 
     def _file(self, path: Path, folder: Path, with_text: bool) -> File:
         size = path.stat().st_size
-        href = quote(str(path.relative_to(self._root)))
+        href = quote(os.path.relpath(path, self._page)) if self.linked else ""
         text = None
         if with_text and path.suffix in _TEXT and 0 < size < _LARGEST_READ and self._left > 0:
             with path.open("rb") as file:

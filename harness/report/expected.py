@@ -54,12 +54,12 @@ def expected_table(found: RunJudgement) -> TextTable | None:
     if not rows:
         return None
     note = (
-        "A number is met when its whole 95 % interval keeps the bound, and not met when none of it does. With fewer "
-        "than six repeats the interval of a median is their range, which covers less, as it says."
+        "A number is met when its whole 95 % interval keeps the bound, and not met when none of it does. Of fewer than "
+        "six repeats a median has no such interval: it is not decided, and against it where each of them breaks it."
     )
     if len(rows) > _MOST:
         note += f" The first {_MOST} of {len(rows)}."
     return TextTable("Expected, and found", ("judgement", "what"), tuple(rows[:_MOST]), note=note)
 
 
-_ORDER = ("not met", "not measured", "not decided", "met")
+_ORDER = ("not met", "against it", "not measured", "not decided", "met")

@@ -6,10 +6,13 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas as pd
+
 from harness.model.nat_order import nat_rank
 from harness.report.order import subject_name
 from harness.report.tables import groups
 from harness.report.verdict import listed
+from harness.results.declared import NEVER
 from harness.results.loading import Results
 
 _MACHINE = (
@@ -23,6 +26,7 @@ _MACHINE = (
     ("python", "Python"),
 )
 
+_MOST_NAMED = 5
 _BASELINES = {
     "lab": "the underlay of the same lab, once the overlay has stopped",
     "cell": "the underlay's own trial of the same cell and repeat",
@@ -39,10 +43,13 @@ def asked(results: Results) -> list[tuple[str, str]]:
             ("overlays", listed([subject_name(*subject) for subject, _ in groups(trials)])),
             ("topology", listed(sorted(set(trials["topology"])))),
             ("NATs", listed(nats) or "none"),
-            ("links", listed(sorted(set(trials["link"]) - {""})) or "ideal"),
+            ("links", _links(results)),
             ("repeats", str(trials["repeat"].nunique())),
         ]
     rows += _probes(results.plan)
+    labels = results.manifest.get("labels")
+    if isinstance(labels, Mapping) and labels:
+        rows.append(("labels", ", ".join(f"{key}={value}" for key, value in labels.items())))
     skipped = results.manifest.get("skipped")
     if isinstance(skipped, Mapping) and skipped:
         rows.append(("not installed, skipped", listed(sorted(skipped))))
@@ -55,6 +62,12 @@ def asked(results: Results) -> list[tuple[str, str]]:
     planned = len(results.plan)
     done = f"{len(trials)} of {planned} planned" if planned else str(len(trials))
     return [*rows, ("trials finished", done)]
+
+
+def _links(results: Results) -> str:
+    if results.manifest.get("engine") == "simulated":
+        return str(results.manifest.get("links") or "one for each type of access, as the population says")
+    return listed(sorted(set(results.trials["link"]) - {""})) or "ideal"
 
 
 def _probes(plan: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
@@ -86,6 +99,35 @@ def machine(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
         if in_labs.get(key) != value
     ]
     return rows
+
+
+def began_busy(manifest: Mapping[str, Any]) -> str:
+    """Say which trials began to load a machine that others were using; empty where none did, or nobody looked."""
+    busy = manifest.get("busy") or {}
+    began = [name for name, found in busy.items() if found.get("began_busy")]
+    if not began:
+        return ""
+    most = max(busy[name]["share"] for name in began)
+    waited_s = sum(found["waited_s"] for found in busy.values())
+    more = f" and {len(began) - _MOST_NAMED} more" if len(began) > _MOST_NAMED else ""
+    return (
+        f"{len(began)} of {len(busy)} trials that load the machine began while others wanted its processors, up to "
+        f"{100 * most:.0f} % of the time, after {waited_s:.0f} s of waiting in all: what they measured may be too slow "
+        f"({', '.join(began[:_MOST_NAMED])}{more})."
+    )
+
+
+def never_came(records: pd.DataFrame) -> str:
+    """Say which events of the timeline never came, in how many trials; empty where all did."""
+    rows = records[(records["outcome"] == "error") & (records["error"] == NEVER)]
+    if rows.empty:
+        return ""
+    names = rows["phase"].astype(str).str.removeprefix("after ")
+    of_each = [f"{name} in {rows.loc[names == name, 'trial'].nunique()}" for name in sorted(set(names))]
+    return (
+        f"In {rows['trial'].nunique()} of {records['trial'].nunique()} trials an event never came before the traffic "
+        f"ended ({', '.join(of_each)}): nothing here tells what it would have done."
+    )
 
 
 def _virtual(processors: Mapping[str, Any]) -> str:

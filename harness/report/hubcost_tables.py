@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from harness.report.hubcost_words import condition, hub_words
+from harness.report.intervals import RANGES
 from harness.report.order import subject_key, subject_name
 from harness.report.tables import NOTHING, TextTable
 from harness.results.hubcost import Cost, Crossover, Hub, Subject, completion
@@ -28,7 +29,7 @@ def completion_table(rows: pd.DataFrame) -> TextTable:
         for (workload, hub, n), of in found.items()
     ]
     header = ("workload", "server's link", "n", *(subject_name(*subject) for subject in subjects))
-    note = "Seconds for all rounds: median and interval over repeats. late: not by the deadline."
+    note = f"Seconds for all rounds: median and interval over repeats; {RANGES}. late: not by the deadline."
     return TextTable("Completion time by parties", header, tuple(body), frozenset(range(2, len(header))), note)
 
 
@@ -42,16 +43,17 @@ def cost_table(found: Sequence[Cost]) -> TextTable:
             subject_name(*cost.subject),
             subject_name(*cost.mesh),
             ratio_text(cost.ratio),
-            str(cost.ratio.n),
+            _repeats(cost),
             _SAYS[cost.judgement],
         )
         for cost in found
     ]
     header = ("workload", "server's link", "n", "subject", "mesh", "times as long", "repeats", "says")
     note = (
-        "Paired by repeat; the interval is that of the median over repeats. One that holds 1 and nothing above 1.1 "
-        "refutes the claim; one that holds both decides nothing. late: not by the deadline, or the trial failed. A "
-        "mesh of another product is the fastest of the cell, chosen by these same times, which favours it."
+        f"Paired by repeat; the interval is that of the median over repeats; {RANGES}. One that holds 1 and nothing "
+        "above 1.1 refutes the claim; one that holds both decides nothing, nor do fewer than six repeats. late: not by "
+        "the deadline, or the trial failed; neither: nor did the mesh, which makes no ratio. A product without a mesh "
+        "of its own stands against each of the cell's."
     )
     return TextTable("Hub and relay against mesh", header, tuple(body), frozenset({2, 5, 6}), note)
 
@@ -63,6 +65,7 @@ def crossover_table(found: Sequence[Crossover]) -> TextTable:
             one.workload,
             hub_words(one.hub),
             subject_name(*one.subject),
+            subject_name(*one.mesh),
             ", ".join(map(str, one.measured)),
             NOTHING if one.expected is None else str(one.expected),
             NOTHING if one.found is None or one.is_open else str(one.found),
@@ -70,13 +73,13 @@ def crossover_table(found: Sequence[Crossover]) -> TextTable:
         )
         for one in found
     ]
-    header = ("workload", "server's link", "subject", "n measured", "expected from", "found from", "agrees")
+    header = ("workload", "server's link", "subject", "mesh", "n measured", "expected from", "found from", "agrees")
     note = (
         "Expected: the first n measured above the ratio of the server's rate to the access rate. Found: the first from "
         "which on the interval of hub over mesh lies above 1.1. -: at none. A far server costs its detour at every n, "
         "whatever the rates."
     )
-    return TextTable("Where the server's link binds", header, tuple(body), frozenset({4, 5}), note)
+    return TextTable("Where the server's link binds", header, tuple(body), frozenset({5, 6}), note)
 
 
 def outage_table(found: Sequence[Outage]) -> TextTable:
@@ -101,7 +104,9 @@ def outage_table(found: Sequence[Outage]) -> TextTable:
     note = (
         "Rounds done as a share of the rate before, while the server was dead and after it; how long after its death a "
         "round stalled; and from its return on, how long until the next round, until all pairs answered pings, and the "
-        "difference, which is TCP's back-off. Medians over repeats with their intervals."
+        "difference, which is TCP's back-off. Medians over repeats with their intervals. stopped: a round stalled, and "
+        "less than half were done meanwhile; went on: at least nine in ten were; degraded: neither; undecided: the "
+        "interval holds several of these."
     )
     return TextTable("When the server dies", header, tuple(body), frozenset(range(2, 9)), note)
 
@@ -124,8 +129,16 @@ def direct_table(found: Mapping[tuple[str, str, int, str], Estimate]) -> TextTab
     return TextTable("All pairs direct, by parties", header, tuple(body), frozenset({2, 3, 4, 5}), note)
 
 
+def _repeats(cost: Cost) -> str:
+    """Return how many repeats make ratios, and how many make none."""
+    remarks = [f"{cost.neither} neither"] * bool(cost.neither) + [f"{cost.apart} on two hosts"] * bool(cost.apart)
+    return f"{cost.ratio.n}" + (f" ({', '.join(remarks)})" if remarks else "")
+
+
 def ratio_text(estimate: Estimate) -> str:
-    """Return a ratio with its interval."""
+    """Return a ratio with its interval; a dash where there is none."""
+    if not estimate.n:
+        return NOTHING
     return _text(estimate, lambda value: f"{value:.2f}", "late")
 
 

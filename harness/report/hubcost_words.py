@@ -11,7 +11,7 @@ from harness.report.order import subject_name
 from harness.report.verdict import listed
 from harness.results.hubcost import CLEARLY, Cost, Crossover, Hub, workload_key
 from harness.results.outages import Outage
-from harness.results.statistics import CONFIDENCE, FEWEST_FOR_BOOTSTRAP, Estimate, as_floats, middle
+from harness.results.statistics import FEWEST_FOR_INTERVAL, Estimate, as_floats, median_ranks, middle
 
 _MOST_NAMED = 4
 
@@ -30,10 +30,13 @@ def _of_all(found: Sequence[Cost]) -> str:
     slower, same, faster, open_ = (_of(found, word) for word in ("slower", "as fast", "faster", "undecided"))
     decided = len(found) - len(open_)
     if not decided:
-        why = "with one repeat a cell there is no interval"
-        if any(cost.ratio.n > 1 for cost in open_):
-            why = f"no interval tells 1 from a cost of {100 * CLEARLY:.0f} %"
-        return f"Whether a central server is a bottleneck is not decided: {why}."
+        most = max(cost.ratio.n for cost in open_)
+        why = f"no interval tells 1 from a cost of {100 * CLEARLY:.0f} %"
+        if not most:
+            why = "no repeat gives a ratio"
+        elif most < FEWEST_FOR_INTERVAL:
+            why = f"no interval of {most} repeat{'s' * (most > 1)} covers 95 %, one of {FEWEST_FOR_INTERVAL} does"
+        return f"Whether a central server is a bottleneck is not decided: {why}{_left_out(found)}."
     text = f"A central server was a bottleneck in {len(slower)} of {decided} comparisons with a mesh"
     if same or faster:
         text += f"; the claim is refuted in the other {len(same) + len(faster)}"
@@ -41,20 +44,29 @@ def _of_all(found: Sequence[Cost]) -> str:
     if slight := sum(cost.ratio.value < 1 + CLEARLY for cost in slower):
         text += f". Of those in which it was, {slight} cost less than {100 * CLEARLY:.0f} %"
     text += f". {len(open_)} more are not decided: too few repeats, or too unlike" * bool(open_)
-    fewest = min(cost.ratio.n for cost in found if cost.judgement != "undecided")
-    if fewest < FEWEST_FOR_BOOTSTRAP:
-        coverage = 100 * (1 - 2.0 ** (1 - fewest))
-        text += f". Of {fewest} repeats an interval is their range, which covers {coverage:.0f} % and not 95 %"
+    if few := [cost.ratio.n for cost in open_ if cost.ratio.n < FEWEST_FOR_INTERVAL]:
+        fewer = f"fewer than {FEWEST_FOR_INTERVAL} repeats, whose range covers less than 95 %"
+        text += f". Of {len(few)} of these there are {fewer}"
     if (chance := round(sum(map(_by_chance, found)))) > 0:
         text += f". Were no server to cost anything, some {chance} of {len(found)} would be found slower by chance"
-    return f"{text}."
+    return f"{text}{_left_out(found)}."
+
+
+def _left_out(found: Sequence[Cost]) -> str:
+    """Say which repeats make no ratio, as further sentences without the last full stop; empty where all do."""
+    text = ""
+    if neither := sum(cost.neither for cost in found):
+        text += f". In {neither} more repeats neither server nor mesh came to its end, which makes no ratio"
+    if apart := sum(cost.apart for cost in found):
+        text += f". {apart} more were run on two hosts and are not compared"
+    return text
 
 
 def _by_chance(cost: Cost) -> float:
-    """Return how likely the whole interval lies above the median by chance; 0 where there is none."""
-    if cost.ratio.n < 2:
+    """Return how likely the whole interval lies above the median by chance; 0 of what is not decided anyway."""
+    if cost.ratio.n < FEWEST_FOR_INTERVAL:
         return 0.0
-    return 0.5**cost.ratio.n if cost.ratio.n < FEWEST_FOR_BOOTSTRAP else (1 - CONFIDENCE) / 2
+    return (1 - median_ranks(cost.ratio.n)[1]) / 2
 
 
 def _of_workload(workload: str, found: Sequence[Cost]) -> str:
@@ -132,25 +144,39 @@ def _from(n: int | None) -> str:
     return "at no n" if n is None else f"from n = {n}"
 
 
+_AFTER = "availability_after"
+
+
 def single_point(found: Sequence[Outage]) -> list[str]:
     """Say who went on when the server died, and what brought back who did not."""
     overlays = [one for one in found if one.subject[0] != "underlay"]
     if not overlays:
         return []
     by = {
-        word: [_who(one) for one in overlays if one.judgement == word] for word in ("stopped", "went on", "in between")
+        word: [_who(one) for one in overlays if one.judgement == word]
+        for word in ("stopped", "degraded", "went on", "undecided")
     }
     parts = []
     if by["stopped"]:
         parts.append(f"The server was a single point of failure for {listed(by['stopped'])}: rounds stopped with it")
     if by["went on"]:
         parts.append(f"{'it' if parts else 'The server'} was none for {listed(by['went on'])}, whose rounds went on")
-    if by["in between"]:
-        parts.append(f"{listed(by['in between'])} did part of their rounds, or not in every trial")
+    if by["degraded"]:
+        parts.append(f"{listed(by['degraded'])} did fewer rounds, but none stopped")
+    if by["undecided"]:
+        parts.append(f"of {listed(by['undecided'])} the trials do not tell")
     sentences = [f"{'; '.join(parts)}."]
+    if (fewest := min(one.figures["availability"].n for one in overlays)) < FEWEST_FOR_INTERVAL:
+        trials = "one trial of each was" if fewest == 1 else f"{fewest} trials of each were"
+        sentences.append(f"That is what {trials}: too few for an interval of 95 %.")
     if surprises := [_who(one) for one in overlays if _against(one)]:
         sentences.append(f"Against the claim: {listed(surprises)}.")
-    back = [one for one in overlays if one.judgement == "stopped"]
+    stopped = [one for one in overlays if one.judgement == "stopped"]
+    # Where nothing is known of the time after the fault, there was none.
+    gone = [one for one in stopped if math.isinf(one.figures["rounds_recovery_s"].value) and not one.figures[_AFTER].n]
+    back = [one for one in stopped if one not in gone]
+    if gone:
+        sentences.append(f"It did not come back before the traffic ended: {listed([_who(one) for one in gone])}.")
     if back:
         texts = [f"{_who(one)} {_return(one)}" for one in back]
         sentences.append(f"Once it was back, the next round was done (median): {'; '.join(texts)}.")

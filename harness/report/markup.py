@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from harness.report.tables import TextTable
 
+# More columns of figures than this are wider than one column of a paper.
+_ONE_COLUMN = 5
 _LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -46,32 +50,58 @@ def markdown_of(tables_by_condition: Sequence[tuple[str, Sequence[TextTable]]]) 
 
 def latex_of(tables_by_condition: Sequence[tuple[str, Sequence[TextTable]]]) -> str:
     """Return the tables as LaTeX, each caption with its condition."""
-    titled = [
+    return "\n".join(to_latex(table) for table in titled(tables_by_condition))
+
+
+def titled(tables_by_condition: Sequence[tuple[str, Sequence[TextTable]]]) -> list[TextTable]:
+    """Return all tables, each title with its condition."""
+    return [
         replace(table, title=f"{table.title}, {label}" if label else table.title)
         for label, tables in tables_by_condition
         for table in tables
     ]
-    return "\n".join(to_latex(table) for table in titled)
+
+
+def write_tables(
+    tables_by_condition: Sequence[tuple[str, Sequence[TextTable]]], folder: Path, form: str
+) -> Iterator[Path]:
+    """Write a file for each table, named after its title, and yield the paths; `form` is `md` or `latex`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for table in titled(tables_by_condition):
+        path = folder / f"{slug(table.title)}{'.md' if form == 'md' else '.tex'}"
+        path.write_text(
+            to_latex(table) if form == "latex" else f"{to_markdown(table)}\n{table.note}\n", encoding="utf-8"
+        )
+        yield path
+
+
+def slug(title: str) -> str:
+    """Return a title as a file's name and a LaTeX label."""
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
 
 
 def to_latex(table: TextTable) -> str:
-    """Return the table as a LaTeX `table`, no wider than the text; needs the packages booktabs and graphicx."""
+    """Return the table as a LaTeX `table` with caption and label; needs the package booktabs.
+
+    Its text is as large as that of all other tables; one of many columns spans both columns of a paper.
+    """
+    place = "table*" if len(table.header) > _ONE_COLUMN else "table"
     columns = "".join("r" if i in table.numeric else "l" for i in range(len(table.header)))
     body = [" & ".join(latex_text(cell) for cell in row) + r" \\" for row in (table.header, *table.rows)]
     return "\n".join(
         [
-            r"\begin{table}",
-            r"\centering",
+            rf"\begin{{{place}}}",
+            r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
             rf"\caption{{{latex_text(table.title)}. {latex_text(table.note)}}}",
-            r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
-            rf"\begin{{tabular}}{{{columns}}}",
+            rf"\label{{tab:{slug(table.title)}}}",
+            rf"\begin{{tabular}}{{@{{}}{columns}@{{}}}}",
             r"\toprule",
             body[0],
             r"\midrule",
             *body[1:],
             r"\bottomrule",
-            r"\end{tabular}}",
-            r"\end{table}",
+            r"\end{tabular}",
+            rf"\end{{{place}}}",
             "",
         ]
     )

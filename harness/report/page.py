@@ -5,23 +5,28 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 
 def render(template: str, **context: Any) -> str:
     """Render a template of this package; everything is escaped but the pictures that we draw ourselves."""
-    environment = Environment(
-        loader=PackageLoader("harness.report", "templates"),
+    return environment().get_template(template).render(**context)
+
+
+def environment(*packages: str) -> Environment:
+    """Return the way in to this package's templates, behind those of other packages."""
+    found = Environment(
+        loader=ChoiceLoader([PackageLoader(package, "templates") for package in (*packages, "harness.report")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["picture"] = Markup  # drawn by this program; labels are escaped where drawn
-    environment.filters["figure"] = figure
-    environment.filters["size"] = size
-    return environment.get_template(template).render(**context)
+    found.filters["picture"] = Markup  # drawn by this program; labels are escaped where drawn
+    found.filters["figure"] = figure
+    found.filters["size"] = size
+    return found
 
 
 def figure(value: Any, digits: int = 1) -> str:

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-from matplotlib.figure import Figure
-
-from harness.report.churn import churn_plot, churn_table, read_churn
+from harness.report.churn import churn_plots, churn_tables, read_churn
 from harness.report.plots.figure import Drawn, Plot, save
-from harness.report.plots.style import COLOURS, Style
+from harness.report.plots.style import Style
+from harness.report.population_plots import condition_name, curves, whole
 from harness.report.tables import NOTHING, TextTable
-from harness.results.agreement import CellAgreement, agreement, condition_key, of_condition, weighted, whole_groups
+from harness.results.agreement import (
+    DIFFERENCE,
+    POWER,
+    CellAgreement,
+    agreement,
+    condition_key,
+    counts_of,
+    of_condition,
+    weighted,
+)
 from harness.results.loading import Results
+from harness.results.parts import record_parts
 from harness.results.store import ResultFolderError
 
 FILE = "population.json"
@@ -30,8 +39,21 @@ class PopulationSection:
     plots: list[Drawn]
 
 
-def population_section(results: Results, style: Style) -> PopulationSection | None:
+def population_section(results: Results, style: Style, folder: Path) -> PopulationSection | None:
     """Return the section of a simulated run; None for an emulated one.
+
+    Raises:
+        ResultFolderError: population.json cannot be read.
+    """
+    found = population_of(results)
+    if found is None:
+        return None
+    tables, plots = found
+    return PopulationSection(tables, [save(plot, folder, style) for plot in plots])
+
+
+def population_of(results: Results) -> tuple[list[TextTable], list[Plot]] | None:
+    """Return the section's tables, and its plots as they are to be drawn; None for an emulated run.
 
     Raises:
         ResultFolderError: population.json cannot be read.
@@ -43,36 +65,44 @@ def population_section(results: Results, style: Style) -> PopulationSection | No
         described = json.loads(path.read_bytes())
     except ValueError as error:
         raise ResultFolderError(f"{path}: unreadable: {error}") from None
-    overlays = sorted(set(results.records["overlay"].astype(str)))
-    cells = agreement(described, results.records, overlays[0] if overlays else "")
+    counts = counts_of(record_parts(results.path))
+    cells = agreement(described, counts, min(counts.overlays, default=""))
+    groups = counts.groups
     tables = [
-        _rates(described, cells, results.records),
+        _rates(described, cells, groups),
         _agreement_table(cells),
         _declared(described),
         _bands(described),
     ]
-    plots = [_curves(described, cells)]
+    plots = [curves(described, cells), whole(described, groups)]
     over_time = read_churn(results.path)
     if over_time is not None:
-        tables.append(churn_table(over_time))
-        plots.append(churn_plot(over_time))
-    folder: Path = results.path / "plots"
-    return PopulationSection([table for table in tables if table.rows], [save(plot, folder, style) for plot in plots])
+        churn = described.get("churn")
+        tables += churn_tables(over_time, churn)
+        plots += churn_plots(over_time, churn)
+    return [table for table in tables if table.rows], plots
 
 
-def condition_name(params: Mapping[str, Any]) -> str:
-    """Return a condition as people read it."""
-    words = [str(params["technique"])]
-    words += [word for word, on in (("port mapping", params["port_mapping"]), ("IPv6", params["ipv6"])) if on]
-    return ", ".join(words)
+def reweighed(described: Mapping[str, Any], folder: Path) -> TextTable:
+    """Return the rates of a population whose cells another run has: its own shares, the cells of that folder.
+
+    Groups were drawn from that run's shares, so of them the algebra alone is told.
+
+    Args:
+        described: of the population, as its own population.json would be.
+
+    Raises:
+        ResultFolderError: the folder cannot be read.
+    """
+    counts = counts_of(record_parts(folder))
+    return _rates(described, agreement(described, counts, min(counts.overlays, default="")), {})
 
 
 def _percent(value: float | None, digits: int = 1) -> str:
     return NOTHING if value is None else f"{100 * value:.{digits}f}"
 
 
-def _rates(described: Mapping[str, Any], cells: Sequence[CellAgreement], records: pd.DataFrame) -> TextTable:
-    groups = whole_groups(records)
+def _rates(described: Mapping[str, Any], cells: Sequence[CellAgreement], groups: Mapping[Any, Any]) -> TextTable:
     rows = []
     for condition in described["conditions"]:
         engine = weighted(of_condition(cells, condition["params"]))
@@ -102,6 +132,7 @@ def _rates(described: Mapping[str, Any], cells: Sequence[CellAgreement], records
 
 def _agreement_table(cells: Sequence[CellAgreement]) -> TextTable:
     judged = [cell for cell in cells if cell.simulated is not None]
+    agreed = [cell for cell in judged if _verdict(cell) == "agree"]
     troubled = [cell for cell in judged if cell.complaints]
     with_lab = [cell for cell in judged if cell.emulated is not None]
     shown = sorted({id(cell): cell for cell in (*troubled, *with_lab)}.values(), key=lambda cell: not cell.complaints)
@@ -112,20 +143,29 @@ def _agreement_table(cells: Sequence[CellAgreement]) -> TextTable:
             f"{cell.expected:.3f}",
             _count(cell.simulated),
             _count(cell.emulated),
-            " · ".join(cell.complaints) or "agree",
+            _verdict(cell),
             cell.reason if cell.complaints else "",
         )
         for cell in shown
     ]
-    if others := len(judged) - len(shown):
-        rows.append((f"{others} others, each", "", "", "", "", "agree", ""))
+    rest = [_verdict(cell) for cell in judged if not any(cell is one for one in shown)]
+    for word, others in Counter(rest).items():
+        rows.append((f"{others} others, each", "", "", "", "", word, ""))
     header = ("cell", "technique", "algebra", "engine", "emulation", "verdict", "what the oracle says")
     note = (
-        f"{len(judged) - len(troubled)} of {len(judged)} simulated cells agree, within 99 % intervals: nothing tells "
-        "them apart, which few runs could not, and one in a hundred may seem apart by chance. Shown are those that do "
-        "not agree, and those that were emulated too."
+        f"{len(agreed)} of {len(judged)} simulated cells agree, {len(troubled)} differ, and of "
+        f"{len(judged) - len(agreed) - len(troubled)} too few runs tell. They differ by exact tests (binomial, "
+        "Barnard) at 1 %, so that one in a hundred may seem to; they agree where so many runs would have shown "
+        f"{100 * DIFFERENCE:.0f} points with a power of {100 * POWER:.0f} %. Shown are those that differ, and those "
+        "that were emulated too."
     )
     return TextTable("Algebra, engine, emulation", header, tuple(rows), frozenset({2}), note)
+
+
+def _verdict(cell: CellAgreement) -> str:
+    if cell.complaints:
+        return " · ".join(f"{name} differ" for name in cell.complaints)
+    return f"cannot tell: too few runs ({' · '.join(cell.open)})" if cell.open else "agree"
 
 
 def _count(count: Any) -> str:
@@ -163,10 +203,11 @@ def _declared(described: Mapping[str, Any]) -> TextTable:
         "differ",
     )
     note = (
-        "What each adapter declares of its product, put into the algebra: the most that the technique can do. Where a "
-        "lab has run the product, its own rates stand for the cells that it has, which cover so many of all pairs. Of "
-        "those cells: the mean of what is declared and of what was seen, whatever their shares, and which of them "
-        "differ (99 %)."
+        "What each adapter declares of its product, put into the algebra: the most that the technique can do. Ports "
+        "that a product asks routers for, and IPv6, are left out but where the row names them, whatever it does by "
+        "default: what they add is in the table of the population, where that has them on. Where a lab has run the "
+        "product, its own rates stand for the cells that it has, which cover so many of all pairs. Of those cells: "
+        "the mean of what is declared and of what was seen, whatever their shares, and which of them differ (99 %)."
     )
     return TextTable("What products would reach", header, tuple(rows), frozenset(range(2, 7)), note)
 
@@ -182,46 +223,3 @@ def _bands(described: Mapping[str, Any]) -> TextTable:
         for band in described["bands"]
     ]
     return TextTable("Field figures", ("study", "figure", "conditions", "source"), tuple(rows))
-
-
-def _curves(described: Mapping[str, Any], cells: Sequence[CellAgreement]) -> Plot:
-    rows = []
-    for condition in described["conditions"]:
-        name = condition_name(condition["params"])
-        own = of_condition(cells, condition["params"])
-        for point in condition["curve"]:
-            engine = weighted(own, {tuple(each[:3]): each[3] for each in point["cells"]})
-            rows.append((name, point["eim"], point["pairs"], engine.rate if engine is not None else None))
-    data = pd.DataFrame(rows, columns=["technique", "eim_share", "algebra", "engine"])
-    bands = [band for band in described["bands"] if band["of"] in ("pairs", "attempts", "traffic")]
-
-    def draw(figure: Figure) -> None:
-        axes = figure.subplots()
-        for number, band in enumerate(bands):
-            low, high = band["low_percent"], band["high_percent"]
-            if high - low < 0.5:
-                axes.axhline(low, color="#808080", linestyle=":", linewidth=1)
-            else:
-                axes.axhspan(low, high, color="#808080", alpha=0.18, linewidth=0)
-            axes.annotate(band["name"], (0.01 + 0.5 * (number % 2), (low + high) / 2), fontsize=7, va="center")
-        for number, (name, part) in enumerate(data.groupby("technique", sort=False)):
-            colour = COLOURS[number % len(COLOURS)]
-            axes.plot(part["eim_share"], 100 * part["algebra"], color=colour, label=str(name))
-            axes.plot(
-                part["eim_share"],
-                100 * part["engine"].astype(float),
-                color=colour,
-                linestyle="",
-                marker="o",
-                markersize=3,
-            )
-        axes.set(xlabel="share of peers with endpoint-independent mapping", ylabel="pairs direct (%)", ylim=(0, 102))
-        axes.legend()
-
-    caption = (
-        "Lines: algebra. Dots: the engine's cells, reweighted for each share. Grey: field figures, each under "
-        "its own conditions (see the table); where a curve crosses one is no estimate: many mixes give one rate."
-    )
-    return Plot(
-        "population-curves", "Success against the share of endpoint-independent mapping", caption, data, 3.4, draw
-    )

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from harness.report.order import subject_name
+from harness.report.seen import saw
 from harness.report.tables import TextTable
 from harness.results.statistics import as_floats
 
@@ -59,7 +60,8 @@ def quality_of(records: pd.DataFrame, trials: pd.DataFrame) -> Quality:
     claimed = trials[(trials["path"] != "") & (trials["path_claimed"] != "")]
     wrong = claimed[claimed["path"] != claimed["path_claimed"]]
     sentences = [
-        f"{row.trial}: it says {row.path_claimed}, the counters saw {row.path}" for row in wrong.itertuples(index=False)
+        f"{row.trial}: it says {row.path_claimed}, {saw(str(row.engine), str(row.path))}"
+        for row in wrong.itertuples(index=False)
     ]
     return Quality(figures, _nats(trials), _skipped(records), _troubles(trials), backends, len(claimed), sentences)
 

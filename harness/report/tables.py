@@ -11,9 +11,10 @@ import pandas as pd
 
 from harness.model.nat_order import nat_rank
 from harness.model.words import VERDICTS
+from harness.report.intervals import beside, cells_of, is_one_cell, note_on
 from harness.report.order import subject_key, subject_name
+from harness.report.seen import verdict_of
 from harness.results import statistics
-from harness.results.cells import CONDITION
 from harness.results.declared import OVERVIEW, Column
 from harness.results.metrics import shown
 from harness.results.pairs import SEVERAL, counted
@@ -57,10 +58,15 @@ def columns_of(key: str) -> list[Column]:
     return [column for one in shown().values() for column in one.columns if column.table == key]
 
 
-def cell(column: Column, rows: pd.DataFrame, overlay: str, path: str = "") -> str:
-    """Return what a column says of some rows of an overlay, all of which have that path."""
+def cell(column: Column, rows: pd.DataFrame, overlay: str, path: str = "", *, intervals: bool = False) -> str:
+    """Return what a column says of some rows of an overlay, all of which have that path; `beside` it, if asked."""
     if overlay == "underlay" and not column.of_underlay:
         return NOTHING
+    text = _cell(column, rows, path)
+    return f"{text}{beside(column, rows)}" if intervals and text != NOTHING else text
+
+
+def _cell(column: Column, rows: pd.DataFrame, path: str) -> str:
     values = rows[column.metric]
     match column.form:
         case "path":
@@ -73,6 +79,10 @@ def cell(column: Column, rows: pd.DataFrame, overlay: str, path: str = "") -> st
             text = percent(values)
         case "time":
             text = middle(values, rows["deadline_s"], column.digits)
+        case "late":
+            text = middle(values, digits=column.digits, beyond="late")
+        case "gap":
+            text = middle(values, digits=column.digits, beyond="open")
         case "median":
             text = middle(values, digits=column.digits)
     return text
@@ -100,7 +110,7 @@ def with_layers(
     return (header[0], "layer", *header[1:]), placed
 
 
-def overview(rows: pd.DataFrame) -> TextTable:
+def overview(rows: pd.DataFrame, *, intervals: bool = False) -> TextTable:
     """Return a row per overlay, mode and path over all its pairs of members (the frame of `pairs_frame`).
 
     Success and the time to a direct path are over all paths, so they stand in a subject's first row; what a path costs
@@ -118,9 +128,9 @@ def overview(rows: pd.DataFrame) -> TextTable:
             layers.append(layer_of(group))
             found.append(
                 [
-                    cell(column, part, overlay, path)
+                    cell(column, part, overlay, path, intervals=intervals)
                     if not column.of_all_paths
-                    else (cell(column, group, overlay) if number == 0 else "")
+                    else (cell(column, group, overlay, intervals=intervals) if number == 0 else "")
                     for column in columns
                 ]
             )
@@ -137,25 +147,31 @@ def overview(rows: pd.DataFrame) -> TextTable:
     over = (
         f"{all_of_them} trials" if that_count == all_of_them else f"the {that_count} of {all_of_them} trials that count"
     )
-    note = f"Medians over {over}, path by path; > means: not by the deadline. Paths are what the lab's counters saw."
+    many = cells_of(rows.assign(overlay="", mode="")).nunique()
+    over += f" in {many} cells" if many > 1 else ""
+    note = f"Medians over {over}, path by path"
+    of_all = [columns[at].header for at in kept if columns[at].of_all_paths]
+    note += f" ({' and '.join(of_all)}: over all paths)" if of_all else ""
+    note += f"; > means: not by the deadline. Paths are {verdict_of(rows)}."
     if any("cells" in text for row in table for text in row):
         note += " A cell is a pair of NATs, tried as often as the scenario says: always direct in so many of them."
     if (rows["trial"][rows["src"].ne("")].duplicated() if "src" in rows else pd.Series(dtype=bool)).any():
         note += " Paths and medians are over pairs of members; a trial succeeds when all of its pairs do."
+    note = f"{note} {note_on([text for row in table for text in row])}".strip()
     first = 2 if any(layers) else 1
     numeric = frozenset(place for place, at in enumerate(kept, first) if columns[at].form != "path")
     return TextTable("Overlays", header, tuple(table), numeric, note)
 
 
 def path_matrix(rows: pd.DataFrame) -> TextTable:
-    """Return NAT pairs and overlays: the path that the counters saw. Of many overlays each has a row, else a column."""
+    """Return NAT pairs and overlays: the path that was seen. Of many overlays each has a row, else a column."""
     rows = rows[rows["nat_a"] != SEVERAL]
     subjects = [subject for subject, _ in groups(rows) if subject[0] != "underlay"]
     pairs = sorted(
         set(zip(rows["nat_a"], rows["nat_b"], strict=True)), key=lambda pair: (nat_rank(pair[0]), nat_rank(pair[1]))
     )
     by_cell = dict(iter(rows.groupby(["overlay", "mode", "nat_a", "nat_b"], sort=False)))
-    cells = [[_path_cell(by_cell.get((*subject, *pair))) for subject in subjects] for pair in pairs]
+    cells = [[path_cell(by_cell.get((*subject, *pair))) for subject in subjects] for pair in pairs]
     names = [nat_pair(*pair) for pair in pairs]
     layers = {subject: layer_of(group) for subject, group in groups(rows)}
     across = [subject_name(*one) + (f" ({layers[one]})" if layers[one] else "") for one in subjects]
@@ -197,17 +213,6 @@ def success_text(group: pd.DataFrame, metric: str = "hole_punch_success") -> str
     return f"{int((rates == 1).sum())}/{len(rates)} cells" + (f", {part} in part" if part else "")
 
 
-def cells_of(rows: pd.DataFrame) -> pd.Series:
-    """Return the cell of each row as text: its condition and the NATs in front of its pair of members."""
-    return rows[[*CONDITION]].astype(str).agg(" ".join, axis=1)
-
-
-def is_one_cell(rows: pd.DataFrame) -> bool:
-    """Tell whether all trials repeat one cell; pairs of one trial may have different NATs in front of them."""
-    of_pairs = cells_of(rows).groupby(rows["trial"], sort=False).agg(lambda cells: "; ".join(sorted(set(cells))))
-    return bool(of_pairs.nunique() == 1)
-
-
 def outcomes(group: pd.DataFrame) -> pd.Series:
     """Return the outcome of each trial, of which a row per pair may be there."""
     return group.drop_duplicates("trial")["outcome"]
@@ -223,15 +228,15 @@ def k_of_n(values: pd.Series) -> str:
     return f"{int(counted_values.sum())}/{len(counted_values)}" if len(counted_values) else NOTHING
 
 
-def middle(values: pd.Series, deadlines: pd.Series | None = None, digits: int = 2) -> str:
-    """Return the median; `>15` where it lies beyond the deadline, `lost` where what is measured has none."""
+def middle(values: pd.Series, deadlines: pd.Series | None = None, digits: int = 2, beyond: str = "lost") -> str:
+    """Return the median; `>15` where it lies beyond the deadline, `beyond` where what is measured has none."""
     counted = as_floats(values.dropna())
     if not counted.size:
         return NOTHING
     value = statistics.middle(counted)
     if np.isinf(value):
         if deadlines is None:
-            return "lost"
+            return beyond
         bound = as_floats(deadlines.dropna())
         return f">{bound.min():g}" if bound.size else ">deadline"
     return f"{value:.{digits}f}"
@@ -252,7 +257,8 @@ def left_out(outcomes: pd.Series | Sequence[str]) -> str:
     return ", ".join(f"{counts[name]} {name}" for name in INSTEAD if counts[name])
 
 
-def _path_cell(group: pd.DataFrame | None) -> str:
+def path_cell(group: pd.DataFrame | None) -> str:
+    """Return the paths of one cell and how often each was seen; where there is none, why."""
     if group is None:
         return ""
     paths = [path for path in counted(group)["path"] if path not in {"", SEVERAL}]

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from harness.model.nat_order import nat_rank
+from harness.report.intervals import cells_of, is_one_cell
 from harness.report.order import subject_name
-from harness.report.tables import cells_of, groups, is_one_cell, left_out, nat_pair, outcomes
+from harness.report.tables import groups, left_out, nat_pair, outcomes
 from harness.results import statistics
 from harness.results.clusters import estimate
 from harness.results.conditions import condition_labels

@@ -1,23 +1,34 @@
 """Three ways to one figure: what the oracle expects of a cell, what the simulated engine did, what the lab saw. Pure.
 
-Two rates agree when the 99 % interval of their difference has zero in it (Newcombe 1998, from Wilson's intervals); a
-rate agrees with a probability when that is in its 99 % interval.
+Two rates differ where Barnard's exact test says so, and a rate differs from a probability where the exact binomial test
+does, at 1 % each. Where they do not differ they agree only if so many runs could have shown a difference of 20 points,
+in either direction that there is, with a power of 80 %; else it cannot be told: 3 of 3 agree with nearly everything.
 """
 
 from __future__ import annotations
 
 import json
 import math
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
+from scipy import stats
 
 from harness.results.record import COUNTED
 from harness.results.statistics import wilson
 
 CONFIDENCE = 0.99
+# What must be seen, and how surely, for "no difference" to say anything.
+DIFFERENCE, POWER = 0.2, 0.8
+# Beyond so many pairs of counts the exact test takes long, and Fisher's is hardly weaker.
+_MOST_EXACT = 200
+
+Agrees = Literal["agree", "differ", "cannot tell"]
 
 
 @dataclass(frozen=True)
@@ -52,57 +63,129 @@ class CellAgreement:
     emulated: Count | None
 
     @property
-    def complaints(self) -> list[str]:
-        """Which of the three do not agree."""
-        found = []
-        if self.simulated is not None and not _has(self.simulated, self.expected):
-            found.append("algebra and engine")
-        if self.emulated is not None and not _has(self.emulated, self.expected):
-            found.append("algebra and emulation")
-        if self.simulated is not None and self.emulated is not None and not same(self.simulated, self.emulated):
-            found.append("engine and emulation")
+    def _judged(self) -> dict[str, Agrees]:
+        """What is said of each two of the three that are there."""
+        found: dict[str, Agrees] = {}
+        if self.simulated is not None:
+            found["algebra and engine"] = with_probability(self.simulated, self.expected)
+        if self.emulated is not None:
+            found["algebra and emulation"] = with_probability(self.emulated, self.expected)
+        if self.simulated is not None and self.emulated is not None:
+            found["engine and emulation"] = of_two(self.simulated, self.emulated)
         return found
 
+    @property
+    def complaints(self) -> list[str]:
+        """Which of the three differ."""
+        return [name for name, judged in self._judged.items() if judged == "differ"]
 
-def _has(count: Count, probability: float) -> bool:
-    low, high = count.interval()
-    return low - 1e-9 <= probability <= high + 1e-9
+    @property
+    def open(self) -> list[str]:
+        """Of which of the three too few runs tell."""
+        return [name for name, judged in self._judged.items() if judged == "cannot tell"]
 
 
-def same(one: Count, other: Count) -> bool:
-    """Tell whether two rates may be one."""
-    (low1, high1), (low2, high2) = one.interval(), other.interval()
-    change = one.rate - other.rate
-    below = math.hypot(one.rate - low1, high2 - other.rate)
-    above = math.hypot(high1 - one.rate, other.rate - low2)
-    return change - below <= 1e-9 and change + above >= -1e-9
+@lru_cache(maxsize=65536)
+def with_probability(count: Count, probability: float) -> Agrees:
+    """Hold a rate against what is expected. Pure."""
+    rejected, power = _binomial_test(count.runs, probability)
+    if rejected[count.successes]:
+        return "differ"
+    return "agree" if power >= POWER else "cannot tell"
+
+
+@lru_cache(maxsize=65536)
+def _binomial_test(runs: int, probability: float) -> tuple[tuple[bool, ...], float]:
+    """Return of each count whether the exact test rejects the probability, and its power against the nearest other."""
+    seen = np.arange(runs + 1)
+    mass = stats.binom.pmf(seen, runs, probability)
+    order = np.argsort(mass, kind="stable")
+    # Two-sided: all counts that are no likelier than the one that was seen; equal ones but for rounding are as likely.
+    below = np.searchsorted(mass[order], mass * (1 + 1e-7), side="right")
+    rejected = np.cumsum(mass[order])[below - 1] < 1 - CONFIDENCE
+    away = [other for other in (probability - DIFFERENCE, probability + DIFFERENCE) if 0 <= other <= 1]
+    power = min(float(stats.binom.pmf(seen, runs, other)[rejected].sum()) for other in away)
+    return tuple(rejected.tolist()), power
+
+
+@lru_cache(maxsize=65536)
+def of_two(one: Count, other: Count) -> Agrees:
+    """Hold two rates against each other. Pure."""
+    if _p_of_two(one.successes, one.runs, other.successes, other.runs) < 1 - CONFIDENCE:
+        return "differ"
+    rate = (one.successes + other.successes) / (one.runs + other.runs)
+    away = [end for end in (rate - DIFFERENCE, rate + DIFFERENCE) if 0 <= end <= 1]
+    few, many = sorted((one, other), key=lambda count: count.runs)
+    return "agree" if min(_power(many, few.runs, end) for end in away) >= POWER else "cannot tell"
+
+
+def _p_of_two(k: int, n: int, j: int, m: int) -> float:
+    table = [[k, j], [n - k, m - j]]
+    if k + j in (0, n + m):
+        return 1.0
+    if max(n, m) > _MOST_EXACT:
+        return float(stats.fisher_exact(table).pvalue)
+    return float(stats.barnard_exact(table, n=16).pvalue)
+
+
+def _power(many: Count, runs: int, rate: float) -> float:
+    """Return how surely the test finds a smaller sample of so many runs that has this rate to differ. Exact."""
+
+    def differs(successes: int) -> bool:
+        return _p_of_two(many.successes, many.runs, successes, runs) < 1 - CONFIDENCE
+
+    # What differs lies on the two sides of what agrees most.
+    alike = round(many.rate * runs)
+    below = bisect_left(range(alike + 1), True, key=lambda successes: not differs(successes))
+    above = bisect_left(range(alike, runs + 1), True, key=differs) + alike
+    return float(stats.binom.cdf(below - 1, runs, rate) + stats.binom.sf(above - 1, runs, rate))
 
 
 CellName = tuple[str, str, int]
 
 
-def _punched(records: pd.DataFrame) -> pd.DataFrame:
-    """Return what simulated worlds found; one in which the harness failed found nothing."""
-    ours = (records["metric"] == "hole_punch_success") & (records["engine"] == "simulated")
-    return records[ours & records["outcome"].isin(COUNTED)]
+@dataclass
+class WorldCounts:
+    """What simulated worlds found, counted; one in which the harness failed found nothing.
+
+    Attributes:
+        cells: of worlds of two members by condition (canonical JSON without bounds) and cell: pairs that are direct.
+        groups: of larger worlds by condition and size: those whose pairs are all direct.
+        overlays: the names that their records have.
+    """
+
+    cells: dict[tuple[str, CellName], Count] = field(default_factory=dict)
+    groups: dict[tuple[str, int], Count] = field(default_factory=dict)
+    overlays: set[str] = field(default_factory=set)
 
 
-def simulated_counts(records: pd.DataFrame) -> dict[tuple[str, CellName], Count]:
-    """Return counts by condition (canonical JSON without bounds) and cell, of the worlds of two members that count."""
-    rows = _punched(records)
-    found: dict[tuple[str, CellName], list[int]] = {}
-    for params_text, pair_text, value in zip(
-        rows["params"].astype(str), rows["pair"].astype(str), rows["value"], strict=True
-    ):
-        params, pair = json.loads(params_text), json.loads(pair_text)
-        if params.get("group") != 2:
-            continue
-        names = [member["access"] for member in pair.values()]
-        cell = (names[0], names[-1], int(params.get("shared_layers", 0)))
-        counts = found.setdefault((condition_key(params), cell), [0, 0])
-        counts[0] += int(value == 1)
-        counts[1] += 1
-    return {key: Count(*counts) for key, counts in found.items()}
+def counts_of(parts: Iterable[pd.DataFrame]) -> WorldCounts:
+    """Count the records of a run that come in parts, each of whole trials."""
+    found = WorldCounts()
+    for records in parts:
+        found.overlays |= set(records["overlay"].astype(str).unique())
+        ours = (records["metric"] == "hole_punch_success") & (records["engine"] == "simulated")
+        rows = records[ours & records["outcome"].isin(COUNTED)]
+        direct = (rows["value"] == 1).groupby([rows["params"], rows["pair"]], observed=True, sort=False)
+        counted = direct.agg(["sum", "size"]).reset_index()
+        for params_text, pair_text, successes, runs in counted.itertuples(index=False, name=None):
+            params, pair = json.loads(str(params_text)), json.loads(str(pair_text))
+            if params.get("group") == 2:
+                names = [member["access"] for member in pair.values()]
+                cell = (names[0], names[-1], int(params.get("shared_layers", 0)))
+                _add(found.cells, (condition_key(params), cell), int(successes), int(runs))
+        whole = (rows["value"] == 1).groupby([rows["params"], rows["trial"]], observed=True, sort=False).all()
+        for params_text, of_params in whole.groupby(level=0, observed=True, sort=False):
+            params = json.loads(str(params_text))
+            if params.get("group", 2) > 2:
+                key = (condition_key({**params, "group": 2}), int(params["group"]))
+                _add(found.groups, key, int(of_params.sum()), len(of_params))
+    return found
+
+
+def _add(counts: dict[Any, Count], key: Any, successes: int, runs: int) -> None:
+    before = counts.get(key, Count(0, 0))
+    counts[key] = Count(before.successes + successes, before.runs + runs)
 
 
 def condition_key(params: Mapping[str, Any]) -> str:
@@ -111,21 +194,21 @@ def condition_key(params: Mapping[str, Any]) -> str:
     return json.dumps([params.get(name) for name in names])
 
 
-def agreement(described: Mapping[str, Any], records: pd.DataFrame, overlay: str) -> list[CellAgreement]:
+def agreement(described: Mapping[str, Any], counts: WorldCounts, overlay: str) -> list[CellAgreement]:
     """Return all cells of all conditions of two members.
 
     Args:
         described: the folder's population.json.
         overlay: the name under which an emulated run has the simulated engine.
     """
-    counts = simulated_counts(records)
     lab = {
         tuple(cell["nats"]): Count(cell["successes"], cell["runs"])
         for cell in described.get("emulated", ())
         if (cell["overlay"], cell["mode"]) == (overlay, "mesh")
     }
     access = described["access"]
-    full = described["conditions"][-1]["params"]["technique"] if described["conditions"] else ""
+    # A lab ran the product with all that it can do.
+    full = next((each["technique"] for each in described["declared"] if each["overlay"] == overlay), None)
     found = []
     for condition in described["conditions"]:
         params = condition["params"]
@@ -140,7 +223,7 @@ def agreement(described: Mapping[str, Any], records: pd.DataFrame, overlay: str)
                     share=cell["share"],
                     expected=cell["expected"],
                     reason=cell["reason"],
-                    simulated=counts.get((condition_key(params), name)),
+                    simulated=counts.cells.get((condition_key(params), name)),
                     emulated=lab.get(nats) if whole and not cell["shared_layers"] else None,
                 )
             )
@@ -176,19 +259,6 @@ def weighted(cells: Sequence[CellAgreement], shares: Mapping[CellName, float] | 
         above += (share * (high - cell.simulated.rate)) ** 2
         worlds += cell.simulated.runs
     return Weighted(total, max(0.0, total - math.sqrt(below)), min(1.0, total + math.sqrt(above)), worlds)
-
-
-def whole_groups(records: pd.DataFrame) -> dict[tuple[str, int], Count]:
-    """Return groups of three or more whose pairs are all direct, by condition; of those that count."""
-    rows = _punched(records)
-    found: dict[tuple[str, int], list[int]] = {}
-    for (params_text, _), group in rows.groupby(["params", "trial"], observed=True, sort=True):
-        params = json.loads(str(params_text))
-        if params.get("group", 2) > 2:
-            counts = found.setdefault((condition_key({**params, "group": 2}), int(params["group"])), [0, 0])
-            counts[0] += int((group["value"] == 1).all())
-            counts[1] += 1
-    return {key: Count(*counts) for key, counts in found.items()}
 
 
 def of_condition(cells: Iterable[CellAgreement], params: Mapping[str, Any]) -> list[CellAgreement]:

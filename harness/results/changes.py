@@ -14,7 +14,7 @@ from harness.results.intervals import middles_of
 from harness.results.matching import Sample
 from harness.results.metrics import metric_of
 from harness.results.ranks import Cell, rank_test
-from harness.results.statistics import Floats, holm, middle
+from harness.results.statistics import cliffs_delta, holm, middle, simes
 
 ChangeVerdict = Literal[
     "regression",
@@ -32,13 +32,12 @@ CHANGE_VERDICTS: tuple[ChangeVerdict, ...] = ChangeVerdict.__args__  # type: ign
 OUTLYING = 2.0
 _OUTLIERS_MATTER = 0.1
 # How the test of a subject is shared between a change everywhere and one in few cells (Bonferroni).
-_POOLED = 0.5
+POOLED = 0.5
 
 
 @dataclass(frozen=True)
 class Rule:
-    """When a change counts: `alpha` after correction; `min_effect` as a share of the baseline (of 1 for rates),
-    None: each metric's own."""
+    """When a change counts: `alpha`; `min_effect` as a share of the baseline (of 1 for rates), None: each metric's."""
 
     alpha: float = 0.05
     min_effect: float | None = None
@@ -63,26 +62,34 @@ class CellChange:
     @property
     def matters(self) -> bool:
         """Whether it is at least the smallest change worth speaking of."""
-        return abs(self.change) > 0 and abs(self.change) >= self.threshold
+        return abs(self.change) > 0 and reaches(self.change, self.threshold)
+
+
+def reaches(change: float, threshold: float) -> bool:
+    """Tell whether a change is as large as that; 0.9 - 1.0 is a tenth, whatever floating point makes of it."""
+    return abs(change) >= threshold or math.isclose(abs(change), threshold, rel_tol=1e-9)
 
 
 @dataclass(frozen=True)
 class Change:
     """One subject's change in one metric over its cells.
 
-    `base`, `new`, `change` are those of the middle cell (for rates the means over cells), `low` and `high` its 95 %
+    `cells` has each pair of members by itself, on each path, where trials have several. `base`, `new`, `change` are
+    those of the middle one (for rates the means over all), `low` and `high` its 95 %
     interval (NaN: none, or not computed); +-inf: from or to beyond the deadline. `delta` is Cliff's delta within cells,
     +1: every new value is worse. `trials` counts the base's and the new run's.
 
     `p_worse` and `p_better` are corrected for the cells, `p_outliers` is that of more values far off, `p_corrected` is
     corrected for all that was tested. `least_p` is the smallest that such values could give, `least_p_ever` that so
-    many trials could with any values.
+    many trials could with any values. `could_matter`: whether any dealing of these values to the two runs would be a
+    change worth speaking of.
 
     `phase` is the event of a timeline that it is about, empty for what is of whole trials.
-
-    `named` are the cells that changed for certain. `outliers` are the shares of values above twice their cell's median.
-    `repeats_needed` is how many a cell would need to find a change of the smallest size that matters, by the spread
-    that these data have; None where that is unknown.
+    `named` are the cells that changed for certain. `outliers` are the shares of values above twice their cell's median;
+    `outliers_worse`: more of them is what is certain; `typical_worse`: a change of the typical value for the worse is
+    certain and matters, whatever the outliers are.
+    `findable` is the smallest change that so many trials find with a power of 90 %, by their noise (inf: none), and
+    `repeats_needed` how many a cell needs for one of twice what matters; None: unknown, or not open.
     """
 
     subject: str
@@ -101,14 +108,17 @@ class Change:
     least_p: float
     least_p_outliers: float
     least_p_ever: float
+    could_matter: bool
     threshold: float
     verdict: ChangeVerdict
     cells: tuple[CellChange, ...]
     outliers: tuple[float, float] = (0.0, 0.0)
     outliers_worse: bool = False
+    typical_worse: bool = False
     named: tuple[str, ...] = ()
     p_corrected: float = np.nan
     repeats_needed: int | None = None
+    findable: float | None = None
     phase: str = ""
 
     @property
@@ -116,46 +126,57 @@ class Change:
         """The metric, with the event that it is about where there is one."""
         return f"{self.metric} {self.phase}".rstrip()
 
-    @property
-    def matters(self) -> bool:
-        """Whether the typical change, a cell's that changed for certain, or the outliers are worth speaking of."""
-        named = any(cell.matters for cell in self.cells if cell.cell in self.named)
-        return named or self.outliers_worse or (self.change != 0 and abs(self.change) >= self.threshold)
+    def goes(self, size: float, *, worse: bool) -> bool:
+        """Tell whether a change of that size is for the worse, or for the better."""
+        lower_is_better = metric_of(self.metric, self.unit).better == "lower"
+        return size != 0 and (size > 0) == (lower_is_better == worse)
+
+    def matters_for(self, *, worse: bool) -> bool:
+        """Tell whether the typical change, a named cell's, or the outliers matter in that direction."""
+        told = [(cell.change, cell.threshold) for cell in self.cells if cell.cell in self.named]
+        sizes = [(self.change, self.threshold), *told]
+        large = any(self.goes(size, worse=worse) and reaches(size, threshold) for size, threshold in sizes)
+        return large or (worse and self.outliers_worse)
 
 
 def change_of(sample: Sample, rule: Rule) -> Change:
     """Return the change in one subject's metric, its verdict still open."""
     metric = metric_of(sample.metric, sample.unit)
     lower_is_better = metric.better == "lower"
-    names = sample.names or tuple(cell.name for cell in sample.cells)
-    cells = tuple(_cell_change(cell, name, metric, rule) for cell, name in zip(sample.cells, names, strict=True))
-    p_worse, p_better, least = _tests(sample.cells, cells, lower_is_better)
-    marked = [_outliers(cell) for cell in sample.cells]
+    parts = sample.parts
+    names = sample.names or tuple(part.name for part in parts)
+    cells = tuple(_cell_change(part, name, metric, rule) for part, name in zip(parts, names, strict=True))
+    p_worse, p_better, least = _tests(sample, cells, lower_is_better)
+    marked = [outliers_of(cell) for cell in sample.cells]
     p_outliers, least_outliers = _outlier_test(marked, metric)
     changes = np.array([cell.change for cell in cells])
     proportion = metric.estimator == "proportion"
-    typical = float(changes.mean()) if proportion else float(middles_of(changes))
+    rates = [[float(cell.side(new=new).mean()) for cell in sample.cells] for new in (False, True)]
+    bases, news = rates if proportion else ([cell.base for cell in cells], [cell.new for cell in cells])
+    typical = float(np.subtract(news, bases).mean()) if proportion else float(middles_of(changes))
     return Change(
         subject=sample.subject,
         metric=sample.metric,
         unit=sample.unit,
         trials=sample.trials,
-        base=_over_cells([cell.base for cell in cells], proportion),
-        new=_over_cells([cell.new for cell in cells], proportion),
+        base=_over_cells(bases, proportion),
+        new=_over_cells(news, proportion),
         change=typical,
         low=math.nan,
         high=math.nan,
-        delta=(1.0 if lower_is_better else -1.0) * _cliff(sample.cells),
+        delta=(1.0 if lower_is_better else -1.0)
+        * cliffs_delta([(part.side(new=False), part.side(new=True)) for part in parts]),
         p_worse=p_worse,
         p_better=p_better,
         p_outliers=p_outliers,
         least_p=least,
         least_p_outliers=least_outliers,
         least_p_ever=_least_ever(sample.cells),
+        could_matter=any(_could_matter(part, cell, metric, rule) for cell in sample.cells for part in _wholes(cell)),
         threshold=_over_cells([cell.threshold for cell in cells], proportion),
         verdict="no difference found",
         cells=cells,
-        outliers=_outlier_shares(marked),
+        outliers=outlier_shares(marked),
         phase=sample.phase,
     )
 
@@ -181,16 +202,19 @@ def threshold_of(metric: Metric, base: float, rule: Rule) -> float:
     return max(share * scale, metric.min_absolute)
 
 
-def _tests(cells: Sequence[Cell], changes: Sequence[CellChange], lower_is_better: bool) -> tuple[float, float, float]:
+def _tests(sample: Sample, changes: Sequence[CellChange], lower_is_better: bool) -> tuple[float, float, float]:
     """Return P of "worse" and of "better" over all cells, and the smallest p that these values could give."""
+    cells, parts = sample.cells, sample.parts
     pooled = cells[0].alone if len(cells) == 1 else rank_test(cells)
     worse, better = (pooled.higher, pooled.lower) if lower_is_better else (pooled.lower, pooled.higher)
     least = pooled.least_higher if lower_is_better else pooled.least_lower
-    if len(cells) == 1:
+    if len(parts) == 1:
         return worse, better, least
-    p_worse = min(worse / _POOLED, _smallest(cells, changes, "p_worse") / (1 - _POOLED), 1.0)
-    p_better = min(better / _POOLED, _smallest(cells, changes, "p_better") / (1 - _POOLED), 1.0)
-    return p_worse, p_better, min(1.0, least / _POOLED)
+    p_worse = min(worse / POOLED, _smallest(parts, changes, "p_worse") / (1 - POOLED), 1.0)
+    p_better = min(better / POOLED, _smallest(parts, changes, "p_better") / (1 - POOLED), 1.0)
+    varied = [part.alone for part in parts if _varies(part)]
+    own = [one.least_higher if lower_is_better else one.least_lower for one in varied]
+    return p_worse, p_better, min(least / POOLED, simes(own) / (1 - POOLED), 1.0)
 
 
 def _outlier_test(marked: Sequence[Cell], metric: Metric) -> tuple[float, float]:
@@ -198,8 +222,8 @@ def _outlier_test(marked: Sequence[Cell], metric: Metric) -> tuple[float, float]
     if metric.estimator == "proportion" or metric.better != "lower" or not any(cell.values.any() for cell in marked):
         return 1.0, 1.0
     test = rank_test(marked)
-    base, new = _outlier_shares(marked)
-    return (test.higher if new - base >= _OUTLIERS_MATTER else 1.0), test.least_higher
+    base, new = outlier_shares(marked)
+    return (test.higher if new > base and reaches(new - base, _OUTLIERS_MATTER) else 1.0), test.least_higher
 
 
 def _least_ever(cells: Sequence[Cell]) -> float:
@@ -211,40 +235,56 @@ def _least_ever(cells: Sequence[Cell]) -> float:
     return math.exp(log)
 
 
+def _wholes(cell: Cell) -> tuple[Cell, ...]:
+    return (*cell.parts, cell) if cell.pair_names else cell.parts
+
+
+def _could_matter(part: Cell, cell: Cell, metric: Metric, rule: Rule) -> bool:
+    """Tell whether a part of a cell, the cell's trials dealt in any other way, could differ by as much as matters.
+
+    They differ most where the runs lie wholly apart. What no cell reaches, the middle one does not either.
+    """
+    if rule.min_effect is not None and rule.min_effect >= 1:
+        return True  # the threshold then grows faster than the baseline, and the above need not hold
+    ordered = np.sort(part.values)
+    of_new, of_base = int(part.new.sum()), int((~part.new).sum())
+    counts = np.bincount(part.trials, minlength=cell.trials.max() + 1)[np.unique(cell.trials)]
+    if np.ptp(counts) > 0:
+        of_new = of_base = 1  # how many values a run gets depends on its trials; the ends are as far apart as any
+    typical = np.mean if metric.estimator == "proportion" else middle
+    for base, new in ((ordered[:of_base], ordered[-of_new:]), (ordered[-of_base:], ordered[:of_new])):
+        old = float(typical(base))
+        if CellChange(part.name, old, float(typical(new)), 1.0, 1.0, threshold_of(metric, old, rule)).matters:
+            return True
+    return False
+
+
 def _smallest(cells: Sequence[Cell], changes: Sequence[CellChange], which: str) -> float:
     """Return P that no cell changed, from each cell's own (Simes 1986), over those that can show it (Tarone)."""
-    useful = [change for cell, change in zip(cells, changes, strict=True) if np.ptp(_finite(cell)) > 0]
-    ps: list[float] = sorted(getattr(change, which) for change in useful)
-    return min((len(ps) * p / rank for rank, p in enumerate(ps, 1)), default=1.0)
+    return simes([getattr(one, which) for cell, one in zip(cells, changes, strict=True) if _varies(cell)])
 
 
-def _finite(cell: Cell) -> Floats:
-    return np.where(np.isfinite(cell.values), cell.values, 1e12)
+def _varies(cell: Cell) -> bool:
+    return bool((cell.values != cell.values[0]).any())
 
 
-def _outliers(cell: Cell) -> Cell:
-    bound = OUTLYING * middle(cell.values)  # of both runs together: neither is the norm
+def outliers_of(cell: Cell) -> Cell:
+    """Return the cell with 1 in place of each value above twice its median, and 0 in place of the others."""
+    groups = [cell.pairs == pair for pair in np.unique(cell.pairs)] if cell.clustered else [cell.values == cell.values]
+    bound = np.empty(cell.values.size)
+    for rows in groups:
+        bound[rows] = OUTLYING * middle(cell.values[rows])  # of both runs together: neither is the norm
     return Cell(cell.name, (cell.values > bound).astype(np.float64), cell.trials, cell.pairs, cell.new)
 
 
-def _outlier_shares(marked: Sequence[Cell]) -> tuple[float, float]:
+def outlier_shares(marked: Sequence[Cell]) -> tuple[float, float]:
+    """Return the shares of the base's and of the new run's values that are outliers, from cells of `outliers_of`."""
     base, new = (np.concatenate([cell.side(new=new) for cell in marked]) for new in (False, True))
     return float(base.mean()), float(new.mean())
-
-
-def _cliff(cells: Sequence[Cell]) -> float:
-    """Return Cliff's delta within cells, pooled: share of (base, new) pairs where new is higher, minus lower."""
-    signs, count = 0.0, 0
-    for cell in cells:
-        base, new = cell.side(new=False), cell.side(new=True)
-        with np.errstate(invalid="ignore"):
-            difference = np.nan_to_num(new[None, :] - base[:, None], nan=0.0)
-        signs += float(np.sign(difference).sum())
-        count += difference.size
-    return signs / count if count else 0.0
 
 
 def name_cells(change: Change, alpha: float, *, worse: bool) -> tuple[str, ...]:
     """Return the cells of a changed subject that changed for certain in that direction (Holm within the subject)."""
     ps = holm([cell.p_worse if worse else cell.p_better for cell in change.cells])
-    return tuple(cell.cell for cell, p in zip(change.cells, ps, strict=True) if p < alpha and cell.matters)
+    certain = [cell for cell, p in zip(change.cells, ps, strict=True) if p < alpha and cell.matters]
+    return tuple(cell.cell for cell in certain if change.goes(cell.change, worse=worse))

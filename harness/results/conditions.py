@@ -7,19 +7,24 @@ from collections.abc import Collection, Iterable
 
 import pandas as pd
 
+from harness.results.cells import differ
+
 # What tables spread out as rows and columns of their own.
 _LABELS = ("topology", "nat_a", "nat_b", "link")
+_BACKEND = "link_backend"
 _ALWAYS = ("engine", "topology", "link", "phase")
 
 
 def condition_labels(rows: pd.DataFrame) -> pd.Series:
     """Return what sets each row's condition apart from others', as text; empty where all share one.
 
-    Conditions are topology, links, phase, and those parameters that the labels of NATs and links do not tell already:
-    a carrier's NAT that was varied, say, when the labels are those of the home routers. Rows of different conditions
-    are never pooled. NATs in the labels are no conditions, since tables and plots spread them out.
+    Conditions are topology, links, what emulates those, phase, and the parameters that the labels of NATs and links do
+    not tell already: a carrier's NAT that was varied, say, when the labels are those of the home routers. Rows of
+    different conditions are never pooled. NATs in the labels are no conditions, since tables and plots spread them out.
     """
     parts = pd.DataFrame({name: rows[name].astype(str) for name in _ALWAYS if name in rows})
+    if _BACKEND in rows and differ(rows[_BACKEND]):
+        parts[_BACKEND] = rows[_BACKEND].astype(str)
     values = _parameters(rows)
     for name in swept(rows, values):
         parts[name] = [f"{name}={value}" for value in values[name]]
@@ -57,6 +62,22 @@ def varied_parameters(params: Iterable[object], without: Collection[str] = ()) -
     values = {text: {name: canonical_value(one.get(name)) for name in names} for text, one in given.items()}
     varied = [name for name in names if len({of[name] for of in values.values()}) > 1]
     return {text: ", ".join(f"{name}={of[name]}" for name in varied) for text, of in values.items()}
+
+
+def told_apart(rows: pd.DataFrame, without: Collection[str] = ()) -> list[str]:
+    """Return what tells each record's condition from the others', as text; empty where there is but one.
+
+    Topology, engine, what emulates the links and phase, where they differ, then the parameters. Records of different
+    texts are never pooled.
+
+    Args:
+        without: parameters that are told otherwise.
+    """
+    said = varied_parameters(rows["params"], without)
+    others = [name for name in ("topology", "engine", "phase") if rows[name].nunique() > 1]
+    others += [_BACKEND] if _BACKEND in rows and differ(rows[_BACKEND]) else []
+    words = zip(*(rows[name].astype(str) for name in others), rows["params"].astype(str).map(said), strict=True)
+    return [", ".join(word for word in of_row if word) for of_row in words]
 
 
 def canonical_value(value: object) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 Estimator = Literal["proportion", "median", "censored median"]
 Better = Literal["higher", "lower", "neither"]
 OverWays = Literal["mean", "smaller", "larger"]
 OverPairs = Literal["median", "all", "any"]
+
+NEVER: Final = "it never came to this event before the traffic ended"
+"""Why an event of a timeline has no figures: reports count the records that say so."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,10 @@ class Column:
     Args:
         table: `OVERVIEW`, or the key of a `Table`.
         form: how the pairs' values become a cell: their median with `digits`; `time`, a median that may lie beyond the
-            deadline; `percent`, the median of ratios; `count`, successes of pairs; `success`, of trials or cells;
-            `path`, the path and how often it was seen.
+            deadline; `late`, one that may, of a clock by which the deadline is not known; `gap`, one that may not have
+            been over when it was last looked at; `percent`, the median of
+            ratios; `count`, successes of pairs; `success`, of trials or cells; `path`, the path and how often it was
+            seen.
         of_underlay: whether the underlay's own row shows it; what the underlay adds to itself is noise.
         of_all_paths: one value for all paths of an overlay, in the first of its rows of the overview.
         always: shown although no pair has a value.
@@ -69,7 +74,7 @@ class Column:
     table: str
     header: str
     metric: str
-    form: Literal["median", "time", "percent", "count", "success", "path"] = "median"
+    form: Literal["median", "time", "late", "gap", "percent", "count", "success", "path"] = "median"
     digits: int = 2
     of_underlay: bool = True
     of_all_paths: bool = False
@@ -95,13 +100,17 @@ class Chapter:
 
 @dataclass(frozen=True)
 class Table:
-    """A table that columns of several probes may share; `by_phase`: a row for each event of each overlay and mode."""
+    """A table that columns of several probes may share; `by_phase`: a row for each event of each overlay and mode.
+
+    `of_all_paths`: a row per overlay and mode over all its paths, for what is about the paths themselves.
+    """
 
     key: str
     title: str
     chapter: str
     note: str = ""
     by_phase: bool = False
+    of_all_paths: bool = False
 
 
 @dataclass(frozen=True)

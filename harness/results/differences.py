@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.results.asked import asked_otherwise, driven_by_timeline, timelines_differ
 from harness.results.loading import Results
 from harness.results.metrics import metrics_of_probes
 
 # A machine of another kind: absolutes of the two say nothing of the overlay.
-_KIND = ("cpu_model", "cpus", "architecture")
+KIND = ("cpu_model", "cpus", "architecture")
 # The same machine in another state: figures are compared, and the reader is warned.
 _STATE = ("kernel", "memory_mib", "distribution", "python")
 # More load per processor than this in one of the runs, and less in the other, is worth a warning.
@@ -24,18 +25,19 @@ class Differences:
     """How the circumstances of two runs differ.
 
     `same_machine`: of one kind, as far as the manifests tell; `left_out`: metrics that the two measured in different
-    ways; `remarks`: what a reader must know.
+    ways; `remarks`: what a reader must know; `same_lab`: no topology has another content under the same name.
     """
 
     same_machine: bool
     left_out: tuple[str, ...]
     remarks: tuple[str, ...]
+    same_lab: bool = True
 
 
 def differences(base: Results, new: Results) -> Differences:
     """Return how the circumstances of two runs differ."""
     machines = [results.manifest.get("machine") or {} for results in (base, new)]
-    remarks = [f"{name} differs: {old} and {now}" for name, old, now in _differing(machines, (*_KIND, *_STATE))]
+    remarks = [f"{name} differs: {old} and {now}" for name, old, now in _differing(machines, (*KIND, *_STATE))]
     remarks += _loads(machines)
     sysctls = [results.manifest.get("lab_sysctls") or {} for results in (base, new)]
     if all(sysctls):
@@ -43,13 +45,24 @@ def differences(base: Results, new: Results) -> Differences:
         remarks += [f"{name} in labs differs: {old} and {now}" for name, old, now in _differing(sysctls, names)]
     backends = [list(results.manifest.get("link_backends") or ()) for results in (base, new)]
     if all(backends) and backends[0] != backends[1]:
-        remarks.append(f"links were emulated by {', '.join(backends[0])} and by {', '.join(backends[1])}")
+        by = f"links were emulated by {', '.join(backends[0])} and by {', '.join(backends[1])}"
+        remarks.append(f"{by}: what differs in that is not compared")
+    same_lab = not _other_topology(base.manifest, new.manifest)
+    if not same_lab:
+        remarks.append(f"the content of topology {new.manifest.get('topology')} differs: labs are not the same")
+    remarks += asked_otherwise(base.plan, new.plan)
+    if busy := _began_busy(base, new):
+        remarks.append(busy)
+    rights = [results.manifest.get("privileged") for results in (base, new)]
+    if None not in rights and rights[0] != rights[1]:
+        remarks.append(f"one was run as root: the {'base' if rights[0] else 'new run'}")
     for key in ("overlay_versions", "tool_versions"):
         versions = [results.manifest.get(key) or {} for results in (base, new)]
         shared = sorted(versions[0].keys() & versions[1].keys())
         remarks += [f"version of {name} differs: {old} and {now}" for name, old, now in _differing(versions, shared)]
     probes = _other_probes(base.plan, new.plan)
-    left_out = sorted({metric for probe in probes for metric in metrics_of_probes().get(probe, ())})
+    otherwise = {*probes, *(driven_by_timeline() if timelines_differ(base.plan, new.plan) else ())}
+    left_out = sorted({metric for probe in otherwise for metric in metrics_of_probes().get(probe, ())})
     remarks += [f"probe {probe} was set otherwise ({how}): its metrics are left out" for probe, how in probes.items()]
     hosts = [_hosts(results.manifest) for results in (base, new)]
     if hosts[0] != hosts[1] and max(len(side) for side in hosts) > 1:
@@ -58,14 +71,40 @@ def differences(base: Results, new: Results) -> Differences:
         ]
         remarks.append(f"hosts differ: {told[0]}, against {told[1]}")
     kind = hosts[0].keys() == hosts[1].keys()
-    return Differences(kind, tuple(left_out), tuple(remarks))
+    return Differences(kind, tuple(left_out), tuple(remarks), same_lab)
+
+
+def _other_topology(base: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Tell whether a topology of the same name has another content."""
+    contents = [manifest.get("topology_sha256") for manifest in (base, new)]
+    same_name = base.get("topology") == new.get("topology")
+    return same_name and None not in contents and contents[0] != contents[1]
+
+
+def _began_busy(*runs: Results) -> str:
+    """Say how many trials began although others wanted the processors; empty where none did."""
+    counts = [sum(bool(one.get("began_busy")) for one in (run.manifest.get("busy") or {}).values()) for run in runs]
+    if not any(counts):
+        return ""
+    told = [f"{count} of {run.records['trial'].nunique()}" for count, run in zip(counts, runs, strict=True)]
+    return f"trials that began although the machine was busy: {told[0]} of the base, {told[1]} of the new run"
 
 
 def _hosts(manifest: Mapping[str, Any]) -> Counter[tuple[Any, ...]]:
     """Return how many hosts of each kind ran a run's trials: those of a merged run may be of several."""
     machines = [facts.get("machine") or {} for facts in (manifest.get("hosts") or {}).values()]
-    described = machines or [manifest.get("machine") or {}]
-    return Counter(tuple(machine.get(name) for name in _KIND) for machine in described)
+    return Counter(map(kind_of, machines or [manifest.get("machine") or {}]))
+
+
+def kind_of(machine: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what makes a machine one of a kind: the values of `KIND`, None where unknown."""
+    return tuple(machine.get(name) for name in KIND)
+
+
+def kinds_of_hosts(manifest: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+    """Return the kind of each host of a run, by the id that its records have."""
+    hosts = manifest.get("hosts") or {}
+    return {str(key): kind_of(facts.get("machine") or {}) for key, facts in hosts.items()}
 
 
 def _differing(sides: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[tuple[str, Any, Any]]:

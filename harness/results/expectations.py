@@ -52,6 +52,11 @@ class Expected:
         counts = Counter(" or ".join(one.path) or "anything" for one in self.pairs)
         return ", ".join(f"{count} {path}" for path, count in counts.most_common()) or " or ".join(self.paths)
 
+    @property
+    def all_paths(self) -> tuple[str, ...]:
+        """The paths that are right for any of its pairs; empty where none is expected."""
+        return tuple(dict.fromkeys((*self.paths, *(path for one in self.pairs for path in one.path))))
+
     def paths_of(self, src: str, dst: str) -> tuple[str, ...]:
         """Return the paths that are right for a pair, in either direction; empty where nothing is expected."""
         return next((one.path for one in self.pairs if {one.src, one.dst} == {src, dst}), self.paths)

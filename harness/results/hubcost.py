@@ -1,8 +1,8 @@
 """What a hub costs a computation of n parties: completion times by n and server's link, and the hub over the mesh.
 
 With n parties that each send r to every other, a mesh's member sends (n - 1) r and the hub n (n - 1) r: the hub's link
-binds once n is larger than its rate over that of an access link. What is paired is what shares a seed: the same cell
-and repeat.
+binds once n is larger than its rate over that of an access link. What is paired is what shares a seed and a
+host: the same cell and repeat on the same machine.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import pandas as pd
 from harness.model.link import LinkProfile, parse_link
 from harness.results import statistics
 from harness.results.cells import cells, counted_values
-from harness.results.conditions import varied_parameters
+from harness.results.conditions import told_apart
 from harness.results.statistics import Estimate
 
 COMPLETION = "_completion_s"
@@ -28,7 +28,7 @@ COMPLETION = "_completion_s"
 CLEARLY = 0.1
 
 # *slower*: the claim holds; *as fast*: the interval holds 1 and no clear cost, so that it is refuted; *undecided*: it
-# holds both, or there is none (one run). That a cost was not found does not refute it.
+# holds both, or there is none of 95 % (fewer than six runs). That a cost was not found does not refute it.
 Judgement = Literal["slower", "as fast", "faster", "undecided"]
 Subject = tuple[str, str]
 _Cell = tuple[str, "Hub", int]
@@ -49,7 +49,11 @@ class Hub:
 
 @dataclass(frozen=True)
 class Cost:
-    """A hub's or a relay's completion time as a multiple of a mesh's, in one cell."""
+    """A hub's or a relay's completion time as a multiple of a mesh's, in one cell.
+
+    `neither`: the repeats in which none of the two came to its end, which make no ratio. `apart`: those that the two
+    ran on different hosts, whose ratio would be the machines'.
+    """
 
     workload: str
     n: int
@@ -57,11 +61,13 @@ class Cost:
     subject: Subject
     mesh: Subject
     ratio: Estimate
+    neither: int = 0
+    apart: int = 0
 
     @property
     def judgement(self) -> Judgement:
         """Return what the interval says."""
-        if math.isnan(self.ratio.low):
+        if self.ratio.n < statistics.FEWEST_FOR_INTERVAL:
             return "undecided"
         if self.ratio.low > 1:
             return "slower"
@@ -74,7 +80,7 @@ class Cost:
 class Crossover:
     """From which n on a hub was clearly slower than a mesh, of those measured, and from which it should be.
 
-    None: for none of them. `is_open`: a cell is not decided, on which it hangs.
+    None: for none of them. `is_open`: a cell is not decided, on which it hangs. `mesh`: against which.
     """
 
     workload: str
@@ -84,25 +90,27 @@ class Crossover:
     found: int | None
     measured: tuple[int, ...]
     is_open: bool = False
+    mesh: Subject = ("", "mesh")
 
 
 def computations(records: pd.DataFrame) -> pd.DataFrame:
     """Return one row per trial and workload: its subject, n, hub and completion time in s (inf: censored).
 
-    Columns: trial, seed, overlay, mode, n, hub (a `Hub`), workload, completion_s. Empty where no computation was run.
-    A trial that failed before a workload, which others of its block ran, never completed it.
+    Columns: trial, seed, host (empty: not told), overlay, mode, n, hub (a `Hub`), workload, completion_s. Empty where
+    no computation was run. A trial that failed before a workload, which others of its block ran, never completed it.
     """
     frame = cells(records.reset_index(drop=True))
     frame["value"] = counted_values(frame)
     ours = frame["metric"].str.endswith(COMPLETION) & ~frame["metric"].str.contains("underlay")
     kept = frame[ours & frame["value"].notna()]
     kept = pd.concat([kept, *_never_begun(frame, kept)], ignore_index=True)
-    besides = _besides(kept)
+    besides = told_apart(kept, without=("n", "link_s"))
     described = [_circumstances(str(text)) for text in kept["params"]]
     rows = pd.DataFrame(
         {
             "trial": kept["trial"].astype(str),
             "seed": kept["seed"],
+            "host": kept["host"].astype(object).where(kept["host"].notna(), "").astype(str),
             "overlay": kept["overlay"].astype(str),
             "mode": kept["mode"].astype(str),
             "n": [
@@ -132,14 +140,6 @@ def _never_begun(frame: pd.DataFrame, kept: pd.DataFrame) -> Iterator[pd.DataFra
             yield missing.assign(metric=metric, value=math.inf)
 
 
-def _besides(rows: pd.DataFrame) -> list[str]:
-    """Return what was varied besides parties and server's link, as text; empty where nothing was."""
-    said = varied_parameters(rows["params"], without=("n", "link_s"))
-    others = [name for name in ("topology", "engine", "phase") if rows[name].nunique() > 1]
-    words = zip(*(rows[name].astype(str) for name in others), rows["params"].astype(str).map(said), strict=True)
-    return [", ".join(word for word in of_row if word) for of_row in words]
-
-
 @lru_cache(maxsize=4096)
 def _circumstances(params: str) -> tuple[int, Hub]:
     """Return parties and server's link from a record's parameters; 0 parties where they do not say."""
@@ -164,31 +164,22 @@ def completion(rows: pd.DataFrame) -> Iterator[tuple[str, Hub, int, Subject, Est
 
 
 def costs(rows: pd.DataFrame) -> list[Cost]:
-    """Return every hub and relay against the mesh of its own product; without one, against the fastest mesh there."""
+    """Return every hub and relay against the mesh of its own product; without one, against each of the cell's.
+
+    The fastest of several, chosen by the very times that it is compared by, would be fast by luck in part.
+    """
     found = []
     for (workload, hub, n), part in _by_cell(rows):
         of = {(str(o), str(m)): group for (o, m), group in part.groupby(["overlay", "mode"], sort=True)}
-        meshes = {subject: group["completion_s"].median() for subject, group in of.items() if subject[1] == "mesh"}
-        if not meshes:
-            continue
-        fastest = min(meshes, key=lambda subject: (meshes[subject], subject))
+        meshes = [subject for subject in of if subject[1] == "mesh"]
         for subject, group in of.items():
             if subject[1] in ("hub", "relay"):
-                mesh = own if (own := (subject[0], "mesh")) in meshes else fastest
-                ratio = statistics.median(_paired(group, of[mesh]))
-                if ratio.n:
-                    found.append(Cost(workload, n, hub, subject, mesh, ratio))
+                for mesh in [own] if (own := (subject[0], "mesh")) in meshes else meshes:
+                    ratios, neither, apart = _paired(group, of[mesh])
+                    if ratios or neither or apart:
+                        ratio = statistics.median(ratios)
+                        found.append(Cost(workload, n, hub, subject, mesh, ratio, neither, apart))
     return found
-
-
-def against_underlay(rows: pd.DataFrame) -> Iterator[tuple[str, Hub, int, Subject, Estimate]]:
-    """Yield workload, hub, n, subject and completion time as a multiple of the underlay's own trial of the block."""
-    for (workload, hub, n), part in _by_cell(rows):
-        base = part[part["overlay"] == "underlay"]
-        for (overlay, mode), group in part[part["overlay"] != "underlay"].groupby(["overlay", "mode"], sort=True):
-            ratio = statistics.median(_paired(group, base))
-            if ratio.n:
-                yield workload, hub, n, (str(overlay), str(mode)), ratio
 
 
 def crossovers(found: Iterable[Cost]) -> list[Crossover]:
@@ -196,32 +187,35 @@ def crossovers(found: Iterable[Cost]) -> list[Crossover]:
 
     For links whose rate says where it should be, where several n were measured and all have an interval.
     """
-    groups: dict[tuple[str, Hub, Subject], dict[int, Cost]] = {}
+    groups: dict[tuple[str, Hub, Subject, Subject], dict[int, Cost]] = {}
     for cost in found:
         if math.isfinite(cost.hub.ratio) and cost.subject[1] in ("hub", "relay"):
-            groups.setdefault((cost.workload, cost.hub, cost.subject), {})[cost.n] = cost
+            groups.setdefault((cost.workload, cost.hub, cost.subject, cost.mesh), {})[cost.n] = cost
     result = []
-    for (workload, hub, subject), by_n in groups.items():
+    for (workload, hub, subject, mesh), by_n in groups.items():
         measured = tuple(sorted(by_n))
         if len(measured) > 1 and not any(math.isnan(cost.ratio.low) for cost in by_n.values()):
             slow = [n for n in measured if by_n[n].ratio.low > 1 + CLEARLY]
             start = next((n for n in slow if all(later in slow for later in measured if later > n)), None)
             expected = next((n for n in measured if n > hub.ratio), None)
             is_open = any(cost.judgement == "undecided" for cost in by_n.values())
-            result.append(Crossover(workload, hub, subject, expected, start, measured, is_open))
+            result.append(Crossover(workload, hub, subject, expected, start, measured, is_open, mesh))
     return result
 
 
-def _paired(group: pd.DataFrame, base: pd.DataFrame) -> list[float]:
-    """Return ratios of completion times that share a seed; inf where one never came, none where neither did."""
-    both = (
-        group.set_index("seed")["completion_s"]
-        .to_frame("one")
-        .join(base.drop_duplicates("seed").set_index("seed")["completion_s"].rename("other"), how="inner")
+def _paired(group: pd.DataFrame, base: pd.DataFrame) -> tuple[list[float], int, int]:
+    """Return ratios of completion times that share seed and host, inf where one never came; what makes none is counted.
+
+    That is, how many blocks there are in which neither came, and how many that the two ran on different hosts.
+    """
+    block = ["seed", "host"]
+    both = group[[*block, "completion_s"]].merge(
+        base.drop_duplicates(block)[[*block, "completion_s"]], on=block, suffixes=("", "_base")
     )
     with np.errstate(invalid="ignore"):
-        ratios = both["one"].to_numpy(float) / both["other"].to_numpy(float)
-    return [float(ratio) for ratio in ratios if not math.isnan(ratio)]
+        ratios = both["completion_s"].to_numpy(float) / both["completion_s_base"].to_numpy(float)
+    apart = set(group["seed"]) & set(base["seed"]) - set(both["seed"])
+    return [float(ratio) for ratio in ratios if not math.isnan(ratio)], int(np.isnan(ratios).sum()), len(apart)
 
 
 def _by_cell(rows: pd.DataFrame) -> Iterator[tuple[tuple[str, Hub, int], pd.DataFrame]]:

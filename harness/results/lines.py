@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
@@ -52,7 +52,21 @@ def is_terminating(record: Mapping[str, Any]) -> bool:
 def read_lines(lines: Iterable[bytes]) -> Lines:
     """Read records.jsonl line by line; skip and report what cannot be a record."""
     result = Lines()
-    blocks: dict[str, list[dict[str, Any]]] = {}
+    blocks = {str(trial[0]["trial"]): trial for trial in read_trials(lines, result.problems)}
+    result.records = [record for block in blocks.values() for record in block]
+    result.finished = set(blocks)
+    return result
+
+
+def read_trials(
+    lines: Iterable[bytes], problems: list[LineProblem], repeated: set[str] | None = None
+) -> Iterator[list[dict[str, Any]]]:
+    """Yield the records of each finished trial, in file order, keeping no more than one trial's.
+
+    A trial that finished twice is yielded twice: the later one counts. What does not count is added to `problems`, and
+    the names of trials that finished twice to `repeated`.
+    """
+    seen: set[str] = set()
     pending: list[tuple[int, dict[str, Any]]] = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -60,21 +74,21 @@ def read_lines(lines: Iterable[bytes]) -> Lines:
         try:
             record = parse_line(line)
         except ValueError as error:
-            result.problems.append(LineProblem(number, f"skipped: {error}"))
+            problems.append(LineProblem(number, f"skipped: {error}"))
             continue
         pending.append((number, record))
         if not is_terminating(record):
             continue
         trial = record["trial"]
-        if trial in blocks:
-            result.problems.append(LineProblem(number, f"trial {trial} finished before; the later one counts"))
-        blocks[trial] = [entry for _, entry in pending if entry["trial"] == trial]
-        result.problems.extend(_unfinished([item for item in pending if item[1]["trial"] != trial]))
+        if trial in seen:
+            problems.append(LineProblem(number, f"trial {trial} finished before; the later one counts"))
+            if repeated is not None:
+                repeated.add(trial)
+        seen.add(trial)
+        yield [entry for _, entry in pending if entry["trial"] == trial]
+        problems.extend(_unfinished([item for item in pending if item[1]["trial"] != trial]))
         pending = []
-    result.problems.extend(_unfinished(pending))
-    result.records = [record for block in blocks.values() for record in block]
-    result.finished = set(blocks)
-    return result
+    problems.extend(_unfinished(pending))
 
 
 def parse_line(line: bytes) -> dict[str, Any]:

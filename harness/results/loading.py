@@ -85,23 +85,47 @@ def load(run_dir: Path | str) -> Results:
     return Results(folder.path, manifest, plan, *found)
 
 
-def _from_parquet(folder: RunFolder) -> tuple[pd.DataFrame, tuple[LineProblem, ...]] | None:
+def fresh_parquet(folder: RunFolder) -> pq.ParquetFile | None:
+    """Return records.parquet where it is of records.jsonl as that is now; None: read records.jsonl.
+
+    Raises ResultFolderError when it cannot be read and there is no records.jsonl either.
+    """
     if not folder.parquet_path.exists():
         return None
+    has_source = folder.records_path.exists()
     try:
         file = pq.ParquetFile(folder.parquet_path)
-        metadata = file.schema_arrow.metadata or {}
-        source = int(metadata.get(PARQUET_SOURCE_SIZE, b"-1"))
-        if folder.records_path.exists() and folder.records_path.stat().st_size != source:
+        source = int((file.metadata.metadata or {}).get(PARQUET_SOURCE_SIZE, b"-1"))
+        if has_source and folder.records_path.stat().st_size != source:
             return None
-        if not is_known(file.schema_arrow.names):
-            if folder.records_path.exists():
-                return None
+        if is_known(file.schema_arrow.names):
+            return file
+        if not has_source:
             raise ValueError("its columns are those of no version that this program reads")
+    except (OSError, ValueError) as error:
+        if not has_source:
+            raise _unreadable(folder, error) from None
+    return None
+
+
+def _from_parquet(folder: RunFolder) -> tuple[pd.DataFrame, tuple[LineProblem, ...]] | None:
+    file = fresh_parquet(folder)
+    if file is None:
+        return None
+    try:
         table = file.read()
     except (OSError, ValueError) as error:
         if folder.records_path.exists():
             return None
-        raise ResultFolderError(f"{folder.parquet_path}: unreadable: {error}") from None
-    problems = tuple(LineProblem(*item) for item in json.loads(metadata.get(PARQUET_PROBLEMS, b"[]")))
-    return table_frame(completed(table)), problems
+        raise _unreadable(folder, error) from None
+    return table_frame(completed(table)), problems_of(file)
+
+
+def problems_of(file: pq.ParquetFile) -> tuple[LineProblem, ...]:
+    """Return the lines of records.jsonl that did not count when the file was made of it."""
+    kept = (file.metadata.metadata or {}).get(PARQUET_PROBLEMS, b"[]")
+    return tuple(LineProblem(*item) for item in json.loads(kept))
+
+
+def _unreadable(folder: RunFolder, error: Exception) -> ResultFolderError:
+    return ResultFolderError(f"{folder.parquet_path}: unreadable: {error}")

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
-from harness.results.cells import cells, counted_values
+from harness.results.cells import cells, counted_values, differ, link_backends
 from harness.results.conditions import canonical_value, swept
 from harness.results.metrics import TRIAL_SUCCESS, is_of_a_path, metric_of
+from harness.results.paths import path_seen
 from harness.results.ranks import Cell
 from harness.results.record import COUNTED
 from harness.results.statistics import as_floats
 
 _SUBJECT = ("overlay", "mode")
-_CELL = ("topology", "nat_a", "nat_b", "link", "engine")
+_CELL = ("topology", "nat_a", "nat_b", "link", "engine", "link_backend")
 _SAMPLE = (*_SUBJECT, "metric", "unit", "phase")
 
 
@@ -25,7 +26,7 @@ _SAMPLE = (*_SUBJECT, "metric", "unit", "phase")
 class Sample:
     """One metric of one subject (overlay and mode) in both runs: its cells that both of them measured.
 
-    `names` are those of the cells where they are not the cells' own: those of several subjects say whose they are.
+    `names` are those of the `parts` where they are not their own: those of several subjects say whose they are.
     `phase` is the event of a timeline that the metric is about, empty for what is of a whole trial: what one event did
     is never pooled with what another did.
     """
@@ -36,6 +37,11 @@ class Sample:
     cells: tuple[Cell, ...]
     names: tuple[str, ...] = ()
     phase: str = ""
+
+    @property
+    def parts(self) -> tuple[Cell, ...]:
+        """The cells, and in place of one whose trials have several pairs of members a cell for each pair and path."""
+        return tuple(part for cell in self.cells for part in cell.parts)
 
     @property
     def trials(self) -> tuple[int, int]:
@@ -61,23 +67,26 @@ class Matching:
 def match(base: pd.DataFrame, new: pd.DataFrame, metrics: Iterable[str]) -> Matching:
     """Match the records of two runs, metric by metric and cell by cell. All trials that count are taken."""
     wanted = frozenset(metrics)
-    frames = [_values(frame, wanted) for frame in (base, new)]
+    frames = [trial_values(frame, wanted) for frame in (base, new)]
     changed = _changed(frames)
     both = pd.concat([frame.assign(new=bool(side)) for side, frame in enumerate(frames)], ignore_index=True)
     if both.empty:
         return Matching([])
-    both["cell"] = _cell_names(both, changed)
+    both["cell"] = cell_names(both, changed)
     both["cell"] = _told_by_path(both)
+    both["part"] = _parts(both)
     samples, only = [], {False: _Alone(), True: _Alone()}
     for key, group in both.groupby(list(_SAMPLE), sort=False):
         subject = " ".join(dict.fromkeys(map(str, key[:2])))
         found = []
         for name, part in group.groupby("cell", sort=False):
-            sides = set(part["new"])
-            if len(sides) == 2:
-                found.append(_cell(str(name), part))
-            else:
-                only[sides.pop()].add(subject, str(key[2]), str(name))
+            shared = part.groupby("part")["new"].transform("nunique") == 2
+            if shared.any():
+                found.append(_cell(str(name), part[shared]))
+            for side, rest in part[~shared].groupby("new", sort=False):
+                where = rest["part"].map(lambda pair, name=name: f"{name}, {pair}" if pair else str(name))
+                for one in where.unique() if shared.any() else [str(name)]:
+                    only[bool(side)].add(subject, str(key[2]), one)
         if found:
             samples.append(Sample(subject, str(key[2]), str(key[3]), tuple(found), phase=str(key[4])))
     return Matching(samples, changed, only[False].told(both, new=False), only[True].told(both, new=True))
@@ -87,11 +96,12 @@ def _cell(name: str, part: pd.DataFrame) -> Cell:
     trials = np.unique(
         [f"{side} {trial}" for side, trial in zip(part["new"], part["trial"], strict=True)], return_inverse=True
     )[1]
-    pairs = np.unique(part["pair"].to_numpy(dtype=str), return_inverse=True)[1]
-    return Cell(name, as_floats(part["value"]), trials, pairs, part["new"].to_numpy(dtype=bool))
+    names, pairs = np.unique(part["part"].to_numpy(dtype=str), return_inverse=True)
+    named = tuple(map(str, names)) if names[-1] else ()
+    return Cell(name, as_floats(part["value"]), trials, pairs, part["new"].to_numpy(dtype=bool), named)
 
 
-def _values(records: pd.DataFrame, metrics: frozenset[str]) -> pd.DataFrame:
+def trial_values(records: pd.DataFrame, metrics: frozenset[str]) -> pd.DataFrame:
     """Return one value per cell, metric, trial and pair of members; the success of whole trials is made here."""
     frame = cells(records.reset_index(drop=True))
     frame["value"] = counted_values(frame)
@@ -112,19 +122,25 @@ def _values(records: pd.DataFrame, metrics: frozenset[str]) -> pd.DataFrame:
 
 
 def _paths(records: pd.DataFrame, values: pd.DataFrame) -> list[str]:
-    """Return the path of each value's pair, empty where it has none."""
-    rows = records[(records["metric"] == "connect_success") & records["path"].notna()]
-    ends = zip(rows["src"].astype(str), rows["dst"].astype(str), strict=True)
-    pairs = [" ".join(sorted(pair)) for pair in ends]
-    known = dict(zip(zip(rows["trial"].astype(str), pairs, strict=True), rows["path"].astype(str), strict=True))
-    return [known.get((str(trial), pair), "") for trial, pair in zip(values["trial"], values["pair"], strict=True)]
+    """Return the path of each value's pair, in its phase where it has one (`path_seen`); empty where it has none."""
+    rows = records[(records["metric"] == "connect_success") | records["phase"].notna()]
+    rows = rows[rows["path"].notna()]
+    columns = [rows[name].astype(object).where(rows[name].notna(), "") for name in ("trial", "phase", "src", "dst")]
+    known: dict[tuple[str, str, str], str] = {}
+    for trial, phase, src, dst, path in zip(*columns, rows["path"], strict=True):
+        known[str(trial), str(phase), " ".join(sorted((str(src), str(dst))))] = str(path)
+    return [
+        path_seen(phase, known.get((trial, phase, pair)), known.get((trial, "", pair), ""))
+        for trial, phase, pair in values[["trial", "phase", "pair"]].astype(str).itertuples(index=False, name=None)
+    ]
 
 
 def _told_by_path(both: pd.DataFrame) -> pd.Series:
     """Return the cells, by path where trials took several, and one in both runs: what paths cost is never pooled.
 
-    Where the runs have no path in common, the cell is compared as it is: that paths changed is the change. So is one
-    whose trials have pairs of several paths: two cells of the same trials are not independent.
+    Where the runs have no path in common, the cell is compared as it is: that paths changed is the change. One whose
+    trials have pairs of several paths stays one cell, since two cells of the same trials are not independent; its parts
+    are told by path (`_parts`).
     """
     names = both["cell"].copy()
     rows = both[
@@ -135,6 +151,25 @@ def _told_by_path(both: pd.DataFrame) -> pd.Series:
         if len(base | new) > 1 and base & new and part.groupby(["new", "trial"])["path"].nunique().max() == 1:
             names.loc[part.index] = part["cell"] + ", " + part["path"]
     return names
+
+
+def _parts(both: pd.DataFrame) -> pd.Series:
+    """Return the pair of members of each value whose trials have several, with its path where it took several.
+
+    Where the runs have no path of a pair in common, the pair is compared as it is.
+    """
+    parts = pd.Series("", index=both.index, dtype=object)
+    for key, cell in both.groupby([*_SAMPLE, "cell"], sort=False):
+        if not cell.duplicated(["new", "trial"]).any():
+            continue
+        parts.loc[cell.index] = cell["pair"].str.replace(" ", " - ")
+        several = cell.groupby("pair", sort=False)["path"].nunique() > 1
+        for pair in several.index[several] if is_of_a_path(str(key[2])) else ():
+            rows = cell[cell["pair"] == pair]
+            base, new = (set(rows.loc[rows["new"] == side, "path"]) for side in (False, True))
+            if base & new:
+                parts.loc[rows.index] += ", " + rows["path"].replace("", "no path")
+    return parts
 
 
 def _changed(frames: Sequence[pd.DataFrame]) -> dict[str, tuple[str, str]]:
@@ -152,8 +187,13 @@ def _changed(frames: Sequence[pd.DataFrame]) -> dict[str, tuple[str, str]]:
     return changed
 
 
-def _cell_names(both: pd.DataFrame, changed: dict[str, tuple[str, str]]) -> pd.Series:
-    """Return what tells cells apart: NATs always, and what else differs; text that is equal when they are."""
+def cell_names(both: pd.DataFrame, changed: Mapping[str, tuple[str, str]]) -> pd.Series:
+    """Return what tells cells apart: NATs always, and what else differs; text that is equal when they are.
+
+    What emulated the links always does where it differs, also where each run had but one: that is never compared.
+    """
+    backends = link_backends(both)
+    both = both.assign(link_backend=backends if differ(backends) else "")
     nats = [both[name].where(both[name] != "", "no NAT") for name in ("nat_a", "nat_b")]
     parts = [nats[0] + " x " + nats[1]]
     parts += [both[name] for name in _CELL if name not in {"nat_a", "nat_b", *changed} and both[name].nunique() > 1]

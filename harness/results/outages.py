@@ -12,7 +12,7 @@ import pandas as pd
 
 from harness.results import statistics
 from harness.results.cells import cells, counted_values
-from harness.results.conditions import varied_parameters
+from harness.results.conditions import told_apart
 from harness.results.samples import inside
 from harness.results.statistics import Estimate
 
@@ -24,17 +24,21 @@ FIGURES: Final = (
     "overlay_recovery_s",
     "tcp_recovery_s",
 )
-# Fewer rounds than half are an outage; nine in ten are none.
-_OUT, _ON = 0.5, 0.9
+# So large a share of the rounds before is as many as before, but for noise; so few are those of coasting on.
+_ON, _OUT, _NEARLY_NONE = 0.9, 0.5, 0.1
 
-Judgement = Literal["stopped", "went on", "in between"]
+# *went on*: at least nine in ten of the rounds. *stopped*: less than half, and a round stalled (`coasted_s`: a second,
+# or 20 usual rounds; where it is not recorded, at most one in ten tells). *degraded*: fewer than nine in ten, but not
+# stopped: they were slower, or paused. *undecided*: the interval holds several of these.
+Judgement = Literal["stopped", "degraded", "went on", "undecided"]
 
 
 @dataclass(frozen=True)
 class Outage:
     """One subject in one condition (`params` as canonical JSON); `figures` by metric, n 0 where there is none.
 
-    `condition` is what tells its condition from the run's others, as text; empty where there is but one.
+    `condition` is what tells its condition (topology, engine, parameters) from the run's others, as text; empty where
+    there is but one.
     """
 
     subject: tuple[str, str]
@@ -44,12 +48,16 @@ class Outage:
 
     @property
     def judgement(self) -> Judgement:
-        """Return what the interval says; with one trial, what it was."""
-        share = self.figures["availability"]
+        """Return what the interval says, by the rule above; with one trial, what it was."""
+        share, stalled = self.figures["availability"], self.figures["coasted_s"]
         low, high = (share.value if math.isnan(end) else end for end in (share.low, share.high))
-        if high < _OUT:
+        if low >= _ON:
+            return "went on"
+        ends = [stalled.value if math.isnan(end) else end for end in (stalled.low, stalled.high)]
+        always, ever = (math.isfinite(end) if stalled.n else high <= _NEARLY_NONE for end in (ends[1], ends[0]))
+        if high < _OUT and always:
             return "stopped"
-        return "went on" if low >= _ON else "in between"
+        return "degraded" if high < _ON and (low >= _OUT or not ever) else "undecided"
 
 
 def outages(records: pd.DataFrame) -> list[Outage]:
@@ -58,11 +66,12 @@ def outages(records: pd.DataFrame) -> list[Outage]:
     frame["value"] = counted_values(frame)
     rows = frame[(frame["probe"] == "availability") & frame["value"].notna()]
     found = []
-    told = varied_parameters(rows["params"])
-    for (overlay, mode, params), group in rows.groupby(["overlay", "mode", "params"], sort=True):
+    rows = rows.assign(condition=told_apart(rows))
+    keys = ["overlay", "mode", "params", "condition"]
+    for (overlay, mode, params, condition), group in rows.groupby(keys, sort=True):
         figures = {name: statistics.median(list(group.loc[group["metric"] == name, "value"])) for name in FIGURES}
         if figures["availability"].n:
-            found.append(Outage((str(overlay), str(mode)), str(params), figures, told[str(params)]))
+            found.append(Outage((str(overlay), str(mode)), str(params), figures, str(condition)))
     return found
 
 
@@ -73,7 +82,7 @@ def shares_over_time(run_dir: Path, records: pd.DataFrame) -> pd.DataFrame:
     """
     rows = cells(records.reset_index(drop=True))
     rows = rows[(rows["metric"] == "availability") & rows["evidence"].notna()]
-    rows = rows.assign(condition=rows["params"].map(varied_parameters(rows["params"])))
+    rows = rows.assign(condition=told_apart(rows))
     return pd.concat([_EMPTY, *_samples(run_dir, rows)], ignore_index=True)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -12,6 +12,7 @@ import pandas as pd
 
 from harness.model.nat_order import nat_rank
 from harness.results.cells import CONDITION, cells, counted_values
+from harness.results.declared import Metric
 from harness.results.metrics import metrics_in_tables
 from harness.results.record import COUNTED
 from harness.results.statistics import as_floats
@@ -33,8 +34,10 @@ _OF_TRIAL = (
 )
 
 
-def pairs_frame(records: pd.DataFrame) -> pd.DataFrame:
+def pairs_frame(records: pd.DataFrame, chosen: Sequence[Metric] | None = None) -> pd.DataFrame:
     """Return one row per trial, phase and pair of members, its cell's condition, path and metrics of tables.
+
+    `chosen` are other metrics to have as columns.
 
     `src` and `dst` are the pair; both ways are one row. `nat_a` and `nat_b` are the NATs in front of the two, as probes
     found them where none was declared. A value is NaN where nothing counted and inf where it was censored; figures of
@@ -50,12 +53,13 @@ def pairs_frame(records: pd.DataFrame) -> pd.DataFrame:
     of_trial["layer"] = of_trial["layer"].astype(object).where(of_trial["layer"].notna(), "")
     frame["src"], frame["dst"] = _in_order(frame)
     measured = as_floats(frame["value"].to_numpy(dtype=np.float64, na_value=np.nan))
-    metrics = [metric.name for metric in metrics_in_tables()]
+    chosen = metrics_in_tables() if chosen is None else chosen
+    metrics = [metric.name for metric in chosen]
     # These tell of the instrument, not of the subject: those of invalid trials are what one wants to see.
-    of_instrument = [metric.name for metric in metrics_in_tables() if metric.of_instrument]
+    of_instrument = [metric.name for metric in chosen if metric.of_instrument]
     frame["value"] = np.where(frame["metric"].isin(of_instrument), measured, counted_values(frame))
     frame = frame[frame["trial"].isin(of_trial.index)]
-    values = _values(frame[frame["metric"].isin(metrics) & frame["value"].notna()])
+    values = _values(frame[frame["metric"].isin(metrics) & frame["value"].notna()], chosen)
     paths = _paths(frame)
     order = pd.MultiIndex.from_frame(frame[list(PAIR_KEYS)].drop_duplicates())
     table = _with_trial_rows(values, paths, order, of_trial.index)
@@ -90,12 +94,12 @@ def _in_order(frame: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
     return src, frame["dst"].where(~away, frame["src"])
 
 
-def _values(kept: pd.DataFrame) -> pd.DataFrame:
+def _values(kept: pd.DataFrame, chosen: Sequence[Metric]) -> pd.DataFrame:
     """Return a column per metric and a row per trial, phase and pair (or none)."""
     grouped = kept.groupby([*PAIR_KEYS, "metric"], sort=False)["value"]
     values = grouped.mean().unstack("metric")
     for way, worst in (("smaller", grouped.min()), ("larger", grouped.max())):
-        names = [metric.name for metric in metrics_in_tables() if metric.ways == way]
+        names = [metric.name for metric in chosen if metric.ways == way]
         for metric in values.columns.intersection(names):
             values[metric] = worst.unstack("metric")[metric]
     return values

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.model.words import VERDICTS
-from harness.results.metrics import metric_of
+from harness.results.metrics import is_of_a_path, metric_of
 from harness.results.record import COUNTED
 
 Pair = tuple[str, str]
@@ -58,6 +58,15 @@ def paths_of(records: Iterable[Mapping[str, Any]]) -> TrialPaths:
     return TrialPaths(paths, sum(punched.values()), len(punched))
 
 
+def path_seen(phase: str | None, own: str | None, connected: str) -> str:
+    """Return the path that a record's figure is of; empty: unknown, or no pair's.
+
+    After an event a pair may take another path than before: a record with a phase is of the path that it names itself
+    (`own`), any other of the one that its pair, or trial, was `connected` by.
+    """
+    return (own or "") if phase else connected
+
+
 def path_text(paths: Sequence[str]) -> str:
     """Return the paths of some pairs: the word alone for one pair, counts for several ("9 direct, 1 relayed")."""
     counts = Counter(path for path in paths if path)
@@ -67,19 +76,27 @@ def path_text(paths: Sequence[str]) -> str:
     return ", ".join(f"{counts[path]} {path}" for path in order)
 
 
-def trial_figures(records: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+def trial_figures(records: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
     """Return a trial's figure of each metric: of its pairs the median (or the worst, for what is a question of all).
 
-    inf stands for what was censored. What does not count (`COUNTED`) is left out, as it is everywhere.
+    Of what a path costs there is one for each path that its pairs took, by path: a median over several lies where no
+    pair is. All else has one, under the empty word. inf stands for what was censored. What does not count (`COUNTED`)
+    is left out, as it is everywhere.
     """
-    ways: dict[str, dict[frozenset[Any], list[float]]] = {}
-    for row in records:
-        value = row["value"]
-        if value is None and metric_of(row["metric"]).estimator == "censored median":
+    rows = list(records)
+    connected = {frozenset(pair): path for pair, path in paths_of(rows).paths.items()}
+    found: dict[tuple[str, str], dict[frozenset[Any], list[float]]] = {}
+    for row in rows:
+        value, metric, ends = row["value"], row["metric"], frozenset((row["src"], row["dst"]))
+        if value is None and metric_of(metric).estimator == "censored median":
             value = math.inf
         if value is not None and row["outcome"] in COUNTED:
-            ways.setdefault(row["metric"], {}).setdefault(frozenset((row["src"], row["dst"])), []).append(value)
-    return {metric: over_pairs(metric, [over_ways(metric, v) for v in of.values()]) for metric, of in ways.items()}
+            path = path_seen(row["phase"], row["path"], connected.get(ends, "")) if is_of_a_path(metric) else ""
+            found.setdefault((metric, path), {}).setdefault(ends, []).append(value)
+    figures: dict[str, dict[str, float]] = {}
+    for (metric, path), of in found.items():
+        figures.setdefault(metric, {})[path] = over_pairs(metric, [over_ways(metric, v) for v in of.values()])
+    return figures
 
 
 def over_ways(metric: str, values: Sequence[float]) -> float:

@@ -7,7 +7,7 @@ that brings it, and with what it is taken to be in records from before.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, cast
 
 from harness.model.words import OUTCOMES, VERDICTS, Outcome, Verdict
@@ -86,7 +86,12 @@ class Record:
     )
     path: Verdict | None = field(
         default=None,
-        metadata=_about("label", "the verdict of the lab's counters on this pair", null=True, words=VERDICTS),
+        metadata=_about(
+            "label",
+            "the verdict on this pair: what the lab's counters saw; simulated, over which hosts a probe came",
+            null=True,
+            words=VERDICTS,
+        ),
     )
     path_claimed: Verdict | None = field(
         default=None, metadata=_about("label", "what the overlay says of itself", null=True, words=VERDICTS)
@@ -148,7 +153,7 @@ class Record:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the record as JSON-ready data, in the fixed order of its fields."""
-        return asdict(self)
+        return {item.name: getattr(self, item.name) for item in FIELDS}
 
 
 @dataclass(frozen=True)

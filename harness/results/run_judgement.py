@@ -64,7 +64,7 @@ def _many(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
-_WORDS = ("met", "not met", "not decided", "not measured")
+_WORDS = ("met", "not met", "against it", "not decided", "not measured")
 
 
 def judge_run(expected: Iterable[Expected], records: Sequence[Mapping[str, Any]]) -> RunJudgement:

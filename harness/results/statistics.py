@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,12 +15,29 @@ from scipy import stats
 Floats = npt.NDArray[np.float64]
 
 CONFIDENCE = 0.95
-RESAMPLES = 1999
-# With five runs or fewer no interval for a median reaches 95 %: the widest, smallest to largest run, covers
-# 1 - 2**(1-n), 94 % at n = 5. Then that range is given, with its true coverage.
-FEWEST_FOR_BOOTSTRAP = 6
-# Elements resampled at once; bounds the memory that many cells take.
-_BATCH_ELEMENTS = 4_000_000
+
+
+def range_coverage(n: int) -> float:
+    """Return how surely the median lies between the smallest and the largest of n runs: no interval does better."""
+    return 1 - 2.0 ** (1 - n)
+
+
+# With fewer no interval for a median reaches 95 %; then that range is given, with its true coverage.
+FEWEST_FOR_INTERVAL = next(n for n in range(1, 100) if range_coverage(n) >= CONFIDENCE)
+
+
+@lru_cache(maxsize=4096)
+def median_ranks(n: int) -> tuple[int, float]:
+    """Return k, and how surely the true median lies between the k-th smallest and the k-th largest of n runs.
+
+    The narrowest such interval that covers 95 % or more (the sign test turned round, Thompson 1936); with fewer than
+    six runs their range, which covers less. It holds whatever the distribution: each run lies above the median with a
+    chance of one half.
+    """
+    k = max(1, int(stats.binom.ppf((1 - CONFIDENCE) / 2, n, 0.5)))
+    while k > 1 and 2 * stats.binom.cdf(k - 1, n, 0.5) > 1 - CONFIDENCE:
+        k -= 1
+    return k, float(1 - 2 * stats.binom.cdf(k - 1, n, 0.5))
 
 
 @dataclass(frozen=True)
@@ -49,73 +68,56 @@ def wilson(rate: float, n: float, confidence: float = CONFIDENCE) -> tuple[float
     return (0.0 if rate == 0 else centre - half), (1.0 if rate == 1 else centre + half)
 
 
-def median(values: Sequence[float], seed: int = 0) -> Estimate:
-    """Return one group's median; see `medians`."""
-    return medians([values], seed)[0]
+def clopper_pearson(rate: float, n: float) -> tuple[float, float]:
+    """Return the exact interval of a rate seen in n trials (Clopper and Pearson 1934), 95 % at least.
 
-
-def medians(groups: Sequence[Sequence[float]], seed: int = 0) -> list[Estimate]:
-    """Return the median of every group with a 95 % percentile bootstrap interval over its runs (Efron 1979; scipy).
-
-    A value of inf stands for a run that was censored: it counts as later than all others, which makes the median
-    right as long as all runs share one deadline. Groups of equal size are resampled together, with one seed, so that
-    the same records always give the same table.
+    An effective n need not be whole (Korn and Graubard 1998). Wilson's interval holds on average over true rates; this
+    one for each.
     """
-    arrays: list[Floats] = [np.asarray(group, dtype=np.float64) for group in groups]
-    estimates: list[Estimate | None] = [_few(array) for array in arrays]
-    by_size: dict[int, list[int]] = {}
-    for index, estimate in enumerate(estimates):
-        if estimate is None:
-            by_size.setdefault(arrays[index].size, []).append(index)
-    for size, indices in by_size.items():
-        per_batch = max(1, _BATCH_ELEMENTS // (size * RESAMPLES))
-        for start in range(0, len(indices), per_batch):
-            part = indices[start : start + per_batch]
-            for index, estimate in zip(part, _bootstrap(np.stack([arrays[i] for i in part]), seed), strict=True):
-                estimates[index] = estimate
-    return [estimate for estimate in estimates if estimate is not None]
+    tail = (1 - CONFIDENCE) / 2
+    seen, missed = rate * n, (1 - rate) * n
+    low = 0.0 if rate == 0 else float(stats.beta.ppf(tail, seen, missed + 1))
+    return low, 1.0 if rate == 1 else float(stats.beta.isf(tail, seen + 1, missed))
 
 
-def _few(values: Floats) -> Estimate | None:
-    n = values.size
+def median(values: Sequence[float] | Floats) -> Estimate:
+    """Return one group's median; see `medians`."""
+    array: Floats = np.asarray(values, dtype=np.float64)
+    n = array.size
     if n == 0:
         return Estimate(0, np.nan, np.nan, np.nan, "no runs")
-    centre = middle(values)
+    centre = middle(array)
     if n == 1:
-        return Estimate(1, centre, np.nan, np.nan, f"one run{censored_text(values)}; no interval")
-    if n < FEWEST_FOR_BOOTSTRAP:
-        coverage = 100 * (1 - 2.0 ** (1 - n))
-        method = f"median{censored_text(values)}; range of {n} runs (covers {coverage:.0f} %)"
-        return Estimate(n, centre, float(values.min()), float(values.max()), method)
-    return None
+        return Estimate(1, centre, np.nan, np.nan, f"one run{censored_text(array)}; no interval")
+    return Estimate(n, centre, *ordered_interval(array), f"median{censored_text(array)}; {interval_text(n)}")
 
 
-def _bootstrap(values: Floats, seed: int) -> list[Estimate]:
-    finite = np.isfinite(values)
-    # Quantiles between inf and a number are undefined; a number larger than all others has the same rank and is not.
-    ceiling = (np.max(values[finite]) if finite.any() else 1.0) * 1e6 + 1e6
-    filled = np.where(finite, values, ceiling)
-    low, high = filled.min(axis=-1), filled.max(axis=-1)
-    varied = np.flatnonzero(low < high)
-    if varied.size:
-        result = stats.bootstrap(
-            (filled[varied],),
-            np.median,
-            axis=-1,
-            vectorized=True,
-            n_resamples=RESAMPLES,
-            confidence_level=CONFIDENCE,
-            method="percentile",
-            rng=np.random.default_rng(seed),
-        )
-        low[varied], high[varied] = result.confidence_interval.low, result.confidence_interval.high
-    # Anything above the largest observed value can only come from censored runs.
-    largest = np.max(values[finite]) if finite.any() else -np.inf
-    low, high = np.where(low > largest, np.inf, low), np.where(high > largest, np.inf, high)
-    return [
-        Estimate(row.size, middle(row), float(a), float(b), f"median{censored_text(row)}; bootstrap 95 % over runs")
-        for row, a, b in zip(values, low, high, strict=True)
-    ]
+def medians(groups: Sequence[Sequence[float] | Floats]) -> list[Estimate]:
+    """Return the median of every group with the exact interval of order statistics over its runs; see `median_ranks`.
+
+    A value of inf stands for a run that was censored: it counts as later than all others, which makes the median
+    right as long as all runs share one deadline. A bootstrap of medians would promise 95 % and cover 86 to 94 % of
+    six to ten runs.
+    """
+    return [median(group) for group in groups]
+
+
+def ordered_interval(values: Floats) -> tuple[float, float]:
+    """Return the interval of the median of what two or more values, some of them inf, were drawn from."""
+    k, _ = median_ranks(values.size)
+    ordered = np.sort(values)
+    return float(ordered[k - 1]), float(ordered[-k])
+
+
+def interval_text(n: int, runs: str = "runs") -> str:
+    """Return which interval n runs have, and how surely it holds the median, in per cent."""
+    what = "range" if n < FEWEST_FOR_INTERVAL else "order statistics"
+    return f"{what} of {n} {runs} (covers {covered_text(median_ranks(n)[1])} %)"
+
+
+def covered_text(coverage: float) -> str:
+    """Return a coverage in per cent, never more than it is."""
+    return f"{math.floor(1000 * coverage) / 10:g}" if coverage >= CONFIDENCE else f"{100 * coverage:.0f}"
 
 
 def middle(values: Floats) -> float:
@@ -145,3 +147,19 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
         adjusted[index] = largest
     return [float(value) for value in adjusted]
+
+
+def simes(p_values: Sequence[float]) -> float:
+    """Return P that all of these hypotheses hold (Simes 1986); 1 of none."""
+    return min((len(p_values) * p / rank for rank, p in enumerate(sorted(p_values), 1)), default=1.0)
+
+
+def cliffs_delta(cells: Sequence[tuple[Floats, Floats]]) -> float:
+    """Return Cliff's delta within cells, pooled: share of (base, new) pairs where new is higher, minus lower."""
+    signs, count = 0.0, 0
+    for base, new in cells:
+        with np.errstate(invalid="ignore"):
+            difference = np.nan_to_num(new[None, :] - base[:, None], nan=0.0)
+        signs += float(np.sign(difference).sum())
+        count += difference.size
+    return signs / count if count else 0.0

@@ -5,14 +5,15 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
 from typing import Any
 
 from harness.errors import OverlaybenchError
 from harness.results.files import write_atomically
-from harness.results.lines import Lines, OtherSchema, is_terminating, parse_line, read_lines
+from harness.results.lines import LineProblem, Lines, OtherSchema, is_terminating, parse_line, read_lines, read_trials
 from harness.results.record import Record
 
 
@@ -39,12 +40,12 @@ class RunFolder:
         self.summary_path = self.path / "summary.csv"
         self._file: FileIO | None = None
 
-    def create(self, manifest: Mapping[str, Any], plan: Sequence[Mapping[str, Any]]) -> None:
+    def create(self, manifest: Mapping[str, Any], plan: Iterable[Mapping[str, Any]]) -> None:
         """Start a new folder. Raises ResultFolderError when one is there already: results are never overwritten."""
         if self.manifest_path.exists() or self.records_path.exists():
             raise ResultFolderError(f"{self.path}: holds results already; continue them with --resume, or name another")
         (self.path / "trials").mkdir(parents=True, exist_ok=True)
-        write_atomically(self.plan_path, (json.dumps(list(plan), indent=1, ensure_ascii=False) + "\n").encode())
+        write_atomically(self.plan_path, _list_lines(plan))
         write_atomically(self.records_path, b"")
         self.write_manifest(manifest)
 
@@ -66,35 +67,49 @@ class RunFolder:
         Raises ValueError when the records are not one trial's, ended by its terminating record, or hold a number that
         JSON does not have (NaN, infinity); ResultFolderError when another process writes here.
         """
-        self.extend([records])
+        self.write([trial_lines(records)])
 
-    def extend(self, trials: Sequence[Sequence[Record]]) -> None:
-        """Add the records of several trials, as `append` does those of one."""
-        text = "".join(map(_lines_of, trials))
+    def write(self, trials: Iterable[str]) -> None:
+        """Add several trials, each as `trial_lines` has made it, as `append` adds one."""
         if self._file is None:
             self._file = self._open()
-        _write_all(self._file, text.encode())
+        _write_all(self._file, "".join(trials).encode())
         os.fsync(self._file.fileno())
 
     def finished_trials(self) -> set[str]:
         """Return the trials whose terminating record is there; whatever else is planned is still to run."""
-        return self.read().finished
+        with _lines_in(self.records_path) as lines:
+            return {str(trial[0]["trial"]) for trial in read_trials(lines, [])}
 
     def read(self) -> Lines:
         """Return all records of finished trials, and the lines that do not count."""
-        if not self.records_path.exists():
-            return Lines()
-        with self.records_path.open("rb") as file:
-            return read_lines(file)
+        with _lines_in(self.records_path) as lines:
+            return read_lines(lines)
 
-    def finish(self) -> Lines:
-        """Write records.parquet and summary.csv from records.jsonl (again, when they are there)."""
+    def finish(self) -> list[LineProblem]:
+        """Write records.parquet and summary.csv from records.jsonl (again, when they are there).
+
+        Returns the lines that do not count.
+        """
         # A campaign starts without waiting for pandas and pyarrow; only its end needs them.
         from harness.results.tabulate import write_tables  # noqa: PLC0415
 
-        lines = self.read()
-        write_tables(lines, self.records_path, self.parquet_path, self.summary_path)
-        return lines
+        problems: list[LineProblem] = []
+        repeated: set[str] = set()
+
+        def trials() -> Iterator[list[dict[str, Any]]]:
+            problems.clear()
+            with _lines_in(self.records_path) as lines:
+                yield from read_trials(lines, problems, repeated)
+
+        paths = {"parquet_path": self.parquet_path, "summary_path": self.summary_path}
+        write_tables(trials, repeated, problems, records_path=self.records_path, **paths)
+        return problems
+
+    def drop_tables(self) -> None:
+        """Remove what `finish` writes: tables of the part of a run that was there before are not the run's."""
+        self.parquet_path.unlink(missing_ok=True)
+        self.summary_path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Give up the right to write."""
@@ -117,12 +132,33 @@ class RunFolder:
         return file
 
 
-def _lines_of(records: Sequence[Record]) -> str:
+@contextmanager
+def _lines_in(path: Path) -> Iterator[Iterable[bytes]]:
+    """Open a file to read its lines; one that is not there has none."""
+    if not path.exists():
+        yield ()
+        return
+    with path.open("rb") as file:
+        yield file
+
+
+def trial_lines(records: Sequence[Record]) -> str:
+    """Return one trial's lines of records.jsonl. Raises ValueError as `RunFolder.append` does."""
     rows = [record.as_dict() for record in records]
     ends = [index for index, row in enumerate(rows) if is_terminating(row)]
     if len({row["trial"] for row in rows}) != 1 or ends != [len(rows) - 1]:
         raise ValueError("append takes the records of one trial, its trial duration_s record last")
     return "".join(json.dumps(row, allow_nan=False, ensure_ascii=False) + "\n" for row in rows)
+
+
+def _list_lines(entries: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
+    """Yield a list in JSON, entry by entry, as `json.dumps` with an indent of one writes it."""
+    before = "[\n"
+    for entry in entries:
+        text = json.dumps(entry, indent=1, ensure_ascii=False).replace("\n", "\n ")
+        yield f"{before} {text}".encode()
+        before = ",\n"
+    yield b"[]\n" if before == "[\n" else b"\n]\n"
 
 
 def _write_all(file: FileIO, data: bytes) -> None:

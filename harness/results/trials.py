@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from harness.results.declared import Metric
-from harness.results.metrics import metrics_in_tables
+from harness.results.metrics import is_of_a_path, metrics_in_tables
 from harness.results.pairs import SEVERAL, pairs_frame
 from harness.results.paths import path_text
 from harness.results.statistics import as_floats, middle
@@ -16,9 +16,10 @@ def trials_frame(records: pd.DataFrame) -> pd.DataFrame:
     """Return one row per trial: its condition, repeat, seed, outcome, error, paths and `metrics_in_tables`.
 
     Of a trial with several pairs of members, `path` counts their paths ("9 direct, 1 relayed"), successes are those of
-    all pairs, a black hole is that of any, and everything else is the median over pairs; `pairs` says how many there
-    were, `pairs_direct` how many punched a hole; `nat_a` and `nat_b` are `several` where they differ in NATs. With a
-    timeline these are the figures of the first phase.
+    all pairs, a black hole is that of any, and everything else is the median over pairs; what a path costs is NaN where
+    pairs took several, since that median would lie where no pair is (`pairs_frame` has it of each). `pairs` says how
+    many there were, `pairs_direct` how many punched a hole; `nat_a` and `nat_b` are `several` where they differ in
+    NATs. With a timeline these are the figures of the first phase.
     """
     return trials_of(pairs_frame(records))
 
@@ -29,6 +30,7 @@ def trials_of(pairs: pd.DataFrame) -> pd.DataFrame:
     # What a trial measures outside of any phase (its start, its end) belongs to the trial whatever came first.
     pairs = pairs[(pairs["phase"] == first) | (pairs["phase"] == "") | (pairs["src"] == "")]
     table = pairs.drop_duplicates("trial").drop(columns=["phase", "src", "dst"]).set_index("trial")
+    table = table.copy()  # in one piece again, for the columns that come
     real = pairs[pairs["src"] != ""]
     several = real["trial"][real["trial"].duplicated()].unique()
     counts = real.groupby("trial", sort=False)
@@ -43,8 +45,9 @@ def trials_of(pairs: pd.DataFrame) -> pd.DataFrame:
         table.loc[trial, "path"] = path_text(list(real.loc[real["trial"] == trial, "path"]))
         claims = [claim for claim in rows["path_claimed"] if claim]
         table.loc[trial, "path_claimed"] = path_text(claims)
+        of_whole = rows[rows["src"] == ""] if rows.loc[rows["path"] != SEVERAL, "path"].nunique() > 1 else rows
         for metric in metrics_in_tables():
-            values = as_floats(rows[metric.name].dropna())
+            values = as_floats((of_whole if is_of_a_path(metric.name) else rows)[metric.name].dropna())
             table.loc[trial, metric.name] = _over_pairs(metric, values)
     return table.reset_index()
 

@@ -29,7 +29,8 @@ def make_private(writable: Path | None) -> None:
     try:
         syscalls.mount("none", "/", flags=syscalls.MS_REC | syscalls.MS_PRIVATE)
         if writable is not None:
-            syscalls.mount(str(writable), writable, flags=syscalls.MS_BIND)
+            # With what is mounted below it, which an ordinary user may not uncover: below /run `ip netns` has a mount.
+            syscalls.mount(str(writable), writable, flags=syscalls.MS_BIND | syscalls.MS_REC)
         syscalls.set_read_only("/", True, recursive=True)
         if writable is not None:
             syscalls.set_read_only(writable, False)

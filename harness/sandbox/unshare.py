@@ -85,4 +85,6 @@ def why_no_user_namespaces() -> MissingPrerequisite | None:
 def run_as_init_check() -> None:
     """Refuse to go on outside a sandbox: everything the worker does assumes its own namespaces."""
     if os.getpid() != 1:
-        raise MissingPrerequisite("a sandbox around the worker", "start it through `overlaybench run`, not by hand")
+        raise MissingPrerequisite(
+            "a sandbox around the worker", "start it through `overlaybench run` or `contract`, not by hand"
+        )

@@ -7,12 +7,12 @@ from functools import lru_cache
 from itertools import combinations, takewhile
 
 from harness.model.family import Family
-from harness.model.nat import Egress, NatBehaviour
-from harness.model.nat_ipv6 import as_seen_in_ipv6
+from harness.model.nat import Egress, Filtering, Mapping, NatBehaviour
+from harness.model.nat_ipv6 import as_peers_see_ipv6
 from harness.model.topology import Topology
 from harness.model.trial import Trial
 from harness.model.words import Verdict
-from harness.nat.oracle import Expectation, expected_path
+from harness.nat.oracle import Expectation, Technique, expected_path
 from harness.overlay.contract import Overlay, PromisesPaths, Traverses
 from harness.overlay.support import underlays_of, why_unsupported
 
@@ -58,9 +58,33 @@ def _ordinary(trial: Trial, overlay: Overlay, pairs: Sequence[Pair]) -> dict[Pai
     stacks = {member: _stacks(trial.topology, member, underlays_of(overlay)) for member in trial.topology.members}
     fallback: Verdict = "none" if trial.mode == "direct" else "relayed"
     return {
-        (a, b): _verdicts(_expected(stacks[a], stacks[b], technique, shared_layers(trial.topology, a, b)), fallback)
+        (a, b): _through_translator(trial.topology, a, b, technique, fallback)
+        or _verdicts(_expected(stacks[a], stacks[b], technique, shared_layers(trial.topology, a, b)), fallback)
         for a, b in pairs
     }
+
+
+def _through_translator(
+    topology: Topology, a: str, b: str, technique: str, fallback: Verdict
+) -> tuple[Verdict, ...] | None:
+    """Return what is right between a host with IPv6 alone behind a NAT64 and one that it knows by IPv4 alone.
+
+    The former cannot write to an IPv4 address before it knows an IPv6 one for it, which nobody tells it: overlays do
+    not look for the translator's prefix (RFC 7050). It can answer, to the source of what gets in. That is what any host
+    sends to its mapping where the filter asks for nothing; else nothing gets in.
+
+    None for a pair that is no such one.
+    """
+    if topology.common_families((a, b)):
+        return None
+    translators = [name for name in (topology.translator_of(a), topology.translator_of(b)) if name is not None]
+    if not translators:
+        return None
+    nat = topology.routers[translators[0]].nat
+    if nat.filtering is not Filtering.EIF or technique == Technique.PLAIN:
+        return (fallback,)
+    answers_by_it = nat.mapping is Mapping.EIM and technique not in (Technique.SAME_PORT, Technique.FIRST_PATH)
+    return ("direct",) if answers_by_it else ("direct", fallback)
 
 
 def _egress(topology: Topology, member: str) -> Egress:
@@ -106,7 +130,7 @@ def _expected(one: Stacks, other: Stacks, technique: str, shared: int) -> tuple[
 
 def _seen_in(family: Family, topology: Topology, router: str) -> NatBehaviour:
     behaviour = topology.routers[router].nat
-    seen = behaviour if family == "ipv4" else as_seen_in_ipv6(behaviour)
+    seen = behaviour if family == "ipv4" else as_peers_see_ipv6(behaviour)
     assert seen is not None  # a family that both members have is carried by all their routers
     return seen
 

@@ -39,7 +39,7 @@ def _paths(rules: Sequence[Expectation], trial: Trial, oracle: Oracle | None) ->
             return {"expected_path": rule.path}
         if rule.oracle and oracle is not None:
             paths = oracle(trial)
-            if all(path == ("none",) for path in paths.values()) and not any(rule.outcome for rule in rules):
+            if paths and all(path == ("none",) for path in paths.values()) and not any(rule.outcome for rule in rules):
                 # A product that gets nothing out need not become ready either: then its trial fails, as it should.
                 return {"expected_path": ("none",), "expected_outcome": ("ok", "failed")}
             if len(set(paths.values())) > 1:

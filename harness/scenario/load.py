@@ -14,6 +14,7 @@ from harness.errors import Problem, ScenarioError
 from harness.model.document import Document, did_you_mean, parse, validate
 from harness.model.scenario import Scenario
 from harness.model.template import read_template
+from harness.overlay.named_file import names_a_file
 from harness.scenario.loaded import LoadedScenario
 from harness.scenario.parameters import check
 from harness.topology.mininet_class import MininetSource
@@ -53,7 +54,7 @@ def find(name: str, folder: Path, kind: str, also_in: Path | None = None) -> Pat
 def load_topology(name: str, also_in: Path | None = None) -> TemplateSource:
     """Load a topology file by path or bundled name."""
     path = find(name, TOPOLOGIES, "topology", also_in)
-    return TemplateSource(read_template(path.stem, _shown(path), _read(path)), path.parent)
+    return TemplateSource(read_template(path.stem, shown_path(path), _read(path)), path.parent)
 
 
 def load_scenario(name: str, overlays: Iterable[str]) -> LoadedScenario:
@@ -64,7 +65,7 @@ def load_scenario(name: str, overlays: Iterable[str]) -> LoadedScenario:
     """
     path = find(name, SCENARIOS, "scenario")
     text = _read(path)
-    document = parse(text, _shown(path))
+    document = parse(text, shown_path(path))
     problems: list[Problem] = []
     scenario: Scenario | None = None
     try:
@@ -102,7 +103,7 @@ def _what_is_right(document: Document) -> Scenario | None:
 def _unknown_overlays(document: Document, known: list[str]) -> Iterable[Problem]:
     named = document.data.get("overlays") if isinstance(document.data, dict) else None
     for name in named if isinstance(named, dict) else ():
-        if name not in known:
+        if name not in known and not names_a_file(name):
             yield document.problem(("overlays", name), f"unknown overlay{did_you_mean(name, known)}")
 
 
@@ -112,7 +113,7 @@ def _topology_of(document: Document, scenario: Scenario | None, also_in: Path) -
     use = scenario.topology
     try:
         if use.is_mininet_class:
-            return MininetSource(use.use, use.members, use.server, str(also_in))
+            return MininetSource(use.use, use.members, use.server, str(also_in.resolve()))
         if use.members or use.server:
             raise ScenarioError(
                 [document.problem(("topology",), "a topology file names its members and server itself")]
@@ -131,7 +132,7 @@ def _read(path: Path) -> str:
         raise ScenarioError([Problem(str(path), 0, "(file)", f"cannot be read: {error}")]) from error
 
 
-def _shown(path: Path) -> str:
+def shown_path(path: Path) -> str:
     """Return the path as the user would type it."""
     try:
         return str(path.resolve().relative_to(Path.cwd()))

@@ -15,7 +15,7 @@ from harness.model.probes import declared_probes
 from harness.model.topology import Topology
 from harness.scenario.loaded import LoadedScenario
 from harness.scenario.timelines import swept
-from harness.topology.labels import nat_label
+from harness.topology.labels import link_label, nat_label
 from harness.topology.wiring import impossible_routers
 
 
@@ -126,25 +126,22 @@ def resolve(loaded: LoadedScenario, cell: Mapping[str, Any], added: Mapping[str,
 def labels(parameters: Mapping[str, Parameter], params: Mapping[str, Any], topology: Topology) -> dict[str, str | None]:
     """Return `nat_a`, `nat_b` and `link` of a trial; of more than two members only a NAT that all have is the trial's.
 
-    What is in front of each member stands in the records of its pairs.
+    NATs are those in front of the members, whatever parameters are called and whether there are any; so are links where
+    the topology has no parameter for them. What is in front of each member stands in the records of its pairs.
     """
-    nats = {name: parse_nat(params[name]).label for name, p in parameters.items() if p.type == "nat"}
     links = {name: parse_link(params[name]).label for name, p in parameters.items() if p.type == "link"}
     named = [f"{name.removeprefix('link_')}={label}" for name, label in links.items()]
     for name in (name for name, p in parameters.items() if p.type == "links"):
         named += [f"{member}={parse_link(value).label}" for member, value in params.get(name, {}).items()]
     ideal = all(text.endswith("=ideal") for text in named)
-    shared = nats.get("nat")
-    found = {
-        "nat_a": nats.get("nat_a", shared),
-        "nat_b": nats.get("nat_b", shared),
-        "link": ("ideal" if ideal else " ".join(named)) if links else None,
-    }
-    if any(params.get(name) for name, p in parameters.items() if p.type == "nats"):
-        own = [nat_label(topology, member) for member in topology.members]
-        pair = own if len(own) == 2 else own[:1] * 2 if len(set(own)) == 1 else [None, None]
-        found |= dict(zip(("nat_a", "nat_b"), pair, strict=True))
-    return found
+    own = [nat_label(topology, member) for member in topology.members]
+    pair = own if len(own) == 2 else own[:1] * 2 if len(set(own)) == 1 else [None, None]
+    link: str | None = "ideal" if ideal else " ".join(named)
+    if not links:
+        fixed = {member: link_label(topology, member) for member in topology.members}
+        given = [f"{member}={label}" for member, label in fixed.items() if label != "ideal"]
+        link = " ".join(given) or None
+    return {**dict(zip(("nat_a", "nat_b"), pair, strict=True)), "link": link}
 
 
 def text_of(value: Any) -> str:

@@ -17,6 +17,7 @@ from harness.model.scenario import Scenario
 from harness.model.topology import Topology
 from harness.model.trial import Trial
 from harness.model.words import Mode
+from harness.scenario.captured import unknown_nodes
 from harness.scenario.expecting import Oracle, expected_of, matches
 from harness.scenario.helpers import HELPERS, with_helpers, without_helpers
 from harness.scenario.loaded import LoadedScenario
@@ -55,7 +56,11 @@ def expand(
         for count in {0, *wanted.values()}
     }
     found = [p for cell, topology in zip(cells, resolved[0], strict=True) for p in impossible(loaded, cell, topology)]
-    found += [problem for topology in resolved[0] for problem in problems_of(loaded, topology)]
+    for number, cell in enumerate(cells):
+        # Helpers are nodes as well, and who has them may lose them.
+        for count in sorted(set(wanted.values())):
+            found += problems_of(loaded, cell, resolved[count][number])
+        found += unknown_nodes(loaded, resolved[0][number])
     problems = list(dict.fromkeys(found))
     if problems:
         raise ScenarioError(problems)
@@ -120,6 +125,7 @@ def _trial(  # noqa: PLR0917
         probes=scenario.probes,
         timeline=timeline_of(scenario, cell),
         links=scenario.links,
+        captures=scenario.captures,
         nat_a=named["nat_a"],
         nat_b=named["nat_b"],
         link=named["link"],

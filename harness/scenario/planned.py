@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -12,8 +12,9 @@ from pydantic import ValidationError
 from harness.errors import Problem, ScenarioError
 from harness.model.document import problems_of
 from harness.model.trial import Trial
-from harness.overlay.collisions import in_range
+from harness.overlay.collisions import in_range, too_many
 from harness.overlay.contract import HasNetwork, HasOptions, Overlay
+from harness.overlay.named_file import NamedFile
 from harness.overlay.registry import load_overlay, overlay_names
 from harness.overlay.support import helpers_of, why_unsupported
 from harness.results.metrics import METRICS
@@ -21,6 +22,7 @@ from harness.scenario.expected import expected_verdicts
 from harness.scenario.expecting import never_judged, suggested, unmeasured
 from harness.scenario.load import load_scenario
 from harness.scenario.loaded import LoadedScenario
+from harness.scenario.named_files import unrendered, with_named_files
 from harness.scenario.plan import expand, select
 from harness.scenario.timelines import unmet
 from harness.scenario.traces import find_traces
@@ -28,11 +30,15 @@ from harness.scenario.traces import find_traces
 
 @dataclass(frozen=True)
 class Planned:
-    """A scenario's trials in the order in which they run, and the overlays that they are about."""
+    """A scenario's trials in the order in which they run, and the overlays that they are about.
+
+    `files` are those of overlays that are named by their file, by the overlay's name.
+    """
 
     loaded: LoadedScenario
     trials: list[Trial]
     overlays: dict[str, Overlay]
+    files: dict[str, NamedFile] = field(default_factory=dict)
 
 
 def plan_trials(
@@ -50,7 +56,8 @@ def plan_trials(
     changes: dict[str, Any] = {"repeats": repeat, "seed": seed}
     changes = {key: value for key, value in changes.items() if value is not None}
     loaded = replace(loaded, scenario=loaded.scenario.model_copy(update=changes))
-    overlays = {name: load_overlay(name) for name in loaded.scenario.overlays}
+    loaded, files = with_named_files(loaded)
+    overlays = {name: files[name].overlay if name in files else load_overlay(name) for name in loaded.scenario.overlays}
     if wrong := list(_wrong_options(loaded, overlays)):
         raise ScenarioError(wrong)
     trials = expand(
@@ -59,6 +66,9 @@ def plan_trials(
         lambda name, mode: helpers_of(overlays[name], mode),
     )
     found = (_misfits, _refused, unmet)
+    problems = list(unrendered(trials, files))
+    if problems:
+        raise ScenarioError(problems)
     problems = [problem for look in found for problem in look(loaded, trials, overlays)]
     try:
         trials = find_traces(trials, loaded.folders)
@@ -69,7 +79,12 @@ def plan_trials(
     if only:
         trials = select(trials, only, loaded.document.file)
     named = {trial.overlay for trial in trials}
-    return Planned(loaded, trials, {name: overlay for name, overlay in overlays.items() if name in named})
+    return Planned(
+        loaded,
+        trials,
+        {name: overlay for name, overlay in overlays.items() if name in named},
+        {name: file for name, file in files.items() if name in named},
+    )
 
 
 def _wrong_options(loaded: LoadedScenario, overlays: Mapping[str, Overlay]) -> Iterator[Problem]:
@@ -116,10 +131,12 @@ def _misfits(loaded: LoadedScenario, trials: Sequence[Trial], overlays: Mapping[
 
 
 def _collisions(loaded: LoadedScenario, trials: Sequence[Trial], overlays: Mapping[str, Overlay]) -> Iterator[Problem]:
-    """Yield overlays whose members would get addresses that the underlay has: a host would answer itself."""
+    """Yield overlays with too few addresses, or whose members' the underlay has: a host would answer itself."""
     for name, overlay in overlays.items():
-        of_overlay = (trial for trial in trials if trial.overlay == name and trial.repeat == 1)
-        found = dict.fromkeys(text for trial in of_overlay for text in in_range(overlay, trial.topology))
+        topologies = [trial.topology for trial in trials if trial.overlay == name and trial.repeat == 1]
+        for text in dict.fromkeys(text for one in topologies if (text := too_many(overlay, one)) is not None):
+            yield loaded.document.problem(("overlays", name), text)
+        found = dict.fromkeys(text for one in topologies for text in in_range(overlay, one))
         if isinstance(overlay, HasNetwork) and found:
             text = f"{name} gives its members addresses of {overlay.network}, and {', '.join(found)}"
             yield loaded.document.problem(("overlays", name), f"{text}: a host would answer itself")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,9 +13,11 @@ from harness.model.scenario import Scenario
 from harness.model.timeline import DeclaredEvent, TimelineItem, declared_events
 from harness.model.topology import Topology
 from harness.model.trial import Trial
+from harness.model.words import SEEKING_DIRECT
 from harness.overlay.contract import Overlay
 from harness.overlay.support import why_unsupported
 from harness.scenario.loaded import LoadedScenario
+from harness.scenario.timeline_order import Placed, conflicts, placed, too_early, topologies_at
 from harness.timeline.contract import Event
 
 
@@ -37,20 +40,76 @@ def timeline_of(scenario: Scenario, cell: Mapping[str, Any]) -> tuple[TimelineIt
     return tuple(items)
 
 
-def problems_of(loaded: LoadedScenario, topology: Topology) -> Iterator[Problem]:
-    """Yield everything of a timeline that cannot be done in a topology, at its line."""
-    events = declared_events()
+def problems_of(loaded: LoadedScenario, cell: Mapping[str, Any], topology: Topology) -> Iterator[Problem]:
+    """Yield everything of a cell's timeline that cannot be done in its topology, at its line."""
     yield from _traffic_problems(loaded)
-    for number, item in enumerate(loaded.scenario.timeline):
-        event, where = events[item.do], ("timeline", number)
-        subjects = event.subjects(topology)
-        if item.to not in subjects:
-            hint = did_you_mean(item.to, subjects) or f" (there are {', '.join(subjects) or 'none'})"
-            yield loaded.document.problem((*where, "to"), f"{item.do} cannot be done to {item.to}{hint}")
-            continue
-        settings = event.settings.model_validate(item.settings)
-        for text in event.problems(topology, item.to, settings):
-            yield loaded.document.problem(where, f"{item.do}: {text}")
+    yield from _moment_problems(loaded)
+    items = placed(timeline_of(loaded.scenario, cell))
+    for one in items:
+        where = ("timeline", one.number)
+        for key, text in _beyond_the_traffic(loaded.scenario, one):
+            yield loaded.document.problem((*where, key) if key else where, f"{one.item.do}: {text}")
+        # Where it is not known what will have happened before, one way that works is enough.
+        found = min((_problems_in(now, one) for now in topologies_at(topology, items, one)), key=len)
+        for key, text in found:
+            yield loaded.document.problem((*where, key) if key else where, text)
+    for one, text in (*conflicts(items), *too_early(items)):
+        key = "after" if one.item.at_s is None else "at_s"
+        yield loaded.document.problem(("timeline", one.number, key), f"{one.item.do}: {text}")
+
+
+def _problems_in(topology: Topology, one: Placed) -> list[tuple[str, str]]:
+    """Say why an item cannot be done in a topology, each with the field that it is about ("": the whole item)."""
+    do, to, subjects = one.item.do, one.item.to, one.event.subjects(topology)
+    if to not in subjects:
+        hint = did_you_mean(to, subjects) or f" (there are {', '.join(subjects) or 'none'})"
+        return [("to", f"{do} cannot be done to {to}{hint}")]
+    return [("", f"{do}: {text}") for text in one.event.problems(topology, to, one.settings)]
+
+
+def _beyond_the_traffic(scenario: Scenario, one: Placed) -> Iterator[tuple[str, str]]:
+    """Yield what of an item would never come, or not in time, each with its field."""
+    takes_s, item = one.event.takes_s(one.settings), one.item
+    if one.clock == 0:
+        why = f"after `{item.after}` nobody watches the clock: give `at_s`, or `after: traffic`"
+        if item.for_s is not None:
+            yield "for_s", f"its end would come late; {why}"
+        if takes_s:
+            yield "", f"it takes {takes_s:g} s, and would come late; {why}"
+        return
+    ends_s = min((one.traffic_s() for one in scenario.probes.named() if one.drives_timeline), default=math.inf)
+    until = f"the traffic ends after {ends_s:g} s"
+    if one.begin_s >= ends_s:
+        yield "at_s", f"at {one.begin_s:g} s it would never happen: {until}"
+    elif item.for_s is not None and one.end_s >= ends_s:
+        text = f"its end at {one.end_s:g} s would never come: {until}; without `for_s` nothing ends it"
+        yield "for_s", text
+    elif one.begin_s + takes_s >= ends_s:
+        yield "", f"at {one.begin_s + takes_s:g} s it would be done: {until}"
+
+
+def _moment_problems(loaded: LoadedScenario) -> Iterator[Problem]:
+    """Yield the items whose moment no probe tells, or no overlay comes to."""
+    scenario, known = loaded.scenario, declared_probes()
+    asked = dict(scenario.probes.items())
+    for number, item in enumerate(scenario.timeline):
+        text = ""
+        if item.after == "connected" and not any(known[name].tells_connected for name in asked):
+            tell = [name for name, probe in known.items() if probe.tells_connected]
+            text = f"whether all are connected is told by the probe {' or '.join(tell)}, which is not asked for"
+        elif item.after == "direct" and not any(one.tells_direct for one in asked.values()):
+            tell = [name for name, probe in known.items() if probe.settings.tells_direct]
+            text = f"whether the traffic is direct is told by the probe {' or '.join(tell)}, which is not asked for"
+        elif item.after == "direct" and not any(
+            mode in (*SEEKING_DIRECT, "underlay") for use in scenario.overlays.values() for mode in use.modes
+        ):
+            text = "no overlay here looks for a direct path: it would never happen"
+        if text:
+            yield loaded.document.problem(("timeline", number, "after"), text)
+    if scenario.timeline and all(item.after in {"ready", "connected"} for item in scenario.timeline):
+        for name in (name for name, settings in asked.items() if settings.needs_timeline):
+            text = f"{name} looks at the first event since its traffic began: here all come before"
+            yield loaded.document.problem(("probes", name), text)
 
 
 def unmet(loaded: LoadedScenario, trials: Sequence[Trial], overlays: Mapping[str, Overlay]) -> Iterator[Problem]:

@@ -6,17 +6,15 @@ A run is then complete: it is resumed and repeated with the very traces that it 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from harness.errors import Problem, ScenarioError
 from harness.link.traces import trace_problems
-from harness.model.topology import Topology
 from harness.model.trial import Trial
+from harness.topology.trace_files import with_trace_paths
 
 FOLDER = "traces"
-_FIELDS = frozenset({"rate_file", "file"})
 
 
 def find_traces(trials: Sequence[Trial], folders: Sequence[Path]) -> list[Trial]:
@@ -30,7 +28,7 @@ def find_traces(trials: Sequence[Trial], folders: Sequence[Path]) -> list[Trial]
         places = [folder / name for folder in folders]
         return str(next((place for place in places if place.exists()), places[0]).resolve())
 
-    found = _with_paths(trials, absolute)
+    found = with_trace_paths(trials, absolute)
     problems: list[Problem] = []
     for link in {link for trial in found for link in trial.topology.impaired_links()}:
         problems += [problem for problem in trace_problems(link, Path()) if problem not in problems]
@@ -66,24 +64,4 @@ def keep_traces(
             kept[copy.name] = digest
         return str(copy)
 
-    return _with_paths(trials, copied), kept
-
-
-def _with_paths(trials: Sequence[Trial], change: Callable[[str], str]) -> list[Trial]:
-    done: dict[int, Topology] = {}  # the trials of a cell share their topology
-    for trial in trials:
-        topology = trial.topology
-        if id(topology) not in done and any(way.files for link in topology.impaired_links() for way in link.ways):
-            done[id(topology)] = Topology.model_validate(_replaced(topology.model_dump(mode="json"), change))
-    return [trial.model_copy(update={"topology": done.get(id(trial.topology), trial.topology)}) for trial in trials]
-
-
-def _replaced(node: Any, change: Callable[[str], str]) -> Any:
-    if isinstance(node, list):
-        return [_replaced(part, change) for part in node]
-    if not isinstance(node, dict):
-        return node
-    return {
-        key: change(value) if key in _FIELDS and isinstance(value, str) else _replaced(value, change)
-        for key, value in node.items()
-    }
+    return with_trace_paths(trials, copied), kept

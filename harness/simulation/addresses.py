@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import ipaddress
+import itertools
 from collections.abc import Iterator
+
+from harness.errors import OverlaybenchError
 
 PUBLIC = ipaddress.IPv4Network("45.0.0.0/8")
 PUBLIC6 = int(ipaddress.IPv6Address("2a00:45::"))
 HOMES = (ipaddress.IPv4Network("192.168.0.0/16"), ipaddress.IPv4Network("172.16.0.0/12"))
 CARRIERS = ipaddress.IPv4Network("100.64.0.0/10")
 """RFC 6598."""
+
+
+class AddressesUsedUp(OverlaybenchError):
+    """Every address of a network has been given out."""
+
+    def __init__(self, network: str) -> None:
+        super().__init__(f"all addresses of {network} have been given out")
 
 
 def public_addresses() -> Iterator[str]:
@@ -28,13 +38,20 @@ def ipv6_addresses() -> Iterator[str]:
 
 
 def home_networks() -> Iterator[tuple[str, str, Iterator[str]]]:
-    """Private /24s (RFC 1918): the prefix, the router's address in it, those of its hosts."""
-    return (_split(network) for block in HOMES for network in block.subnets(new_prefix=24))
+    """Private /24s (RFC 1918): the prefix, the router's address in it, those of its hosts; again after 4,352.
+
+    Homes do not see each other's inside, so two may have the same.
+    """
+    return _over_and_over(HOMES)
 
 
 def carrier_networks() -> Iterator[tuple[str, str, Iterator[str]]]:
-    """Shared /24s (RFC 6598), in the same form."""
-    return (_split(network) for network in CARRIERS.subnets(new_prefix=24))
+    """Shared /24s (RFC 6598), in the same form; again after 16,384."""
+    return _over_and_over((CARRIERS,))
+
+
+def _over_and_over(blocks: tuple[ipaddress.IPv4Network, ...]) -> Iterator[tuple[str, str, Iterator[str]]]:
+    return (_split(each) for _ in itertools.count() for block in blocks for each in block.subnets(new_prefix=24))
 
 
 def _split(network: ipaddress.IPv4Network) -> tuple[str, str, Iterator[str]]:

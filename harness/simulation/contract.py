@@ -63,6 +63,9 @@ class SimulatedNetwork(Protocol):
     def server_hosts(self) -> Sequence[Host]:
         """Return the hosts of its servers."""
 
+    def server_states(self) -> Sequence[object]:
+        """Return what its servers remember, each as the object from which all of it is reached; none while dead."""
+
 
 class SimulatedEngine(Protocol):
     """An engine.
@@ -90,6 +93,12 @@ def engines() -> Mapping[str, SimulatedEngine]:
         MissingPrerequisite: none is installed, or one cannot be loaded.
     """
     return extensions(GROUP)
+
+
+def overlay_version(name: str) -> str | None:
+    """Return the version of the package that has an engine, which is the overlay's; None: it is in no package."""
+    point = registered(GROUP)[name]
+    return None if point.dist is None else point.dist.version
 
 
 def engine_version(name: str) -> str:

@@ -12,11 +12,11 @@ from harness.model.words import SEEKING_DIRECT
 from harness.nat.oracle import Technique, expected_path
 from harness.overlay.contract import AsksForPorts, HasUnderlays, Overlay, Traverses
 from harness.overlay.registry import load_overlay, overlay_names
-from harness.results.agreement import Count
+from harness.results.agreement import Count, with_probability
 from harness.simulation.algebra import CellExpectation, Ports, expected_cells, pair_success
 from harness.simulation.contract import engines
 from harness.simulation.plan import Condition
-from harness.simulation.population import TECHNIQUES, Population
+from harness.simulation.population import Population
 from harness.simulation.records import label_of
 
 # Of a product whose pace we do not know: the one round that the oracle's formula supposes.
@@ -70,7 +70,7 @@ def _against_lab(
         "differs": [
             " x ".join(cell["nats"])
             for cell, probability, count in zip(cells, expected, seen, strict=True)
-            if not count.interval()[0] - 1e-9 <= probability <= count.interval()[1] + 1e-9
+            if with_probability(count, probability) == "differ"
         ],
     }
 
@@ -111,5 +111,4 @@ def level_of(overlay: Overlay) -> tuple[str, bool, bool] | None:
     ipv6 = isinstance(overlay, HasUnderlays) and "ipv6" in overlay.underlays
     if technique == Technique.PORT_MAPPING:
         return Technique.PEER_REFLEXIVE.value, True, ipv6
-    assert technique in TECHNIQUES, f"{overlay.name} declares {technique!r}, which is no technique"
-    return technique, isinstance(overlay, AsksForPorts), ipv6
+    return Technique(technique).value, isinstance(overlay, AsksForPorts), ipv6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from harness.simulation.algebra import (
@@ -29,7 +30,7 @@ def described(loaded: LoadedPopulation, emulated: Sequence[Mapping[str, Any]] = 
     `emulated` are the cells of a lab's run (`harness.simulation.emulated`).
     """
     population = loaded.population
-    plan = Plan(loaded.name, population)
+    plan = Plan(population)
     ports = engines()[population.engine].birthday_ports(population.deadline_s)
     return {
         "name": loaded.name,
@@ -47,10 +48,12 @@ def described(loaded: LoadedPopulation, emulated: Sequence[Mapping[str, Any]] = 
             for name, access in population.access.items()
         },
         "conditions": [
-            _condition(population, condition, ports) for condition in plan.conditions if condition.group == 2
+            _condition(population, condition, ports)
+            for condition in dict.fromkeys(replace(each, group=2) for each in plan.conditions)
         ],
         "declared": declared_levels(population, emulated),
         "emulated": list(emulated),
+        "churn": population.churn.model_dump(mode="json") if population.churn is not None else None,
         "bands": [band.model_dump(mode="json") for band in population.bands],
     }
 
@@ -71,9 +74,13 @@ def _condition(population: Population, condition: Condition, ports: tuple[int, i
             for each in cells
         ],
         "pairs": pair_success(cells),
-        "groups": {str(size): _groups(population, condition, ports, size) for size in GROUPS},
+        "groups": {str(size): _groups(population, condition, ports, size) for size in _sizes(population)},
         "curve": [_point(population, condition, ports, number / (CURVE_POINTS - 1)) for number in range(CURVE_POINTS)],
     }
+
+
+def _sizes(population: Population) -> list[int]:
+    return sorted({*GROUPS, *population.matrix.group} - {2})
 
 
 def _groups(

@@ -24,7 +24,10 @@ class Events:
 
     def run(self, seconds: float, until: Callable[[], bool] | None = None) -> bool:
         """Let time pass; ends early, and says True, when `until` holds."""
-        end = self.now + seconds
+        return self.run_to(self.now + seconds, until)
+
+    def run_to(self, end: float, until: Callable[[], bool] | None = None) -> bool:
+        """Let time pass to this moment, with all that is to happen then."""
         while True:
             if until is not None and until():
                 return True

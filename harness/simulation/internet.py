@@ -20,30 +20,22 @@ from dataclasses import dataclass, field
 from harness.model.nat import NatBehaviour
 from harness.nat.packet import Endpoint, Packet
 from harness.nat.simulated import SimulatedNat
-from harness.simulation.addresses import carrier_networks, home_networks, ipv6_addresses, public_addresses
+from harness.simulation.addresses import (
+    PUBLIC,
+    AddressesUsedUp,
+    carrier_networks,
+    home_networks,
+    ipv6_addresses,
+    public_addresses,
+)
 from harness.simulation.events import Events
+from harness.simulation.links import IDEAL, Link, Links
 from harness.simulation.router import SimulatedRouter
 
 __all__ = ["IDEAL", "Host", "Internet", "Link", "Packet", "Router", "SimulatedNat"]
 
 PlainEndpoint = tuple[str, int]
 Receive = Callable[[bytes, PlainEndpoint, int], None]
-
-
-@dataclass(frozen=True)
-class Link:
-    """One way over a link: seconds of delay, up to so many more at random, and the share of packets that is lost.
-
-    With `reorders` every packet has its own jitter and may overtake; without, packets of one flow stay in order.
-    """
-
-    delay_s: float = 0.0
-    jitter_s: float = 0.0
-    loss: float = 0.0
-    reorders: bool = False
-
-
-IDEAL = Link()
 
 
 @dataclass
@@ -57,8 +49,10 @@ class _Network:
 class Router:
     """A router with its place."""
 
-    def __init__(self, tables: SimulatedRouter, outside: _Network, link: Link, hosts: Iterator[str]) -> None:
-        self.tables, self.outside, self.link, self.hosts = tables, outside, link, hosts
+    def __init__(
+        self, tables: SimulatedRouter, outside: _Network, link: Link, prefix: str, hosts: Iterator[str]
+    ) -> None:
+        self.tables, self.outside, self.link, self.prefix, self.hosts = tables, outside, link, prefix, hosts
         self.inside = _Network(self)
 
     @property
@@ -79,7 +73,7 @@ class Host:
         """Its IPv6 address; empty where it has none."""
         self.reachable = True
         """False: nothing goes out or comes in (asleep, unplugged)."""
-        self.sent = self.sent_bytes = 0
+        self.sent = self.sent_bytes = self.received = self.received_bytes = 0
 
     @property
     def router(self) -> Router | None:
@@ -109,7 +103,7 @@ class Internet:
         self.on_delivery: Callable[[Host, Host, Packet], None] | None = None
         """Told of every datagram that arrives: who sent it, who got it, as he gets it."""
         self._internet = _Network()
-        self._order: dict[tuple[Endpoint, Endpoint], float] = {}
+        self._links = Links(rng, self.events)
         self._public, self._public6 = public_addresses(), ipv6_addresses()
         self._homes, self._carriers = home_networks(), carrier_networks()
 
@@ -129,6 +123,8 @@ class Internet:
         own = [address] if address is not None and count else []
         own += [self._address_in(outside) for _ in range(count - len(own))]
         prefix, inside, hosts = next(self._carriers if carrier else self._homes)
+        while any(prefix == each.prefix for each in _up(outside)):
+            prefix, inside, hosts = next(self._carriers if carrier else self._homes)
         tables = SimulatedRouter(
             behaviour,
             addresses=own,
@@ -137,7 +133,7 @@ class Internet:
             public=_is_public(outside),
             rng=self.rng,
         )
-        router = Router(tables, outside, link, hosts)
+        router = Router(tables, outside, link, prefix, hosts)
         for each in own:
             self._enter(outside, each, router)
         return router
@@ -186,7 +182,7 @@ class Internet:
 
     def send(self, host: Host, packet: Packet) -> None:
         """Carry a packet from a host, who knows its own address in that IP version."""
-        self._on_link(host.link, packet, lambda: self._forward(host, packet, host.network))
+        self._links.cross(host, packet, lambda: self._forward(host, packet, host.network))
 
     def lease(self, host: Host, port: int, wanted: int, lifetime_s: float) -> PlainEndpoint | None:
         """Ask the nearest router by UPnP IGD, which takes no packets here; None: it maps nothing."""
@@ -201,7 +197,10 @@ class Internet:
     def _address_in(self, network: _Network) -> str:
         while network.router is not None and not network.router.tables.behaviour.translates:
             network = network.router.outside  # whoever is behind a router without NAT has an address of outside
-        return next(self._public if network.router is None else network.router.hosts)
+        found = next(self._public if network.router is None else network.router.hosts, None)
+        if found is None:
+            raise AddressesUsedUp(network.router.prefix if network.router is not None else str(PUBLIC))
+        return found
 
     def _enter(self, network: _Network, address: str, device: Host | Router) -> None:
         network.devices[address] = device
@@ -222,10 +221,10 @@ class Internet:
         device = network.devices.get(target)
         router = network.router
         if isinstance(device, Host):
-            self._leg(packet, network, device.link, lambda: self._deliver(sender, device, packet))
+            self._leg(packet, network, device, lambda: self._deliver(sender, device, packet))
         elif device is not None:
             entered = device
-            self._leg(packet, network, device.link, lambda: self._into(sender, packet, entered))
+            self._leg(packet, network, entered, lambda: self._into(sender, packet, entered))
         elif router is not None and target == router.tables.inside:
             for answer in router.tables.asked(packet, now):
                 self._forward(sender, Packet(packet.destination, packet.source, answer), network)
@@ -236,7 +235,7 @@ class Internet:
             if out.destination != packet.destination:
                 self._forward(sender, out, network)  # hairpinned
                 return
-            self._on_link(router.link, out, lambda: self._forward(sender, out, router.outside))
+            self._links.cross(router, out, lambda: self._forward(sender, out, router.outside))
 
     def _into(self, sender: Host, packet: Packet, router: Router) -> None:
         inside = router.tables.inbound(packet, self.events.now)
@@ -245,41 +244,22 @@ class Internet:
 
     def _deliver(self, sender: Host, host: Host, packet: Packet) -> None:
         if host.reachable:
+            host.received += 1
+            host.received_bytes += len(packet.payload)
             if self.on_delivery is not None:
                 self.on_delivery(sender, host, packet)
             host.receive(packet.payload, (packet.source.address, packet.source.port), packet.destination.port)
 
-    def _leg(self, packet: Packet, network: _Network, link: Link, then: Callable[[], None]) -> None:
+    def _leg(self, packet: Packet, network: _Network, device: Host | Router, then: Callable[[], None]) -> None:
         """Cross the Internet, where the packet is there, and a device's link, in one event."""
         if network.router is not None:
-            self._on_link(link, packet, then)
+            self._links.cross(device, packet, then, inwards=True)
             return
         if self.drops is not None and self.drops(packet):
             return
         source, destination = packet.source.address, packet.destination.address
         core = self.core_of.get(destination) or self.core_of.get(source) or self.core
-        self._on_link(core, packet, then, link)
-
-    def _on_link(self, link: Link, packet: Packet, then: Callable[[], None], second: Link = IDEAL) -> None:
-        """Take the time of one link, or of two in a row, and lose what is lost."""
-        delay_s, reorders, rng = 0.0, True, self.rng
-        for each in (link, second):
-            if each is IDEAL:
-                continue
-            if each.loss and rng.random() < each.loss:
-                return
-            delay_s += each.delay_s
-            if each.jitter_s:
-                delay_s += rng.random() * each.jitter_s
-                reorders = reorders and each.reorders
-        if not delay_s:
-            then()
-            return
-        at = self.events.now + delay_s
-        if not reorders:
-            flow = (packet.source, packet.destination)
-            at = self._order[flow] = max(at, self._order.get(flow, 0.0))
-        self.events.at(at, then)
+        self._links.cross(device, packet, then, core, inwards=True)
 
 
 def _up(network: _Network) -> Iterator[Router]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness.errors import Problem, ScenarioError
 from harness.model.document import Document, did_you_mean, parse, validate
+from harness.scenario.load import shown_path
 from harness.simulation.contract import engines
 from harness.simulation.population import Population
 
@@ -35,8 +36,8 @@ def load_population(name: str, folder: Path) -> LoadedPopulation:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ScenarioError([Problem(str(path), 0, "(file)", f"cannot be read: {error}")]) from error
-    document = parse(text, str(path))
+        raise ScenarioError([Problem(shown_path(path), 0, "(file)", f"cannot be read: {error}")]) from error
+    document = parse(text, shown_path(path))
     population = validate(Population, document)
     known = list(engines())
     if population.engine not in known:

@@ -73,28 +73,30 @@ def cells_of(population: Population) -> list[Cell]:
 def cell_shares(population: Population, shares: Mapping[str, float] | None = None) -> dict[Cell, float]:
     """Return the share of each cell among all pairs of peers who are drawn independently.
 
-    Pairs behind the same routers take their share off all others alike.
+    Pairs behind the same routers are pairs of one type, whose other pairs are so many fewer; with other shares as
+    large a part of that type's pairs is together.
     """
     share_of = dict(shares) if shares is not None else {n: access.share for n, access in population.access.items()}
     together = {
-        name: access.together.share * (share_of[name] / access.share if shares is not None and access.share else 1.0)
+        name: access.together.share * (share_of[name] / access.share) ** 2
         for name, access in population.access.items()
         if access.together is not None
     }
-    apart = max(0.0, 1.0 - sum(together.values()))
-    return {
-        cell: together[cell.first]
-        if cell.shared_layers
-        else apart * share_of[cell.first] * share_of[cell.second] * (1 if cell.first == cell.second else 2)
-        for cell in cells_of(population)
-    }
+
+    def of(cell: Cell) -> float:
+        if cell.shared_layers:
+            return together[cell.first]
+        both = share_of[cell.first] * share_of[cell.second]
+        return 2 * both if cell.first != cell.second else max(0.0, both - together.get(cell.first, 0.0))
+
+    return {cell: of(cell) for cell in cells_of(population)}
 
 
 class Plan:
     """All worlds of a population, by number: nothing is kept but the number of each block."""
 
-    def __init__(self, name: str, population: Population) -> None:
-        self.name, self.population = name, population
+    def __init__(self, population: Population) -> None:
+        self.population = population
         sweep = population.matrix
         self.conditions = [
             Condition(*choice)
@@ -129,7 +131,7 @@ class Plan:
             shared_layers=world.shared_layers,
             abilities=Abilities(condition.technique, condition.port_mapping),
             ipv6=condition.ipv6,
-            seed=f"{self.name}/{world.seed}",
+            seed=f"{population.engine}/{world.seed}",
             deadline_s=population.deadline_s,
             apart_s=population.apart_s,
             crypto=population.crypto,

@@ -9,11 +9,22 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 from harness.model.nat import NatBehaviour, parse_nat
 from harness.nat.oracle import Technique
 
-TECHNIQUES = tuple(technique.value for technique in Technique if technique is not Technique.PORT_MAPPING)
+_OF_PRODUCTS = (Technique.PORT_MAPPING, Technique.SAME_PORT, Technique.FIRST_PATH)
+TECHNIQUES = tuple(technique.value for technique in Technique if technique not in _OF_PRODUCTS)
+"""What an engine may be held to: ports on request are a switch of their own, and no engine is held to a weakness."""
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _no_bool(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("a valid integer is asked for, not yes or no")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_no_bool)]
 
 
 def _as_list(value: Any) -> Any:
@@ -30,10 +41,13 @@ class AccessLink(_Strict):
 
 
 class Together(_Strict):
-    """A share of all pairs is behind the same outermost routers: customers of one carrier, or one home."""
+    """A share of all pairs is behind the same outermost routers: customers of one carrier, or one home.
+
+    Both are of that type, so it is no more than the square of the type's share.
+    """
 
     share: float = Field(gt=0, le=1)
-    layers: int = Field(default=1, ge=1)
+    layers: Whole = Field(default=1, ge=1)
 
 
 class Access(_Strict):
@@ -65,6 +79,8 @@ class Access(_Strict):
             raise ValueError(f"together.layers {self.together.layers}: there are {len(behaviours)} routers to share")
         if self.ipv6 and any(behaviour.ipv6_filtering is None for behaviour in behaviours):
             raise ValueError("ipv6: a router forwards no IPv6; give each `ipv6_filtering`")
+        if any(behaviour.nptv6 is not None or behaviour.nat64 for behaviour in behaviours):
+            raise ValueError("nptv6, nat64: no simulated router translates IPv6; a lab's does")
         if not self.ipv6 and not all(behaviour.ipv4 for behaviour in behaviours):
             raise ValueError("a router forwards no IPv4, and `ipv6` is not true: the host has no address at all")
         return self
@@ -88,10 +104,17 @@ class Band(_Strict):
 
 
 class ServerDown(_Strict):
-    """The servers fall silent, and start again without any state."""
+    """The servers fall silent, and start again without any state; for a while after that is looked more often."""
 
-    at_s: float = Field(ge=0)
+    at_s: float = Field(gt=0)
     for_s: float = Field(gt=0)
+    look_every_s: float = Field(default=1.0, gt=0, le=60)
+    look_for_s: float = Field(default=60.0, ge=0, le=3600)
+
+    @property
+    def back_s(self) -> float:
+        """When they start again."""
+        return self.at_s + self.for_s
 
 
 class Churn(_Strict):
@@ -100,8 +123,11 @@ class Churn(_Strict):
     Times are means of exponential distributions; `roam_s` 0: none moves.
     """
 
-    members: int = Field(ge=2, le=600)
-    networks: int = Field(default=1, ge=1, le=10_000)
+    members: Whole = Field(ge=2, le=600)
+    networks: Whole = Field(default=1, ge=1, le=10_000)
+    peers: int | None = Field(
+        default=None, ge=2, le=10**7, description="so many peers, in networks like these, have one server: its load"
+    )
     seconds: float = Field(default=600.0, gt=0, le=86_400)
     every_s: float = Field(default=10.0, gt=0, le=3600, description="how often is looked")
     start_within_s: float = Field(default=10.0, ge=0, le=3600)
@@ -113,8 +139,10 @@ class Churn(_Strict):
 
     @model_validator(mode="after")
     def _within_the_time(self) -> Self:
-        if self.server_down is not None and self.server_down.at_s + self.server_down.for_s >= self.seconds:
+        if self.server_down is not None and self.server_down.back_s >= self.seconds:
             raise ValueError(f"server_down: the servers are not back within the {self.seconds:g} s")
+        if self.peers is not None and self.peers < self.members * self.networks:
+            raise ValueError(f"peers {self.peers}: fewer than the {self.members * self.networks} that are simulated")
         return self
 
 
@@ -149,13 +177,13 @@ class Population(_Strict):
     engine: str = "refmesh"
     access: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")], Access] = Field(min_length=1)
     matrix: Sweep = Sweep()
-    worlds: int = Field(default=100, ge=1, le=100_000, description="worlds of each cell of a pair")
-    groups: int = Field(default=1000, ge=1, le=100_000, description="worlds of each size of three or more")
+    worlds: Whole = Field(default=100, ge=1, le=100_000, description="worlds of each cell of a pair")
+    groups: Whole = Field(default=1000, ge=1, le=100_000, description="worlds of each size of three or more")
     deadline_s: float = Field(default=10.0, gt=0, le=600)
     server: AccessLink = AccessLink()
     apart_s: float = Field(default=1.0, ge=0, le=60, description="members start within so many seconds")
     crypto: Literal["real", "cheap"] = "cheap"
-    seed: int = Field(default=1, ge=0, lt=2**63)
+    seed: Whole = Field(default=1, ge=0, lt=2**63)
     churn: Churn | None = None
     bands: tuple[Band, ...] = ()
 
@@ -164,7 +192,13 @@ class Population(_Strict):
         total = sum(access.share for access in self.access.values())
         if abs(total - 1.0) > 1e-6:
             raise ValueError(f"access: the shares add up to {total:.6g}, not to 1")
-        together = sum(access.together.share for access in self.access.values() if access.together is not None)
-        if together > 1:
-            raise ValueError(f"access: {together:.6g} of all pairs are together: more than all")
+        swept = [name for name in ("technique", "port_mapping", "ipv6") if len(getattr(self.matrix, name)) > 1]
+        if self.churn is not None and swept:
+            raise ValueError(f"matrix: {swept[0]}: networks over time (`churn`) have one value of each, not several")
+        for name, access in self.access.items():
+            if access.together is not None and access.together.share > access.share**2 + 1e-9:
+                raise ValueError(
+                    f"access: {name}: together.share {access.together.share:.6g} of all pairs, of which "
+                    f"{access.share**2:.6g} are of that type at both ends"
+                )
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from harness.results.record import Record
@@ -13,17 +14,29 @@ STARTED_AT = "1970-01-01T00:00:00+00:00"
 """Simulated time begins anywhere; a wall clock's time would make equal runs unequal."""
 
 
-def records_of(run: str, name: str, population: Population, world: PlannedWorld, result: WorldResult) -> list[Record]:
+@dataclass(frozen=True)
+class OfRun:
+    """What all records of a run share: its id, its population with its name, and the engine's version."""
+
+    run: str
+    name: str
+    population: Population
+    version: str | None
+
+
+def records_of(run: OfRun, world: PlannedWorld, result: WorldResult) -> list[Record]:
     """Return the records of one world, the terminating one last."""
+    population = run.population
     accesses = [population.access[each] for each in world.names]
     pair_labels = [label_of(access) for access in accesses] if len(accesses) == 2 else [None, None]
     shared: dict[str, Any] = {
-        "run": run,
-        "scenario": name,
+        "run": run.run,
+        "scenario": run.name,
         "trial": world.id,
         "repeat": world.repeat,
         "seed": world.seed,
         "overlay": population.engine,
+        "overlay_version": run.version,
         "mode": "mesh",
         "topology": "population",
         "nat_a": pair_labels[0],

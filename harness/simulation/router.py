@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from harness.model.nat import NatBehaviour
 from harness.model.nat_ipv6 import as_seen_in_ipv6
@@ -76,7 +76,7 @@ class SimulatedRouter:
             return self.ipv6.outbound(packet, now) if self.ipv6 is not None else None
         forward = self._through_forward.get((packet.source, packet.destination))
         if forward is not None and forward.expires > now:
-            return replace(packet, source=forward.external)
+            return packet.sent_by(forward.external)
         return self.ipv4.outbound(packet, now)
 
     def inbound(self, packet: Packet, now: float) -> Packet | None:
@@ -86,7 +86,7 @@ class SimulatedRouter:
         forward = self._forwards.get(packet.destination.port) if self._forwards else None
         if forward is not None and forward.expires > now and forward.external == packet.destination:
             self._through_forward[forward.internal, packet.source] = forward
-            return replace(packet, destination=forward.internal)
+            return packet.sent_to(forward.internal)
         return self.ipv4.inbound(packet, now)
 
     def asked(self, packet: Packet, now: float) -> list[bytes]:

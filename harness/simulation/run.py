@@ -5,30 +5,27 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import multiprocessing
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from harness.errors import Problem, ScenarioError, storage_errors
 from harness.machine.describe import describe_machine, harness_commit
 from harness.results.files import write_atomically
-from harness.results.record import SCHEMA_VERSION, Record
+from harness.results.record import SCHEMA_VERSION
 from harness.results.store import RunFolder
 from harness.results.times import utc_now
-from harness.simulation.churn import Sample, as_csv, run_churn
-from harness.simulation.contract import engine_version, engines
+from harness.simulation.contract import engine_version, overlay_version
 from harness.simulation.describe import described
 from harness.simulation.emulated import emulated_cells
 from harness.simulation.load import LoadedPopulation
+from harness.simulation.networks import write_churn
 from harness.simulation.plan import Plan
 from harness.simulation.population import Population
-from harness.simulation.records import label_of, records_of
-from harness.simulation.world import run_world
+from harness.simulation.records import label_of
+from harness.simulation.workers import Progress, worlds
 
 CHURN = "churn.csv"
 BATCH = 64
@@ -36,66 +33,40 @@ BATCH = 64
 POPULATION = "population.json"
 
 
-class Progress(Protocol):
-    """Where the run says how far it is."""
-
-    def advance(self, worlds: int) -> None:
-        """So many more worlds are on the disk."""
-
-
-class Worker:
-    """Runs worlds by number; made once in each process."""
-
-    def __init__(self, run: str, loaded: LoadedPopulation) -> None:
-        self.run, self.loaded = run, loaded
-        self.plan = Plan(loaded.name, loaded.population)
-        self.engine = engines()[loaded.population.engine]
-
-    def __call__(self, number: int) -> list[Record]:
-        """Return the records of one world."""
-        world = self.plan.world(number)
-        result = run_world(self.plan.spec(world), self.engine)
-        return records_of(self.run, self.loaded.name, self.loaded.population, world, result)
-
-
-_worker: Worker
-
-
-def _begin(run: str, loaded: LoadedPopulation) -> None:
-    global _worker  # noqa: PLW0603  # how multiprocessing gives a process its state
-    _worker = Worker(run, loaded)
-
-
-def _work(number: int) -> list[Record]:
-    return _worker(number)
-
-
 def prepare(
-    loaded: LoadedPopulation, out: Path, *, resume: bool, emulated: Path | None = None
-) -> tuple[RunFolder, list[int]]:
+    loaded: LoadedPopulation,
+    out: Path,
+    *,
+    resume: bool,
+    emulated: Path | None = None,
+    labels: Mapping[str, str] | None = None,
+) -> tuple[RunFolder, Sequence[int]]:
     """Return the result folder, begun or gone on with, and the numbers of the worlds that are left.
 
-    `emulated` is a result folder of a lab that has the same cells, to be held against the simulated ones.
+    `emulated` is a result folder of a lab that has the same cells, to be held against the simulated ones; `labels` say
+    what the run is of (`trend`).
 
     Raises:
         ScenarioError: the folder was made from another population, by another commit or another engine.
         ResultFolderError: there are results already, and `resume` was not asked for.
     """
     folder = RunFolder(out)
-    plan = Plan(loaded.name, loaded.population)
+    plan = Plan(loaded.population)
     with storage_errors(out):
         if resume and folder.manifest_path.exists():
             manifest = folder.manifest()
-            same = (manifest.get("scenario_sha256"), manifest.get("seed"), len(folder.plan()))
-            if same != (_sha256(loaded), loaded.population.seed, len(plan)):
-                text = f"{out} was made from another population, seed or number of worlds; use another --out"
+            planned = manifest["worlds"] if "worlds" in manifest else len(folder.plan())
+            same = (manifest.get("scenario"), manifest.get("scenario_sha256"), manifest.get("seed"), planned)
+            if same != (loaded.name, _sha256(loaded), loaded.population.seed, len(plan)):
+                text = f"{out} was made from another population, name, seed or number of worlds; use another --out"
                 raise ScenarioError([Problem(loaded.document.file, 0, "--resume", text)])
-            if changed := list(_differences(manifest, loaded)):
+            if changed := list(_differences(manifest, loaded, labels or {})):
                 text = f"{out} was made with {'; '.join(changed)}; use another --out"
                 raise ScenarioError([Problem(loaded.document.file, 0, "--resume", text)])
+            _describe(loaded, out, emulated)
             finished = folder.finished_trials()
             return folder, [number for number, world in enumerate(plan) if world.id not in finished]
-        entries = [
+        entries = (
             {
                 "id": world.id,
                 "seed": world.seed,
@@ -106,61 +77,50 @@ def prepare(
                 "nats": [label_of(loaded.population.access[name]) for name in world.names],
             }
             for world in plan
-        ]
-        lab = emulated_cells(emulated) if emulated is not None else ()
-        folder.create(_manifest(loaded), entries)
-        text = json.dumps(described(loaded, lab), indent=1, ensure_ascii=False) + "\n"
-        write_atomically(out / POPULATION, text.encode())
-    return folder, list(range(len(plan)))
+        )
+        folder.create(_manifest(loaded) | {"worlds": len(plan)} | ({"labels": dict(labels)} if labels else {}), entries)
+        _describe(loaded, out, emulated)
+    return folder, range(len(plan))
 
 
-def simulate(loaded: LoadedPopulation, folder: RunFolder, left: Sequence[int], jobs: int, progress: Progress) -> None:
-    """Run the worlds that are left. What is written stays when this is interrupted.
+def _describe(loaded: LoadedPopulation, out: Path, emulated: Path | None) -> None:
+    """Write population.json; without a lab's folder it has the lab's cells that it had."""
+    path = out / POPULATION
+    lab: Sequence[Mapping[str, Any]] = ()
+    if emulated is not None:
+        lab = emulated_cells(emulated)
+    elif path.exists():
+        lab = json.loads(path.read_bytes())["emulated"]
+    text = json.dumps(described(loaded, lab), indent=1, ensure_ascii=False) + "\n"
+    write_atomically(path, text.encode())
+
+
+def simulate(
+    loaded: LoadedPopulation,
+    folder: RunFolder,
+    left: Sequence[int],
+    jobs: int,
+    progress: Progress,
+    *,
+    hosts: str | None = None,
+) -> None:
+    """Run the worlds that are left, here or by the workers of a scheduler. What is written stays when interrupted.
 
     Raises:
+        MissingPrerequisite, ScenarioError: see `results_from`.
         StorageError: the folder cannot be written.
     """
     run = str(folder.manifest()["run"])
-    with storage_errors(folder.path), _results(run, loaded, left, jobs) as found:
+    with storage_errors(folder.path), worlds(run, loaded, left, jobs, hosts) as found:
         while batch := list(itertools.islice(found, BATCH)):
-            folder.extend(batch)
+            folder.write(batch)
             progress.advance(len(batch))
     with storage_errors(folder.path):
-        _write_churn(loaded, folder.path / CHURN, jobs)
+        write_churn(loaded, folder.path / CHURN, jobs, progress, hosts=hosts)
         manifest = folder.manifest()
         manifest["ended_at"] = utc_now()
         folder.write_manifest(manifest)
     folder.close()
-
-
-@contextmanager
-def _results(run: str, loaded: LoadedPopulation, left: Iterable[int], jobs: int) -> Iterator[Iterator[list[Record]]]:
-    """Return what the worlds come to, in the order of their numbers, however many run side by side."""
-    if jobs == 1:
-        yield map(Worker(run, loaded), left)
-        return
-    with multiprocessing.get_context("fork").Pool(jobs, _begin, (run, loaded)) as pool:
-        yield pool.imap(_work, left, chunksize=8)
-
-
-def _write_churn(loaded: LoadedPopulation, path: Path, jobs: int) -> None:
-    churn = loaded.population.churn
-    if churn is None or path.exists():
-        return
-    numbers = range(churn.networks)
-    if jobs == 1:
-        found = [_churn(loaded, number) for number in numbers]
-    else:
-        with multiprocessing.get_context("fork").Pool(jobs) as pool:
-            found = list(pool.imap(partial(_churn, loaded), numbers))
-    samples = [sample for network in found for sample in network]
-    write_atomically(path, as_csv(samples, head=True).encode())
-
-
-def _churn(loaded: LoadedPopulation, number: int) -> list[Sample]:
-    population = loaded.population
-    assert population.churn is not None
-    return run_churn(population, population.churn, number, engines()[population.engine])
 
 
 def _manifest(loaded: LoadedPopulation) -> dict[str, Any]:
@@ -168,8 +128,8 @@ def _manifest(loaded: LoadedPopulation) -> dict[str, Any]:
     digest = _sha256(loaded)
     return {
         "schema": SCHEMA_VERSION,
-        # A run of the same population is the same run, wherever and whenever.
-        "run": hashlib.sha256(f"{digest}/{population.seed}".encode()).hexdigest()[:12],
+        # A run of the same population by the same programs is the same run, wherever and whenever.
+        "run": _run_id(population, digest),
         "engine": "simulated",
         "scenario": loaded.name,
         "scenario_file": loaded.document.file,
@@ -177,14 +137,38 @@ def _manifest(loaded: LoadedPopulation) -> dict[str, Any]:
         "scenario_sha256": digest,
         "description": population.description,
         "topology": "population",
+        "links": _links(population),
         "seed": population.seed,
         "repeats": population.worlds,
         "command": ["overlaybench", *sys.argv[1:]],
         "started_at": utc_now(),
         "overlaybench_version": version("overlaybench"),
         **_programs(population),
+        "overlay_versions": {population.engine: overlay_version(population.engine)},
         "machine": describe_machine(),
     }
+
+
+def _links(population: Population) -> str:
+    """Return the links of all types of access, as people read them."""
+    links = [access.link for access in population.access.values()]
+    words = [_range([link.delay_ms for link in links], "ms one way")]
+    words += [_range([link.jitter_ms for link in links], "ms jitter")] if any(link.jitter_ms for link in links) else []
+    words += (
+        [_range([link.loss_percent for link in links], "% lost")] if any(link.loss_percent for link in links) else []
+    )
+    return f"by type of access: {', '.join(words)}"
+
+
+def _range(values: Sequence[float], unit: str) -> str:
+    low, high = min(values), max(values)
+    return f"{low:g} {unit}" if low == high else f"{low:g} to {high:g} {unit}"
+
+
+def _run_id(population: Population, digest: str) -> str:
+    """Return the same for the same worlds by the same programs: options may have changed what the file says."""
+    told = [digest, population.model_dump(mode="json"), _programs(population)]
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _programs(population: Population) -> dict[str, str | None]:
@@ -192,8 +176,15 @@ def _programs(population: Population) -> dict[str, str | None]:
     return {"overlaybench_commit": harness_commit(), "engine_version": engine_version(population.engine)}
 
 
-def _differences(manifest: Mapping[str, Any], loaded: LoadedPopulation) -> Iterator[str]:
-    """Yield what worlds were computed by when the folder was begun, as far as its manifest tells, and no longer are."""
+def _differences(manifest: Mapping[str, Any], loaded: LoadedPopulation, labels: Mapping[str, str]) -> Iterator[str]:
+    """Yield what worlds were computed by when the folder was begun, as far as its manifest tells, and no longer are.
+
+    Labels that are not given again stay what they were.
+    """
+    before = manifest.get("labels") or {}
+    for key, value in labels.items():
+        if before.get(key) != value:
+            yield f"another label {key} ({before.get(key, 'none')}, now {value})"
     for key, now in _programs(loaded.population).items():
         if key in manifest and manifest[key] != now:
             yield f"another {_NAMES[key]} ({manifest[key]}, now {now})"

@@ -17,7 +17,9 @@ _ROOM = 100
 """What tunnel and relay add to a probe, at most; searches for path MTUs send more."""
 LOOK_S = 0.001
 ANSWER_S = 3.0
-"""So long a probe may take after the deadline; a way that carries nothing by then is none."""
+"""So long all probes may take, which go out together at the deadline; a way that carries nothing by then is none."""
+AGAIN_S = 1.0
+"""So often one that has not come is sent again: a link may have lost it."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +73,12 @@ def run_world(spec: WorldSpec, engine: SimulatedEngine) -> WorldResult:
     connect, direct = _watch(internet, network, len(hosts), spec.deadline_s)
     result = WorldResult(server_messages=sum(host.sent for host in network.server_hosts()))
     result.server_bytes = sum(host.sent_bytes for host in network.server_hosts())
-    wire = _Wire(internet)
+    verdicts, claims = _Wire(internet, network, hosts).verdicts()
     for src, dst in itertools.combinations(range(len(hosts)), 2):
-        ways = [wire.way(network, hosts, *way) for way in ((src, dst), (dst, src))]
-        claims = network.claim(src, dst), network.claim(dst, src)
+        there, back = (src, dst), (dst, src)
+        times = connect.get(there), direct.get(there)
         result.pairs.append(
-            PairResult(src, dst, connect.get((src, dst)), direct.get((src, dst)), _both(*ways), _both(*claims))
+            PairResult(src, dst, *times, _both(verdicts[there], verdicts[back]), _both(claims[there], claims[back]))
         )
     result.seconds, result.events = internet.events.now, internet.events.happened
     return result
@@ -163,29 +165,49 @@ def _watch(internet: Internet, network: SimulatedNetwork, count: int, deadline_s
 
 
 class _Wire:
-    """Follows a probe from host to host: the verdict is what was carried, not what an engine says."""
+    """Follows probes from host to host: the verdict is what was carried, not what an engine says."""
 
-    def __init__(self, internet: Internet) -> None:
-        self._internet = internet
-        self._hops: list[tuple[Host, Host]] = []
-        self._number = 0
+    def __init__(self, internet: Internet, network: SimulatedNetwork, hosts: Sequence[Host]) -> None:
+        self._internet, self._network, self._hosts = internet, network, hosts
+        self._hops: set[tuple[Host, Host]] = set()
+        self._news = False
         internet.on_delivery = self._saw
 
     def _saw(self, sender: Host, host: Host, packet: Packet) -> None:
         if PROBE_LEN <= len(packet.payload) <= PROBE_LEN + _ROOM:
-            self._hops.append((sender, host))
+            self._hops.add((sender, host))
+            self._news = True
 
-    def way(self, network: SimulatedNetwork, hosts: Sequence[Host], src: int, dst: int) -> Verdict:
-        """Send a probe one way: over which hosts has it come?"""
-        self._number += 1
-        probe = f"probe {self._number} ".encode().ljust(PROBE_LEN, b".")
-        end = self._internet.events.now + ANSWER_S
-        while self._internet.events.now < end:  # one that was lost is sent again
-            self._hops.clear()
-            network.send(src, dst, probe)
-            if self._internet.events.run(ANSWER_S / 3, lambda: network.has_received(dst, probe)):
-                return "direct" if (hosts[src], hosts[dst]) in self._hops else "relayed"
-        return "none"
+    def verdicts(self) -> tuple[dict[tuple[int, int], Verdict], dict[tuple[int, int], Verdict]]:
+        """Send a probe each way of each pair, all now; return over which hosts they came, and what was said before.
+
+        Who says that there is no way is believed: what might still be found is found after the deadline.
+        """
+        ways = list(itertools.permutations(range(len(self._hosts)), 2))
+        claims: dict[tuple[int, int], Verdict] = {way: self._network.claim(*way) for way in ways}
+        found: dict[tuple[int, int], Verdict] = dict.fromkeys(ways, "none")
+        probes = {
+            way: f"probe {number} ".encode().ljust(PROBE_LEN, b".")
+            for number, way in enumerate(ways)
+            if "none" not in (claims[way], claims[way[::-1]])
+        }
+
+        def all_came() -> bool:
+            if not self._news:
+                return not probes
+            self._news = False
+            for way in [way for way, probe in probes.items() if self._network.has_received(way[1], probe)]:
+                del probes[way]
+                src, dst = way
+                found[way] = "direct" if (self._hosts[src], self._hosts[dst]) in self._hops else "relayed"
+            return not probes
+
+        for _ in range(round(ANSWER_S / AGAIN_S)):
+            for way, probe in probes.items():
+                self._network.send(*way, probe)
+            if self._internet.events.run(AGAIN_S, all_came):
+                break
+        return found, claims
 
 
 def _both(one: Verdict, other: Verdict) -> Verdict:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness.timeline.contract import Event, NoSettings, RunningDaemons, Topology
+from harness.timeline.layers import Layers
 from harness.timeline.routers import router_names
 
 if TYPE_CHECKING:
@@ -21,16 +22,24 @@ class BlockUdp(Event[BlockUdpSettings]):
     name = "block_udp"
     settings = BlockUdpSettings
 
+    def __init__(self) -> None:
+        self._layers: Layers[bool] = Layers()
+
     def subjects(self, topology: Topology) -> tuple[str, ...]:
         """Return the routers."""
         return router_names(topology)
 
     def perform(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: BlockUdpSettings) -> None:
         """Drop all forwarded UDP."""
-        del overlay, settings
-        lab.routers[subject].block_udp()
+        del overlay
+        blocked = self._layers.top(lab, subject) is not None
+        self._layers.put(lab, subject, settings, blocked)
+        if not blocked:
+            lab.routers[subject].block_udp()
 
     def undo(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: BlockUdpSettings) -> None:
-        """Let UDP through again."""
-        del overlay, settings
-        lab.routers[subject].unblock_udp()
+        """Let UDP through again, once no blockade is left."""
+        del overlay
+        before = self._layers.take(lab, subject, settings)
+        if before is not None and not before.state:
+            lab.routers[subject].unblock_udp()

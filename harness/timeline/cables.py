@@ -6,10 +6,10 @@ import time
 from typing import TYPE_CHECKING, Literal
 
 from harness.errors import LabError
-from harness.topology.wiring import interface_name
 
 if TYPE_CHECKING:
     from harness.lab.network import Lab
+    from harness.lab.node import LabNode
     from harness.model.topology import Topology
 
 
@@ -22,7 +22,7 @@ def set_interfaces(lab: Lab, node: str, state: Literal["up", "down"]) -> float:
     """Set all interfaces of a host, or a router's outside, up or down.
 
     The kernel drops the routes over an interface that goes down, and its IPv6 addresses: addresses are kept, and routes
-    are set again when it comes up.
+    are set again when it comes up. One that is down for two reasons comes up when the last of them is over.
 
     Returns:
         When that was done, Unix time in seconds.
@@ -30,9 +30,11 @@ def set_interfaces(lab: Lab, node: str, state: Literal["up", "down"]) -> float:
     Raises:
         LabError: the kernel refused.
     """
-    number = 1 if node in lab.topology.routers else len(lab.topology.attachments()[node])
-    running, names = lab.nodes[node], [interface_name(node, place) for place in range(number)]
+    running = lab.nodes[node]
+    names = [lab.interface(node, 0)] if node in lab.topology.routers else _cabled(running)
     if state == "down":
+        lab.down.update((node, name) for name in names)
+        names = [name for name in names if lab.down[node, name] == 1]
         for name in names:
             running.write_sysctls({f"net.ipv6.conf.{name}.keep_addr_on_down": "1"})
             lab.routes_down[node, name] = [
@@ -41,6 +43,9 @@ def set_interfaces(lab: Lab, node: str, state: Literal["up", "down"]) -> float:
                 for line in running.check_output(["ip", family, "route", "show", "dev", name]).splitlines()
                 if "proto kernel" not in line
             ]
+    else:
+        lab.down.subtract((node, name) for name in names)
+        names = [name for name in names if lab.down[node, name] == 0]
     for name in names:
         running.set_interface(name, state)
     done_s = time.time()
@@ -49,6 +54,11 @@ def set_interfaces(lab: Lab, node: str, state: Literal["up", "down"]) -> float:
             running.check_output(argv)
             done_s = time.time()
     return done_s
+
+
+def _cabled(node: LabNode) -> list[str]:
+    """Return all interfaces with a cable, whatever they are called; an overlay's are not among them."""
+    return [name for name in node.intfNames() if name != "lo"]
 
 
 def cable_of(lab: Lab, node: str) -> str:

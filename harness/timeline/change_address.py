@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 from pydantic import Field
 
 from harness.model.topology import Topology
 from harness.timeline.contract import Event, EventSettings, RunningDaemons
+from harness.timeline.layers import Layers
+from harness.timeline.placing import problems_of_addresses
 from harness.timeline.routers import router_names
 
 if TYPE_CHECKING:
@@ -30,9 +31,10 @@ class ChangeAddress(Event[ChangeAddressSettings]):
 
     name = "change_address"
     settings = ChangeAddressSettings
+    replaces = True
 
     def __init__(self) -> None:
-        self._before: WeakKeyDictionary[Lab, dict[str, tuple[IPv4Address, ...]]] = WeakKeyDictionary()
+        self._layers: Layers[tuple[IPv4Address, ...]] = Layers()
 
     def subjects(self, topology: Topology) -> tuple[str, ...]:
         """Return the routers that have an IPv4 address outside."""
@@ -41,45 +43,45 @@ class ChangeAddress(Event[ChangeAddressSettings]):
     def problems(self, topology: Topology, subject: str, settings: ChangeAddressSettings) -> list[str]:
         """Return addresses that are taken or not on the segment, and routes that lead to the old ones."""
         router = topology.routers[subject]
-        subnet = topology.segments[router.outside.on].ipv4
-        found = []
-        for address in settings.addresses:
-            if subnet is None or address not in subnet:
-                found.append(f"{address} is not in {subnet}, the subnet of {router.outside.on}")
-            takers = [
-                name for name, attached in topology.attachments().items() for p in attached if address in p.addresses
-            ]
-            if takers:
-                found.append(f"{address} is {takers[0]}'s")
+        found = list(problems_of_addresses(topology, router.outside.on, settings.addresses))
         if len(settings.addresses) < router.nat.pool_size:
             found.append(f"{subject} needs {router.nat.pool_size} addresses for its pool")
         if not router.nat.translates:
             found.append(f"{subject} does not translate: others would go on routing to its former address")
         return found
 
+    def applied(self, topology: Topology, subject: str, settings: ChangeAddressSettings) -> Topology:
+        """Describe the router with its new addresses."""
+        return _readdressed(topology, subject, settings.addresses)
+
     def perform(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: ChangeAddressSettings) -> None:
         """Give the router the new addresses."""
         del overlay
-        self._before.setdefault(lab, {})[subject] = lab.topology.routers[subject].outside.ipv4
+        self._layers.put(lab, subject, settings, lab.topology.routers[subject].outside.ipv4)
         _readdress(lab, subject, settings.addresses)
 
     def undo(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: ChangeAddressSettings) -> None:
         """Give the router its former addresses."""
-        del overlay, settings
-        _readdress(lab, subject, self._before[lab].pop(subject))
+        del overlay
+        before = self._layers.take(lab, subject, settings)
+        if before is not None:
+            _readdress(lab, subject, before.state)
 
 
 def _readdress(lab: Lab, router: str, addresses: tuple[IPv4Address, ...]) -> None:
-    from harness.lab.routes import routes_of  # noqa: PLC0415  # a lab's, see `harness.timeline.contract`
+    from harness.lab.plugging import set_routes  # noqa: PLC0415  # a lab's, see `harness.timeline.contract`
 
     topology = lab.topology
     outside = topology.routers[router].outside
     lab.routers[router].change_address(tuple(map(str, addresses)), topology.prefix_length(outside, outside.ipv4[0]))
     # With its last old address went every route that led over it.
-    for route in routes_of(topology, router):
-        if route.family == "ipv4":
-            lab.nodes[router].add_route(route.network, route.gateway)
+    set_routes(lab, topology, router)
     # Verdicts ask the topology which addresses are a member's own.
+    lab.topology = _readdressed(topology, router, addresses)
+
+
+def _readdressed(topology: Topology, router: str, addresses: tuple[IPv4Address, ...]) -> Topology:
+    outside = topology.routers[router].outside
     changed = outside.model_copy(update={"addresses": (*addresses, *outside.ipv6)})
     described = topology.routers[router].model_copy(update={"outside": changed})
-    lab.topology = topology.model_copy(update={"routers": {**topology.routers, router: described}})
+    return topology.model_copy(update={"routers": {**topology.routers, router: described}})

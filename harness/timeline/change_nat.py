@@ -8,6 +8,7 @@ from pydantic import BeforeValidator
 
 from harness.model.nat import NatBehaviour, parse_nat
 from harness.timeline.contract import Event, EventSettings, RunningDaemons, Topology
+from harness.timeline.layers import Layers
 from harness.timeline.routers import router_names
 from harness.topology.wiring import impossible_routers, router_behaviour
 
@@ -22,29 +23,45 @@ class ChangeNatSettings(EventSettings):
 
 
 class ChangeNat(Event[ChangeNatSettings]):
-    """A change of NAT behaviour, undone by behaving as the topology says."""
+    """A change of NAT behaviour, undone by behaving as before."""
 
     name = "change_nat"
     settings = ChangeNatSettings
+    replaces = True
+
+    def __init__(self) -> None:
+        self._layers: Layers[NatBehaviour] = Layers()
 
     def subjects(self, topology: Topology) -> tuple[str, ...]:
         """Return the routers."""
         return router_names(topology)
 
     def problems(self, topology: Topology, subject: str, settings: ChangeNatSettings) -> list[str]:
-        """Return whether the router has too few addresses for the new behaviour."""
+        """Return whether the router has too few addresses for the new behaviour, or another prefix."""
+        before = topology.routers[subject].nat
+        if settings.nat.nptv6 != before.nptv6:
+            return ["nptv6 stays as the topology has it: others know the way to that prefix alone"]
+        if settings.nat.nat64 != before.nat64:
+            return ["nat64 stays as the topology has it: hosts behind the router have the addresses for it or have not"]
         changed = _with_nat(topology, subject, settings.nat)
         return [reason for name, reason in impossible_routers(changed) if name == subject]
+
+    def applied(self, topology: Topology, subject: str, settings: ChangeNatSettings) -> Topology:
+        """Describe the router with its new behaviour."""
+        return _with_nat(topology, subject, settings.nat)
 
     def perform(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: ChangeNatSettings) -> None:
         """Load other rules."""
         del overlay
+        self._layers.put(lab, subject, settings, lab.routers[subject].behaviour)
         lab.routers[subject].change_behaviour(router_behaviour(_with_nat(lab.topology, subject, settings.nat), subject))
 
     def undo(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: ChangeNatSettings) -> None:
-        """Load the topology's rules."""
-        del overlay, settings
-        lab.routers[subject].change_behaviour(router_behaviour(lab.topology, subject))
+        """Load the former rules."""
+        del overlay
+        before = self._layers.take(lab, subject, settings)
+        if before is not None:
+            lab.routers[subject].change_behaviour(before.state)
 
 
 def _with_nat(topology: Topology, router: str, nat: NatBehaviour) -> Topology:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from harness.model.timeline import GROUP, ITEM_KEYS, EventSettings
 from harness.model.topology import Topology
@@ -55,11 +55,16 @@ class Event(ABC, Generic[Settings]):
         name: as scenarios and the entry point have it.
         settings: what an item may say of it; its docstring is what people read of the event.
         subject_is_absent: whether its subject is not there until it happens.
+        replaces: whether it gives its subject a state (a place, a policy) that another one of its kind may replace. Of
+            others a second one has nothing to do while the first is in force, and `check` refuses it.
+        lifts: the events that are over once this one has happened, though nobody undid them.
     """
 
     name: ClassVar[str]
     settings: type[Settings]
     subject_is_absent: ClassVar[bool] = False
+    replaces: ClassVar[bool] = False
+    lifts: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
     def subjects(self, topology: Topology) -> tuple[str, ...]:
@@ -69,6 +74,21 @@ class Event(ABC, Generic[Settings]):
         """Return why this cannot be done to the subject, one sentence each; reported by `check`. Pure."""
         del topology, subject, settings
         return []
+
+    def applied(self, topology: Topology, subject: str, settings: Settings) -> Topology:
+        """Return the topology as it is afterwards, for what follows; to be given by events that change it. Pure."""
+        del subject, settings
+        return topology
+
+    def takes_s(self, settings: Settings) -> float:
+        """Return how long it takes in seconds, where it happens in steps (`further`). Pure."""
+        del settings
+        return 0.0
+
+    def contends(self, settings: Settings, other: Event[Any], others: EventSettings) -> bool:
+        """Tell whether another event on the same subject affects the same thing, as long as this one lasts. Pure."""
+        del settings, others
+        return other.name == self.name and self.can_be_undone
 
     def unmet(self, deployment: Deployment, subject: str, settings: Settings) -> list[str]:
         """Why this cannot be done to an overlay that is deployed so, one sentence each; told at `check`. Pure."""

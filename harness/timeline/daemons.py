@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.timeline.contract import RunningDaemons, Topology
 
 if TYPE_CHECKING:
     from harness.lab.process import Daemon
+
+
+def as_tuple(value: Any) -> Any:
+    """Take one word for a list of one."""
+    return (value,) if isinstance(value, str) else value
 
 
 def host_names(topology: Topology) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from harness.nat import policies
 from harness.timeline.contract import Event, EventSettings, RunningDaemons, Topology
+from harness.timeline.layers import Layers
 from harness.timeline.routers import router_names
 
 if TYPE_CHECKING:
@@ -47,10 +48,14 @@ class FirewallSettings(EventSettings):
 
 
 class Firewall(Event[FirewallSettings]):
-    """Undone by the router's own rules alone."""
+    """Undone by the policy before it: the router's own rules alone, or an earlier one that nothing has taken away."""
 
     name = "firewall"
     settings = FirewallSettings
+    replaces = True
+
+    def __init__(self) -> None:
+        self._layers: Layers[EventSettings | None] = Layers()
 
     def subjects(self, topology: Topology) -> tuple[str, ...]:
         """Routers."""
@@ -59,15 +64,25 @@ class Firewall(Event[FirewallSettings]):
     def perform(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: FirewallSettings) -> None:
         """Set the policy."""
         del overlay
-        router = lab.routers[subject]
-        if settings.captive_portal:
-            router.set_policy(policies.captive_portal(router.ports), portal=True)
-        elif settings.allow is not None:
-            router.set_policy(policies.allow_only(router.ports, list(map(policies.parse_traffic, settings.allow))))
-        else:
-            router.set_policy(policies.deny(router.ports, list(map(policies.parse_traffic, settings.deny or ()))))
+        self._layers.put(lab, subject, settings, self._layers.top(lab, subject))
+        _set_policy(lab, subject, settings)
 
     def undo(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: FirewallSettings) -> None:
         """Take it away."""
-        del overlay, settings
-        lab.routers[subject].clear_policy()
+        del overlay
+        before = self._layers.take(lab, subject, settings)
+        if before is not None:
+            _set_policy(lab, subject, before.state)
+
+
+def _set_policy(lab: Lab, subject: str, settings: EventSettings | None) -> None:
+    router = lab.routers[subject]
+    if not isinstance(settings, FirewallSettings):
+        router.clear_policy()
+        return
+    if settings.captive_portal:
+        router.set_policy(policies.captive_portal(router.ports), portal=True)
+    elif settings.allow is not None:
+        router.set_policy(policies.allow_only(router.ports, list(map(policies.parse_traffic, settings.allow))))
+    else:
+        router.set_policy(policies.deny(router.ports, list(map(policies.parse_traffic, settings.deny or ()))))

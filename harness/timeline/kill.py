@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class KillSettings(ServiceSettings):
     """All daemons of the overlay on a host are killed (SIGKILL). With `for_s` they are started again after that time.
 
-    With `service` only those of that name (`*` stands for anything). An overlay that runs nothing there goes on as if
+    With `service` only those of these names (`*` is anything). An overlay that runs nothing there goes on as if
     nothing had happened, which is what is to be shown.
     """
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address
-from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, Any
 
 from harness.model.document import did_you_mean
 from harness.model.nodes import Host
 from harness.timeline.contract import Event, EventSettings, RunningDaemons, Topology
-from harness.timeline.placing import is_ours, placed_on, problems_of_place
+from harness.timeline.layers import Layers
+from harness.timeline.placing import is_ours, placed_on, problems_of_place, with_host
 
 if TYPE_CHECKING:
     from harness.lab.network import Lab
@@ -34,9 +34,10 @@ class Move(Event[MoveSettings]):
 
     name = "move"
     settings = MoveSettings
+    replaces = True
 
     def __init__(self) -> None:
-        self._before: WeakKeyDictionary[Lab, dict[str, Host]] = WeakKeyDictionary()
+        self._layers: Layers[Host] = Layers()
 
     def subjects(self, topology: Topology) -> tuple[str, ...]:
         """Return the hosts of a topology of ours."""
@@ -52,6 +53,17 @@ class Move(Event[MoveSettings]):
             return [f"{subject} is on {segment} already"]
         return problems_of_place(topology, subject, segment, settings.addresses, via)
 
+    def applied(self, topology: Topology, subject: str, settings: MoveSettings) -> Topology:
+        """Describe the host in its new place."""
+        segment, via = _where(topology, settings)
+        assert segment is not None  # problems() says so
+        return with_host(topology, subject, placed_on(topology, subject, segment, settings.addresses, via))
+
+    def contends(self, settings: MoveSettings, other: Event[Any], others: EventSettings) -> bool:
+        """Count what gives it other addresses where it is, too."""
+        del settings, others
+        return other.name in {"move", "renew_ip"}
+
     def perform(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: MoveSettings) -> float:
         """Plug it in there."""
         del overlay
@@ -59,15 +71,16 @@ class Move(Event[MoveSettings]):
 
         segment, via = _where(lab.topology, settings)
         assert segment is not None  # problems() says so
-        self._before.setdefault(lab, {}).setdefault(subject, lab.topology.hosts[subject])
+        self._layers.put(lab, subject, settings, lab.topology.hosts[subject])
         return place_host(lab, subject, placed_on(lab.topology, subject, segment, settings.addresses, via))
 
-    def undo(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: MoveSettings) -> float:
+    def undo(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: MoveSettings) -> float | None:
         """Plug it in where it was, with the addresses that it had."""
-        del overlay, settings
+        del overlay
         from harness.lab.plugging import place_host  # noqa: PLC0415
 
-        return place_host(lab, subject, self._before[lab].pop(subject))
+        before = self._layers.take(lab, subject, settings)
+        return None if before is None else place_host(lab, subject, before.state)
 
 
 def _where(topology: Topology, settings: MoveSettings) -> tuple[str | None, str | None]:

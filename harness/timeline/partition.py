@@ -8,27 +8,25 @@ from pydantic import BeforeValidator, Field
 
 from harness.model.document import did_you_mean
 from harness.timeline.contract import Event, EventSettings, RunningDaemons, Topology
-from harness.timeline.daemons import host_names
+from harness.timeline.daemons import as_tuple, host_names
+from harness.timeline.layers import Layers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from harness.lab.network import Lab
     from harness.model.family import Address
 
 
-def _as_tuple(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
-
-
 class PartitionSettings(EventSettings):
     """Packets between a host and those of `away_from` vanish, both ways; the host reaches everybody else as before.
 
-    Hosts are told by their addresses and those of the routers in front of them, whichever they have when it happens.
+    Hosts are told by their addresses, and by those of the routers in front of them that no other host is behind: who
+    shares a router with others is parted alone, which is refused where on both sides others are behind the router.
     """
 
     away_from: Annotated[
-        tuple[str, ...], BeforeValidator(_as_tuple, json_schema_input_type=str | tuple[str, ...]), Field(min_length=1)
+        tuple[str, ...], BeforeValidator(as_tuple, json_schema_input_type=str | tuple[str, ...]), Field(min_length=1)
     ]
 
 
@@ -37,6 +35,9 @@ class Partition(Event[PartitionSettings]):
 
     name = "partition"
     settings = PartitionSettings
+
+    def __init__(self) -> None:
+        self._layers: Layers[bool] = Layers()
 
     def subjects(self, topology: Topology) -> tuple[str, ...]:
         """Return the hosts of a topology of ours."""
@@ -54,22 +55,40 @@ class Partition(Event[PartitionSettings]):
         known = [name for name in settings.away_from if name in topology.hosts and name != subject]
         shared = [name for name in known if set(_standing_for(topology, name)) & set(_standing_for(topology, subject))]
         found += [f"{subject} and {name} share a router: they have an address in common" for name in shared]
+        mine = _with_others(topology, [subject])
+        theirs = _with_others(topology, known)
+        if mine and theirs and not shared:
+            found.append(
+                f"others are behind {mine[0]} and behind {theirs[0]}: between the two, no packet tells whose it is"
+            )
         return found
+
+    def contends(self, settings: PartitionSettings, other: Event[Any], others: EventSettings) -> bool:
+        """Count the same parts alone."""
+        del other
+        return isinstance(others, PartitionSettings) and set(settings.away_from) == set(others.away_from)
 
     def perform(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: PartitionSettings) -> None:
         """Part them."""
         del overlay
         from harness.lab import partition  # noqa: PLC0415  # a lab's, see `harness.timeline.contract`
 
-        one, other = _addresses(lab.topology, [subject]), _addresses(lab.topology, settings.away_from)
-        partition.separate(_name(subject, settings), lab.watched_ports(), one, other)
+        name = _name(subject, settings)
+        parted = self._layers.top(lab, name) is not None
+        self._layers.put(lab, name, settings, parted)
+        if not parted:
+            one, other = _addresses(lab.topology, [subject]), _addresses(lab.topology, settings.away_from)
+            partition.separate(name, lab.watched_ports(), one, other)
 
     def undo(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: PartitionSettings) -> None:
-        """Join them."""
-        del lab, overlay
+        """Join them, once nothing parts them any more."""
+        del overlay
         from harness.lab import partition  # noqa: PLC0415
 
-        partition.join(_name(subject, settings))
+        name = _name(subject, settings)
+        before = self._layers.take(lab, name, settings)
+        if before is not None and not before.state:
+            partition.join(name)
 
 
 def _name(subject: str, settings: PartitionSettings) -> str:
@@ -78,12 +97,23 @@ def _name(subject: str, settings: PartitionSettings) -> str:
 
 
 def _addresses(topology: Topology, hosts: Iterable[str]) -> set[Address]:
+    """Find the addresses that are these hosts' alone: what is behind a shared router is met by its own, before it."""
+    group = list(hosts)
+    shared = _with_others(topology, group)
     found: set[Address] = set()
-    for host in hosts:
+    for host in group:
         found.update(topology.hosts[host].addresses)
         for router in _standing_for(topology, host):
-            found.update(topology.routers[router].outside.addresses)
+            if router not in shared:
+                found.update(topology.routers[router].outside.addresses)
     return found
+
+
+def _with_others(topology: Topology, group: Sequence[str]) -> list[str]:
+    """Find the routers that stand for hosts of a group and for others as well."""
+    of_others = {router for host in topology.hosts if host not in group for router in _standing_for(topology, host)}
+    standing = dict.fromkeys(router for host in group for router in _standing_for(topology, host))
+    return [router for router in standing if router in of_others]
 
 
 def _standing_for(topology: Topology, host: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address
 
 from harness.model.family import Address, family_of
@@ -47,18 +47,34 @@ def placed_on(
     return topology.hosts[host].model_copy(update={"on": segment, "addresses": chosen, "via": via})
 
 
+def with_host(topology: Topology, name: str, host: Host) -> Topology:
+    """Describe a topology in which one host is another."""
+    return topology.model_copy(update={"hosts": {**topology.hosts, name: host}})
+
+
+def problems_of_addresses(
+    topology: Topology, segment: str, addresses: Sequence[IPv4Address | IPv6Address]
+) -> Iterator[str]:
+    """Say why nobody on a segment can get these addresses, which are to be one node's."""
+    for number, address in enumerate(addresses):
+        subnet = topology.segments[segment].of(family_of(address))
+        if subnet is None or address not in subnet:
+            yield f"{address} is not in {subnet}, the subnet of {segment}"
+        elif subnet.version == 4 and address in {subnet.network_address, subnet.broadcast_address}:
+            kind = "network's own" if address == subnet.network_address else "broadcast"
+            yield f"{address} is the {kind} address of {subnet}: no node can have it"
+        if address in addresses[:number]:
+            yield f"{address} stands twice"
+        takers = [name for name, attached in topology.attachments().items() for p in attached if address in p.addresses]
+        if takers:
+            yield f"{address} is {takers[0]}'s"
+
+
 def problems_of_place(
     topology: Topology, host: str, segment: str, addresses: Sequence[IPv4Address | IPv6Address], via: str | None
 ) -> list[str]:
     """Say why a host cannot be on a segment with these addresses (none: free ones) behind this router."""
-    found = []
-    for address in addresses:
-        subnet = topology.segments[segment].of(family_of(address))
-        if subnet is None or address not in subnet:
-            found.append(f"{address} is not in {subnet}, the subnet of {segment}")
-        takers = [name for name, attached in topology.attachments().items() for p in attached if address in p.addresses]
-        if takers:
-            found.append(f"{address} is {takers[0]}'s")
+    found = list(problems_of_addresses(topology, segment, addresses))
     if not addresses and not free_addresses(topology, host, segment):
         wanted = " or ".join(families_of(topology.hosts[host]))
         found.append(f"{segment} has no free {wanted} address for {host}")

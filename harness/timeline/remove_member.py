@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.timeline.cables import set_interfaces
-from harness.timeline.contract import Event, NoSettings, RunningDaemons, Topology
+from harness.timeline.contract import Event, EventSettings, NoSettings, RunningDaemons, Topology
 from harness.timeline.daemons import daemons_on
 from harness.timeline.services import ServiceSettings, end
 
@@ -27,6 +27,11 @@ class RemoveMember(Event[RemoveMemberSettings]):
     def subjects(self, topology: Topology) -> tuple[str, ...]:
         """Members."""
         return topology.members
+
+    def contends(self, settings: RemoveMemberSettings, other: Event[Any], others: EventSettings) -> bool:
+        """Count whatever else ends its daemons."""
+        del settings
+        return other.name == self.name or (isinstance(others, ServiceSettings) and other.can_be_undone)
 
     def perform(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: RemoveMemberSettings) -> None:
         """Let it say goodbye, and pull the cable."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 from harness.model.nodes import Host
 from harness.timeline.contract import Event, EventSettings, RunningDaemons, Topology
-from harness.timeline.placing import is_ours, placed_on, problems_of_place
+from harness.timeline.layers import Layers
+from harness.timeline.placing import is_ours, placed_on, problems_of_place, with_host
 
 if TYPE_CHECKING:
     from harness.lab.network import Lab
@@ -28,9 +28,10 @@ class RenewIp(Event[RenewIpSettings]):
 
     name = "renew_ip"
     settings = RenewIpSettings
+    replaces = True
 
     def __init__(self) -> None:
-        self._before: WeakKeyDictionary[Lab, dict[str, Host]] = WeakKeyDictionary()
+        self._layers: Layers[Host] = Layers()
 
     def subjects(self, topology: Topology) -> tuple[str, ...]:
         """Return the hosts of a topology of ours."""
@@ -41,19 +42,26 @@ class RenewIp(Event[RenewIpSettings]):
         host = topology.hosts[subject]
         return problems_of_place(topology, subject, host.on, settings.addresses, host.via)
 
+    def applied(self, topology: Topology, subject: str, settings: RenewIpSettings) -> Topology:
+        """Describe the host with its new addresses."""
+        host = topology.hosts[subject]
+        return with_host(topology, subject, placed_on(topology, subject, host.on, settings.addresses, host.via))
+
     def perform(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: RenewIpSettings) -> float:
         """Give it other addresses."""
         del overlay
         from harness.lab.plugging import place_host  # noqa: PLC0415  # a lab's, see `harness.timeline.contract`
 
         host = lab.topology.hosts[subject]
-        self._before.setdefault(lab, {}).setdefault(subject, host)
+        self._layers.put(lab, subject, settings, host)
         return place_host(lab, subject, placed_on(lab.topology, subject, host.on, settings.addresses, host.via))
 
-    def undo(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: RenewIpSettings) -> float:
-        """Give it the addresses that it had."""
-        del overlay, settings
+    def undo(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: RenewIpSettings) -> float | None:
+        """Give it the addresses that it had, unless it has been plugged in elsewhere meanwhile."""
+        del overlay
         from harness.lab.plugging import place_host  # noqa: PLC0415
 
-        before = self._before[lab].pop(subject)
-        return place_host(lab, subject, lab.topology.hosts[subject].model_copy(update={"addresses": before.addresses}))
+        before, host = self._layers.take(lab, subject, settings), lab.topology.hosts[subject]
+        if before is None or before.state.on != host.on:
+            return None
+        return place_host(lab, subject, host.model_copy(update={"addresses": before.state.addresses}))

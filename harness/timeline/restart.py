@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class RestartSettings(ServiceSettings):
     """All daemons of the overlay on a host are asked to end (SIGTERM) and started again at once.
 
-    With `service` only those of that name (`*` stands for anything). It takes effect when they have ended.
+    With `service` only those of these names (`*` is anything). It takes effect when they have ended.
     """
 
 
@@ -26,6 +26,7 @@ class Restart(Event[RestartSettings]):
 
     name = "restart"
     settings = RestartSettings
+    lifts = frozenset({"kill", "stop"})
 
     def subjects(self, topology: Topology) -> tuple[str, ...]:
         """Hosts."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import signal
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
+
+from pydantic import BeforeValidator
 
 from harness.timeline.contract import Deployment, Event, EventSettings, RunningDaemons, Topology
-from harness.timeline.daemons import daemons_on, host_names
+from harness.timeline.daemons import as_tuple, daemons_on, host_names
 
 if TYPE_CHECKING:
     from harness.lab.network import Lab
@@ -17,9 +19,9 @@ _GONE_S = 5.0
 
 
 class ServiceSettings(EventSettings):
-    """All services of a deployment on a host, or with `service` those whose name it is (`*` stands for anything)."""
+    """All services of a deployment on a host, or with `service` those whose name is among these (`*`: anything)."""
 
-    service: str | None = None
+    service: Annotated[tuple[str, ...], BeforeValidator(as_tuple, json_schema_input_type=str | tuple[str, ...])] = ()
 
 
 Settings = TypeVar("Settings", bound=ServiceSettings)
@@ -38,6 +40,14 @@ class ServiceEvent(Event[Settings], Generic[Settings]):
         """See `missing_service`."""
         return missing_service(deployment, subject, settings)
 
+    def contends(self, settings: Settings, other: Event[Any], others: EventSettings) -> bool:
+        """Count whatever ends some of the same daemons: none can be started again twice."""
+        del self
+        if not isinstance(others, ServiceSettings) or not other.can_be_undone:
+            return False
+        both = (settings.service, others.service)
+        return not all(both) or any("*" in one for named in both for one in named) or bool(set(both[0]) & set(both[1]))
+
     def undo(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: Settings) -> None:
         """Start them again, in the order of the deployment."""
         del lab
@@ -50,15 +60,15 @@ def missing_service(deployment: Deployment, node: str, settings: ServiceSettings
     """Say so where a service that is named is not there; an overlay that runs nothing at all lacks none."""
     there = [service.name for service in deployment.services if service.node == node]
     named = settings.service
-    if named is None or not deployment.services or any(fnmatchcase(name, named) for name in there):
+    if not named or not deployment.services or any(fnmatchcase(name, one) for name in there for one in named):
         return []
-    return [f"there is no service {named} on {node} (there are {', '.join(there) or 'none'})"]
+    return [f"there is no service {' or '.join(named)} on {node} (there are {', '.join(there) or 'none'})"]
 
 
 def chosen(overlay: RunningDaemons, node: str, settings: ServiceSettings) -> list[tuple[str, Daemon]]:
     """Service and daemon of everything on a node that the settings mean."""
-    pattern = settings.service
-    return [(name, one) for name, one in daemons_on(overlay, node) if pattern is None or fnmatchcase(name, pattern)]
+    named = settings.service or ("*",)
+    return [(name, one) for name, one in daemons_on(overlay, node) if any(fnmatchcase(name, word) for word in named)]
 
 
 def end(overlay: RunningDaemons, node: str, settings: ServiceSettings, number: signal.Signals) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class StopSettings(ServiceSettings):
     """All daemons of the overlay on a host are asked to end (SIGTERM). With `for_s` they are started again after that.
 
-    With `service` only those of that name (`*` stands for anything). Who does not end within 5 s is killed.
+    With `service` only those of these names (`*` is anything). Who does not end within 5 s is killed.
     """
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 from harness.timeline.contract import Event, EventSettings, RunningDaemons, Topology
+from harness.timeline.layers import Layers
+from harness.timeline.placing import with_host
 
 if TYPE_CHECKING:
     from harness.lab.network import Lab
@@ -25,9 +26,10 @@ class SwitchUplink(Event[SwitchUplinkSettings]):
 
     name = "switch_uplink"
     settings = SwitchUplinkSettings
+    replaces = True
 
     def __init__(self) -> None:
-        self._before: WeakKeyDictionary[Lab, dict[str, str]] = WeakKeyDictionary()
+        self._layers: Layers[str] = Layers()
 
     def subjects(self, topology: Topology) -> tuple[str, ...]:
         """Return hosts and routers that have a second router to go to."""
@@ -40,6 +42,14 @@ class SwitchUplink(Event[SwitchUplinkSettings]):
             return []
         return [f"{subject} cannot go by {settings.via} (it can by {', '.join(others)})"]
 
+    def applied(self, topology: Topology, subject: str, settings: SwitchUplinkSettings) -> Topology:
+        """Describe the host or router behind the other one."""
+        if subject in topology.hosts:
+            return with_host(topology, subject, topology.hosts[subject].model_copy(update={"via": settings.via}))
+        outside = topology.routers[subject].outside.model_copy(update={"via": settings.via})
+        described = topology.routers[subject].model_copy(update={"outside": outside})
+        return topology.model_copy(update={"routers": {**topology.routers, subject: described}})
+
     def perform(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: SwitchUplinkSettings) -> None:
         """Change the route."""
         del overlay
@@ -47,15 +57,17 @@ class SwitchUplink(Event[SwitchUplinkSettings]):
 
         before = _via(lab.topology, subject)
         assert before is not None  # whoever has another router has one
-        self._before.setdefault(lab, {}).setdefault(subject, before)
+        self._layers.put(lab, subject, settings, before)
         send_by(lab, subject, settings.via)
 
     def undo(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: SwitchUplinkSettings) -> None:
         """Change it back."""
-        del overlay, settings
+        del overlay
         from harness.lab.plugging import send_by  # noqa: PLC0415
 
-        send_by(lab, subject, self._before[lab].pop(subject))
+        before = self._layers.take(lab, subject, settings)
+        if before is not None:
+            send_by(lab, subject, before.state)
 
 
 def _via(topology: Topology, name: str) -> str | None:

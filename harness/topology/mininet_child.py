@@ -3,6 +3,8 @@
 A module may do anything when it is imported: parse sys.argv, print, end the process. Here it finds an empty command
 line, what it prints goes to stderr, and what it raises is told with file and line. Requests and answers are lines of
 JSON on stdin and on the stdout that we were given.
+
+As the first process of a sandbox it finds what a lab's process does: a file system that is read-only, no network.
 """
 
 from __future__ import annotations
@@ -11,12 +13,12 @@ import inspect
 import json
 import os
 import sys
-import traceback
 from typing import Any
 
 from harness.errors import ScenarioError
+from harness.sandbox.mounts import make_private
 from harness.topology.mininet_graph import examine
-from harness.topology.mininet_import import import_topo
+from harness.topology.mininet_import import construct, import_topo, where
 
 
 def _answer(path: str, search: str, request: dict[str, Any]) -> dict[str, Any]:
@@ -32,7 +34,7 @@ def _answer(path: str, search: str, request: dict[str, Any]) -> dict[str, Any]:
             ],
             "takes_any": any(one.kind is one.VAR_KEYWORD for one in arguments),
         }
-    return examine(found(**request["params"])).as_dict()
+    return examine(construct(path, search, request["params"])).as_dict()
 
 
 def _shown(argument: inspect.Parameter) -> str | int | float | bool | None:
@@ -42,22 +44,12 @@ def _shown(argument: inspect.Parameter) -> str | int | float | bool | None:
     return default if isinstance(default, str | int | float | bool) else "(none)" if default is None else repr(default)
 
 
-def where(error: BaseException) -> str:
-    """Return what an exception says, and the last place of it that is in the user's own code."""
-    frames = [one for one in traceback.extract_tb(error.__traceback__) if _is_users(one.filename)]
-    place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {error}{place}"
-
-
-def _is_users(file: str) -> bool:
-    ours = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120  # texts, as in frames
-    return not (file.startswith(("<", sys.prefix, sys.base_prefix, ours)) or "/mininet/" in file)
-
-
 def main() -> None:
     """Answer until stdin ends."""
     path, search = sys.argv[1:]
     sys.argv = [path]
+    if os.getpid() == 1:
+        make_private(None)
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     requests, sys.stdin = sys.stdin, open(os.devnull)  # noqa: PTH123, SIM115  # as long as we live

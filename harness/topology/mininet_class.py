@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 import sys
@@ -13,10 +14,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from harness.errors import Problem, ScenarioError
+from harness.errors import MissingPrerequisite, Problem, ScenarioError
 from harness.model.document import did_you_mean
 from harness.model.parameters import Parameter
 from harness.model.topology import MininetClass, Topology
+from harness.sandbox.unshare import sandbox_argv
 from harness.topology.mininet_topology import topology_of
 
 # A module that waits for somebody to type, say, would keep us for ever.
@@ -25,6 +27,16 @@ PATIENCE_S = 60.0
 
 def _wrong(path: str, *texts: str) -> ScenarioError:
     return ScenarioError([Problem(path, 0, "topology", text) for text in texts])
+
+
+@functools.cache
+def _can_make_sandboxes() -> bool:
+    """Tell whether a sandbox can be made here: `check` is for machines without, too."""
+    try:
+        tried = subprocess.run(sandbox_argv(["true"]), capture_output=True, check=False)
+    except (MissingPrerequisite, OSError):
+        return False
+    return tried.returncode == 0
 
 
 @dataclass(frozen=True)
@@ -38,8 +50,13 @@ class MininetSource:
 
     @cached_property
     def _child(self) -> subprocess.Popen[str]:
-        """The process in which the class is; it ends with our end of its stdin."""
+        """The process in which the class is; it ends with our end of its stdin.
+
+        In a sandbox, as a lab's, where this machine has any.
+        """
         argv = [sys.executable, "-m", "harness.topology.mininet_child", self.name, self.search]
+        if _can_make_sandboxes():
+            argv = sandbox_argv(argv)
         return subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def _ask(self, **request: Any) -> Any:
@@ -110,6 +127,10 @@ class MininetSource:
     def notes(self, given: Mapping[str, Any]) -> list[str]:
         """Return what a lab does in its own way, for these parameters."""
         return list(self._ask(ask="examine", params=dict(given))["notes"])
+
+    def own_classes(self, given: Mapping[str, Any]) -> list[str]:
+        """Return the hosts that are of a class of the author's own, for these parameters."""
+        return list(self._ask(ask="examine", params=dict(given))["own"])
 
     def resolve(self, given: Mapping[str, Any]) -> Topology:
         """Let the class draw its graph and make a topology of it.

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import sys
 import traceback
+from collections.abc import Mapping
+from typing import Any
 
 from mininet.topo import Topo
 
@@ -38,6 +41,36 @@ def import_topo(path: str, search: str) -> type[Topo]:
     if not (isinstance(found, type) and issubclass(found, Topo)):
         raise _wrong(path, f"{class_name} is no mininet.topo.Topo")
     return found
+
+
+def construct(path: str, search: str, params: Mapping[str, Any]) -> Topo:
+    """Let the class behind `path` draw its graph, with an empty command line, in the folder `search`.
+
+    What it prints goes to stderr. Raises what the class raises, and as `import_topo`.
+    """
+    found = import_topo(path, search)
+    argv, sys.argv = sys.argv, [path.partition(":")[0]]
+    before = os.open(".", os.O_PATH)
+    try:
+        os.chdir(search or ".")
+        with contextlib.redirect_stdout(sys.stderr):
+            return found(**params)
+    finally:
+        os.fchdir(before)
+        os.close(before)
+        sys.argv = argv
+
+
+def where(error: BaseException) -> str:
+    """Return what an exception says, and the last place of it that is in the user's own code."""
+    frames = [one for one in traceback.extract_tb(error.__traceback__) if _is_users(one.filename)]
+    place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{place}"
+
+
+def _is_users(file: str) -> bool:
+    ours = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120  # texts, as in frames
+    return not (file.startswith(("<", sys.prefix, sys.base_prefix, ours)) or "/mininet/" in file)
 
 
 def _line(error: BaseException) -> str:

@@ -11,6 +11,8 @@ from harness.errors import OverlayError
 from harness.model.probes import Probes, ProbeSettings, Turn
 from harness.probes.contract import Found, Measurement, Pair, Probe, Surroundings, Target
 from harness.trial.lateness import LatenessMonitor
+from harness.trial.live import figure_lines
+from harness.trial.underlay import blamed_on_the_lab, carried, is_bare
 
 AnyProbe = Probe[Any, Any]
 
@@ -19,7 +21,8 @@ AnyProbe = Probe[Any, Any]
 class Battery:
     """The probes of one trial; `take_turn` waits until this trial may do what it is about to.
 
-    `connected` is called once a probe has told whether the pairs connect, before the trial ends where they do not.
+    `told` hears a probe's first figures as soon as there are any. `connected` is called once a probe has told whether
+    the pairs connect, before the trial ends where they do not.
     """
 
     asked: Probes
@@ -28,10 +31,12 @@ class Battery:
     lateness_monitor: LatenessMonitor
     take_turn: Callable[[Turn, str], None]
     connected: Callable[[], None]
+    told: Callable[[str], None] | None = None
     _over: dict[str, dict[Pair, Any]] = field(default_factory=dict)
     _under: dict[str, dict[Pair, Any]] = field(default_factory=dict)
     _targets: dict[Pair, Target] = field(default_factory=dict)
     _not_run: list[Measurement] = field(default_factory=list)
+    _failed: str | None = None
 
     def over_overlay(self, targets: Sequence[Target]) -> None:
         """Measure everything that is measured while the overlay runs.
@@ -47,26 +52,66 @@ class Battery:
             if not able:
                 continue
             self.take_turn(probe.turn, probe.doing)
+            self._failed = name
             self._measure(probe, able, settings, self._over.setdefault(name, {}))
-            if probe.is_gate:
+            self._failed = None
+            if self.told is not None:
+                for line in figure_lines(self._figures_of(probe, settings), probe.metrics[0].name):
+                    self.told(line)
+            if probe.tells_connected:
                 self.connected()
+            if probe.is_gate:
                 for figure in self._figures_of(probe, settings):
                     if figure.outcome == "failed":
                         raise OverlayError(figure.error or f"{figure.metric} of {figure.src} to {figure.dst} failed")
+
+    @property
+    def compares(self) -> bool:
+        """Whether a probe that has measured the overlay measures the underlay as well."""
+        asked = ((self.registered[name], settings, name) for name, settings in self.asked.items())
+        return any(self._over.get(name) and probe.over_underlay(settings) for probe, settings, name in asked)
 
     def over_underlay(self, targets: Sequence[Target]) -> None:
         """Measure the underlay with those probes that compare the overlay with it.
 
         The last comes first: it holds the turn that it needs already.
+
+        Raises:
+            LabNotAsDeclared: it does not carry, so that there is nothing to compare with.
         """
         for name, settings in reversed(list(self.asked.items())):
-            probe = self.registered[name]
-            able = [
-                target for target in targets if probe.needs & target.kinds and target.pair in self._over.get(name, {})
-            ]
+            probe, measured = self.registered[name], self._over.get(name, {})
+            able = [target for target in targets if probe.needs & target.kinds and target.pair in measured]
             if able and probe.over_underlay(settings):
-                self.take_turn(probe.turn, f"{probe.doing} over the underlay")
-                self._measure(probe, able, settings, self._under.setdefault(name, {}))
+                self._measure_bare(probe, able, settings, self._under.setdefault(name, {}))
+
+    @property
+    def may_be_the_labs(self) -> bool:
+        """Whether the overlay failed in a probe that measures the underlay as well, which may carry no more."""
+        return self._failed is not None and self.registered[self._failed].over_underlay(self._settings_of_failed)
+
+    def look_below(self, targets: Sequence[Target]) -> None:
+        """Measure the underlay with the probe that the overlay failed in.
+
+        Raises:
+            LabNotAsDeclared: it does not carry either.
+        """
+        assert self._failed is not None  # see `may_be_the_labs`
+        probe = self.registered[self._failed]
+        able = [target for target in targets if probe.needs & target.kinds and self._is_there(probe, target)]
+        if able:
+            self._measure_bare(probe, able, self._settings_of_failed, {})
+
+    @property
+    def _settings_of_failed(self) -> ProbeSettings:
+        return next(settings for name, settings in self.asked.items() if name == self._failed)
+
+    def _measure_bare(
+        self, probe: AnyProbe, targets: Sequence[Target], settings: ProbeSettings, into: dict[Pair, Any]
+    ) -> None:
+        self.take_turn(probe.turn, f"{probe.doing} over the underlay")
+        with blamed_on_the_lab(settings):
+            self._measure(probe, targets, settings, into)
 
     def _is_there(self, probe: AnyProbe, target: Target) -> bool:
         return probe.with_absent or not set(target.pair) & self.surroundings.absent
@@ -83,12 +128,14 @@ class Battery:
     ) -> None:
         """Measure the targets and keep what is found of each at once: a later pair that fails does not discard it."""
         if probe.at_once:
-            into |= self._judged(probe, partial(probe.measure_all, targets, settings, self.surroundings))
+            together = partial(probe.measure_all, targets, settings, self.surroundings)
+            into |= self._judged(probe, _looking(probe, targets, settings, together))
             return
         for target in targets:
-            into[target.pair] = self._judged(probe, partial(probe.measure, target, settings, self.surroundings))
+            alone = partial(_alone, probe, target, settings, self.surroundings)
+            into |= self._judged(probe, _looking(probe, [target], settings, alone))
 
-    def _judged(self, probe: AnyProbe, take: Callable[[], Any]) -> Any:
+    def _judged(self, probe: AnyProbe, take: Callable[[], dict[Pair, Any]]) -> dict[Pair, Any]:
         loose = not probe.minds_lateness
         if probe.repeatable:
             return self.lateness_monitor.measure(take, loose=loose, doing=probe.doing)
@@ -107,6 +154,24 @@ class Battery:
         ]
         figures = [figure for one in found for figure in probe.summarise(one, settings)]
         return [*figures, *(probe.summarise_trial(found, settings) if found else ())]
+
+
+def _alone(probe: AnyProbe, target: Target, settings: ProbeSettings, surroundings: Surroundings) -> dict[Pair, Any]:
+    return {target.pair: probe.measure(target, settings, surroundings)}
+
+
+def _looking(
+    probe: AnyProbe, targets: Sequence[Target], settings: ProbeSettings, take: Callable[[], dict[Pair, Any]]
+) -> Callable[[], dict[Pair, Any]]:
+    """Return what takes the measurement, and looks whether the bare underlay carries where that is what is measured."""
+    if not (probe.repeatable and is_bare(targets[0])):
+        return take
+
+    def why_not(found: dict[Pair, Any]) -> str | None:
+        said = (probe.why_no_baseline(target, found[target.pair], settings) for target in targets)
+        return next((why for why in said if why is not None), None)
+
+    return partial(carried, take, why_not, baseline=targets[0].mode != "underlay")
 
 
 def not_run(probe: AnyProbe, target: Target) -> Measurement:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TypedDict
 
 from harness.errors import LabError, LabNotAsDeclared
@@ -11,9 +11,11 @@ from harness.lab.network import Lab
 from harness.link.check import PathObserved, PathToCheck, require_paths
 from harness.model.family import Family
 from harness.model.link import LinkProfile
+from harness.model.nat_words import Egress
 from harness.model.topology import Topology
 from harness.nat.check import check_router, require_as_declared
 from harness.nat.check_ipv6 import check_router_ipv6, check_silence
+from harness.nat.check_nat64 import check_router_nat64
 from harness.nat.observation import Observation
 from harness.nat.observers import Observers, Side
 
@@ -31,12 +33,12 @@ def check_links(lab: Lab) -> list[PathObserved]:
         PathToCheck(
             name=f"{member}-{topology.server}",
             from_pid=lab.nodes[member].pid,
-            to_address=str(topology.address_in(topology.server, family)),
+            to_address=str(topology.address_seen_by(member, topology.server)),
             links=links_between(topology, member, topology.server),
         )
         for member in topology.members
         if topology.server is not None and topology.mininet is None
-        for family in topology.common_families((member, topology.server))[:1]
+        if topology.common_families((member, topology.server)) or topology.translator_of(member)
     ]
     impaired = [path for path in paths if any(link.impaired for link in path.links)]
     if not impaired:
@@ -83,6 +85,17 @@ def check_nats(lab: Lab) -> dict[str, str]:
     return seen
 
 
+def require_daemons(lab: Lab) -> None:
+    """Refuse a lab in which a program of a router has ended: from then on the router was not what its label says.
+
+    Raises:
+        LabNotAsDeclared: names router and program, and says what the program said last.
+    """
+    ended = [f"router {name}: {why}" for name, running in lab.routers.items() for why in running.ended_daemons()]
+    if ended:
+        raise LabNotAsDeclared("; ".join(ended))
+
+
 def _check_nat(lab: Lab, name: str, observers: Observers) -> str:
     running = lab.routers[name]
     for attempts_left in (1, 0):
@@ -93,7 +106,7 @@ def _check_nat(lab: Lab, name: str, observers: Observers) -> str:
         except (LabError, LabNotAsDeclared):
             if not attempts_left:
                 raise
-            running.forget()
+            running.reboot()
     return seen.label
 
 
@@ -111,7 +124,13 @@ def _observe_router(lab: Lab, name: str, observers: Observers) -> Observation:
     if inside.ipv6 and outside.ipv6:
         sides = _sides(lab, name, "ipv6")
         six = check_router_ipv6(running, observers, **sides, outside_address=str(outside.ipv6[0]))
-        seen = replace(seen, ipv6=six.ipv6, ipv6_filtering=six.ipv6_filtering, egress=six.egress or seen.egress)
+        of_ipv6 = {one.name: getattr(six, one.name) for one in fields(six) if one.name.startswith(("ipv6", "nptv6"))}
+        seen = replace(seen, **of_ipv6, egress=six.egress or seen.egress)
+    if router.nat.nat64 and router.nat.egress is Egress.ANY:  # it is asked by UDP
+        sides = _sides(lab, name, "ipv6") | {"outside": _side(lab, name, 0, "ipv4")}
+        four = check_router_nat64(running, observers, **sides)
+        of_ipv4 = {"mapping": four.mapping, "filtering": four.filtering, "port_allocation": four.port_allocation}
+        seen = replace(seen, **of_ipv4, nat64=four.nat64)  # type: ignore[arg-type]
     return seen
 
 

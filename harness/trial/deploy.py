@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from harness.errors import CommandFailed, CommandTimedOut, OverlayError
+from harness.lab.addresses import accept_ipv6_later
 from harness.lab.network import Lab
 from harness.lab.process import Daemon, Usage
 from harness.overlay.contract import ClaimSource, CommandSays, Deployment, InterfaceAddress, LogLine, Readiness, Service
@@ -50,6 +51,9 @@ class RunningOverlay:
             OverlayError: a command failed.
         """
         self._write_files()
+        for member, endpoint in self.deployment.endpoints.items():
+            if endpoint.address.version == 6:
+                accept_ipv6_later(self.lab.nodes[member])
         for command in self.deployment.prepare:
             self._run(command.node, command.argv, command.env, command.timeout_s)
 

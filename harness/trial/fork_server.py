@@ -81,7 +81,9 @@ class ForkServer:
             name = self._workers.pop(pid, None)
             if name is not None:
                 ended = {"ended": name, "status": os.waitstatus_to_exitcode(status)}
-                self._channel.send(json.dumps(ended).encode())
+                # The orchestrator may be gone by now, which `_obey` finds out: nobody is left to be told.
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                    self._channel.send(json.dumps(ended).encode())
 
 
 def main() -> None:

@@ -11,14 +11,15 @@ from typing import Any, Protocol
 
 from harness.lab import counters
 from harness.lab.baseline import open_underlay
-from harness.lab.names import serve_names
+from harness.lab.names import serve_names, serve_synthesised_names
 from harness.lab.network import Lab
+from harness.lab.node_captures import NodeCaptures
 from harness.lab.snapshot import snapshot
 from harness.lab.tap import Tap
 from harness.link.backend import RunningLinks
 from harness.link.precedence import deprioritise_lab
 from harness.model.trial import Trial
-from harness.trial.checks import check_links, check_nats
+from harness.trial.checks import check_links, check_nats, require_daemons
 
 
 class Ground(Protocol):
@@ -55,8 +56,14 @@ class Ground(Protocol):
     def check_links(self) -> None:
         """Check the links: see `harness.trial.checks`. Raises LabNotAsDeclared."""
 
+    def require_daemons(self) -> None:
+        """Refuse routers whose programs have ended: see `harness.trial.checks`. Raises LabNotAsDeclared."""
+
     def tap(self) -> Tap:
         """Begin to watch the members' ports; the caller closes it."""
+
+    def captures(self) -> AbstractContextManager[None]:
+        """Capture the nodes that the scenario asks for, meanwhile."""
 
     def open_underlay(self) -> AbstractContextManager[None]:
         """Open the baseline: see `harness.lab.baseline`."""
@@ -70,6 +77,7 @@ class LabGround:
 
     def __init__(self, trial: Trial, folder: Path) -> None:
         self.folder = folder
+        self._captures = trial.captures
         self.lab: Lab = Lab(trial.topology, seed=trial.seed, link_choice=trial.links, workdir=folder)
 
     @property
@@ -91,6 +99,7 @@ class LabGround:
         """See `Ground`; the nodes know each other by name."""
         serve_names(self.lab.topology, self.folder)
         self.lab.build()
+        serve_synthesised_names(self.lab.topology, self.lab.nodes, self.folder)
 
     def check_nats(self) -> dict[str, str]:
         """See `Ground`."""
@@ -113,10 +122,23 @@ class LabGround:
         """See `Ground`."""
         check_links(self.lab)
 
+    def require_daemons(self) -> None:
+        """See `Ground`."""
+        require_daemons(self.lab)
+
     def tap(self) -> Tap:
         """See `Ground`."""
         ports = sorted({self.lab.port_of(name) for name in self.lab.topology.members})
-        return Tap(ports, self.folder / "members.pcapng")
+        return Tap(ports, self.folder / "members.pcapng", self.lab.beside)
+
+    @contextlib.contextmanager
+    def captures(self) -> Iterator[None]:
+        """See `Ground`."""
+        if self._captures is None:
+            yield
+            return
+        with contextlib.closing(NodeCaptures(self.lab.nodes, self._captures, self.folder)):
+            yield
 
     def open_underlay(self) -> AbstractContextManager[None]:
         """See `Ground`."""

@@ -86,12 +86,12 @@ class LatenessMonitor:
             raise LabNotAsDeclared("; ".join(self._violations))
 
     def blame(self, failure: Exception) -> NoReturn:
-        """Raise `failure`, unless it is the overlay's and a window was not as it should be.
+        """Raise `failure`, unless it is the overlay's or the baseline's and a window was not as it should be.
 
         Raises:
             LabNotAsDeclared: with link and figure of each such window, and what failed over them.
         """
-        if self._violations and isinstance(failure, OverlayError):
+        if self._violations and isinstance(failure, OverlayError | LabNotAsDeclared):
             late = "; ".join(self._violations)
             raise LabNotAsDeclared(f"{late}; what failed over such links shows nothing: {failure}") from failure
         raise failure

@@ -16,6 +16,9 @@ __all__ = ["Done", "Job", "Step", "Turn", "WantTurn"]
 
 # What answers a worker that wants a turn, in a line of its own.
 GRANTED: Final = "granted"
+# How steps begin that a user must see, and those that are true for a second alone (`run --live`).
+PAUSED: Final = "paused"
+NOW: Final = "now"
 # How often one thing is measured before late links are given up on. A host that takes the processors away for a moment
 # does so now and then; one that does so all the time is no place to measure.
 ATTEMPTS = 3
@@ -26,10 +29,16 @@ class _Strict(BaseModel):
 
 
 class Job(_Strict):
-    """Everything a worker gets; written to the trial's folder as job.json, where it is evidence as well."""
+    """Everything a worker gets; written to the trial's folder as job.json, where it is evidence as well.
+
+    After an outcome of `pause_on` the lab is left standing until its user lets it go on (`harness.trial.pause`); with
+    `live` the worker also says what happens, in its steps.
+    """
 
     trial: Trial
     deployment: Deployment
+    pause_on: tuple[Outcome, ...] = ()
+    live: bool = False
 
 
 class WantTurn(_Strict):
@@ -40,10 +49,11 @@ class WantTurn(_Strict):
 
 
 class Step(_Strict):
-    """What the worker does now, for the progress display."""
+    """What the worker does now, for the progress display. `waits`: for its user, as long as that takes."""
 
     kind: Literal["step"] = "step"
     text: str
+    waits: bool = False
 
 
 class Done(_Strict):

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from harness.model.timeline import EventSettings, Moment, TimelineItem
@@ -33,6 +34,18 @@ class _Due:
     step: EventSettings | None = field(compare=False, default=None)
 
 
+class _Stopped:
+    """An overlay that is no more: what ends after it brings none of its daemons back."""
+
+    daemons: Mapping[str, Daemon] = MappingProxyType({})
+
+    def restart(self, service: str) -> None: ...
+
+    def leave_out(self, node: str) -> None: ...
+
+    def join(self, node: str) -> None: ...
+
+
 class Schedule:
     """The events of one trial and their outcomes; `now` is Unix time in seconds.
 
@@ -56,6 +69,7 @@ class Schedule:
         self._reached: set[Moment] = set()
         self.happened: list[Performed] = []
         self._steps: list[Performed] = []
+        self._in_force: list[TimelineItem] = []
         # Daemons that died while an event was performed; one that is started again is another object.
         self.stopped: set[Daemon] = set()
 
@@ -117,6 +131,27 @@ class Schedule:
             self._do(heapq.heappop(self._due))
         return max(0.0, self._due[0].due_s - self._now()) if self._due else None
 
+    def settle(self) -> None:
+        """End all that is still in force, the last first, once the overlay has stopped: the lab is as declared again.
+
+        What an overlay is compared with was declared so, and a lab that an event took apart could not be opened for it.
+        This is no part of the timeline: it stands in no record.
+
+        Raises:
+            LabError: the kernel or a tool refused.
+        """
+        self._due = [one for one in self._due if not one.undo and one.step is None]
+        heapq.heapify(self._due)
+        while self._in_force:
+            item = self._in_force.pop()
+            event = self._events[item.do]
+            if event.can_be_undone:
+                event.undo(self._lab, _Stopped(), item.to, event.settings.model_validate(item.settings))
+        for item in self._items:
+            event = self._events[item.do]
+            if event.subject_is_absent and item.to in self.absent:
+                event.perform(self._lab, _Stopped(), item.to, event.settings.model_validate(item.settings))
+
     def _do(self, due: _Due) -> None:
         item, event = due.item, self._events[due.item.do]
         settings = due.step or event.settings.model_validate(item.settings)
@@ -132,7 +167,10 @@ class Schedule:
         else:
             self.happened.append(done)
         self._keep()
+        if whole:
+            self._in_force.append(item)
         if due.undo:
+            self._in_force = [one for one in self._in_force if one is not item]
             # What was still to come of it does not come any more.
             self._due = [one for one in self._due if one.item is not item or one.step is None]
             heapq.heapify(self._due)

@@ -5,24 +5,25 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
-from harness.errors import OverlaybenchError
+from harness.errors import LabNotAsDeclared, OverlaybenchError, OverlayError
 from harness.lab.process import Daemon, Usage
 from harness.lab.tap import Tap
 from harness.link.accounting import Accounting
-from harness.model.family import Address
-from harness.overlay.contract import ContentEndpoint, Deployment
-from harness.overlay.plain import plain_contents
-from harness.probes.contract import Measurement, Pair, Probe, Target
+from harness.overlay.contract import Deployment
+from harness.probes.contract import Measurement, Probe, Target
 from harness.trial.battery import Battery
 from harness.trial.ground import Ground, evidence_of_failure
 from harness.trial.keepalive import interval_s, paths_kept
 from harness.trial.lateness import LatenessMonitor
+from harness.trial.live import LiveView
 from harness.trial.messages import Job, Step, Turn
 from harness.trial.schedule import Schedule
+from harness.trial.targets import targets_of
 
 _STRICTNESS: Final[tuple[Turn, ...]] = ("waiting", "shared", "exclusive")
 
@@ -94,34 +95,51 @@ class TrialRun:
         self.turn: Turn = "waiting"
         self.lateness_monitor = LatenessMonitor(None)
         self._in_use: list[Target] = []
+        self._live = job.live
 
     def run(self) -> None:
         """Run all steps in order. What was measured before one fails stays in `measurements`.
 
         Raises:
-            LabNotAsDeclared: links were late while something was measured, or failed; also where that made the overlay
-                fail.
+            LabNotAsDeclared: links were late while something was measured, or failed, or a router's program ended; also
+                where that made the overlay fail.
             OverlaybenchError: what stopped the trial.
         """
         try:
             self._steps()
         except OverlaybenchError as failure:
             self._account_for_links()
+            if isinstance(failure, OverlayError):
+                self._blame_routers(failure)
             self.lateness_monitor.blame(failure)
         self._account_for_links()
+        self.ground.require_daemons()
         self.lateness_monitor.require()
+
+    def _blame_routers(self, failure: OverlayError) -> None:
+        """Raise LabNotAsDeclared, with what failed, where a router's program has ended."""
+        try:
+            self.ground.require_daemons()
+        except LabNotAsDeclared as ended:
+            raise LabNotAsDeclared(f"{ended}; what failed behind it shows nothing: {failure}") from failure
 
     def _steps(self) -> None:
         self._step("building the lab")
         self._build()
         self.tap = self.ground.tap()
-        with contextlib.closing(self.tap):
+        with contextlib.closing(self.tap), self.ground.captures(), self._shown():
             self._turn("waiting", "deploying")
             open_while_deployed = self.ground.open_underlay if self.deployment.open_underlay else contextlib.nullcontext
             with open_while_deployed(), self._looking_at_failures():
                 self._deploy()
                 self._measure()
         self.overlay.stop()
+
+    def _shown(self) -> AbstractContextManager[object]:
+        """Say what happens meanwhile, where that is asked for."""
+        if not self._live:
+            return contextlib.nullcontext()
+        return contextlib.closing(LiveView(self.ground.lab, self.timeline, self._step))
 
     def _build(self) -> None:
         started = time.monotonic()
@@ -159,18 +177,30 @@ class TrialRun:
             lateness_monitor=self.lateness_monitor,
             take_turn=self._turn,
             connected=self._connected,
+            told=self._step if self._live else None,
         )
         try:
             self._in_use = self._targets("overlay")
-            battery.over_overlay(self._in_use)
+            with self._looking_at_failures():
+                battery.over_overlay(self._in_use)
             self.overlay.check_alive(self.timeline.stopped)
-            self._in_use = []
-            self.overlay.stop()
-            if not self.deployment.open_underlay:
-                with self.ground.open_underlay(), self._looking_at_failures():
-                    battery.over_underlay(self._targets("underlay"))
+            if battery.compares:
+                self._without_overlay(battery.over_underlay)
+        except OverlayError:
+            if battery.may_be_the_labs:
+                self._without_overlay(battery.look_below)
+            raise
         finally:  # a later probe that fails does not take the earlier ones' figures along
             self.measurements += battery.figures()
+
+    def _without_overlay(self, measure: Callable[[list[Target]], None]) -> None:
+        """Stop the overlay and measure the underlay as declared, unless that was measured already."""
+        self._in_use = []
+        self.overlay.stop()
+        if not self.deployment.open_underlay:
+            self.timeline.settle()
+            with self.ground.open_underlay(), self._looking_at_failures():
+                measure(self._targets("underlay"))
 
     def _connected(self) -> None:
         self.claims = self.overlay.claims()
@@ -200,41 +230,8 @@ class TrialRun:
         """See `Surroundings`."""
         return Accounting(backend="none") if self.ground.links is None else self.ground.links.accounting()
 
-    def _targets(self, label: str) -> list[Target]:
-        members = self.trial.topology.members
-        return [self._target((src, dst), label) for i, src in enumerate(members) for dst in members[i + 1 :]]
-
-    def _target(self, pair: Pair, label: str) -> Target:
-        """Return a pair over the overlay's endpoints; over the underlay's, with every kind that its addresses carry."""
-        topology, deployment = self.trial.topology, self.deployment
-        addresses: list[Address | None]
-        if label == "overlay":
-            ends = [deployment.endpoints.get(name) for name in pair]
-            addresses = [None if end is None else end.address for end in ends]
-        else:
-            family = topology.common_families(topology.members)[0]
-            addresses = [topology.address_in(name, family) for name in pair]
-        of_overlay = label == "overlay"
-        contents = deployment.contents if of_overlay else self._plain_contents()
-        return Target(
-            lab=self.ground.lab,
-            src=pair[0],
-            dst=pair[1],
-            src_address=addresses[0],
-            dst_address=addresses[1],
-            streams={(one.src, one.dst): one for one in deployment.streams if of_overlay},
-            contents={(one.src, one.dst): one for one in contents},
-            mode=self.trial.mode,
-            folder=self.folder,
-            label=label,
-            trial=self.trial.id,
-        )
-
-    def _plain_contents(self) -> tuple[ContentEndpoint, ...]:
-        """Return the endpoints of HTTP without overlay, to which content is compared."""
-        topology = self.trial.topology
-        family = topology.common_families(topology.members)[0]
-        return plain_contents({name: topology.address_in(name, family) for name in topology.members})
+    def _targets(self, label: Literal["overlay", "underlay"]) -> list[Target]:
+        return targets_of(self.trial, self.deployment, self.ground.lab, self.folder, label)
 
     @property
     def _ahead(self) -> Turn:

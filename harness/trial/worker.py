@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import traceback
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from harness.trial.deploy import RunningOverlay
 from harness.trial.exhaustion import exhausted
 from harness.trial.ground import LabGround
 from harness.trial.messages import GRANTED, Done, Job, Step, Turn, WantTurn
+from harness.trial.pause import said, wait_for_user
 from harness.trial.schedule import Schedule
 from harness.trial.steps import TrialRun
 
@@ -31,11 +33,13 @@ class Channel:
 
     def __init__(self) -> None:
         self._out = os.fdopen(os.dup(1), "w", buffering=1)
+        self._one_at_a_time = threading.Lock()
         os.dup2(2, 1)
 
     def say(self, message: Step | WantTurn | Done) -> None:
         """Send one message."""
-        self._out.write(message.model_dump_json() + "\n")
+        with self._one_at_a_time:
+            self._out.write(message.model_dump_json() + "\n")
 
     def want(self, turn: Turn) -> None:
         """Give back the present turn and wait for another; an orchestrator that is gone ends the trial."""
@@ -76,6 +80,10 @@ def work(folder: Path, spawned: float) -> None:
     except Exception as failure:  # the orchestrator must hear of it, whatever it is
         traceback.print_exc()
         outcome, error = "error", f"{type(failure).__name__}: {failure}"
+    if outcome in job.pause_on and ground.lab.net is not None:
+        channel.say(Step(text=said(folder, error), waits=True))
+        wait_for_user(folder, {name: node.pid for name, node in ground.lab.nodes.items()}, error)
+        channel.say(Step(text="going on"))
     channel.say(
         Done(
             outcome=outcome,  # type: ignore[arg-type]

@@ -12,9 +12,8 @@ that comes earlier is never punched. The first connection to a local port introd
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from harness.model.nat_words import Egress
 from harness.model.trial import Trial
@@ -31,6 +30,7 @@ from harness.overlay.contract import (
     Service,
 )
 from overlays.addressing import check_options, server_of
+from overlays.json_events import events_of
 from overlays.libp2p.identity import PeerIdentity
 from overlays.streams import SERVICE_PORT, listen_port, streams_between
 from overlays.ways_out import by_tcp
@@ -137,17 +137,6 @@ class LibP2p(LibP2pTcp):
         Who is the client changes with the third of three tries, so either may be the one that gets in.
         """
         return "peer-reflexive" if mode in SEEKING_DIRECT else None
-
-
-def events_of(log: str) -> Iterator[dict[str, Any]]:
-    """Return the events in a node's log; what is no event (a warning of a library) is passed over."""
-    for line in log.splitlines():
-        if line.startswith("{"):
-            try:
-                event = json.loads(line)
-            except ValueError:  # the end of the log, just being written
-                continue
-            yield event
 
 
 def relay_node(node: str, key: PeerIdentity, listens: Sequence[str], unlimited: bool = False) -> tuple[File, Service]:

@@ -1,3 +1,1 @@
 """refmesh: a small mesh VPN that speaks WireGuard on the wire; usable alone, and the measuring stick of the harness."""
-
-__version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""refmesh as a subject of the harness: the only file of refmesh that knows the harness."""
+"""refmesh, the mesh that comes with this program, as a subject of it; no other file of refmesh knows the harness."""
 
 from __future__ import annotations
 
@@ -148,5 +148,4 @@ class RefmeshTap(RefmeshAdapter):
 
 def _server_address(trial: Trial, server: str, member: str) -> str:
     """Where a member finds the server: by IPv4 where both have it."""
-    family = trial.topology.common_families((server, member))[0]
-    return str(trial.topology.address_in(server, family))
+    return str(trial.topology.address_seen_by(member, server))

@@ -9,6 +9,7 @@ a one-time join key, and yet no server can make a node up: only the authority's 
 from __future__ import annotations
 
 import base64
+import functools
 import ipaddress
 import json
 from collections.abc import Collection, Mapping
@@ -186,6 +187,17 @@ def verify(text: str, authority: bytes, unix_s: float, revoked: Collection[str] 
     """Return the certificate, if the authority of this public key stands behind it; CredentialError says why not."""
     if len(text) > MAX_TEXT:
         raise CredentialError("this certificate is too long to be one")
+    certificate = _authentic(text, authority)
+    if unix_s > certificate.ends_s:
+        raise CredentialError(f"the certificate of {certificate.name} has expired")
+    if certificate.serial in revoked:
+        raise CredentialError(f"the certificate of {certificate.name} is revoked")
+    return certificate
+
+
+@functools.lru_cache(1024)
+def _authentic(text: str, authority: bytes) -> Certificate:
+    """Return a certificate whenever it holds. Who comes back shows the same again: what was refused is not kept."""
     first, slash, invitation = text.partition("/")
     try:
         if slash:
@@ -194,7 +206,7 @@ def verify(text: str, authority: bytes, unix_s: float, revoked: Collection[str] 
         else:
             body = _open_link(first, authority, MEMBER)
             key = _key(body)
-        certificate = Certificate(
+        return Certificate(
             name=fields.text(body, "name", MAX_NAME),
             key=key,
             addresses=_addresses(body),
@@ -209,11 +221,6 @@ def verify(text: str, authority: bytes, unix_s: float, revoked: Collection[str] 
         )
     except (MalformedMessage, ValueError) as error:
         raise CredentialError(f"a certificate with a wrong field: {error}") from None
-    if unix_s > certificate.ends_s:
-        raise CredentialError(f"the certificate of {certificate.name} has expired")
-    if certificate.serial in revoked:
-        raise CredentialError(f"the certificate of {certificate.name} is revoked")
-    return certificate
 
 
 def sign_policy(
@@ -224,6 +231,7 @@ def sign_policy(
     return sign_link(body, authority)
 
 
+@functools.lru_cache(32)
 def verify_policy(text: str, authority: bytes) -> Policy:
     """Return the network document, if it is the authority's; CredentialError says why not."""
     if len(text) > MAX_POLICY:

@@ -160,7 +160,7 @@ def _device_service(node: str, address: IPv4Address, server: str, forwards: bool
     name = _device(node)
     configure = [
         ("wg", "setconf", name, "wg.conf"),
-        ("ip", "address", "add", f"{address}/{NETWORK.prefixlen}", "dev", name),
+        ("ip", "address", "replace", f"{address}/{NETWORK.prefixlen}", "dev", name),
         ("ip", "link", "set", name, "mtu", "1420", "up"),
     ]
     if node == server and forwards:

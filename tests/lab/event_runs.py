@@ -29,7 +29,7 @@ class Run:
         file, self.out = tmp_path / "mine.yaml", tmp_path / "run"
         said = {"topology": "two-sites", "params": ALIKE, "duration_s": 10, "interval_ms": 50} | given
         file.write_text(SCENARIO.format(overlays=overlays, **said) + "".join(f"  - {item}\n" for item in items))
-        done = overlaybench("run", str(file), "--out", str(self.out), timeout_s=110)
+        done = overlaybench("run", str(file), "--out", str(self.out), "--no-report", timeout_s=110)
         lines = records(self.out)
         (end,) = (line for line in lines if line["probe"] == "trial")
         assert end["outcome"] in ("ok", "invalid"), done.stderr + done.stdout

@@ -10,7 +10,7 @@ import sys
 
 from mininet.link import TCLink
 from mininet.node import CPULimitedHost, Host, OVSKernelSwitch
-from mininet.nodelib import NAT
+from mininet.nodelib import NAT, LinuxBridge
 from mininet.topo import Topo
 
 print("a module that prints when it is imported")
@@ -71,6 +71,92 @@ class RouteByInterface(_Two):
     host = {"defaultRoute": "h1-eth0"}
 
 
+LONG_ROUTED = "a-host-whose-name-is-long"
+
+
+class LongRoute(Topo):
+    """The lab has to call the interface otherwise, and the route with it."""
+
+    def build(self) -> None:
+        switch = self.addSwitch("s1")
+        self.addLink(self.addHost(LONG_ROUTED, defaultRoute=f"{LONG_ROUTED}-eth0"), switch)
+        self.addLink(self.addHost("h2"), switch)
+
+
+class Far(Topo):
+    """Two access links of 100 ms, and both IP versions."""
+
+    def build(self) -> None:
+        switch = self.addSwitch("s1")
+        for number in (1, 2):
+            host = self.addHost(f"h{number}")
+            six = {"ip": f"2001:db8::{number}/64"}
+            self.addLink(host, switch, cls=TCLink, delay="100ms", params1=six)
+
+
+class SecondCable(Topo):
+    """The only address is on the second cable, and the first switch leads nowhere."""
+
+    def build(self) -> None:
+        management, data = self.addSwitch("s1"), self.addSwitch("s2")
+        for number in (1, 2):
+            host = self.addHost(f"h{number}", ip=None)
+            self.addLink(host, management)
+            self.addLink(host, data, params1={"ip": f"10.9.0.{number}/24"})
+
+
+class TwoNetworks(Topo):
+    """Addresses on two cables; what is asked for at the first comes and goes by the second."""
+
+    def build(self) -> None:
+        first, second = self.addSwitch("s1"), self.addSwitch("s2")
+        for number in (1, 2):
+            host = self.addHost(f"h{number}", ip=f"10.9.{number}.1/24", defaultRoute=f"dev h{number}-eth1")
+            self.addLink(host, first)
+            self.addLink(host, second, params1={"ip": f"10.8.0.{number}/24"})
+
+
+class PortOne(Topo):
+    """Ports chosen by the author: no interface ends in eth0."""
+
+    def build(self) -> None:
+        switch = self.addSwitch("s1")
+        for number in (1, 2):
+            self.addLink(self.addHost(f"h{number}"), switch, port1=1)
+
+
+class ReadsFile(Topo):
+    """Reads what stands beside it by a relative name."""
+
+    def build(self) -> None:
+        switch = self.addSwitch("s1")
+        with open("hosts.txt") as file:  # noqa: PTH123
+            for line in file:
+                self.addLink(self.addHost(line.strip()), switch)
+
+
+class WritesFile(_Two):
+    def build(self) -> None:
+        with open("topo.log", "a") as file:  # noqa: PTH123
+            file.write("built")
+        super().build()
+
+
+class ParsesInBuild(_Two):
+    def build(self) -> None:
+        argparse.ArgumentParser().parse_args()
+        super().build()
+
+
+class FailingHost(Host):
+    def config(self, **params: object) -> None:
+        raise RuntimeError(f"config failed with {sorted(params)}")
+
+
+class OwnRaises(_Two):
+    host = {"cls": FailingHost}
+
+
 class V6(Topo):
     def build(self) -> None:
         switch = self.addSwitch("s1")
@@ -87,6 +173,15 @@ class LongNames(Topo):
         switch = self.addSwitch("a-switch-with-a-long-name")
         self.addLink(self.addHost(LONG), switch)
         self.addLink(self.addHost("h-2"), switch)
+
+
+class Mapped(Topo):
+    """Names that products have to be told otherwise, two of them alike but for that."""
+
+    def build(self) -> None:
+        switch = self.addSwitch("s1")
+        for name in ("h-1", "h_1", LONG, "s"):
+            self.addLink(self.addHost(name), switch)
 
 
 class Many(Topo):
@@ -126,6 +221,39 @@ class SameHomes(Homes):
     lans = (1, 1)
 
 
+class SwappedHomes(Topo):
+    """The inside is the first interface, as Mininet itself has it, and both homes have the same network."""
+
+    def build(self) -> None:
+        inet = self.addSwitch("s0")
+        for number in (1, 2):
+            ends = {"localIntf": f"nat{number}-eth0", "inetIntf": f"nat{number}-eth1"}
+            nat = self.addNode(f"nat{number}", cls=NAT, subnet="192.168.1.0/24", ip="192.168.1.1/24", **ends)
+            switch = self.addSwitch(f"s{number}")
+            self.addLink(nat, switch)
+            self.addLink(nat, inet, params1={"ip": f"45.45.0.{number}/24"})
+            self.addLink(self.addHost(f"h{number}", ip="192.168.1.100/24", defaultRoute="via 192.168.1.1"), switch)
+        self.addLink(self.addHost("s", ip="45.45.0.10/24"), inet)
+
+
+class NatThree(Topo):
+    """A NAT of two networks, with a name as its author liked it."""
+
+    nat = "HOME-nat-1"
+
+    def build(self) -> None:
+        inet, lan, dmz = self.addSwitch("s0"), self.addSwitch("s1"), self.addSwitch("s2")
+        sides = {"inetIntf": "w0", "localIntf": "l0"}
+        nat = self.addNode(self.nat, cls=NAT, subnet="192.168.0.0/16", ip="45.45.0.1/24", **sides)
+        self.addLink(nat, inet, intfName1="w0")
+        for number, (switch, name) in enumerate(((lan, "l0"), (dmz, "d0")), 1):
+            gateway = f"192.168.{number}.1"
+            self.addLink(nat, switch, intfName1=name, params1={"ip": f"{gateway}/24"})
+            host = self.addHost(f"h{number}", ip=f"192.168.{number}.100/24", defaultRoute=f"via {gateway}")
+            self.addLink(host, switch)
+        self.addLink(self.addHost("a", ip="45.45.0.10/24"), inet)
+
+
 class PrivateDirs(_Two):
     host = {"privateDirs": ["/no/such/folder"]}
 
@@ -142,18 +270,8 @@ class QueueAlone(_Two):
     link = {"cls": TCLink, "max_queue_size": 10}
 
 
-class Ring(Topo):
-    stp: tuple = ()
-
-    def build(self) -> None:
-        switches = [self.addSwitch(f"s{n}", **({"stp": True} if f"s{n}" in self.stp else {})) for n in (1, 2, 3)]
-        for number, switch in enumerate(switches):
-            self.addLink(switch, switches[number - 1])
-            self.addLink(self.addHost(f"h{number + 1}"), switch)
-
-
-class RingWithTree(Ring):
-    stp = ("s1", "s2", "s3")
+class PrioAlone(_Two):
+    switch = {"cls": LinuxBridge, "prio": 7}
 
 
 class Raises(Topo):

@@ -1,4 +1,4 @@
-"""What the NAT lab tests do inside a sandbox; `in_sandbox("name", ...)` runs one of these functions there.
+"""What the NAT lab tests do inside a sandbox; `tests.lab.nat_sandbox` runs these functions there.
 
 Each takes the calibration's lab (two inside hosts, a router, a public node) and returns something JSON can carry.
 """
@@ -9,11 +9,11 @@ import json
 import os
 import random
 import re
+import signal
 import socket
-import subprocess
 import sys
 import time
-from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from harness.calibration.nat_ground import WAN_ADDRESSES, Ground
@@ -25,6 +25,7 @@ from harness.model.topology import Topology
 from harness.nat import discovery, discovery_tcp
 from harness.nat.check import check_router, require_as_declared
 from harness.nat.check_ipv6 import check_router_ipv6, check_silence
+from harness.nat.check_nat64 import check_router_nat64
 from harness.nat.egress import answers
 from harness.nat.events import RunningRouter
 from harness.nat.observation import Observation, differences
@@ -33,23 +34,14 @@ from harness.nat.observers import Observers, Side
 from harness.nat.packet import Endpoint
 from harness.nat.wire import Wire, port_of
 from harness.sandbox.mounts import make_private
-from harness.sandbox.unshare import sandbox_argv
 from harness.trial.checks import check_nats
 from tests.lab.nat_answers import all_same_answers, same_answers
 from tests.lab.nat_clients import in_network, independent_client
 from tests.lab.nat_ports import drawn_ports
 
-__all__ = ["all_same_answers", "drawn_ports", "in_sandbox", "independent_client", "same_answers"]
+__all__ = ["all_same_answers", "drawn_ports", "independent_client", "same_answers"]
 
 SO_NO_CHECK = 11  # asm-generic/socket.h
-
-
-def in_sandbox(name: str, *arguments: Any, timeout_s: float = 100.0) -> Any:
-    """Run a function of this file in a sandbox of its own and return what it returns."""
-    argv = [sys.executable, "-m", "tests.lab.nat_lab", name, json.dumps(arguments)]
-    done = subprocess.run(sandbox_argv(argv), capture_output=True, text=True, timeout=timeout_s, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def mislabelled(ground: Ground, actual: str, declared: str) -> list[str]:
@@ -133,14 +125,15 @@ def events(ground: Ground) -> dict[str, Any]:
     return seen
 
 
-def checked_in_a_trial(ground: Ground, actual: str, declared: str) -> dict[str, Any]:
-    """Return what the check before a trial says of a router, and whether it leaves a mapping behind."""
-    router = ground.router(parse_nat(actual), 1)
+def checked_in_a_trial(ground: Ground, actual: Any, declared: Any, line_mtu_bytes: int = 1500) -> dict[str, Any]:
+    """Return what the check before a trial says of a router, how long it took, and whether it leaves a mapping."""
+    router = ground.router(parse_nat(actual), 1, line_mtu_bytes)
     router.behaviour = parse_nat(declared)
     inside, outside = _sides()
+    began = time.monotonic()
     with Observers() as observers:
         seen = check_router(router, observers, inside=inside, inside_gateway="10.45.0.1", outside=outside)
-    return _said(router, seen)
+    return {"took_s": time.monotonic() - began, **_said(router, seen)}
 
 
 def _sides() -> tuple[Side, Side]:
@@ -150,9 +143,9 @@ def _sides() -> tuple[Side, Side]:
     return inside, outside
 
 
-def checked_ipv6_in_a_trial(ground: Ground, actual: Any, declared: Any) -> dict[str, Any]:
+def checked_ipv6_in_a_trial(ground: Ground, actual: Any, declared: Any, line_mtu_bytes: int = 1500) -> dict[str, Any]:
     """Return the same of a router's IPv6 side."""
-    router = ground.router(parse_nat(actual), 1)
+    router = ground.router(parse_nat(actual), 1, line_mtu_bytes)
     router.behaviour = parse_nat(declared)
     lan, inet, here = "2a0e:45:0:2::", "2a0e:45:0:1::", os.getpid()
     with Observers() as observers:
@@ -165,6 +158,41 @@ def checked_ipv6_in_a_trial(ground: Ground, actual: Any, declared: Any) -> dict[
             outside_address=f"{inet}9",
         )
     return _said(router, seen)
+
+
+def checked_nat64_in_a_trial(ground: Ground, actual: Any, declared: Any) -> dict[str, Any]:
+    """Return the same of what a router does for hosts with IPv6 alone that ask servers with IPv4 alone."""
+    router = ground.router(parse_nat(actual), 1)
+    router.behaviour = parse_nat(declared)
+    lan, here = "2a0e:45:0:2::", os.getpid()
+    _, outside = _sides()
+    with Observers() as observers:
+        seen = check_router_nat64(
+            router,
+            observers,
+            inside=Side(here, "lan", True, f"{lan}/64", tuple(f"{lan}{n}" for n in (1, 2, 3))),
+            inside_gateway=f"{lan}1",
+            outside=outside,
+        )
+    said = _said(router, seen)
+    router.stop_daemons()
+    return said
+
+
+def ended_daemon(ground: Ground, nat: Any, program: str) -> dict[str, list[str]]:
+    """Return which daemons a router says have ended: at first, when one was killed, after a reboot, when stopped."""
+    router = ground.router(parse_nat(nat), 1)
+    said = {"at first": router.ended_daemons()}
+    names = {int(at.parent.name): at.read_text().strip() for at in Path("/proc").glob("[0-9]*/comm")}
+    (pid,) = (pid for pid, name in names.items() if name == program)
+    os.kill(pid, signal.SIGKILL)
+    end = time.monotonic() + 5
+    while not (killed := router.ended_daemons()) and time.monotonic() < end:
+        time.sleep(0.01)
+    router.reboot()
+    said |= {"killed": killed, "rebooted": router.ended_daemons()}
+    router.stop_daemons()
+    return said | {"stopped": router.ended_daemons()}
 
 
 def passes_ipv4(ground: Ground, alias: str) -> bool | None:
@@ -245,13 +273,15 @@ def without_checksum(ground: Ground, alias: str) -> list[bool]:
 
 
 def main() -> None:
-    """Run the function named on the command line."""
-    name, arguments = sys.argv[1], json.loads(sys.argv[2])
-    function: Callable[..., Any] = globals()[name]
+    """Make the calls of the command line: JSON, a list for each, its function and arguments."""
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     make_private(SCRATCH)
-    ground = Ground(SCRATCH)
-    print(json.dumps(function(ground, *arguments)))
+    ground, answers = Ground(SCRATCH), []
+    for name, *arguments in json.loads(sys.argv[1]):
+        answers.append(globals()[name](ground, *arguments))
+        # The next call's observers may stand at the same addresses, with other hardware addresses.
+        ground.lab.nodes["r"].check_output(["ip", "neighbour", "flush", "all"])
+    print(json.dumps(answers))
     ground.stop()
 
 

@@ -13,10 +13,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from refmesh_lab import NUMBERS, Lab, enter, must
 
+NOISE = str(Path(__file__).parents[1] / "fuzz" / "refmesh_noise.py")
 CASES: dict[str, Callable[[], dict[str, Any]]] = {}
 
 
@@ -194,6 +196,38 @@ def mtu_1460_relayed() -> dict[str, Any]:
 @case
 def black_hole() -> dict[str, Any]:
     return over_a_narrow_underlay("ipv4", told=False)
+
+
+def rss_mib(lab: Lab, name: str) -> float:
+    """Return the memory of a daemon that is in use."""
+    pages = int(Path(f"/proc/{lab.daemons[name].pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def hostile_programs(layer: str) -> dict[str, Any]:
+    """Let a program with CAP_NET_RAW on a's host send anything into a's device, first to warm up, then in earnest."""
+    lab = Lab("ipv4")
+    addresses = mesh(lab, layer=layer)
+    result: dict[str, Any] = {"sent": 0}
+    for seed in range(1, 4):
+        noise = (sys.executable, NOISE, "rm0", addresses["a"], addresses["b"], str(seed))
+        result["sent"] += int(must(lab.hosts["a"], *noise))
+        result.setdefault("rss_mib", []).append(max(rss_mib(lab, name) for name in "ab"))
+    result["answers_s"] = answers_in(lab, "a", addresses["b"])
+    for name in "ab":
+        lab.daemons[name].terminate()
+        result[name] = ended(lab, name)
+    return result
+
+
+@case
+def hostile_host() -> dict[str, Any]:
+    return hostile_programs("l3")
+
+
+@case
+def hostile_host_layer_2() -> dict[str, Any]:
+    return hostile_programs("l2")
 
 
 def main() -> None:

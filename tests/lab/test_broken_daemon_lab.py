@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 from extension import install
 
 pytest_plugins = ["pytester"]
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(220)]
+pytestmark = [pytest.mark.lab, pytest.mark.waits, pytest.mark.timeout(220)]
 
 ADAPTER = """
 from harness.overlay.contract import Command
@@ -67,5 +67,5 @@ def test_it_fails_as_a_test_and_the_sound_one_passes(
     cases = {case.attrib["name"]: case for case in ET.parse(pytester.path / "junit.xml").iter("testcase")}
     values = {one.attrib["name"]: one.attrib["value"] for one in cases["refmesh_mesh"].iter("property")}
     assert float(values["tcp_throughput_mbit"]) > 1
-    assert values["expected tcp_throughput_mbit"].startswith("met: refmesh_mesh")
+    assert values["expected tcp_throughput_mbit"].startswith("not decided: refmesh_mesh"), "by one repeat"
     assert cases["leaky_mesh"].find("failure") is not None

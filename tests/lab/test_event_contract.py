@@ -39,22 +39,26 @@ EVENTS = {
     "stop": "to: s, for_s: 0.5",
     "switch_uplink": "to: a, via: ra2, for_s: 0.5",
 }
-# A third member is needed to join two others; no lab can make a clock jump.
-ELSEWHERE = {"add_member", "clock_jump"}
+# On `parties`: a third member is needed to join two others.
+OF_THREE = {"add_member": "to: p3"}
+# No lab can make a clock jump.
+REFUSED = {"clock_jump"}
 SAMPLE = {"underlay", "refmesh", "openvpn"}
 EVERY_S = 1.2
 SCENARIO = """\
 description: all events, one after the other
-topology: two-uplinks
-params: {{nat_a: port-restricted, nat_b: port-restricted, link_a: {{delay_ms: 2}}, link_b: {{delay_ms: 2}}}}
+topology: {topology}
+params: {params}
 overlays: {{{name}: {mode}}}
 probes:
-  path: {{deadline_s: 15}}
+  path: {{deadline_s: 40}}
   latency: {{duration_s: 0.5}}
   stream: {{connections: 1, duration_s: 0.2, integrity_mb: 0}}
   continuity: {{duration_s: {duration_s}}}
 timeline:
 """
+TWO = "{nat_a: port-restricted, nat_b: port-restricted, link_a: {delay_ms: 2}, link_b: {delay_ms: 2}}"
+THREE = "{n: 3, nat: port-restricted, link: {delay_ms: 2}}"
 
 
 def cases() -> list[tuple[str, str]]:
@@ -72,22 +76,33 @@ def _first(mode: str) -> int:
 
 
 def test_no_event_is_left_out() -> None:
-    assert EVENTS.keys() | ELSEWHERE == events().keys()
+    assert EVENTS.keys() | OF_THREE.keys() | REFUSED == events().keys()
 
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(("name", "mode"), cases(), ids=[name for name, _ in cases()])
 def test_every_event_happens_and_leaves_a_whole_lab(name: str, mode: str, tmp_path: Path) -> None:
+    happen(tmp_path, name, mode, EVENTS, topology="two-uplinks", params=TWO)
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize(("name", "mode"), cases(), ids=[name for name, _ in cases()])
+def test_who_joins_leaves_a_whole_lab(name: str, mode: str, tmp_path: Path) -> None:
+    happen(tmp_path, name, mode, OF_THREE, topology="parties", params=THREE)
+
+
+def happen(tmp_path: Path, name: str, mode: str, wanted: dict[str, str], **where: str) -> None:
+    """Run one trial in which these events happen, and hold what is left against what there was."""
     lacking = missing(load_overlay(name).requirements())
     if lacking:
         pytest.skip(f"{name} needs {lacking[0].program}: {lacking[0].install}")
     file, out = tmp_path / "mine.yaml", tmp_path / "run"
     items = [
         f"  - {{at_s: {EVERY_S * (place + 1):g}, do: {event}, {said}}}\n"
-        for place, (event, said) in enumerate(EVENTS.items())
+        for place, (event, said) in enumerate(wanted.items())
     ]
-    duration_s = EVERY_S * (len(EVENTS) + 2)
-    file.write_text(SCENARIO.format(name=name, mode=mode or "", duration_s=duration_s) + "".join(items))
+    duration_s = EVERY_S * (len(wanted) + 2)
+    file.write_text(SCENARIO.format(name=name, mode=mode or "", duration_s=duration_s, **where) + "".join(items))
     before = machine_state()
     done = overlaybench("run", str(file), "--out", str(out), timeout_s=200)
     assert processes_naming(str(out)) == []
@@ -99,10 +114,13 @@ def test_every_event_happens_and_leaves_a_whole_lab(name: str, mode: str, tmp_pa
     if end["outcome"] == "invalid":
         assert "late" in str(end["error"]), "a machine that was too busy, and nothing else"
     happened = json.loads((out / "trials" / end["trial"] / "timeline.json").read_text())
-    assert [one["do"] for one in happened if not one["undone"]] == list(EVENTS), said
-    undone = [event for event in EVENTS if "for_s" in EVENTS[event]]
+    assert [one["do"] for one in happened if not one["undone"]] == list(wanted), said
+    undone = [event for event in wanted if "for_s" in wanted[event]]
     assert sorted(one["do"] for one in happened if one["undone"]) == sorted(undone)
     moments = [line for line in lines if line["metric"] == "event_at_s"]
     assert len(moments) == len(happened) and all(line["value"] is not None for line in moments)
+    # A service that is back without its configuration never recovers, whatever its product can.
+    logs = [path.read_text() for path in out.glob("trials/*/nodes/*/restarting.log")]
+    assert not [line for text in logs for line in text.splitlines() if "ended with status" in line], logs
     if end["outcome"] == "ok" and name != "underlay":
         assert any(line["metric"].startswith("underlay_") and line["value"] for line in lines), "it still stands"

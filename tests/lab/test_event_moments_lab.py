@@ -26,7 +26,7 @@ def test_three_continents_are_as_far_apart_as_they_say(tmp_path: Path) -> None:
     file.write_text(
         "description: x\ntopology: regions\noverlays: {underlay: }\nprobes: {path: {}, latency: {duration_s: 1}}\n"
     )
-    done = overlaybench("run", str(file), "--out", str(out))
+    done = overlaybench("run", str(file), "--out", str(out), "--no-report")
     trips = {(line["src"], line["dst"]): line["value"] for line in records(out) if line["metric"] == "rtt_p50_ms"}
     expected = {("p1", "p2"): 90, ("p1", "p3"): 230, ("p2", "p3"): 150}
     assert trips == {pair: pytest.approx(rtt_ms, rel=0.03) for pair, rtt_ms in expected.items()}, done.stdout

@@ -89,6 +89,37 @@ with rig({"delay_ms": 10}) as made:
     assert in_sandbox(PREAMBLE + code) == -9
 
 
+def test_an_ordinary_helper_has_a_process_a_processor_that_wakes_beside_it_and_ends_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OVERLAYBENCH_NO_REALTIME", "1")
+    code = """
+import select
+def children(of):
+    found = {}
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((place / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == of:
+                found[int(place.name)] = sorted(os.sched_getaffinity(int(place.name)))
+        except OSError:
+            continue
+    return found
+processors = sorted(os.sched_getaffinity(0))
+wanted = [[one] for one in processors] if len(processors) <= 16 else []
+with rig({"delay_ms": 1}) as made:
+    helper, end = made.links.helper_pid, time.monotonic() + 5
+    while sorted((found := children(helper)).values()) != wanted and time.monotonic() < end:
+        time.sleep(0.01)
+    sessions = {os.getsid(pid) for pid in (helper, *found)}
+    descriptors = [os.pidfd_open(pid) for pid in found]
+    os.kill(helper, 9)
+    ended = [bool(select.select([one], [], [], 5)[0]) for one in descriptors]
+    out([sorted(found.values()) == wanted, len(sessions) == 1 + len(wanted), all(ended)])
+"""
+    assert in_sandbox(PREAMBLE + code) == [True, True, True]
+
+
 @pytest.mark.parametrize("highest_realtime_priority", [0, 1])
 def test_an_unprivileged_user_has_links_too(highest_realtime_priority: int) -> None:
     if os.geteuid() != 0:

@@ -22,7 +22,7 @@ def run_topo(tmp_path: Path, name: str, extra: str = "") -> list[dict[str, objec
         f"overlays: {{underlay: }}\nprobes: {{path: {{}}, latency: {{duration_s: 0.5}}}}\n{extra}"
     )
     out = tmp_path / "run"
-    done = overlaybench("run", str(scenario), "--out", str(out))
+    done = overlaybench("run", str(scenario), "--out", str(out), "--no-report")
     assert done.returncode == 0, done.stderr
     return records(out)
 

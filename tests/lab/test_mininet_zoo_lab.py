@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from tests.lab.running import overlaybench, records
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.waits]
 HERE = Path(__file__).parent
 
 
 def pinged(tmp_path: Path, name: str, *commands: str) -> str:
-    """Run commands in the class's lab."""
+    """Run commands in the lab of a class: of the zoo, where it names no module."""
     script = tmp_path / "commands.mn"
     script.write_text("\n".join(commands) + "\n")
-    done = overlaybench("shell", f"mininet_zoo:{name}", "--commands", str(script), cwd=HERE)
+    named = name if ":" in name else f"mininet_zoo:{name}"
+    done = overlaybench("shell", named, "--commands", str(script), cwd=HERE)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -31,7 +33,9 @@ def pinged(tmp_path: Path, name: str, *commands: str) -> str:
         ("V6", "h1 ping -c1 -W2 2001:db8::2"),
         ("LongNames", "h-2 ping -c1 -W2 10.0.0.1"),
         ("Homes", "h1 ping -c1 -W2 45.45.0.10"),
-        ("RingWithTree", "h1 ping -c1 -W2 10.0.0.3"),
+        ("mininet_rings:RingWithTree", "h1 ping -c1 -W2 10.0.0.3"),
+        ("SecondCable", "h1 ping -c1 -W2 10.9.0.2"),
+        ("ParsesInBuild", "h1 ping -c1 -W2 10.0.0.2"),
         ("PrivateRun", "h1 ping -c1 -W2 10.0.0.2"),
     ],
 )
@@ -48,19 +52,91 @@ def test_private_folders_are_there(tmp_path: Path) -> None:
     assert "yes" in pinged(tmp_path, "PrivateRun", "h1 touch /run/mine/deep/x /var/log/x && echo yes")
 
 
-def test_overlays_run_on_classes_with_nats_cables_and_long_names(tmp_path: Path) -> None:
+TREE = (
+    "sh for p in /sys/class/net/s?-eth*/brport/state; do echo state $(cat $p); done",
+    "sh for b in s1 s2 s3; do echo $b $(cat /sys/class/net/$b/bridge/root_id); done",
+)
+
+
+@pytest.mark.parametrize(("name", "root"), [("SlowRing", "0064.020000000001"), ("Prio", "0001.020000000003")])
+def test_switches_in_a_ring_have_found_their_root_and_blocked_a_port_before_anything_is_sent(
+    name: str, root: str, tmp_path: Path
+) -> None:
+    said = pinged(tmp_path, f"mininet_rings:{name}", *TREE, "h1 ping -c3 -i0.2 -W2 10.0.0.3").split()
+    assert [said[place + 1] for place, word in enumerate(said) if word == "state"].count("4") == 1
+    assert [said[place + 1] for place, word in enumerate(said) if word in {"s1", "s2", "s3"}] == [root] * 3
+    assert "3 received" in " ".join(said)
+
+
+def ran(tmp_path: Path, name: str, overlays: str, probes: str = "path: {deadline_s: 8}", rest: str = "") -> Path:
+    """Run a scenario with the class."""
+    scenario = tmp_path / f"{name}.yaml"
+    scenario.write_text(
+        f"description: x\ntopology: 'mininet_zoo:{name}'\noverlays: {overlays}\nprobes: {{{probes}}}\n{rest}"
+    )
+    done = overlaybench("run", scenario.name, "--out", name, "--no-report", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    return tmp_path / name
+
+
+@pytest.fixture
+def zoo(tmp_path: Path) -> Path:
     (tmp_path / "mininet_zoo.py").write_text((HERE / "mininet_zoo.py").read_text())
-    for name, overlays, path in (
-        ("Homes", "{refmesh: mesh, underlay: }", "direct"),
-        ("Cabled", "{underlay: }", "direct"),
-        ("LongNames", "{underlay: }", "direct"),
-    ):
-        scenario = tmp_path / f"{name}.yaml"
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "overlays"),
+    [
+        ("Homes", "{refmesh: mesh, underlay: }"),
+        ("SwappedHomes", "{underlay: }"),
+        ("NatThree", "{underlay: }"),
+        ("Cabled", "{underlay: }"),
+        ("Mapped", "{tinc: mesh}"),
+        ("SecondCable", "{underlay: }"),
+        ("TwoNetworks", "{underlay: }"),
+    ],
+)
+def test_overlays_run_on_classes_and_what_they_claim_is_what_is_seen(name: str, overlays: str, zoo: Path) -> None:
+    found = [one for one in records(ran(zoo, name, overlays)) if one["metric"] == "connect_success"]
+    assert found and {one["path"] for one in found} == {"direct"}, found
+    assert {one["path_claimed"] for one in found} <= {"direct", None}, found
+    if name == "Mapped":
+        assert len(found) == 3 and {one["path_claimed"] for one in found} == {"direct"}
+
+
+def test_a_cable_is_pulled_whatever_its_interface_is_called(zoo: Path) -> None:
+    timeline = "timeline: [{at_s: 1, do: link_down, to: h1, for_s: 1}]\n"
+    folder = ran(zoo, "PortOne", "{underlay: }", "continuity: {duration_s: 3}", timeline)
+    assert {one["outcome"] for one in records(folder) if one["metric"] == "trial"} <= {"ok"}
+    assert any(one["metric"] == "event_gap_s" for one in records(folder)), {one["metric"] for one in records(folder)}
+
+
+def test_a_class_reads_what_stands_beside_it(zoo: Path) -> None:
+    (zoo / "hosts.txt").write_text("h1\nh2\n")
+    found = [one for one in records(ran(zoo, "ReadsFile", "{underlay: }")) if one["metric"] == "connect_success"]
+    assert [one["value"] for one in found] == [1.0]
+
+
+def test_a_route_names_an_interface_that_the_lab_has_to_call_otherwise(tmp_path: Path) -> None:
+    said = pinged(tmp_path, "LongRoute", "a-host-whose-name-is-long ip route show default")
+    assert "default dev if1-eth0" in said
+
+
+def test_what_a_hosts_own_config_raises_is_told_by_check_with_its_line(zoo: Path) -> None:
+    for name, status in (("OwnRaises", 2), ("Own", 0)):
+        scenario = zoo / "own.yaml"
         scenario.write_text(
-            f"description: x\ntopology: 'mininet_zoo:{name}'\noverlays: {overlays}\n"
-            "probes: {path: {deadline_s: 8}}\n"
+            f"description: x\ntopology: 'mininet_zoo:{name}'\noverlays: {{underlay: }}\nprobes: [path]\n"
         )
-        done = overlaybench("run", str(scenario), "--out", str(tmp_path / name))
-        assert done.returncode == 0, done.stderr
-        found = [one for one in records(tmp_path / name) if one["metric"] == "connect_success"]
-        assert found and {one["path"] for one in found} == {path}, (name, found)
+        done = overlaybench("check", str(scenario))
+        assert done.returncode == status, done.stderr
+        if status:
+            told = r"mininet_zoo:OwnRaises:0: topology: RuntimeError: config failed with .* \(.*mininet_zoo.py:\d+\)"
+            assert re.search(told, done.stderr), done.stderr
+
+
+@pytest.mark.nightly
+def test_a_lab_of_three_hundred_hosts_is_built(tmp_path: Path) -> None:
+    """`tests/unit` resolves it; the counters' chains take so many ports in `test_counters`."""
+    assert "1 received" in pinged(tmp_path, "Many", "h1 ping -c1 -W5 10.0.0.44")

@@ -11,7 +11,7 @@ import pytest
 
 from harness.calibration.nat_calibrate import calibrate_nat
 from harness.model.nat import ALIASES, Filtering, Hairpinning, Mapping, parse_nat
-from tests.lab.nat_lab import in_sandbox
+from tests.lab.nat_sandbox import each_in_sandbox, in_sandbox
 
 pytestmark = [pytest.mark.lab, pytest.mark.waits]
 
@@ -22,23 +22,33 @@ def test_every_alias_is_what_it_says() -> None:
     assert [(result.name, result.differences, result.error) for result in results if not result.passed] == []
 
 
-@pytest.mark.parametrize(
-    ("actual", "declared", "axis"),
-    [
-        ("port-restricted", "symmetric", "mapping"),
-        ("symmetric", "address-symmetric", "mapping"),
-        ("full-cone", "address-restricted", "filtering"),
-        ("port-restricted", "address-restricted", "filtering"),
-        ("symmetric-sequential", "symmetric", "port_allocation"),
-        ("port-restricted", "home-router", "hairpinning"),
-        ("poisoning-router", "port-restricted", "unsolicited"),
-        ("rejecting-router", "port-restricted", "unsolicited"),
-        ("udp-blocked", "port-restricted", "egress"),
-        ("none", "firewall", "filtering"),
-    ],
-)
-def test_a_wrong_label_is_found_out(actual: str, declared: str, axis: str) -> None:
-    assert axis in " ".join(in_sandbox("mislabelled", actual, declared))
+def test_what_routers_do_to_packets_whatever_their_mappings() -> None:
+    """UDP policed each way, fragments dropped in both IP versions, a narrow line told of by ICMP and in handshakes."""
+    only = ["limits:*udp_rate*", "families:*fragments=drop*", "behaviour:*fragments=drop*", "line:EIM*", "line:none*"]
+    results = list(calibrate_nat(jobs=3, only=only, seed=11))
+    assert {result.name.split(":")[0] for result in results} == {"limits", "families", "behaviour", "line"}
+    assert [(result.name, result.differences, result.error) for result in results if not result.passed] == []
+
+
+WRONG_LABELS = [
+    ("port-restricted", "symmetric", "mapping"),
+    ("symmetric", "address-symmetric", "mapping"),
+    ("full-cone", "address-restricted", "filtering"),
+    ("port-restricted", "address-restricted", "filtering"),
+    ("symmetric-sequential", "symmetric", "port_allocation"),
+    ("port-restricted", "home-router", "hairpinning"),
+    ("poisoning-router", "port-restricted", "unsolicited"),
+    ("rejecting-router", "port-restricted", "unsolicited"),
+    ("udp-blocked", "port-restricted", "egress"),
+    ("none", "firewall", "filtering"),
+    ("fragment-dropper", "port-restricted", "fragments"),
+]
+
+
+def test_a_wrong_label_is_found_out() -> None:
+    found = each_in_sandbox(("mislabelled", actual, declared) for actual, declared, _ in WRONG_LABELS)
+    missed = [(case, said) for case, said in zip(WRONG_LABELS, found, strict=True) if case[2] not in " ".join(said)]
+    assert missed == []
 
 
 def test_what_a_router_fails_to_translate_is_found_out() -> None:
@@ -74,21 +84,82 @@ def test_events_do_what_they_say() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("actual", "declared", "label", "wrong"),
-    [
-        ("symmetric", "symmetric", "APDM/APDF/random", ""),
-        ("poisoning-router", "poisoning-router", "EIM/APDF/preserving", ""),
-        ("symmetric", "port-restricted", "APDM/APDF/random", "mapping: declared EIM, observed APDM"),
-        ("port-restricted", "poisoning-router", "EIM/APDF/preserving", "unsolicited: declared poisons, observed drop"),
-        ("udp-blocked", "port-restricted", "egress=no-udp", "egress: declared any, observed no-udp"),
-    ],
-)
-def test_a_trial_refuses_a_router_that_is_not_what_it_says(actual: str, declared: str, label: str, wrong: str) -> None:
-    said = in_sandbox("checked_in_a_trial", actual, declared)
-    assert (said["label"], said["left"]) == (label, [])
-    assert wrong in said["refused"]
-    assert bool(said["refused"]) == bool(wrong)
+ROUTERS = [
+    ("symmetric", "symmetric", "APDM/APDF/random", ""),
+    ("poisoning-router", "poisoning-router", "EIM/APDF/preserving", ""),
+    ("symmetric", "port-restricted", "APDM/APDF/random", "mapping: declared EIM, observed APDM"),
+    ("port-restricted", "poisoning-router", "EIM/APDF/preserving", "unsolicited: declared poisons, observed drop"),
+    ("udp-blocked", "port-restricted", "egress=no-udp", "egress: declared any, observed no-udp"),
+]
+
+
+def test_a_trial_refuses_a_router_that_is_not_what_it_says() -> None:
+    found = each_in_sandbox(("checked_in_a_trial", actual, declared) for actual, declared, *_ in ROUTERS)
+    for (actual, declared, label, wrong), said in zip(ROUTERS, found, strict=True):
+        assert (said["label"], said["left"]) == (label, []), (actual, declared)
+        assert wrong in said["refused"] and bool(said["refused"]) == bool(wrong), (actual, declared, said)
+
+
+SEQUENTIAL = {"alias": "port-restricted", "port_allocation": "sequential"}
+SIX = {"alias": "port-restricted", "ipv6_filtering": "APDF"}
+
+
+PACKETS: list[tuple[str, Any, Any, int, str]] = [
+    (
+        "",
+        {**SEQUENTIAL, "port_step": 1},
+        {**SEQUENTIAL, "port_step": -1},
+        1500,
+        "port_step: declared -1, observed 1",
+    ),
+    (
+        "",
+        {"alias": "full-cone", "fragments": "drop"},
+        "full-cone",
+        1500,
+        "fragments: declared True, observed False",
+    ),
+    ("", "none", {"alias": "none", "fragments": "drop"}, 1500, "fragments: declared False, observed True"),
+    (
+        "",
+        {"alias": "full-cone", "mtu_errors": False},
+        "full-cone",
+        1400,
+        "mtu_errors: declared True, observed False",
+    ),
+    (
+        "",
+        "symmetric",
+        {"alias": "symmetric", "mtu_errors": False},
+        1400,
+        "mtu_errors: declared False, observed True",
+    ),
+    ("", {"alias": "full-cone", "mss_clamping": False}, "full-cone", 1400, "mss_clamping: declared True, observed"),
+    (
+        "",
+        {"alias": "full-cone", "udp_rate_mbit": 4},
+        {"alias": "full-cone", "udp_rate_mbit": 6},
+        1500,
+        "udp_rate_mbit",
+    ),
+    ("", "full-cone", {"alias": "full-cone", "udp_rate_mbit": 4}, 1500, "udp_rate_inward_mbit: declared 4"),
+    ("_ipv6", {**SIX, "fragments": "drop"}, SIX, 1500, "ipv6_fragments: declared True, observed False"),
+    ("_ipv6", {**SIX, "mtu_errors": False}, SIX, 1400, "ipv6_mtu_errors: declared True, observed False"),
+    ("_ipv6", {**SIX, "mss_clamping": False}, SIX, 1400, "ipv6_mss_clamping: declared True, observed False"),
+]
+
+
+def test_a_trial_s_check_knows_what_a_router_does_to_packets() -> None:
+    calls = [
+        (f"checked{family}_in_a_trial", real, said, mtu_bytes)
+        for family, actual, declared, mtu_bytes, _ in PACKETS
+        for real, said in ((actual, declared), (actual, actual), (declared, declared))
+    ]
+    found = iter(each_in_sandbox(calls))
+    for *case, wrong in PACKETS:
+        lie, *honest = (next(found) for _ in range(3))
+        assert wrong in lie["refused"], (case, lie)
+        assert [(one["refused"], one["left"]) for one in honest] == [("", [])] * 2, case
 
 
 @pytest.mark.parametrize(("nat", "label"), [("symmetric", "APDM/APDF/random"), ("cgn", "EIM/EIF/block")])
@@ -97,9 +168,10 @@ def test_no_link_lies_between_a_trial_s_observers_and_the_router(nat: str, label
     assert said == {"observed": {"ra": label}, "left": True, "mappings": False}
 
 
-@pytest.mark.parametrize("alias", ["none", "port-restricted", "symmetric", "cgn"])
-def test_datagrams_without_checksum_pass(alias: str) -> None:
-    assert in_sandbox("without_checksum", alias) == [True, True]
+def test_datagrams_without_checksum_pass() -> None:
+    aliases = ("none", "port-restricted", "symmetric", "cgn")
+    found = each_in_sandbox(("without_checksum", alias) for alias in aliases)
+    assert dict(zip(aliases, found, strict=True)) == {alias: [True, True] for alias in aliases}
 
 
 def _sequence(seed: int, length: int = 40) -> list[tuple[str, int, int]]:

@@ -13,7 +13,7 @@ import pytest
 from harness.calibration.nat_ground import PORTS
 from harness.model.nat import parse_nat
 from harness.nat.ports import FIRST_PORT, PORT_COUNT, port_blocks
-from tests.lab.nat_lab import in_sandbox
+from tests.lab.nat_sandbox import each_in_sandbox
 
 pytestmark = pytest.mark.lab
 
@@ -30,16 +30,19 @@ def deviation(seen: Iterable[int], bins: int) -> float:
     return math.sqrt(2 * chi2) - math.sqrt(2 * bins - 3)
 
 
-def drawn(nat: Any, protocol: str, flows: int, batch: int) -> list[int]:
-    seen = in_sandbox("drawn_ports", nat, protocol, flows, batch)
-    assert seen["wrong_checksum"] == 0
-    assert len(seen["ports"]) == flows
-    return list(seen["ports"])
+def drawn(*calls: tuple[Any, str, int, int]) -> list[list[int]]:
+    """Return the ports of each call of `drawn_ports`: NAT, protocol, flows, batch."""
+    found = each_in_sandbox(("drawn_ports", *call) for call in calls)
+    for (*_, flows, _batch), seen in zip(calls, found, strict=True):
+        assert seen["wrong_checksum"] == 0
+        assert len(seen["ports"]) == flows
+    return [seen["ports"] for seen in found]
 
 
 @pytest.mark.parametrize(("protocol", "flows"), [("udp", 100_000), ("tcp", 30_000)])
 def test_random_ports_are_spread_evenly_over_the_whole_range(protocol: str, flows: int) -> None:
-    offsets = [port - FIRST_PORT for port in drawn("symmetric", protocol, flows, 1000)]
+    (ports,) = drawn(("symmetric", protocol, flows, 1000))
+    offsets = [port - FIRST_PORT for port in ports]
     assert min(offsets) >= 0
     # By position, and by each half of the bits: a bit that is never set shows in either of them.
     assert abs(deviation((offset // 64 for offset in offsets), PORT_COUNT // 64)) < SURE
@@ -53,14 +56,17 @@ def test_random_ports_are_spread_evenly_over_the_whole_range(protocol: str, flow
 def test_a_block_s_ports_are_spread_evenly_over_the_block(protocol: str, size: int) -> None:
     nat = {"alias": "cgn", "mapping": "APDM", "port_block_size": size}
     block = next(b for b in port_blocks(parse_nat(nat), PORTS) if b.subscriber == "10.45.0.2")
-    ports = drawn(nat, protocol, 10_000, 50)
+    (ports,) = drawn((nat, protocol, 10_000, 50))
     assert abs(deviation((port - block.first for port in ports), size)) < SURE
 
 
 @pytest.mark.parametrize("protocol", ["udp", "tcp"])
-@pytest.mark.parametrize("step", [1, 2, 7])
-def test_sequential_ports_follow_one_another(protocol: str, step: int) -> None:
-    ports = drawn({"alias": "symmetric-sequential", "port_step": step}, protocol, 25_000 // step, 500)
-    assert {later - earlier for earlier, later in pairwise(ports) if later > earlier} == {step}
-    # Longer than the sequence, which begins again once.
-    assert sum(later < earlier for earlier, later in pairwise(ports)) == 1
+def test_sequential_ports_follow_one_another(protocol: str) -> None:
+    steps = (1, 2, 7, -1, -2)
+    nats = [{"alias": "symmetric-sequential", "port_step": step} for step in steps]
+    found = drawn(*((nat, protocol, 25_000 // abs(step), 500) for nat, step in zip(nats, steps, strict=True)))
+    for step, ports in zip(steps, found, strict=True):
+        distances = [later - earlier for earlier, later in pairwise(ports)]
+        assert {distance for distance in distances if distance * step > 0} == {step}
+        # Longer than the sequence, which begins again once.
+        assert sum(distance * step < 0 for distance in distances) == 1, step

@@ -14,10 +14,11 @@ from harness.sandbox.unshare import sandbox_argv
 pytestmark = [pytest.mark.lab, pytest.mark.waits]
 
 
-def test_a_first_ping_crosses_without_any_arp(tmp_path: Path) -> None:
+@pytest.mark.parametrize("named", [(), ("mininet_zoo:Far",)], ids=["two-sites", "a Mininet class"])
+def test_a_first_ping_crosses_without_any_address_resolution(named: tuple[str, ...], tmp_path: Path) -> None:
     worker = Path(__file__).with_name("neighbours_worker.py")
-    argv = sandbox_argv([sys.executable, str(worker), str(tmp_path)])
+    argv = sandbox_argv([sys.executable, str(worker), str(tmp_path), *named])
     done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=100)
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout.splitlines()[-1])
-    assert seen["arp"] == 0 and seen["frames"] >= 8
+    assert seen["arp"] == seen["solicitations"] == 0 and seen["frames"] >= 8

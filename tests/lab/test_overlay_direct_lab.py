@@ -30,7 +30,7 @@ def test_direct_modes_are_cut_off_rather_than_relayed(tmp_path: Path) -> None:
         "probes": {"path": {"deadline_s": 8}},
     }
     (tmp_path / "direct.yaml").write_text(yaml.safe_dump(scenario))
-    done = overlaybench("run", str(tmp_path / "direct.yaml"), "--out", str(tmp_path / "run"))
+    done = overlaybench("run", str(tmp_path / "direct.yaml"), "--out", str(tmp_path / "run"), "--no-report")
     assert done.returncode == 0, done.stderr
     seen = {
         (record["overlay"], record["mode"]): record["path"]

@@ -5,15 +5,13 @@ CI looks at a few; OVERLAYBENCH_NETWORKS=all, which `make test-all` sets, at eve
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
+from harness.conformance.examination import look
 from harness.model.nat_words import Egress
 from harness.model.probes import Probes
 from harness.model.trial import Trial
@@ -22,11 +20,9 @@ from harness.overlay.install import missing
 from harness.overlay.registry import load_overlay, overlay_names
 from harness.overlay.support import helpers_of, kinds_of
 from harness.scenario.load import load_topology
-from harness.trial.messages import Job
 from tests.lab.running import overlaybench, records
 
-pytestmark = pytest.mark.lab
-WORKER = Path(__file__).with_name("contract_worker.py")
+pytestmark = [pytest.mark.lab, pytest.mark.waits]
 NETWORKS = {"udp-blocked": Egress.NO_UDP, "tls-only": Egress.TCP_443}
 IN_CI = {"refmesh", "openvpn", "openvpn-tcp", "libp2p"}
 
@@ -57,7 +53,9 @@ def test_interfaces_are_reached_as_promised(network: str, tmp_path: Path) -> Non
         "expect": "oracle",
     }
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(scenario))
-    done = overlaybench("run", str(tmp_path / "mine.yaml"), "--out", str(tmp_path / "run"), timeout_s=850)
+    done = overlaybench(
+        "run", str(tmp_path / "mine.yaml"), "--out", str(tmp_path / "run"), "--no-report", timeout_s=850
+    )
     found = records(tmp_path / "run")
     seen = {(one["overlay"], one["mode"]): one["path"] for one in found if one["metric"] == "connect_success"}
     assert done.returncode == 0, (done.stderr[-3000:], seen)
@@ -80,11 +78,7 @@ def test_streams_and_content_come_as_promised(name: str, mode: str, network: str
             "probes": Probes.model_validate({"path": {"deadline_s": 15}}),
         }
     )
-    (tmp_path / "job.json").write_text(Job(trial=trial, deployment=overlay.render(trial)).model_dump_json())
-    argv = [sys.executable, str(WORKER), str(tmp_path), "paths"]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=250, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    seen = json.loads(done.stdout)
+    seen = look(trial, overlay, tmp_path, what="paths", longest_s=250)
     path = seen.get("stream_path") or (seen.get("content_path") if seen.get("content_fetched") else None) or "none"
     assert isinstance(overlay, PromisesPaths)
     assert path in overlay.paths_behind(NETWORKS[network], trial), seen

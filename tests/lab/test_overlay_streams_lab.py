@@ -5,16 +5,14 @@ Run one system's part with `pytest tests/lab/test_overlay_streams_lab.py -k NAME
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple
 
 import pytest
 
+from harness.conformance.examination import Seen, look
 from harness.model.probes import Probes
 from harness.model.trial import Trial
 from harness.model.words import Mode, Verdict
@@ -23,10 +21,8 @@ from harness.overlay.install import missing
 from harness.overlay.registry import load_overlay
 from harness.overlay.support import helpers_of, kinds_of
 from harness.scenario.load import load_topology
-from harness.trial.messages import Job
 from tests.unit.test_overlays_contributing import examples
 
-WORKER = Path(__file__).with_name("contract_worker.py")
 DEADLINE_S = 20.0
 
 P, R, A = "port-restricted", "symmetric", "address-restricted"
@@ -54,6 +50,11 @@ CASES = [
     Case("libp2p", "direct", R, A, "direct"),
     Case("libp2p", "direct", A, R, "direct"),
     Case("libp2p-tcp", "mesh", R, P, "relayed"),
+    # The same holds of iroh's probes over QUIC, and its streams move from the relay when they get in.
+    Case("iroh", "mesh", P, R, "relayed"),
+    Case("iroh", "direct", R, R, "none"),
+    Case("iroh", "direct", R, A, "direct"),
+    Case("iroh", "direct", A, R, "direct"),
     Case("frp", "mesh", R, R, "relayed"),
     Case("frp", "direct", R, R, "none"),
     Case("frp", "direct", P, P, "direct", {"protocol": "kcp"}),
@@ -91,7 +92,7 @@ def test_the_worked_examples_keep_the_contract(name: str, tmp_path: Path) -> Non
     assert not seen["outside"]
 
 
-def looked_at(overlay: Overlay, case: Case, folder: Path, *what: str) -> dict[str, Any]:
+def looked_at(overlay: Overlay, case: Case, folder: Path, what: Literal["all", "paths"] = "all") -> Seen:
     """Deploy in a sandbox, and give back what its worker saw."""
     if lacking := missing(overlay.requirements()):
         pytest.skip(f"{overlay.name} needs {lacking[0].program}: {lacking[0].install}")
@@ -108,9 +109,4 @@ def looked_at(overlay: Overlay, case: Case, folder: Path, *what: str) -> dict[st
         topology=source.resolve(source.complete(nats)),
         probes=Probes(path={"deadline_s": DEADLINE_S}),
     )
-    (folder / "job.json").write_text(Job(trial=trial, deployment=overlay.render(trial)).model_dump_json())
-    argv = [sys.executable, str(WORKER), str(folder), *what]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=110, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    seen: dict[str, Any] = json.loads(done.stdout)
-    return seen
+    return look(trial, overlay, folder, what=what)

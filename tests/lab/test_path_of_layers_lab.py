@@ -12,7 +12,7 @@ from harness.overlay.install import missing
 from harness.overlay.registry import load_overlay
 from tests.lab.running import overlaybench
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.waits]
 
 SCENARIO = """\
 description: which way streams and contents go
@@ -37,7 +37,7 @@ def figures(
         pytest.skip(f"{overlay} needs {lacking[0].program}: {lacking[0].install}")
     text = SCENARIO.format(nat=nat, overlay=overlay, modes=modes, path=path, more=more)
     (folder / "s.yaml").write_text(text)
-    done = overlaybench("run", str(folder / "s.yaml"), "--out", str(folder / "run"))
+    done = overlaybench("run", str(folder / "s.yaml"), "--out", str(folder / "run"), "--no-report")
     assert done.returncode == 0, done.stderr
     found: dict[str, dict[str, Any]] = {}
     for line in (folder / "run" / "records.jsonl").read_text().splitlines():

@@ -16,7 +16,7 @@ SCENARIO = """\
 description: links of which the answers are known
 topology: two-sites
 params:
-  nat_a: full-cone
+  nat_a: {nat_a}
   nat_b: full-cone
   link_a: {link_a}
   link_b: {link_b}
@@ -26,10 +26,24 @@ probes:
 """
 
 
-def figures(tmp_path: Path, link_a: str, link_b: str, probes: str) -> dict[tuple[str, str | None], float | None]:
+ON_ONE_SEGMENT = """\
+description: two hosts on lines of PPPoE
+topology: flat-lan
+params: {link: {mtu_bytes: 1492, delay_ms: 1, rate_mbit: 50, queue_ms: 20}}
+overlays: {underlay: }
+probes:
+  path: {deadline_s: 10}
+  mtu: {attempts: 1, timeout_s: 0.3}
+  throughput: {duration_s: 1, omit_s: 0}
+"""
+
+
+def figures(
+    tmp_path: Path, link_a: str, link_b: str, probes: str, nat_a: str = "full-cone"
+) -> dict[tuple[str, str | None], float | None]:
     """Metric and source -> value, of the trial's records."""
-    (tmp_path / "s.yaml").write_text(SCENARIO.format(link_a=link_a, link_b=link_b, probes=probes))
-    done = overlaybench("run", str(tmp_path / "s.yaml"), "--out", str(tmp_path / "run"))
+    (tmp_path / "s.yaml").write_text(SCENARIO.format(nat_a=nat_a, link_a=link_a, link_b=link_b, probes=probes))
+    done = overlaybench("run", str(tmp_path / "s.yaml"), "--out", str(tmp_path / "run"), "--no-report")
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in (tmp_path / "run" / "records.jsonl").read_text().splitlines()]
     # A busy machine delivers late, which makes a trial invalid and leaves its figures; they must be there.
@@ -41,11 +55,66 @@ def figures(tmp_path: Path, link_a: str, link_b: str, probes: str) -> dict[tuple
 
 
 def test_a_link_that_swallows_large_packets_is_a_black_hole(tmp_path: Path) -> None:
-    found = figures(tmp_path, "{delay_ms: 1, mtu_bytes: 1300}", "ideal", "  mtu: {attempts: 1, timeout_s: 0.3}")
+    probe = "  mtu: {attempts: 1, timeout_s: 0.3}"
+    found = figures(tmp_path, "{delay_ms: 1, mtu_bytes: 1300}", "ideal", probe, "mtu-black-hole")
     for member in ("a", "b"):
         assert found["offered_mtu_bytes", member] == 1500
         assert found["path_mtu_bytes", member] == 1300
         assert found["pmtu_black_hole", member] == 1
+
+
+def test_a_router_says_what_its_line_does_not_carry_and_tcp_gets_through(tmp_path: Path) -> None:
+    probes = """\
+  mtu: {attempts: 1, timeout_s: 0.3}
+  throughput: {duration_s: 1, omit_s: 0}
+"""
+    found = figures(tmp_path, "{preset: pppoe, delay_ms: 1, rate_mbit: 50, queue_ms: 20}", "ideal", probes)
+    for member in ("a", "b"):
+        assert found["offered_mtu_bytes", member] == 1500
+        assert found["path_mtu_bytes", member] == 1492
+        assert found["pmtu_black_hole", member] == 0
+        assert (found["tcp_throughput_mbit", member] or 0) > 20
+
+
+def test_a_host_knows_its_narrow_line_and_its_neighbours_do(tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text(ON_ONE_SEGMENT)
+    done = overlaybench("run", str(tmp_path / "s.yaml"), "--out", str(tmp_path / "run"))
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in (tmp_path / "run" / "records.jsonl").read_text().splitlines()]
+    found = {(row["metric"], row["src"]): row["value"] for row in rows}
+    for member in ("a", "b"):
+        assert found["path_mtu_bytes", member] == 1492 and found["pmtu_black_hole", member] == 0
+        assert (found["tcp_throughput_mbit", member] or 0) > 20
+
+
+@pytest.mark.parametrize(
+    "probe",
+    [
+        "throughput: {duration_s: 1, omit_s: 0}",
+        "rounds: {workloads: [bulk], rounds: {bulk: 2}, payload_bytes: {bulk: 20000}, deadline_s: 3}",
+        pytest.param("stream: {connections: 1, duration_s: 0.2, integrity_mb: 0.1}", marks=pytest.mark.nightly),
+        pytest.param("fairness: {duration_s: 1, omit_s: 0}", marks=pytest.mark.nightly),
+    ],
+    ids=lambda probe: probe.partition(":")[0],
+)
+def test_an_underlay_that_carries_nothing_is_not_ok(tmp_path: Path, probe: str) -> None:
+    """The door is one for all probes (harness.trial.underlay); what each takes for dead is test_probe_carries.py's."""
+    text = f"""\
+description: a router whose line swallows full segments
+topology: parties
+params: {{n: 3, nat: full-cone, nats: {{p1: mtu-black-hole}}, links: {{p1: {{delay_ms: 1, mtu_bytes: 1300}}}}}}
+overlays: {{underlay: , refmesh: mesh}}
+probes:
+  path:
+  {probe}
+"""
+    (tmp_path / "s.yaml").write_text(text)
+    overlaybench("run", str(tmp_path / "s.yaml"), "--out", str(tmp_path / "run"), "--no-report", timeout_s=200)
+    rows = [json.loads(line) for line in (tmp_path / "run" / "records.jsonl").read_text().splitlines()]
+    said = {row["overlay"]: (row["outcome"], row["error"]) for row in rows if row["probe"] == "trial"}
+    assert said["underlay"][0] == "failed", said
+    assert said["refmesh"][0] == "invalid", said
+    assert all("the underlay carried" in error for _, error in said.values()), said
 
 
 def test_an_honest_link_carries_what_its_interface_takes(tmp_path: Path) -> None:
@@ -57,9 +126,9 @@ def test_an_honest_link_carries_what_its_interface_takes(tmp_path: Path) -> None
 def test_load_shows_in_the_queue_and_the_rate_in_what_passes(tmp_path: Path) -> None:
     probes = """\
   latency: {duration_s: 1}
-  throughput: {duration_s: 2, both: true}
+  throughput: {duration_s: 2, omit_s: 1, both: true}
   loaded_latency: {duration_s: 1}
-  udp: {max_mbit: 100, resolution_percent: 10}"""
+  udp: {max_mbit: 25, resolution_percent: 10}"""
     slow = "{delay_ms: 5, rate_mbit: 20, queue_ms: 60}"
     found = figures(tmp_path, slow, "{delay_ms: 5}", probes)
     for member in ("a", "b"):

@@ -24,6 +24,7 @@ expect:
 
 
 @pytest.mark.lab
+@pytest.mark.waits
 def test_a_cell_passes_and_a_cell_fails_with_its_evidence(pytester: pytest.Pytester) -> None:
     (pytester.path / "paths.yaml").write_text(SCENARIO)
     result = pytester.runpytest_subprocess(
@@ -42,6 +43,7 @@ def test_a_cell_passes_and_a_cell_fails_with_its_evidence(pytester: pytest.Pytes
 
 
 @pytest.mark.lab
+@pytest.mark.waits
 def test_only_selected_cells_run(pytester: pytest.Pytester) -> None:
     (pytester.path / "paths.yaml").write_text(SCENARIO)
     result = pytester.runpytest_subprocess(

@@ -39,6 +39,19 @@ def test_an_interface_that_is_taken_down_and_up_again_works_again() -> None:
     assert result["answers_s"] is not None
 
 
+@pytest.mark.parametrize("case", ["hostile-host", "hostile-host-layer-2"])
+def test_what_programs_of_its_host_put_into_its_device_harms_no_node(case: str) -> None:
+    result = run(case)
+    assert result["sent"] > 3000  # the kernel refuses a part
+    assert result["answers_s"] is not None
+    first, *_, last = result["rss_mib"]
+    assert last - first < 8.0
+    for name in "ab":
+        assert result[name]["code"] == 0
+        assert "fault" not in result[name]["said"]
+        assert "Traceback" not in result[name]["said"]
+
+
 NARROW = ("mtu-1460", "mtu-1460-wireguard", "mtu-1460-ipv6", "mtu-1460-layer-2", "mtu-1460-relayed", "black-hole")
 
 

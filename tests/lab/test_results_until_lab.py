@@ -19,11 +19,12 @@ until: {metric: connect_success, half_width: 0.2}
 
 
 @pytest.mark.lab
+@pytest.mark.waits
 def test_a_cell_stops_when_its_interval_is_narrow(tmp_path: Path) -> None:
     scenario = tmp_path / "until.yaml"
     scenario.write_text(SCENARIO)
     out = tmp_path / "out"
-    done = CliRunner().invoke(cli, ["run", str(scenario), "--out", str(out)])
+    done = CliRunner().invoke(cli, ["run", str(scenario), "--out", str(out), "--no-report"])
     assert done.exit_code == 0, done.output
     trials = {json.loads(line)["trial"] for line in (out / "records.jsonl").read_text().splitlines()}
     assert len(trials) == 6

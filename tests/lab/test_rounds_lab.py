@@ -50,17 +50,21 @@ def figures(out: Path) -> dict[str, Any]:
 
 def run(tmp_path: Path, overlays: str, probes: str, timeline: str = "") -> dict[str, Any]:
     out = tmp_path / "run"
-    done = overlaybench("run", str(written(tmp_path, overlays, probes, timeline)), "--out", str(out))
+    done = overlaybench("run", str(written(tmp_path, overlays, probes, timeline)), "--out", str(out), "--no-report")
     assert done.returncode in (0, 1), done.stderr
     assert processes_naming(str(out)) == []
     return figures(out)
 
 
-def run_and_kill(tmp_path: Path, probes: str, victim: Callable[[str], str], *, log: str, begun: str) -> dict[str, Any]:
+def run_and_kill(
+    tmp_path: Path, overlays: str, probes: str, victim: Callable[[str], str], *, log: str, begun: str
+) -> dict[str, Any]:
     """Kill the second party once `log` says `begun`; `victim` gives what its command line has in it."""
     out = tmp_path / "run"
-    file = written(tmp_path, "underlay: ", probes)
-    running = subprocess.Popen([*OVERLAYBENCH, "run", str(file), "--out", str(out)], stdout=subprocess.DEVNULL)
+    file = written(tmp_path, overlays, probes)
+    running = subprocess.Popen(
+        [*OVERLAYBENCH, "run", str(file), "--out", str(out), "--no-report"], stdout=subprocess.DEVNULL
+    )
     try:
         end = time.monotonic() + 60
         while not any(begun in path.read_text() for path in out.glob(f"trials/*/{log}")):
@@ -90,6 +94,23 @@ def test_a_round_takes_as_long_as_its_slowest_pair(tmp_path: Path) -> None:
     assert found["chatty_probe_cpu_ms"] < 0.02 * 2 * 1000 * ONE_WAY_S
 
 
+def test_the_probe_itself_takes_next_to_nothing_of_a_round(tmp_path: Path) -> None:
+    """Ten parties 4 ms apart: what the probe keeps the processors busy with is below 2 % of a round's time."""
+    file, out = tmp_path / "mine.yaml", tmp_path / "run"
+    text = SCENARIO % ("underlay: ", "  rounds: {workloads: [chatty]}")
+    for old, new in (("n: 3", "n: 10"), ("{delay_ms: 5, rate_mbit: 50, queue_ms: 100}", "{delay_ms: 1}")):
+        assert old in text
+        text = text.replace(old, new)
+    file.write_text(text)
+    done = overlaybench("run", str(file), "--out", str(out), timeout_s=110)
+    assert done.returncode in (0, 1), done.stderr
+    found = figures(out)
+    round_ms = found["chatty_round_p50_ms"]
+    assert found["chatty_rounds_done"] == 150 and round_ms >= 2, "one way"
+    assert found["chatty_probe_cpu_ms"] / min(10, len(os.sched_getaffinity(0))) < 0.02 * round_ms
+    assert found["chatty_probe_kernel_ms"] > 0
+
+
 def test_a_hub_carries_what_all_send_each_other(tmp_path: Path) -> None:
     found = run(tmp_path, "refmesh: hub", "  rounds: {workloads: [chatty, bulk], rounds: {bulk: 3}, deadline_s: 40}")
     assert found["chatty_round_p50_ms"] / 1000 >= 2 * ONE_WAY_S
@@ -104,7 +125,8 @@ def test_mpyc_computes_through_an_overlay(tmp_path: Path) -> None:
         pytest.skip(f"{', '.join(lacking)} missing; ./setup.sh test gets it")
     found = run(tmp_path, "refmesh: mesh", "  mpyc: {programs: [derangement], fewest: 3, most: 6, precision: 0.5}")
     assert 3 <= found["mpyc_derangement_runs"] <= 6
-    assert found["mpyc_derangement_s"] > 40 * ONE_WAY_S  # its fewest rounds
+    # A draw takes 22 messages one after the other, and another such draw follows unless it has no fixed point (1 in e).
+    assert found["mpyc_derangement_s"] > 22 * ONE_WAY_S
     assert 1_000 < found["mpyc_derangement_sent_bytes"] < 100_000
     assert found["mpyc_derangement_underlay_ratio"] > 0.2
 
@@ -112,6 +134,7 @@ def test_mpyc_computes_through_an_overlay(tmp_path: Path) -> None:
 def test_a_killed_party_leaves_a_round_that_never_ends(tmp_path: Path) -> None:
     found = run_and_kill(
         tmp_path,
+        "refmesh: mesh",  # in the underlay's own trial rounds that come to a halt are a failure
         "  rounds: {workloads: [chatty], rounds: {chatty: 100000}, baseline: none}",
         lambda out: f"overlaybench-party 1 3 {out}",
         log="overlay-chatty-p1.log",
@@ -126,6 +149,7 @@ def test_a_killed_party_of_mpyc_ends_the_program(tmp_path: Path) -> None:
         pytest.skip(f"{', '.join(lacking)} missing; ./setup.sh test gets it")
     found = run_and_kill(
         tmp_path,
+        "underlay: ",
         "  mpyc: {programs: [derangement], fewest: 1000, most: 1000, baseline: none}",
         lambda _out: "-P :7414 -P",
         log="overlay-mpyc-derangement-p1.jsonl",
@@ -134,13 +158,14 @@ def test_a_killed_party_of_mpyc_ends_the_program(tmp_path: Path) -> None:
     assert 0 < found["mpyc_derangement_runs"] < 1000
 
 
-@pytest.mark.parametrize("overlay", ["refmesh: hub", "wireguard: hub"])  # one is configured once it runs
+# WireGuard's is configured besides once it runs again.
+@pytest.mark.parametrize("overlay", [pytest.param("refmesh: hub", marks=pytest.mark.nightly), "wireguard: hub"])
 def test_a_hub_that_dies_stops_a_computation_until_it_is_back(tmp_path: Path, overlay: str) -> None:
     found = run(
         tmp_path,
         overlay,
-        "  availability: {duration_s: 25}",
-        "timeline:\n  - {at_s: 4, do: kill, to: s, for_s: 4}\n",
+        "  availability: {duration_s: 23}",
+        "timeline:\n  - {at_s: 2, do: kill, to: s, for_s: 4}\n",
     )
     assert found["availability"] < 0.3
     assert found["coasted_s"] is not None and found["coasted_s"] < 2

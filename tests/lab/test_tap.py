@@ -12,7 +12,7 @@ import pytest
 
 from harness.sandbox.unshare import sandbox_argv
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.waits]
 
 
 def test_tap_pcap_and_counters_agree(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def run(
     file = tmp_path / "mine.yaml"
     file.write_text(SCENARIO % (overlays, duration_s) + "".join(f"  - {item}\n" for item in items))
     out = tmp_path / "run"
-    done = overlaybench("run", str(file), "--out", str(out))
+    done = overlaybench("run", str(file), "--out", str(out), "--no-report")
     lines = records(out)
     (end,) = (line for line in lines if line["probe"] == "trial")
     assert end["outcome"] in ("ok", "invalid"), done.stderr

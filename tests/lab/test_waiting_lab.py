@@ -22,8 +22,8 @@ overlays: {wireguard: hub}
 probes:
   path:
   latency: {duration_s: 1}
-  throughput: {duration_s: 2}
-repeats: 4
+  throughput: {duration_s: 1, omit_s: 0}
+repeats: 3
 """
 
 
@@ -32,9 +32,9 @@ def test_mappings_outlast_the_wait_for_a_turn(tmp_path: Path) -> None:
     file.write_text(SCENARIO)
     out = tmp_path / "run"
     program = Path(sys.executable).with_name("overlaybench")
-    argv = [str(program), "run", str(file), "--out", str(out), "--jobs", "4"]
+    argv = [str(program), "run", str(file), "--out", str(out), "--no-report", "--jobs", "3"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=280)
     records = [json.loads(line) for line in (out / "records.jsonl").read_text().splitlines()]
     ends = {record["trial"]: record for record in records if record["metric"] == "duration_s"}
     assert {record["outcome"] for record in ends.values()} == {"ok"}, [record["error"] for record in ends.values()]
-    assert done.returncode == 0 and len(ends) == 4
+    assert done.returncode == 0 and len(ends) == 3

@@ -10,7 +10,7 @@ import pytest
 from harness.hosts.workers import Workers
 from tests.lab.running import processes_naming
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.waits]
 
 
 def test_every_worker_is_heard_to_its_end(tmp_path: Path) -> None:

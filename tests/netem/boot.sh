@@ -40,7 +40,7 @@ busybox=$project/$work/root/bin/busybox
 vmlinuz=$(echo "$work"/root/boot/vmlinuz-*)
 release=${vmlinuz##*/vmlinuz-}
 modules=$work/root/lib/modules/$release
-wanted="virtio_pci 9pnet_virtio 9p overlay veth tun bridge sch_netem sch_tbf sch_codel sch_ingress cls_matchall act_mirred"
+wanted="virtio_pci 9pnet_virtio 9p overlay veth tun bridge sch_netem sch_tbf sch_codel sch_ingress cls_matchall act_mirred wireguard"
 [ -e "$modules/modules.dep" ] || "$busybox" depmod -b "$work/root" "$release"
 
 # In the order in which the guest must load them: what a module needs comes before it.

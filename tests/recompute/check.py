@@ -10,19 +10,20 @@ from __future__ import annotations
 import csv
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from scipy import stats
-
+from tests.recompute.clock import clock
 from tests.recompute.evidence import Run
-from tests.recompute.figures import figures_of
+from tests.recompute.figures import figures_of, of_cell
+from tests.recompute.summary import COUNTED, check_summary
 
 # Evidence is written with six digits after the point.
 _RELATIVE, _ABSOLUTE = 1e-4, 2e-6
+# In the order in which they name a pair's members; one of them that is gone is missed.
+_OF_EACH_PAIR = {"connect_success", "time_to_connect_s"}
 
 
 @dataclass
@@ -41,17 +42,27 @@ def check(folder: Path) -> Found:
     for row in run.records:
         by_trial.setdefault(row["trial"], []).append(row)
     for trial, rows in by_trial.items():
-        pairs = list(dict.fromkeys((r["src"], r["dst"]) for r in rows if r["metric"] == "connect_success"))
+        pairs = list(dict.fromkeys((r["src"], r["dst"]) for r in rows if r["metric"] in _OF_EACH_PAIR))
         told = figures_of(run, trial, pairs)
+        told |= of_cell(run, rows, told)
         for row in rows:
             _compare(row, told, found)
+        _punched(rows, told, found)
+        _lacking(rows, told, found)
+        contradictions, count = clock(run, trial, rows)
+        found.differences += contradictions
+        found.compared.update({"clock": count} if count else {})
     summary = folder / "summary.csv"
     if summary.exists():
-        _summary(run.records, list(csv.DictReader(summary.open())), found)
+        differences, count = check_summary(run.records, list(csv.DictReader(summary.open())))
+        found.differences += differences
+        found.compared["summary.csv"] += count
     return found
 
 
 def _compare(row: dict[str, Any], told: dict[Any, Any], found: Found) -> None:
+    if row["metric"] == "hole_punch_success":
+        return  # told by the path
     key = (row["metric"], row["src"], row["dst"])
     where = f"{row['trial']} {row['src'] or ''} {row['dst'] or ''} {row['metric']}"
     if key not in told:
@@ -62,60 +73,43 @@ def _compare(row: dict[str, Any], told: dict[Any, Any], found: Found) -> None:
         value = math.inf if row["value"] is None else row["value"]
         if not _same(value, told[key]):
             found.differences.append(f"{where}: recorded {row['value']}, the evidence says {told[key]:.9g}")
-    path = told.get(("path", row["src"], row["dst"]))
-    if row["metric"] == "connect_success" and path is not None and row["value"]:
-        found.compared["path"] += 1
-        if path != row["path"]:
-            found.differences.append(f"{where}: recorded path {row['path']}, the counters say {path}")
+
+
+def _punched(rows: Sequence[dict[str, Any]], told: dict[Any, Any], found: Found) -> None:
+    """Hold paths against the counters, and successes of hole punching against the path, theirs where they tell it."""
+    values = {(row["metric"], row["src"], row["dst"]): row for row in rows}
+    for (metric, src, dst), row in values.items():
+        if metric != "connect_success" or row["outcome"] not in COUNTED:
+            continue
+        where, path = f"{row['trial']} {src} {dst}", row["path"]
+        seen = told.get(("path", src, dst))
+        if seen is not None and row["value"]:
+            found.compared["path"] += 1
+            direct = values.get(("time_to_direct_s", src, dst))
+            if seen == "direct" and direct is not None and direct["value"] is None and direct["outcome"] != "error":
+                seen = "mixed"  # direct after the deadline alone
+            if seen != path:
+                found.differences.append(f"{where} {metric}: recorded path {path}, the counters say {seen}")
+            path = seen
+        punched = values.get(("hole_punch_success", src, dst))
+        if punched is not None and path:
+            found.compared["hole_punch_success"] += 1
+            if punched["value"] != float(path == "direct"):
+                found.differences.append(
+                    f"{where} hole_punch_success: recorded {punched['value']}, the path was {path}"
+                )
+
+
+def _lacking(rows: Sequence[dict[str, Any]], told: dict[Any, Any], found: Found) -> None:
+    """Name what the evidence of a trial that ended well tells, and no record has."""
+    if rows[-1]["outcome"] != "ok" or rows[-1]["metric"] != "duration_s":
+        return
+    recorded = {(row["metric"], row["src"], row["dst"]) for row in rows}
+    for (metric, src, dst), value in told.items():
+        if metric != "path" and value is not None and (metric, src, dst) not in recorded:
+            where = f"{rows[-1]['trial']} {src or ''} {dst or ''} {metric}"
+            found.differences.append(f"{where}: no record, the evidence says {value:.9g}")
 
 
 def _same(one: float, other: float) -> bool:
     return one == other or math.isclose(one, other, rel_tol=_RELATIVE, abs_tol=_ABSOLUTE)
-
-
-_CELL = ("overlay", "mode", "topology", "nat_a", "nat_b", "link", "src", "dst")
-
-
-def _summary(records: list[dict[str, Any]], rows: list[dict[str, str]], found: Found) -> None:
-    """Medians by numpy and Wilson's interval by scipy, of cells with one pair of members and one condition."""
-    ended = {row["trial"]: row["outcome"] for row in records if row["metric"] == "duration_s"}
-    conditions: dict[Any, set[str]] = {}
-    for row in rows:
-        conditions.setdefault(tuple(row[name] for name in _CELL), set()).add(row["params"])
-    # A pair's path, both ways alike, and a trial's where all its pairs have the same.
-    paths: dict[Any, str] = {}
-    for row in records:
-        if row["metric"] == "connect_success" and row["path"]:
-            for ends in ({row["src"], row["dst"]}, {None}):
-                key = (row["trial"], frozenset(ends))
-                paths[key] = row["path"] if paths.get(key, row["path"]) == row["path"] else "several"
-    values: dict[Any, list[float]] = {}
-    for row in records:
-        if row["value"] is not None and row["outcome"] in {"ok", "failed"} and ended[row["trial"]] in {"ok", "failed"}:
-            ends = frozenset((row["src"], row["dst"]))
-            path = paths.get((row["trial"], ends), paths.get((row["trial"], frozenset({None})), ""))
-            key = (*(row[name] or "" for name in _CELL), row["metric"])
-            for of in {"", path}:
-                values.setdefault((*key, of), []).append(row["value"])
-    for row in rows:
-        key = tuple(row[name] for name in _CELL)
-        mine = values.get((*key, row["metric"], row.get("path", "")), [])
-        usual = row["over"] == "runs" and len(conditions[key]) == 1 and "censored" not in row["method"]
-        if not usual or len(mine) != int(row["n"]) or not mine:
-            continue
-        found.compared["summary.csv"] += 1
-        for name, value in _estimates(row, mine):
-            # The file has six significant digits.
-            if not math.isclose(float(row[name]), value, rel_tol=2e-5, abs_tol=1e-9):
-                found.differences.append(
-                    f"summary.csv {' '.join(key)} {row['metric']}: {name} {row[name]}, not {value}"
-                )
-
-
-def _estimates(row: dict[str, str], values: list[float]) -> Iterator[tuple[str, float]]:
-    if "Wilson" not in row["method"]:
-        yield "estimate", float(np.median(values))
-        return
-    successes = round(sum(values))
-    interval = stats.binomtest(successes, len(values)).proportion_ci(0.95, method="wilson")
-    yield from (("estimate", successes / len(values)), ("ci_low", interval.low), ("ci_high", interval.high))

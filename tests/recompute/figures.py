@@ -42,7 +42,7 @@ def _parties(run: Run, trial: str, pairs: Sequence[tuple[str, str]]) -> dict[Key
     """Return what all pairs got at once, and what joining cost."""
     found: dict[Key, Any] = {}
     stems = {pair: f"trials/{trial}/overlay-{pair[0]}-{pair[1]}" for pair in pairs}
-    rates = {pair: _received(run.json(f"{stem}-iperf3-at-once.json")) for pair, stem in stems.items()}
+    rates = _at_once(run, trial, stems)
     if len(rates) > 1 and all(rate is not None for rate in rates.values()):
         values = np.array(list(rates.values()), dtype=float)
         found["concurrent_tcp_total_mbit", None, None] = float(values.sum())
@@ -65,6 +65,25 @@ def _parties(run: Run, trial: str, pairs: Sequence[tuple[str, str]]) -> dict[Key
             found["handshake_packets", None, None] = float(np.mean([len(one) for one in passed]))
             found["handshake_server_bytes", None, None] = sum(p[1] for one in passed for p in one if p[2])
     return found
+
+
+def _at_once(run: Run, trial: str, stems: dict[tuple[str, str], str]) -> dict[tuple[str, str], float | None]:
+    """Return what each receiver got between its two readings, Mbit/s; 0 of a pair that broke; None: nothing tells."""
+    kept = run.json(f"trials/{trial}/overlay-at-once.json")
+    if not isinstance(kept, dict):  # of runs before there were readings: each iperf3's own rate
+        broke = {(row["src"], row["dst"]) for row in kept or () if row.get("error")}
+        return {
+            pair: 0.0 if pair in broke else _received(run.json(f"{stem}-iperf3-at-once.json"))
+            for pair, stem in stems.items()
+        }
+    rates: dict[tuple[str, str], float | None] = {}
+    for row in kept["pairs"]:
+        before, after = row["before"], row["after"]
+        moved, took = 0.0, 1.0
+        if before and after:
+            moved, took = after["received_bytes"] - before["received_bytes"], after["at_s"] - before["at_s"]
+        rates[row["src"], row["dst"]] = None if kept["no_common_time"] else 8 * moved / took / 1e6
+    return rates
 
 
 def _sizes(run: Run, stem: str, src: str, dst: str) -> dict[Key, Any]:
@@ -99,6 +118,20 @@ def _throughput(run: Run, stem: str, below: str, src: str, dst: str) -> dict[Key
         if over is not None and under:
             found["underlay_tcp_throughput_mbit", one, other] = under
             found["tcp_throughput_ratio", one, other] = over / under
+    return found
+
+
+def of_cell(run: Run, rows: Sequence[dict[str, Any]], told: dict[Key, Any]) -> dict[Key, Any]:
+    """Figures of the underlay's own trial, on whichever host it was measured, where a trial was compared with it."""
+    found: dict[Key, Any] = {}
+    for row in rows:
+        ends = (row["src"], row["dst"])
+        if row["metric"] == "underlay_tcp_throughput_mbit" and (row["metric"], *ends) not in told and row["evidence"]:
+            under, over = _received(run.json(row["evidence"])), told.get(("tcp_throughput_mbit", *ends))
+            if under is not None:
+                found[row["metric"], *ends] = under
+            if under and over is not None:
+                found["tcp_throughput_ratio", *ends] = over / under
     return found
 
 

@@ -11,7 +11,25 @@ from result_samples import EVIL, PAIR, Maker
 from harness.report.html import write_report
 from harness.results.store import RunFolder
 
+# The longest: what is begun last is waited for alone. Left to itself xdist begins with the files of many tests, which
+# these do not have.
+_LONG = (
+    *(
+        "test_site_pages.py",
+        "test_report_command.py",
+        "test_dask.py",
+        "test_trend_command.py",
+        "test_simulation_memory.py",
+    ),
+    *("test_simulation_overtime.py", "test_campaign_killed.py", "test_site_browser.py", "test_simulation_parts.py"),
+    *("test_results_schema.py", "test_trend_search.py", "test_published.py", "test_dask_ssh.py"),
+)
 _SAMPLES = {"rtt_p50_ms": "rtt.csv", "loaded_rtt_p50_ms": "loaded-rtt.csv"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files."""
+    items.sort(key=lambda item: _LONG.index(item.path.name) if item.path.name in _LONG else len(_LONG))
 
 
 @pytest.fixture(scope="session")

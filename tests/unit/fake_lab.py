@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, cast
 
-from harness.errors import LabError, OverlayError
+from harness.errors import LabError, LabNotAsDeclared, OverlayError
 from harness.lab.process import Daemon, Usage
 from harness.lab.tap import Tap
 from harness.link.accounting import BUCKETS, Accounting, DirectionCounts, bucket_upper_us
@@ -53,6 +53,7 @@ class Ground:
         self.log = log
         self.slow_links = Links()
         self.sysctls: dict[str, str] = {}
+        self.ended_daemon = ""
 
     @property
     def links(self) -> RunningLinks | None:
@@ -70,6 +71,10 @@ class Ground:
 
     def check_links(self) -> None: ...
 
+    def require_daemons(self) -> None:
+        if self.ended_daemon:
+            raise LabNotAsDeclared(self.ended_daemon)
+
     def tap(self) -> Tap:
         log = self.log
 
@@ -78,6 +83,9 @@ class Ground:
                 log.append("tap closed")
 
         return cast(Tap, Taps())
+
+    def captures(self) -> AbstractContextManager[None]:
+        return contextlib.nullcontext()
 
     def open_underlay(self) -> AbstractContextManager[None]:
         @contextlib.contextmanager
@@ -153,6 +161,10 @@ class Fake(Probe[Settings, int]):
         del settings
         return bool(self.under)
 
+    def why_no_baseline(self, target: Target, found: int, settings: Settings) -> str | None:
+        del settings
+        return None if found else f"carried nothing from {target.src} to {target.dst}"
+
     def summarise(self, found: Found[int], settings: Settings) -> list[Measurement]:
         del settings
         src, dst = found.target.pair
@@ -183,13 +195,14 @@ def run_of(
     start: Callable[[Ground], None] = lambda _ground: None,
     deployment: Deployment | None = None,
     params: Mapping[str, Any] | None = None,
+    mode: str = "mesh",
 ) -> tuple[TrialRun, Ground]:
     """Return a trial that is ready to run, and what it stands on."""
     topology = load_topology("two-sites").resolve(params or {})
     asked = Probes.model_construct(_fields_set=set())
     object.__setattr__(asked, "__pydantic_extra__", {probe.name: Settings() for probe in probes})
     trial = Trial.model_construct(
-        id="t", scenario="s", repeat=1, seed=1, overlay="o", mode="mesh", topology=topology, probes=asked, links="auto"
+        id="t", scenario="s", repeat=1, seed=1, overlay="o", mode=mode, topology=topology, probes=asked, links="auto"
     )
     ends = {name: IpEndpoint(address=f"10.9.0.{number}") for number, name in enumerate(topology.members, 1)}
     job = Job.model_construct(trial=trial, deployment=deployment or Deployment(endpoints=ends))

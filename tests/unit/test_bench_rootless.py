@@ -1,7 +1,10 @@
-"""What the rootless benchmark counts. Pure."""
+"""What the rootless benchmark counts, and that asking for help runs nothing. Pure."""
 
 from __future__ import annotations
 
+import pytest
+
+from bench import hosts
 from bench.rootless import causes_of, tally
 
 
@@ -37,3 +40,20 @@ def test_valid_is_what_counts_whether_or_not_it_succeeded() -> None:
     assert found["invalid_by_overlay"] == {"refmesh": 1}
     assert found["lateness_p99_us"] == {"median": 90.0, "worst": 4000.0}
     assert list(found["causes"].values()) == [1]
+
+
+def test_asking_a_benchmark_for_help_runs_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is of a quarter of a minute, or of root's namespaces, that nobody asked for."""
+
+    def runs(*_: object) -> None:
+        raise AssertionError
+
+    for name in ("engine", "station", "rate"):
+        monkeypatch.setattr(hosts, name, runs)
+    for words in (["--help"], ["quick"]):
+        monkeypatch.setattr("sys.argv", ["hosts", *words])
+        with pytest.raises(SystemExit):
+            hosts.main()
+    assert "in ms a trial" in capsys.readouterr().out

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import random
+import re
+import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import ip_address
@@ -15,6 +17,8 @@ import yaml
 
 from harness.lab.capture import read_capture
 from harness.lab.tap import Passing, parse
+from harness.overlay.registry import load_overlay
+from harness.overlay.support import kinds_of
 from harness.probes.carriage import Attributed, Carried, attribute, first_direct, learn_framings, verdict_of
 from harness.probes.framing import Framing, learn
 from harness.probes.pings import Ping, from_csv, sizes, to_csv
@@ -24,6 +28,8 @@ from harness.scenario.load import load_topology
 
 CAPTURES = Path(__file__).parents[1] / "captures"
 CASES: dict[str, dict[str, Any]] = yaml.safe_load((CAPTURES / "cases.yaml").read_text())
+WITHOUT: dict[str, str] = yaml.safe_load((CAPTURES / "without.yaml").read_text())
+OF_A_CASE = "(direct|relayed|relay|hub|birthday)"
 # See cases.yaml: what a round trip takes at least, by the links' delays alone.
 FLOOR_S = {"direct": 0.016, "asymmetric": 0.036, "relayed": 0.056}
 
@@ -48,6 +54,16 @@ def stored(name: str) -> tuple[PairTracks, list[Ping]]:
 def test_there_is_a_case_for_each_capture_and_they_stay_small() -> None:
     assert {file.name.split(".")[0] for file in CAPTURES.glob("*.gz")} == CASES.keys()
     assert sum(file.stat().st_size for file in CAPTURES.iterdir()) < 300_000
+
+
+def test_every_adapter_has_a_capture_or_is_named_as_one_without() -> None:
+    project = tomllib.loads((CAPTURES.parents[1] / "pyproject.toml").read_text())["project"]
+    installed = set(project["entry-points"]["overlaybench.overlays"])
+    captured = {name for name in installed if any(re.fullmatch(f"{name}(-{OF_A_CASE})?", case) for case in CASES)}
+    assert captured.isdisjoint(WITHOUT)
+    assert captured | set(WITHOUT) == installed, "capture it, or say in without.yaml why there is none"
+    for name, reason in WITHOUT.items():
+        assert ("no interface" in reason) is ("interface" not in kinds_of(load_overlay(name))), name
 
 
 @pytest.mark.parametrize("name", CASES)

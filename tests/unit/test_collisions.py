@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -10,11 +11,13 @@ from typing import Any, cast
 import pytest
 
 from harness.campaign.campaign import Campaign
+from harness.errors import ScenarioError
 from harness.overlay.collisions import collisions
 from harness.overlay.contract import Deployment, IpEndpoint
 from harness.overlay.registry import load_overlay, overlay_names
 from harness.scenario.load import load_scenario
 from harness.scenario.plan import expand
+from harness.scenario.planned import plan_trials
 
 CARRIER = """\
 description: a carrier on 100.64/10
@@ -70,7 +73,7 @@ def test_a_trial_whose_hosts_would_answer_themselves_is_invalid_and_never_starte
         return "ran"
 
     trial = trial_of(tmp_path, overlay)
-    campaign = SimpleNamespace(host=SimpleNamespace(run=run), _fresh_folder=lambda _: tmp_path)
+    campaign = SimpleNamespace(host=SimpleNamespace(run=run), _fresh_folder=lambda _: tmp_path, pause_on=(), live=False)
     beginning = cast(Any, SimpleNamespace(step=None))
     done: Any = asyncio.run(Campaign._done(cast(Any, campaign), trial, load_overlay(overlay), beginning))
     if overlay == "tailscale":
@@ -78,3 +81,20 @@ def test_a_trial_whose_hosts_would_answer_themselves_is_invalid_and_never_starte
         assert "would answer themselves" in done.error
     else:
         assert started == ["refmesh"]
+
+
+def test_more_members_than_an_overlay_has_addresses_are_refused_before_anything_runs(tmp_path: Path) -> None:
+    hosts = "".join(f"  h{n}: {{on: internet, address: 45.45.{n // 250}.{n % 250 + 1}}}\n" for n in range(254))
+    names = ", ".join(f"h{n}" for n in range(254))
+    text = f"description: many\n---\nsegments:\n  internet: {{subnet: 45.45.0.0/16}}\nhosts:\n{hosts}"
+    for members, refused in ((253, None), (254, "10.12.0.0/24 has addresses for 254 nodes, and there are 255")):
+        joining = ", ".join(names.split(", ")[:members])
+        topology = tmp_path / f"many{members}.yaml"
+        topology.write_text(f"{text}  s: {{on: internet, address: 45.45.200.1}}\nmembers: [{joining}]\nserver: s\n")
+        file = tmp_path / "s.yaml"
+        file.write_text(f"description: x\ntopology: {topology}\noverlays: {{tinc: mesh}}\nprobes: [path]\n")
+        if refused is None:
+            assert len(plan_trials(str(file)).trials) == 1
+        else:
+            with pytest.raises(ScenarioError, match=re.escape(refused)):
+                plan_trials(str(file))

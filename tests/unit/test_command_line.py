@@ -10,7 +10,7 @@ import pytest
 from click.shell_completion import BashComplete
 from click.testing import CliRunner
 
-from harness.cli import cli
+from harness.cli import cli, main
 from harness.scenario.load import SCENARIOS, TOPOLOGIES, bundled
 
 
@@ -60,3 +60,16 @@ def test_the_table_of_commands_is_the_commands() -> None:
     for path, command in LEAVES.items():
         assert f"  {path[0]} " in listed
         assert command.help
+
+
+def test_stopped_by_ctrl_c_is_exit_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A code of its own: no expectation failed, no input was wrong, and the harness did as it was told."""
+
+    def stopped(*_arguments: object, **_options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "main", stopped)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
+    assert "stopped" in capsys.readouterr().err

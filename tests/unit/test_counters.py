@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from harness.lab.counters import DEVICES_A_CHAIN, _blocks
+from harness.lab.chains import DEVICES_A_CHAIN
+from harness.lab.counters import _blocks
 
 
 def test_every_port_of_a_large_segment_stands_in_one_chain_of_few() -> None:

@@ -195,7 +195,11 @@ def test_the_baseline_adds_only_routes_that_are_not_there() -> None:
     assert added_routes(six, "ipv6") == {}
 
 
-@pytest.mark.parametrize("alias", sorted(name for name, alias in ALIASES.items() if alias.behaviour.ipv6_filtering))
+# A translator without an IPv4 address outside is refused (test_nat64.py).
+FILTERS_IPV6 = sorted(name for name, one in ALIASES.items() if one.behaviour.ipv6_filtering and name != "nat64")
+
+
+@pytest.mark.parametrize("alias", FILTERS_IPV6)
 def test_a_router_without_ipv4_addresses_has_its_ipv6_side_alone(alias: str) -> None:
     topology = resolved("two-sites", "v6", alias)
     behaviour = router_behaviour(topology, "ra")

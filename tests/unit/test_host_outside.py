@@ -21,6 +21,9 @@ class Rack:
     def takes(self, address):
         return address is not None and address.startswith("rack://")
 
+    def slots_said(self, address):
+        return None
+
     def open(self, address, *, label, jobs, overlays):
         raise MissingPrerequisite(f"machine {address.removeprefix('rack://')}, asked for {jobs} jobs", "switch it on")
 '''
@@ -75,6 +78,9 @@ class Rack:
     def takes(self, address):
         return address is not None and address.startswith("rack://")
 
+    def slots_said(self, address):
+        return None
+
     def open(self, address, *, label, jobs, overlays):
         return Elsewhere()
 '''
@@ -107,4 +113,4 @@ def test_an_address_that_nobody_takes_is_refused_with_what_there_is(tmp_path: Pa
     environment = install(tmp_path, group="overlaybench.hosts", name="rack", source=SOURCE, attribute="Rack")
     done = run(environment, "overlaybench", "run", "smoke", "--hosts", "cloud://x", "--out", str(tmp_path / "run"))
     assert done.returncode == 2, done.stderr
-    assert "no kind of host has such addresses (rack: rack://NAME; local: none, or `local`)" in done.stderr
+    assert "no kind of host has such addresses (rack: rack://NAME; local: none, or `local`; file: " in done.stderr

@@ -30,7 +30,7 @@ def failed(runs: Runs) -> None:
     runs.records[-1] = Record(**(runs.records[-1].as_dict() | {"outcome": "failed"}))
 
 
-@pytest.mark.parametrize("hub_s", [[0.9, 1.0, 8.0, 9.0, 7.5, 6.0], [0.97, 30.0]])
+@pytest.mark.parametrize("hub_s", [[0.9, 1.0, 8.0, 9.0, 7.5, 6.0], [0.97] * 2 + [30.0] * 6])
 def test_that_a_cost_was_not_found_for_certain_refutes_nothing(hub_s: list[float | None]) -> None:
     cost, sentences = judged(hub_s, [1.0] * len(hub_s))
     assert cost.ratio.low < 1 < cost.ratio.value and cost.judgement == "undecided"
@@ -85,13 +85,39 @@ def test_a_trial_that_failed_of_what_nobody_computed_is_none_of_it() -> None:
 def test_how_many_cells_would_be_slower_by_chance_is_said() -> None:
     runs = Runs()
     for n in range(2, 42):
-        for repeat in range(3):
+        for repeat in range(6):
             for subject in (MESH, HUB):
                 runs.trial(subject, n, 4, repeat, bulk_completion_s=1.0 + 0.01 * (subject == HUB and n % 8 == 0))
     sentence = bottleneck(costs(computations(runs.frame)))[0]
     assert "a bottleneck in 5 of 40 comparisons" in sentence
-    assert "Were no server to cost anything, some 5 of 40 would be found slower by chance." in sentence
+    assert "Were no server to cost anything, some 1 of 40 would be found slower by chance." in sentence
     assert "by chance" not in judged([3.0] * 6, [1.0] * 6)[1][0], "one cell"
+
+
+@pytest.mark.parametrize("hub_s", [[1.0, 1.05], [3.0, 3.1], [0.5, 0.6, 0.5], [None, None, None], [3.0] * 5])
+def test_fewer_repeats_than_have_an_interval_decide_nothing_and_their_range_is_shown(hub_s: list[float | None]) -> None:
+    cost, (first, _) = judged(hub_s, [1.0] * len(hub_s))
+    assert cost.judgement == "undecided"
+    assert first == (
+        "Whether a central server is a bottleneck is not decided: "
+        f"no interval of {len(hub_s)} repeats covers 95 %, one of 6 does."
+    )
+    assert cost_table([cost]).rows[0][-1] == "not decided"
+    assert ("[" in cost_table([cost]).rows[0][5]) == (len(set(hub_s)) > 1)
+    assert "fewer than six trials it is their range, which covers 50 % of 2, 75 % of 3" in cost_table([cost]).note
+
+
+def test_decided_cells_do_not_vouch_for_those_of_few_repeats() -> None:
+    runs = Runs()
+    for n, repeats in ((4, 6), (7, 2)):
+        for repeat in range(repeats):
+            runs.trial(MESH, n, 4, repeat, bulk_completion_s=1.0)
+            runs.trial(HUB, n, 4, repeat, bulk_completion_s=3.0)
+    said = bottleneck(costs(computations(runs.frame)))[0]
+    assert "a bottleneck in 1 of 1 comparisons" in said
+    assert (
+        "1 more are not decided: too few repeats, or too unlike. Of 1 of these there are fewer than 6 repeats" in said
+    )
 
 
 def outages_of_two_lengths() -> Runs:
@@ -126,3 +152,48 @@ def test_a_pair_that_stayed_silent_is_said_and_no_number_is_made_of_it() -> None
         runs.trial(HUB, 3, 25, repeat, availability=0.1, rounds_recovery_s=6.0, overlay_recovery_s=None)
     said = " ".join(single_point(outages(runs.frame)))
     assert "after 6.0 s, though not all pings were answered" in said and "nan" not in said and "inf" not in said
+
+
+def test_only_what_ran_on_one_host_is_compared() -> None:
+    """Two hosts, one thrice as fast, each repeat on both or on one alone: hub and mesh are equal."""
+    runs = Runs()
+    for repeat in range(12):
+        for host, slow in (("here", 1.0), ("there", 3.0)):
+            runs.host = host
+            if repeat < 6 or host == "here":
+                runs.trial(MESH, 4, 4, repeat, bulk_completion_s=slow)
+            if repeat < 6 or host == "there":
+                runs.trial(HUB, 4, 4, repeat, bulk_completion_s=slow)
+    found = costs(computations(runs.frame))
+    assert [(cost.ratio.n, cost.ratio.value, cost.judgement, cost.apart) for cost in found] == [(12, 1.0, "as fast", 6)]
+    assert "6 more were run on two hosts and are not compared." in bottleneck(found)[0]
+    assert cost_table(found).rows[0][6] == "12 (6 on two hosts)"
+
+
+def test_repeats_in_which_neither_came_are_counted_and_said() -> None:
+    cost, sentences = judged([None] * 3 + [1.0] * 6, [None] * 3 + [1.0] * 6)
+    assert (cost.ratio.n, cost.neither, cost.judgement) == (6, 3, "as fast")
+    assert "In 3 more repeats neither server nor mesh came to its end, which makes no ratio." in sentences[0]
+    assert cost_table([cost]).rows[0][6] == "6 (3 neither)"
+
+
+def test_a_cell_in_which_neither_ever_came_is_there() -> None:
+    cost, sentences = judged([None] * 6, [None] * 6)
+    assert (cost.ratio.n, cost.neither, cost.judgement) == (0, 6, "undecided")
+    assert "not decided: no repeat gives a ratio. In 6 more repeats neither" in sentences[0]
+    assert cost_table([cost]).rows[0][5:] == ("-", "0 (6 neither)", "not decided")
+
+
+def test_outages_of_different_topologies_are_not_pooled(tmp_path: Path) -> None:
+    runs = Runs()
+    for topology, share in (("parties", 0.95), ("same-subnet", 0.05)):
+        for repeat in range(6):
+            runs.trial(HUB, 3, 25, repeat, availability=share, coasted_s=0.1)
+            for at in (-1, -2, -3):
+                more = {"topology": topology, "trial": f"{topology}-{repeat}", "evidence": f"{topology}.csv"}
+                runs.records[at] = Record(**(runs.records[at].as_dict() | more))
+        (tmp_path / f"{topology}.csv").write_text(f"since_s,share\n-1,1\n0,{share}\n")
+    found = {one.condition: (one.figures["availability"].n, one.judgement) for one in outages(runs.frame)}
+    assert found == {"parties": (6, "went on"), "same-subnet": (6, "stopped")}
+    shares = shares_over_time(tmp_path, runs.frame)
+    assert set(shares["condition"]) == {"parties", "same-subnet"}

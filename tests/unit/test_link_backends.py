@@ -54,6 +54,7 @@ def test_netem_keeps_order_under_jitter_by_a_rate_and_lets_it_go_on_demand() -> 
     [
         {"jitter": {"jitter_ms": 1, "correlation": 0.5}},
         {"loss": {"percent": 1, "correlation": 0.5}},
+        {"reorder_percent": 1, "reorder_correlation": 0.5},
         {"rate_file": "x", "queue_packets": 1},
         {"loss": {"kind": "trace", "file": "x"}},
         {"jitter": {"kind": "trace", "file": "x"}},

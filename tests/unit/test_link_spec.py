@@ -110,7 +110,7 @@ rates = st.one_of(
     ),
 )
 directions = st.builds(
-    lambda delay, jitter, loss, rate, shares, mtu: Direction.model_validate(
+    lambda delay, jitter, loss, rate, shares, mtu, runs: Direction.model_validate(
         {
             "delay_ms": delay,
             "jitter": jitter,
@@ -118,12 +118,13 @@ directions = st.builds(
             "duplicate_percent": shares[0],
             "corrupt_percent": shares[1],
             "reorder_percent": shares[2] if delay else 0,
+            "reorder_correlation": runs if delay and shares[2] else 0,
             "mtu_bytes": mtu,
             **rate,
         }
     ),
     *(st.one_of(st.just(0.0), st.floats(0.01, 50)), jitters, losses, rates),
-    *(st.tuples(percent, percent, percent), st.sampled_from([1500, 1280])),
+    *(st.tuples(percent, percent, percent), st.sampled_from([1500, 1280]), st.sampled_from([0, 0.5])),
 )
 TRACES = {
     "jitter.file": (0, 2_000_000, -3_000_000, 500_000),
@@ -198,6 +199,21 @@ def test_correlated_loss_has_the_declared_share_in_longer_bursts() -> None:
     # The mean length of a burst is 1 / (1 - p) for independent losses, 1 / ((1 - p) (1 - rho)) for the DAR(1) process.
     assert burst == pytest.approx(1 / 0.9, rel=0.05)
     assert burst_correlated == pytest.approx(1 / (0.9 * 0.4), rel=0.1)
+
+
+def test_correlated_reordering_has_the_declared_share_in_longer_runs() -> None:
+    def share_and_run(correlation: float) -> tuple[float, float]:
+        # Frames 1 ms apart: who skips 0.5 ms of delay overtakes nobody, so the fates stay in order.
+        spec = {"delay_ms": 0.5, "reorder_percent": 10, "reorder_correlation": correlation}
+        ahead = [deliver - number * 1_000_000 < 250_000 for number, deliver, _ in send(spec, 40_000, 1_000_000)]
+        runs = sum(now and not before for before, now in zip([False, *ahead], ahead, strict=False))
+        return sum(ahead) / len(ahead), sum(ahead) / runs
+
+    (share, run), (share_correlated, run_correlated) = share_and_run(0), share_and_run(0.6)
+    assert share == pytest.approx(0.1, abs=0.006)
+    assert share_correlated == pytest.approx(0.1, abs=0.012)
+    assert run == pytest.approx(1 / 0.9, rel=0.05)
+    assert run_correlated == pytest.approx(1 / (0.9 * 0.4), rel=0.1)
 
 
 def test_gilbert_elliott_has_its_stationary_share_and_burst_length() -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from harness.hosts import local
+from harness.hosts.contract import BUSY_FILE
 from harness.hosts.local import LocalHost
+from harness.machine.quiet import Wanted
 from harness.scenario.planned import plan_trials
 from harness.trial.messages import Done, Job, Step, Turn, WantTurn
 
@@ -60,13 +63,14 @@ def run_all(
     monkeypatch: pytest.MonkeyPatch,
     said: Callable[[], list[bytes]],
     jobs: int = 3,
+    look: Callable[[], Wanted] = lambda: Wanted(0.0, 0.0, "pressure"),
 ) -> tuple[list[Done], list[str]]:
     (tmp_path / "mine.yaml").write_text(SCENARIO)
     planned = plan_trials(str(tmp_path / "mine.yaml"))
     events: list[str] = []
 
     async def main() -> list[Done]:
-        host = LocalHost(label="test", jobs=jobs, overlays=planned.overlays)
+        host = LocalHost(label=str(tmp_path), jobs=jobs, overlays=planned.overlays, look=look)
 
         async def start(name: str, folder: Path) -> FakeWorker:
             events.append(f"started {name}")
@@ -96,6 +100,26 @@ def test_load_runs_alone_and_in_the_order_of_asking(tmp_path: Path, monkeypatch:
     for name in loading:  # between a grant and the end of the same trial nobody else is granted anything
         between = events[events.index(f"granted {name}") : events.index(f"ended {name}")]
         assert [event for event in between if event.startswith("granted")] == [f"granted {name}"]
+
+
+def test_each_load_is_preceded_by_a_look_at_what_others_want_and_no_other_turn_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[Wanted] = []
+
+    def look() -> Wanted:
+        looks.append(Wanted(float(len(looks)), 0.02 * len(looks), "pressure"))
+        return looks[-1]
+
+    def said() -> list[bytes]:
+        turns: list[Turn] = ["shared", "exclusive", "waiting", "exclusive"]
+        return [*(line(WantTurn(turn=turn)) for turn in turns), line(Done(outcome="ok"))]
+
+    run_all(tmp_path, monkeypatch, said, look=look)
+    kept = [json.loads(path.read_text()) for path in tmp_path.glob(f"*/{BUSY_FILE}")]
+    one = {"share": 0.02, "waited_s": 0.0, "by": "pressure", "is_busy": False}
+    assert kept == [[one, one]] * 3
+    assert len(looks) == 2 * 2 * 3
 
 
 @pytest.mark.parametrize("turn", ["waiting", "shared"])

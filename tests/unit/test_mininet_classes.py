@@ -5,16 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from mininet.node import OVSBridge
+from mininet.nodelib import LinuxBridge
+from mininet.topo import Topo
 
 from harness.errors import ScenarioError
 from harness.model.topology import Topology
 from harness.topology.mininet_class import MininetSource
+from harness.topology.mininet_graph import priorities_of
 
 ZOO = str(Path(__file__).parents[1] / "lab")
 
 
 def source(name: str) -> MininetSource:
-    return MininetSource(f"mininet_zoo:{name}", (), None, ZOO)
+    return MininetSource(name if ":" in name else f"mininet_zoo:{name}", (), None, ZOO)
 
 
 def resolved(name: str, **params: object) -> Topology:
@@ -33,7 +37,9 @@ def addresses(topology: Topology) -> dict[str, str]:
         ("PrivateDirs", r"host h1: privateDirs: /no/such/folder is not there.*or below /run"),
         ("Cpu", "host h1: cpu: nodes share the machine's processors"),
         ("QueueAlone", "link h1 <-> s1: max_queue_size without bw"),
-        ("Ring", "switches s. and s. close a loop, .*stp=True"),
+        ("mininet_rings:Ring", "switches s. and s. close a loop, .*stp=True"),
+        ("mininet_rings:PrioTooLarge", "switch s2: prio is a whole number from 1 to 65535, not 65536"),
+        ("WritesFile", r"Read-only file system: 'topo.log' \(.*mininet_zoo.py:\d+\)"),
         ("Raises", r"RuntimeError: no tree of size 0 \(.*mininet_zoo.py:\d+\)"),
         ("Ends", r"SystemExit: 3 \(.*mininet_zoo.py:\d+\)"),
         ("Nothing", "mininet_zoo has no Nothing"),
@@ -67,6 +73,7 @@ def test_hyphens_are_no_obstacle(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
+        ("ParsesInBuild", {"h1": "10.0.0.1", "h2": "10.0.0.2"}),
         ("AddressOnLink", {"h1": "10.0.0.77", "h2": "10.0.0.2"}),
         ("V6", {"h1": "2001:db8::1", "h2": "2001:db8::2"}),
         ("Cabled", {"h1": "10.0.0.1", "h2": "10.0.0.2"}),
@@ -75,6 +82,12 @@ def test_hyphens_are_no_obstacle(tmp_path: Path) -> None:
 )
 def test_addresses_are_those_that_mininet_will_give(name: str, expected: dict[str, str]) -> None:
     assert addresses(resolved(name)) == expected
+
+
+def test_a_class_is_built_in_the_folder_of_its_scenario(tmp_path: Path) -> None:
+    (tmp_path / "mininet_zoo.py").write_text((Path(ZOO) / "mininet_zoo.py").read_text())
+    (tmp_path / "hosts.txt").write_text("one\ntwo\n")
+    assert list(MininetSource("mininet_zoo:ReadsFile", (), None, str(tmp_path)).resolve({}).hosts) == ["one", "two"]
 
 
 def test_three_hundred_hosts_are_as_many() -> None:
@@ -89,7 +102,16 @@ def test_what_a_lab_does_in_its_own_way_is_noted() -> None:
         "switch s1 (OVSSwitch) is a Linux bridge here: no controller, no flow tables",
         "switch s1: failMode, protocols means nothing to a Linux bridge",
     ]
-    assert source("RingWithTree").notes({}) == []
+    assert source("mininet_rings:RingWithTree").notes({}) == []
+    assert source("PrioAlone").notes({}) == ["switch s1: prio means nothing without stp=True"]
+
+
+def test_priorities_in_the_spanning_tree_are_those_asked_for_or_mininets_own() -> None:
+    topo = Topo()
+    for name, options in (("s1", {"prio": 300}), ("s2", {}), ("s3", {"cls": OVSBridge}), ("s4", {"stp": False})):
+        topo.addSwitch(name, **{"cls": LinuxBridge, "stp": True} | options)
+    topo.addSwitch("s5", stp=True)
+    assert priorities_of(topo) == {"s1": 300, "s2": 100, "s3": 32768, "s5": 102}
 
 
 def test_mininets_own_nat_is_a_router_of_ours() -> None:

@@ -76,6 +76,7 @@ def test_what_fits_no_behaviour_is_an_error(ports: tuple[int, ...]) -> None:
         ([*range(20000, 20010), 61000, *range(20011, 20024)], PortAllocation.PRESERVING),
         (range(30000, 30024), PortAllocation.SEQUENTIAL),
         (range(30000, 30096, 4), PortAllocation.SEQUENTIAL),
+        (range(30096, 30000, -4), PortAllocation.SEQUENTIAL),
         ([30000 + n * n * 37 % 512 for n in range(24)], PortAllocation.BLOCK),
         ([1024 + n * n * 26959 % 64512 for n in range(24)], PortAllocation.RANDOM),
     ],

@@ -38,6 +38,7 @@ def test_short_and_long_words_mean_the_same() -> None:
         ({"mapping": "XIM"}, "not 'XIM'"),
         ({"udp_lifetime_s": 0}, "udp_lifetime_s"),
         ({"port_allocation": "preserving", "port_step": 2}, "cannot follow a sequence"),
+        ({"port_allocation": "sequential", "port_step": 0}, "one port"),
         ({"port_allocation": "random", "port_block_size": 64}, "block allocation"),
         ({"mapping": "none", "filtering": "APDF", "hairpinning": "external-source"}, "needs a mapping"),
         ({"mapping": "EIM", "filtering": "none"}, "its least is EIF"),

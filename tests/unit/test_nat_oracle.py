@@ -185,3 +185,32 @@ def test_shared_layers_must_be_the_same_routers() -> None:
         expected_path([parse_nat("cgn")], [parse_nat("symmetric")], "plain", 1)
     with pytest.raises(ValueError, match="upnp"):
         expected_path([], [], "upnp")
+
+
+def test_who_keeps_the_first_path_is_direct_for_sure_only_where_either_caller_gets_in() -> None:
+    cone, strict, chance = (parse_nat(name) for name in ("full-cone", "port-restricted", "symmetric"))
+    open_chance = parse_nat({"alias": "symmetric", "filtering": "EIF"})
+
+    def expected(one: NatBehaviour, other: NatBehaviour) -> tuple[str, float]:
+        found = expected_path([one], [other], "first-path")
+        return found.path, found.probability
+
+    assert expected(strict, strict) == ("direct", 1.0)
+    assert expected(cone, open_chance) == ("direct", 1.0)
+    assert expected(cone, chance) == ("either", 0.5)  # the cone's own call does not get in
+    assert expected(strict, chance) == ("relayed", 0.0)
+
+
+def test_who_takes_ports_to_be_kept_gets_in_only_where_they_are() -> None:
+    cone, strict, carrier, chance = (parse_nat(n) for n in ("full-cone", "port-restricted", "cgn", "symmetric"))
+    home_and_carrier = [parse_nat("home-router"), carrier]
+    for one, other, path in (
+        ([cone], [chance], "direct"),
+        ([strict], [carrier], "direct"),
+        ([carrier], [carrier], "relayed"),
+        ([carrier], [chance], "relayed"),
+        (home_and_carrier, [carrier], "relayed"),
+        (home_and_carrier, [], "direct"),
+        ([strict], [chance], "relayed"),
+    ):
+        assert expected_path(one, other, "same-port").path == path, (one, other)

@@ -16,7 +16,7 @@ from harness.nat.ruleset import render_ruleset, router_sysctls
 from harness.scenario.load import load_topology
 from harness.topology.wiring import router_ports
 
-PORTS = RouterPorts("r-eth0", ("45.45.1.1", "45.45.1.2"), ("r-eth1",), ("10.0.0.0/24",))
+PORTS = RouterPorts("r-eth0", ("45.45.1.1", "45.45.1.2"), ("r-eth1",), ("10.0.0.0/24",), lan_prefixes=("fd00:1::/64",))
 
 
 def test_a_ruleset_depends_on_nothing_but_its_arguments() -> None:
@@ -86,6 +86,13 @@ def test_who_is_inside_has_a_block_wherever_his_address_lies() -> None:
         "10.128.0.2",
     ]  # the last is the observer's
     assert len({block.subscriber for block in blocks}) == len(blocks) == 64512 // 512
+
+
+def test_a_home_without_a_nat_shares_the_carrier_s_ports() -> None:
+    topology = load_topology("cgnat").resolve({"nat_a": "ds-lite", "nat_carrier": "cgn"})
+    subscribers = router_ports(topology, "rc").subscribers
+    assert "192.168.1.2" in subscribers  # a, whom the carrier sees as he is
+    assert "192.168.2.2" not in subscribers  # b, behind a NAT of his own
 
 
 def test_what_a_router_has_too_few_addresses_for_is_refused() -> None:

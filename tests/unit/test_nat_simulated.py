@@ -156,6 +156,34 @@ def test_ports_are_allocated_as_declared(behaviour: NatBehaviour, sent: list[tup
         assert all(len(addresses) == 1 for addresses in homes.values())
 
 
+@pytest.mark.parametrize("step", [-1, -3, 2])
+def test_a_sequence_goes_its_way_by_its_step(step: int) -> None:
+    table = nat(NatBehaviour(mapping=Mapping.APDM, port_allocation=PortAllocation.SEQUENTIAL, port_step=step))
+    ports = [out(table, inside, remote).port for inside in INSIDE for remote in REMOTES]
+    assert {later - earlier for earlier, later in itertools.pairwise(ports)} == {step}
+
+
+@pytest.mark.parametrize(("payload_bytes", "passes"), [(1472, True), (1473, False)])
+def test_what_comes_in_fragments_is_dropped_where_they_are(payload_bytes: int, passes: bool) -> None:
+    table = nat(NatBehaviour(filtering=Filtering.EIF, fragments="drop"))
+    external = out(table, INSIDE[0], REMOTES[0])
+    payload = bytes(payload_bytes)
+    assert (table.outbound(Packet(INSIDE[0], REMOTES[0], payload), 0.0) is not None) == passes
+    assert (table.inbound(Packet(REMOTES[0], external, payload), 0.0) is not None) == passes
+    whole = nat(NatBehaviour(filtering=Filtering.EIF))
+    assert whole.outbound(Packet(INSIDE[0], REMOTES[0], payload), 0.0) is not None
+
+
+def test_udp_is_policed_and_tcp_is_not() -> None:
+    table = nat(NatBehaviour(udp_rate_mbit=8))  # a million bytes a second
+    udp, tcp = (Packet(INSIDE[0], REMOTES[0], bytes(972), protocol) for protocol in ("udp", "tcp"))
+    passed = [table.outbound(udp, now) is not None for now in (number / 4000 for number in range(4000))]
+    assert sum(passed) == pytest.approx(1000 + 1000 + 65.5, abs=2)
+    answer = Packet(REMOTES[0], table.outbound(tcp, 1.0).source, bytes(972))  # type: ignore[union-attr]
+    assert sum(table.inbound(answer, 1.0) is not None for _ in range(2000)) == 1065
+    assert all(table.outbound(tcp, 1.0) is not None for _ in range(1000))
+
+
 @given(behaviours)
 def test_hairpinning_is_as_declared(behaviour: NatBehaviour) -> None:
     """RFC 4787 REQ-9; the filter holds for what comes from an external source."""

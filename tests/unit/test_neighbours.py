@@ -16,14 +16,14 @@ def test_neighbours_are_those_of_the_same_segment_and_never_oneself() -> None:
         return Attached(node, index, bytes([2, 0, 0, 0, 0, index]), [ip_address(one) for one in addresses])
 
     known = neighbours_of(
-        {
-            "lan": [attached("a", 2, "192.168.1.2", "2a0e::2"), attached("ra", 3, "192.168.1.1", "2a0e::1")],
-            "internet": [
+        [
+            [attached("a", 2, "192.168.1.2", "2a0e::2"), attached("ra", 3, "192.168.1.1", "2a0e::1")],
+            [
                 attached("ra", 4, "45.45.1.1"),
                 attached("s", 5, "45.45.0.10"),
                 attached("t", 6, "45.45.0.9"),
             ],
-        }
+        ]
     )
     said = {
         name: {(one.interface, str(one.address), one.mac[-1]) for one in entries} for name, entries in known.items()

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.conformance.rendering import rendering_complaints, requirement_complaints
 from harness.model.probes import Probes
 from harness.model.trial import Trial
 from harness.model.words import Mode
-from harness.overlay.contract import Deployment, Overlay
 from harness.overlay.registry import load_overlay, overlay_names
 from harness.overlay.support import helpers_of, kinds_of
 from harness.scenario.load import load_topology
@@ -22,7 +22,7 @@ from overlays.addressing import addresses_of, options_of
 from overlays.n2n import N2n
 from overlays.nebula import Nebula
 from overlays.tailscale.adapter import Tailscale
-from overlays.tinc import Tinc
+from overlays.tinc import Tinc, _name
 from overlays.wireguard.adapter import WireGuard, WireGuardOptions
 
 BY_HAND = {"zerotier-one", "ziti"}  # carried by no package registry
@@ -41,72 +41,15 @@ def trial_of(name: str, mode: Mode, topology: str = "two-sites", **more: object)
     )
 
 
-@pytest.fixture(scope="module", params=CASES, ids=[f"{name}-{mode}" for name, mode in CASES])
-def rendered(request: pytest.FixtureRequest) -> tuple[Overlay, Trial, Deployment]:
-    name, mode = request.param
-    overlay, trial = load_overlay(name), trial_of(name, mode, "parties")
-    return overlay, trial, overlay.render(trial)
-
-
-def test_every_pair_of_members_has_every_kind_of_endpoint(rendered: tuple[Overlay, Trial, Deployment]) -> None:
-    overlay, trial, deployment = rendered
-    members = trial.topology.members
-    pairs = {(src, dst) for src in members for dst in members if src != dst}
-    assert deployment.kinds == kinds_of(overlay)
-    if deployment.endpoints:
-        assert list(deployment.endpoints) == list(members)
-        assert len({end.address for end in deployment.endpoints.values()}) == len(members)
-    for ways in (deployment.streams, deployment.contents):
-        assert not ways or sorted((way.src, way.dst) for way in ways) == sorted(pairs)
-
-
-def test_streams_of_a_node_have_ports_of_their_own(rendered: tuple[Overlay, Trial, Deployment]) -> None:
-    _, _, deployment = rendered
-    taken = [(one.src, one.listen_address, one.listen_port) for one in deployment.streams]
-    assert len(set(taken)) == len(taken)
-
-
-def test_interface_names_fit_the_kernel(rendered: tuple[Overlay, Trial, Deployment]) -> None:
-    _, _, deployment = rendered
-    assert all(len(end.interface or "") <= 15 for end in deployment.endpoints.values())
-
-
-def test_files_stay_in_their_nodes_folders(rendered: tuple[Overlay, Trial, Deployment]) -> None:
-    _, trial, deployment = rendered
-    places = [(file.node, file.path) for file in deployment.files]
-    assert len(set(places)) == len(places)
-    for file in deployment.files:
-        assert file.node in trial.topology.hosts
-        assert not file.path.startswith("/") and ".." not in file.path.split("/")
-        assert "PRIVATE KEY" not in file.text or file.mode & 0o077 == 0
-
-
-def test_services_wait_only_for_services_there_are(rendered: tuple[Overlay, Trial, Deployment]) -> None:
-    _, _, deployment = rendered
-    names = [service.name for service in deployment.services]
-    assert len(set(names)) == len(names)
-    started: set[str] = set()
-    while len(started) < len(names):
-        wave = {s.name for s in deployment.services if s.name not in started and set(s.after) <= started}
-        assert wave, f"these wait for each other: {set(names) - started}"
-        started |= wave
-    for service in deployment.services:
-        assert service.ready, f"{service.name} is ready by nothing"
-    for claim in deployment.claims:
-        assert claim.service is None or claim.service in names
-
-
-def test_an_unknown_option_is_refused(rendered: tuple[Overlay, Trial, Deployment]) -> None:
-    overlay, trial, _ = rendered
-    with pytest.raises(ValueError, match="no_such_option"):
-        overlay.render(trial.model_copy(update={"options": {"no_such_option": 1}}))
+@pytest.mark.parametrize(("name", "mode"), CASES, ids=[f"{name}-{mode}" for name, mode in CASES])
+def test_every_adapter_renders_as_the_contract_says(name: str, mode: Mode) -> None:
+    assert rendering_complaints(load_overlay(name), mode) == []
 
 
 @pytest.mark.parametrize("name", [name for name in overlay_names() if load_overlay(name).requirements()])
 def test_requirements_say_how_to_get_them(name: str) -> None:
-    requirements = load_overlay(name).requirements()
-    assert requirements[0].version_argv, "the first program's version is the overlay's"
-    for requirement in requirements:
+    assert requirement_complaints(load_overlay(name)) == []
+    for requirement in load_overlay(name).requirements():
         assert requirement.is_installable or requirement.program in BY_HAND
         carried_by = requirement.debian or (requirement.wheel and requirement.wheel.package) or name
         assert carried_by in requirement.install
@@ -188,6 +131,14 @@ def test_tinc_claims_direct_only_where_udp_was_probed() -> None:
     ):
         assert Tinc().claimed_path("a", "b", {"tinc-a": line + tail}) == claim
     assert Tinc().claimed_path("a", "b", {}) is None
+
+
+def test_tincs_names_are_mapped_on_both_sides_of_a_claim_and_no_two_are_one() -> None:
+    names = [_name(node) for node in ("h-1", "h_1", "h.1", "x" * 64)]
+    assert len(set(names)) == 4 and all(re.fullmatch(r"\w+", name) for name in names)
+    told = f" {names[0]} at 45.45.1.1 port 655 options 1000c nexthop s via {names[0]} pmtu 1451 (min 1451 max 1451)"
+    assert Tinc().claimed_path("a", "h-1", {"tinc-a": told}) == "direct"
+    assert Tinc().claimed_path("a", "h_1", {"tinc-a": told}) is None
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,29 @@ def test_tags_and_c_are_passed_on_and_are_pins(machine: Path, tmp_path: Path) ->
         assert not install.is_met(tool(tagged.model_copy(update=other)))
 
 
+def test_strings_are_linked_in_and_are_pins(machine: Path, tmp_path: Path) -> None:
+    script(machine, "go", TELLING)
+    os.environ["PATH"] += ":/usr/bin:/bin"
+    stamped = module(tmp_path).model_copy(update={"strings": {"m/version.build": "v1"}})
+    get(tool(stamped))
+    assert "-ldflags=-s -w -X m/version.build=v1 " in (machine / "go.calls").read_text()
+    assert install.is_met(tool(stamped))
+    assert not install.is_met(tool(stamped.model_copy(update={"strings": {"m/version.build": "v2"}})))
+
+
+def test_what_stands_in_for_a_module_is_a_pin(machine: Path, tmp_path: Path) -> None:
+    script(machine, "go", TELLING)
+    os.environ["PATH"] += ":/usr/bin:/bin"
+    theirs = module(tmp_path)
+    stand_in = Path(theirs.module) / "protect" / "protect.go"
+    stand_in.parent.mkdir()
+    stand_in.write_text("package protect")
+    get(tool(theirs))
+    assert install.is_met(tool(theirs))
+    stand_in.write_text("package protect // changed")
+    assert not install.is_met(tool(theirs))
+
+
 def test_c_needs_a_c_compiler(machine: Path, tmp_path: Path) -> None:
     script(machine, "go", TELLING)
     with pytest.raises(MissingPrerequisite, match="C compiler to build tool; to get it: apt-get install -y gcc"):
@@ -71,6 +94,18 @@ def test_a_crate_is_installed_pinned_and_locked(machine: Path) -> None:
     assert sorted(path.name for path in programs_folder().iterdir()) == [".tool.lock", ".tool.pins", "tool"]
     newer = crate.model_copy(update={"version": "1.2.4"})
     assert not install.is_met(requirement.model_copy(update={"crate": newer}))
+
+
+def test_a_crate_of_ours_says_which_rust_it_needs(machine: Path, tmp_path: Path) -> None:
+    script(machine, "cc", "")
+    (tmp_path / "Cargo.toml").write_text('[package]\nname = "tool"\nrust-version = "1.91"\n')
+    requirement = Requirement(program="tool", install="x", crate=CrateBuild(crate="tool", folder=str(tmp_path)))
+    script(machine, "cargo", "echo cargo 1.100.0")
+    assert install.obstacle(requirement) is None
+    script(machine, "cargo", "echo cargo 1.63.0")
+    too_old = install.obstacle(requirement)
+    assert too_old is not None
+    assert "Rust 1.91 (this is cargo 1.63.0) to build tool; to get it: install Rust" in str(too_old)
 
 
 def test_a_crate_is_of_a_version_or_ours() -> None:

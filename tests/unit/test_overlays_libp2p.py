@@ -9,7 +9,8 @@ import pytest
 
 from harness.model.words import Mode
 from harness.overlay.contract import Deployment
-from overlays.libp2p.adapter import LibP2p, LibP2pTcp, events_of
+from overlays.json_events import events_of
+from overlays.libp2p.adapter import LibP2p, LibP2pTcp
 from overlays.libp2p.identity import PeerIdentity, base58
 from tests.unit.test_overlays import trial_of
 

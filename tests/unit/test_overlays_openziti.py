@@ -1,9 +1,10 @@
-"""OpenZiti's pure half; its program is in no registry, so this is all that runs everywhere."""
+"""OpenZiti's pure half: its build, and what the controller is told."""
 
 from __future__ import annotations
 
 import re
 import subprocess
+from pathlib import Path
 
 from harness.model.probes import Probes
 from harness.model.trial import Trial
@@ -52,3 +53,11 @@ def test_a_hosted_service_is_reached_through_the_router() -> None:
     said = {"host-b": "INFO listener established to tls:45.45.0.10:3022"}
     assert OpenZiti().claimed_path("a", "b", said) == "relayed"
     assert OpenZiti().claimed_path("b", "a", said) is None
+
+
+def test_the_program_knows_the_version_that_is_pinned() -> None:
+    (program,) = OpenZiti().requirements()
+    assert program.go is not None
+    pinned = re.search(r"github\.com/openziti/ziti (v\S+)", (Path(program.go.module) / "go.mod").read_text())
+    assert pinned is not None
+    assert program.go.strings == {"github.com/openziti/ziti/common/version.Version": pinned.group(1)}

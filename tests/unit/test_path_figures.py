@@ -49,6 +49,21 @@ def test_path_success_and_time_never_contradict_each_other(verdict: str) -> None
     assert late["time_to_direct_s"] == 9.25
 
 
+def test_direct_after_the_deadline_is_no_hole_punched_by_it() -> None:
+    """As in a mesh whose bursts come round by round: relayed in time, direct once the deadline of 110 had passed."""
+    late = found(answered("relayed", "relayed", "relayed", "direct", start=107.5), "direct")
+    seen = values(late)
+    assert (seen["connect_success"], seen["time_to_connect_s"]) == (1, 7.75)
+    assert (seen["hole_punch_success"], seen["time_to_direct_s"], seen["ready_to_direct_s"]) == (0, None, None)
+    figures = {figure.metric: figure for figure in figures_of(target(), late, DEADLINE_S)}
+    assert {figure.path for figure in figures.values()} == {"mixed"}
+    assert figures["time_to_direct_s"].outcome == "ok", "censored, not unknown"
+    in_time = values(found(answered("relayed", "relayed", "direct", start=107.5), "direct"))
+    assert (in_time["hole_punch_success"], in_time["time_to_direct_s"]) == (1, 9.75)
+    mesh = {one.metric: one.value for one in mesh_figures([target(), target(dst="c")], [late, late])}
+    assert mesh == {"time_to_full_mesh_s": 7.75, "time_to_direct_mesh_s": None}
+
+
 def test_a_time_that_cannot_be_told_is_null_with_its_reason_and_does_not_count() -> None:
     for one, reason in (
         (found(answered("unknown", "either"), "direct"), "own packets"),

@@ -98,7 +98,7 @@ def test_only_selects_and_refuses_what_is_not_there(tmp_path: Path) -> None:
 def test_every_bundled_scenario_plans_and_renders(name: str) -> None:
     trials = expand(
         load_scenario(name, overlay_names()),
-        lambda _trial: ("direct",),
+        lambda _trial: {("a", "b"): ("direct",)},
         lambda name, mode: helpers_of(load_overlay(name), mode),
     )
     for overlay in {trial.overlay for trial in trials}:
@@ -112,7 +112,8 @@ def test_every_bundled_scenario_plans_and_renders(name: str) -> None:
 def test_every_bundled_topology_holds_together(name: str) -> None:
     topology = load_topology(name).resolve({})
     assert topology.server == "s"
-    assert all(topology.routers_of(member) for member in topology.members)
+    # The flat LAN of published comparisons is the one without a NAT.
+    assert all(bool(topology.routers_of(member)) == (name != "flat-lan") for member in topology.members)
     assert topology.address("s").is_global
 
 
@@ -159,6 +160,46 @@ def test_two_parties_are_a_pair_with_nats_of_its_own(tmp_path: Path) -> None:
     text = PARTIES.replace("n: 4", "n: 2").replace("links: {p3: lte}", "links: {p2: lte}")
     (trial,) = plan(tmp_path, re.sub(r"matrix: .*", "", text).replace("nat: full-cone", "nats: {p2: symmetric}"))
     assert (trial.nat_a, trial.nat_b) == ("port-restricted", "symmetric")
+
+
+OWN = """description: x
+%s---
+segments:
+  internet: {subnet: 45.45.0.0/16}
+  la: {subnet: 192.168.1.0/24}
+  lb: {subnet: 192.168.2.0/24}
+hosts:
+  a: {on: la, address: 192.168.1.2, via: west}
+  b: {on: lb, address: 192.168.2.2, via: east}
+  s: {on: internet, address: 45.45.0.10}
+routers:
+  west: {nat: %s, outside: {on: internet, address: 45.45.1.1, link: %s}, inside: {on: la, address: 192.168.1.1}}
+  east: {nat: %s, outside: {on: internet, address: 45.45.2.1}, inside: {on: lb, address: 192.168.2.1}}
+members: [a, b]
+server: s
+"""
+
+
+@pytest.mark.parametrize("swept", [False, True])
+def test_nats_are_those_of_the_routers_whatever_parameters_are_called(tmp_path: Path, swept: bool) -> None:
+    """A topology of one's own, its NATs fixed or swept as `left`: no parameter is called `nat_a`."""
+    left = "parameters: {left: {type: nat, default: symmetric}}\n" if swept else ""
+    nat = "{{ left }}" if swept else "symmetric"
+    (tmp_path / "own.yaml").write_text(OWN % (left, nat, "lte", "port-restricted"))
+    text = f"description: x\ntopology: {tmp_path}/own.yaml\noverlays: {{refmesh: mesh}}\nprobes: [path]\n"
+    trials = plan(tmp_path, text + ("matrix: {left: [symmetric, full-cone]}\n" if swept else ""))
+    labels = {(trial.nat_a, trial.nat_b, trial.link) for trial in trials}
+    expected = {("symmetric", "port-restricted", "a=lte"), ("full-cone", "port-restricted", "a=lte")}
+    assert labels == (expected if swept else {("symmetric", "port-restricted", "a=lte")})
+
+
+@pytest.mark.parametrize("name", ["ds-lite-quick", "shared-address-space-quick", "same-site-quick", "smoke", "demo"])
+def test_every_trial_of_two_members_names_all_routers_in_front_of_them(name: str) -> None:
+    trials = expand(load_scenario(name, overlay_names()))
+    carrier = name in {"ds-lite-quick", "shared-address-space-quick"}
+    for trial in trials:
+        assert [trial.nat_a, trial.nat_b] == [nat_label(trial.topology, member) for member in trial.topology.members]
+        assert ("+cgn" in str(trial.nat_a)) is carrier
 
 
 def test_what_no_party_is_given_is_no_condition(tmp_path: Path) -> None:

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.probes.answers import Asked
-from harness.probes.availability import fault_of, summarise_outage
+from harness.probes.availability import (
+    AvailabilityProbe,
+    AvailabilitySettings,
+    Outlived,
+    fault_of,
+    summarise_outage,
+)
+from harness.probes.contract import Found
+from harness.probes.measurement import Target
 from harness.probes.outage import Fault, Went
 from harness.probes.pinglog import answered_pings
+from harness.results.declared import NEVER
 from harness.results.metrics import metric_of
 from harness.timeline.performing import Performed
 
@@ -87,3 +97,14 @@ def test_the_fault_is_the_first_event_and_its_own_end() -> None:
     )
     assert fault_of(happened, 2.0) == Fault(5.0, None)
     assert fault_of(happened[:1], 2.0) is None
+
+
+def test_an_event_that_it_never_came_to_is_said() -> None:
+    target = Target(lab=None, src="a", dst="b", mode="mesh", folder=Path("/nowhere"))  # type: ignore[arg-type]
+    seen = Found(target, Outlived(None, "x.csv", ("reboot ra",)))
+    (only,) = AvailabilityProbe().summarise_trial([seen], AvailabilitySettings())
+    assert (only.metric, only.value, only.phase, only.outcome) == ("availability", None, "after reboot ra", "error")
+    assert only.error == NEVER
+    assert not list(
+        AvailabilityProbe().summarise_trial([Found(target, Outlived(None, "x.csv"))], AvailabilitySettings())
+    )

@@ -23,8 +23,9 @@ from harness.machine import requirements
 from harness.machine.requirements import require_for
 from harness.probes.alltoall import Computed, RoundsSettings, summarise_workload
 from harness.probes.gathering import PROGRAM, Gathering
+from harness.probes.mpyc_log import Ran, read_runs
 from harness.probes.mpyc_party import is_steady
-from harness.probes.mpyc_runs import Ran, read_runs, summarise_program
+from harness.probes.mpyc_runs import summarise_program
 from harness.probes.roundlog import PartyLog, Round, begin_of, read_party, rounds_of, rounds_text
 from harness.probes.steady import Reading, Window
 from harness.results.judging import values_of
@@ -182,6 +183,7 @@ def test_the_figures_of_a_workload_are_those_of_its_rounds() -> None:
     assert found["bulk_server_cpu_s"] == pytest.approx(0.25)
     assert found["bulk_waited_relayed_ratio"] == 1.0
     assert found["bulk_probe_cpu_ms"] == pytest.approx(3 * 4 / 20)
+    assert found["bulk_probe_kernel_ms"] == pytest.approx(3 * 1 / 20)
 
 
 def test_rounds_that_were_not_done_took_for_ever() -> None:

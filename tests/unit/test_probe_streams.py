@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,8 +86,35 @@ def relay(port: int, *, drop_tail: bool = False, half_close: bool = True, flip: 
 
 def test_connecting_and_round_trips(server: int) -> None:
     assert len(stream_peer.connect("127.0.0.1", server, 3)["seconds"]) == 3  # type: ignore[arg-type]
-    trips = stream_peer.trips("127.0.0.1", server, 0.05, 100_000, 7)["seconds"]
-    assert isinstance(trips, list) and trips and all(0 < trip < 5 for trip in trips)
+    said = stream_peer.trips("127.0.0.1", server, 0.05, 100_000, 7, 0.01)
+    trips, late = said["seconds"], said["late_s"]
+    assert isinstance(trips, list) and len(trips) == 5 and all(0 < trip < 5 for trip in trips)
+    assert (
+        isinstance(late, list)
+        and len(late) == 5
+        and all(0 <= one < trip for one, trip in zip(late, trips, strict=True))
+    )
+
+
+def test_a_stream_that_stalls_delays_all_requests_that_were_due_meanwhile() -> None:
+    """The peer answers at once but for one stall of 0.5 s: a client that waits would see it once, in 1 of 100."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        near, _ = listener.accept()
+        asked = near.makefile("rb", buffering=0)
+        asked.readline()  # what is wanted; the first requests may have come with it
+        for number in range(100):
+            if number == 30:
+                time.sleep(0.5)
+            near.sendall(asked.read(1))
+
+    threading.Thread(target=serve, daemon=True).start()
+    trips = stream_peer.trips("127.0.0.1", listener.getsockname()[1], 1.0, 1, 1, 0.01)["seconds"]
+    listener.close()
+    assert isinstance(trips, list) and len(trips) == 100
+    assert sum(trip > 0.1 for trip in trips) >= 35, "all that were due in the stall waited for its end"
+    assert max(trips) > 0.45
 
 
 @pytest.mark.parametrize("what", ["push", "pull", "half_close", "server_closes"])

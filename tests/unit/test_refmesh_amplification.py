@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from refmesh_hostility import member_says, peer, registration, server_of, server_says
 
 from overlays.refmesh.core import connectivity, puncher, punching
-from overlays.refmesh.core.check import Path
-from overlays.refmesh.core.coordination import WINDOW
-from overlays.refmesh.server.registry import PUNCHES_BURST
+from overlays.refmesh.core.check import HOST, Path
+from overlays.refmesh.core.coordination import UPDATE_RETRY_S, WINDOW
+from overlays.refmesh.core.server_link import NEWS_BURST, NEWS_PER_S
+from overlays.refmesh.server.registry import PUNCHES_BURST, Registration
 from overlays.refmesh.simulation.world import World
 from overlays.refmesh.wire import control, messages
+from overlays.refmesh.wire.bodies import Hello
 
 VICTIM = "66.6.6.6"
 HELLO = {"seq": 7, "candidates": [], "direct": True, "hub": False, "epoch": "", "rev": 0, "quiet": False}
@@ -42,6 +45,49 @@ def test_a_hello_is_answered_by_a_window_and_more_hellos_by_little_more() -> Non
     for _ in range(20):
         again += sum(len(datagram) for datagram, _ in member_says(world, "a", hello))
     assert again <= 20 * 3 * (len(hello) + messages.TRANSPORT_MIN_LEN)
+
+
+@pytest.mark.parametrize("forgets", [{"rev": 0}, {"rev": 0, "have": [[1, 100]]}, {"rev": 0, "epoch": ""}])
+def test_who_says_over_and_over_that_it_has_started_again_is_not_told_everything_as_often(
+    forgets: dict[str, object],
+) -> None:
+    world = world_of(a=None, b=None)
+    fill_directory(world, 400)
+    herald = server_of(world).herald
+    knows_all = HELLO | {"epoch": herald.epoch, "rev": herald.log.revision, "quiet": True}
+    got, seconds = 0, 2.0
+    for _ in range(100):
+        for body in (knows_all, knows_all | forgets):
+            hello = control.json_frame(control.HELLO, body)
+            got += sum(len(datagram) for datagram, _ in member_says(world, "a", hello))
+        world.now += seconds / 100
+    assert got <= (seconds / UPDATE_RETRY_S + 1) * WINDOW * LARGEST
+
+
+def test_a_server_that_tells_of_another_address_each_time_does_not_have_the_others_flooded() -> None:
+    world = World({"a": None, "b": None}, servers=2)
+    world.start_all()
+    world.run(3.0)
+    node, other = world.nodes["a"], server_of(world, "s1")
+    told: list[str] = []
+    heard = other.herald.heard
+
+    def count(who: Registration, hello: Hello, now: float) -> None:
+        told.append(who.certificate.name)
+        heard(who, hello, now)
+
+    other.herald.heard = count  # type: ignore[method-assign]
+    link, rev, seconds = node.servers.links[0], node.servers.links[0].rev, 4.0
+    body = {"seq": 0, "epoch": link.epoch, "from": rev, "to": rev, "hub": False, "entries": []}
+    for port in range(1, 401):
+        server_says(world, "a", control.json_frame(control.UPDATE, body | {"you": ["66.6.6.7", port]}))
+        world._settle_node("a")
+        world.run(seconds / 400)
+    # Each is news to b as well, and what a and b are told they acknowledge.
+    assert 1 <= told.count("a") <= 2 * (NEWS_BURST + NEWS_PER_S * seconds + 1)
+    world.run(2.0)
+    assert link.up
+    assert ["server-reflexive", "66.6.6.7", 400] in registration(world, "a", "s1").candidates  # the last one comes
 
 
 def shots(world: World, name: str, seconds: float) -> list[tuple[str, int]]:
@@ -141,7 +187,7 @@ def test_what_is_known_from_a_ping_alone_gets_one_check_for_each_and_is_led_on()
         assert finder.ways(start) == []  # nor is a handshake sent there
     # Who knows a path from its answers goes on for a while, until the other end has had its check as well.
     other = connectivity.PathFinder(random.Random(2).randbytes, direct=True, relayed=True)
-    other.add((VICTIM, 5), connectivity.HOST, 0.0)
+    other.add((VICTIM, 5), HOST, 0.0)
     checks, now = 0, 0.0
     while now < 12.0:
         for path, transaction in other.due(now):

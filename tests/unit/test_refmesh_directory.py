@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from refmesh_hostility import peer, registration, server_of, server_says
 
 from overlays.refmesh import credentials, keys
-from overlays.refmesh.core.coordination import MAX_SPANS, PolicyParts
+from overlays.refmesh.core.coordination import MAX_SPANS, WINDOW, PolicyParts
 from overlays.refmesh.core.spans import gaps, joined
 from overlays.refmesh.simulation.world import UNIX_S, World
 from overlays.refmesh.wire import control
@@ -65,6 +65,25 @@ def test_a_directory_of_500_members_comes_in_seconds_at_five_percent_loss() -> N
         log.put(f"m{number}", entry | {"certificate": text, "relay": number + 1})
     world.start("a")
     assert world.run(5.0, lambda: len(world.nodes["a"].peers.by_key) == 501)
+
+
+def test_an_acknowledgement_that_was_lost_is_said_again_when_the_server_tells_again() -> None:
+    world = World({"a": None, "b": None})
+    world.start_all()
+    world.run(2.0)
+    herald, node = server_of(world).herald, world.nodes["a"]
+    entry = registration(world, "b").entry() | {"online": False}
+    for number, text in enumerate(members(world, 60)):
+        herald.log.put(f"m{number}", entry | {"certificate": text, "relay": number + 1})
+    world.internet.drops = lambda packet: packet.source.address == world.address["a"]
+    herald.tell_all(world.now)
+    world._settle_server("s0")
+    world.run(0.2)  # a window has come by now, and the server does not know
+    assert WINDOW <= len(node.peers.by_key) < 61
+    world.internet.drops = None
+    assert world.run(2.0, lambda: len(node.peers.by_key) == 61)
+    world.run(0.5)
+    assert node.servers.links[0].hello_due_s > world.now + 5.0  # and that is the end of it
 
 
 def update(world: World, start: int, end: int, *entries: object) -> bytes:

@@ -60,6 +60,7 @@ SAID = [
         "README.md",
         f"| {messages.INTRODUCTION} | introduction | ephemeral 32, sealed certificate n+16, mac1 16, mac2 16 |",
     ),
+    ("README.md", f"{punching.MAX_SHOTS:,} datagrams in {WORDS[int(punching.PAUSE_S) // 60]} minutes for each peer"),
     ("README.md", f"PING ({control.PING}) and PONG ({control.PONG}) check paths, HELLO ({control.HELLO})"),
     ("README.md", f"UPDATE ({control.UPDATE}) coordinate, PUNCH ({control.PUNCH}) arranges"),
     ("core/server_link.py", f"again after {RETRY_S[0]:g} s, slower with time"),

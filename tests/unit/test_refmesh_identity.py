@@ -144,6 +144,28 @@ def test_a_newer_certificate_counts_when_its_key_has_come_and_an_older_one_never
     assert delivered(world, 20) == 20
 
 
+@pytest.mark.parametrize("private", [None, RNG(32)], ids=["same key", "another key"])
+def test_who_takes_anothers_place_under_another_name_leaves_no_ghost(private: bytes | None) -> None:
+    world = pair()
+    text = credentials.issue(
+        world.network.authority_private,
+        "b2",
+        keys.public(private or world.network.private_keys["b"]),
+        [world.network.addresses["b"]],
+        not_after=UNTIL_S,
+        issued=UNTIL_S,
+        rng=RNG,
+    )
+    changes = {"certificate": text} | ({"private_key": private} if private is not None else {})
+    world.start("b", config=world.config("b", **changes))
+    world.run(4.0)
+    assert [r.certificate.name for r in server_of(world).registry.by_key.values()] == ["a", "b2"]
+    log = server_of(world).herald.log
+    told_of = "".join(entries for _, _, entries in log.batches(0, log.revision))
+    assert text in told_of
+    assert world.network.certificates["b"] not in told_of
+
+
 def told(world: World, *texts: str, online: bool = True) -> bytes:
     """Return an UPDATE of the server about members with these certificates."""
     link = world.nodes["a"].servers.links[0]

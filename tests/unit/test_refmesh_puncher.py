@@ -6,9 +6,14 @@ import random
 from types import SimpleNamespace
 from typing import Any
 
-from overlays.refmesh.core.connectivity import HOST, PLAIN_TRIES, SERVER_REFLEXIVE, PathFinder
-from overlays.refmesh.core.puncher import MAX_ASKED, Puncher
+from test_refmesh_scale import NotAll
+
+from overlays.refmesh.core.check import HOST, SERVER_REFLEXIVE
+from overlays.refmesh.core.connectivity import PLAIN_TRIES, PathFinder
+from overlays.refmesh.core.handover import Handover
+from overlays.refmesh.core.puncher import MAX_ANSWERED, MAX_ASKED, TURN_S, TURNS, Puncher
 from overlays.refmesh.core.punching import ROUND_S, START_AFTER_S
+from overlays.refmesh.wire.bodies import Punch
 
 LINK: Any = SimpleNamespace(index=0, entry=SimpleNamespace(stun=SimpleNamespace(host="45.45.0.10", port=3478)))
 
@@ -33,6 +38,44 @@ def test_rounds_that_a_node_asks_for_take_turns() -> None:
     for peer in peers[MAX_ASKED:]:
         subject.tick(peer, LINK, dependent=False, now=later + 1.0)
     assert len(sent) > 3 * MAX_ASKED
+
+
+def test_who_goes_away_in_the_middle_of_a_round_holds_nobodys_turn() -> None:
+    subject, sent = puncher()
+    gone: list[Any] = [Peerlike(number) for number in range(MAX_ASKED + MAX_ANSWERED)]
+    ask = Punch(1, 1, ask=True, dependent=True, host="", ports=[])
+    for peer in gone[:MAX_ASKED]:
+        subject.watch(peer, 0.0)
+        subject.tick(peer, LINK, dependent=True, now=START_AFTER_S)
+    for peer in gone[MAX_ASKED:]:
+        subject.on_punch(peer, LINK, ask, dependent=True, now=START_AFTER_S)
+    rounds = MAX_ASKED + MAX_ANSWERED
+    assert 0 < len(sent) == len(subject._open) <= 3 * rounds
+    before, later = len(sent), START_AFTER_S + ROUND_S
+    asker: Any = Peerlike(rounds)
+    subject.on_punch(asker, LINK, ask, dependent=True, now=later)
+    assert len(sent) == before + 3
+    asked: Any = Peerlike(rounds + 1)
+    subject.watch(asked, later - START_AFTER_S)
+    subject.tick(asked, LINK, dependent=True, now=later)
+    assert len(sent) == len(subject.closed) + 6 == before + 6
+
+
+def test_what_one_round_costs_does_not_grow_with_those_that_wait() -> None:
+    subject, _ = puncher()
+    peers: list[Any] = [Peerlike(number) for number in range(400)]
+    for peer in peers:
+        subject.watch(peer, 0.0)
+    subject._rounds = NotAll(subject._rounds)
+    now, looks = START_AFTER_S, 0
+    while now < START_AFTER_S + 10.0:
+        for peer in peers:
+            if subject.deadline(peer) <= now:
+                subject.tick(peer, LINK, dependent=False, now=now)
+                looks += 1
+        subject.on_stun(b"unknown here", ("45.9.9.9", 1), now)
+        now += 0.05
+    assert looks < 400 + 10 * (TURNS / TURN_S + 10 * MAX_ASKED)
 
 
 def test_plain_checks_come_first() -> None:
@@ -66,4 +109,4 @@ class Peerlike:
     """Something that rounds can be kept for."""
 
     def __init__(self, number: int) -> None:
-        self.number = number
+        self.number, self.path, self.handover = number, None, Handover()

@@ -11,12 +11,17 @@ from hypothesis import strategies as st
 from refmesh_hostility import peer, registration, server_of, server_says
 from test_refmesh_directory import members, update
 
+from overlays.refmesh import credentials, keys
 from overlays.refmesh.core import punching
+from overlays.refmesh.core.check import HOST, Path
 from overlays.refmesh.core.peer import Peer
 from overlays.refmesh.core.puncher import MAX_LOCALS, Puncher
 from overlays.refmesh.core.schedule import Schedule
+from overlays.refmesh.core.session import Session
 from overlays.refmesh.core.tunnel import CROWD, Tunnel
-from overlays.refmesh.simulation.world import World
+from overlays.refmesh.core.upkeep import CHECKS_PER_S
+from overlays.refmesh.server.registry import Registration
+from overlays.refmesh.simulation.world import UNIX_S, World
 from overlays.refmesh.wire import control
 from overlays.refmesh.wire.bodies import Punch
 
@@ -63,6 +68,91 @@ def test_a_node_looks_at_those_that_are_due_alone(monkeypatch: pytest.MonkeyPatc
         node.tick(world.now)
     assert seen.count("b") == 100
     assert len(seen) < 100 + MANY
+
+
+def test_peers_whose_checks_must_wait_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = crowd()
+    node = world.nodes["a"]
+    monkeypatch.setattr(Session, "usable", lambda *_: True)
+    monkeypatch.setattr(Session, "sealed", lambda *_, **__: [b"a check"])
+    for known in node.peers.by_key.values():
+        for port in (1, 2, 3):
+            assert known.finder is not None
+            known.finder.add(("45.66.6.6", port), HOST, world.now)
+        node.outbox.due(known, world.now)
+    looks: list[Peer] = []
+    tick = node._upkeep.tick
+    monkeypatch.setattr(node._upkeep, "tick", lambda peer, now: (looks.append(peer), tick(peer, now)))
+    begun_s = world.now
+    while world.now < begun_s + 5.0:
+        world.now = max(node.deadline, world.now + 0.001)
+        node.tick(world.now)
+    checks = sum(message == b"a check" for message, _ in node.outbox.main)
+    assert checks >= 5.0 * CHECKS_PER_S  # those that wait leave nothing unused
+    assert len(looks) < 3 * checks
+    assert node.guard.count == 0
+
+
+def test_a_directory_of_500_comes_without_anybody_walking_through_it() -> None:
+    world = World({"a": None, "b": None}, loss=0.05, jitter_s=0.001)
+    world.start("b")
+    world.run(2.0)
+    server, node = server_of(world), world.start("a")
+    assert world.run(5.0, lambda: len(node.peers.by_key) == 1)
+    entry, log = registration(world, "b").entry() | {"online": False}, server.herald.log
+    texts = members(world, 500)
+    for number, text in enumerate(texts):
+        log.put(f"m{number}", entry | {"certificate": text, "relay": number + 1})
+    # Other members, who know it all already.
+    for number, text in enumerate(texts):
+        certificate = credentials.verify(text, keys.decode(world.network.authority), UNIX_S)
+        session = server.tunnel.add(certificate.key)
+        server.registry.add(Registration(certificate, session, number + 1, known=log.revision, online=True))
+    link, told = node.servers.links[0], Counted(server.outlet, "send")
+    for holder, table in (
+        (server.registry, "by_key"),
+        (server.registry, "by_number"),
+        (server.registry, "by_endpoint"),
+        (server.tunnel, "sessions"),
+        (log, "_entries"),
+        (node.peers, "by_key"),
+        (node.tunnel, "sessions"),
+        (node.plane.routes, "_owners"),
+        (node.plane.routes, "_hosts"),
+        (node.puncher, "_rounds"),
+        (link, "by_number"),
+        (link, "told"),
+    ):
+        setattr(holder, table, NotAll(getattr(holder, table)))
+    server.herald.tell_all(world.now)
+    world._settle_server("s0")
+    assert world.run(8.0, lambda: len(node.peers.by_key) == 501)
+    assert (server.guard.count, node.guard.count) == (0, 0)
+    # Two that listen: each entry once, and again what was lost.
+    assert told.count < 2 * 501 * 1.3
+    taken = told.count
+    for port in range(20):
+        registration_of_b = server.registry.by_name["b"]
+        registration_of_b.candidates = [["host", "10.9.9.9", port + 1]]
+        server.herald.publish(registration_of_b, world.now)
+        world._settle_server("s0")
+        world.run(0.01)
+    world.run(4.0)
+    assert node.peers._by_name["b"].finder.checks.keys() >= {Path(("10.9.9.9", 20))}
+    assert (server.guard.count, node.guard.count) == (0, 0)
+    assert told.count - taken < 20
+
+
+class Counted:
+    """A method, and how often it is called."""
+
+    def __init__(self, owner: Any, name: str) -> None:
+        self.count, self._call = 0, getattr(owner, name)
+        setattr(owner, name, self)
+
+    def __call__(self, *arguments: Any) -> Any:
+        self.count += 1
+        return self._call(*arguments)
 
 
 def test_told_of_one_a_node_looks_at_that_one() -> None:

@@ -185,6 +185,18 @@ def test_keepalives_adapt_to_a_nat_that_forgets_soon() -> None:
     assert world.paths() == ["direct", "direct"]
 
 
+def test_members_that_go_away_do_not_have_the_others_sent_keepalives_more_often() -> None:
+    world = World(dict.fromkeys("abcd", "port-restricted"))
+    world.start_all()
+    world.run(60.0)
+    before_s = world.nodes["a"].lifetime.interval_s
+    for name in "bc":
+        world.stop(name)
+        world.run(120.0)
+    assert world.path("a", "d") == "direct"
+    assert world.nodes["a"].lifetime.interval_s >= before_s
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_two_ends_in_step_do_not_open_their_nats_for_each_other_for_long(seed: int) -> None:
     nat = NatBehaviour(udp_lifetime_s=8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from overlays.refmesh import credentials
-from overlays.refmesh.core.switch import AGEING_S, MAX_OF_ONE, Switch
+from overlays.refmesh.core.switch import AGEING_S, MAX_OF_ONE, Switch, senders
 from overlays.refmesh.simulation.world import World
 
 MAC = {name: bytes((2, 0, 0, 0, 0, number)) for number, name in enumerate("abc", 1)}
@@ -88,6 +88,39 @@ def test_no_member_takes_anothers_mac_or_address(mode: str) -> None:
     send(world, "a", frame("a", MAC["b"]))
     assert world.received["b"] == [frame("a", MAC["b"])]
     assert world.received["c"] == []
+
+
+VICTIM = bytes.fromhex("fd000000000000000000000000000007")
+HOP_BY_HOP, DESTINATION_OPTIONS, WHOLE_FRAGMENT = 0, 60, 44
+ADVERTISEMENT = bytes((136, 0, 0, 0, 0x60, 0, 0, 0)) + VICTIM + bytes((2, 1)) + MAC["c"]
+
+
+def advertised(*extensions: int) -> bytes:
+    """Return a neighbour advertisement of `c`, from its own address, that says that the victim's is at its MAC."""
+    body, protocol = ADVERTISEMENT, 58
+    for extension in reversed(extensions):
+        body, protocol = bytes((protocol,)) + bytes(7) + body, extension
+    own = bytes.fromhex("fe800000000000000000000000000003")
+    head = bytes((0x60, 0, 0, 0)) + len(body).to_bytes(2, "big") + bytes((protocol, 255))
+    return BROADCAST + MAC["c"] + b"\x86\xdd" + head + own + bytes.fromhex("ff020000000000000000000000000001") + body
+
+
+@pytest.mark.parametrize(
+    "extensions", [(), (HOP_BY_HOP,), (DESTINATION_OPTIONS,) * 20, (HOP_BY_HOP, WHOLE_FRAGMENT, DESTINATION_OPTIONS)]
+)
+def test_an_advertisement_behind_extension_headers_is_looked_at(extensions: tuple[int, ...]) -> None:
+    table: Switch[str] = Switch(lambda packed: "b" if packed == VICTIM else None)
+    assert not table.learn(advertised(*extensions), "c", 0.0)
+    assert table.learn(advertised(*extensions), "b", 0.0)
+    for cut in range(14, len(advertised(*extensions))):
+        senders(advertised(*extensions)[:cut])
+
+
+def test_priority_tags_hide_nothing_however_many() -> None:
+    world = World(dict.fromkeys("abc", "full-cone"), options={"layer": "l2"})
+    claim, table = arp("c", "b", world), Switch[str](lambda _: "b")
+    for tags in range(8):
+        assert not table.learn(claim[:12] + b"\x81\x00\x00\x00" * tags + claim[12:], "c", 0.0)
 
 
 @pytest.mark.parametrize("mode", ["mesh", "hub"])

@@ -39,6 +39,10 @@ HARD = {
         NatBehaviour(mapping=Mapping.APDM, port_allocation=SEQUENTIAL, port_step=2),
         NatBehaviour(mapping=Mapping.APDM, port_allocation=SEQUENTIAL),
     ),
+    "prediction of ports that descend": (
+        PRESERVING_EIM,
+        NatBehaviour(mapping=Mapping.APDM, port_allocation=SEQUENTIAL, port_step=-1),
+    ),
     "prediction towards a public host behind a firewall": (
         FIREWALL,
         NatBehaviour(mapping=Mapping.APDM, port_allocation=SEQUENTIAL),

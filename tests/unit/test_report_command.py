@@ -15,10 +15,12 @@ from made_runs import folder_of
 from result_samples import Maker
 from rich.console import Console
 
-from bench.publish import publish
 from harness.commands.compare import compare_command
+from harness.commands.publish import publish_command
 from harness.commands.report import report_command
+from harness.errors import ScenarioError
 from harness.report.html import write_report
+from harness.report.publish import publish
 from harness.report.terminal import print_results
 from harness.results.loading import load
 from harness.results.store import ResultFolderError, RunFolder
@@ -44,7 +46,7 @@ def test_the_same_records_give_the_same_summary(tmp_path: Path) -> None:
     for _ in range(2):
         folder.finish()
         tables.append((folder.path / "summary.csv").read_bytes())
-    assert b"bootstrap" in tables[0]
+    assert b"order statistics of 6 runs" in tables[0]
     assert tables[0] == tables[1]
 
 
@@ -66,10 +68,11 @@ def test_compare_command_exit_codes_and_forms(tmp_path: Path) -> None:
     assert isinstance(nowhere.exception, ResultFolderError) and nowhere.exception.exit_code == 2
 
 
-def test_report_and_compare_import_nothing_of_the_lab() -> None:
+def test_commands_that_read_results_import_nothing_of_the_lab() -> None:
     code = """
 import sys
-import harness.commands.report, harness.commands.compare, harness.results.loading
+import harness.commands.compare, harness.commands.publish, harness.commands.report, harness.commands.site
+import harness.commands.trend
 lab = ["mininet", "pyroute2", "scapy", "overlays"]
 lab += ["harness." + part for part in ("lab", "nat", "link", "probes")]
 bad = [name for name in sys.modules if any(name == one or name.startswith(one + ".") for one in lab)]
@@ -81,6 +84,7 @@ assert not bad, bad
 def test_a_published_copy_is_small_and_can_be_loaded_and_compared(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "run", repeats=2, seed=1)
     (tmp_path / "out" / "old").mkdir(parents=True)
+    (tmp_path / "out" / "manifest.json").write_text("{}")
     readme = publish(folder.path, tmp_path / "out")
     assert not (tmp_path / "out" / "old").exists()
     assert "| refmesh mesh " in readme.read_text()
@@ -127,3 +131,61 @@ def test_conditions_get_sections_of_their_own(tmp_path: Path) -> None:
         done = CliRunner().invoke(report_command, [str(folder.path), "--format", form])
         assert done.stdout.count(mark) == 1
         assert len(re.findall(r"^(?:\| )?underlay ", done.stdout, re.MULTILINE)) == 3
+
+
+def test_a_folder_that_is_only_read_is_reported_elsewhere(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "run", without=frozenset({"latency", "throughput", "lab"}))
+    name = str(load(folder.path).trials["trial"].iloc[0])
+    (folder.path / "trials" / name).mkdir(parents=True)
+    (folder.path / "trials" / name / "ping.log").write_text("64 bytes from b")
+    before = {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
+    out = tmp_path / "elsewhere" / "report"
+    done = CliRunner().invoke(report_command, [str(folder.path), "--out", str(out)])
+    assert (done.exit_code, done.stdout.strip()) == (0, str(out / "report.html"))
+    assert before == {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
+    assert {"report.html", "summary.csv", "plots"} == {path.name for path in out.iterdir()}
+    assert (out / "plots" / "time-to-direct.pdf").is_file()
+    assert f'href="../../run/trials/{name}/ping.log"' in (out / "report.html").read_text()
+
+
+def test_each_table_of_a_paper_is_a_file_with_label_caption_and_intervals(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "run", repeats=6)
+    out = tmp_path / "tables"
+    done = CliRunner().invoke(report_command, [str(folder.path), "--format", "latex", "--out", str(out)])
+    assert done.exit_code == 0
+    files = {path.stem: path.read_text() for path in out.iterdir()}
+    assert done.stdout.split() == [str(out / f"{name}.tex") for name in files] or len(files) == len(done.stdout.split())
+    for name, text in files.items():
+        assert f"\\label{{tab:{name}}}" in text and text.count("\\caption{") == 1
+        assert "\\footnotesize" in text and "resizebox" not in text, "all of one size"
+    assert re.search(r"& [\d.]+ \(6 cells\) ", files["overlays"]), "a median over chosen NATs"
+    underlay = next(line for line in files["overlays"].splitlines() if line.startswith("underlay "))
+    assert "[" not in underlay and "cells)" in underlay
+    of_one = next(line for line in files["overlays"].splitlines() if "& 6 relayed &" in line)
+    assert re.search(r"& [\d.]+ \[[\d.]+, [\d.]+\] ", of_one), "a median of one cell with its interval"
+    assert "In parentheses" in files["overlays"]
+    done = CliRunner().invoke(report_command, [str(folder.path), "--format", "md", "--out", str(tmp_path / "md")])
+    assert {path.suffix for path in (tmp_path / "md").iterdir()} == {".md"}
+
+
+def test_publishing_replaces_a_copy_and_nothing_else(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "run", repeats=1, seed=1)
+    adapter = folder.path / "adapters" / "cafe-mine.yaml"
+    adapter.parent.mkdir()
+    adapter.write_text("name: mine\n")
+    out = tmp_path / "out"
+    for _ in range(2):
+        done = CliRunner().invoke(publish_command, [str(folder.path), str(out)])
+        assert (done.exit_code, done.stdout.strip()) == (0, str(out / "README.md")), done.exception
+    assert (out / "adapters" / adapter.name).read_text() == "name: mine\n"
+    assert "Written by `overlaybench publish`" in (out / "README.md").read_text()
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "thesis.tex").write_text("years of work")
+    for place in (own, folder.path, tmp_path):
+        refused = CliRunner().invoke(publish_command, [str(folder.path), str(place)]).exception
+        assert isinstance(refused, ScenarioError) and "no published copy that could be replaced" in str(refused)
+    assert (own / "thesis.tex").exists() and folder.manifest_path.exists()
+    for wrong in (out, own):
+        refused = CliRunner().invoke(publish_command, [str(wrong), str(tmp_path / "new")]).exception
+        assert isinstance(refused, ResultFolderError) and not (tmp_path / "new").exists()

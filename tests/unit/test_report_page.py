@@ -82,7 +82,7 @@ def test_every_plot_has_its_files(page: Path) -> None:
     assert {"loaded-latency-cdf", "rtt-rise-p50-ms", "owd-p50-ms", "udp-goodput-mbit", "path-mtu-bytes"} <= names
     assert {"underlay-bytes-per-byte", "underlay-packets-per-mb", "server-bytes-per-byte", "cpu-s-per-gb"} <= names
     for name in names:
-        assert {path.suffix for path in plots.glob(f"{name}.*")} == {".svg", ".png", ".csv"}
+        assert {path.suffix for path in plots.glob(f"{name}.*")} == {".svg", ".png", ".pdf", ".csv"}
     assert len((plots / "latency-cdf.csv").read_text().splitlines()) > 100
 
 
@@ -107,6 +107,18 @@ def test_evidence_outside_the_folder_is_not_read(tmp_path: Path) -> None:
     (folder.path / "trials" / "t2").mkdir()
     (folder.path / "trials" / "t2" / "link.log").symlink_to(secret)
     assert "the secret" not in write_report(folder.path).read_text()
+
+
+def test_trials_that_began_on_a_busy_machine_are_said_on_top_of_the_page(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    busy = {"t1": {"share": 0.83, "waited_s": 5.1, "by": "pressure", "began_busy": True}}
+    folder.create({"schema": 1, "scenario": "demo", "busy": busy}, [])
+    folder.append(Maker().ended("t1", "failed", **PAIR))
+    page = write_report(folder.path).read_text()
+    assert (
+        "1 of 1 trials that load the machine began while others wanted its processors, up to 83\N{NO-BREAK SPACE}%"
+        in page
+    )
 
 
 def test_a_run_without_any_finished_trial_has_a_page(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -14,12 +15,13 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from result_samples import Maker
 
-from harness.report.plots.figure import Plot, figure_of, rounded
+from harness.report.plots.figure import Plot, figure_of, rounded, save
 from harness.report.plots.heatmap import heatmap_plot, matrix_of
+from harness.report.plots.hubcost import outage_plots
 from harness.report.plots.latency import distributions, latency_plots
-from harness.report.plots.scales import fit_differences
+from harness.report.plots.scales import around, fit_differences, up_to
 from harness.report.plots.strips import strip_plot
-from harness.report.plots.style import STYLES, Look, Style, applied, looks
+from harness.report.plots.style import PAPER_STYLE, STYLES, Look, Style, applied, looks
 from harness.report.plots.times import time_plot
 from harness.report.tables import groups, middle
 from harness.results import declared
@@ -96,7 +98,6 @@ def test_so_many_subjects_have_looks_of_their_own() -> None:
     subjects = [("underlay", "underlay"), *((f"overlay{number}", "mesh") for number in range(24))]
     found = looks(subjects)
     assert len({(look.colour, look.marker) for look in found.values()}) == 25
-    assert len({(look.colour, look.on_lines) for look in found.values()}) == 25
 
 
 def test_direct_and_relayed_runs_have_a_median_each(trials: pd.DataFrame) -> None:
@@ -179,3 +180,52 @@ def test_coordinates_are_rounded_and_texts_are_not() -> None:
     svg = '<path d="M 1.23456 -7.891011"/><use x="5.555555" y="2.5"/><text style="font: 0.125px">0.005</text>'
     want = '<path d="M 1.23 -7.89"/><use x="5.56" y="2.5"/><text style="font: 0.125px">0.005</text>'
     assert rounded(svg) == want
+
+
+def test_subjects_are_told_apart_without_colours() -> None:
+    found = looks([(f"vpn{number}", "mesh") for number in range(13)])
+    assert len({look.marker for look in found.values()}) == 13
+    modes = looks([("a", "mesh"), ("a", "hub"), ("a", "relay"), ("underlay", "underlay")])
+    assert len({look.dashes for look in modes.values()}) == 4
+
+
+def test_a_matrix_says_what_its_shades_and_hatches_mean(trials: pd.DataFrame) -> None:
+    matrix = matrix_of(trials[trials["overlay"] == "nebula"], "nebula", "mesh")
+    assert matrix is not None
+    figure = Figure()
+    heatmap_plot(matrix).draw(figure)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["always direct", "never direct", "fewer than 10 runs"]
+
+
+def test_ticks_cover_the_points_and_the_axis_says_what_it_shows(trials: pd.DataFrame) -> None:
+    (plot,) = strip_plot(trials, _declared("tcp_throughput_mbit"), look_of(trials))
+    figure = Figure()
+    plot.draw(figure)
+    (axes,) = figure.axes
+    values = plot.data["tcp_throughput_mbit"]
+    assert min(axes.get_xticks()) <= values.min() and max(axes.get_xticks()) >= values.max()
+    assert axes.get_xlabel() == "TCP throughput, Mbit/s"
+    assert around(0.13, 2.6) == (0.1, 5.0) and around(1.0, 10.0) == (1.0, 10.0)
+    assert (up_to(1.14), up_to(2.0)) == (pytest.approx(1.2), pytest.approx(2.0))
+
+
+def test_a_plot_is_saved_as_pdf_as_well_and_the_same_twice(trials: pd.DataFrame, tmp_path: Path) -> None:
+    (plot,) = strip_plot(trials, _declared("tcp_throughput_mbit"), look_of(trials))
+    for name in ("one", "two"):
+        save(plot, tmp_path / name, PAPER_STYLE)
+    first, second = ((tmp_path / name / f"{plot.name}.pdf").read_bytes() for name in ("one", "two"))
+    assert first.startswith(b"%PDF") and first == second
+
+
+def test_each_subject_of_an_outage_has_a_panel_with_its_name() -> None:
+    subjects = [("refmesh", "mesh"), ("refmesh", "hub"), ("openvpn", "hub")]
+    samples = pd.concat(
+        pd.DataFrame({"overlay": o, "mode": m, "condition": "", "since_s": range(-2, 5), "share": 1.0})
+        for o, m in subjects
+    )
+    (plot,) = outage_plots(samples, looks(subjects))
+    figure = Figure()
+    plot.draw(figure)
+    shown = [axes.get_title(loc="left") for axes in figure.axes if axes.get_visible()]
+    assert sorted(shown) == ["openvpn hub", "refmesh hub", "refmesh mesh"]

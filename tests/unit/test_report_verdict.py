@@ -6,7 +6,9 @@ import pandas as pd
 from made_runs import frame_of
 from result_samples import Maker
 
+from harness.report.facts import never_came
 from harness.report.verdict import verdict
+from harness.results.declared import NEVER
 from harness.results.pairs import pairs_frame
 
 
@@ -37,3 +39,12 @@ def test_a_verdict_over_several_conditions_says_so() -> None:
     both = pd.concat([frame_of(Maker(params={"mtu": mtu})).assign(run=str(mtu)) for mtu in (1280, 1500)])
     both["trial"] = both["trial"].astype(str) + both["run"]
     assert "in the median of each overlay over 2 conditions: over a direct path" in verdict(pairs_frame(both))[2]
+
+
+def test_events_that_never_came_are_told_in_a_sentence() -> None:
+    frame = frame_of(repeats=3)
+    assert never_came(frame) == ""
+    of_two = frame[frame["trial"].isin(list(frame["trial"].unique()[:2]))].drop_duplicates("trial")
+    missed = of_two.assign(outcome="error", error=NEVER, phase="after reboot ra", value=None)
+    said = never_came(pd.concat([frame, missed]))
+    assert said.startswith("In 2 of 108 trials an event never came before the traffic ended (reboot ra in 2)")

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from harness.results.clusters import clustered_median, clustered_proportion, estimate
-from harness.results.statistics import median, proportion, wilson
+from harness.results.statistics import median, median_ranks, medians, proportion, wilson
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 7), (3, 7), (10, 10), (199, 500)])
@@ -49,7 +49,7 @@ def test_the_interval_covers_the_true_rate(shared: float) -> None:
     assert hits / 400 >= 0.92
 
 
-def test_the_median_of_pairs_resamples_trials() -> None:
+def test_the_median_of_pairs_is_as_sure_as_its_trials() -> None:
     rng = np.random.default_rng(6)
     codes = np.repeat(np.arange(8), 10)
     of_trial = rng.normal(50, 10, 8)
@@ -66,3 +66,36 @@ def test_few_trials_have_the_range_of_their_medians_and_one_has_none() -> None:
     assert (found.low, found.high) == (2.0, np.inf)
     assert "range of 3 runs' medians (covers 75 %)" in found.method and "2 of 6 censored" in found.method
     assert np.isnan(clustered_median(np.array([1.0, 2]), np.zeros(2, int)).low)
+
+
+@pytest.mark.parametrize("n", [6, 7, 8, 9, 10, 12, 30])
+def test_the_interval_of_a_median_covers_what_it_says(n: int) -> None:
+    rows = np.random.default_rng(n).exponential(1, (2000, n))
+    hits = np.mean([found.low <= np.log(2) <= found.high for found in medians(list(rows))])
+    said = median_ranks(n)[1]
+    assert said >= 0.95
+    assert hits == pytest.approx(said, abs=4 * np.sqrt(said * (1 - said) / 2000))
+
+
+@pytest.mark.parametrize("n", range(1, 120))
+def test_no_narrower_interval_of_a_median_would_do(n: int) -> None:
+    k, said = median_ranks(n)
+    assert said == pytest.approx(1 - 2 * stats.binomtest(k - 1, n, alternative="less").pvalue if k > 1 else said)
+    assert n < 6 or 1 - 2 * stats.binom.cdf(k, n, 0.5) < 0.95 <= said
+
+
+@pytest.mark.parametrize("skewed", [False, True])
+def test_the_interval_of_a_median_of_pairs_covers_95_percent_of_seven_trials(skewed: bool) -> None:
+    rng = np.random.default_rng(8)
+    codes, hits = np.repeat(np.arange(7), 3), 0
+    for world in rng.normal(size=(600, 7, 1)) + rng.normal(size=(600, 7, 3)):
+        found = clustered_median(np.exp(world).ravel() if skewed else world.ravel(), codes)
+        hits += found.low <= (1.0 if skewed else 0.0) <= found.high
+    assert hits / 600 >= 0.95
+
+
+def test_the_interval_of_a_median_of_pairs_holds_the_estimate() -> None:
+    """One trial of many pairs moves the median over pairs to where no other trial is."""
+    codes = np.concatenate([np.arange(40), np.full(200, 40)])
+    found = clustered_median(np.concatenate([np.linspace(0, 1, 40), np.linspace(5, 6, 200)]), codes)
+    assert found.low < 1 < found.value == found.high

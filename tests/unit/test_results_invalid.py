@@ -155,3 +155,17 @@ def test_a_trial_that_fails_before_the_path_probe_has_censored_times(tmp_path: P
     table = summarise(records_frame([one.as_dict() for one in records])).set_index("metric")
     for metric in ("time_to_connect_s", "ready_to_direct_s", "time_to_full_mesh_s"):
         assert np.isinf(table.loc[[metric], "estimate"]).all() and (table.loc[[metric], "n"] >= 1).all()
+
+
+@pytest.mark.parametrize("name", overlay_names())
+def test_no_product_is_asked_what_it_claims_of_all_pairs_together(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "x.yaml"
+    file.write_text("description: x\ntopology: parties\noverlays: {refmesh: mesh}\nprobes: [path]\n")
+    (trial,) = expand(load_scenario(str(file), overlay_names()))
+    overlay = load_overlay(name)
+    context = Context("run", "cafe0123", overlay, None, "2026-11-23T12:00:00Z")
+    whole = Measurement(probe="path", metric="pairs_direct_ratio", unit="ratio", value=1.0, src=None, dst=None)
+    done = Done(outcome="ok", measurements=[asdict(whole)])
+    assert {one.path_claimed for one in records_of(trial.model_copy(update={"overlay": name}), done, 9.0, context)} == {
+        None
+    }

@@ -105,10 +105,31 @@ def test_a_trial_with_two_members_has_no_further_rows() -> None:
 def test_a_row_a_trial_says_all() -> None:
     trial = trials_frame(frame_of(mesh_of_five())).iloc[0]
     assert (trial["path"], trial["pairs"], trial["pairs_direct"]) == ("9 direct, 1 relayed", 10, 9)
-    assert (trial["hole_punch_success"], trial["connect_success"], trial["rtt_p50_ms"]) == (0, 1, 10)
+    assert (trial["hole_punch_success"], trial["connect_success"]) == (0, 1)
     figures = trial_figures(record.as_dict() for record in mesh_of_five())
-    for metric in ("hole_punch_success", "rtt_p50_ms", "time_to_direct_s", "tcp_throughput_mbit"):
-        assert figures[metric] == trial[metric], metric
+    for metric in ("hole_punch_success", "time_to_direct_s"):
+        assert figures[metric] == {"": trial[metric]}, metric
+    assert np.isnan(trial["rtt_p50_ms"]) and np.isnan(trial["tcp_throughput_mbit"]), "no median between two paths"
+    assert set(figures["rtt_p50_ms"]) == {"direct", "relayed"} and figures["rtt_p50_ms"]["direct"] == 10
+    alike = mesh_of_five(relayed=frozenset())
+    trial = trials_frame(frame_of(alike)).iloc[0]
+    figures = trial_figures(record.as_dict() for record in alike)
+    for metric in ("rtt_p50_ms", "tcp_throughput_mbit"):
+        assert figures[metric] == {"direct": trial[metric]}, metric
+
+
+def test_a_finished_trial_says_a_figure_for_each_of_its_paths() -> None:
+    """Five pairs direct at 10 ms, five relayed at 50: 30 ms is no pair's."""
+    maker = Maker()
+    rows = []
+    for number, (src, dst) in enumerate(combinations(MEMBERS, 2)):
+        pair = {"src": src, "dst": dst, "path": "relayed" if number % 2 else "direct"}
+        rows.append(maker.one("path", "connect_success", "1", 1, **pair))
+        rows.append(maker.one("latency", "rtt_p50_ms", "ms", 50 if number % 2 else 10, **pair))
+    rows.append(maker.one("trial", "duration_s", "s", 9))
+    line = one_line(type("Trial", (), {"id": "t1"})(), rows)  # type: ignore[arg-type]
+    assert "RTT 10.00 ms direct, RTT 50.00 ms relayed" in line and "30.00" not in line
+    assert np.isnan(trials_frame(frame_of(rows))["rtt_p50_ms"].iloc[0])
 
 
 def test_what_a_whole_trial_costs_is_no_pairs_where_paths_differ() -> None:
@@ -207,7 +228,9 @@ def test_phases_are_never_pooled() -> None:
     rows = pairs_frame(records)
     assert set(condition_labels(rows)) == {"before server-down", "after server-down"}
     assert rows.groupby("phase")["rtt_p50_ms"].median().to_dict() == {"after server-down": 30, "before server-down": 10}
-    assert trials_frame(records)["rtt_p50_ms"].iloc[0] == 10
+    later = [replace(r, path="direct") if r.metric == "connect_success" else r for r in slower]
+    records = frame_of([mesh_of_five()[0], *later, mesh_of_five()[-1]])
+    assert trials_frame(records)["rtt_p50_ms"].iloc[0] == 10, "of the first phase"
     summary = summarise(records)
     assert set(summary.loc[summary["metric"] == "rtt_p50_ms", "phase"]) == {"before server-down", "after server-down"}
 

@@ -1,5 +1,7 @@
 """The exact stratified rank test against scipy and against what it must not be."""
 
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -27,6 +29,61 @@ def test_successes_are_fishers_test_and_all_or_nothing_is_certain() -> None:
     assert found.lower == pytest.approx(1 / 184756) == pytest.approx(found.least_lower)
     mixed = rank_test([cell([1, 1, 1, 0, 1], [0, 1, 0, 0, 0])])
     assert mixed.lower == pytest.approx(stats.fisher_exact([[4, 1], [1, 4]], alternative="greater").pvalue)
+
+
+@pytest.mark.parametrize(
+    ("base", "new"), [((200, 200), (4, 5)), ((100, 100), (97, 100)), ((900, 1000), (30, 40)), ((3, 90), (5, 7))]
+)
+def test_successes_are_fishers_test_whatever_the_number_of_trials(base: tuple[int, int], new: tuple[int, int]) -> None:
+    """200 of 200 against 4 of 5 had p = 3.5e-10 by a normal distribution; it is 0.024."""
+    values, others = ([1.0] * k + [0.0] * (n - k) for k, n in (base, new))
+    found = rank_test([cell(values, others)])
+    table = [[k, n - k] for k, n in (new, base)]
+    assert found.lower == pytest.approx(stats.fisher_exact(table, alternative="less").pvalue)
+    assert found.higher == pytest.approx(stats.fisher_exact(table, alternative="greater").pvalue)
+
+
+def test_few_trials_against_many_are_counted() -> None:
+    rng = np.random.default_rng(3)
+    base, new = list(rng.normal(0, 1, 200)), list(rng.normal(3, 1, 4))
+    expected = stats.mannwhitneyu(new, base, alternative="greater", method="exact").pvalue
+    assert rank_test([cell(base, new)]).higher == pytest.approx(expected)
+    assert rank_test([cell(new, base)]).lower == pytest.approx(expected)
+    highest = rank_test([cell([float(n) for n in range(200)], [500.0, 501, 502])])
+    assert highest.higher == pytest.approx(1 / math.comb(203, 3)) == pytest.approx(highest.least_higher)
+
+
+def test_a_rare_value_is_counted_among_many_trials() -> None:
+    """Three of 100 trials lost packets, and none of the other 100: 0.12 by counting, 0.04 by a normal distribution."""
+    found = rank_test([cell([0.0] * 100, [0.0] * 97 + [0.1, 0.2, 0.3])])
+    assert found.higher == pytest.approx(math.comb(100, 3) / math.comb(200, 3))
+
+
+def test_what_is_counted_coarsely_is_nearly_what_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    one = cell(list(rng.normal(0, 1, 200)), list(rng.normal(0.5, 1, 12)))
+    fine = rank_test([one]).higher
+    monkeypatch.setattr("harness.results.ranks._MOST_STEPS", 2e6)
+    coarse = rank_test([one]).higher
+    assert coarse != fine and coarse == pytest.approx(fine, rel=0.1)
+
+
+def test_a_small_cell_is_counted_beside_a_large_one() -> None:
+    rng = np.random.default_rng(4)
+    large = cell(list(rng.normal(0, 1, 100)), list(rng.normal(0.3, 1, 100)))
+    small = cell([1.0] * 200, [1.0] * 4 + [0.0])
+    alone = rank_test([small]).lower
+    assert alone == pytest.approx(5 / 205)
+    both = rank_test([large, small])
+    # All ways of the small one, and the large one's normal distribution for each.
+    ranks = [2 * stats.rankdata(one.values) for one in (large, small)]
+    weight = round(206 / 201)
+    mean, deviation = 100 * ranks[0].mean(), np.sqrt(50 * ranks[0].var(ddof=1))
+    seen = weight * ranks[0][large.new].sum() + ranks[1][small.new].sum()
+    lowest, usual = np.unique(ranks[1])
+    ways = ((5 / 205, lowest + 4 * usual), (200 / 205, 5 * usual))
+    expected = sum(share * stats.norm.sf((seen - place - 0.5) / weight, mean, deviation) for share, place in ways)
+    assert both.higher == pytest.approx(expected, rel=1e-2)
 
 
 def test_cells_without_any_variation_say_nothing_and_take_nothing() -> None:

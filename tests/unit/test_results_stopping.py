@@ -67,6 +67,31 @@ def test_success_rates_are_judged_by_the_absolute_wilson_width() -> None:
     assert not stopping_of(StopRule("connect_success", 0.13, 6), [1.0] * 10, "connect_success")[0]
 
 
+def paths_of(direct: Sequence[float], relayed: Sequence[float]) -> list[dict[str, Any]]:
+    """Return trials of one cell, direct ones and relayed ones."""
+    maker, rows = Maker(), []
+    for number, value in enumerate((*direct, *relayed)):
+        path = "direct" if number < len(direct) else "relayed"
+        same: dict[str, Any] = {"trial": f"t{number}", "repeat": number, "src": "a", "dst": "b"}
+        rows.append(maker.one("path", "connect_success", "1", 1.0, path=path, **same).as_dict())
+        rows.append(maker.one("latency", "rtt_p50_ms", "ms", value, **same).as_dict())
+    return rows
+
+
+def test_each_path_must_be_narrow_by_itself() -> None:
+    """Twenty direct trials made the interval of both narrow, which no table has; the relayed ones are all over."""
+    direct = [3.0 + number / 1000 for number in range(20)]
+    for relayed, enough in (([20.0, 60, 30, 50, 40, 70], False), ([40.0, 40.1, 40.2, 40.1], False), ([40.0] * 6, True)):
+        records = paths_of(direct, relayed)
+        stopping = Stopping(StopRule("rtt_p50_ms", 0.05, 6))
+        stopping.update(records)
+        key = cell_key(records[0])
+        assert stopping.enough(key) == enough
+        (reached,) = stopping.reached([key])
+        assert reached["n"] == len(direct) + len(relayed)
+    assert not Stopping(StopRule("rtt_p50_ms", 0.05, 6)).enough(key)
+
+
 def test_a_time_that_never_comes_goes_on_to_the_cap() -> None:
     enough, reached = stopping_of(StopRule("time_to_direct_s", 0.5, 6), [None] * 8, "time_to_direct_s")
     assert not enough

@@ -5,11 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
+from made_runs import folder_of
 
-from harness.campaign.manifest import differences, new_manifest, require_same_plan
+from harness.campaign.manifest import differences, new_manifest, require_same_labels, require_same_plan
+from harness.commands.arguments import NOT_LABELS, labels_of
 from harness.errors import ScenarioError
 from harness.hosts.contract import HostFacts
+from harness.report.facts import asked
+from harness.results.history import RUN, VERSION
+from harness.results.loading import load
 from harness.scenario.planned import Planned, plan_trials
 
 FACTS = HostFacts(
@@ -112,3 +118,30 @@ def test_another_plan_is_refused_whatever_is_accepted(planned: Planned) -> None:
     other = {**manifest_of(planned), "scenario_sha256": "0"}
     with pytest.raises(ScenarioError, match="another text"):
         require_same_plan(other, [], planned.loaded, planned.trials, "run")
+
+
+def test_a_run_goes_on_with_its_own_labels_and_no_others() -> None:
+    began = {"labels": {"commit": "1a2b"}}
+    require_same_labels(began, {}, "runs/x")
+    require_same_labels(began, {"commit": "1a2b"}, "runs/x")
+    for labels, said in (({"commit": "3c4d"}, "was 1a2b"), ({"branch": "main"}, "was not given")):
+        with pytest.raises(ScenarioError, match=rf"runs/x:0: --label \w+: {said}"):
+            require_same_labels(began, labels, "runs/x")
+
+
+def test_labels_are_pairs_each_given_once() -> None:
+    assert labels_of(("commit=1a2b", "url=http://x/?a=b")) == {"commit": "1a2b", "url": "http://x/?a=b"}
+    for texts in (("commit",), ("=1a2b",), ("commit=",), ("commit=1", "commit=2"), ("version=1",), ("run=x",)):
+        with pytest.raises(click.UsageError, match="--label"):
+            labels_of(texts)
+
+
+def test_no_label_is_named_like_what_trend_tells_points_apart_by_anyway() -> None:
+    assert set(NOT_LABELS) == {VERSION, RUN}
+
+
+def test_the_page_says_what_a_run_is_of(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, 1)
+    assert "labels" not in dict(asked(load(tmp_path)))
+    folder.write_manifest({**folder.manifest(), "labels": {"commit": "1a2b", "branch": "main"}})
+    assert dict(asked(load(tmp_path)))["labels"] == "commit=1a2b, branch=main"

@@ -11,7 +11,7 @@ import pytest
 from fake_events import NOBODY, Clock, Noted, item
 
 from harness.errors import OverlayError
-from harness.timeline.contract import NoSettings
+from harness.timeline.contract import Event, NoSettings
 from harness.trial.deploy import RunningOverlay
 from harness.trial.schedule import Schedule
 
@@ -144,3 +144,55 @@ def test_what_takes_a_while_is_one_event_and_ends_with_its_end(tmp_path: Path) -
     assert log == ["101 do x", "102 do x", "102.7 undo x"], "the step at 103 does not come any more"
     assert [one.undone for one in schedule.happened] == [False, True] and schedule.never == []
     assert len(json.loads((tmp_path / "timeline-steps.json").read_text())) == 1
+
+
+class Joining(Noted):
+    """Adds a member."""
+
+    name = "joining"
+    subject_is_absent = True
+
+
+class Reviving(Noted):
+    """Starts daemons again when it is undone."""
+
+    def undo(self, lab: Any, overlay: Any, subject: str, settings: NoSettings) -> None:
+        super().undo(lab, overlay, subject, settings)
+        self.log += [f"{name} is back" for name in overlay.daemons]
+
+
+class Once(Event[NoSettings]):
+    """Cannot be undone."""
+
+    name = "once"
+    settings = NoSettings
+
+    def subjects(self, topology: Any) -> tuple[str, ...]:
+        del topology
+        return ("x",)
+
+    def perform(self, lab: Any, overlay: Any, subject: str, settings: NoSettings) -> None: ...
+
+
+def test_what_is_still_in_force_ends_once_the_overlay_has_stopped_and_brings_no_daemon_back(tmp_path: Path) -> None:
+    """Else the underlay would be compared with in a lab that is not as declared, or could not be opened at all."""
+    clock, log = Clock(), list[str]()
+    items = [
+        item(do="noted", to="over", at_s=(1.0,), for_s=(2.0,)),
+        item(do="noted", to="for good", at_s=(2.0,)),
+        item(do="once", to="x", at_s=(2.0,)),
+        item(do="noted", to="long", at_s=(3.0,), for_s=(60.0,)),
+        item(do="noted", to="never", at_s=(9.0,)),
+        item(do="joining", to="late", at_s=(9.0,)),
+    ]
+    events: Any = {"noted": Reviving(log, clock), "once": Once(), "joining": Joining(log, clock)}
+    running: Any = SimpleNamespace(daemons={"hub": Process("s")})
+    schedule = Schedule(items, events, None, running, tmp_path, now=clock)  # type: ignore[arg-type]
+    schedule.begin()
+    for clock.now in (101.0, 102.0, 103.0, 104.0):
+        schedule.poll()
+    log.clear()
+    happened = list(schedule.happened)
+    schedule.settle()
+    assert log == ["104 undo long", "104 undo for good", "104 do late"], "the last first, and who was to come is let in"
+    assert schedule.happened == happened, "this is no part of the timeline"

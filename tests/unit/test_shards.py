@@ -98,16 +98,44 @@ def test_what_is_no_shard_is_refused(text: str) -> None:
 def test_merged_shards_are_the_whole_run(planned: Planned, tmp_path: Path) -> None:
     whole = run(planned, tmp_path / "whole")
     parts = shards(planned, tmp_path, 3)
+    for number, part in enumerate(parts):
+        folder = RunFolder(part)
+        folder.write_manifest({**folder.manifest(), "busy": {f"t{number}": {"share": 0.1 * number}}})
     assert merge([parts[2], parts[0], parts[1]], tmp_path / "merged") == 18
     assert lasting(tmp_path / "merged") == lasting(whole)
     assert RunFolder(tmp_path / "merged").plan() == RunFolder(whole).plan()
     manifest = RunFolder(tmp_path / "merged").manifest()
+    assert {name: found["share"] for name, found in manifest["busy"].items()} == {"t0": 0, "t1": 0.1, "t2": 0.2}
     assert len(manifest["hosts"]) == 3 and [one["shard"] for one in manifest["merged"]] == ["1/3", "2/3", "3/3"]
     assert "shard" not in manifest
     records = RunFolder(tmp_path / "merged").read().records
     assert {row["host"] for row in records} == set(manifest["hosts"])
     assert {row["run"] for row in records} == {manifest["run"]}
     assert (tmp_path / "merged" / "summary.csv").stat().st_size > 100
+
+
+def test_what_happened_to_any_part_is_in_the_merged_manifest(planned: Planned, tmp_path: Path) -> None:
+    """Hosts that were lost or refused, accepted changes, and nodes' sysctls: of every shard, not of the first alone."""
+    parts = shards(planned, tmp_path, 2)
+    lost = [{"host": f"h{number}", "trial": "t", "at": "now", "why": "x"} for number in (1, 2)]
+    told: list[dict[str, Any]] = [
+        {"hosts_lost": lost[:1]},
+        {
+            "hosts_lost": lost[1:],
+            "hosts_refused": {"h3": "why"},
+            "accepted_changes": [{"at": "now", "host": "h2", "changed": ["machine"]}],
+            "lab_sysctls": {"net.ipv4.tcp_rmem": "1"},
+            "adapters": {},
+        },
+    ]
+    for part, more in zip(parts, told, strict=True):
+        RunFolder(part).write_manifest(RunFolder(part).manifest() | more)
+    merge(parts, tmp_path / "merged")
+    manifest = RunFolder(tmp_path / "merged").manifest()
+    assert manifest["hosts_lost"] == lost
+    assert {key: manifest[key] for key in ("hosts_refused", "accepted_changes", "lab_sysctls")} == {
+        key: told[1][key] for key in ("hosts_refused", "accepted_changes", "lab_sysctls")
+    }
 
 
 @pytest.mark.parametrize("there", ["nothing", "an empty folder", "a file of somebody's"])
@@ -119,14 +147,14 @@ def test_a_merge_for_which_there_is_no_room_can_be_tried_again(
         out.mkdir()
     if there.startswith("a file"):
         (out / "notes.txt").write_text("mine")
-    extend, times = RunFolder.extend, iter(range(100))
+    append, times = RunFolder.append, iter(range(100))
 
-    def full(folder: RunFolder, trials: Any) -> None:
+    def full(folder: RunFolder, records: Any) -> None:
         if next(times) == 3:
             raise OSError(errno.ENOSPC, "No space left on device")
-        extend(folder, trials)
+        append(folder, records)
 
-    monkeypatch.setattr(RunFolder, "extend", full)
+    monkeypatch.setattr(RunFolder, "append", full)
     with pytest.raises(StorageError, match=r"merged: no space left on device; make room there"):
         merge(parts, out)
     left = {"nothing": None, "an empty folder": [], "a file of somebody's": ["notes.txt"]}[there]

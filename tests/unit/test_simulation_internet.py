@@ -8,6 +8,7 @@ import struct
 import pytest
 
 from harness.model.nat import parse_nat
+from harness.simulation.addresses import AddressesUsedUp
 from harness.simulation.internet import IDEAL, Host, Internet, Link, Router
 
 PORT = 4000
@@ -143,6 +144,45 @@ def test_jitter_reorders_only_where_the_link_says_so(internet: Internet, *, reor
     order = [got[0][0] for got in b.got]
     assert sorted(order) == list(range(100))
     assert (order != sorted(order)) is reorders
+
+
+@pytest.mark.parametrize("delays", [(0.001, 0.1), (0.1, 0.001), (0.05, 0.05)])
+def test_a_flow_over_two_jittering_links_takes_no_longer_than_both(
+    internet: Internet, delays: tuple[float, float]
+) -> None:
+    first, second = (Link(delay, 0.001) for delay in delays)
+    a, b = Station(internet, None, first), Station(internet, None, second)
+    sent: dict[bytes, float] = {}
+    took = []
+
+    def send(number: int) -> None:
+        sent[data := str(number).encode()] = internet.events.now
+        a.host.send(data, PORT, (b.host.address, PORT))
+
+    b.host.receive = lambda datagram, *_: took.append(internet.events.now - sent[datagram])
+    for number in range(300):
+        internet.events.at(number * 0.001, lambda number=number: send(number))  # type: ignore[misc]
+    internet.events.run(2.0)
+    assert len(took) == 300
+    assert sum(delays) <= min(took)
+    assert max(took) <= sum(delays) + 0.002 + 1e-9
+
+
+def test_routers_without_number_have_private_networks_that_differ_from_those_around_them(internet: Internet) -> None:
+    for number in range(4600):
+        outer = internet.router(parse_nat("port-restricted"))
+        if number > 4300:
+            inner = internet.router(parse_nat("port-restricted"), outer)
+            assert inner.prefix != outer.prefix
+            host = Station(internet, inner)
+            assert host.seen_by(Station(internet))[0] == outer.tables.addresses[0]
+
+
+def test_a_network_without_an_address_left_is_named(internet: Internet) -> None:
+    home = internet.router(parse_nat("port-restricted"))
+    with pytest.raises(AddressesUsedUp, match=r"192\.168\.0\.0/24"):
+        for _ in range(254):
+            Station(internet, home)
 
 
 def test_links_take_their_time_and_lose_their_share(internet: Internet) -> None:

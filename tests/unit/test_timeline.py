@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,12 @@ from fake_events import NOBODY, Clock, Noted
 
 from harness.errors import ScenarioError
 from harness.model.link import parse_link
-from harness.probes.answers import Asked, longest_gap_s, path_at, path_recovery_s, recovery_s, reordered
-from harness.probes.continuityfigures import Continued, Held, figures_of, figures_of_trial
+from harness.overlay.registry import load_overlay, overlay_names
+from harness.overlay.support import kinds_of
+from harness.probes.answers import Asked, Gap, longest_gap, path_at, path_recovery_s, recovery_s, reordered
+from harness.probes.continuityfigures import AfterIdle, Continued, Held, figures_of, figures_of_trial
 from harness.probes.measurement import Target
+from harness.results.metrics import METRICS
 from harness.scenario.planned import plan_trials
 from harness.timeline.performing import Performed
 from harness.timeline.ramps import between, ramp
@@ -24,7 +28,7 @@ description: x
 topology: two-sites
 params: {link_a: fibre}
 overlays: {underlay: , refmesh: mesh}
-probes: {path: {}, continuity: {duration_s: 5}}
+probes: {path: {}, continuity: {duration_s: 9}}
 timeline:
 """
 
@@ -62,19 +66,19 @@ def test_what_cannot_be_is_refused_with_its_line(tmp_path: Path, item: str, said
 
 
 def test_a_timeline_without_traffic_shows_nothing(tmp_path: Path) -> None:
-    text = SCENARIO.replace(", continuity: {duration_s: 5}", "")
+    text = SCENARIO.replace(", continuity: {duration_s: 9}", "")
     with pytest.raises(ScenarioError, match="a timeline needs the probe `continuity` or `availability`"):
         planned(tmp_path, "{at_s: 1, do: kill, to: s}", text=text)
 
 
 def test_two_beginnings_of_a_timeline_are_one_too_many(tmp_path: Path) -> None:
-    text = SCENARIO.replace("continuity: {duration_s: 5}", "continuity: {}, availability: {}")
+    text = SCENARIO.replace("continuity: {duration_s: 9}", "continuity: {}, availability: {}")
     with pytest.raises(ScenarioError, match="continuity and availability each begin the timeline"):
         planned(tmp_path, "{at_s: 1, do: kill, to: s}", text=text)
 
 
 def test_a_probe_of_events_without_any_is_refused(tmp_path: Path) -> None:
-    text = SCENARIO.replace("continuity: {duration_s: 5}", "availability: {}").replace("timeline:\n", "")
+    text = SCENARIO.replace("continuity: {duration_s: 9}", "availability: {}").replace("timeline:\n", "")
     with pytest.raises(ScenarioError, match="availability shows what events do: there is no `timeline`"):
         planned(tmp_path, text=text)
 
@@ -98,11 +102,35 @@ def test_answers_that_were_overtaken_are_counted_once() -> None:
     assert reordered([Asked(0, 5.0), Asked(1, 4.0), Asked(2, 3.0), Asked(3, None), Asked(4, 6.0)]) == 2
 
 
-def test_the_gap_counts_from_the_event_and_to_the_end() -> None:
-    moments = [moment for moment in ANSWERED if moment is not None]
-    assert longest_gap_s(moments, 100.0, 104.0) == pytest.approx(3.05)
-    assert longest_gap_s(moments, 103.4, 110.0) == pytest.approx(6.6)
-    assert longest_gap_s([], 1.0, 3.0) == 2.0
+def gap_of(asked: list[Asked], begin_s: float, end_s: float) -> tuple[float, bool] | None:
+    found = longest_gap(asked, begin_s, end_s)
+    return None if found is None else (round(found.lasted_s, 6), found.is_open)
+
+
+def test_the_gap_counts_from_the_event_on_and_one_that_is_not_over_has_no_length() -> None:
+    assert gap_of(TRAFFIC, 100.0, 104.0) == (3.05, False), "from the last answer to the next"
+    assert gap_of(TRAFFIC, 99.0, 102.0) == (1.74, True), "nothing came until the end: it was at least so long"
+    assert Gap(1.74, is_open=True).value_s is None and Gap(1.01).value_s == 1.01
+    silent = [Asked(1 + number / 10, None) for number in range(40)]
+    assert gap_of(silent, 1.0, 3.0) == (2.0, True)
+    assert gap_of([], 1.0, 3.0) is None and gap_of(TRAFFIC, 103.35, 110.0) is None, "nobody asked"
+
+
+def test_a_question_that_the_next_event_cuts_off_is_no_open_gap() -> None:
+    """Traffic that is fine until the next event, whose last questions that event itself has swallowed."""
+    asked = [Asked(number / 10, number / 10 + 0.02) for number in range(49)]
+    asked += [Asked(4.9, None), Asked(4.99, None)]
+    assert gap_of(asked, 1.0, 5.0) == (0.1, False)
+    assert gap_of(asked, 1.0, 5.2) == (0.38, True), "but in the end it is missing"
+
+
+def test_a_gap_that_ended_is_the_longest_even_if_a_shorter_one_is_open() -> None:
+    asked = [Asked(1.0, 1.1), Asked(2.0, None), Asked(6.0, 6.1), Asked(7.0, None), Asked(8.0, None)]
+    assert gap_of(asked, 1.0, 9.0) == (5.0, False)
+    assert gap_of(asked, 1.0, 12.0) == (5.9, True)
+    near = [*(Asked(number / 10, number / 10 + 0.02) for number in range(5)), Asked(0.5, 1.52), Asked(1.6, None)]
+    assert gap_of(near, 0.0, 2.47) == (1.1, False), "0.95 s are open: fewer than have ended"
+    assert gap_of(near, 0.0, 2.67) == (1.15, True)
 
 
 def test_what_was_under_way_when_it_happened_is_no_recovery() -> None:
@@ -150,10 +178,17 @@ def test_the_figures_of_each_event_are_its_own() -> None:
     assert [found[phase, "phase_answered_ratio"].value for phase in (before, down, up)] == [1.0, 0.0, 1.0]
     assert [found[phase, "phase_answered_ratio"].path for phase in (before, down, up)] == ["direct", "none", "direct"]
     assert [found[phase, "phase_duplicates"].value for phase in (before, down, up, again)] == [1, 1, 0, 1]
-    assert found[down, "event_recovery_s"].value == pytest.approx(6.02 - 2.992)
+    # Nothing was answered until the server came back: that is no recovery from its death, as it is no end of the gap.
+    assert found[down, "event_recovery_s"].value is None and found[down, "event_path_recovery_s"].value is None
+    assert found[up, "event_recovery_s"].value == pytest.approx(0.028)
     assert found[up, "event_path_recovery_s"].value == pytest.approx(0.028)
-    assert found[down, "event_tcp_recovery_s"].value == pytest.approx(7.0 - 2.992)
+    assert found[down, "event_tcp_recovery_s"].value is None
+    assert found[up, "event_tcp_recovery_s"].value == pytest.approx(7.03 - 5.992)
     assert found[None, "tcp_survives"].value == 1.0 and (before, "event_gap_s") not in found
+    gaps = {phase: found[phase, "event_gap_s"].value for phase in (down, up, again)}
+    # What a server's death began was not over when the server came back: by itself, it would have lasted longer.
+    assert gaps == {down: None, up: pytest.approx(0.1), again: pytest.approx(0.1)}
+    assert found[None, "continuity_longest_gap_s"].value == pytest.approx(3.1)
     of_trial = [(one.phase, one.metric, one.value, one.outcome) for one in figures_of_trial(seen)]
     assert (up, "event_at_s", 5.992, "ok") in of_trial
     assert ("after reboot ra", "event_at_s", None, "error") in of_trial, "what never happened is said"
@@ -161,12 +196,22 @@ def test_the_figures_of_each_event_are_its_own() -> None:
 
 def test_streams_are_not_numbered_and_a_silence_before_has_its_first_answer() -> None:
     asked = tuple(Asked(number / 10, number / 10 + 0.02) for number in range(100))
-    seen = Continued(0.0, 10.0, asked, None, None, (happened("kill", 5.0),), first_answer_s=0.7)
+    seen = Continued(0.0, 10.0, asked, None, None, (happened("kill", 5.0),), after_idle=AfterIdle(0.7, 10))
     target = Target(lab=None, src="a", dst="b", mode="mesh", folder=Path("/nowhere"))  # type: ignore[arg-type]
     found = {one.metric: one for one in figures_of(target, seen)}
     assert found["idle_first_answer_s"].value == 0.7
     assert "phase_duplicates" not in found and "tcp_survives" not in found, "nobody can know"
     assert "event_path_recovery_s" not in found and found["event_recovery_s"].value is not None
+
+
+def test_a_pair_that_is_silent_after_idling_is_censored_and_not_left_out() -> None:
+    asked = (Asked(0.0, None), Asked(0.1, None))
+    seen = Continued(0.0, 0.0, asked, None, None, (), after_idle=AfterIdle(None, 10))
+    target = Target(lab=None, src="a", dst="b", mode="mesh", folder=Path("/nowhere"))  # type: ignore[arg-type]
+    (only,) = figures_of(target, seen)
+    assert (only.metric, only.value, only.outcome) == ("idle_first_answer_s", None, "failed")
+    assert only.error == "a to b: nothing was answered within 10 s after idling"
+    assert METRICS["idle_first_answer_s"].estimator == "censored median", "later than all that were answered"
 
 
 def test_a_ramp_is_even_in_delay_and_loss_and_ends_at_its_target() -> None:
@@ -203,3 +248,26 @@ def test_the_same_seed_gives_the_same_times(tmp_path: Path, seed: int) -> None:
     for trial, other in zip(first, again, strict=True):
         at_s, for_s = trial.timeline[0].at_s[0], trial.timeline[0].for_s[0]
         assert moments(trial) == moments(other) == [(at_s, False), (at_s + for_s, True)]
+
+
+def test_every_overlay_can_lose_its_server_for_longer_than_keys_live(tmp_path: Path) -> None:
+    """WireGuard rejects keys of 180 s; a scenario of any adapter and mode may say so, and watches to the end."""
+    used = {
+        name: sorted(load_overlay(name).modes)
+        for name in overlay_names()
+        if name != "underlay" and kinds_of(load_overlay(name)) != {"content"}
+    }
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "description: d\ntopology: two-sites\n"
+        f"overlays: {json.dumps(used)}\n"
+        "probes: {continuity: {duration_s: 300}}\n"
+        "timeline: [{at_s: 5, do: kill, to: s, for_s: [10, 75, 130, 200]}]\n"
+    )
+    trials = plan_trials(str(file)).trials
+    planned = {(trial.overlay, trial.mode, *trial.timeline[0].for_s) for trial in trials}
+    away = [(name, mode) for name, modes in used.items() for mode in modes]
+    assert planned == {(*one, for_s) for one in away for for_s in (10.0, 75.0, 130.0, 200.0)}
+    bundled = plan_trials("server-dies").trials
+    assert {trial.timeline[0].for_s[0] for trial in bundled} == {10.0, 75.0, 130.0, 200.0}
+    assert all(trial.probes.continuity.duration_s > 5 + 200 for trial in bundled)

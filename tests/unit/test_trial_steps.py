@@ -57,6 +57,25 @@ def test_what_fails_over_good_links_is_the_overlays_and_its_links_are_kept(tmp_p
     assert log[-1] == "tap closed"
 
 
+def test_what_fails_behind_a_router_whose_program_ended_is_the_labs(tmp_path: Path, log: list[str]) -> None:
+    def start(ground: Ground) -> None:
+        ground.ended_daemon = "router ra: tayga ended (exit status -9)"
+        raise OverlayError("not ready")
+
+    run, _ = run_of(tmp_path, log, start=start)
+    with pytest.raises(LabNotAsDeclared, match=r"tayga ended .*shows nothing: not ready"):
+        run.run()
+
+
+def test_figures_behind_a_router_whose_program_ended_are_invalid(tmp_path: Path, log: list[str]) -> None:
+    def start(ground: Ground) -> None:
+        ground.ended_daemon = "router ra: tayga ended (exit status -9)"
+
+    run, _ = run_of(tmp_path, log, start=start)
+    with pytest.raises(LabNotAsDeclared, match="tayga ended"):
+        run.run()
+
+
 def test_late_links_are_no_excuse_for_the_harness(tmp_path: Path, log: list[str]) -> None:
     def start(ground: Ground) -> None:
         ground.slow_links.send(LATE_US)
@@ -129,7 +148,7 @@ def test_what_can_be_seen_only_once_is_judged_and_not_repeated(tmp_path: Path, l
 
 
 def test_a_gate_that_fails_ends_the_trial_after_the_claims_were_read(tmp_path: Path, log: list[str]) -> None:
-    gate = Fake("path", "waiting", [lambda: 0], is_gate=True, repeatable=False)
+    gate = Fake("path", "waiting", [lambda: 0], is_gate=True, tells_connected=True, repeatable=False)
     rest = Fake("load", "exclusive", [lambda: 1])
     run, _ = run_of(tmp_path, log, gate, rest)
     with pytest.raises(OverlayError, match="never answered"):
@@ -138,9 +157,19 @@ def test_a_gate_that_fails_ends_the_trial_after_the_claims_were_read(tmp_path: P
     assert values(run, "gate") == [0]
 
 
+def test_a_later_gate_ends_the_trial_too_and_tells_nothing_of_connecting(tmp_path: Path, log: list[str]) -> None:
+    """What is silent after idling has failed, though it had connected."""
+    gate = Fake("traffic", "waiting", [lambda: 0], is_gate=True, repeatable=False)
+    rest = Fake("load", "exclusive", [lambda: 1])
+    run, _ = run_of(tmp_path, log, gate, rest)
+    with pytest.raises(OverlayError, match="never answered"):
+        run.run()
+    assert "claims read" not in log and rest.calls == [] and values(run, "gate") == [0]
+
+
 def test_turns_are_asked_for_once_and_paths_are_kept_while_they_are_waited_for(tmp_path: Path, log: list[str]) -> None:
     probes = [
-        Fake("path", "waiting", [lambda: 1], is_gate=True),
+        Fake("path", "waiting", [lambda: 1], is_gate=True, tells_connected=True),
         Fake("latency", "shared", [lambda: 1], under=True),
         Fake("sizes", "shared", [lambda: 1]),
         Fake("load", "exclusive", [lambda: 1], under=True),
@@ -182,7 +211,7 @@ def test_content_alone_takes_its_strictest_turn_before_it_deploys_and_keeps_it(t
     contents = (ContentEndpoint(src="a", dst="b", publish=("put",), identifier="(.+)", fetch=("get",)),)
     kinds = frozenset({"interface", "content"})
     probes = [
-        Fake("path", "waiting", [lambda: 1], is_gate=True, needs=kinds),
+        Fake("path", "waiting", [lambda: 1], is_gate=True, tells_connected=True, needs=kinds),
         Fake("content", "exclusive", [lambda: 1], under=True, needs=kinds),
         Fake("udp", "exclusive", [lambda: 1]),
     ]
@@ -194,7 +223,7 @@ def test_content_alone_takes_its_strictest_turn_before_it_deploys_and_keeps_it(t
 
 def test_content_whose_path_alone_is_looked_for_waits_for_no_turn(tmp_path: Path, log: list[str]) -> None:
     contents = (ContentEndpoint(src="a", dst="b", publish=("put",), identifier="(.+)", fetch=("get",)),)
-    path = Fake("path", "waiting", [lambda: 1], is_gate=True, needs=frozenset({"content"}))
+    path = Fake("path", "waiting", [lambda: 1], is_gate=True, tells_connected=True, needs=frozenset({"content"}))
     run, _ = run_of(
         tmp_path, log, path, Fake("load", "exclusive", [lambda: 1]), deployment=Deployment(contents=contents)
     )

@@ -15,11 +15,22 @@ static int64_t jitter(struct way *way)
     return way->jitter_last = (quantile * set->jitter) >> QUANTILE_SHIFT;
 }
 
+static bool goes_ahead(struct way *way)
+{
+    const struct settings *set = &way->set;
+    if (!set->reorder)
+        return false;
+    if (set->reorder_repeat && way->reorder_drawn && chance(&way->reorder_stream, set->reorder_repeat))
+        return way->reorder_last;
+    way->reorder_drawn = true;
+    return way->reorder_last = chance(&way->reorder_stream, set->reorder);
+}
+
 void delay_enter(struct way *way, struct frame *frame, int64_t depart)
 {
     const struct settings *set = &way->set;
     int64_t delay = set->delay + jitter(way);
-    if (set->reorder && chance(&way->reorder_stream, set->reorder)) {
+    if (goes_ahead(way)) {
         way->counts.reordered++;
         delay = 0;
     }

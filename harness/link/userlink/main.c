@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "daemon.h"
+#include "kicker.h"
 #include "priority.h"
 #include "replay.h"
 
@@ -31,8 +32,10 @@ static int serve(int control, long parent, long spin_us)
     }
     prctl(PR_SET_TIMERSLACK, 1UL);
     bool realtime = !getenv("OVERLAYBENCH_NO_REALTIME") && priority_raise();
-    if (!realtime)
+    if (!realtime) {
         priority_lower();
+        kicker_start();
+    }
     return daemon_run(control, spin_us * 1000, realtime);
 }
 

@@ -54,6 +54,7 @@ static bool assign(struct settings *set, const char *key, uint64_t value)
         {"duplicate", NULL, &set->duplicate},
         {"corrupt", NULL, &set->corrupt},
         {"reorder", NULL, &set->reorder},
+        {"reorder_repeat", NULL, &set->reorder_repeat},
         {"rate", NULL, &set->rate},
         {"limit_bytes", NULL, &set->limit_bytes},
         {"limit_packets", NULL, &set->limit_packets},

@@ -23,7 +23,7 @@ struct settings {
     uint64_t loss, loss_repeat;           /* Bernoulli */
     uint64_t worsen, recover, loss_in_bad; /* Gilbert-Elliott; `loss` is the one in the good state */
     const struct table *loss_table;
-    uint64_t duplicate, corrupt, reorder;
+    uint64_t duplicate, corrupt, reorder, reorder_repeat;
     enum queue_kind queue_kind;
     uint64_t rate; /* bits per second; 0 with a rate_table */
     const struct table *rate_table;
@@ -49,7 +49,7 @@ struct way {
 
     uint64_t number;
     uint64_t loss_index, jitter_index;
-    bool loss_drawn, loss_last, jitter_drawn, bad_state;
+    bool loss_drawn, loss_last, jitter_drawn, reorder_drawn, reorder_last, bad_state;
     int64_t jitter_last;
 
     /* The transmitter: free from this time on. */

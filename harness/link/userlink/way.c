@@ -66,7 +66,7 @@ void way_change(struct way *way, const struct settings *set, int64_t now)
         way->loss_index = 0;
     if (set->jitter_table != way->set.jitter_table)
         way->jitter_index = 0;
-    way->loss_drawn = way->jitter_drawn = false;
+    way->loss_drawn = way->jitter_drawn = way->reorder_drawn = false;
     way->set = *set;
 }
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
@@ -45,7 +46,7 @@ class Drawn:
 
 
 def save(plot: Plot, folder: Path, style: Style) -> Drawn:
-    """Write NAME.svg, NAME.png and NAME.csv into the folder."""
+    """Write NAME.svg, NAME.png, NAME.pdf and NAME.csv into the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     with applied(style):
         figure = figure_of(plot, style)
@@ -59,6 +60,9 @@ def save(plot: Plot, folder: Path, style: Style) -> Drawn:
         figure.dpi = style.dpi
         png = folder / f"{plot.name}.png"
         FigureCanvasAgg(figure).print_png(png, metadata={"Software": "overlaybench"})  # type: ignore[no-untyped-call]
+        figure.dpi = FigureCanvasPdf.fixed_dpi
+        undated = {"CreationDate": None, "Title": plot.title}
+        FigureCanvasPdf(figure).print_pdf(folder / f"{plot.name}.pdf", metadata=undated)  # type: ignore[no-untyped-call]
     svg = rounded(buffer.getvalue())
     (folder / f"{plot.name}.svg").write_text(svg, encoding="utf-8")
     plot.data.to_csv(folder / f"{plot.name}.csv", index=False, float_format="%.6g")

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Patch, Rectangle
 
 from harness.model.nat_order import nat_rank
 from harness.report.order import subject_name
 from harness.report.plots.figure import Plot
-from harness.report.plots.style import INK, LINE, PAPER
+from harness.report.plots.style import INK, LINE, PAPER, UNDERLAY
 from harness.results.clusters import estimate
 from harness.results.pairs import SEVERAL, counted
 from harness.results.statistics import as_floats
@@ -109,11 +109,27 @@ def heatmap_plot(matrix: Matrix, suffix: str = "") -> Plot:
         axes.set(xlabel="NAT of b", ylabel="NAT of a")
         axes.grid(visible=False)
         axes.tick_params(length=0, colors=INK)
+        figure.legend(handles=legend_of(matrix), loc="outside lower center", ncols=2, handlelength=1.4)
 
     caption = f"k of n and Wilson 95 % interval; hatched: fewer than {FEW} runs."
     slug = f"hole-punch-{matrix.overlay}-{matrix.mode}{suffix}"
-    height = 1.3 + 0.62 * len(matrix.nats_a)
+    height = 1.3 + 0.62 * len(matrix.nats_a) + 0.2 * -(-len(legend_of(matrix)) // 2)
     return Plot(slug, f"Hole punching: {name}", caption, pd.DataFrame(rows, columns=columns), height, draw)
+
+
+def legend_of(matrix: Matrix) -> list[Patch]:
+    """Return what shades and hatches mean, as far as the matrix has them."""
+    shares = [cell.k / cell.n for cell in matrix.cells.values() if cell.n]
+    found = [
+        Patch(facecolor=shade(share), edgecolor=LINE, label=text)
+        for share, text in ((1.0, "always direct"), (0.5, "in half of the pairs"), (0.0, "never direct"))
+        if share in shares or (share == 0.5 and any(0 < one < 1 for one in shares))
+    ]
+    if any(not cell.n for cell in matrix.cells.values()):
+        found.append(Patch(facecolor=shade(np.nan), edgecolor=LINE, label="- : no trial counts"))
+    if any(cell.few for cell in matrix.cells.values()):
+        found.append(Patch(facecolor=PAPER, edgecolor=UNDERLAY, hatch="////", label=f"fewer than {FEW} runs"))
+    return found
 
 
 def labels(nats: Sequence[str]) -> list[str]:

@@ -15,7 +15,8 @@ from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter
 from harness.report.hubcost_words import hub_words
 from harness.report.order import subject_key, subject_name
 from harness.report.plots.figure import Plot
-from harness.report.plots.style import UNDERLAY, Look, height_with_legend, legend_below
+from harness.report.plots.scales import around
+from harness.report.plots.style import UNDERLAY, Look, height_with_legend, legend_below, mark
 from harness.results.hubcost import Cost, Hub, Subject, completion
 from harness.results.statistics import Estimate
 
@@ -50,7 +51,9 @@ def _completion_plot(
             look = look_of[subject]
             numbers = [n + 0.06 * (place - (len(subjects) - 1) / 2) for n, _ in of[subject]]
             _points(axes, numbers, [one for _, one in of[subject]], look, subject_name(*subject), joined=True)
-        axes.set(yscale="log", xlabel="parties n", ylabel="all rounds (s), logarithmic")
+        axes.set(yscale="log", xlabel="number of parties n", ylabel="completion time (s), logarithmic")
+        ends = [end for points in of.values() for _, one in points for end in (one.value, one.low, one.high)]
+        axes.set_ylim(around(*_extremes(ends)))
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter(NullFormatter())
@@ -96,11 +99,13 @@ def _ratio_plot(workload: str, found: Sequence[Cost], look_of: Looks) -> Plot:
                 name = subject_name(*subject) if not far or not _has_near(found, subject, near_ms) else ""
                 _points(axes, numbers, [cost.ratio for cost in part], look_of[subject], name, joined=False, hollow=far)
         loads = [cost.n / cost.hub.ratio for cost in found]
-        reach = np.geomspace(min(loads) / 1.5, max(loads) * 1.5, 200)
+        reach = np.geomspace(*around(min(loads) / 1.1, max(loads) * 1.1), 200)
+        ends = [end for cost in found for end in (cost.ratio.value, cost.ratio.low, cost.ratio.high, 1.0)]
         axes.plot(reach, np.maximum(1.0, reach), color=UNDERLAY, linestyle="--", label="rates alone: max(1, x)")
         axes.axhline(1.0, color=UNDERLAY, linestyle=":")
-        axes.set(xscale="log", yscale="log", xlim=(reach[0], reach[-1]))
-        axes.set(xlabel="n times access rate / server's rate, logarithmic", ylabel="hub / mesh, logarithmic")
+        axes.set(xscale="log", yscale="log", xlim=(reach[0], reach[-1]), ylim=around(*_extremes(ends)))
+        axes.set(xlabel="n times access rate / server's rate, logarithmic")
+        axes.set(ylabel="completion time,\nhub / mesh, logarithmic")
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axis.set_major_formatter("{x:g}")
@@ -113,6 +118,12 @@ def _ratio_plot(workload: str, found: Sequence[Cost], look_of: Looks) -> Plot:
     )
     height = height_with_legend(len(subjects) + 1)
     return Plot(f"hub-ratio-{workload}", f"Hub over mesh, {workload}", caption, data, height, draw)
+
+
+def _extremes(ends: Sequence[float]) -> tuple[float, float]:
+    """Return the smallest and the largest of those that are finite and positive, with room for a marker beyond."""
+    known = [end for end in ends if math.isfinite(end) and end > 0]
+    return min(known) / 1.05, max(known) * 1.05
 
 
 def _has_near(found: Sequence[Cost], subject: Subject, near_ms: float) -> bool:
@@ -128,29 +139,32 @@ def outage_plots(samples: pd.DataFrame, look_of: Looks) -> list[Plot]:
 def _outage_plot(condition: str, samples: pd.DataFrame, look_of: Looks, *, alone: bool) -> Plot:
     medians = samples.groupby(["overlay", "mode", "since_s"], sort=True)["share"].median().reset_index()
     subjects = sorted({(o, m) for o, m in zip(medians["overlay"], medians["mode"], strict=True)}, key=subject_key)
+    rows = -(-len(subjects) // 2)
 
     def draw(figure: Figure) -> None:
-        axes = figure.subplots()
-        for subject in subjects:
+        # A panel each: in one, those that stop lie on each other at 0, and those that go on at 1.
+        grid = figure.subplots(rows, min(2, len(subjects)), sharex=True, sharey=True, squeeze=False)
+        panels: list[Axes] = list(grid.T.flat)
+        for axes, subject in zip(panels, subjects, strict=False):
             part = medians[(medians["overlay"] == subject[0]) & (medians["mode"] == subject[1])]
             look = look_of[subject]
-            dashes = {"hub": "--", "relay": "-."}.get(subject[1], "-")
-            axes.step(
-                *(part["since_s"], part["share"]),
-                where="post",
-                color=look.colour,
-                linestyle=dashes,
-                label=subject_name(*subject),
+            (line,) = axes.step(
+                part["since_s"], part["share"], where="post", color=look.colour, linestyle=look.dashes, clip_on=False
             )
-        axes.axvline(0.0, color=UNDERLAY, linestyle=":")
-        axes.set(xlabel="seconds since the server died", ylabel="rounds, share of the rate before")
-        axes.set_ylim(-0.03, max(1.3, min(2.0, 1.05 * float(medians["share"].max()))))
-        legend_below(figure, axes)
+            mark(line, look)
+            axes.axvline(0.0, color=UNDERLAY, linestyle=":")
+            axes.set_title(subject_name(*subject), loc="left", fontsize="medium", pad=3)
+        for axes in panels[len(subjects) :]:
+            axes.set_visible(False)
+        most = max(1.3, min(2.0, 1.05 * float(medians["share"].max())))
+        panels[0].set(ylim=(0, most), yticks=[0, 0.5, 1.0])
+        for axes in (panels[rows - 1], panels[len(subjects) - 1]):
+            axes.tick_params(labelbottom=True)
+        figure.supxlabel("time since the server died (s)", fontsize="medium")
+        figure.supylabel("rounds done, share of the rate before", fontsize="medium")
 
-    caption = (
-        "Rounds done in each second, as a share of the rate before; medians over trials. Dashed: hubs; dotted: relays."
-    )
-    height = height_with_legend(len(subjects))
+    caption = "Rounds done in each second, as a share of the rate before; medians over trials. Dashed: hubs."
+    height = 0.6 + 0.75 * rows
     name, title = "hub-outage", "Rounds done since the server died"
     if not alone:
         name, title = f"{name}-{_slug(condition)}", f"{title}, {condition}"
@@ -174,7 +188,7 @@ def direct_plots(found: Mapping[tuple[str, str, int, str], Estimate], look_of: L
         for place, (subject, points) in enumerate(lines.items()):
             numbers = [n + 0.08 * (place - (len(lines) - 1) / 2) for n, _ in points]
             _points(axes, numbers, [one for _, one in points], look_of[subject], subject_name(*subject), joined=False)
-        axes.set(xlabel="parties n", ylabel="trials with all pairs direct", ylim=(-0.03, 1.03))
+        axes.set(xlabel="number of parties n", ylabel="share of trials with all pairs direct", ylim=(-0.03, 1.03))
         axes.xaxis.set_major_locator(FixedLocator(sorted({n for _, _, n, _ in found})))
         legend_below(figure, axes)
 
@@ -205,10 +219,10 @@ def _points(
         values,
         yerr=errors,
         color=look.colour,
-        marker="o" if look.marker == "|" else look.marker,
+        marker=look.dot,
         markersize=0.4 * mpl.rcParams["font.size"],
         markerfacecolor="none" if hollow else look.colour,
-        linestyle="-" if joined else "none",
+        linestyle=look.dashes if joined else "none",
         capsize=2,
         label=name or "_far",
     )

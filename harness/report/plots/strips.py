@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 
 import matplotlib as mpl
@@ -12,10 +13,11 @@ from matplotlib.figure import Figure
 
 from harness.report.order import subject_name
 from harness.report.plots.figure import Plot
-from harness.report.plots.scales import fit_differences, fit_x
+from harness.report.plots.scales import LETTERS, fit_differences, fit_x, up_to
 from harness.report.plots.style import INK, UNDERLAY, Look
 from harness.report.tables import groups
 from harness.results import declared
+from harness.results.metrics import metric_of
 from harness.results.statistics import as_floats, middle
 
 
@@ -49,12 +51,13 @@ def strip_plot(
         axes.set(ylim=(len(subjects) - 0.5, -0.5))
         if (finite >= 0).all():
             # A share of the whole axis: the automatic margin is one of the values' own span, which cuts dots in half.
-            axes.set_xlim(0, 1.05 * max(float(finite.max()), float(wanted.ratio)) or 1.0)
+            # Dots at the ends stand whole: the axis does not clip them.
+            axes.set_xlim(0, up_to(1.05 * max(float(finite.max()), float(wanted.ratio))) or 1.0)
         if wanted.difference:
             # Near zero these are noise of either sign, which a logarithmic axis would spread over its whole width.
-            fit_differences(axes, finite, wanted.label)
+            fit_differences(axes, finite, whole_label(wanted))
         else:
-            fit_x(axes, finite, wanted.label)
+            fit_x(axes, finite, whole_label(wanted))
         if wanted.ratio:
             axes.axvline(1.0, color=UNDERLAY, linestyle=":")
         axes.grid(visible=False, axis="y")
@@ -62,23 +65,31 @@ def strip_plot(
     height = 1.0 + 0.36 * data.groupby(["overlay", "mode"]).ngroups
     note = "A dot per run, hollow where not direct; bars are medians, dashed those of hollow dots."
     if np.isinf(values_of).any():
-        note += " A cross at the edge is a run in which so many packets were lost; it counts in the bars."
+        what = "in which so many packets were lost"
+        if metric_of(metric).unit == "s":
+            what = "in which it was not over when it was last looked at"
+        note += f" A cross at the edge is a run {what}; it counts in the bars."
     note = f"{note} {wanted.caption}".strip()
     return [Plot(metric.replace("_", "-") + suffix, wanted.title, note, data, height, draw)]
+
+
+def whole_label(wanted: declared.Plot) -> str:
+    """Return what an axis shows, by itself: a figure in a paper has no title beside it."""
+    return textwrap.fill(f"{wanted.title}, {wanted.label}", LETTERS)
 
 
 def _draw_subject(axes: Axes, place: int, rows: pd.DataFrame, metric: str, look: Look) -> None:
     values = as_floats(rows[metric])
     lost = np.isinf(values)
     # Dots of equal values would hide each other; the spread means nothing.
-    spread = place + (np.arange(values.size) % 5 - 2) * 0.09
+    rows_of_dots = min(5, values.size)
+    spread = place + (np.arange(values.size) % rows_of_dots - (rows_of_dots - 1) / 2) * 0.09
     hollow = ~rows["path"].isin(["direct", ""]).to_numpy()
     size = (0.4 * mpl.rcParams["font.size"]) ** 2
-    marker = "o" if look.marker == "|" else look.marker
     edge = axes.get_yaxis_transform()  # 1 is the right end, whatever the axis shows
     for mask, face, dashes in ((~hollow, look.colour, "-"), (hollow, "none", (0, (2, 1)))):
         x, y = values[mask & ~lost], spread[mask & ~lost]
-        axes.scatter(x, y, s=size, marker=marker, facecolors=face, edgecolors=look.colour, zorder=3)
+        axes.scatter(x, y, s=size, marker=look.dot, facecolors=face, edgecolors=look.colour, zorder=3, clip_on=False)
         # Direct and other paths are two populations; a median over both would lie where no run was.
         if np.count_nonzero(mask) > 1:
             median = middle(values[mask])

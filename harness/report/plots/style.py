@@ -15,7 +15,8 @@ from matplotlib.lines import Line2D
 # Okabe and Ito's palette without its yellow, which vanishes on white; grey is kept for the underlay.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c564b")
 UNDERLAY = "#808080"
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+# No two alike in black and white; as many as no other plot of ours has subjects.
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", "*", ">", "p", "d", "h")
 DASHES: dict[str, str | tuple[int, tuple[int, ...]]] = {
     "direct": "-",
     "relayed": "--",
@@ -24,6 +25,8 @@ DASHES: dict[str, str | tuple[int, tuple[int, ...]]] = {
     "none": ":",
     "": "-",
 }
+
+_OF_MODE = {"hub": "--", "relay": "-."}
 
 # Stand-ins for the page's own colours: in the page they follow its light or dark theme.
 INK, LINE, PAPER = "#101418", "#d0d4d8", "#ffffff"
@@ -81,16 +84,21 @@ def applied(style: Style) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Look:
-    """A subject's colour and marker; `on_lines` is the marker that its lines carry, empty where the colour will do."""
+    """A subject's colour, marker and dashes: any two subjects differ in print and to colour-blind readers as well."""
 
     colour: str
     marker: str
-    on_lines: str = ""
+    dashes: str = "-"
+
+    @property
+    def dot(self) -> str:
+        """The marker of single points; a stroke would be none."""
+        return "o" if self.marker == "|" else self.marker
 
 
 def mark(line: Line2D, look: Look) -> None:
     """Set the look's markers along a line, at even distances on paper."""
-    line.set(marker=look.on_lines, markevery=0.12, markersize=4)
+    line.set(marker=look.marker, markevery=0.12, markersize=4)
 
 
 def legend_below(figure: Figure, axes: Axes) -> None:
@@ -106,16 +114,16 @@ def height_with_legend(entries: int) -> float:
 def looks(subjects: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Look]:
     """Return a look for every (overlay, mode), in the order given; the underlay is grey.
 
-    When the colours are used up they repeat with the next marker, and lines then carry markers as well.
+    There are more markers than colours, so that who prints without them tells as many apart. Hubs are dashed, relays
+    dash-dotted.
     """
     found: dict[tuple[str, str], Look] = {}
     number = 0
     for subject in subjects:
         if subject[0] == "underlay":
-            found[subject] = Look(UNDERLAY, "|")
+            found[subject] = Look(UNDERLAY, "|", ":")
         else:
-            turn = number // len(COLOURS)
-            marker = MARKERS[(number + turn) % len(MARKERS)]
-            found[subject] = Look(COLOURS[number % len(COLOURS)], marker, marker if turn else "")
+            marker = MARKERS[number % len(MARKERS)]
+            found[subject] = Look(COLOURS[number % len(COLOURS)], marker, _OF_MODE.get(subject[1], "-"))
             number += 1
     return found

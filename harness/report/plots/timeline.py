@@ -71,10 +71,11 @@ def timeline_plot(  # noqa: PLR0917
         panels[0].yaxis.set_major_locator(LogLocator(subs=steps, numticks=5))
         panels[0].yaxis.set_major_formatter("{x:g}")
         panels[0].yaxis.set_minor_locator(NullLocator())
-        panels[-1].set(xlabel="seconds since the traffic began", xlim=(begin, end))
-        figure.supylabel("round-trip time (ms), logarithmic", fontsize="medium")
+        panels[-1].set(xlabel="time since the traffic began (s)", xlim=(begin, end))
+        # Of one or two panels, the label is taller than they are.
+        figure.supylabel(f"round-trip time{chr(10) if len(subjects) < 3 else ' '}(ms), logarithmic", fontsize="medium")
 
-    height = 0.75 + _ROW_IN * (1 + max(rows, default=0)) + 0.85 * len(subjects)
+    height = 0.95 + _ROW_IN * (1 + max(rows, default=0)) + 0.85 * len(subjects)
     caption = (
         "Medians of short spans, with their range: filled dots went directly, hollow ones another way. Coloured line "
         "at the top: the TCP connection is answered. Line of the text's colour at the bottom: nothing is. Shaded: "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 
 import numpy as np
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 
 from harness.report.order import subject_name
 from harness.report.plots.figure import Plot
-from harness.report.plots.scales import logarithmic
+from harness.report.plots.scales import LETTERS, around, logarithmic
 from harness.report.plots.style import Look, height_with_legend, legend_below, mark
 from harness.report.tables import groups
 from harness.results.statistics import as_floats
@@ -48,17 +49,18 @@ def time_plot(
             y = [0.0, *reached["share"], reached["share"].max() if len(reached) else 0.0]
             count = f"{len(reached)}/{len(part)}"
             name = f"{subject_name(overlay, mode)}, {count}"
-            (line,) = axes.step(x, y, where="post", color=look.colour, label=name)
+            (line,) = axes.step(x, y, where="post", color=look.colour, linestyle=look.dashes, label=name)
             mark(line, look)
             if len(reached) < len(part):
                 axes.plot([latest], [y[-1]], marker="x", color=look.colour, clip_on=False, markersize=7)
-        logarithmic(axes, start, latest * 1.05)
-        axes.set(xlabel="seconds since the last start, logarithmic", ylabel=f"share of {unit}", ylim=(0, 1.03))
+        logarithmic(axes, *around(start, latest))
+        axes.set(xlabel=textwrap.fill(f"{title} since the last daemon's start (s), logarithmic", LETTERS))
+        axes.set(ylabel=f"share of {unit}", ylim=(0, 1.03))
         legend_below(figure, axes)
 
     height = height_with_legend(data.groupby(["overlay", "mode"], sort=False).ngroups)
     caption = (
         f"From the start of the last member's daemon. A cross marks {unit} that had not got there by the deadline: "
-        "they are censored, not left out."
+        "they are censored, not left out. Dashed: hubs; dash-dotted: relays."
     )
     return [Plot(metric.removesuffix("_s").replace("_", "-") + suffix, title, caption, data, height, draw)]

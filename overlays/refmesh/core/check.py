@@ -8,6 +8,16 @@ from typing import NamedTuple
 
 from overlays.refmesh.wire.control import Endpoint
 
+HOST, SERVER_REFLEXIVE, PEER_REFLEXIVE, PORT_MAPPED, PREDICTED, RELAYED = (
+    "host",
+    "server-reflexive",
+    "peer-reflexive",
+    "port-mapped",
+    "predicted",
+    "relayed",
+)
+"""Kinds of candidates (RFC 8445, section 4), and of the paths that punching and relays give."""
+
 
 class Path(NamedTuple):
     """A way to a peer: straight to `endpoint`, or, with a relay number, through the server that lives there.

@@ -19,21 +19,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from overlays.refmesh.core.check import Check, Path
+from overlays.refmesh.core.check import PEER_REFLEXIVE, PREDICTED, RELAYED, SERVER_REFLEXIVE, Check, Path
 from overlays.refmesh.core.lifetime import Lifetime
 from overlays.refmesh.core.pacer import Pacer
 from overlays.refmesh.core.volley import Volleys
 from overlays.refmesh.keys import Rng
 from overlays.refmesh.wire.control import TRANSACTION_LEN, Endpoint
 
-HOST, SERVER_REFLEXIVE, PEER_REFLEXIVE, PORT_MAPPED, PREDICTED, RELAYED = (
-    "host",
-    "server-reflexive",
-    "peer-reflexive",
-    "port-mapped",
-    "predicted",
-    "relayed",
-)
 MAX_CANDIDATES = 24
 LOST_AFTER = 3
 RETRY_MIN_S = 0.3
@@ -47,6 +39,8 @@ RELAY_CHECK_AFTER_S = 1.0
 """Most pairs have a direct path by then, and all that checks over relays tell is which relay is best."""
 SILENCE_S = 1.0
 MAX_PATIENCE_S = 2.0
+BACK_S = 60.0
+"""A peer whose idle path has died is heard another way, or again, within so long; else it has gone, not its NAT."""
 BETTER_BY = 0.8
 """A path replaces one of its kind when its round trip is this fraction of the other's, or less."""
 MAX_CREDIT, LEAD = 3, 6
@@ -74,7 +68,7 @@ class PathFinder:
         self._volleys = Volleys(rng)
         self._unproved = Pacer(UNPROVED_PER_S, UNPROVED_BURST)
         self.relays: tuple[Path, ...] = ()
-        self._patience_s = 0.0
+        self._patience_s, self._lost_s = 0.0, -math.inf
 
     def set_relays(self, relays: Iterable[Path], now: float) -> None:
         """Return the relayed paths that exist now; the first is preferred while none has a measured round trip."""
@@ -105,7 +99,7 @@ class PathFinder:
 
         `rtt_s`: how long answers take, as far as is known; no check is repeated sooner.
         """
-        self._patience_s = min(rtt_s, MAX_PATIENCE_S)
+        self._patience_s, self._lost_s = min(rtt_s, MAX_PATIENCE_S), -math.inf
         for check in self.checks.values():
             if check.path.direct:
                 check.since_s, check.due_s, check.unanswered = now, now, 0
@@ -114,6 +108,7 @@ class PathFinder:
 
     def on_ping(self, path: Path, now: float) -> None:
         """Note that the peer has checked this path: a candidate, if it was none, and one to be checked at once."""
+        self._heard(now)
         check = self.checks.get(path)
         if check is None and path.direct:
             check = self.add(path.endpoint, PEER_REFLEXIVE, now, path.local)
@@ -143,6 +138,7 @@ class PathFinder:
             sent_s = check.transactions.get(transaction)
             if sent_s is None:
                 continue
+            self._heard(now)
             rtt_s = now - sent_s
             # A smoothed value, as TCP's (RFC 6298); the first sample as it is.
             check.rtt_s = rtt_s if not check.valid or check.rtt_s == math.inf else 0.875 * check.rtt_s + 0.125 * rtt_s
@@ -195,7 +191,7 @@ class PathFinder:
                 continue
             if check.unanswered >= LOST_AFTER and check.valid:
                 if check.path == self.best and check.paused and check.path.direct:
-                    self._lifetime.died()
+                    self._lost_s = now
                 check.valid, check.rtt_s, check.since_s = False, math.inf, now
                 self._choose()
             if check.path.direct and not self._may_try(check, now):
@@ -239,6 +235,12 @@ class PathFinder:
             if check.proved or (check.kind != PEER_REFLEXIVE and self._may_try(check, now))
         ]
         return [*self.relays, *tried]
+
+    def _heard(self, now: float) -> None:
+        """Note that the peer is there: if its path has died while idle, it was a NAT that forgot it."""
+        if now - self._lost_s < BACK_S:
+            self._lifetime.died()
+        self._lost_s = -math.inf
 
     def _may_try(self, check: Check, now: float) -> bool:
         """Whether something may be sent on a direct path now; what nothing has come from is tried only so often."""

@@ -25,7 +25,9 @@ server itself sees the member, which no member can choose: only there is it punc
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Iterator
+from operator import itemgetter
 from typing import Any
 
 from overlays.refmesh.wire.bodies import PolicyPart
@@ -45,6 +47,7 @@ WINDOW = 16
 MAX_SPANS = 16
 """Spans of revisions that a HELLO tells of; a node drops what would need more."""
 MAX_CANDIDATES_TOLD = 12
+_SLACK = 64
 POLICY_PART = 900
 """Characters of a network document in one entry."""
 
@@ -54,17 +57,23 @@ class Log:
 
     def __init__(self) -> None:
         self._entries: dict[str, tuple[int, str]] = {}
+        self._order: list[tuple[int, str]] = []
+        """Revision and key of every change, in order; those that an entry has outlived are passed over."""
         self.revision = 0
 
+    def __len__(self) -> int:
+        return len(self._entries)
+
     def put(self, key: str, entry: dict[str, Any]) -> bool:
-        """Add or replaces an entry; False, and no new revision, when it says the same as before."""
+        """Add or replace an entry; False, and no new revision, when it says the same as before."""
         text = json.dumps(entry, separators=(",", ":"))
         if key in self._entries and self._entries[key][1] == text:
             return False
-        self._entries.pop(key, None)
         self.revision += 1
-        # A dict keeps the order of insertion, so the log stays sorted by revision.
         self._entries[key] = (self.revision, text)
+        self._order.append((self.revision, key))
+        if len(self._order) > 2 * len(self._entries) + _SLACK:
+            self._order = [(revision, key) for revision, key in self._order if self._holds(revision, key)]
         return True
 
     def drop(self, key: str) -> None:
@@ -72,15 +81,18 @@ class Log:
         self._entries.pop(key, None)
 
     def batches(self, after: int, until: int) -> Iterator[tuple[int, int, str]]:
-        """All above revision `after` up to `until`, as (from, to, entries as JSON) that each fit into a datagram."""
-        newer: list[tuple[int, str]] = []
-        for revision, text in reversed(self._entries.values()):
-            if revision <= after:
-                break
-            if revision <= until:
-                newer.append((revision, text))
+        """All above revision `after` up to `until`, as (from, to, entries as JSON) that each fit into a datagram.
+
+        Only what is taken of it is made: a member's window has room for a few of many.
+        """
         start, entries, size = after, list[str](), 0
-        for revision, text in reversed(newer):
+        for place in range(bisect_right(self._order, after, key=itemgetter(0)), len(self._order)):
+            revision, key = self._order[place]
+            if revision > until:
+                break
+            if not self._holds(revision, key):
+                continue
+            text = self._entries[key][1]
             if entries and size + len(text) + 1 > MAX_BODY - 200:
                 yield start, revision - 1, ",".join(entries)
                 start, entries, size = revision - 1, [], 0
@@ -88,6 +100,9 @@ class Log:
             size += len(text) + 1
         if entries or start < until:
             yield start, until, ",".join(entries)
+
+    def _holds(self, revision: int, key: str) -> bool:
+        return self._entries.get(key, (0, ""))[0] == revision
 
 
 class PolicyParts:

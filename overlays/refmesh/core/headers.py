@@ -35,7 +35,7 @@ class Seen(NamedTuple):
 
 def read(packet: bytes) -> Seen | None:  # noqa: PLR0911 - one `return` a kind of packet
     """Return what the rules look at; None when it cannot be found, so that nothing is known of the packet."""
-    found = _transport(packet)
+    found = transport(packet)
     if found is None:
         return None
     version, protocol, start = found
@@ -64,7 +64,7 @@ def _read_inner(packet: bytes, version: int, start: int) -> Seen | None:
     own, sender = (packet[16:20], inner[12:16]) if version == 4 else (packet[24:40], inner[8:24])
     if own != sender:
         return None
-    found = _transport(inner)
+    found = transport(inner)
     if found is None:
         return None
     _, protocol, begin = found
@@ -73,8 +73,13 @@ def _read_inner(packet: bytes, version: int, start: int) -> Seen | None:
     return read(inner)
 
 
-def _transport(packet: bytes) -> tuple[int, int, int] | None:  # noqa: PLR0911 - one `return` a kind of header
-    """Version of IP, protocol, and where its header begins."""
+def transport(  # noqa: PLR0911 - one `return` a kind of header
+    packet: bytes, most: int = _MAX_EXTENSIONS
+) -> tuple[int, int, int] | None:
+    """Return the version of IP, the protocol, and where its header begins, behind at most so many extension headers.
+
+    None of a fragment that is not the whole packet, and of what is cut off.
+    """
     version = packet[0] >> 4 if packet else 0
     if version == 4:
         start = (packet[0] & 15) * 4
@@ -84,7 +89,7 @@ def _transport(packet: bytes) -> tuple[int, int, int] | None:  # noqa: PLR0911 -
     if version != 6 or len(packet) < 40:
         return None
     protocol, start = packet[6], 40
-    for _ in range(_MAX_EXTENSIONS):
+    for _ in range(most):
         if protocol not in _EXTENSIONS and protocol not in (_FRAGMENT, _AUTHENTICATION):
             return version, protocol, start
         if len(packet) < start + 8:

@@ -51,8 +51,7 @@ class Holes:
     def tick(self, peer: Peer, finder: PathFinder, now: float) -> float:
         """Do what is due for one peer; return when something is due again."""
         if peer.path is not None and peer.path.direct and peer.session.usable(now):
-            self._puncher.done(peer)
-            return math.inf
+            return self._puncher.done(peer, finder, now)
         link = self._servers.knowing(peer)
         if link is None or not self._punches or not peer.wanted:
             return math.inf  # the server's news will wake us

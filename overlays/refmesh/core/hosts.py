@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import ipaddress
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+
+from overlays.refmesh.config import Address, ServerEntry
 
 RETRY_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """Waits between look-ups of a name that is unknown, or whose host does not answer: it may have moved."""
@@ -17,6 +20,18 @@ def is_name(host: str) -> bool:
     except ValueError:
         return True
     return False
+
+
+def with_addresses(entry: ServerEntry, found: Mapping[str, str]) -> ServerEntry:
+    """Return the entry with names replaced by what was found."""
+
+    def place(address: Address | None) -> Address | None:
+        if address is None or not is_name(address.host):
+            return address
+        return Address(found[address.host], address.port) if address.host in found else None
+
+    endpoint = place(entry.endpoint) or Address("", entry.endpoint.port)
+    return dataclasses.replace(entry, endpoint=endpoint, stun=place(entry.stun), tls=place(entry.tls))
 
 
 class Hosts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from overlays.refmesh.core.connectivity import PORT_MAPPED
+from overlays.refmesh.core.check import PORT_MAPPED
 from overlays.refmesh.core.igd import AFTER_S as IGD_AFTER_S
 from overlays.refmesh.core.igd import IgdMapping, Request
 from overlays.refmesh.core.outbox import Outbox

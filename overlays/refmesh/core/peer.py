@@ -11,6 +11,7 @@ from overlays.refmesh.core import packets
 from overlays.refmesh.core.access import Access
 from overlays.refmesh.core.check import Path
 from overlays.refmesh.core.connectivity import PathFinder
+from overlays.refmesh.core.handover import Handover
 from overlays.refmesh.core.path_mtu import ANY, PathMtu
 from overlays.refmesh.core.schedule import Schedule
 from overlays.refmesh.core.session import Session
@@ -47,6 +48,8 @@ class Peer:
         self.path: Path | None = None
         self.prefix = b""
         """The relay header of the path in use; empty on a direct one."""
+        self.handover = Handover()
+        """The sockets at which it may still aim, though they are not the one in use."""
         self.numbers: dict[int, int] = {}
         """Its relay number at each server, by the server's index."""
         self.seen: dict[int, Endpoint] = {}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 from overlays.refmesh.core import punching
 from overlays.refmesh.core.check import Path
+from overlays.refmesh.core.connectivity import PathFinder
 from overlays.refmesh.core.pacer import Pacer
 from overlays.refmesh.core.peer import Peer
 from overlays.refmesh.core.punching import FIRING, IDLE, MEASURING, WAITING, Round
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
 MAX_ASKED = 4
 """Rounds that a node asks for at the same time: each draws ports from the sequence that the others would predict."""
-TURN_S = 0.25
-"""So often a round that must wait looks whether it may begin."""
+TURN_S, TURNS = 0.25, 8
+"""So often a round that must wait looks whether it may begin; where more than so many wait, as many in all."""
 MAX_ANSWERED = 4
 """Rounds that others have asked for at the same time."""
 SHOTS_PER_S, SHOTS_BURST = 4000.0, 400
@@ -39,6 +40,14 @@ class Puncher:
         """`lower` says whether our key is the lower one, which makes us the one that asks."""
         self._rng, self._send, self._lower = rng, send, lower
         self._rounds: dict[Peer, Round] = {}
+        self._asked: set[Peer] = set()
+        """Peers with a round under way that we have asked for."""
+        self._answering: set[Peer] = set()
+        """Peers with one under way that they have asked for."""
+        self._waiting: set[Peer] = set()
+        """Peers whose round is due, and must wait."""
+        self._probed: dict[bytes, Peer] = {}
+        """For whom each STUN transaction is that is out."""
         self._next_local = 1
         self._open: set[int] = set()
         self._rate = Pacer(SHOTS_PER_S, SHOTS_BURST)
@@ -49,11 +58,15 @@ class Puncher:
 
     def round_of(self, peer: Peer) -> Round:
         """Return the state for one peer."""
-        return self._rounds.setdefault(peer, Round())
+        state = self._rounds.get(peer)
+        if state is None:
+            state = self._rounds[peer] = Round()
+        return state
 
     def watch(self, peer: Peer, now: float) -> None:
         """Start the clock when a peer could be reached but is not reached directly."""
         state = self.round_of(peer)
+        peer.handover.end()
         if state.state == IDLE and state.due_s == math.inf:
             state.due_s = now + punching.START_AFTER_S
 
@@ -61,19 +74,26 @@ class Puncher:
         """Note that the peer is gone."""
         state = self._rounds.pop(peer, None)
         if state is not None:
-            self._release(state, keep=0)
+            self._finish(peer, state, math.inf)
 
     def reset(self) -> None:
         """Note that the network has changed: all that was tried may be tried again."""
         for state in self._rounds.values():
             state.number, state.due_s = 0, math.inf
+        self._waiting.clear()
 
-    def done(self, peer: Peer) -> None:
-        """Note that a direct path is in use; keep its socket, close the others."""
+    def done(self, peer: Peer, finder: PathFinder, now: float) -> float:
+        """Note that a direct path is in use: keep its socket, close the others, but not in front of the peer.
+
+        Return when that is to be looked at again.
+        """
         state = self._rounds.get(peer)
-        if state is not None and (state.state != IDLE or state.locals or state.due_s != math.inf):
-            self._finish(state, math.inf, keep=peer.path.local if peer.path is not None else 0)
-            state.number = 0
+        if state is None or peer.path is None or (state.state == IDLE and not state.locals and state.due_s == math.inf):
+            return math.inf
+        kept = peer.handover.step(finder, peer.path, state.locals, first=self._lower(peer), now=now)
+        self._finish(peer, state, math.inf, keep=kept)
+        state.number = 0
+        return peer.handover.deadline()
 
     def tick(
         self, peer: Peer, link: ServerLink | None, *, dependent: bool, tried: bool = True, now: float
@@ -84,17 +104,17 @@ class Puncher:
         they are through would only add to what holds them up.
         """
         state = self.round_of(peer)
-        if now >= state.until_s:
-            self._finish(state, now + (0.0 if state.number < punching.ROUNDS else punching.PAUSE_S))
+        self._end_rounds(now)
         if now < state.due_s or link is None or link.entry.stun is None:
             return None
         if state.state == IDLE:
             if not self._lower(peer):
                 state.due_s = math.inf
-            elif tried and self._asked() < MAX_ASKED and self._room(dependent=dependent):
-                self._measure(state, link, asked=True, now=now)
+            elif tried and len(self._asked) < MAX_ASKED and self._room(dependent=dependent):
+                self._measure(peer, state, link, asked=True, now=now)
             else:
-                state.due_s = now + TURN_S
+                self._waiting.add(peer)
+                state.due_s = now + TURN_S * max(1.0, len(self._waiting) / TURNS)
         elif state.state == MEASURING:
             return self._told(peer, state, dependent=dependent, now=now)
         elif state.state == FIRING:
@@ -103,14 +123,13 @@ class Puncher:
 
     def on_stun(self, transaction: bytes, mapped: Endpoint, now: float) -> Peer | None:
         """Note that a probe was answered; return the peer that it was for, None when it was none of ours."""
-        for peer, state in self._rounds.items():
-            position = state.probes.pop(transaction, None)
-            if position is not None:
-                state.host, state.ports[position] = mapped
-                if not state.probes:
-                    state.due_s = min(state.due_s, now)
-                return peer
-        return None
+        peer = self._probed.pop(transaction, None)
+        if peer is not None:
+            state = self._rounds[peer]
+            state.host, state.ports[state.probes.pop(transaction)] = mapped
+            if not state.probes:
+                state.due_s = min(state.due_s, now)
+        return peer
 
     def on_punch(self, peer: Peer, link: ServerLink, theirs: Punch, *, dependent: bool, now: float) -> None:
         """Return the peer's PUNCH came."""
@@ -120,16 +139,17 @@ class Puncher:
         if not 0 < theirs.n <= punching.ROUNDS or (theirs.host and theirs.host not in _hosts_seen(peer)):
             return  # a host that no server has seen the peer at may be anybody's
         if theirs.ask:
+            self._end_rounds(now)
             if (
-                self._answering() >= MAX_ANSWERED
+                len(self._answering) >= MAX_ANSWERED
                 or not self._room(dependent=dependent)
                 or state.asks.available(now) < 1
             ):
                 return
             state.asks.take()
-            self._release(state, keep=0)
+            self._release(state, keep=())
             state.theirs, state.number = theirs, theirs.n - 1
-            self._measure(state, link, asked=False, now=now)
+            self._measure(peer, state, link, asked=False, now=now)
         elif state.state == WAITING:
             state.theirs = theirs
             self._fire(peer, state, dependent=dependent, now=now)
@@ -159,21 +179,17 @@ class Puncher:
         """Whether there are sockets for one more round; birthday probing with too few of them is a waste."""
         return len(self._open) + punching.PROBES + (punching.BIRTHDAY_SOCKETS if dependent else 1) <= MAX_LOCALS
 
-    def _answering(self) -> int:
-        return sum(state.state != IDLE and not state.asked for state in self._rounds.values())
-
-    def _asked(self) -> int:
-        return sum(state.state != IDLE and state.asked for state in self._rounds.values())
-
-    def _measure(self, state: Round, link: ServerLink, *, asked: bool, now: float) -> None:
+    def _measure(self, peer: Peer, state: Round, link: ServerLink, *, asked: bool, now: float) -> None:
         assert link.entry.stun is not None
+        self._leave(peer, state)
+        (self._asked if asked else self._answering).add(peer)
         state.state, state.asked, state.server = MEASURING, asked, link.index
         state.number += 1
         state.due_s, state.until_s = now + punching.MEASURE_S, now + punching.ROUND_S
-        state.probes, state.ports, state.host, state.shots = {}, {}, "", []
+        state.ports, state.host, state.shots = {}, "", []
         for position, local in enumerate(self._fresh(state, punching.PROBES)):
             transaction = self._rng(stun.TRANSACTION_LEN)
-            state.probes[transaction] = position
+            state.probes[transaction], self._probed[transaction] = position, peer
             self._send(local, stun.request(transaction), (link.entry.stun.host, link.entry.stun.port))
 
     def _told(self, peer: Peer, state: Round, *, dependent: bool, now: float) -> dict[str, Any]:
@@ -183,6 +199,13 @@ class Puncher:
         else:
             self._fire(peer, state, dependent=dependent, now=now)
         return message
+
+    def _end_rounds(self, now: float) -> None:
+        """End the rounds that have had their time, of peers that have gone away too: they would hold others' turns."""
+        for peer in [*self._asked, *self._answering]:
+            state = self._rounds[peer]
+            if now >= state.until_s:
+                self._finish(peer, state, now + (0.0 if state.number < punching.ROUNDS else punching.PAUSE_S))
 
     def _fire(self, peer: Peer, state: Round, *, dependent: bool, now: float) -> None:
         planned = punching.plan(
@@ -201,11 +224,20 @@ class Puncher:
     def _arm(self, state: Round) -> None:
         state.due_s = state.shots[0][0] if state.shots else math.inf
 
-    def _finish(self, state: Round, again_s: float, keep: int = 0) -> None:
+    def _finish(self, peer: Peer, state: Round, again_s: float, keep: Collection[int] = ()) -> None:
+        self._leave(peer, state)
         self._release(state, keep)
         state.state, state.due_s, state.until_s, state.shots = IDLE, again_s, math.inf, []
         if state.number >= punching.ROUNDS:
             state.number = 0
+
+    def _leave(self, peer: Peer, state: Round) -> None:
+        """Take a peer out of all that counts; what is still measured for it is of no use any more."""
+        for counted in (self._asked, self._answering, self._waiting):
+            counted.discard(peer)
+        for transaction in state.probes:
+            self._probed.pop(transaction, None)
+        state.probes = {}
 
     def _fresh(self, state: Round, count: int) -> list[int]:
         count = min(count, MAX_LOCALS - len(self._open))
@@ -215,9 +247,9 @@ class Puncher:
         state.locals += fresh
         return fresh
 
-    def _release(self, state: Round, keep: int) -> None:
-        closing = [local for local in state.locals if local != keep]
-        state.locals = [local for local in state.locals if local == keep]
+    def _release(self, state: Round, keep: Collection[int]) -> None:
+        closing = [local for local in state.locals if local not in keep]
+        state.locals = [local for local in state.locals if local in keep]
         self._open.difference_update(closing)
         self.closed += closing
 

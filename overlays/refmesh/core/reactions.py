@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from overlays.refmesh.config import NodeConfig
-from overlays.refmesh.core.check import Path
-from overlays.refmesh.core.connectivity import PEER_REFLEXIVE
+from overlays.refmesh.core.check import PEER_REFLEXIVE, Path
 from overlays.refmesh.core.dataplane import DataPlane
 from overlays.refmesh.core.egress import Egress
 from overlays.refmesh.core.holes import Holes
@@ -81,7 +80,7 @@ class Reactions:
         elif peer.path is not None and path != peer.path and now - peer.elsewhere_s > ELSEWHERE_S:
             # It may have moved, and then what we send is lost: nothing that comes this way says that it is not.
             peer.elsewhere_s = now
-            if path.direct and path not in peer.finder.checks:
+            if path.direct and path not in peer.finder.checks and path.local not in peer.handover.quiet:
                 peer.finder.add(path.endpoint, PEER_REFLEXIVE, now, path.local)
             peer.finder.doubt(now)
             self._outbox.due(peer, now)
@@ -137,6 +136,8 @@ class Reactions:
         kind, body = control.read(payload)
         peer.bulk = bool(payload[1] & self._flags & control.READS_BULK)
         transaction = body[: control.TRANSACTION_LEN]
+        if path.local in peer.handover.quiet:
+            return
         if kind == control.PING:
             seen = control.pack_endpoint(path.endpoint if path.direct else None)
             self._outbox.send_sealed(peer, control.frame(control.PONG, transaction + seen, self._flags), path, now)

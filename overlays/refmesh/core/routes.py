@@ -30,8 +30,9 @@ class Routes:
     def remove(self, owner: Peer) -> None:
         """Forgets the addresses of a peer."""
         self.version += 1
-        for packed in [packed for packed, peer in self._owners.items() if peer is owner]:
-            del self._hosts[packed], self._owners[packed]
+        for packed in owner.sources:
+            if self._owners.get(packed) is owner:
+                del self._hosts[packed], self._owners[packed]
         self._wide = [(network, peer) for network, peer in self._wide if peer is not owner]
 
     def owner(self, packed: bytes) -> Peer | None:

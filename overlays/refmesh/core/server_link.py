@@ -10,12 +10,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from overlays.refmesh.config import Address, ServerEntry
+from overlays.refmesh.config import ServerEntry
 from overlays.refmesh.core import introduction
 from overlays.refmesh.core.check import Path
 from overlays.refmesh.core.connectivity import SILENCE_S
@@ -26,8 +25,9 @@ from overlays.refmesh.core.coordination import (
     MAX_SPANS,
     PolicyParts,
 )
-from overlays.refmesh.core.hosts import is_name
+from overlays.refmesh.core.hosts import with_addresses
 from overlays.refmesh.core.lifetime import Lifetime
+from overlays.refmesh.core.pacer import Pacer
 from overlays.refmesh.core.peer import RETRY_S, Peer
 from overlays.refmesh.core.spans import Span, gaps, joined
 from overlays.refmesh.core.tunnel import Tunnel
@@ -45,6 +45,9 @@ PATIENCE, MAX_RTT_S = 1.5, 2.0
 AWAY_RETRY_S = 15.0
 """A server that has been silent for 90 s is tried so often, for ever: without any, no new member is found."""
 DOUBT_S = 5.0
+NEWS_PER_S, NEWS_BURST = 1.0, 10
+"""HELLOs of our own accord: when all begins there are some in a moment, and later a change of the network now and then.
+A hostile server that tells us of another address each time must not make us flood the others."""
 TLS_RETRY_S = 5.0
 TLS_AFTER_S = 1.0
 """So long UDP may be silent before TLS is tried; a lost datagram or two should not lead to a stream."""
@@ -58,7 +61,7 @@ class ServerLink:
     ) -> None:
         self._named = entry
         """As the configuration has it."""
-        self.index, self.entry = index, _known(entry, {})
+        self.index, self.entry = index, with_addresses(entry, {})
         """With literal addresses; without one that is not known yet."""
         self.udp: Endpoint = (self.entry.endpoint.host, entry.endpoint.port)
         """With an empty host while it is not known."""
@@ -90,6 +93,7 @@ class ServerLink:
         self.listed = False
         """Whether our own entry of the directory has come; those that follow are newcomers."""
         self.certificate, self._rng, self._lifetime = certificate, rng, lifetime
+        self._news, self._news_s = Pacer(NEWS_PER_S, NEWS_BURST), math.inf
         self._seq = 0
         self._unanswered = 0
         self._retry_s = math.inf
@@ -122,7 +126,7 @@ class ServerLink:
     def host_found(self, host: str, address: str, now: float) -> bool:
         """Note that a name has been looked up; return whether the server is thus reached elsewhere."""
         self._found[host] = address
-        self.entry = _known(self._named, self._found)
+        self.entry = with_addresses(self._named, self._found)
         before, self.udp = self.udp, (self.entry.endpoint.host, self.entry.endpoint.port)
         if self.udp == before:
             return False
@@ -167,31 +171,41 @@ class ServerLink:
             self.by_number.clear()
         span = (update.start, update.end)
         if next(gaps(*span, [(0, self.rev), *self.have]), None) is None:
+            if update.start < update.end:
+                self._owe_acknowledgement(now)  # told again: the one before was lost
             return []
         spans = joined([(0, self.rev), *self.have, span])
         if len(spans) > MAX_SPANS:
             return []  # it comes again, when there are fewer holes
         (_, self.rev), *self.have = spans
+        self._owe_acknowledgement(now)
+        return update.entries
+
+    def _owe_acknowledgement(self, now: float) -> None:
         self._acknowledge = True
         self.hello_due_s = min(self.hello_due_s, now + ACKNOWLEDGE_AFTER_S)
-        return update.entries
 
     def greet(self, now: float) -> None:
         """Something that the server should know has changed."""
-        self._acknowledge = False
-        if self.up:
-            self.hello_due_s = now
+        if not self.up:
+            return
+        if self._news_s == math.inf:
+            self._news_s = now if self._news.available(now) else self._news.next_s(now)
+            self._news.take()
+        self.hello_due_s = min(self.hello_due_s, self._news_s)
 
     def hello(self, candidates: list[list[Any]], *, direct: bool, hub: bool, now: float) -> bytes | None:
         """Return the HELLO that is due, as a control frame; None: none is, or the server is now held for lost."""
-        quiet, self._acknowledge = self._acknowledge, False
+        quiet, self._acknowledge = self._acknowledge and now < self._news_s, False
         if not quiet and self._unanswered >= HELLO_LOST_AFTER:
             self.lost(now)
             return None
         if quiet:
             interval_s = min(HELLO_INTERVAL_S, self._lifetime.interval_s)
-            self.hello_due_s = self._retry_s if self._unanswered else now + interval_s
+            self.hello_due_s = min(self._retry_s if self._unanswered else now + interval_s, self._news_s)
+            candidates = self._told
         else:
+            self._news_s = math.inf
             if not self._unanswered or candidates != self._told:
                 # A repeated HELLO keeps its number: on a long way the answer to the first comes after the second.
                 self._seq += 1
@@ -216,6 +230,7 @@ class ServerLink:
         if self.up:
             self.tls_due_s = now + TLS_AFTER_S
         self.up, self._unanswered, self.hello_due_s = False, 0, math.inf
+        self._acknowledge, self._news_s = False, math.inf
         self.peer.session.forget_all()
         self.peer.session.hurry(now)
 
@@ -274,18 +289,6 @@ class ServerLink:
             "mapped": "{}:{}".format(*self.mapped) if self.mapped else None,
             "handshake_s_ago": round(now - self.peer.session.established_s, 3) if self.peer.session.current else None,
         }
-
-
-def _known(entry: ServerEntry, found: Mapping[str, str]) -> ServerEntry:
-    """Return the entry with names replaced by what was found."""
-
-    def place(address: Address | None) -> Address | None:
-        if address is None or not is_name(address.host):
-            return address
-        return Address(found[address.host], address.port) if address.host in found else None
-
-    endpoint = place(entry.endpoint) or Address("", entry.endpoint.port)
-    return dataclasses.replace(entry, endpoint=endpoint, stun=place(entry.stun), tls=place(entry.tls))
 
 
 def relays_of(peer: Peer, links: Sequence[ServerLink]) -> list[Path]:

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from overlays.refmesh.config import NodeConfig
-from overlays.refmesh.core.check import Path
-from overlays.refmesh.core.connectivity import HOST, SERVER_REFLEXIVE
+from overlays.refmesh.core.check import HOST, SERVER_REFLEXIVE, Path
 from overlays.refmesh.core.dataplane import DataPlane
 from overlays.refmesh.core.lifetime import Lifetime
 from overlays.refmesh.core.outbox import Outbox

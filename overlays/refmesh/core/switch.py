@@ -18,6 +18,8 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
+from overlays.refmesh.core import headers
+
 AGEING_S = 300.0
 MAX_ADDRESSES, MAX_OF_ONE = 8192, 128
 HEADER_LEN = 14
@@ -93,7 +95,7 @@ class Switch(Generic[Member]):
 def senders(frame: bytes) -> list[bytes]:
     """Return the IP addresses, packed, that a frame says it is from."""
     kind, start = frame[12:14], HEADER_LEN
-    while kind in _VLAN and start <= HEADER_LEN + 4:
+    while kind in _VLAN:  # however many: the kernel takes off priority tags (802.1Q, VLAN 0) one after the other
         kind, start = frame[start + 2 : start + 4], start + 4
     body = frame[start:]
     if kind == _IPV4 and len(body) >= 20:
@@ -102,7 +104,9 @@ def senders(frame: bytes) -> list[bytes]:
         return [body[14:18]]
     if kind == _IPV6 and len(body) >= 40:
         found = [body[8:24]]
-        if body[6] == 58 and len(body) >= 64 and body[40] == _NEIGHBOUR_ADVERTISEMENT:
-            found.append(body[48:64])
+        # Hosts read neighbour discovery behind extension headers (RFC 7113), but not in fragments (RFC 6980).
+        _, protocol, at = headers.transport(body, len(body)) or (6, 0, 0)
+        if protocol == headers.ICMP[6] and len(body) >= at + 24 and body[at] == _NEIGHBOUR_ADVERTISEMENT:
+            found.append(body[at + 8 : at + 24])
         return found
     return []

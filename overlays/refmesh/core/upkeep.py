@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from weakref import WeakSet
 
 from overlays.refmesh.core.check import Path
-from overlays.refmesh.core.connectivity import SILENCE_S
+from overlays.refmesh.core.connectivity import SILENCE_S, PathFinder
 from overlays.refmesh.core.holes import Holes
 from overlays.refmesh.core.outbox import Outbox
 from overlays.refmesh.core.pacer import Pacer
@@ -41,6 +42,8 @@ class Upkeep:
         self._tunnel, self._peers, self._holes, self._outbox = tunnel, peers, holes, outbox
         self._flags, self._probing, self._servers = flags, probing, servers
         self._checks = Pacer(CHECKS_PER_S, CHECKS_BURST)
+        self._held: WeakSet[Peer] = WeakSet()
+        """Peers with checks that are due and must wait for others'."""
 
     def tick(self, peer: Peer, now: float) -> None:
         """Do what is due for one peer and say when it is due again."""
@@ -69,11 +72,21 @@ class Upkeep:
                 self._checks.take()
                 self._outbox.send_sealed(peer, control.frame(control.PING, transaction, self._flags), path, now)
             self._peers.use(peer, finder.best, now)
-            due_s = min(session.deadline(), due_s, max(finder.deadline(), self._checks.next_s(now)))
         if finder is not None and not peer.hub_servers:
             due_s = min(due_s, self._holes.tick(peer, finder, now))
+        if finder is not None and session.usable(now):
+            due_s = min(session.deadline(), due_s, self._next_check_s(peer, finder, now))
         # Traffic moves deadlines without telling; looking every few seconds is cheaper than telling each time.
         peer.due_s = min(due_s, now + LOOK_S) if session.current is not None else due_s
+
+    def _next_check_s(self, peer: Peer, finder: PathFinder, now: float) -> float:
+        due_s = finder.deadline()
+        if due_s > now:
+            self._held.discard(peer)
+            return due_s
+        # One gets the next check that there may be, so they take turns: if all looked then, n would look n times each.
+        self._held.add(peer)
+        return max(self._checks.next_s(now), now + len(self._held) / CHECKS_PER_S)
 
 
 def _handshake_ways(peer: Peer, now: float) -> list[Path]:

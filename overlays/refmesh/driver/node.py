@@ -14,7 +14,7 @@ from typing import Any
 from overlays.refmesh import credentials, keys
 from overlays.refmesh.config import NodeConfig
 from overlays.refmesh.config_file import load_node
-from overlays.refmesh.core.connectivity import HOST
+from overlays.refmesh.core.check import HOST
 from overlays.refmesh.core.known import ping, status
 from overlays.refmesh.core.node import Node
 from overlays.refmesh.credentials import Certificate

@@ -51,14 +51,18 @@ class Admission:
         *,
         own: Certificate | None,
         keep: Keep | None,
+        forget: Callable[[Registration], None],
     ) -> None:
-        """`own`: our certificate; `keep`: what writes `joined` down, None: nothing does, so no node can join."""
+        """`own`: our certificate; `keep`: what writes `joined` down, None: nothing does, so no node can join.
+
+        `forget`: removes a member from all that knows it.
+        """
         self.joined: dict[str, bytes] = {}
         """The key that has used each invitation, by its serial."""
         self.policy: Policy | None = None
         self._authority, self._tunnel, self._registry = authority, tunnel, registry
         self._outlet, self._rng = outlet, rng
-        self._own, self._keep = own, keep
+        self._own, self._keep, self._forget_member = own, keep, forget
         self._rules: tuple[Rule, ...] = ()
         self._waiting: dict[bytes, _Claim] = {}
         self._ends: list[tuple[int, bytes]] = []
@@ -128,9 +132,7 @@ class Admission:
             raise
         for rival in self._registry.rivals(certificate):
             # The authority gave this member a new key; the old one's addresses are the new one's.
-            self._registry.remove(rival)
-            self._outlet.schedule.forget(rival)
-            self._tunnel.remove(rival.certificate.key)
+            self._forget_member(rival)
         if member is not None:
             self._registry.recertify(member, certificate)
             self._note(member)

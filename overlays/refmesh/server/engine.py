@@ -57,7 +57,9 @@ class Server:
         self.guard = Guard(self.outlet.events)
         self.herald = Herald(self.registry, self.outlet, rng, hub=hub)
         self.hub = Hub(self.registry, self.outlet, own.addresses if own is not None else ()) if hub else None
-        self.admission = Admission(authority, self.tunnel, self.registry, self.outlet, rng, own=own, keep=keep)
+        self.admission = Admission(
+            authority, self.tunnel, self.registry, self.outlet, rng, own=own, keep=keep, forget=self._forget
+        )
         self.joined = self.admission.joined
         self.policy = policy
         self._rng = rng

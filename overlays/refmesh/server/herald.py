@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from itertools import islice
+from itertools import chain, islice
 
 from overlays.refmesh.core.coordination import (
     GATHER_PER_MEMBER_S,
@@ -17,7 +17,7 @@ from overlays.refmesh.core.coordination import (
     policy_entries,
 )
 from overlays.refmesh.core.server_link import PATIENCE
-from overlays.refmesh.core.spans import gaps, joined
+from overlays.refmesh.core.spans import Span, gaps, joined
 from overlays.refmesh.credentials import Policy
 from overlays.refmesh.keys import Rng
 from overlays.refmesh.server.outlet import Outlet
@@ -40,7 +40,7 @@ class Herald:
     def forget(self, registration: Registration) -> None:
         """Note that the member is gone for good."""
         self._idle.pop(registration, None)
-        self.log.drop(registration.certificate.name)
+        self.log.drop(_key(registration))
 
     def take_policy(self, policy: Policy) -> None:
         """Return a network document for everybody; `tell_all` tells it."""
@@ -54,21 +54,28 @@ class Herald:
 
     def heard(self, registration: Registration, hello: Hello, now: float) -> None:
         """Note that the member has said what it knows, and give it the rest unless it is quiet."""
-        same = hello.epoch == self.epoch
-        known, have = (hello.rev, joined(hello.have)) if same else (0, [])
+        known, have = (hello.rev, joined(hello.have)) if hello.epoch == self.epoch else (0, [])
         if (known, have) != (registration.known, registration.have):
-            if known < registration.known:
-                registration.flight.clear()  # it has started again
-            registration.known, registration.have, registration.retry_wait_s = known, have, UPDATE_RETRY_S
-            holding = [(0, known), *have]
-            registration.flight = {
-                span: sent_s for span, sent_s in registration.flight.items() if next(gaps(*span, holding), None)
-            }
+            self._acknowledged(registration, known, have, now)
         self.tell(registration, now, answer=not hello.quiet)
+
+    @staticmethod
+    def _acknowledged(registration: Registration, known: int, have: list[Span], now: float) -> None:
+        holding = [(0, known), *have]
+        if any(next(gaps(*span, holding), None) for span in ((0, registration.known), *registration.have)):
+            # It has started again. Who says so over and over would be told everything as often.
+            if now - registration.anew_s < UPDATE_RETRY_S:
+                return
+            registration.flight.clear()
+            registration.anew_s = now
+        registration.known, registration.have, registration.retry_wait_s = known, have, UPDATE_RETRY_S
+        registration.flight = {
+            span: sent_s for span, sent_s in registration.flight.items() if next(gaps(*span, holding), None)
+        }
 
     def publish(self, registration: Registration, now: float, *, tell_itself: bool = True) -> None:
         """Note that the member is there, or gone, or elsewhere; tell everybody, if that is news."""
-        if self.log.put(registration.certificate.name, registration.entry()):
+        if self.log.put(_key(registration), registration.entry()):
             self.tell_all(now, but=None if tell_itself else registration)
 
     def tell_all(self, now: float, but: Registration | None = None) -> None:
@@ -93,11 +100,9 @@ class Herald:
         if lost:
             registration.retry_wait_s = min(UPDATE_RETRY_MAX_S, 2 * registration.retry_wait_s)
             wait_s = self._wait_s(registration)
-        batches = [
-            batch
-            for gap in gaps(registration.known, revision, [*registration.have, *flight])
-            for batch in islice(self.log.batches(*gap), WINDOW)
-        ][: max(0, WINDOW - len(flight))]
+        lacking = gaps(registration.known, revision, [*registration.have, *flight])
+        news = chain.from_iterable(self.log.batches(*gap) for gap in lacking)
+        batches = list(islice(news, max(0, WINDOW - len(flight))))
         for start, end, _ in batches:
             flight[start, end] = now
         if not batches and answer:
@@ -121,3 +126,8 @@ class Herald:
     @staticmethod
     def _wait_s(registration: Registration) -> float:
         return max(registration.retry_wait_s, PATIENCE * min(registration.session.rtt_s, UPDATE_RETRY_MAX_S))
+
+
+def _key(registration: Registration) -> str:
+    # Not the name: who gets a new certificate may get another one, and two keys may have had the same.
+    return registration.certificate.key.hex()

@@ -54,6 +54,8 @@ class Registration:
     """What it has said that it knows beyond."""
     flight: dict[Span, float] = field(default_factory=dict)
     """What is on the way to it, and since when."""
+    anew_s: float = -math.inf
+    """When it was last told from the beginning, as one that has started again."""
     retry_s: float = math.inf
     """When to tell again what was told."""
     retry_wait_s: float = UPDATE_RETRY_S

@@ -132,3 +132,7 @@ class RefmeshNetwork:
     def server_hosts(self) -> Sequence[Host]:
         """Return the hosts of its servers."""
         return tuple(self.mesh.server_hosts.values())
+
+    def server_states(self) -> Sequence[object]:
+        """Return the servers that run."""
+        return tuple(server for server in self.mesh.servers.values() if server is not None)

@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.model.nat import NatBehaviour, parse_nat
 from harness.simulation.internet import Internet, Link, Packet, Router, SimulatedNat
+from overlays.refmesh.core.noise import REAL, Suite
 from overlays.refmesh.network import Network, Site, make_network
 from overlays.refmesh.simulation.mesh import NODE_PORT, UNIX_S, Mesh, ip_packet
 
@@ -32,6 +33,7 @@ class World(Mesh):
         network: Network | None = None,
         policy: str | None = None,
         options: Mapping[str, Any] | None = None,
+        suite: Suite = REAL,
     ) -> None:
         """`delay_s` is one way; `server_delay_s` that of a way that begins or ends at a server, if it is another.
 
@@ -48,7 +50,15 @@ class World(Mesh):
         """Public addresses that do not reach each other any more."""
         self.routers: dict[str, Router] = {}
         super().__init__(
-            internet, network, rng=rng, mode=mode, hub=hub, policy=policy, options=options, asks_routers=False
+            internet,
+            network,
+            rng=rng,
+            mode=mode,
+            hub=hub,
+            policy=policy,
+            options=options,
+            asks_routers=False,
+            suite=suite,
         )
         internet.drops = self.loses
         for name, nat in nats.items():

@@ -57,14 +57,18 @@ def read(payload: bytes) -> tuple[int, bytes]:
     return kind, payload[_HEAD.size : _HEAD.size + length]
 
 
-@functools.lru_cache(1024)
 def pack_endpoint(endpoint: Endpoint | None) -> bytes:
     """Return an address and port as 18 bytes, IPv4 in its IPv6-mapped form; zeros for None and for a stream."""
     if endpoint is None or endpoint[0] == "tls":
         return bytes(_ADDRESS.size)
-    address = ipaddress.ip_address(endpoint[0])
-    packed = address.packed if address.version == 6 else bytes(10) + b"\xff\xff" + address.packed
-    return _ADDRESS.pack(packed, endpoint[1])
+    return _ADDRESS.pack(_packed(endpoint[0]), endpoint[1])
+
+
+@functools.lru_cache(1024)
+def _packed(host: str) -> bytes:
+    # Of the address alone: a volley has hundreds of ports of one.
+    address = ipaddress.ip_address(host)
+    return address.packed if address.version == 6 else bytes(10) + b"\xff\xff" + address.packed
 
 
 def unpack_endpoint(data: bytes) -> Endpoint | None:

@@ -1,0 +1,84 @@
+"""Asking the members of a pool, before the first trial, whether they may take any."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from harness.errors import OverlaybenchError
+from harness.hosts.admission import Admitted, Own, not_ours, unlike
+from harness.hosts.contract import HostFacts
+from harness.hosts.member import Member, hand_over
+from harness.hosts.station_messages import Calibrate, Facts, Lacking, Plan
+
+
+class Admitting:
+    """What came of it: the hosts that were admitted, by name, and why others were not."""
+
+    def __init__(self, own: Own, overlays: Sequence[str]) -> None:
+        self._own, self._overlays = own, list(overlays)
+        self.admitted: dict[str, Admitted] = {}
+        self.refused: dict[str, str] = {}
+
+    async def admit(self, members: Sequence[Member], plan: Sequence[Plan]) -> None:
+        """Ask all at once what they are; then those that are fit whether they can run the plan, and how it measures."""
+        asked = await asyncio.gather(*(self._first_look(member) for member in members))
+        first: HostFacts | None = None
+        fit: list[tuple[Member, HostFacts]] = []
+        for member, facts in zip(members, asked, strict=True):
+            if facts is None:
+                continue
+            wrong = not_ours(facts, self._own) or ([] if first is None else unlike(facts, first))
+            if wrong:
+                self.refused[member.name] = "; ".join(wrong)
+            else:
+                first = first or facts
+                fit.append((member, facts))
+        found = await asyncio.gather(*(self._second_look(member, plan) for member, _ in fit))
+        await asyncio.gather(*(member.close() for member in members), return_exceptions=True)
+        for (member, facts), calibration in zip(fit, found, strict=True):
+            if calibration is not None:
+                self.admitted[member.name] = Admitted(facts, calibration)
+
+    async def facts_of(self, member: Member) -> HostFacts:
+        """Return what a member is; it is called as the pool calls it."""
+        told = HostFacts.model_validate(await member.ask(Facts(overlays=self._overlays)))
+        return told.model_copy(update={"name": member.name})
+
+    async def _first_look(self, member: Member) -> HostFacts | None:
+        try:
+            await member.open()
+            return await self.facts_of(member)
+        except OverlaybenchError as error:
+            self.refused[member.name] = str(error)
+            return None
+
+    async def _second_look(self, member: Member, plan: Sequence[Plan]) -> dict[str, Any] | None:
+        try:
+            await hand_over(member, plan)
+            calibration = await member.ask(Calibrate())
+        except OverlaybenchError as error:
+            self.refused[member.name] = str(error)
+            return None
+        if calibration.get("ok"):
+            return calibration
+        wrong = [str(one["wrong"]) for one in calibration.values() if isinstance(one, dict) and one.get("wrong")]
+        self.refused[member.name] = f"its calibration failed: {'; '.join(wrong)}"
+        return None
+
+
+async def all_lacking(members: Sequence[Member], overlays: Sequence[str]) -> dict[str, str]:
+    """Return what every member that answers lacks: by overlay, what the first of them said."""
+
+    async def one(member: Member) -> dict[str, Any] | None:
+        try:
+            await member.open()
+            return await member.ask(Lacking(overlays=list(overlays)))
+        except OverlaybenchError:
+            return None  # it is refused later, and told why
+        finally:
+            await member.close()
+
+    said = [found for found in await asyncio.gather(*map(one, members)) if found is not None]
+    return {name: str(why) for name, why in said[0].items() if all(name in one for one in said)} if said else {}

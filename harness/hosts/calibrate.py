@@ -1,0 +1,66 @@
+"""Whether NATs and links are on this machine what they say, asked before it measures: by `overlaybench calibrate`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any, Final
+
+from harness.model.nat import ALIASES
+from harness.model.trial import Trial
+
+# One case for each thing that a link does: a wait, a loss, a rate with its queue.
+LINK_CASES: Final = ("delay-10ms", "loss-2%", "rate-10mbit-1400")
+PATIENCE_S: Final = 300.0
+
+
+def calibrate(trials: Sequence[Trial], jobs: int) -> dict[str, Any]:
+    """Try the NATs of these trials that have a name, and links if any is impaired.
+
+    Returns:
+        `ok`; `nat` and `link` with how many cases were tried and what was wrong with each that was; `lateness_p99_us`,
+        the worst of the link cases: how late frames were delivered.
+    """
+    found: dict[str, Any] = {"ok": True}
+    routers = [router for trial in trials for router in trial.topology.routers.values()]
+    names = sorted({router.nat.label for router in routers} & ALIASES.keys())
+    if names:
+        words = [word for name in names for word in ("--only", name)]
+        said = _asked("nat", "--jobs", str(jobs), *words)
+        found["nat"] = {"cases": said.get("cases", 0), "wrong": said.get("error") or _wrong_nats(said)}
+    if any(trial.topology.impaired_links() for trial in trials):
+        said = _asked("link", *(word for name in LINK_CASES for word in ("--only", name)))
+        findings = said.get("findings", [])
+        found["link"] = {"cases": len(findings), "wrong": said.get("error") or _wrong_links(findings)}
+        late = [one["observed"] for one in findings if one["metric"] == "helper_lateness_p99"]
+        found["lateness_p99_us"] = round(max(late), 1) if late else None
+    found["ok"] = not any(found.get(kind, {}).get("wrong") for kind in ("nat", "link"))
+    return found
+
+
+def _wrong_nats(said: dict[str, Any]) -> str:
+    wrong = [one for one in said["results"] if not one["passed"]]
+    return "; ".join(f"{one['name']}: {', '.join(one['differences']) or one['error']}" for one in wrong)
+
+
+def _wrong_links(findings: Sequence[dict[str, Any]]) -> str:
+    wrong = [one for one in findings if not one["ok"]]
+    return "; ".join(
+        f"{one['backend']} {one['case']}: {one['metric']} is {one['observed']:.4g} {one['unit']}, "
+        f"not within {one['low']:.4g} to {one['high']:.4g}"
+        for one in wrong
+    )
+
+
+def _asked(kind: str, *words: str) -> dict[str, Any]:
+    """Return what `overlaybench calibrate` says as JSON; `error` where it says nothing of the kind."""
+    argv = [sys.executable, "-m", "harness.cli", "calibrate", kind, "--json", *words]
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+        return dict(json.loads(done.stdout))
+    except subprocess.TimeoutExpired:
+        return {"error": f"calibrating did not end within {PATIENCE_S:g} s"}
+    except ValueError:
+        return {"error": done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"status {done.returncode}"}

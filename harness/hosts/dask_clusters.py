@@ -1,0 +1,129 @@
+"""Clusters that a run brings up itself: by ssh, as jobs of SLURM. They end with it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Any, Final
+
+import dask.config
+from distributed import SpecCluster
+from distributed.deploy import ssh
+from distributed.security import Security
+
+from harness.errors import MissingPrerequisite
+
+
+@dataclass(frozen=True)
+class SshHost:
+    """A host that ssh leads to; `connect` are options of asyncssh: user name, port."""
+
+    name: str
+    address: str
+    slots: int
+    python: str
+    connect: Mapping[str, Any] = field(default_factory=dict)
+
+
+# Without pages there is a web server still, plain HTTP at the address of the rest; it is to stay on the machine.
+_PAGES: Final[dict[str, Any]] = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
+
+
+def ssh_cluster(hosts: Sequence[SshHost], tls: Mapping[str, str], silence_s: float) -> Any:
+    """Bring up a scheduler on the first host and a worker on each, by the parts of dask's own SSHCluster.
+
+    `tls` are files as they are called on the hosts. Everything ends when the campaign does, or is idle for minutes.
+
+    Raises:
+        MissingPrerequisite: one of them cannot be reached, or cannot start.
+    """
+    _configure(tls, silence_s)
+    first = hosts[0]
+    options = {"protocol": "tls", "port": 0, **_reached_at(first, alone=len(hosts) == 1), **_PAGES}
+    scheduler = {"address": first.address, "connect_options": dict(first.connect), "remote_python": first.python}
+    workers = {
+        host.name: {
+            "cls": ssh.Worker,
+            "options": {
+                "address": host.address,
+                "connect_options": dict(host.connect),
+                "remote_python": host.python,
+                "kwargs": {
+                    "name": host.name,
+                    "nthreads": host.slots,
+                    **_reached_at(host, alone=len(hosts) == 1),
+                    **_PAGES,
+                },
+            },
+        }
+        for host in hosts
+    }
+    try:
+        spec = {"cls": ssh.Scheduler, "options": {**scheduler, "kwargs": options}}
+        return SpecCluster(workers, spec, name="overlaybench", security=Security(**tls, require_encryption=True))
+    except Exception as error:  # asyncssh's, dask's or the system's
+        names = ", ".join(host.name for host in hosts)
+        remedy = "try `ssh` to each, with overlaybench[dask] and the TLS files on it (docs/many-machines.md)"
+        raise MissingPrerequisite(f"a worker by ssh on {names} ({error or type(error).__name__})", remedy) from None
+
+
+def _reached_at(host: SshHost, *, alone: bool) -> dict[str, str]:
+    """Return where its programs are to listen: where ssh reaches it.
+
+    By itself each takes what its host uses towards the Internet, or else is named: without such a route, loopback. Of
+    what only ssh's configuration knows there is no address; a name for this machine itself (Debian's 127.0.1.1) leads
+    no other host here.
+    """
+    try:
+        found = socket.gethostbyname(host.address)
+    except OSError:
+        return {}
+    return {} if ip_address(found).is_loopback and not alone else {"host": found}
+
+
+def slurm_job(options: Mapping[str, Any], tls: Mapping[str, str], scheduler: str = "tls://CAMPAIGN:PORT") -> str:
+    """Return the script of a job that is one host, as it will be submitted."""
+    from dask_jobqueue.slurm import SLURMJob  # noqa: PLC0415  # slow, and for SLURM alone
+
+    return str(SLURMJob(scheduler, name="overlaybench-0", security=Security(**tls), **options).job_script())
+
+
+def slurm_cluster(options: Mapping[str, Any], hosts: int, tls: Mapping[str, str], silence_s: float) -> Any:
+    """Submit a job for each host; the scheduler runs here, and the jobs end with it.
+
+    Raises:
+        MissingPrerequisite: SLURM takes none.
+    """
+    from dask_jobqueue import SLURMCluster  # noqa: PLC0415
+
+    _configure(tls, silence_s)
+    try:
+        security = Security(**tls, require_encryption=True)
+        cluster = SLURMCluster(protocol="tls://", security=security, scheduler_options=_PAGES, **options)
+        cluster.scale(jobs=hosts)
+    except Exception as error:
+        raise MissingPrerequisite(
+            f"jobs of SLURM ({error})", "try `sbatch` with the script of `hosts script`"
+        ) from None
+    return cluster
+
+
+def _configure(tls: Mapping[str, str], silence_s: float) -> None:
+    """Say how schedulers and workers that this process starts are to behave; those behind ssh take it over."""
+    files = {
+        f"distributed.comm.tls.{role}.{kind}": tls[f"tls_{role}_{kind}"]
+        for role in ("scheduler", "worker", "client")
+        for kind in ("cert", "key")
+    }
+    dask.config.set(
+        {
+            **files,
+            "distributed.comm.tls.ca-file": tls["tls_ca_file"],
+            "distributed.comm.require-encryption": True,
+            "distributed.scheduler.allowed-failures": 0,
+            "distributed.scheduler.worker-ttl": f"{silence_s:g} s",
+            "distributed.scheduler.idle-timeout": "3 minutes",
+        }
+    )

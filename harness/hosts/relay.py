@@ -1,0 +1,99 @@
+"""The stations that a process keeps for others, by run: what a Dask worker does for a campaign. Knows nothing of Dask.
+
+Text comes in, bytes go out: what went wrong is a `Refused` as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final
+
+from harness.errors import LabError, OverlaybenchError
+from harness.hosts.contract import OnStep
+from harness.hosts.station_client import HostLost, StationClient
+from harness.hosts.station_member import MODULE
+from harness.hosts.station_messages import REQUEST, Refused, line_of
+
+# A station ends when nobody has asked it anything for so long.
+IDLE_S: Final = 60.0
+_LOOK_S: Final = 1.0
+STATION: Final = [sys.executable, "-m", MODULE]
+_stations: dict[str, tuple[StationClient, asyncio.TimerHandle | None]] = {}
+_busy: dict[str, int] = {}
+
+
+async def open_station(label: str, options: str) -> bytes:
+    """Start the station of a run anew; `options` are `name`, `jobs` and `silence_s`, in JSON."""
+    await close_station(label)
+    said = json.loads(options)
+    words = ("--jobs", str(int(said["jobs"])), f"--label={label}", "--silence-s", f"{float(said['silence_s']):g}")
+    try:
+        client = await StationClient.start((*STATION, *words), str(said["name"]), float(said["silence_s"]))
+    except HostLost as lost:
+        return line_of(Refused.of(lost))
+    _stations[label] = (client, None)
+    return b"{}"
+
+
+async def close_station(label: str) -> bytes:
+    """End the station of a run, if there is one."""
+    client, timer = _stations.pop(label, (None, None))
+    if timer is not None:
+        timer.cancel()
+    if client is not None:
+        await client.close()
+    return b"{}"
+
+
+async def ask_station(label: str, question: str) -> bytes:
+    """Pass a question on, and its answer back."""
+    try:
+        async with _using(label) as client:
+            asked: Any = REQUEST.validate_json(question)
+            return json.dumps({"answer": await client.ask(asked)}).encode()
+    except (OverlaybenchError, ValueError) as error:
+        return line_of(_refused(error))
+
+
+async def run_trial(label: str, trial: str, on_step: OnStep, wanted: Callable[[], bool]) -> bytes:
+    """Run a trial of the plan as long as it is wanted; return its end in a line, and its evidence."""
+    try:
+        async with _using(label) as client:
+            running = asyncio.create_task(client.run(trial, on_step))
+            try:
+                while not (await asyncio.wait({running}, timeout=_LOOK_S))[0]:
+                    if not wanted():
+                        raise HostLost("nobody wants it any more")
+                done, evidence = running.result()
+                return done.model_dump_json().encode() + b"\n" + evidence
+            finally:
+                running.cancel()
+                await asyncio.gather(running, return_exceptions=True)
+    except OverlaybenchError as error:
+        return line_of(_refused(error))
+
+
+@contextlib.asynccontextmanager
+async def _using(label: str) -> AsyncIterator[StationClient]:
+    """Give the station of a run, which ends a while after its last use."""
+    if label not in _stations:
+        raise HostLost("its station is closed")
+    client, timer = _stations[label]
+    if timer is not None:
+        timer.cancel()
+    _busy[label] = _busy.get(label, 0) + 1
+    try:
+        yield client
+    finally:
+        _busy[label] -= 1
+        if not _busy[label] and label in _stations:
+            loop = asyncio.get_running_loop()
+            _stations[label] = (client, loop.call_later(IDLE_S, lambda: loop.create_task(close_station(label))))
+
+
+def _refused(error: Exception) -> Refused:
+    return Refused.of(error if isinstance(error, OverlaybenchError) else LabError(str(error)))

@@ -1,0 +1,146 @@
+"""What a station and its client say to each other: a JSON object a line; a trial's end is followed by its evidence.
+
+Only text and a tar cross. A job is the name of a trial of the plan that the station was given before: it renders the
+deployment itself, so nobody can have it run a command that no adapter of its own writes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from harness.errors import LabError, MissingPrerequisite, OverlaybenchError, StorageError
+from harness.model.trial import Trial
+from harness.trial.messages import Done
+
+# No line is longer, traces included; a plan comes in pieces of so many trials.
+LONGEST_LINE = 256 << 20
+PIECE = 50
+# How often each side says that it is alive.
+BEAT_S = 1.0
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Facts(_Strict):
+    """What is the machine, and of which version are these overlays? Answered by `HostFacts`."""
+
+    do: Literal["facts"] = "facts"
+    overlays: list[str]
+
+
+class Lacking(_Strict):
+    """Which of these overlays does the machine lack, and what? Answered by texts by name."""
+
+    do: Literal["lacking"] = "lacking"
+    overlays: list[str]
+
+
+class Plan(_Strict):
+    """A piece of the plan: trials, with traces (base64) by the names by which their links call them."""
+
+    do: Literal["plan"] = "plan"
+    trials: list[Trial] = []
+    traces: dict[str, str] = {}
+
+
+class Require(_Strict):
+    """The plan is complete: can the machine run it? Answered by nothing."""
+
+    do: Literal["require"] = "require"
+
+
+class Calibrate(_Strict):
+    """Are the plan's NATs, and links, what they say on this machine, and in time? Answered as by `calibrate`."""
+
+    do: Literal["calibrate"] = "calibrate"
+
+
+class Measured(_Strict):
+    """What became of the processors since the first job? Answered as by `Host.measuring`."""
+
+    do: Literal["measured"] = "measured"
+
+
+class Run(_Strict):
+    """Run a trial of the plan."""
+
+    do: Literal["run"] = "run"
+    trial: str
+
+
+class End(_Strict):
+    """End a trial that runs; its end is not reported."""
+
+    do: Literal["end"] = "end"
+    trial: str
+
+
+class Alive(_Strict):
+    """Nothing but a sign of life; the station sends it too."""
+
+    do: Literal["alive"] = "alive"
+
+
+Question = Facts | Lacking | Plan | Require | Calibrate | Measured
+Request = Annotated[Question | Run | End | Alive, Field(discriminator="do")]
+REQUEST: TypeAdapter[Request] = TypeAdapter(Request)
+
+
+class Answer(_Strict):
+    """What a question came to; questions are answered in their order."""
+
+    do: Literal["answer"] = "answer"
+    value: dict[str, Any] = {}
+
+
+class Refused(_Strict):
+    """A question, or a job, that came to nothing; `error` is the class."""
+
+    do: Literal["refused"] = "refused"
+    error: str
+    text: str
+    remedy: str = ""
+    trial: str | None = None
+
+    @classmethod
+    def of(cls, error: OverlaybenchError, trial: str | None = None) -> Refused:
+        """Return an error as a message."""
+        if isinstance(error, MissingPrerequisite):
+            return cls(error="MissingPrerequisite", text=error.missing, remedy=error.remedy, trial=trial)
+        return cls(error=type(error).__name__, text=str(error), trial=trial)
+
+    def raised(self) -> OverlaybenchError:
+        """Return the error again, as what it was where that matters here."""
+        if self.error == "MissingPrerequisite":
+            return MissingPrerequisite(self.text, self.remedy)
+        return StorageError(self.text) if self.error == "StorageError" else LabError(self.text)
+
+
+class StepOf(_Strict):
+    """What a trial does now."""
+
+    do: Literal["step"] = "step"
+    trial: str
+    text: str
+
+
+class Ended(_Strict):
+    """A trial's end; so many bytes of evidence follow the line."""
+
+    do: Literal["ended"] = "ended"
+    trial: str
+    done: Done
+    evidence_bytes: int = Field(ge=0)
+
+
+Reply = Annotated[Answer | Refused | StepOf | Ended | Alive, Field(discriminator="do")]
+REPLY: TypeAdapter[Reply] = TypeAdapter(Reply)
+
+
+def line_of(message: BaseModel) -> bytes:
+    """Return a message as it is sent."""
+    return message.model_dump_json().encode() + b"\n"

@@ -1,0 +1,75 @@
+"""One TCP connection a pair, asked all the time, which should survive what happens meanwhile: client and server."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from harness.errors import OverlayError
+from harness.probes import stream_peer
+from harness.probes.answers import Asked
+from harness.probes.continuityfigures import Held
+from harness.probes.measurement import Target
+
+if TYPE_CHECKING:
+    from harness.lab.process import Daemon
+
+PORT: Final = 7412
+START_S: Final = 10.0
+_PEER = (sys.executable, "-I", "-S", str(Path(stream_peer.__file__).resolve()))
+
+
+class HeldConnection:
+    """The TCP connection of a pair that should survive; `server` answers it, None: what sends back all that comes."""
+
+    def __init__(self, target: Target, duration_s: float, interval_s: float, server: Daemon | None) -> None:
+        self.target = target
+        self._words = [str(duration_s), str(interval_s)]
+        self._server = server
+        self.client: Daemon | None = None
+
+    def begin(self) -> None:
+        """Open it.
+
+        Raises:
+            OverlayError: nothing can listen at the other end.
+        """
+        stream = self.target.stream(PORT)
+        if self._server is not None and not self._server.wait_for_line("listening", START_S):
+            raise OverlayError(f"nothing can listen on {self.target.dst}: {self._server.tail.strip()}")
+        words = ["hold", str(stream.connect_address), str(stream.connect_port)]
+        self.client = self.target.start(self.target.src, [*_PEER, *words, *self._words], "continuity-tcp.json")
+
+    def end(self) -> Held:
+        """Wait for the client's end, and read what became of the connection."""
+        assert self.client is not None
+        said = _said(self.client, stream_peer.PATIENCE_S + START_S)
+        asked, answered = said.get("asked", []), said.get("answered", [])
+        answers = [*answered, *[None] * (len(asked) - len(answered))]
+        questions = tuple(Asked(*moments) for moments in zip(asked, answers, strict=True))
+        return Held(questions, said.get("error", "its client said nothing"))
+
+
+def servers_of(targets: Sequence[Target]) -> dict[str, Daemon]:
+    """Start a server at each member that others connect to; over streams alone, what serves there sends back all."""
+    servers: dict[str, Daemon] = {}
+    for target in targets:
+        if "interface" in target.kinds and target.dst not in servers:
+            stream = target.stream(PORT)
+            words = ["serve", str(stream.listen_address), str(stream.listen_port)]
+            servers[target.dst] = target.start(target.dst, [*_PEER, *words], "continuity-server.log")
+    return servers
+
+
+def _said(client: Daemon, patience_s: float) -> dict[str, Any]:
+    """Read the JSON that ends what a client prints; empty where it printed none."""
+    client.wait(patience_s)
+    client.stop()
+    lines = client.text.strip().splitlines()
+    try:
+        return dict(json.loads(lines[-1])) if lines else {}
+    except ValueError:
+        return {}

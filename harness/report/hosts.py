@@ -1,0 +1,103 @@
+"""The chapter on hosts, where a run had several: who they were, how far apart their figures lie, who saw what alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from harness.report.order import subject_name
+from harness.report.tables import TextTable
+from harness.results.hosts import HostEffect, effects, seen_on_one, unit
+from harness.results.loading import Results
+
+
+@dataclass(frozen=True)
+class HostsChapter:
+    """Sentences and tables."""
+
+    sentences: list[str]
+    tables: list[TextTable]
+
+
+def hosts_chapter(results: Results) -> HostsChapter | None:
+    """Return the chapter; None where one host, or none that is known, ran all trials."""
+    trials = results.trials
+    if trials.empty or "host" not in trials:
+        return None
+    counts = {str(host): int(count) for host, count in trials["host"].value_counts().items() if host}
+    if len(counts) < 2:
+        return None
+    facts: Mapping[str, Any] = results.manifest.get("hosts") or {}
+    names = {host: str((facts.get(host) or {}).get("name") or host) for host in sorted(counts)}
+    sentences = [
+        f"{len(trials)} trials ran on {len(counts)} hosts. All overlays of a condition and repeat ran on one of them, "
+        "so that a host is never mistaken for an overlay; differences are taken within hosts."
+    ]
+    alone, repeated = seen_on_one(results.pairs)
+    if alone:
+        sentences.append(
+            f"{alone} of {repeated} cells with several repeats were seen on one host alone: of these nobody can tell "
+            "what is the host's."
+        )
+    if refused := results.manifest.get("hosts_refused"):
+        told = "; ".join(f"{name}: {why}" for name, why in refused.items())
+        sentences.append(f"Took no trial: {told}.")
+    if lost := results.manifest.get("hosts_lost"):
+        sentences.append(f"{len(lost)} trials lost their host, and were run again.")
+    found = effects(results.pairs)
+    tables = [_who(names, counts, facts), *([_spread(found, names)] if found else [])]
+    return HostsChapter(sentences, tables)
+
+
+def _who(names: Mapping[str, str], counts: Mapping[str, int], facts: Mapping[str, Any]) -> TextTable:
+    rows = []
+    for host, name in names.items():
+        one = facts.get(host) or {}
+        machine, calibration = one.get("machine") or {}, one.get("calibration") or {}
+        late = calibration.get("lateness_p99_us")
+        rows.append(
+            (
+                name,
+                str(counts[host]),
+                f"{machine.get('cpus', '?')} x {machine.get('cpu_model', '?')}",
+                str(machine.get("kernel", "?")),
+                _number(machine.get("load_1min")),
+                _number(late),
+            )
+        )
+    header = ("host", "trials", "processors", "kernel", "load at first", "links late by, p99, us")
+    return TextTable("Hosts", header, tuple(rows), frozenset({1, 4, 5}))
+
+
+def _spread(found: list[HostEffect], names: Mapping[str, str]) -> TextTable:
+    rows = [
+        (
+            subject_name(*one.subject) + (f", {one.path}" if one.path else ""),
+            f"{one.metric} ({unit(one.metric)})",
+            *(_number(one.by_host.get(host)) for host in names),
+            f"{100 * one.spread:.0f} %",
+            _within(one),
+        )
+        for one in found
+    ]
+    header = ("overlay", "metric", *names.values(), "spread", "minus underlay, within host")
+    note = (
+        "Medians on each host over cells that several saw. Spread: largest minus smallest of the hosts' typical "
+        "departures from a cell's median. Last column: median of overlay minus underlay, paired by block on one host; "
+        "with an interval where it is of one cell."
+    )
+    return TextTable("Between hosts", header, tuple(rows), frozenset(range(2, len(header))), note)
+
+
+def _within(one: HostEffect) -> str:
+    if one.within is None or not one.within.n:
+        return "-"
+    low, high = one.within.low, one.within.high
+    interval = f" [{_number(low)}, {_number(high)}]" if math.isfinite(low) and math.isfinite(high) else ""
+    return f"{_number(one.within.value)}{interval} (n={one.within.n})"
+
+
+def _number(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, int | float) and math.isfinite(value) else "-"

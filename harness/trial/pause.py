@@ -1,0 +1,51 @@
+"""A trial that ended badly and is left standing, so that its user can look inside; `overlaybench enter` reads this.
+
+While it waits, `paused.json` in its folder names the nodes' processes, and whoever writes a byte to the FIFO `go-on`
+lets it end. The lab stays what it was: its daemons run, and it dies with the program that holds it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from harness.trial.messages import PAUSED
+
+RECORD: Final = "paused.json"
+GO_ON: Final = "go-on"
+
+
+def said(folder: Path, error: str | None) -> str:
+    """Return what the user is told: why, and what can be done now."""
+    reason = (error or "").strip().split("\n")[0][:160]
+    enter = f"overlaybench enter {folder}"
+    return f"{PAUSED}: {reason}; look inside: {enter} NODE; go on: {enter} --go-on"
+
+
+def wait_for_user(folder: Path, nodes: Mapping[str, int], error: str | None) -> None:
+    """Wait until somebody lets the trial go on, or the program that holds it is gone.
+
+    Args:
+        nodes: the pid of each node's process, in the sandbox.
+    """
+    record, fifo = folder / RECORD, folder / GO_ON
+    os.mkfifo(fifo, 0o600)
+    # For reading and writing: it is never at its end.
+    waiting = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
+    try:
+        partial = folder / f"{RECORD}.new"
+        partial.write_text(json.dumps({"error": error, "nodes": dict(nodes)}))
+        partial.rename(record)
+        poller = select.poll()
+        poller.register(waiting, select.POLLIN)
+        poller.register(sys.stdin.fileno(), select.POLLHUP)
+        poller.poll()
+    finally:
+        record.unlink(missing_ok=True)
+        fifo.unlink(missing_ok=True)
+        os.close(waiting)

@@ -1,0 +1,141 @@
+"""Campaigns over many hosts, and hosts that are no processes: killed, full, away, as a test wants."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import json
+import re
+import tarfile
+from pathlib import Path
+from typing import Any
+
+from fake_host import FACTS, Heard
+from fake_station import done_of
+
+from harness.campaign.campaign import Campaign
+from harness.hosts.contract import STARTING, OnStep
+from harness.hosts.pool import Pool
+from harness.hosts.station_client import HostLost
+from harness.hosts.station_messages import Calibrate, Facts, Measured, Plan, Question
+from harness.results.store import RunFolder
+from harness.scenario.planned import Planned, plan_trials
+from harness.trial.messages import Done
+
+SCENARIO = """\
+description: x
+topology: two-sites
+matrix: {nat_a: [full-cone, symmetric, port-restricted], nat_b: [full-cone, symmetric]}
+overlays: {underlay: , refmesh: [mesh, relay]}
+probes: [path]
+repeats: 4
+"""
+PASSING = ("started_at", "host", "run")
+
+
+def plan(tmp_path: Path, repeats: int = 4) -> Planned:
+    (tmp_path / "mine.yaml").write_text(SCENARIO.replace("repeats: 4", f"repeats: {repeats}"))
+    return plan_trials(str(tmp_path / "mine.yaml"))
+
+
+class FakeMember:
+    """Ends trials in a few turns of the loop; `kill` takes away what it runs, and it needs to be opened again."""
+
+    def __init__(self, name: str, slots: int = 4, **facts: Any) -> None:
+        self.name, self.slots = name, slots
+        self.facts = FACTS.model_copy(update=facts)
+        self.calibration: dict[str, Any] = {"ok": True, "lateness_p99_us": 20.0}
+        self.full = False
+        self.is_open = False
+        self.plan: set[str] = set()
+        self.seeds: dict[str, int] = {}
+        self.ran: list[str] = []
+        self.live: dict[str, asyncio.Future[None]] = {}
+        self.most = 0
+        self.never_back = False
+        self.opened = 0
+
+    async def open(self) -> None:
+        await asyncio.sleep(0)
+        self.opened += 1
+        if self.never_back:
+            raise HostLost(f"host {self.name}: no route to it")
+        self.is_open, self.plan = True, set()
+
+    async def ask(self, question: Question) -> dict[str, Any]:
+        if not self.is_open:
+            raise HostLost(f"host {self.name}: it is closed")
+        if isinstance(question, Plan):
+            self.plan |= {trial.id for trial in question.trials}
+            self.seeds |= {trial.id: trial.seed for trial in question.trials}
+        answers = {Facts: self.facts.model_dump(mode="json"), Calibrate: self.calibration, Measured: {"virtual": True}}
+        return answers.get(type(question), {})
+
+    async def run(self, trial: str, on_step: OnStep) -> tuple[Done, bytes]:
+        if not self.is_open:
+            raise HostLost(f"host {self.name}: it is closed")
+        assert trial in self.plan and trial not in self.live
+        on_step(STARTING)
+        killed = self.live[trial] = asyncio.get_running_loop().create_future()
+        self.most = max(self.most, len(self.live))
+        try:
+            for _ in range(3):
+                await asyncio.sleep(0)
+                if killed.done():
+                    raise HostLost(f"host {self.name}: it ended")
+        finally:
+            del self.live[trial]
+        self.ran.append(trial)
+        if self.full:
+            return Done(outcome="failed", error="x", cannot_write="no space left on device"), b""
+        return done_of(self.seeds[trial]), EVIDENCE
+
+    async def close(self) -> None:
+        self.is_open = False
+
+    def kill(self) -> None:
+        self.is_open = False
+        for killed in self.live.values():
+            if not killed.done():
+                killed.set_result(None)
+
+
+def evidence() -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo("seed.log"))
+    return buffer.getvalue()
+
+
+EVIDENCE = evidence()
+
+
+def campaign(tmp_path: Path, planned: Planned, pool: Pool, heard: Heard | None = None) -> Campaign:
+    folder = RunFolder(tmp_path / "run")
+    folder.create({"schema": 2, "run": "r"}, [])
+    pool.require(planned.trials, planned.overlays)
+    return Campaign(
+        folder=folder, run="r", overlays=planned.overlays, host=pool, facts=pool.describe(), progress=heard or Heard()
+    )
+
+
+def lasting(folder: Path) -> list[str]:
+    """Return the lines of the file without what differs between machines, sorted; all of them, read or not."""
+    rows = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
+    kept = [{key: value for key, value in row.items() if key not in PASSING} for row in rows]
+    return sorted(json.dumps(row | ({"value": 0} if row["metric"] == "duration_s" else {})) for row in kept)
+
+
+def labelled(out: Path) -> list[str]:
+    """Return the command lines of living stations of a run through a scheduler."""
+    return naming(re.sub(r"[^A-Za-z0-9._-]", "-", str(out)))
+
+
+def naming(text: str) -> list[str]:
+    """Return the command lines of living processes that contain a text."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            found.append(entry.read_bytes().decode(errors="replace"))
+    return [line for line in found if text in line]

@@ -1,0 +1,129 @@
+"""What goes wrong behind a scheduler: a fault of the program is no lost host, and nobody's pickle is opened here."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pickle
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dask_cluster import Cluster
+
+from harness.errors import LabError, MissingPrerequisite
+from harness.hosts.certificates import tls_files
+from harness.hosts.station_client import HostLost
+from harness.scenario.load import POPULATIONS
+from harness.simulation.load import load_population
+from harness.simulation.remote import results_from
+
+distributed = pytest.importorskip("distributed", reason="pip install -e '.[dask]'")
+dask = pytest.importorskip("harness.hosts.dask", reason="pip install -e '.[dask]'")
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OVERLAYBENCH_TLS", "")
+        made = Cluster(tmp_path_factory.mktemp("cluster"), {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"})
+        try:
+            made.start_scheduler()
+            made.start_worker("rack1")
+            made.until(lambda: "Registered to" in made.said("rack1"))
+            yield made
+        finally:
+            made.close()
+
+
+@pytest.fixture
+def link(cluster: Cluster) -> Iterator[Any]:
+    made = dask.Link(cluster.address, tls_files(), "faults", 12.0)
+    try:
+        made.client().wait_for_workers(1, timeout=30)
+        yield made
+    finally:
+        made.close()
+
+
+def test_a_function_that_fails_is_no_lost_host(link: Any) -> None:
+    def fails_at_three(text: str) -> bytes:
+        if text == "3":
+            raise OSError(f"world {text} has no end")
+        return text.encode() * 2
+
+    found = []
+    with pytest.raises(RuntimeError, match=r"(?s)a fault on one of the hosts of tls://.*OSError: world 3 has no end"):
+        for each in link.map(fails_at_three, ["1", "2", "3"]):
+            found.append(each)
+    assert found == [b"11", b"22"]
+
+
+def test_a_world_that_fails_is_told_with_its_trace(cluster: Cluster) -> None:
+    loaded = load_population("levels", POPULATIONS)
+    beyond = 10_000_000
+    with pytest.raises(RuntimeError, match=r"(?s)a fault on one of the hosts of tls://.*IndexError: \d+"):
+        list(results_from(cluster.address, "r", loaded, [beyond], "label"))
+
+
+def test_a_worker_that_dies_is_a_lost_host(cluster: Cluster, link: Any) -> None:
+    def dies(_text: str) -> bytes:
+        os._exit(1)
+
+    with pytest.raises(HostLost, match="its worker was lost"):
+        list(link.map(dies, ["1"]))
+    cluster.until(lambda: cluster.said("rack1").count("Registered to") >= 2)  # its nanny has started it again
+
+
+def test_a_worker_with_another_program_is_told_so(link: Any) -> None:
+    class Elsewhere:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return __import__, ("a_module_that_rack1_lacks",)
+
+    with pytest.raises(MissingPrerequisite, match=r"cannot call what it was asked to.*the same commit on every host"):
+        list(link.map(Elsewhere(), ["1"]))
+
+
+def test_a_fault_of_the_relay_is_no_lost_worker(link: Any) -> None:
+    async def broken(*_words: str) -> bytes:
+        raise ZeroDivisionError("of the relay")
+
+    (member,) = dask.members_at(link)
+    member._address = next(iter(link.workers()))
+
+    async def go() -> bytes:
+        return bytes(await member._submit(broken, "label"))
+
+    said = asyncio.run(go())
+    with pytest.raises(LabError, match=r"(?s)a fault of the program:.*ZeroDivisionError: of the relay"):
+        dask._answer(said, "rack1")
+
+
+def test_errors_and_warnings_of_workers_are_not_opened(link: Any, tmp_path: Path) -> None:
+    opened = tmp_path / "opened"
+
+    class Trap(Exception):
+        """Whoever opens its pickle leaves the number of its process."""
+
+        def __reduce__(self) -> tuple[Any, ...]:
+            code = f"import os; open({str(opened)!r}, 'a').write(str(os.getpid()) + chr(10))"
+            return exec, (code,)
+
+    def springs(_text: str) -> bytes:
+        distributed.get_worker().log_event("warn", {"message": pickle.dumps(Trap())})
+        distributed.get_worker().log_event("steps-faults", "after the warning")
+        raise Trap
+
+    heard: list[Any] = []
+    client = link.client()
+    client.subscribe_topic("steps-faults", heard.append)
+    future = client.submit(springs, "1", pure=False)
+    assert "cannot call what it was asked to" in str(future.exception(timeout=30))
+    deadline = time.monotonic() + 30
+    while not heard and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert heard, "what was sent after the warning has come"
+    assert opened.exists(), "the worker itself has looked whether its error can be opened"
+    assert str(os.getpid()) not in opened.read_text().split()

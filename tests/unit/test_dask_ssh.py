@@ -1,0 +1,86 @@
+"""Hosts behind ssh: the cluster is brought up by the run, and ends with it."""
+
+from __future__ import annotations
+
+import datetime
+import getpass
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from pool_runs import SCENARIO, labelled, lasting, naming
+
+from harness.hosts.certificates import make_files
+from harness.results.store import RunFolder
+
+pytest.importorskip("distributed", reason="pip install -e '.[dask]'")
+pytest.importorskip("asyncssh", reason="pip install -e '.[dask]'")
+HERE = Path(__file__).parent
+
+
+def test_a_run_over_ssh_brings_its_workers_up_and_ends_them(tmp_path: Path) -> None:
+    make_files(tmp_path / "tls", datetime.datetime.now(datetime.UTC))
+    environment = {
+        **os.environ,
+        "HOME": str(tmp_path),
+        "OVERLAYBENCH_TLS": str(tmp_path / "tls"),
+        "FAKE_STATION": str(HERE / "fake_station.py"),
+        "DASK_DISTRIBUTED__WORKER__PRELOAD": json.dumps([str(HERE / "fake_worker.py")]),
+        "DASK_TEMPORARY_DIRECTORY": str(tmp_path),
+    }
+    with (tmp_path / "ssh.log").open("wb") as log:
+        argv = [sys.executable, str(HERE / "ssh_server.py"), str(tmp_path)]
+        server = subprocess.Popen(argv, env=environment, stdout=log, stderr=log)
+    try:
+        deadline = time.monotonic() + 30
+        while not (tmp_path / "port").exists():
+            assert time.monotonic() < deadline, (tmp_path / "ssh.log").read_text()
+            time.sleep(0.05)
+        port, user = (tmp_path / "port").read_text(), getpass.getuser()
+        entry = f"ssh: 127.0.0.1, port: {port}, user: {user}"
+        text = f"hosts:\n  - {{{entry}, name: rack1, slots: 2}}\n  - {{{entry}, name: rack2, slots: 3}}\n"
+        (tmp_path / "hosts.yaml").write_text(text)
+        (tmp_path / "mine.yaml").write_text(SCENARIO.replace("repeats: 4", "repeats: 1"))
+        run = [str(Path(sys.executable).with_name("overlaybench")), "run", "mine.yaml", "--hosts", "hosts.yaml"]
+        done = subprocess.run(
+            [*run, "--out", str(tmp_path / "run")],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=110,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert " on rack1, " in done.stderr and " on rack2, " in done.stderr
+        assert len(lasting(tmp_path / "run")) == 2 * 18
+        assert {one["name"] for one in RunFolder(tmp_path / "run").manifest()["hosts"].values()} == {"rack1", "rack2"}
+        deadline = time.monotonic() + 30
+        while naming("distributed.cli.dask_spec") and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert not naming("distributed.cli.dask_spec") and not labelled(tmp_path / "run")
+    finally:
+        server.send_signal(signal.SIGKILL)
+        server.wait()
+
+
+@pytest.mark.parametrize(
+    ("found", "alone", "listens"),
+    [
+        ("10.0.0.2", False, {"host": "10.0.0.2"}),
+        ("127.0.1.1", True, {"host": "127.0.1.1"}),
+        ("127.0.1.1", False, {}),  # what Debian calls a machine on itself: no other host reaches it there
+    ],
+)
+def test_several_hosts_listen_where_each_other_can_reach_them(
+    monkeypatch: pytest.MonkeyPatch, found: str, alone: bool, listens: dict[str, str]
+) -> None:
+    clusters = pytest.importorskip("harness.hosts.dask_clusters")
+    monkeypatch.setattr(clusters.socket, "gethostbyname", lambda _: found)
+    host = clusters.SshHost(name="rack1", address="rack1", slots=1, python="python3")
+    assert clusters._reached_at(host, alone=alone) == listens

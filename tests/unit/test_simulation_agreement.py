@@ -1,0 +1,89 @@
+"""Engine, algebra and lab say the same of every cell of the bundled populations, and of products."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.results.agreement import CellAgreement, Count
+from harness.scenario.load import POPULATIONS
+from harness.simulation.algebra import expected_cell
+from harness.simulation.contract import engines
+from harness.simulation.describe import described
+from harness.simulation.emulated import emulated_cells
+from harness.simulation.load import load_population
+from harness.simulation.plan import Plan
+from harness.simulation.world import run_world
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("technique", ["plain", "peer-reflexive", "port-prediction", "birthday"])
+def test_engine_algebra_and_emulation_agree_in_every_cell_of_the_matrix(technique: str) -> None:
+    """A handful of worlds a cell here; `simulate nat-matrix` does it with 1,000."""
+    loaded = load_population("nat-matrix", POPULATIONS)
+    changes = {"matrix": loaded.population.matrix.model_copy(update={"technique": (technique,)}), "worlds": 3}
+    loaded = replace(loaded, population=loaded.population.model_copy(update=changes))
+    engine, plan = engines()["refmesh"], Plan(loaded.population)
+    counts: dict[tuple[str, ...], list[int]] = {}
+    for world in plan:
+        (pair,) = run_world(plan.spec(world), engine).pairs
+        assert pair.verdict == pair.claimed, world.id
+        counts.setdefault(world.names, []).append(pair.verdict == "direct")
+    said = described(loaded, emulated_cells(ROOT / "results" / "nat-matrix"))
+    (condition,) = said["conditions"]
+    lab = {
+        tuple(cell["nats"]): Count(cell["successes"], cell["runs"])
+        for cell in said["emulated"]
+        if cell["overlay"] == "refmesh"
+    }
+    assert len(condition["cells"]) == len(counts) == 21
+    for cell in condition["cells"]:
+        name = (cell["first"], cell["second"])
+        seen = Count(sum(counts[name]), len(counts[name]))
+        emulated = lab[tuple(sorted(name))] if technique == "birthday" else None
+        judged = CellAgreement(
+            condition["params"], *name, 0, cell["share"], cell["expected"], cell["reason"], seen, emulated
+        )
+        assert not judged.complaints, (name, judged)
+
+
+def test_engine_and_algebra_agree_with_ports_on_request_and_ipv6_on_and_off() -> None:
+    loaded = load_population("levels", POPULATIONS)
+    loaded = replace(loaded, population=loaded.population.model_copy(update={"worlds": 1}))
+    engine, plan = engines()["refmesh"], Plan(loaded.population)
+    ports = engine.birthday_ports(loaded.population.deadline_s)
+    wrong = []
+    for world in plan:
+        first, second = (loaded.population.access[name] for name in world.names)
+        expected = expected_cell(first, second, world.shared_layers, world.condition, ports).probability
+        (pair,) = run_world(plan.spec(world), engine).pairs
+        if 0.01 < expected < 0.99:
+            continue
+        if (pair.verdict == "direct") is not (expected > 0.5):
+            wrong.append((world.id, pair.verdict, expected))
+    assert not wrong
+
+
+def test_what_a_product_would_reach_is_what_the_lab_saw_where_it_saw_less() -> None:
+    loaded = load_population("natcracker-2009", POPULATIONS)
+    rows = {
+        row["overlay"]: row for row in described(loaded, emulated_cells(ROOT / "results" / "nat-matrix"))["declared"]
+    }
+    assert rows["nebula"]["lab_covers"] == pytest.approx(1.0)
+    # Who calls decides; in this lab the cone always did, and the relay was there first.
+    assert rows["nebula"]["pairs_with_lab"] < rows["nebula"]["pairs"] - 0.04
+    assert rows["tailscale"]["pairs_with_lab"] == pytest.approx(rows["tailscale"]["pairs"])
+
+
+def test_what_adapters_declare_is_what_the_lab_saw_of_every_cell() -> None:
+    loaded = load_population("nat-matrix", POPULATIONS)
+    rows = described(loaded, emulated_cells(ROOT / "results" / "nat-matrix"))["declared"]
+    measured = {row["overlay"]: row for row in rows if "emulated" in row}
+    assert set(measured) >= {"easytier", "n2n", "nebula", "nebula-go", "refmesh", "tailscale", "tinc", "wireguard"}
+    assert {name: row["differs"] for name, row in measured.items() if row["differs"]} == {}
+    for name, row in measured.items():
+        # An open cell counts half; of all others a single trial that came out otherwise would be seen.
+        assert row["emulated_expected"] == pytest.approx(row["emulated"], abs=0.05), name
