@@ -9,8 +9,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import errno
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -54,16 +56,28 @@ async def _serve_socket(path: Path, settings: dict[str, Any]) -> None:
             ended.set()
         writer.close()
 
-    before = os.umask(0o177)  # nobody but its owner may connect
-    try:
-        server = await asyncio.start_unix_server(connected, path, limit=LONGEST_LINE)
-    finally:
-        os.umask(before)
+    server = await asyncio.start_unix_server(connected, sock=listening_at(path), limit=LONGEST_LINE)
     try:
         await ended.wait()
     finally:
         server.close()
         path.unlink(missing_ok=True)
+
+
+def listening_at(path: Path) -> socket.socket:
+    """Return a socket that is at `path` only once it listens: who sees it there may connect at once."""
+    if path.exists() and not path.is_socket():
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(path))
+    listener, early = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM), path.with_name(f"{path.name}~")
+    early.unlink(missing_ok=True)
+    before = os.umask(0o177)  # nobody but its owner may connect
+    try:
+        listener.bind(os.fspath(early))
+    finally:
+        os.umask(before)
+    listener.listen()
+    early.rename(path)
+    return listener
 
 
 def main() -> None:

@@ -37,13 +37,15 @@ class StatusSocket:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.unlink(missing_ok=True)
-            with _short(path) as name:
+            early = path.with_name(f"{path.name}~")
+            early.unlink(missing_ok=True)
+            with _short(early) as name:
                 self.socket.bind(name)
+            early.chmod(0o600)
+            self.socket.listen(4)
+            early.rename(path)  # who sees it there may ask at once
         except OSError as error:
             raise MachineError(f"cannot make status socket {path}: {error.strerror}") from None
-        path.chmod(0o600)
-        self.socket.listen(4)
         self.socket.setblocking(False)
 
     def fileno(self) -> int:
