@@ -54,6 +54,19 @@ def test_a_router_of_natpmp_alone_is_asked_in_its_words() -> None:
     assert ours.external == ("45.0.0.1", 41000)
 
 
+def test_the_address_of_a_natpmp_router_is_asked_for_until_it_is_told() -> None:
+    ours = PortMapper("192.168.1.1", "192.168.1.2", 40000, random.Random(1).randbytes, pcp=False)
+    mapping = struct.pack("!BBHIHHI", 0, 129, 0, 9, 40000, 41000, 600)
+    ours.requests(0.0)
+    assert not ours.receive(mapping, ROUTER, 0.1)  # the other answer is lost
+    address, _ = ours.requests(RETRY_S[0])
+    assert address == b"\0\0"
+    assert ours.receive(struct.pack("!BBHI4B", 0, 128, 0, 9, 45, 0, 0, 1), ROUTER, 0.4)
+    ours.receive(mapping, ROUTER, 0.4)
+    assert ours.external == ("45.0.0.1", 41000)
+    assert ours.deadline() == 0.4 + 300
+
+
 def test_answers_of_others_to_others_and_refusals_give_nothing() -> None:
     ours = mapper()
     (request,) = ours.requests(0.0)

@@ -99,7 +99,8 @@ class PortMapper:
             if result:
                 self._refused(now)
                 return
-            self._tries, self.due_s = 0, now + max(1.0, lifetime_s / 2)
+            if self._host:  # else the answer that tells it was lost, and both are asked for again
+                self._tries, self.due_s = 0, now + max(1.0, lifetime_s / 2)
         if self._host and self._mapped_port:
             self.external = (self._host, self._mapped_port)
 

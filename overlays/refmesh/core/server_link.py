@@ -100,7 +100,7 @@ class ServerLink:
         self._told: list[list[Any]] = []
         self._doubted_s = -math.inf
         self._found: dict[str, str] = {}
-        self._acknowledge = False
+        self._acknowledge = self._missed = False
         self._stun = b""
         self._stun_due_s, self._stun_tries = 0.0, 0
 
@@ -162,6 +162,9 @@ class ServerLink:
             self._unanswered = 0
             self.hello_due_s = max(self.hello_due_s, now + min(HELLO_INTERVAL_S, self._lifetime.interval_s))
             self.up = True
+            if self._missed:
+                self._missed = False
+                self.greet(now)
         self.hub = update.hub
         if update.you is not None:
             self.seen_as = update.you
@@ -188,6 +191,7 @@ class ServerLink:
     def greet(self, now: float) -> None:
         """Something that the server should know has changed."""
         if not self.up:
+            self._missed = bool(self._unanswered)  # the HELLO that is under way does not say it
             return
         if self._news_s == math.inf:
             self._news_s = now if self._news.available(now) else self._news.next_s(now)
@@ -230,7 +234,7 @@ class ServerLink:
         if self.up:
             self.tls_due_s = now + TLS_AFTER_S
         self.up, self._unanswered, self.hello_due_s = False, 0, math.inf
-        self._acknowledge, self._news_s = False, math.inf
+        self._acknowledge, self._missed, self._news_s = False, False, math.inf
         self.peer.session.forget_all()
         self.peer.session.hurry(now)
 
