@@ -7,7 +7,7 @@ from refmesh_pair import pair
 
 from overlays.refmesh.core.check import PORT_MAPPED
 
-# In units of the way to the server and back, since the node's start: before its HELLO, while it is under way, and answered.
+# In units of the way to the server and back, since the start: before the HELLO, while it is under way, and answered.
 MOMENTS = [0.5, 1.01, 1.25, 1.5, 1.75, 1.99, 2.5]
 
 
