@@ -22,7 +22,10 @@ def cells_of(rows: pd.DataFrame) -> pd.Series:
 
     Rows of phases have it as a column of its own (`in_cells`).
     """
-    return rows["cell"] if "cell" in rows else rows[[*CONDITION]].astype(str).agg(" ".join, axis=1)
+    if "cell" in rows:
+        return rows["cell"]
+    columns = (rows[name].astype(str) for name in CONDITION)
+    return pd.Series([" ".join(values) for values in zip(*columns, strict=True)], index=rows.index, dtype=object)
 
 
 def in_cells(phases: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
@@ -38,8 +41,9 @@ def _pairs(rows: pd.DataFrame) -> list[tuple[str, frozenset[str]]]:
 
 def is_one_cell(rows: pd.DataFrame) -> bool:
     """Tell whether all trials repeat one cell; pairs of one trial may have different NATs in front of them."""
-    of_pairs = cells_of(rows).groupby(rows["trial"], sort=False).agg(lambda cells: "; ".join(sorted(set(cells))))
-    return bool(of_pairs.nunique() == 1)
+    seen = pd.DataFrame({"trial": rows["trial"], "cell": cells_of(rows)}).drop_duplicates()
+    # Every trial has every cell: then, and only then, all have the same ones.
+    return bool(len(seen) == seen["trial"].nunique() * seen["cell"].nunique() > 0)
 
 
 def beside(column: Column, rows: pd.DataFrame) -> str:

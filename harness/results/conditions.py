@@ -29,8 +29,8 @@ def condition_labels(rows: pd.DataFrame) -> pd.Series:
     for name in swept(rows, values):
         parts[name] = [f"{name}={value}" for value in values[name]]
     varied = [name for name in parts if parts[name].nunique() > 1]
-    label = parts[varied].agg(", ".join, axis=1) if varied else pd.Series("", index=rows.index)
-    return label.str.replace(r"(^|, )(?=, |$)", "", regex=True)
+    values_of = zip(*(parts[name] for name in varied), strict=True) if varied else ((),) * len(rows)
+    return pd.Series([", ".join(word for word in words if word) for words in values_of], index=rows.index, dtype=object)
 
 
 def swept(rows: pd.DataFrame, values: pd.DataFrame | None = None) -> list[str]:
