@@ -5,6 +5,7 @@ They are found by entry point (`harness.model.extensions`), never by import: a m
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -43,6 +44,9 @@ class DeclaredEvent(Protocol):
 
     def unmet(self, deployment: Any, subject: str, settings: EventSettings) -> list[str]:
         """Why this cannot be done to an overlay that is deployed so."""
+
+    def unmet_by_all(self, deployments: Sequence[Any], subject: str, settings: EventSettings) -> list[str]:
+        """Why a part of this would happen to no overlay of a scenario."""
 
 
 def declared_events() -> dict[str, DeclaredEvent]:

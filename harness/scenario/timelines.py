@@ -115,11 +115,14 @@ def _moment_problems(loaded: LoadedScenario) -> Iterator[Problem]:
 def unmet(loaded: LoadedScenario, trials: Sequence[Trial], overlays: Mapping[str, Overlay]) -> Iterator[Problem]:
     """Yield what an overlay's deployment lacks for a timeline, at its line; once for each overlay and mode.
 
-    Only where an item has settings of its own is anything rendered: what says nothing can miss nothing.
+    Then what all of them lack, where none lacks everything. Only where an item has settings of its own is anything
+    rendered: what says nothing can miss nothing.
     """
     events = declared_events()
     asking = [(number, item) for number, item in enumerate(loaded.scenario.timeline) if item.settings]
     asking = [(number, item) for number, item in asking if _asks_deployments(events[item.do])]
+    rendered: list[Any] = []
+    whole, lacking = True, set[int]()
     of_each = {(trial.overlay, trial.mode): trial for trial in trials} if asking else {}
     for (name, mode), trial in of_each.items():
         if why_unsupported(trial, overlays[name]) is not None:
@@ -127,11 +130,19 @@ def unmet(loaded: LoadedScenario, trials: Sequence[Trial], overlays: Mapping[str
         try:
             deployment = overlays[name].render(trial)
         except (ValueError, OverlaybenchError):
+            whole = False
             continue  # told as the trial's own outcome
+        rendered.append(deployment)
         for number, item in asking:
             event = events[item.do]
             for text in event.unmet(deployment, item.to, event.settings.model_validate(item.settings)):
+                lacking.add(number)
                 yield loaded.document.problem(("timeline", number), f"{item.do}: {name} {mode}: {text}")
+    for number, item in asking if whole else ():
+        event = events[item.do]
+        for text in event.unmet_by_all(rendered, item.to, event.settings.model_validate(item.settings)):
+            if number not in lacking:
+                yield loaded.document.problem(("timeline", number), f"{item.do}: {text}")
 
 
 def _asks_deployments(event: DeclaredEvent) -> bool:

@@ -95,6 +95,11 @@ class Event(ABC, Generic[Settings]):
         del deployment, subject, settings
         return []
 
+    def unmet_by_all(self, deployments: Sequence[Deployment], subject: str, settings: Settings) -> list[str]:
+        """Why a part of this would happen to none of a scenario's overlays, one sentence each. Pure."""
+        del deployments, subject, settings
+        return []
+
     def prepare(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: Settings) -> None:
         """Do what has to be done before the overlay is deployed. Raises as `perform` does."""
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from harness.timeline.contract import Deployment, Event, RunningDaemons, Topology
 from harness.timeline.daemons import host_names
-from harness.timeline.services import ServiceSettings, chosen, end, missing_service
+from harness.timeline.services import ServiceSettings, chosen, end, missing_service, services_of_none
 
 if TYPE_CHECKING:
     from harness.lab.network import Lab
@@ -35,6 +36,10 @@ class Restart(Event[RestartSettings]):
     def unmet(self, deployment: Deployment, subject: str, settings: RestartSettings) -> list[str]:
         """See `missing_service`."""
         return missing_service(deployment, subject, settings)
+
+    def unmet_by_all(self, deployments: Sequence[Deployment], subject: str, settings: RestartSettings) -> list[str]:
+        """See `services_of_none`."""
+        return services_of_none(deployments, subject, settings)
 
     def perform(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: RestartSettings) -> float:
         """End them and start them again."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
@@ -40,6 +41,10 @@ class ServiceEvent(Event[Settings], Generic[Settings]):
         """See `missing_service`."""
         return missing_service(deployment, subject, settings)
 
+    def unmet_by_all(self, deployments: Sequence[Deployment], subject: str, settings: Settings) -> list[str]:
+        """See `services_of_none`."""
+        return services_of_none(deployments, subject, settings)
+
     def contends(self, settings: Settings, other: Event[Any], others: EventSettings) -> bool:
         """Count whatever ends some of the same daemons: none can be started again twice."""
         del self
@@ -63,6 +68,15 @@ def missing_service(deployment: Deployment, node: str, settings: ServiceSettings
     if not named or not deployment.services or any(fnmatchcase(name, one) for name in there for one in named):
         return []
     return [f"there is no service {' or '.join(named)} on {node} (there are {', '.join(there) or 'none'})"]
+
+
+def services_of_none(deployments: Sequence[Deployment], node: str, settings: ServiceSettings) -> list[str]:
+    """Name the services that no overlay of the scenario has: one mistyped beside others would do nothing."""
+    there = sorted({service.name for one in deployments for service in one.services if service.node == node})
+    lost = [word for word in settings.service if not any(fnmatchcase(name, word) for name in there)]
+    if not lost or not there:
+        return []
+    return [f"no overlay here has a service {' or '.join(lost)} on {node} (there are {', '.join(there)})"]
 
 
 def chosen(overlay: RunningDaemons, node: str, settings: ServiceSettings) -> list[tuple[str, Daemon]]:

@@ -211,6 +211,14 @@ def test_a_service_has_another_name_in_each_product(tmp_path: Path) -> None:
     assert "openvpn hub: there is no service server or sever on s (there are openvpn-s)" in said
 
 
+@pytest.mark.parametrize("do", ["kill, for_s: 1", "restart"])
+def test_a_mistyped_service_beside_right_ones_is_refused(tmp_path: Path, do: str) -> None:
+    both = {"overlays": "{refmesh: mesh, openvpn: hub}"}
+    said = refused(tmp_path, f"{{at_s: 1, do: {do}, to: s, service: [server, 'openvpn-*', sever]}}", **both)
+    assert "no overlay here has a service sever on s (there are openvpn-s, server)" in said
+    assert "timeline[0]: " in said
+
+
 def test_whoever_shares_a_router_with_others_is_parted_alone_or_not_at_all(tmp_path: Path) -> None:
     assert planned(tmp_path, "{at_s: 1, do: partition, to: a, away_from: s}", topology="same-site", params="{}")
     moves = "{at_s: 1, do: move, to: p2, into: r1}", "{at_s: 1, do: move, to: p4, into: r3}"
