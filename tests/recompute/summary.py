@@ -117,14 +117,18 @@ def _differences(row: dict[str, str], values: Values) -> Iterator[str]:
 
 
 def _estimate(row: dict[str, str], values: Values) -> dict[str, float]:
-    """Return estimate and interval; of rates over pairs the estimate alone, whose interval needs the design effect."""
+    """Return estimate and interval."""
     numbers = list(values.values())
     if not numbers:
         return dict.fromkeys(("estimate", "ci_low", "ci_high"), math.nan)
     if is_rate(row):
         rate = float(np.mean(numbers))
-        if row["over"] == "pairs":
-            return {"estimate": rate}
+        clusters: dict[str, list[float]] = {}
+        for (trial, _), value in values.items():
+            clusters.setdefault(trial, []).append(value)
+        if len(clusters) < len(numbers):
+            low, high = _score_interval(rate, _independent(rate, list(clusters.values())))
+            return {"estimate": rate, "ci_low": low, "ci_high": high}
         interval = stats.binomtest(round(sum(numbers)), len(numbers)).proportion_ci(0.95, method="wilson")
         return {"estimate": rate, "ci_low": interval.low, "ci_high": interval.high}
     middle = _middle(numbers)
@@ -135,6 +139,28 @@ def _estimate(row: dict[str, str], values: Values) -> dict[str, float]:
     if row["over"] == "pairs" and not math.isnan(low):
         low, high = min(low, middle), max(high, middle)
     return {"estimate": middle, "ci_low": low, "ci_high": high}
+
+
+def _independent(rate: float, clusters: Sequence[Sequence[float]]) -> float:
+    """Return to how many independent pairs those of several trials come: what the ratio estimator's variance says.
+
+    Times (z / t)^2, for what so many trials know of it; at least as many as trials, at most as many as pairs.
+    """
+    m, n = len(clusters), sum(map(len, clusters))
+    if m == 1 or rate in {0.0, 1.0}:
+        return m
+    residuals = [sum(value - rate for value in one) for one in clusters]
+    variance = m * float(np.var(residuals, ddof=1)) / n**2
+    known = (stats.norm.isf(0.025) / stats.t.isf(0.025, m - 1)) ** 2
+    alike = rate * (1 - rate) / variance if variance > 1e-12 else n
+    return float(min(max(known * alike, m), n))
+
+
+def _score_interval(rate: float, n: float) -> tuple[float, float]:
+    """Return the rates p at which the one seen is just 1.96 standard errors off: (rate - p)^2 = z^2 p (1 - p) / n."""
+    z2 = float(stats.norm.isf(0.025)) ** 2
+    low, high = sorted(float(one.real) for one in np.roots([n + z2, -(2 * n * rate + z2), n * rate**2]))
+    return low, high
 
 
 def is_rate(row: dict[str, str]) -> bool:
