@@ -12,6 +12,8 @@ def main() -> None:
     """Check each folder named on the command line."""
     bad = False
     for name in sys.argv[1:] or sys.exit("usage: python -m tests.recompute RUN_DIR..."):
+        if not Path(name, "manifest.json").is_file():
+            sys.exit(f"{name}: no result folder (it has no manifest.json)")
         found = check(Path(name))
         for difference in found.differences:
             print(difference)
