@@ -140,9 +140,10 @@ def forecast(trials: Sequence[Trial], past: Past) -> Forecast:
     sizes = [size for trial in trials if (size := past.size(trial)) is not None]
     # What no past trial was like is taken to be as large as the others.
     size = sum(sizes) * len(trials) / len(sizes) if sizes else None
-    at_once = past.at_once or 1.0
     total = sum(seconds for seconds, _ in told)
     counts = Counter(source for _, source in told)
+    # What is bounded by its probes alone goes one after the other: how many unlike runs had at once says nothing.
+    at_once = (past.at_once if counts.keys() - {"own"} else None) or 1.0
     return Forecast(len(trials), total / at_once, size, counts, at_once, past.trials)
 
 

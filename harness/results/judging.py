@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +18,7 @@ from harness.results.numbers import plain
 from harness.results.pairs import nats_between
 from harness.results.paths import over_ways, path_seen, paths_of
 from harness.results.record import COUNTED
-from harness.results.statistics import FEWEST_FOR_INTERVAL, Estimate, clopper_pearson, range_coverage
+from harness.results.statistics import FEWEST_FOR_INTERVAL, Estimate, range_coverage, runs_to_exclude
 
 # *met*, *not met*: by a 95 % interval. *against it*: too few repeats for one that tells, and each breaks the bound.
 # *not decided*: the interval reaches over the bound, or there is none; more repeats would tell.
@@ -195,11 +194,8 @@ def _judged(cell: str, bound: ExpectedNumber, rows: Sequence[Row], part: Part) -
         judgement = _judgement(bound, found, exact or (found.value, found.value))
         remark = _all_succeeded(bound, found, runs) if judgement == "not decided" else ""
         if judgement == "not decided" and runs < FEWEST_FOR_INTERVAL and _each_breaks(bound, values):
-            needed = next(
-                n
-                for n in itertools.count(runs)
-                if _judgement(bound, found, clopper_pearson(found.value, n)) == "not met"
-            )
+            rate = (bound.min or 0) if found.value == 0 else 1 - (bound.max or 0)
+            needed = max(runs, runs_to_exclude(rate))
             judgement, remark = "against it", f"every repeat breaks it; {needed} such would show it"
         return Judged(cell, bound, found, judgement, path, phase, remark=remark, exact=exact, nats=nats)
     # One run has no interval but its value.
@@ -232,9 +228,9 @@ def _each_breaks(bound: ExpectedNumber, successes: Iterable[float]) -> bool:
 
 def _all_succeeded(bound: ExpectedNumber, found: Estimate, runs: int) -> str:
     """Say how many repeats without a failure show that a rate is as high as it should be; empty where some failed."""
-    if found.value < 1 or bound.min is None or bound.min >= 1:
+    if found.value < 1 or not bound.min or bound.min >= 1:
         return ""
-    needed = next(n for n in itertools.count(runs) if clopper_pearson(1.0, n)[0] >= bound.min)
+    needed = max(runs, runs_to_exclude(1 - bound.min))
     return f"{needed} repeats without a failure would do"
 
 

@@ -78,6 +78,36 @@ class _Candidate:
         return ((self.worse, self.better), (self.better, self.worse))[: len(self.cuts)]
 
 
+@dataclass(frozen=True)
+class Level:
+    """What a p of one direction is worth over `count` series; this one's least is `top`, which Holm has `adjusted`."""
+
+    count: int
+    top: float
+    adjusted: float
+
+    def corrected(self, p: float) -> float:
+        """Return p corrected over the series: whatever is as certain as the least one was is as certain as that."""
+        return min(1.0, p * self.count, self.adjusted if p <= self.top else 1.0)
+
+
+@dataclass(frozen=True)
+class Levels:
+    """Those of both directions, each of which has a share of alpha."""
+
+    worse: Level
+    better: Level
+    share: float
+
+    def corrected(self, ways: _Ways) -> _Ways:
+        """Return p of worse and of better, each corrected over the series."""
+        return self.worse.corrected(ways[0]), self.better.corrected(ways[1])
+
+    def allow(self, ways: _Ways) -> bool:
+        """Tell whether a change is certain in some direction."""
+        return min(self.corrected(ways)) <= self.share
+
+
 def search(series: Sequence[Series], rule: Rule) -> tuple[list[Found], int]:
     """Return all changes that are certain, and how many series could not have shown any."""
     share = rule.alpha / 2  # of each direction
@@ -89,10 +119,8 @@ def search(series: Sequence[Series], rule: Rule) -> tuple[list[Found], int]:
     for number, one in enumerate(testable):
         if min(of_way[number] for of_way in corrected) > share:
             continue
-        level = max(
-            share / len(testable), *(p[number] for p, c in zip(ways, corrected, strict=True) if c[number] <= share)
-        )
-        found += one.found(level, len(testable) * rule.alpha / share)
+        levels = (Level(len(testable), p[number], c[number]) for p, c in zip(ways, corrected, strict=True))
+        found += one.found(Levels(*levels, share=share))
     return found, len(series) - len(testable)
 
 
@@ -153,14 +181,14 @@ class _Search:
         sides = drifting(self._matrix, mean=self.series.is_rate).times(1 / _DRIFT)
         return _Candidate((), *self._ways(sides))
 
-    def found(self, level: float, factor: float) -> list[Found]:
-        """Return the changes of a series that has one: a drift, or all steps with p up to `level`."""
-        steps = self._steps(0, self.size, level)
+    def found(self, levels: Levels) -> list[Found]:
+        """Return the changes of a series that has one: a drift, or all steps that are certain at these levels."""
+        steps = self._steps(0, self.size, levels)
         drift = self.drift()
-        if drift.p <= level and self._is_rather_a_drift(sorted(steps)):
+        if levels.allow((drift.worse, drift.better)) and self._is_rather_a_drift(sorted(steps)):
             third = max(1, self.size // 3)
             base, new = self.sessions(0, third), self.sessions(self.size - third, self.size)
-            change = self._change(base, new, (drift.worse, drift.better), level, factor)
+            change = self._change(base, new, (drift.worse, drift.better), levels)
             ends = (1, self.size - 1)
             return [Found(self.series, "drift", change, base.tolist(), new.tolist(), 1, self.size, new.tolist(), ends)]
         ends_of = [0, *sorted(steps), self.size]
@@ -170,20 +198,20 @@ class _Search:
             base, new = self.sessions(first, at), self.sessions(at, end)
             low, high = place_interval(self._signal[first:end], at - first)
             between = (first + low, first + high)
-            change = self._change(base, new, steps[at], level, factor)
+            change = self._change(base, new, steps[at], levels)
             found.append(Found(self.series, "step", change, base.tolist(), new.tolist(), at, end, last, between))
         return found
 
-    def _steps(self, first: int, end: int, level: float) -> dict[int, _Ways]:
+    def _steps(self, first: int, end: int, levels: Levels) -> dict[int, _Ways]:
         """Return the cuts of a stretch with their p, and those of the parts that they leave."""
         if end - first < (2 if end - first == self.size else FEWEST_SEARCHED):
             return {}
         best = min(self.shapes(first, end), key=lambda one: one.p, default=None)
-        if best is None or best.p > level:
+        if best is None or not levels.allow((best.worse, best.better)):
             return {}
         found = dict(zip(best.cuts, best.ways, strict=True))
         for low, high in pairwise([first, *best.cuts, end]):
-            found |= self._steps(low, high, level)
+            found |= self._steps(low, high, levels)
         return found
 
     def _candidate(self, cuts: tuple[int, ...], base: np.ndarray, new: np.ndarray, choices: float) -> _Candidate:
@@ -210,21 +238,24 @@ class _Search:
         rows = [int(np.flatnonzero(points >= self.series.measured[cut])[0]) for cut in cuts]
         return told[best] != NOTHING and is_rather_a_drift(np.asarray(columns[best]), rows)
 
-    def _change(self, base: np.ndarray, new: np.ndarray, ways: _Ways, level: float, factor: float) -> Change:
+    def _change(self, base: np.ndarray, new: np.ndarray, ways: _Ways, levels: Levels) -> Change:
         """Return what changed between two levels, with its verdict; that it is certain has been shown.
 
-        Each direction with p up to `level` is judged by itself, the worse one first.
+        Each direction that is certain is judged by itself, the worse one first.
         """
         sample = self.series.sample(base, new)
         assert sample is not None  # a level without any cell of its neighbour was no candidate
         low, high = interval_of_rates(sample) if self.series.is_rate else interval_of_medians(sample)
         change = replace(change_of(sample, self.rule), low=low, high=high)
-        for worse, p in zip((True, False), ways, strict=True):
+        corrected = levels.corrected(ways)
+        # Both directions share alpha, so that what is certain stands at alpha or below.
+        shown = [min(1.0, p * self.rule.alpha / levels.share) for p in corrected]
+        for worse, p, said in zip((True, False), corrected, shown, strict=True):
             named = name_cells(change, self.rule.alpha / 4, worse=worse)
-            found = replace(change, named=named, p_corrected=min(1.0, p * factor))
-            if p <= level and found.matters_for(worse=worse):
+            found = replace(change, named=named, p_corrected=said)
+            if p <= levels.share and found.matters_for(worse=worse):
                 return replace(found, verdict="regression" if worse else "improvement")
-        return replace(change, p_corrected=min(1.0, min(ways) * factor), verdict="too small to matter")
+        return replace(change, p_corrected=min(shown), verdict="too small to matter")
 
 
 def _mean(part: Floats) -> Floats:

@@ -80,6 +80,11 @@ def clopper_pearson(rate: float, n: float) -> tuple[float, float]:
     return low, 1.0 if rate == 1 else float(stats.beta.isf(tail, seen + 1, missed))
 
 
+def runs_to_exclude(rate: float) -> int:
+    """Return how many runs without one success show that successes are rarer than `rate`, by `clopper_pearson`."""
+    return 1 if rate >= 1 else math.ceil(math.log((1 - CONFIDENCE) / 2) / math.log1p(-rate))
+
+
 def median(values: Sequence[float] | Floats) -> Estimate:
     """Return one group's median; see `medians`."""
     array: Floats = np.asarray(values, dtype=np.float64)

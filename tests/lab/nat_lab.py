@@ -64,7 +64,7 @@ def spoilt(ground: Ground, rules: list[str]) -> list[list[str]]:
 
 def after_the_last_ack(ground: Ground, idle_s: list[float]) -> list[bool]:
     """Whether a stranger gets in by the mapping of a connection that both sides closed, after so many seconds each."""
-    alias = {"alias": "full-cone", "tcp_established_lifetime_s": 60, "tcp_transitory_lifetime_s": 1}
+    alias = {"alias": "full-cone", "tcp_established_lifetime_s": 60, "tcp_transitory_lifetime_s": 5}
     ground.router(parse_nat(alias), 1)
     with Wire() as wire:
         setup = ground.setup(wire)
@@ -75,7 +75,7 @@ def after_the_last_ack(ground: Ground, idle_s: list[float]) -> list[bool]:
         for to in external:
             assert to is not None
             wire.forget(setup.responder.tcp[to])  # the inside reads the end, and closes as well
-        assert wire.pump(lambda: all(made.bound.fileno() < 0 for made in calls), 1.0)
+        assert wire.pump(lambda: all(made.bound.fileno() < 0 for made in calls), 3.0)
         assert len(doors) == len(idle_s)
         attempts, begun = [], time.monotonic()
         for idle, to in zip(idle_s, external, strict=True):

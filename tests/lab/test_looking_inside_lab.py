@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,54 +57,65 @@ def folder() -> Iterator[Path]:
         yield path
 
 
-def paused(folder: Path, *prefix: str) -> tuple[subprocess.Popen[str], Path]:
-    """Start a run that pauses on its one trial; return it and the trial's folder once it is paused."""
+@contextlib.contextmanager
+def paused(folder: Path, *prefix: str) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """Start a run that pauses on its one trial; yield it and the trial's folder once it is paused, and end it."""
     argv = [*prefix, *OVERLAYBENCH, "run", "mine.yaml", "--out", "run", "--keep-failed"]
     run = subprocess.Popen(argv, cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     assert run.stderr is not None
     said = []
-    for line in run.stderr:
-        said.append(line)
-        if "never_hub_r1: paused: " in line:
-            return run, folder / "run" / "trials" / "never_hub_r1"
-    raise AssertionError("".join(said))
+    try:
+        for line in run.stderr:
+            said.append(line)
+            if "never_hub_r1: paused: " in line:
+                break
+        else:
+            raise AssertionError("".join(said))
+        yield run, folder / "run" / "trials" / "never_hub_r1"
+    finally:
+        run.kill()
+        run.wait(20)
 
 
 def test_a_failed_trials_lab_is_entered_and_dies_with_the_run(folder: Path) -> None:
-    run, trial = paused(folder)
-    named = overlaybench("enter", str(trial))
-    assert {"a", "b", "s", "ra", "rb"} <= set(named.stdout.split()), named.stderr
-    inside = overlaybench("enter", str(trial), "a", "sh", "-c", "hostname; pwd; ip -br -4 address; cat /proc/*/comm")
-    assert inside.returncode == 0, inside.stderr
-    host, here, *rest = inside.stdout.splitlines()
-    assert (host, here) == ("a", str((trial / "nodes" / "a").resolve()))
-    assert any("192.168." in line or "10." in line for line in rest) and "sleep" in rest
-    argv = [*OVERLAYBENCH, "enter", str(trial), "rb", "sh", "-c", "echo there; exec sleep 1000"]
-    shell = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
-    assert shell.stdout is not None and shell.stdout.readline() == "there\n"
-    held = processes_naming(str(trial)) + processes_naming("run/trials/never_hub_r1")
-    run.send_signal(signal.SIGKILL)
-    run.wait(20)
-    assert shell.wait(20) != 0
-    for pid in held:
-        assert not Path(f"/proc/{pid}").exists() or pid == run.pid
-    wrong = overlaybench("enter", str(trial), "a")
-    assert wrong.returncode != 0 and "Traceback" not in wrong.stderr
+    with paused(folder) as (run, trial):
+        named = overlaybench("enter", str(trial))
+        assert {"a", "b", "s", "ra", "rb"} <= set(named.stdout.split()), named.stderr
+        inside = overlaybench(
+            "enter", str(trial), "a", "sh", "-c", "hostname; pwd; ip -br -4 address; cat /proc/*/comm"
+        )
+        assert inside.returncode == 0, inside.stderr
+        host, here, *rest = inside.stdout.splitlines()
+        assert (host, here) == ("a", str((trial / "nodes" / "a").resolve()))
+        assert any("192.168." in line or "10." in line for line in rest) and "sleep" in rest
+        argv = [*OVERLAYBENCH, "enter", str(trial), "rb", "sh", "-c", "echo there; exec sleep 1000"]
+        shell = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+        assert shell.stdout is not None and shell.stdout.readline() == "there\n"
+        held = processes_naming(str(trial)) + processes_naming("run/trials/never_hub_r1")
+        run.send_signal(signal.SIGKILL)
+        run.wait(20)
+        assert shell.wait(20) != 0
+        deadline = time.monotonic() + 20
+        while (left := [pid for pid in held if Path(f"/proc/{pid}").exists()]) and time.monotonic() < deadline:
+            time.sleep(0.02)  # the kernel reaps the namespaces
+        assert left == []
+        wrong = overlaybench("enter", str(trial), "a")
+        assert wrong.returncode != 0 and "Traceback" not in wrong.stderr
 
 
 def test_an_ordinary_user_enters_and_lets_it_go_on(folder: Path) -> None:
     prefix = without_privileges()
-    run, trial = paused(folder, *prefix)
-    inside = overlaybench("enter", str(trial), "ra", "nft", "list", "ruleset", prefix=prefix)
-    assert inside.returncode == 0 and "table" in inside.stdout, inside.stderr
-    wrong = overlaybench("enter", str(trial), "rs", prefix=prefix)
-    assert (wrong.returncode, "did you mean" in wrong.stderr) == (2, True), wrong.stderr
-    assert overlaybench("enter", str(trial), "--go-on", prefix=prefix).returncode == 0
-    assert run.wait(30) == 0
-    (last,) = [one for one in records(folder / "run") if one["probe"] == "trial"]
-    assert last["outcome"] == "failed"
-    again = overlaybench("enter", str(trial), "a", prefix=prefix)
-    assert again.returncode == 2 and "is not paused" in again.stderr
+    with paused(folder, *prefix) as (run, trial):
+        inside = overlaybench("enter", str(trial), "ra", "nft", "list", "ruleset", prefix=prefix)
+        assert inside.returncode == 0 and "table" in inside.stdout, inside.stderr
+        wrong = overlaybench("enter", str(trial), "rs", prefix=prefix)
+        assert (wrong.returncode, "did you mean" in wrong.stderr) == (2, True), wrong.stderr
+        assert overlaybench("enter", str(trial), "--go-on", prefix=prefix).returncode == 0
+        assert run.wait(30) == 0
+        (last,) = [one for one in records(folder / "run") if one["probe"] == "trial"]
+        assert last["outcome"] == "failed"
+        again = overlaybench("enter", str(trial), "a", prefix=prefix)
+        assert again.returncode == 2 and "is not paused" in again.stderr
 
 
 def test_captures_and_what_happens_are_seen(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def main() -> None:
         untold = ", ".join(f"{metric} {count}" for metric, count in sorted(found.untold.items()))
         print(f"{name}: {sum(found.compared.values())} figures compared ({compared})")
         print(f"{name}: {sum(found.untold.values())} of which no evidence tells ({untold})")
-        bad |= bool(found.differences) or not found.compared
+        bad |= bool(found.differences) or not sum(found.compared.values())
     sys.exit(bad)
 
 

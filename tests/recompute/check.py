@@ -70,9 +70,9 @@ def _compare(row: dict[str, Any], told: dict[Any, Any], found: Found) -> None:
     else:
         found.compared[row["metric"]] += 1
         # A percentile without a value is one that so many lost packets made infinite.
-        value = math.inf if row["value"] is None else row["value"]
-        if not _same(value, told[key]):
-            found.differences.append(f"{where}: recorded {row['value']}, the evidence says {told[key]:.9g}")
+        value, seen = (math.inf if one is None else one for one in (row["value"], told[key]))
+        if not _same(value, seen):
+            found.differences.append(f"{where}: recorded {row['value']}, the evidence says {seen:.9g}")
 
 
 def _punched(rows: Sequence[dict[str, Any]], told: dict[Any, Any], found: Found) -> None:

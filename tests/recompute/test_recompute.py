@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from harness.report.publish import keep_evidence, publish
-from tests.recompute.check import check
+from tests.recompute.check import Found, _compare, check
 from tests.recompute.evidence import Run
 from tests.recompute.figures import figures_of
 
@@ -261,3 +261,15 @@ def test_a_starved_pair_and_pairs_that_did_not_send_at_once(tmp_path: Path) -> N
     for src, dst in pairs[:2]:
         (trial / f"overlay-{src}-{dst}-iperf3-at-once.json").write_text(json.dumps(end))
     assert figures_of(Run(tmp_path), "t", pairs)["concurrent_jain_index", None, None] == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "seen", "wrong"), [(None, None, 0), (1.5, None, 1), (None, 2.5, 1), (2.5, 2.5, 0)]
+)
+def test_what_never_came_by_the_evidence_is_compared_like_what_did(
+    recorded: float | None, seen: float | None, wrong: int
+) -> None:
+    row = {"metric": "rounds_recovery_s", "src": None, "dst": None, "trial": "t", "value": recorded}
+    found = Found()
+    _compare(row, {("rounds_recovery_s", None, None): seen}, found)
+    assert (len(found.differences), found.compared["rounds_recovery_s"]) == (wrong, 1)

@@ -27,7 +27,7 @@ def until(holds: Callable[[], bool], patience_s: float = 60.0) -> None:
         time.sleep(0.05)
 
 
-def start(folder: Path, *more: str) -> subprocess.Popen[str]:
+def start(folder: Path, *more: str, trial_s: float = 0.2) -> subprocess.Popen[str]:
     """Begin a run over two hosts that pretend."""
     (folder / "mine.yaml").write_text(SCENARIO.replace("repeats: 4", "repeats: 2"))
     wrapper = folder / "station.sh"
@@ -39,7 +39,7 @@ def start(folder: Path, *more: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [*argv, "--out", str(folder / "run"), *more],
         cwd=folder,
-        env={**os.environ, "FAKE_TRIAL_S": "0.2", "OVERLAYBENCH_HOST_SILENCE_S": "10"},
+        env={**os.environ, "FAKE_TRIAL_S": str(trial_s), "OVERLAYBENCH_HOST_SILENCE_S": "10"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -54,7 +54,7 @@ def finished(folder: Path) -> int:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_campaign_that_ends_leaves_its_hosts_and_is_resumed(tmp_path: Path, number: signal.Signals) -> None:
-    running = start(tmp_path)
+    running = start(tmp_path, trial_s=1.5)  # all would take ten seconds more
     until(lambda: finished(tmp_path) >= 5)
     running.send_signal(number)
     _, said = running.communicate(timeout=60)

@@ -81,6 +81,12 @@ def test_without_past_runs_it_is_a_bound_and_says_so() -> None:
     )
 
 
+def test_how_many_unlike_runs_had_at_once_halves_no_bound(tmp_path: Path) -> None:
+    past = past_of([run_of(tmp_path, [("a", "mesh", 30.0, "ok")] * 4, wall_s=40)])
+    alone = forecast([Trial("b", "hub", {}, own_s=20.0)] * 4, past_of([]))
+    assert (forecast([Trial("b", "hub", {}, own_s=20.0)] * 4, past).wall_s, past.at_once) == (alone.wall_s, 3.0)
+
+
 @pytest.mark.parametrize(("seconds", "said"), [(12, "12 s"), (460, "8 min"), (9000, "2 h 30 min")])
 def test_times_and_sizes_are_said_as_people_do(seconds: float, said: str) -> None:
     assert shown_time(seconds) == said

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -113,17 +112,32 @@ ESTAB 0      0       [fd00::2]:5202  [fd00::1]:40004
     assert received_by_port(said) == {5201: 1004037, 5202: 0}
 
 
+class Clock:
+    """Time that passes while somebody sleeps, and not otherwise: a busy machine makes nobody late."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def time(self) -> float:
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        if seconds < 0:
+            raise ValueError("sleep length must be non-negative")
+        self.now_s += seconds
+
+
 class FakeLab:
     """Nodes on which ss(8) says what each port has received by now, at so many Mbit/s since it began."""
 
-    def __init__(self, rates: dict[int, float]) -> None:
-        self.rates, self.since_s = rates, time.monotonic()
+    def __init__(self, rates: dict[int, float], clock: Clock) -> None:
+        self.rates, self.since_s, self.clock = rates, clock.time(), clock
         self.begins_s: dict[int, float] = {}
         self.nodes = dict.fromkeys("abc", self)
 
     def check_output(self, argv: list[str]) -> str:
         ports = [int(word.strip(":")) for word in argv[-1].split() if word.startswith(":")]
-        lasted_s = time.monotonic() - self.since_s
+        lasted_s = self.clock.time() - self.since_s
         sent_s = {port: lasted_s - self.begins_s.get(port, 0.0) for port in ports}
         return "".join(
             f"ESTAB 0 0 10.0.0.1:{port} 10.0.0.2:9\n\t cubic bytes_received:{self.rates[port] * since_s / 8e-6:.0f}\n"
@@ -137,7 +151,9 @@ def filled(
 ) -> Shares:
     """Fill all pairs by an iperf3 that is made up; None: it cannot connect; the last may begin late."""
     numbers = {pair: iperf3.PORT + number for number, pair in enumerate(got)}
-    lab = FakeLab({numbers[pair]: mbit for pair, mbit in got.items() if mbit is not None})
+    clock = Clock()
+    monkeypatch.setattr(allflows, "time", clock)
+    lab = FakeLab({numbers[pair]: mbit for pair, mbit in got.items() if mbit is not None}, clock)
     last = list(got)[-1]
     if late_s is not None:
         lab.begins_s[numbers[last]] = late_s
@@ -147,7 +163,7 @@ def filled(
         class Log:
             @property
             def text(self) -> str:
-                waited = time.monotonic() > lab.since_s + lab.begins_s.get(numbers[target.pair], 0.0)
+                waited = clock.time() >= lab.since_s + lab.begins_s.get(numbers[target.pair], 0.0)
                 return "port 5201 connected to 10.0.0.1" if waited and got[target.pair] is not None else ""
 
         yield SimpleNamespace(tail="", port=numbers[target.pair], daemon=Log())

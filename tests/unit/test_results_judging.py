@@ -11,6 +11,7 @@ from harness.model.expectation import ExpectedNumber
 from harness.results.expectations import Expected
 from harness.results.frame import records_frame
 from harness.results.judging import Judged, figures_of, judge, judge_cells
+from harness.results.statistics import clopper_pearson, runs_to_exclude
 from harness.results.summary import summarise
 
 
@@ -208,3 +209,10 @@ def test_a_cell_is_its_repeats_and_what_cannot_be_done_is_not_judged() -> None:
     expected = [Expected(name, cell, numbers=(bound,)) for name, cell in (("t0", "c"), ("t1", "c"), ("other", "d"))]
     (found,) = judge_cells([*expected, Expected("never ran", "e", numbers=(bound,))], by_trial)
     assert (found.cell, found.found.n, found.judgement) == ("c", 2, "not decided")
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.2, 0.5, 0.9])
+def test_how_many_runs_exclude_a_rate_is_what_the_exact_interval_says(rate: float) -> None:
+    needed = runs_to_exclude(rate)
+    assert clopper_pearson(0.0, needed)[1] <= rate < clopper_pearson(0.0, needed - 1)[1]
+    assert runs_to_exclude(1e-9) > 10**9, "at once, and not after as many steps"

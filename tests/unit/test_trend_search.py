@@ -10,7 +10,7 @@ from trend_worlds import CHANGED, World, called, made_up, step
 
 from harness.results.changepoints import between_sessions, drifting, in_noise, place_interval
 from harness.results.changes import Rule
-from harness.results.searching import search
+from harness.results.searching import Level, Levels, search
 from harness.results.trend import FEWEST_SEARCHED_POINTS, Finding, judge
 
 
@@ -175,3 +175,18 @@ def test_series_that_never_vary_cost_the_others_nothing() -> None:
     _, series = made_up(World(), np.random.default_rng(1))
     constant = [one for one in series if one.metric == "connect_success"]
     assert search(constant, Rule()) == ([], len(constant))
+
+
+def test_what_is_printed_beside_a_certain_change_is_below_alpha() -> None:
+    """Nine series that surely changed, and one whose own p stands for itself by Holm's steps alone."""
+    axis, series = made_up(World(change=step(1.2, 6)), np.random.default_rng(1))
+    (changed,) = [one for one in series if (one.subject, one.metric) == CHANGED]
+    faint = made_up(World(change=step(1.035, 6)), np.random.default_rng(1))[1]
+    (faintly,) = [one for one in faint if (one.subject, one.metric) == CHANGED]
+    told = [one.change for one in judge([*[changed] * 9, faintly], axis, Rule())[0]]
+    certain = [one.p_corrected for one in told if one.verdict in {"regression", "improvement"}]
+    assert len(certain) >= 9 and max(certain) <= Rule().alpha
+    levels = Levels(Level(10, 0.02, 0.021), Level(10, 1.0, 1.0), share=0.025)
+    assert levels.corrected((0.02, 0.001)) == (0.021, 0.01)
+    assert levels.allow((0.02, 1.0)) and levels.allow((0.01, 1.0))
+    assert not levels.allow((1.0, 0.02)), "what one direction earned is not the other's"
