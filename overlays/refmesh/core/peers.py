@@ -17,6 +17,7 @@ from overlays.refmesh.core.lifetime import Lifetime
 from overlays.refmesh.core.outbox import Outbox
 from overlays.refmesh.core.peer import DIRECT_RETRY_S, RETRY_S, Peer
 from overlays.refmesh.core.puncher import Puncher
+from overlays.refmesh.core.server_link import ServerLink, relays_of
 from overlays.refmesh.core.tunnel import Tunnel
 from overlays.refmesh.credentials import Certificate
 from overlays.refmesh.errors import CredentialError
@@ -113,8 +114,12 @@ class Peers:
             if peer.certificate is not None and self._directory.revoked(peer.certificate):
                 self._outbox.events.append(f"{peer.name} is revoked")
                 self._remove(peer)
-            else:
-                peer.access = self._directory.access_to(peer.certificate)
+        self.rules_changed()
+
+    def rules_changed(self) -> None:
+        """Apply the rules that are now in force between us and each member to what passes from now on."""
+        for peer in self.by_key.values():
+            self._apply_rules(peer)
 
     def expire(self, now: float) -> None:
         """Forgets the peers whose certificates have ended."""
@@ -144,6 +149,23 @@ class Peers:
             peer.direct_s = now
         way = "directly at" if path.direct else "by relay"
         self._outbox.events.append(f"{peer.name} is reached {way} {path.endpoint[0]}:{path.endpoint[1]}")
+
+    def relays_changed(self, links: Sequence[ServerLink], now: float) -> None:
+        """Note that there are relays more or less than there were."""
+        for peer in self.by_key.values():
+            if peer.finder is not None:
+                peer.finder.set_relays(relays_of(peer, links), now)
+                self.use(peer, peer.finder.best, now)
+                if not peer.session.usable(now) and peer.wanted:
+                    peer.session.want(now)
+                self._outbox.due(peer, now)
+
+    def forget_numbers(self, index: int) -> None:
+        """Note that a server has started again: it knows nobody yet, and numbers those who come anew."""
+        for peer in self.by_key.values():
+            if peer.online.get(index):
+                del peer.online[index]
+            peer.numbers.pop(index, None)
 
     def recheck(self, now: float) -> None:
         """Note that the network has changed: all paths are checked again."""
@@ -209,7 +231,7 @@ class Peers:
         session = self._tunnel.add(certificate.key, retry_s=DIRECT_RETRY_S if mode == "direct" else RETRY_S)
         hosts = [packets.host_network(address) for address in certificate.addresses]
         peer = Peer(certificate.name, session, hosts, finder=finder, certificate=certificate)
-        peer.access = self._directory.access_to(certificate)
+        self._apply_rules(peer)
         heapq.heappush(self._ends, (self._directory.ends_s(certificate), certificate.key))
         return peer
 
@@ -217,6 +239,11 @@ class Peers:
         self.by_key[peer.session.remote] = peer
         peer.schedule = self._outbox.schedule
         peer.due_s = 0.0
+
+    def _apply_rules(self, peer: Peer) -> None:
+        before, peer.access = peer.access, self._directory.access_to(peer.certificate)
+        if before is not None and peer.access is not None:
+            peer.access.inherit(before)
 
     def _take_names(self, peer: Peer, certificate: Certificate) -> None:
         self._by_name[certificate.name] = peer
@@ -234,7 +261,7 @@ class Peers:
             del self._by_name[peer.name]
         self._plane.routes.remove(peer)
         peer.certify(certificate, [packets.host_network(address) for address in certificate.addresses])
-        peer.access = self._directory.access_to(certificate)
+        self._apply_rules(peer)
         heapq.heappush(self._ends, (self._directory.ends_s(certificate), certificate.key))
         self._by_text[certificate.text] = peer
         self._take_names(peer, certificate)

@@ -150,7 +150,7 @@ class Puncher:
             self._release(state, keep=())
             state.theirs, state.number = theirs, theirs.n - 1
             self._measure(peer, state, link, asked=False, now=now)
-        elif state.state == WAITING:
+        elif state.state == WAITING and theirs.n == state.number:  # else it answers a round that is over
             state.theirs = theirs
             self._fire(peer, state, dependent=dependent, now=now)
 
