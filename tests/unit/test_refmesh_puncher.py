@@ -8,7 +8,7 @@ from typing import Any
 
 from test_refmesh_scale import NotAll
 
-from overlays.refmesh.core.check import HOST, SERVER_REFLEXIVE
+from overlays.refmesh.core.check import HOST, SERVER_REFLEXIVE, Path
 from overlays.refmesh.core.connectivity import PLAIN_TRIES, PathFinder
 from overlays.refmesh.core.handover import Handover
 from overlays.refmesh.core.puncher import MAX_ANSWERED, MAX_ASKED, TURN_S, TURNS, Puncher
@@ -77,6 +77,29 @@ def test_an_answer_to_a_round_that_is_over_is_none_to_the_next() -> None:
     assert subject.round_of(peer).state == WAITING
     subject.on_punch(peer, LINK, right, dependent=False, now=now - 1.0)
     assert subject.round_of(peer).state == FIRING
+
+
+def test_a_round_whose_path_has_just_come_up_is_not_ended_by_anothers_look() -> None:
+    """Its sockets were closed, the one in use among them, where a late machine looked at another peer first."""
+    subject, _ = puncher()
+    found: Any = Peerlike(0)
+    other: Any = Peerlike(1)
+    subject.watch(found, 0.0)
+    subject.watch(other, 0.0)
+    subject.tick(found, LINK, dependent=True, now=START_AFTER_S)
+    subject.tick(found, LINK, dependent=True, now=START_AFTER_S + MEASURE_S)
+    answer = Punch(1, 1, ask=False, dependent=False, host="", ports=[])
+    subject.on_punch(found, LINK, answer, dependent=True, now=START_AFTER_S + MEASURE_S)
+    assert subject.round_of(found).state == FIRING
+    used = max(subject._open)
+    found.path = Path(("45.0.1.1", 40000), 0, used)
+    subject.tick(other, LINK, dependent=True, now=START_AFTER_S + 10.0)
+    assert subject.is_open(used)
+    assert found not in subject._asked
+    finder = PathFinder(random.Random(1).randbytes, direct=True, relayed=True)
+    subject.done(found, finder, START_AFTER_S + 10.1)
+    assert subject.is_open(used)
+    assert len(subject.round_of(found).locals) == 1
 
 
 def test_what_one_round_costs_does_not_grow_with_those_that_wait() -> None:
