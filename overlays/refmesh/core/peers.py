@@ -17,7 +17,6 @@ from overlays.refmesh.core.lifetime import Lifetime
 from overlays.refmesh.core.outbox import Outbox
 from overlays.refmesh.core.peer import DIRECT_RETRY_S, RETRY_S, Peer
 from overlays.refmesh.core.puncher import Puncher
-from overlays.refmesh.core.server_link import ServerLink, relays_of
 from overlays.refmesh.core.tunnel import Tunnel
 from overlays.refmesh.credentials import Certificate
 from overlays.refmesh.errors import CredentialError
@@ -78,6 +77,10 @@ class Peers:
         if peer is not None and peer.certificate is not None:
             if certificate.supersedes(peer.certificate) and not rivals:
                 self._recertify(peer, certificate)
+            elif certificate.supersedes(peer.successor or peer.certificate):
+                peer.successor = certificate
+                peer.session.want(now)
+                self._outbox.due(peer, now)
             return peer
         if len(self.by_key) >= MAX_PEERS:
             raise CredentialError(f"no room for {certificate.name}")
@@ -94,16 +97,22 @@ class Peers:
 
     def confirmed(self, peer: Peer) -> bool:
         """Let a certificate count, whoever had its names before: the peer's handshake is complete. False: not so."""
-        if not peer.contested or peer.certificate is None:
+        wanted, peer.successor = peer.successor or peer.certificate, None
+        if wanted is None or (wanted is peer.certificate and not peer.contested):
             return True
-        peer.contested = False
-        for rival in self._rivals(peer.certificate):
-            if rival.certificate is None or not peer.certificate.supersedes(rival.certificate):
+        rivals = self._rivals(wanted)
+        if any(rival.certificate is None or not wanted.supersedes(rival.certificate) for rival in rivals):
+            if peer.contested:
                 self._remove(peer)
-                return False
-        for rival in self._rivals(peer.certificate):
-            self._remove(rival)
-        self._take_names(peer, peer.certificate)
+            return not peer.contested
+        peer.contested = False
+        for rival in rivals:
+            if rival.successor is None:
+                self._remove(rival)
+            else:  # it is to be somebody else: when its own handshake completes
+                rival.contested, successor, rival.successor = True, rival.successor, None
+                self._recertify(rival, successor, named=False)
+        self._recertify(peer, wanted)
         return True
 
     def set_policy(self, text: str) -> None:
@@ -114,6 +123,8 @@ class Peers:
             if peer.certificate is not None and self._directory.revoked(peer.certificate):
                 self._outbox.events.append(f"{peer.name} is revoked")
                 self._remove(peer)
+            if peer.successor is not None and self._directory.revoked(peer.successor):
+                peer.successor = None
         self.rules_changed()
 
     def rules_changed(self) -> None:
@@ -149,23 +160,6 @@ class Peers:
             peer.direct_s = now
         way = "directly at" if path.direct else "by relay"
         self._outbox.events.append(f"{peer.name} is reached {way} {path.endpoint[0]}:{path.endpoint[1]}")
-
-    def relays_changed(self, links: Sequence[ServerLink], now: float) -> None:
-        """Note that there are relays more or less than there were."""
-        for peer in self.by_key.values():
-            if peer.finder is not None:
-                peer.finder.set_relays(relays_of(peer, links), now)
-                self.use(peer, peer.finder.best, now)
-                if not peer.session.usable(now) and peer.wanted:
-                    peer.session.want(now)
-                self._outbox.due(peer, now)
-
-    def forget_numbers(self, index: int) -> None:
-        """Note that a server has started again: it knows nobody yet, and numbers those who come anew."""
-        for peer in self.by_key.values():
-            if peer.online.get(index):
-                del peer.online[index]
-            peer.numbers.pop(index, None)
 
     def recheck(self, now: float) -> None:
         """Note that the network has changed: all paths are checked again."""
@@ -254,8 +248,9 @@ class Peers:
         found = {id(other): other for other in (self._by_name.get(certificate.name), *hosts) if other is not None}
         return [other for other in found.values() if other.session.remote != certificate.key]
 
-    def _recertify(self, peer: Peer, certificate: Certificate) -> None:
+    def _recertify(self, peer: Peer, certificate: Certificate, *, named: bool = True) -> None:
         assert peer.certificate is not None
+        newer = certificate is not peer.certificate
         self._by_text.pop(peer.certificate.text, None)
         if self._by_name.get(peer.name) is peer:
             del self._by_name[peer.name]
@@ -264,8 +259,10 @@ class Peers:
         self._apply_rules(peer)
         heapq.heappush(self._ends, (self._directory.ends_s(certificate), certificate.key))
         self._by_text[certificate.text] = peer
-        self._take_names(peer, certificate)
-        self._outbox.events.append(f"{certificate.name} has a newer certificate")
+        if named:
+            self._take_names(peer, certificate)
+        if newer:
+            self._outbox.events.append(f"{certificate.name} has a newer certificate")
 
     def _remove(self, peer: Peer) -> None:
         self._plane.forget(peer)

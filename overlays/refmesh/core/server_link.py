@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 from overlays.refmesh.config import ServerEntry
@@ -275,8 +274,3 @@ class ServerLink:
             "mapped": "{}:{}".format(*self.mapped) if self.mapped else None,
             "handshake_s_ago": round(now - self.peer.session.established_s, 3) if self.peer.session.current else None,
         }
-
-
-def relays_of(peer: Peer, links: Sequence[ServerLink]) -> list[Path]:
-    """Return the relayed paths to a peer, in the order of the configuration."""
-    return [Path(link.endpoint, peer.numbers[link.index]) for link in links if link.up and peer.online.get(link.index)]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from overlays.refmesh.config import NodeConfig
-from overlays.refmesh.core import reflexive
+from overlays.refmesh.core import reflexive, relays
 from overlays.refmesh.core.check import Path
 from overlays.refmesh.core.dataplane import DataPlane
 from overlays.refmesh.core.lifetime import Lifetime
@@ -14,7 +14,7 @@ from overlays.refmesh.core.outbox import Outbox
 from overlays.refmesh.core.peer import Peer
 from overlays.refmesh.core.peers import Peers
 from overlays.refmesh.core.probing import Probing
-from overlays.refmesh.core.server_link import ServerLink, relays_of
+from overlays.refmesh.core.server_link import ServerLink
 from overlays.refmesh.core.tunnel import Tunnel
 from overlays.refmesh.errors import CredentialError
 from overlays.refmesh.keys import Rng
@@ -111,7 +111,7 @@ class Servers:
         for link in self.links:
             if host in link.hosts() and link.host_found(host, address, now):
                 self._outbox.events.append(f"server {link.entry.name} is at {address}")
-                self._peers.relays_changed(self.links, now)
+                relays.changed(self._peers, self.links, self._outbox, now)
         self._outbox.wake(now)
 
     def start(self, now: float) -> None:
@@ -180,7 +180,7 @@ class Servers:
                 outbox.send_sealed(link.peer, hello, Path(link.endpoint), now)
         if was_up and not link.up:
             outbox.events.append(f"server {link.entry.name} does not answer any more")
-            self._peers.relays_changed(self.links, now)
+            relays.changed(self._peers, self.links, self._outbox, now)
 
     # --- what they say
 
@@ -201,11 +201,11 @@ class Servers:
         was_up, was_seen_as, was_epoch = link.up, link.seen_as, link.epoch
         entries = link.on_update(update, now)
         if link.epoch != was_epoch and was_epoch:
-            self._peers.forget_numbers(link.index)
-            self._peers.relays_changed(self.links, now)
+            relays.forget_numbers(self._peers, link.index)
+            relays.changed(self._peers, self.links, self._outbox, now)
         if link.up and not was_up:
             self._outbox.events.append(f"server {link.entry.name} answers; we are {link.seen_as or 'unseen'} to it")
-            self._peers.relays_changed(self.links, now)
+            relays.changed(self._peers, self.links, self._outbox, now)
         if link.seen_as != was_seen_as:
             self.greet(now, but=link)
             for other in self.links if was_seen_as is not None else ():
@@ -247,7 +247,7 @@ class Servers:
             peer.hub_servers.add(link.index)
             self._plane.routes.assign(peer, link.peer)
             return
-        peer.finder.set_relays(relays_of(peer, self.links), now)
+        peer.finder.set_relays(relays.relays_of(peer, self.links), now)
         for kind, host, port in entry.candidates if entry.direct else ():
             peer.finder.add((host, port), kind, now)
         if came and not peer.session.usable(now):
@@ -271,7 +271,7 @@ class Servers:
             link.udp_probe_s = now + UDP_PROBE_S if endpoint == link.tls else math.inf
             link.greet(now)
             link.peer.take(Path(endpoint))
-            self._peers.relays_changed(self.links, now)
+            relays.changed(self._peers, self.links, self._outbox, now)
 
     def stream_opened(self, index: int, now: float) -> None:
         """Note that the driver has a TLS connection to server `index`; try it in addition to UDP."""
@@ -287,5 +287,5 @@ class Servers:
         if link.endpoint == link.tls:
             link.lost(now)
             self.heard(link, link.udp, now)
-            self._peers.relays_changed(self.links, now)
+            relays.changed(self._peers, self.links, self._outbox, now)
         self._outbox.wake(now)
