@@ -220,9 +220,10 @@ class Node:
 
     def host_found(self, host: str, address: str, now: float) -> None:
         """Note that a name of `hosts.requests` has this literal address."""
-        self.hosts.take(host, address)
-        self.servers.host_found(host, address, now)
-        self.peers.host_found(host, address, now)
+        if self.hosts.take(host, address, now):
+            self.servers.host_found(host, address, now)
+            self.peers.host_found(host, address, now)
+        self.outbox.wake(now)
 
     def tick(self, now: float) -> None:
         """Do what is due and set the next deadline."""
