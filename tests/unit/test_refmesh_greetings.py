@@ -118,8 +118,11 @@ def test_a_hello_that_was_overtaken_takes_nothing_back() -> None:
     quiet = body | {"seq": number + 2, "candidates": SECOND, "rev": 0, "quiet": True}
     assert member_says(world, "a", control.json_frame(control.HELLO, quiet)) == []
     assert registration(world, "a").known == body["rev"]
-    # Who has started again counts from the beginning, and nobody else for long.
+    # Who has started again counts from the beginning, and has new keys; nobody else does for long.
     again = control.json_frame(control.HELLO, body | {"seq": 1, "candidates": FIRST, "epoch": "", "rev": 0})
+    assert member_says(world, "a", again) == []
+    registration(world, "a").session.established_s = world.now + 0.001
+    world.now += 0.002
     assert member_says(world, "a", again)
     assert registration(world, "a").candidates == FIRST
     world.run(OVERTAKEN_S + 0.1)

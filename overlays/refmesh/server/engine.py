@@ -277,8 +277,8 @@ class Server:
 
     def _on_hello(self, registration: Registration, hello: Hello, now: float) -> None:
         late = hello.seq < registration.hello and now - registration.hello_s < OVERTAKEN_S
-        if late and hello.epoch == self.herald.epoch:  # else the node has started again, and counts anew
-            return
+        if late and registration.session.established_s <= registration.hello_s:
+            return  # with new keys since, the node might have started again, and count anew
         registration.hello_s = now
         registration.candidates = [list(candidate) for candidate in hello.candidates[:MAX_CANDIDATES_TOLD]]
         registration.hello, registration.direct, registration.hub = hello.seq, hello.direct, hello.hub
