@@ -31,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from refmesh_goals import judged, lines
 from refmesh_subjects import SUBJECTS, A, B, Subject
 
+from harness.machine.describe import harness_commit
 from harness.machine.processors import processors_awake
 from harness.overlay.search_path import search_path
 from harness.sandbox.namespace import hold_namespace, release_namespaces
@@ -173,7 +174,9 @@ def _measure(options: argparse.Namespace, hosts: dict[str, int]) -> dict[str, An
     return {
         "machine": os.uname().release,
         "cpus": os.cpu_count(),
+        "commit": harness_commit(),
         "missing": missing,
+        "versions": {subject.name: subject.version() for subject in there},
         "figures": table,
         "rounds": figures,
         "goals": judged(figures),
@@ -181,8 +184,8 @@ def _measure(options: argparse.Namespace, hosts: dict[str, int]) -> dict[str, An
 
 
 def _there(subject: Subject, pid: int) -> bool:
-    """Tell whether a subject can be measured: its program is installed, or the kernel has its type of interface."""
-    if shutil.which(subject.program) is None:
+    """Tell whether a subject can be measured: its programs are installed, and the kernel has its type of interface."""
+    if any(shutil.which(program) is None for program in (subject.program, *subject.helpers)):
         return False
     if not subject.kernel:
         return True

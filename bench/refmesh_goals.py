@@ -36,7 +36,7 @@ GOALS = (
 
 
 def judged(rounds: Rounds) -> list[dict[str, Any]]:
-    """Return each goal with its ratio (median, lowest and highest of the rounds) and verdict.
+    """Return each goal with its ratio (median, lowest and highest of the rounds), the rivals measured, and its verdict.
 
     `unknown` where subject or rivals were not measured. The median decides.
     """
@@ -45,18 +45,22 @@ def judged(rounds: Rounds) -> list[dict[str, Any]]:
 
 def _verdict(goal: Goal, rounds: Rounds) -> dict[str, Any]:
     rivals = goal.rivals or tuple(name for name in rounds if name != "underlay" and not name.startswith("refmesh"))
-    own, others = _values(goal.own, goal.metric, rounds), [_values(name, goal.metric, rounds) for name in rivals]
-    others = [values for values in others if values]
+    own, measured = (
+        _values(goal.own, goal.metric, rounds),
+        {name: _values(name, goal.metric, rounds) for name in rivals},
+    )
+    measured = {name: values for name, values in measured.items() if values}
+    others = list(measured.values())
     count = min(map(len, [own, *others])) if others else 0
     if not count:
-        return {"ratio": None, "lowest": None, "highest": None, "verdict": "unknown"}
+        return {"ratio": None, "lowest": None, "highest": None, "against": [], "verdict": "unknown"}
     best = max if goal.at_least else min
     # Within a round, as machines change from minute to minute.
     ratios = [own[i] / best(values[i] for values in others) for i in range(count)]
     ratio = statistics.median(ratios)
     passed = ratio >= goal.limit if goal.at_least else ratio <= goal.limit
     spread = {"ratio": round(ratio, 3), "lowest": round(min(ratios), 3), "highest": round(max(ratios), 3)}
-    return spread | {"verdict": "pass" if passed else "missed"}
+    return spread | {"against": list(measured), "verdict": "pass" if passed else "missed"}
 
 
 def _values(name: str, metric: str, rounds: Rounds) -> list[float]:
@@ -75,5 +79,6 @@ def lines(goals: Sequence[Mapping[str, Any]]) -> list[str]:
         seen = "not measured"
         if goal["ratio"] is not None:
             seen = f"{goal['ratio']:.2f} ({goal['lowest']:.2f} to {goal['highest']:.2f})"
+            seen += f", against {', '.join(goal['against'])}"
         made.append(f"{goal['verdict']:<8} {goal['text']:<52} {wanted:<7} {seen}")
     return made

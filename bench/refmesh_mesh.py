@@ -201,6 +201,7 @@ def main() -> None:
     result = _inside(options.nodes, options.deadline, options.profile)
     result["goals"] = judged(result)
     print(json.dumps(result, indent=2) if options.json else "\n".join(f"{k:<22} {v}" for k, v in result.items()))
+    sys.exit("missed" in result["goals"].values())
 
 
 def judged(result: dict[str, Any]) -> dict[str, str]:

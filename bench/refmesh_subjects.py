@@ -32,6 +32,15 @@ class Subject:
     prepare: Callable[[Path], Sequence[tuple[str, Sequence[str]]]]
     kernel: bool = False
     """Whether the kernel does the work: its interface is deleted afterwards, and its CPU time is no daemon's."""
+    helpers: tuple[str, ...] = ()
+    """Other programs that it takes to start it."""
+    version_flag: str = "--version"
+
+    def version(self) -> str:
+        """Return the first line of what the program says of its version; of refmesh it is Python's."""
+        argv = [self.program, self.version_flag]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+        return next(iter((done.stdout + done.stderr).strip().splitlines()), "").strip()
 
 
 def _run(*argv: str, cwd: Path) -> None:
@@ -169,12 +178,22 @@ def _tailscale(folder: Path) -> Sequence[tuple[str, Sequence[str]]]:
 
 SUBJECTS = (
     Subject("wireguard-kernel", "wg", "10.50.0.2", partial(_wireguard, kernel=True), kernel=True),
-    Subject("wireguard-go", "wireguard-go", "10.50.0.2", partial(_wireguard, kernel=False)),
-    Subject("openvpn", "openvpn", "10.50.0.2", _openvpn),
-    Subject("nebula", "nebula", "10.50.0.2", partial(_nebula, program="nebula", address_flag="-ip")),
+    Subject("wireguard-go", "wireguard-go", "10.50.0.2", partial(_wireguard, kernel=False), helpers=("wg",)),
+    Subject("openvpn", "openvpn", "10.50.0.2", _openvpn, helpers=("openssl",)),
+    Subject(
+        *("nebula", "nebula", "10.50.0.2"),
+        partial(_nebula, program="nebula", address_flag="-ip"),
+        helpers=("nebula-cert",),
+        version_flag="-version",
+    ),
     Subject("tinc", "tincd", "10.50.0.2", _tinc),
-    Subject("nebula-go", "nebula-go", "10.50.0.2", partial(_nebula, program="nebula-go", address_flag="-networks")),
-    Subject("tailscale", "tailscaled", str(TAILNET[2]), _tailscale),
+    Subject(
+        *("nebula-go", "nebula-go", "10.50.0.2"),
+        partial(_nebula, program="nebula-go", address_flag="-networks"),
+        helpers=("nebula-go-cert",),
+        version_flag="-version",
+    ),
+    Subject(*("tailscale", "tailscaled", str(TAILNET[2])), _tailscale, helpers=("tailscale", "headscale", "derper")),
     Subject("refmesh-wireguard", os.fspath(sys.executable), "10.50.0.2", _refmesh(framing="wireguard")),
     Subject("refmesh", os.fspath(sys.executable), "10.50.0.2", _refmesh(framing="auto")),
 )

@@ -101,7 +101,7 @@ class Sayings:
             entry[rng.choice(list(entry))] = rng.choice(ODD)
         part = {"policy": rng.randrange(4), "part": rng.randrange(3), "parts": 2, "text": "x" * rng.randrange(900)}
         return control.UPDATE, {
-            "seq": link._seq, "epoch": rng.choice((link.epoch, link.epoch, link.epoch, "other")), "from": start,
+            "seq": link.greeting.seq, "epoch": rng.choice((link.epoch, link.epoch, link.epoch, "other")), "from": start,
             "to": start + rng.randrange(4), "you": ["45.0.0.1", 40000], "hub": bool(rng.randrange(2)),
             "entries": rng.choice(([entry], [part], [entry, part], [])),
         }  # fmt: skip

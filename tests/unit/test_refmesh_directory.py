@@ -83,7 +83,7 @@ def test_an_acknowledgement_that_was_lost_is_said_again_when_the_server_tells_ag
     world.internet.drops = None
     assert world.run(2.0, lambda: len(node.peers.by_key) == 61)
     world.run(0.5)
-    assert node.servers.links[0].hello_due_s > world.now + 5.0  # and that is the end of it
+    assert node.servers.links[0].greeting.due_s > world.now + 5.0  # and that is the end of it
 
 
 def update(world: World, start: int, end: int, *entries: object) -> bytes:

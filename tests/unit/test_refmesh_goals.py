@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from bench import refmesh
 from bench.refmesh_goals import GOALS, judged, lines
+from bench.refmesh_subjects import SUBJECTS
 
 
 def rounds(**own: list[float]) -> dict[str, dict[str, list[float]]]:
@@ -29,6 +33,8 @@ def test_ratios_are_within_rounds_and_the_median_decides() -> None:
     older = of(found, "plain framing, throughput to the best older")
     assert (older["ratio"], older["verdict"]) == (4.0, "pass")  # the best is another one in the third round
     assert older["lowest"] == 1.25
+    assert older["against"] == ["nebula", "tinc"]  # the two others were not measured, and who reads it knows
+    assert any("against nebula, tinc" in line for line in lines(found))
     added = of(found, "negotiated framing, added RTT")
     assert (added["ratio"], added["lowest"], added["highest"], added["verdict"]) == (1.0, 0.5, 2.0, "pass")
     assert of(found, "negotiated framing, CPU")["verdict"] == "pass"
@@ -44,3 +50,14 @@ def test_what_was_not_measured_is_neither_passed_nor_missed() -> None:
     assert of(found, "negotiated framing, added RTT")["verdict"] == "unknown"
     assert of(found, "plain framing, throughput to the best")["verdict"] == "missed"
     assert any("not measured" in line for line in lines(found))
+
+
+def test_a_subject_is_there_with_all_that_it_takes_and_says_its_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    (tailscale,) = (subject for subject in SUBJECTS if subject.name == "tailscale")
+    there = {"tailscaled", "tailscale", "headscale"}
+    monkeypatch.setattr(refmesh.shutil, "which", lambda program: program if program in there else None)
+    assert not refmesh._there(tailscale, 0)
+    there.add("derper")
+    assert refmesh._there(tailscale, 0)
+    (own,) = (subject for subject in SUBJECTS if subject.name == "refmesh")
+    assert own.version().startswith("Python 3.")

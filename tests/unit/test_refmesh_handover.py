@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -10,6 +12,7 @@ from overlays.refmesh.core.check import Path
 from overlays.refmesh.core.connectivity import PathFinder
 from overlays.refmesh.core.handover import CLOSE_AFTER_S, MAX_SPARES, QUIET_AFTER_S, Handover
 from overlays.refmesh.core.puncher import MAX_LOCALS
+from overlays.refmesh.driver import sockets
 from overlays.refmesh.simulation.world import World
 
 THERE = ("45.0.0.1", 40000)
@@ -62,6 +65,32 @@ def test_sockets_that_are_open_besides_are_few_and_the_last_heard() -> None:
     assert len(kept) == 1 + MAX_SPARES < MAX_LOCALS
     # A path that becomes the one in use stays, and the one before it goes as the others do.
     assert subject.step(finder, Path(THERE, 0, 9), sorted(kept), first=True, now=10.0) >= {1, 7, 8, 9} - {1}
+
+
+def test_no_path_is_left_whose_socket_is_closed() -> None:
+    """It would have opened the socket anew, for good: nobody closes a number twice."""
+    subject, finder = heard_on(*range(1, 10))
+    kept = subject.step(finder, Path(THERE, 0, 1), range(1, 300), first=False, now=9.0)
+    assert {path.local for path in finder.checks} <= kept
+
+
+def test_a_socket_that_is_closed_does_not_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World({"a": None, "b": None})
+    world.start_all()
+    node = world.nodes["a"]
+    opened: list[object] = []
+    monkeypatch.setattr(
+        sockets, "UdpSocket", lambda *_, **__: opened.append(1) or SimpleNamespace(send=lambda *_: None)
+    )
+    monkeypatch.setattr(sockets, "open_sockets", lambda *_: {})
+    loop: Any = SimpleNamespace(add=lambda *_: None, remove=lambda *_: None)
+    driver = sockets.NodeSockets(node, loop, None, 0, on_readable=lambda *_: True, on_near=lambda *_: True)  # type: ignore[arg-type]
+    node.outbox.main.clear()
+    node.puncher._open.add(7)
+    for local, count in ((7, 1), (8, 1)):
+        node.outbox.fresh.append((local, b"check", THERE))
+        driver.flush()
+        assert len(opened) == count
 
 
 def test_a_lost_path_ends_the_silence() -> None:

@@ -10,7 +10,7 @@ import pytest
 from refmesh_hostility import peer, registration, server_of, server_says
 
 from overlays.refmesh import credentials, keys
-from overlays.refmesh.core import introduction
+from overlays.refmesh.core import introduction, packets
 from overlays.refmesh.core.cookie import Macs
 from overlays.refmesh.core.session import Session
 from overlays.refmesh.errors import CredentialError
@@ -210,6 +210,37 @@ def test_a_renewed_certificate_of_the_same_key_keeps_the_session() -> None:
     assert certificate.text == text
     server_says(world, "a", told(world, world.network.certificates["b"]))
     assert peer(world, "a", "b").certificate is certificate
+
+
+def test_two_members_exchange_their_addresses_and_nobody_is_lost() -> None:
+    """Each newer certificate came while the other member still had the address: it was never taken."""
+    world = World({"a": None, "b": None, "c": None})
+    world.start_all()
+    world.run(3.0)
+    addresses = world.network.addresses
+    texts = {
+        name: credentials.issue(
+            *(world.network.authority_private, name, peer(world, "a", name).session.remote, [addresses[other]]),
+            not_after=UNTIL_S,
+            issued=UNTIL_S,
+            rng=RNG,
+        )
+        for name, other in (("b", "c"), ("c", "b"))
+    }
+    for text in texts.values():
+        server_says(world, "a", told(world, text))
+    node = world.nodes["a"]
+    world._settle_node("a")
+
+    def owners() -> list[str]:
+        found = (node.plane.routes.owner(packets.packed_host(addresses[name])) for name in "bc")
+        return [owner.name if owner is not None else "" for owner in found]
+
+    assert owners() == ["b", "c"]  # until their keys have come
+    assert world.run(3.0, lambda: owners() == ["c", "b"])
+    held = {p.name: p.certificate.text for p in node.peers.by_key.values() if p.certificate is not None}
+    assert held == texts
+    assert not any(p.contested or p.successor for p in node.peers.by_key.values())
 
 
 def test_somebody_elses_address_is_not_taken_by_an_older_certificate_with_another_name() -> None:

@@ -95,6 +95,20 @@ def test_a_change_of_the_network_asks_anew() -> None:
     assert world.nodes["a"].ready
 
 
+def test_what_a_name_meant_in_another_network_does_not_count() -> None:
+    """A hotel's name server answers for itself until one has signed in, and its answer may come after the move."""
+    world = named()
+    world.dns[NAME] = "9.9.0.9"
+    world.start_all()  # the question is on its way
+    node = world.nodes["a"]
+    node.network_changed([("host", world.address["a"], 40000)], world.now)
+    node.host_found(NAME, "9.9.9.99", world.now)
+    assert NAME not in node.hosts.found
+    world._settle_node("a")
+    assert world.run(0.3, lambda: node.ready)
+    assert node.hosts.found == {NAME: "9.9.0.9"}
+
+
 @pytest.mark.parametrize("keepalive_s", [0, 25])
 def test_a_static_peer_is_where_its_name_says(keepalive_s: int) -> None:
     rng = random.Random(1)

@@ -6,16 +6,19 @@ import math
 import random
 import struct
 
+from refmesh_hostility import registration
+
 from overlays.refmesh.core.igd import AFTER_S, REST_S
 from overlays.refmesh.core.mappings import Mappings
 from overlays.refmesh.core.outbox import Outbox
 from overlays.refmesh.core.portmap import LIFETIME_S, RETRY_S, PortMapper
+from overlays.refmesh.simulation.world import World
 
 ROUTER = ("192.168.1.1", 5351)
 
 
 def mapper() -> PortMapper:
-    return PortMapper("192.168.1.1", "192.168.1.2", 40000, random.Random(1).randbytes)
+    return PortMapper("192.168.1.1", "192.168.1.2", 40000, bytes(range(12)))
 
 
 def mapped(host: str) -> bytes:
@@ -55,7 +58,7 @@ def test_a_router_of_natpmp_alone_is_asked_in_its_words() -> None:
 
 
 def test_the_address_of_a_natpmp_router_is_asked_for_until_it_is_told() -> None:
-    ours = PortMapper("192.168.1.1", "192.168.1.2", 40000, random.Random(1).randbytes, pcp=False)
+    ours = PortMapper("192.168.1.1", "192.168.1.2", 40000, bytes(range(12)), pcp=False)
     mapping = struct.pack("!BBHIHHI", 0, 129, 0, 9, 40000, 41000, 600)
     ours.requests(0.0)
     assert not ours.receive(mapping, ROUTER, 0.1)  # the other answer is lost
@@ -94,6 +97,7 @@ def test_a_router_that_is_silent_is_left_alone_after_four_tries() -> None:
 
 EVERY = ("pcp", "nat-pmp", "upnp-igd")
 MAPPED = ("45.0.0.1", 50000)
+PORTS = {"192.168.1.2": 40000, "192.168.1.3": 40000}
 
 
 def mappings(protocols: tuple[str, ...] = EVERY) -> Mappings:
@@ -144,6 +148,46 @@ def test_an_answer_for_an_address_that_we_no_longer_have_is_ignored() -> None:
     ours.ask([], {}, 1.0)
     assert not ours.on_igd(request, MAPPED, 600, 2.0)
     assert ours.candidates() == []
+
+
+def test_an_answer_to_what_was_asked_in_another_network_is_ignored() -> None:
+    """Networks are alike: the other router may have the same address and give us the same."""
+    ours = mappings(("upnp-igd",))
+    ours.tick(0.0, translated=True)
+    request = ours.requests.pop()
+    ours.ask([("192.168.1.1", "192.168.1.2")], {"192.168.1.2": 40000}, 1.0)
+    assert not ours.on_igd(request, MAPPED, 600, 1.5)
+    assert ours.candidates() == []
+    ours.tick(2.0, translated=True)
+    (again,) = ours.requests
+    assert again == request
+    assert not ours.on_igd(request, MAPPED, 600, 2.5)
+    assert ours.on_igd(again, MAPPED, 600, 2.6)
+
+
+def test_pcp_knows_us_after_a_change_of_the_network() -> None:
+    """A router refuses what another nonce asks for a port that is mapped (RFC 6887, section 11.3)."""
+    ours = mappings(("pcp",))
+    ours.tick(0.0, translated=True)
+    ours.ask([("192.168.1.1", "192.168.1.2"), ("192.168.1.1", "192.168.1.3")], PORTS, 1.0)
+    ours.tick(1.0, translated=True)
+    first, again, other = (datagram[24:36] for datagram, _ in ours._outbox.main)
+    assert first == again != other
+
+
+def test_a_mapping_whose_router_is_silent_is_told_of_no_longer() -> None:
+    world = World({"a": None, "b": None}, options={"port_mapping": ("pcp",)})
+    world.start_all()
+    node = world.nodes["a"]
+    node.network_changed(node.local, world.now, [("192.168.1.1", node.local[0][1])])
+    node.tick(world.now)
+    (request,) = (datagram for datagram, to in node.outbox.main if to == ROUTER)
+    node.ingress.receive(pcp_answer(request), ROUTER, world.now)
+    assert ("port-mapped", *MAPPED) in node.servers.candidates
+    world._settle_node("a")
+    world.run(LIFETIME_S / 2 + 5.0)
+    assert ("port-mapped", *MAPPED) not in node.servers.candidates
+    assert ["port-mapped", *MAPPED] not in registration(world, "a").candidates
 
 
 def test_only_the_protocols_of_the_configuration_are_used() -> None:

@@ -8,11 +8,11 @@ from typing import Any
 
 from test_refmesh_scale import NotAll
 
-from overlays.refmesh.core.check import HOST, SERVER_REFLEXIVE
+from overlays.refmesh.core.check import HOST, SERVER_REFLEXIVE, Path
 from overlays.refmesh.core.connectivity import PLAIN_TRIES, PathFinder
 from overlays.refmesh.core.handover import Handover
 from overlays.refmesh.core.puncher import MAX_ANSWERED, MAX_ASKED, TURN_S, TURNS, Puncher
-from overlays.refmesh.core.punching import ROUND_S, START_AFTER_S
+from overlays.refmesh.core.punching import FIRING, MEASURE_S, ROUND_S, START_AFTER_S, WAITING
 from overlays.refmesh.wire.bodies import Punch
 
 LINK: Any = SimpleNamespace(index=0, entry=SimpleNamespace(stun=SimpleNamespace(host="45.45.0.10", port=3478)))
@@ -59,6 +59,47 @@ def test_who_goes_away_in_the_middle_of_a_round_holds_nobodys_turn() -> None:
     subject.watch(asked, later - START_AFTER_S)
     subject.tick(asked, LINK, dependent=True, now=later)
     assert len(sent) == len(subject.closed) + 6 == before + 6
+
+
+def test_an_answer_to_a_round_that_is_over_is_none_to_the_next() -> None:
+    subject, _ = puncher()
+    peer: Any = Peerlike(0)
+    now = START_AFTER_S
+    subject.watch(peer, 0.0)
+    for number in (1, 2):
+        subject.tick(peer, LINK, dependent=False, now=now)
+        assert subject.tick(peer, LINK, dependent=False, now=now + MEASURE_S)["n"] == number  # type: ignore[index]
+        now += ROUND_S
+        if number == 1:
+            subject.tick(peer, LINK, dependent=False, now=now)  # nobody has answered
+    late, right = (Punch(1, number, ask=False, dependent=True, host="", ports=[]) for number in (1, 2))
+    subject.on_punch(peer, LINK, late, dependent=False, now=now - 1.0)
+    assert subject.round_of(peer).state == WAITING
+    subject.on_punch(peer, LINK, right, dependent=False, now=now - 1.0)
+    assert subject.round_of(peer).state == FIRING
+
+
+def test_a_round_whose_path_has_just_come_up_is_not_ended_by_anothers_look() -> None:
+    """Its sockets were closed, the one in use among them, where a late machine looked at another peer first."""
+    subject, _ = puncher()
+    found: Any = Peerlike(0)
+    other: Any = Peerlike(1)
+    subject.watch(found, 0.0)
+    subject.watch(other, 0.0)
+    subject.tick(found, LINK, dependent=True, now=START_AFTER_S)
+    subject.tick(found, LINK, dependent=True, now=START_AFTER_S + MEASURE_S)
+    answer = Punch(1, 1, ask=False, dependent=False, host="", ports=[])
+    subject.on_punch(found, LINK, answer, dependent=True, now=START_AFTER_S + MEASURE_S)
+    assert subject.round_of(found).state == FIRING
+    used = max(subject._open)
+    found.path = Path(("45.0.1.1", 40000), 0, used)
+    subject.tick(other, LINK, dependent=True, now=START_AFTER_S + 10.0)
+    assert subject.is_open(used)
+    assert found not in subject._asked
+    finder = PathFinder(random.Random(1).randbytes, direct=True, relayed=True)
+    subject.done(found, finder, START_AFTER_S + 10.1)
+    assert subject.is_open(used)
+    assert len(subject.round_of(found).locals) == 1
 
 
 def test_what_one_round_costs_does_not_grow_with_those_that_wait() -> None:
@@ -110,3 +151,4 @@ class Peerlike:
 
     def __init__(self, number: int) -> None:
         self.number, self.path, self.handover = number, None, Handover()
+        self.seen: dict[int, Any] = {}

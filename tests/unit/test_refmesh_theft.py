@@ -82,7 +82,7 @@ def test_a_member_that_moves_is_believed_after_one_round_trip_and_its_hello_coun
     world._settle_node("a")
     world.run(0.1)
     assert registration(world, "a").endpoint != before
-    assert registration(world, "a").hello == world.nodes["a"].servers.links[0]._seq
+    assert registration(world, "a").hello == world.nodes["a"].servers.links[0].greeting.seq
     assert through(world, "b", "a") == 50
 
 

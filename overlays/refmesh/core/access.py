@@ -13,7 +13,7 @@ per packet: the peer is then `open`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,6 +100,14 @@ class Access:
         self.closed = not self._out and not self._in
         self._ours, self._theirs = Flows(), Flows()
 
+    def inherit(self, before: Access) -> None:
+        """Take over the flows of rules that were in force before: those that may still be opened go on.
+
+        Else a server that speaks first after a pause would be cut off by any change of the rules, whatever it is about.
+        """
+        self._ours = before._ours.kept(lambda flow: _allowed(self._out, flow[0], flow[2]))
+        self._theirs = before._theirs.kept(lambda flow: _allowed(self._in, flow[0], flow[1]))
+
     def outbound(self, packet: bytes, now: float) -> bool:
         """Whether a packet of ours may go to the peer."""
         seen = headers.read(packet)
@@ -129,8 +137,7 @@ class Access:
         return False
 
     def _opens(self, seen: Seen, *, ours: bool) -> bool:
-        rules = self._out if ours else self._in
-        return any(rule.allows(seen.protocol, seen.destination) for rule in rules)
+        return _allowed(self._out if ours else self._in, seen.protocol, seen.destination)
 
 
 class Flows:
@@ -141,6 +148,12 @@ class Flows:
 
     def __len__(self) -> int:
         return len(self._until_s)
+
+    def kept(self, wanted: Callable[[Flow], bool]) -> Flows:
+        """Return those of the flows that are still wanted, in their order."""
+        found = Flows()
+        found._until_s = {flow: until_s for flow, until_s in self._until_s.items() if wanted(flow)}
+        return found
 
     def open(self, flow: Flow, now: float) -> None:
         """Add a flow, in the place of the one that has been unused for longest where there is no room."""
@@ -157,6 +170,10 @@ class Flows:
         if until_s - now < FLOW_LIFETIME_S.get(flow[0], OTHER_LIFETIME_S) - REFRESH_S:
             self.open(flow, now)
         return True
+
+
+def _allowed(rules: Sequence[Rule], protocol: int, port: int) -> bool:
+    return any(rule.allows(protocol, port) for rule in rules)
 
 
 def _flow(seen: Seen, *, ours: bool) -> Flow:

@@ -37,6 +37,8 @@ HELLO_INTERVAL_S = 20.0
 HELLO_RETRY_S = (0.2, 0.4, 0.8, 1.6)
 HELLO_LOST_AFTER = 5
 OFFLINE_AFTER_S = 70.0
+OVERTAKEN_S = 2.0
+"""What says less than a HELLO that came up to so long before has been overtaken by it on the way."""
 UPDATE_RETRY_S = 0.3
 UPDATE_RETRY_MAX_S = 5.0
 GATHER_S, GATHER_PER_MEMBER_S = 0.05, 0.005

@@ -41,7 +41,7 @@ class Handover:
         """Return which of the opened sockets stay open, while `used` is in use.
 
         Args:
-            finder: the paths to the peer; those of sockets that fall silent are taken out.
+            finder: the paths to the peer; those of sockets that fall silent, or are closed, are taken out.
             first: whether it is on us to fall silent first, where both may have opened sockets.
         """
         spares = {local for local in opened if local in self._since_s and local != used.local}
@@ -65,7 +65,10 @@ class Handover:
         elif now >= self._lead_s:
             self._lead_s = now + LEAD_S
             finder.doubt(now)
-        return {used.local, *self._since_s}
+        kept = {used.local, *self._since_s}
+        for path in [path for path in finder.checks if path.local and path.local not in kept]:
+            del finder.checks[path]  # it leaves from a socket that is closed now
+        return kept
 
     def deadline(self) -> float:
         """When the next step is due."""

@@ -46,24 +46,36 @@ class Hosts:
         self._names = sorted(filter(is_name, set(hosts)))
         self.due_s = 0.0 if self._names else math.inf
         self._tries = 0
+        self._asked: set[str] = set()
+        self._stale: set[str] = set()
+        """Names that were asked for in another network and have had no answer since; whoever looks up asks once."""
 
     def restart(self, now: float) -> None:
         """Note that the network has changed, and with it perhaps what names mean."""
         if self._names:
             self._tries, self.due_s = 0, now
             self.found.clear()
+            self._stale |= self._asked
 
     def tick(self, now: float, unreached: Iterable[str]) -> None:
         """Asks for the names that are unknown or `unreached`, when it is time."""
         if now < self.due_s:
             return
         missing = {name for name in self._names if name not in self.found}
-        self.requests += sorted(missing | (set(unreached) & set(self._names)))
+        wanted = missing | (set(unreached) & set(self._names))
+        self._asked |= wanted
+        self.requests += sorted(wanted)
         self.due_s = now + RETRY_S[min(self._tries, len(RETRY_S) - 1)]
         self._tries += 1
 
-    def take(self, host: str, address: str) -> None:
-        """Note that a name has been looked up."""
+    def take(self, host: str, address: str, now: float) -> bool:
+        """Note that a name has been looked up; False: in another network, and it is asked for again."""
+        self._asked.discard(host)
+        if host in self._stale:
+            self._stale.remove(host)
+            self.due_s = now
+            return False
         if self.found.get(host) != address:
             self._tries = 0
         self.found[host] = address
+        return True

@@ -38,16 +38,24 @@ class IgdMapping:
         self.external: Endpoint | None = None
         self._own, self._port = own, port
         self._due_s = at
+        self._asked: Request | None = None
 
     def request(self, now: float) -> Request | None:
         """Return what is to be asked now; `answer` must follow before anything else is asked."""
         if now < self._due_s:
             return None
         self._due_s = math.inf
-        return Request(self._own, self._port, self.external[1] if self.external is not None else self._port)
+        self._asked = Request(self._own, self._port, self.external[1] if self.external is not None else self._port)
+        return self._asked
 
-    def answer(self, external: Endpoint | None, lease_s: float, now: float) -> bool:
-        """Take what came of it, None for nothing; `lease_s` 0: a mapping that stays. True: `external` has changed."""
+    def answer(self, request: Request, external: Endpoint | None, lease_s: float, now: float) -> bool:
+        """Take what came of it, None for nothing; `lease_s` 0: a mapping that stays. True: `external` has changed.
+
+        What came of a request from before a change of the network, most likely of another router, is left alone.
+        """
+        if request is not self._asked:
+            return False
+        self._asked = None
         changed = external != self.external
         self.external = external
         self._due_s = now + (REST_S if external is None or not lease_s else max(1.0, lease_s / 2))

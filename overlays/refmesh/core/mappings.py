@@ -9,7 +9,7 @@ from overlays.refmesh.core.check import PORT_MAPPED
 from overlays.refmesh.core.igd import AFTER_S as IGD_AFTER_S
 from overlays.refmesh.core.igd import IgdMapping, Request
 from overlays.refmesh.core.outbox import Outbox
-from overlays.refmesh.core.portmap import ROUTER_PORT, PortMapper
+from overlays.refmesh.core.portmap import NONCE_LEN, ROUTER_PORT, PortMapper
 from overlays.refmesh.keys import Rng
 from overlays.refmesh.wire.control import Endpoint
 
@@ -33,8 +33,15 @@ class Mappings:
         self.routers = list(routers)
         found = [(router, own) for router, own in routers if own in ports]
         pcp, natpmp = "pcp" in self._protocols, "nat-pmp" in self._protocols
+        # A router that is still the same takes our word for a mapping of ours by the nonce alone (RFC 6887, 11.3.2).
+        nonces = {(mapper.router[0], mapper.own, mapper.port): mapper.nonce for mapper in self._mappers}
         self._mappers = [
-            PortMapper(router, own, ports[own], self._rng, pcp=pcp, natpmp=natpmp)
+            PortMapper(
+                *(router, own, ports[own]),
+                nonces.get((router, own, ports[own])) or self._rng(NONCE_LEN),
+                pcp=pcp,
+                natpmp=natpmp,
+            )
             for router, own in found
             if pcp or natpmp
         ]
@@ -66,21 +73,30 @@ class Mappings:
     def on_igd(self, request: Request, external: Endpoint | None, lease_s: float, now: float) -> bool:
         """Take what came of a request; True when the candidates have changed."""
         mapping = self._igd.get(request.own)
-        if mapping is None or not mapping.answer(external, lease_s, now):
+        if mapping is None or not mapping.answer(request, external, lease_s, now):
             return False
         self._say("UPnP IGD", external)
         self._outbox.wake(now)
         return True
 
-    def tick(self, now: float, *, translated: bool) -> None:
-        """Asks what is due. UPnP IGD, which takes a thread and a search, is for who is known to be `translated`."""
+    def tick(self, now: float, *, translated: bool) -> bool:
+        """Ask what is due; True when the candidates have changed, as a router does not answer any more.
+
+        UPnP IGD, which takes a thread and a search, is for who is known to be `translated`.
+        """
+        changed = False
         for mapper in self._mappers:
+            before = mapper.external
             self._outbox.main.extend((request, mapper.router) for request in mapper.requests(now))
+            if mapper.external != before:
+                changed = True
+                self._say("PCP or NAT-PMP", None)
         self._translated = translated
         for mapping in self._igd.values() if translated else ():
             request = mapping.request(now)
             if request is not None:
                 self.requests.append(request)
+        return changed
 
     def deadline(self) -> float:
         """When something is due."""

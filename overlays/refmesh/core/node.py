@@ -166,14 +166,16 @@ class Node:
             if getattr(config, field.name) != getattr(self.config, field.name)
         ]
         fixed = [name for name in changed if name not in RELOADABLE]
-        if fixed or (certificate is None) != (self.certificate is None):
-            wanted = fixed or ["certificate"]
+        before, after = (held.addresses if held is not None else None for held in (self.certificate, certificate))
+        if fixed or before != after:
+            wanted = fixed or ["certificate"]  # the device has the addresses of the one before
             raise ConfigError([f"{config.file}:0: {name}: has changed, which needs a new start" for name in wanted])
         if config.policy is not None:
             self.peers.set_policy(config.policy)
         if certificate is not None and self.certificate is not None and certificate.text != self.certificate.text:
             self.certificate = certificate
             self.directory.renew(certificate)
+            self.peers.rules_changed()
             self.servers.renew(certificate.text, now)
         if config.peers != self.config.peers:
             self.peers.reload(config.peers, now)
@@ -203,7 +205,7 @@ class Node:
         for peer in self.peers.by_key.values():
             peer.mtus.clear()
             peer.limit = ANY
-        self._tell_candidates(now)
+        self.servers.network_changed(self.local + self.mappings.candidates(), now)
         self.peers.recheck(now)
 
     def port_mapped(self, request: Request, external: Endpoint | None, lease_s: float, now: float) -> None:
@@ -218,15 +220,17 @@ class Node:
 
     def host_found(self, host: str, address: str, now: float) -> None:
         """Note that a name of `hosts.requests` has this literal address."""
-        self.hosts.take(host, address)
-        self.servers.host_found(host, address, now)
-        self.peers.host_found(host, address, now)
+        if self.hosts.take(host, address, now):
+            self.servers.host_found(host, address, now)
+            self.peers.host_found(host, address, now)
+        self.outbox.wake(now)
 
     def tick(self, now: float) -> None:
         """Do what is due and set the next deadline."""
         if now >= self.hosts.due_s:
             self.hosts.tick(now, self.servers.unreached() | self.peers.unreached(now))
-        self.mappings.tick(now, translated=self.servers.translated)
+        if self.mappings.tick(now, translated=self.servers.translated):
+            self._tell_candidates(now)
         self.servers.tick(now)
         self.peers.expire(now)
         for peer in self.outbox.schedule.take(now):

@@ -44,6 +44,8 @@ class Peer:
         self._set_networks(allowed_ips)
         self.contested = False
         """Whether somebody else had the name or an address of its certificate, and its handshake is still to come."""
+        self.successor: Certificate | None = None
+        """A newer certificate, whose name or an address somebody else has; it counts from the next handshake on."""
         self.any_source = any_source
         self.path: Path | None = None
         self.prefix = b""

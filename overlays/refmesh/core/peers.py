@@ -77,6 +77,10 @@ class Peers:
         if peer is not None and peer.certificate is not None:
             if certificate.supersedes(peer.certificate) and not rivals:
                 self._recertify(peer, certificate)
+            elif certificate.supersedes(peer.successor or peer.certificate):
+                peer.successor = certificate
+                peer.session.want(now)
+                self._outbox.due(peer, now)
             return peer
         if len(self.by_key) >= MAX_PEERS:
             raise CredentialError(f"no room for {certificate.name}")
@@ -93,16 +97,22 @@ class Peers:
 
     def confirmed(self, peer: Peer) -> bool:
         """Let a certificate count, whoever had its names before: the peer's handshake is complete. False: not so."""
-        if not peer.contested or peer.certificate is None:
+        wanted, peer.successor = peer.successor or peer.certificate, None
+        if wanted is None or (wanted is peer.certificate and not peer.contested):
             return True
-        peer.contested = False
-        for rival in self._rivals(peer.certificate):
-            if rival.certificate is None or not peer.certificate.supersedes(rival.certificate):
+        rivals = self._rivals(wanted)
+        if any(rival.certificate is None or not wanted.supersedes(rival.certificate) for rival in rivals):
+            if peer.contested:
                 self._remove(peer)
-                return False
-        for rival in self._rivals(peer.certificate):
-            self._remove(rival)
-        self._take_names(peer, peer.certificate)
+            return not peer.contested
+        peer.contested = False
+        for rival in rivals:
+            if rival.successor is None:
+                self._remove(rival)
+            else:  # it is to be somebody else: when its own handshake completes
+                rival.contested, successor, rival.successor = True, rival.successor, None
+                self._recertify(rival, successor, named=False)
+        self._recertify(peer, wanted)
         return True
 
     def set_policy(self, text: str) -> None:
@@ -113,8 +123,14 @@ class Peers:
             if peer.certificate is not None and self._directory.revoked(peer.certificate):
                 self._outbox.events.append(f"{peer.name} is revoked")
                 self._remove(peer)
-            else:
-                peer.access = self._directory.access_to(peer.certificate)
+            if peer.successor is not None and self._directory.revoked(peer.successor):
+                peer.successor = None
+        self.rules_changed()
+
+    def rules_changed(self) -> None:
+        """Apply the rules that are now in force between us and each member to what passes from now on."""
+        for peer in self.by_key.values():
+            self._apply_rules(peer)
 
     def expire(self, now: float) -> None:
         """Forgets the peers whose certificates have ended."""
@@ -209,7 +225,7 @@ class Peers:
         session = self._tunnel.add(certificate.key, retry_s=DIRECT_RETRY_S if mode == "direct" else RETRY_S)
         hosts = [packets.host_network(address) for address in certificate.addresses]
         peer = Peer(certificate.name, session, hosts, finder=finder, certificate=certificate)
-        peer.access = self._directory.access_to(certificate)
+        self._apply_rules(peer)
         heapq.heappush(self._ends, (self._directory.ends_s(certificate), certificate.key))
         return peer
 
@@ -217,6 +233,11 @@ class Peers:
         self.by_key[peer.session.remote] = peer
         peer.schedule = self._outbox.schedule
         peer.due_s = 0.0
+
+    def _apply_rules(self, peer: Peer) -> None:
+        before, peer.access = peer.access, self._directory.access_to(peer.certificate)
+        if before is not None and peer.access is not None:
+            peer.access.inherit(before)
 
     def _take_names(self, peer: Peer, certificate: Certificate) -> None:
         self._by_name[certificate.name] = peer
@@ -227,18 +248,21 @@ class Peers:
         found = {id(other): other for other in (self._by_name.get(certificate.name), *hosts) if other is not None}
         return [other for other in found.values() if other.session.remote != certificate.key]
 
-    def _recertify(self, peer: Peer, certificate: Certificate) -> None:
+    def _recertify(self, peer: Peer, certificate: Certificate, *, named: bool = True) -> None:
         assert peer.certificate is not None
+        newer = certificate is not peer.certificate
         self._by_text.pop(peer.certificate.text, None)
         if self._by_name.get(peer.name) is peer:
             del self._by_name[peer.name]
         self._plane.routes.remove(peer)
         peer.certify(certificate, [packets.host_network(address) for address in certificate.addresses])
-        peer.access = self._directory.access_to(certificate)
+        self._apply_rules(peer)
         heapq.heappush(self._ends, (self._directory.ends_s(certificate), certificate.key))
         self._by_text[certificate.text] = peer
-        self._take_names(peer, certificate)
-        self._outbox.events.append(f"{certificate.name} has a newer certificate")
+        if named:
+            self._take_names(peer, certificate)
+        if newer:
+            self._outbox.events.append(f"{certificate.name} has a newer certificate")
 
     def _remove(self, peer: Peer) -> None:
         self._plane.forget(peer)

@@ -10,10 +10,10 @@ import ipaddress
 import math
 import struct
 
-from overlays.refmesh.keys import Rng
 from overlays.refmesh.wire.control import Endpoint
 
 ROUTER_PORT = 5351
+NONCE_LEN = 12
 LIFETIME_S = 600
 RETRY_S = (0.25, 0.5, 1.0, 2.0)
 REST_S = 300.0
@@ -30,15 +30,19 @@ _PMP_ADDRESS = struct.Struct("!BBHI4s")
 class PortMapper:
     """Keeps one UDP port of ours mapped at one router."""
 
-    def __init__(self, router: str, own: str, port: int, rng: Rng, *, pcp: bool = True, natpmp: bool = True) -> None:
-        """`router` and `own`: IPv4 addresses; `port`: our local port; the others: which protocols may be used."""
+    def __init__(
+        self, router: str, own: str, port: int, nonce: bytes, *, pcp: bool = True, natpmp: bool = True
+    ) -> None:
+        """`router` and `own`: IPv4 addresses; `port`: our local port; `nonce`: what PCP knows us by.
+
+        The others: which protocols may be used.
+        """
         self.router: Endpoint = (router, ROUTER_PORT)
         self.external: Endpoint | None = None
         """What the router has given us."""
         self.due_s = 0.0
         self.own = own
-        self._port = port
-        self._nonce = rng(12)
+        self.port, self.nonce = port, nonce
         self._version = _PCP if pcp else _NATPMP
         self._natpmp = natpmp
         self._tries = 0
@@ -57,10 +61,10 @@ class PortMapper:
         if self._version == _PCP:
             wanted = self._packed(self._host or "0.0.0.0")
             head = _PCP_HEAD.pack(_PCP, _MAP, 0, LIFETIME_S, self._packed(self.own))
-            return [head + _PCP_MAP.pack(self._nonce, _UDP, self._port, self._mapped_port, wanted)]
+            return [head + _PCP_MAP.pack(self.nonce, _UDP, self.port, self._mapped_port, wanted)]
         return [
             struct.pack("!BB", _NATPMP, 0),
-            _PMP_REQUEST.pack(_NATPMP, _MAP, 0, self._port, self._mapped_port or self._port, LIFETIME_S),
+            _PMP_REQUEST.pack(_NATPMP, _MAP, 0, self.port, self._mapped_port or self.port, LIFETIME_S),
         ]
 
     def receive(self, datagram: bytes, source: Endpoint, now: float) -> bool:
@@ -80,7 +84,7 @@ class PortMapper:
     def _on_pcp(self, datagram: bytes, now: float) -> None:
         _, operation, result, lifetime_s, _ = _PCP_ANSWER.unpack_from(datagram)
         nonce, protocol, port, external, packed = _PCP_MAP.unpack_from(datagram, _PCP_ANSWER.size)
-        if operation != 0x80 | _MAP or (nonce, protocol, port) != (self._nonce, _UDP, self._port):
+        if operation != 0x80 | _MAP or (nonce, protocol, port) != (self.nonce, _UDP, self.port):
             return
         if result:
             self._refused(now)
@@ -94,7 +98,7 @@ class PortMapper:
             self._host = str(ipaddress.IPv4Address(_PMP_ADDRESS.unpack_from(datagram)[4]))
         elif operation == 0x80 | _MAP and len(datagram) >= _PMP_ANSWER.size:
             _, _, _, _, port, self._mapped_port, lifetime_s = _PMP_ANSWER.unpack_from(datagram)
-            if port != self._port:
+            if port != self.port:
                 return
             if result:
                 self._refused(now)

@@ -56,6 +56,10 @@ class Puncher:
         self.closed: list[int] = []
         """Numbers of sockets that are not needed any more; the driver closes them."""
 
+    def is_open(self, local: int) -> bool:
+        """Whether a socket is to be there, by its number; a number is never used twice."""
+        return local in self._open
+
     def round_of(self, peer: Peer) -> Round:
         """Return the state for one peer."""
         state = self._rounds.get(peer)
@@ -150,7 +154,7 @@ class Puncher:
             self._release(state, keep=())
             state.theirs, state.number = theirs, theirs.n - 1
             self._measure(peer, state, link, asked=False, now=now)
-        elif state.state == WAITING:
+        elif state.state == WAITING and theirs.n == state.number:  # else it answers a round that is over
             state.theirs = theirs
             self._fire(peer, state, dependent=dependent, now=now)
 
@@ -204,7 +208,9 @@ class Puncher:
         """End the rounds that have had their time, of peers that have gone away too: they would hold others' turns."""
         for peer in [*self._asked, *self._answering]:
             state = self._rounds[peer]
-            if now >= state.until_s:
+            if now >= state.until_s and peer.path is not None and peer.path.direct:
+                self._finish(peer, state, math.inf, keep=state.locals)  # `done` closes what is not in use
+            elif now >= state.until_s:
                 self._finish(peer, state, now + (0.0 if state.number < punching.ROUNDS else punching.PAUSE_S))
 
     def _fire(self, peer: Peer, state: Round, *, dependent: bool, now: float) -> None:

@@ -148,5 +148,8 @@ class Reactions:
             return
         elif peer.finder is not None:
             peer.finder.on_pong(transaction, path, now)
+            before = peer.path
             self._peers.use(peer, peer.finder.best, now)
+            if peer.path != before:
+                self._outbox.due(peer, now)  # punching ends, and its sockets are closed
             self._send_staged(peer, now)

@@ -11,23 +11,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 from overlays.refmesh.config import ServerEntry
 from overlays.refmesh.core import introduction
 from overlays.refmesh.core.check import Path
 from overlays.refmesh.core.connectivity import SILENCE_S
-from overlays.refmesh.core.coordination import (
-    HELLO_INTERVAL_S,
-    HELLO_LOST_AFTER,
-    HELLO_RETRY_S,
-    MAX_SPANS,
-    PolicyParts,
-)
+from overlays.refmesh.core.coordination import MAX_SPANS, PolicyParts
+from overlays.refmesh.core.greeting import Greeting
 from overlays.refmesh.core.hosts import with_addresses
 from overlays.refmesh.core.lifetime import Lifetime
-from overlays.refmesh.core.pacer import Pacer
 from overlays.refmesh.core.peer import RETRY_S, Peer
 from overlays.refmesh.core.spans import Span, gaps, joined
 from overlays.refmesh.core.tunnel import Tunnel
@@ -39,15 +32,13 @@ from overlays.refmesh.wire.control import Endpoint
 STUN_INTERVAL_S = 25.0
 STUN_RETRY_S = 0.25
 STUN_TRIES = 8
-ACKNOWLEDGE_AFTER_S = 0.01
-PATIENCE, MAX_RTT_S = 1.5, 2.0
-"""A HELLO is not repeated before so many round trips; one that took longer than the second says nothing of the next."""
+MAX_RTT_S = 2.0
+"""A round trip that took longer says nothing of the next."""
 AWAY_RETRY_S = 15.0
 """A server that has been silent for 90 s is tried so often, for ever: without any, no new member is found."""
 DOUBT_S = 5.0
-NEWS_PER_S, NEWS_BURST = 1.0, 10
-"""HELLOs of our own accord: when all begins there are some in a moment, and later a change of the network now and then.
-A hostile server that tells us of another address each time must not make us flood the others."""
+UNLISTED_S, UNLISTED_AGAIN_S = 2.0, 60.0
+"""So long after a handshake a server may take to tell us of ourselves; it does in its answer to the first HELLO."""
 TLS_RETRY_S = 5.0
 TLS_AFTER_S = 1.0
 """So long UDP may be silent before TLS is tried; a lost datagram or two should not lead to a stream."""
@@ -88,26 +79,21 @@ class ServerLink:
         self.told: dict[bytes, int] = {}
         """The end of the UPDATE that last told of a member, by its key: what was overtaken is not news."""
         self.policy_parts = PolicyParts()
-        self.hello_due_s = math.inf
+        self.greeting = Greeting(lifetime)
         self.tls_due_s = 0.0
         self.listed = False
         """Whether our own entry of the directory has come; those that follow are newcomers."""
-        self.certificate, self._rng, self._lifetime = certificate, rng, lifetime
-        self._news, self._news_s = Pacer(NEWS_PER_S, NEWS_BURST), math.inf
-        self._seq = 0
-        self._unanswered = 0
-        self._retry_s = math.inf
-        self._told: list[list[Any]] = []
-        self._doubted_s = -math.inf
+        self.certificate, self._rng = certificate, rng
+        self._doubted_s, self._introduce_s = -math.inf, math.inf
         self._found: dict[str, str] = {}
-        self._acknowledge = self._missed = False
         self._stun = b""
         self._stun_due_s, self._stun_tries = 0.0, 0
+        self._stun_sent_s = -math.inf
 
     @property
     def hello_unanswered(self) -> bool:
         """Whether a HELLO has been repeated, and still has no answer."""
-        return self._unanswered > 1
+        return self.greeting.unanswered > 1
 
     @property
     def rtt_s(self) -> float:
@@ -144,7 +130,23 @@ class ServerLink:
 
     def on_established(self, now: float) -> None:
         """Note that the session has new keys: the server may be another one than it was, so it is greeted."""
-        self.hello_due_s = min(self.hello_due_s, now)
+        self.greeting.begin(now)
+        self._introduce_s = now + UNLISTED_S
+
+    def renew(self, certificate: str, now: float) -> None:
+        """Introduce us by a new certificate, under new keys, while the old ones hold."""
+        self.certificate, self.listed = certificate, False
+        self.peer.session.want(now)
+
+    def introduce_again(self, now: float) -> None:
+        """Do so once more where it is time and the server does not tell of us by our certificate: the introduction was
+        lost, or the handshake that came after it had begun before."""
+        if now < self._introduce_s:
+            return
+        self._introduce_s = math.inf
+        if self.up and not self.listed:
+            self._introduce_s = now + UNLISTED_AGAIN_S
+            self.peer.session.want(now)
 
     def doubt(self, now: float) -> None:
         """Doubt a server by whose relay nothing comes: it may have started again, and not know our keys any more.
@@ -158,13 +160,8 @@ class ServerLink:
 
     def on_update(self, update: Update, now: float) -> list[Member | PolicyPart]:
         """Take an UPDATE; return the entries that are news."""
-        if update.seq == self._seq:
-            self._unanswered = 0
-            self.hello_due_s = max(self.hello_due_s, now + min(HELLO_INTERVAL_S, self._lifetime.interval_s))
+        if self.greeting.answered(update.seq, now):
             self.up = True
-            if self._missed:
-                self._missed = False
-                self.greet(now)
         self.hub = update.hub
         if update.you is not None:
             self.seen_as = update.you
@@ -175,51 +172,29 @@ class ServerLink:
         span = (update.start, update.end)
         if next(gaps(*span, [(0, self.rev), *self.have]), None) is None:
             if update.start < update.end:
-                self._owe_acknowledgement(now)  # told again: the one before was lost
+                self.greeting.learned(now)  # told again: the one before was lost
             return []
         spans = joined([(0, self.rev), *self.have, span])
         if len(spans) > MAX_SPANS:
             return []  # it comes again, when there are fewer holes
         (_, self.rev), *self.have = spans
-        self._owe_acknowledgement(now)
+        self.greeting.learned(now)
         return update.entries
-
-    def _owe_acknowledgement(self, now: float) -> None:
-        self._acknowledge = True
-        self.hello_due_s = min(self.hello_due_s, now + ACKNOWLEDGE_AFTER_S)
 
     def greet(self, now: float) -> None:
         """Something that the server should know has changed."""
-        if not self.up:
-            self._missed = bool(self._unanswered)  # the HELLO that is under way does not say it
-            return
-        if self._news_s == math.inf:
-            self._news_s = now if self._news.available(now) else self._news.next_s(now)
-            self._news.take()
-        self.hello_due_s = min(self.hello_due_s, self._news_s)
+        self.greeting.news(now, up=self.up)
 
     def hello(self, candidates: list[list[Any]], *, direct: bool, hub: bool, now: float) -> bytes | None:
         """Return the HELLO that is due, as a control frame; None: none is, or the server is now held for lost."""
-        quiet, self._acknowledge = self._acknowledge and now < self._news_s, False
-        if not quiet and self._unanswered >= HELLO_LOST_AFTER:
+        said = self.greeting.said(candidates, self.rtt_s, now)
+        if said is None:
             self.lost(now)
             return None
-        if quiet:
-            interval_s = min(HELLO_INTERVAL_S, self._lifetime.interval_s)
-            self.hello_due_s = min(self._retry_s if self._unanswered else now + interval_s, self._news_s)
-            candidates = self._told
-        else:
-            self._news_s = math.inf
-            if not self._unanswered or candidates != self._told:
-                # A repeated HELLO keeps its number: on a long way the answer to the first comes after the second.
-                self._seq += 1
-                self._told = candidates
-            retry_s = HELLO_RETRY_S[min(self._unanswered, len(HELLO_RETRY_S) - 1)]
-            self.hello_due_s = self._retry_s = now + max(retry_s, PATIENCE * self.rtt_s)
-            self._unanswered += 1
+        told, quiet = said
         body = {
-            "seq": self._seq,
-            "candidates": candidates,
+            "seq": self.greeting.seq,
+            "candidates": told,
             "direct": direct,
             "hub": hub,
             "epoch": self.epoch,
@@ -233,8 +208,8 @@ class ServerLink:
         """Note that the server does not answer; connect again."""
         if self.up:
             self.tls_due_s = now + TLS_AFTER_S
-        self.up, self._unanswered, self.hello_due_s = False, 0, math.inf
-        self._acknowledge, self._missed, self._news_s = False, False, math.inf
+        self.up = False
+        self.greeting.reset()
         self.peer.session.forget_all()
         self.peer.session.hurry(now)
 
@@ -263,9 +238,14 @@ class ServerLink:
             return None
         if not self._stun:
             self._stun, self._stun_tries = self._rng(stun.TRANSACTION_LEN), 0
-        self._stun_tries += 1
+        self._stun_tries, self._stun_sent_s = self._stun_tries + 1, now
         self._stun_due_s = now + (STUN_RETRY_S if self._stun_tries < STUN_TRIES else STUN_INTERVAL_S)
         return stun.request(self._stun), (self.entry.stun.host, self.entry.stun.port)
+
+    def moved(self, now: float) -> None:
+        """Note that we are elsewhere: what STUN has said is of no use, nor what it will say to the last request."""
+        self.mapped, self._stun = None, b""
+        self._stun_due_s = max(now, self._stun_sent_s + STUN_RETRY_S)
 
     def on_stun(self, transaction: bytes, mapped: Endpoint, now: float) -> bool:
         """Take a STUN answer; False when it is not to this link's request."""
@@ -280,7 +260,8 @@ class ServerLink:
         stun_due_s = self._stun_due_s if self.entry.stun is not None else math.inf
         tls_due_s = self.tls_due_s if self.entry.tls is not None and not self.tls_open else math.inf
         look_s = self.udp_probe_s if self.up else tls_due_s
-        return min(self.hello_due_s, stun_due_s, look_s, self.peer.due_s, self.peer.session.deadline())
+        due_s = min(self.greeting.due_s, math.inf if self.listed else self._introduce_s)
+        return min(due_s, stun_due_s, look_s, self.peer.due_s, self.peer.session.deadline())
 
     def status(self, now: float) -> dict[str, Any]:
         """Return the server for the status socket."""
@@ -293,8 +274,3 @@ class ServerLink:
             "mapped": "{}:{}".format(*self.mapped) if self.mapped else None,
             "handshake_s_ago": round(now - self.peer.session.established_s, 3) if self.peer.session.current else None,
         }
-
-
-def relays_of(peer: Peer, links: Sequence[ServerLink]) -> list[Path]:
-    """Return the relayed paths to a peer, in the order of the configuration."""
-    return [Path(link.endpoint, peer.numbers[link.index]) for link in links if link.up and peer.online.get(link.index)]

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from overlays.refmesh.config import NodeConfig
-from overlays.refmesh.core.check import HOST, SERVER_REFLEXIVE, Path
+from overlays.refmesh.core import reflexive, relays
+from overlays.refmesh.core.check import Path
 from overlays.refmesh.core.dataplane import DataPlane
 from overlays.refmesh.core.lifetime import Lifetime
 from overlays.refmesh.core.outbox import Outbox
 from overlays.refmesh.core.peer import Peer
 from overlays.refmesh.core.peers import Peers
 from overlays.refmesh.core.probing import Probing
-from overlays.refmesh.core.server_link import ServerLink, relays_of
+from overlays.refmesh.core.server_link import ServerLink
 from overlays.refmesh.core.tunnel import Tunnel
 from overlays.refmesh.errors import CredentialError
 from overlays.refmesh.keys import Rng
@@ -68,15 +68,12 @@ class Servers:
     @property
     def dependent(self) -> bool:
         """Whether our mapping is known to depend on the destination: servers' ports see different ports of ours."""
-        seen = {endpoint for link in self.links for endpoint in (link.seen_as, link.mapped) if endpoint is not None}
-        return len({endpoint for endpoint in seen if ":" not in endpoint[0]}) > 1
+        return reflexive.dependent(self.links)
 
     @property
     def translated(self) -> bool:
         """Whether a server sees us at an address that no interface of ours has."""
-        own = {host for kind, host, _ in self.candidates if kind == HOST}
-        seen = {endpoint for link in self.links for endpoint in (link.seen_as, link.mapped) if endpoint is not None}
-        return any(endpoint[0] not in own for endpoint in seen)
+        return reflexive.translated(self.links, self.candidates)
 
     @property
     def hub(self) -> Peer | None:
@@ -102,8 +99,7 @@ class Servers:
     def renew(self, certificate: str, now: float) -> None:
         """We have a new certificate: introduces us to all servers by it, under new keys, while the old ones hold."""
         for link in self.links:
-            link.certificate, link.listed = certificate, False
-            link.peer.session.want(now)
+            link.renew(certificate, now)
         self._outbox.wake(now)
 
     def unreached(self) -> set[str]:
@@ -115,7 +111,7 @@ class Servers:
         for link in self.links:
             if host in link.hosts() and link.host_found(host, address, now):
                 self._outbox.events.append(f"server {link.entry.name} is at {address}")
-                self._relays_changed(now)
+                relays.changed(self._peers, self.links, self._outbox, now)
         self._outbox.wake(now)
 
     def start(self, now: float) -> None:
@@ -130,6 +126,14 @@ class Servers:
         if link is not None:
             link.doubt(now)
             self._outbox.wake(now)
+
+    def network_changed(self, candidates: Sequence[reflexive.Candidate], now: float) -> None:
+        """Tell all servers these candidates of ours; where they saw us is no address of ours any more."""
+        self.candidates = list(candidates)
+        for link in self.links:
+            link.moved(now)
+            link.seen_as = None
+        self.greet(now)
 
     def greet(self, now: float, but: ServerLink | None = None) -> None:
         """Tells all servers, or all but one, our candidates."""
@@ -157,6 +161,7 @@ class Servers:
         was_up = link.up
         if link.up and (link.hello_unanswered or not link.peer.session.usable(now)):
             link.doubt(now)
+        link.introduce_again(now)
         initiation, keepalive = self._tunnel.tick(link.peer.session, now)
         if initiation is not None:
             for endpoint in link.ways():
@@ -167,24 +172,15 @@ class Servers:
             link.udp_probe_s = now + UDP_PROBE_S
             ping = control.frame(control.PING, self._rng(control.TRANSACTION_LEN))
             outbox.send_sealed(link.peer, ping, Path(link.udp), now)
-        if now >= link.hello_due_s:
+        if now >= link.greeting.due_s:
             hub = self._config.mode == "hub"
-            hello = link.hello(self._candidates(link), direct=self._config.direct, hub=hub, now=now)
+            told = reflexive.told_to(link, self.links, self.candidates) if self._config.direct else []
+            hello = link.hello(told, direct=self._config.direct, hub=hub, now=now)
             if hello is not None:
                 outbox.send_sealed(link.peer, hello, Path(link.endpoint), now)
         if was_up and not link.up:
             outbox.events.append(f"server {link.entry.name} does not answer any more")
-            self._relays_changed(now)
-
-    def _candidates(self, link: ServerLink) -> list[list[Any]]:
-        if not self._config.direct:
-            return []
-        found: list[list[Any]] = [list(candidate) for candidate in self.candidates]
-        for other in self.links:
-            for endpoint in (other.mapped, other.seen_as if other is not link else None):
-                if endpoint is not None and all((host, port) != endpoint for _, host, port in found):
-                    found.append([SERVER_REFLEXIVE, *endpoint])
-        return found
+            relays.changed(self._peers, self.links, self._outbox, now)
 
     # --- what they say
 
@@ -202,13 +198,18 @@ class Servers:
 
     def on_update(self, link: ServerLink, update: Update, now: float) -> None:
         """Return a server's UPDATE."""
-        was_up, was_seen_as = link.up, link.seen_as
+        was_up, was_seen_as, was_epoch = link.up, link.seen_as, link.epoch
         entries = link.on_update(update, now)
+        if link.epoch != was_epoch and was_epoch:
+            relays.forget_numbers(self._peers, link.index)
+            relays.changed(self._peers, self.links, self._outbox, now)
         if link.up and not was_up:
             self._outbox.events.append(f"server {link.entry.name} answers; we are {link.seen_as or 'unseen'} to it")
-            self._relays_changed(now)
+            relays.changed(self._peers, self.links, self._outbox, now)
         if link.seen_as != was_seen_as:
             self.greet(now, but=link)
+            for other in self.links if was_seen_as is not None else ():
+                other.moved(now)  # else the old port would look like a mapping that depends on the destination
         self._take_entries(link, entries, update.end, now)
         self._outbox.wake(link.deadline())
 
@@ -246,7 +247,7 @@ class Servers:
             peer.hub_servers.add(link.index)
             self._plane.routes.assign(peer, link.peer)
             return
-        peer.finder.set_relays(relays_of(peer, self.links), now)
+        peer.finder.set_relays(relays.relays_of(peer, self.links), now)
         for kind, host, port in entry.candidates if entry.direct else ():
             peer.finder.add((host, port), kind, now)
         if came and not peer.session.usable(now):
@@ -270,7 +271,7 @@ class Servers:
             link.udp_probe_s = now + UDP_PROBE_S if endpoint == link.tls else math.inf
             link.greet(now)
             link.peer.take(Path(endpoint))
-            self._relays_changed(now)
+            relays.changed(self._peers, self.links, self._outbox, now)
 
     def stream_opened(self, index: int, now: float) -> None:
         """Note that the driver has a TLS connection to server `index`; try it in addition to UDP."""
@@ -286,14 +287,5 @@ class Servers:
         if link.endpoint == link.tls:
             link.lost(now)
             self.heard(link, link.udp, now)
-            self._relays_changed(now)
+            relays.changed(self._peers, self.links, self._outbox, now)
         self._outbox.wake(now)
-
-    def _relays_changed(self, now: float) -> None:
-        for peer in self._peers.by_key.values():
-            if peer.finder is not None:
-                peer.finder.set_relays(relays_of(peer, self.links), now)
-                self._peers.use(peer, peer.finder.best, now)
-                if not peer.session.usable(now) and peer.wanted:
-                    peer.session.want(now)
-                self._outbox.due(peer, now)

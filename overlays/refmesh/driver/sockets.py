@@ -125,6 +125,8 @@ class NodeSockets:
         self._node.outbox.fresh.clear()
         for local, datagram, endpoint in fresh:
             if local not in self._fresh:
+                if not self._node.puncher.is_open(local):
+                    continue  # closed since, and nobody would close it again
                 try:
                     family = socket.AF_INET6 if ":" in endpoint[0] else socket.AF_INET
                     self._fresh[local] = UdpSocket(family, "", 0, buffer=FRESH_BUFFER, mark=self._mark)

@@ -161,8 +161,10 @@ class Admission:
 
     def _set_access(self, member: Registration) -> None:
         if self._own is not None:
-            own, other = self._own, member.certificate
+            own, other, before = self._own, member.certificate, member.access
             member.access = Access(self._rules, (own.name, *own.groups), (other.name, *other.groups))
+            if before is not None:
+                member.access.inherit(before)
 
     def _check(self, certificate: Certificate) -> None:
         if certificate.invited and certificate.key != self.joined.get(certificate.serial):

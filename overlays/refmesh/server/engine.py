@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from overlays.refmesh.core import introduction
-from overlays.refmesh.core.coordination import MAX_CANDIDATES_TOLD, OFFLINE_AFTER_S
+from overlays.refmesh.core.coordination import MAX_CANDIDATES_TOLD, OFFLINE_AFTER_S, OVERTAKEN_S
 from overlays.refmesh.core.guard import AGAIN_S, Guard
 from overlays.refmesh.core.noise import REAL, Suite
 from overlays.refmesh.core.tunnel import Input, Tunnel
@@ -276,6 +276,10 @@ class Server:
             self.outlet.send(target, control.json_frame(control.PUNCH, punch.told(registration.number)), now)
 
     def _on_hello(self, registration: Registration, hello: Hello, now: float) -> None:
+        late = hello.seq < registration.hello and now - registration.hello_s < OVERTAKEN_S
+        if late and registration.session.established_s <= registration.hello_s:
+            return  # with new keys since, the node might have started again, and count anew
+        registration.hello_s = now
         registration.candidates = [list(candidate) for candidate in hello.candidates[:MAX_CANDIDATES_TOLD]]
         registration.hello, registration.direct, registration.hub = hello.seq, hello.direct, hello.hub
         if not registration.greeted or not registration.online:

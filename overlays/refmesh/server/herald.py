@@ -10,13 +10,14 @@ from overlays.refmesh.core.coordination import (
     GATHER_PER_MEMBER_S,
     GATHER_S,
     HELLO_INTERVAL_S,
+    OVERTAKEN_S,
     UPDATE_RETRY_MAX_S,
     UPDATE_RETRY_S,
     WINDOW,
     Log,
     policy_entries,
 )
-from overlays.refmesh.core.server_link import PATIENCE
+from overlays.refmesh.core.greeting import PATIENCE
 from overlays.refmesh.core.spans import Span, gaps, joined
 from overlays.refmesh.credentials import Policy
 from overlays.refmesh.keys import Rng
@@ -55,19 +56,25 @@ class Herald:
     def heard(self, registration: Registration, hello: Hello, now: float) -> None:
         """Note that the member has said what it knows, and give it the rest unless it is quiet."""
         known, have = (hello.rev, joined(hello.have)) if hello.epoch == self.epoch else (0, [])
-        if (known, have) != (registration.known, registration.have):
-            self._acknowledged(registration, known, have, now)
+        if (known, have) == (registration.known, registration.have):
+            registration.acknowledged_s = now
+        else:
+            self._acknowledged(registration, known, have, now, again=hello.epoch != self.epoch)
         self.tell(registration, now, answer=not hello.quiet)
 
     @staticmethod
-    def _acknowledged(registration: Registration, known: int, have: list[Span], now: float) -> None:
+    def _acknowledged(registration: Registration, known: int, have: list[Span], now: float, *, again: bool) -> None:
         holding = [(0, known), *have]
         if any(next(gaps(*span, holding), None) for span in ((0, registration.known), *registration.have)):
-            # It has started again. Who says so over and over would be told everything as often.
+            # It has started again, or a later HELLO has overtaken this one.
+            if not again and now - registration.acknowledged_s < OVERTAKEN_S:
+                return
+            # Who says so over and over would be told everything as often.
             if now - registration.anew_s < UPDATE_RETRY_S:
                 return
             registration.flight.clear()
             registration.anew_s = now
+        registration.acknowledged_s = now
         registration.known, registration.have, registration.retry_wait_s = known, have, UPDATE_RETRY_S
         registration.flight = {
             span: sent_s for span, sent_s in registration.flight.items() if next(gaps(*span, holding), None)

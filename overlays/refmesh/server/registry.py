@@ -48,6 +48,10 @@ class Registration:
     greeted: bool = False
     seen_s: float = -math.inf
     hello: int = 0
+    """The number of its last HELLO, for the answer."""
+    hello_s: float = -math.inf
+    acknowledged_s: float = -math.inf
+    """When it has last said that it knows so much."""
     known: int = 0
     """The revision up to which the member has said that it knows the directory."""
     have: list[Span] = field(default_factory=list)

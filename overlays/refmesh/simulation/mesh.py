@@ -271,6 +271,8 @@ class Mesh:
 
     def _from_node(self, name: str, datagram: bytes, endpoint: Endpoint, local: int) -> None:
         port = _port_of(local)
+        if local and port not in self.ports[name] and not self.nodes[name].puncher.is_open(local):
+            return
         self.ports[name][port] = local
         self.hosts[name].send(datagram, port, endpoint)
 

@@ -1,0 +1,39 @@
+"""Our own addresses as servers see them (server-reflexive candidates, RFC 8445), and what they say of our NAT."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from overlays.refmesh.core.check import HOST, SERVER_REFLEXIVE
+from overlays.refmesh.core.server_link import ServerLink
+from overlays.refmesh.wire.control import Endpoint
+
+Candidate = tuple[str, str, int]
+"""Kind, host and port."""
+
+
+def seen(links: Sequence[ServerLink]) -> set[Endpoint]:
+    """Return all addresses that servers see us at."""
+    return {endpoint for link in links for endpoint in (link.seen_as, link.mapped) if endpoint is not None}
+
+
+def dependent(links: Sequence[ServerLink]) -> bool:
+    """Whether our mapping is known to depend on the destination: servers' ports see different ports of ours."""
+    return len({endpoint for endpoint in seen(links) if ":" not in endpoint[0]}) > 1
+
+
+def translated(links: Sequence[ServerLink], candidates: Sequence[Candidate]) -> bool:
+    """Whether a server sees us at an address that no interface of ours has; `candidates`: our own."""
+    own = {host for kind, host, _ in candidates if kind == HOST}
+    return any(endpoint[0] not in own for endpoint in seen(links))
+
+
+def told_to(link: ServerLink, links: Sequence[ServerLink], candidates: Sequence[Candidate]) -> list[list[Any]]:
+    """Return what a server is to tell others of us: our own `candidates`, and where all servers see us but itself."""
+    found: list[list[Any]] = [list(candidate) for candidate in candidates]
+    for other in links:
+        for endpoint in (other.mapped, other.seen_as if other is not link else None):
+            if endpoint is not None and all((host, port) != endpoint for _, host, port in found):
+                found.append([SERVER_REFLEXIVE, *endpoint])
+    return found
