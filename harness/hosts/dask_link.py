@@ -85,7 +85,8 @@ class Link:
         self._alone = threading.RLock()  # members ask from threads of their own
         self._steps: dict[str, Callable[[str], None]] = {}
         self._seen: dict[str, tuple[float, float]] = {}
-        self._looked = 0.0
+        self._looked = -_LOOK_S
+        self._silent: str | None = None
         self._workers: dict[str, dict[str, Any]] = {}
         logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what is lost, the pool says
 
@@ -118,16 +119,32 @@ class Link:
         return self._client
 
     def workers(self) -> dict[str, dict[str, Any]]:
-        """Return what the scheduler says of its workers, by address; asked at most once a second."""
+        """Return what the scheduler says of its workers, by address; asked at most once a second.
+
+        Raises:
+            HostLost: it is gone, or says nothing: its host may be frozen, and then its connections stand as before.
+        """
         with self._alone:
             if time.monotonic() - self._looked >= _LOOK_S:
-                self._looked = time.monotonic()
-                try:
-                    info = self._connected().scheduler_info()
-                except (OSError, TimeoutError) as error:
-                    raise HostLost(f"the scheduler {self.address} is lost: {error}") from None
-                self._workers = {str(address): dict(one) for address, one in info["workers"].items()}
+                self._silent = self._look()
+                self._looked = time.monotonic()  # who has waited for the same answer need not wait for another
+            if self._silent is not None:
+                raise HostLost(self._silent)
             return self._workers
+
+    def _look(self) -> str | None:
+        """Ask the scheduler for its workers; return why it is lost, if it is."""
+        try:
+            client = self._connected()
+            asked = client.scheduler.identity
+            info = client.sync(asked, n_workers=-1, callback_timeout=self.silence_s)
+        except HostLost as lost:
+            return str(lost)
+        except (OSError, TimeoutError) as error:
+            why = str(error) or f"it said nothing for {self.silence_s:g} s"
+            return f"the scheduler {self.address} is lost: {why}"
+        self._workers = {str(address): dict(one) for address, one in info["workers"].items()}
+        return None
 
     def map(self, function: Callable[[str], bytes], texts: Sequence[str]) -> Iterator[bytes]:
         """Yield what a function makes of each text, in order, wherever it runs: what is lost is computed again.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import shutil
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,17 @@ def test_all_overlays_of_a_condition_and_repeat_stay_together(planned: Planned, 
     assert sum(len(part) for part in seeds) == len(set().union(*seeds)) == 6
     for trials, places in parts:
         assert [planned.trials[place] for place in places] == trials and places == sorted(places)
+
+
+@pytest.mark.parametrize(("repeats", "of"), [(2, 2), (3, 2), (2, 3), (4, 4), (5, 3)])
+def test_the_repeats_of_a_condition_go_to_as_many_shards_as_they_can(repeats: int, of: int) -> None:
+    """In whichever order the plan has them: what one machine alone saw tells nothing of the machine."""
+    trials = plan_trials("nat-matrix", repeat=repeats).trials
+    seen = defaultdict(set)
+    for number in range(1, of + 1):
+        for trial in trials_of(trials, Shard(number, of))[0]:
+            seen[trial.cell["nat_a"], trial.cell["nat_b"]].add(number)
+    assert len(seen) == 21 and {len(shards) for shards in seen.values()} == {min(repeats, of)}
 
 
 @pytest.mark.parametrize("text", ["", "1", "0/2", "3/2", "1/0", "a/b", "1/2/3", "-1/2"])
