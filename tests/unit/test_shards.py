@@ -225,6 +225,47 @@ def test_a_shard_of_another_plan_or_with_other_programs_is_refused(planned: Plan
     assert "tool nft is 1.1.3, and 1.0.6 in" in said and "overlaybench_commit is def, and abc in" in said
 
 
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"machine": {"python": "3.12.1"}}, "Python is 3.12.1, and 3.11.2 in"),
+        ({"privileged": False}, "root is False, and True in"),
+        ({"link_backend": "helper"}, "what carries the links is helper, and netem in"),
+        (
+            {"hosts": {"x": {"code": "1f"}}},
+            "the digest of overlaybench's files, changed and not committed, is 1f, and 0e",
+        ),
+        ({"skipped": {"tinc": "no tincd"}}, "tinc was skipped in {part} alone (no tincd): get it there"),
+    ],
+)
+def test_shards_that_were_measured_with_other_instruments_are_refused(
+    planned: Planned, tmp_path: Path, changed: dict[str, Any], said: str
+) -> None:
+    parts = shards(planned, tmp_path, 2)
+    same = {"machine": {"python": "3.11.2"}, "hosts": {"y": {"code": "0e"}}}
+    same |= {"link_backend_wanted": "auto", "link_backend": "netem"}
+    for part in parts:
+        RunFolder(part).write_manifest(RunFolder(part).manifest() | same)
+    RunFolder(parts[1]).write_manifest(RunFolder(parts[1]).manifest() | changed)
+    assert said.format(part=parts[1]) in refused(parts, tmp_path / "merged")
+    RunFolder(parts[0]).write_manifest(RunFolder(parts[0]).manifest() | changed)
+    assert merge(parts, tmp_path / "merged") == 18
+
+
+@pytest.mark.parametrize("damage", ["a torn line", "a trial twice"])
+def test_a_damaged_shard_is_refused_since_the_whole_would_not_show_it(
+    planned: Planned, tmp_path: Path, damage: str
+) -> None:
+    parts = shards(planned, tmp_path, 2)
+    path = parts[1] / "records.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    torn = [lines[0][:40] + "\n", *lines[1:]]
+    path.write_text("".join(torn if damage == "a torn line" else [*lines, *lines[:2]]))
+    said = refused(parts, tmp_path / "merged")
+    why = "records.jsonl:1: skipped: " if damage == "a torn line" else f"records.jsonl:{len(lines) + 2}: trial "
+    assert f"{parts[1]}:0: merge: {why}" in said and "copy this shard again from where it ran" in said
+
+
 def test_a_shard_with_unfinished_trials_is_refused(planned: Planned, tmp_path: Path) -> None:
     parts = shards(planned, tmp_path, 2)
     path = parts[1] / "records.jsonl"
