@@ -184,7 +184,7 @@ def _slurm_pool(fleet: Fleet, slurm: Slurm, label: str) -> Pool:
     clusters = require_clusters()
     cluster = clusters.slurm_cluster(slurm_options(fleet, slurm), slurm.hosts, tls, silence_s())
     address = str(cluster.scheduler_address)
-    return pool_at(address, tls, label, cluster.close, count=slurm.hosts, patience_s=slurm.wait_s)
+    return pool_at(address, tls, label, cluster.close, count=slurm.hosts, patience_s=slurm.wait_s, own=True)
 
 
 def _ssh_pool(fleet: Fleet, label: str, jobs: int) -> Pool:
