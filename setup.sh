@@ -13,7 +13,7 @@ libstrongswan-standard-plugins libcharon-extra-plugins tinc n2n nebula openssh-c
 # For Pythons so young that a package has no wheel for them yet and is compiled; others do without.
 subjects="$subjects python3-dev"
 # What `setup.sh test` gets besides: programs that only tests and benchmarks use.
-testing="bridge-utils chromium wireguard-go wireguard-tools vde2"
+testing="bridge-utils chromium openssh-server wireguard-go wireguard-tools vde2"
 
 # All that a setup is made of: when any of it changes there must be another.
 made_of=$(cat setup.sh pyproject.toml constraints.txt setup.py harness/link/userlink/*.[ch] harness/probes/party/*.[ch] 2>/dev/null | sha256sum | cut -c1-16)
@@ -39,6 +39,26 @@ missing_of() {
     done
 }
 
+# A package's service is not started for that: an sshd that anybody can reach is the owner's to want, and what tests need
+# they start in namespaces. The file is Debian's way to say so; where there is one, it stays and decides.
+policy=/usr/sbin/policy-rc.d
+policy_made=""
+start_nothing() {
+    [ ! -e "$policy" ] || return 0
+    trap '$as_root rm -f "$policy"' EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    policy_made=yes
+    printf '#!/bin/sh\nexit 101\n' | $as_root tee "$policy" >/dev/null
+    $as_root chmod 755 "$policy"
+}
+start_as_before() {
+    case "$want" in *openssh-server*)
+        $as_root systemctl disable ssh.service ssh.socket >/dev/null 2>&1 || $as_root update-rc.d ssh disable >/dev/null 2>&1 || true ;;
+    esac
+    [ -z "$policy_made" ] || { $as_root rm -f "$policy"; trap - EXIT INT TERM; }
+}
+
 command -v dpkg-query >/dev/null || { say "this is not a Debian or Ubuntu machine; install by hand: $required $subjects"; exit 3; }
 need=$(missing_of $required)
 want=$(missing_of $subjects)
@@ -60,10 +80,12 @@ if [ -n "$need$want" ]; then
         say "installing Debian packages: $need$want"
         $as_root apt-get update -qq
         [ -z "$need" ] || $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $need >&2
+        start_nothing
         for package in $want; do
             $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$package" >&2 ||
                 say "no package $package here; \`overlaybench doctor\` says how else to get it"
         done
+        start_as_before
     fi
 fi
 

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,15 +45,21 @@ def engine(trials: int = 1000) -> dict[str, float]:
         run.run(chosen)
         whole = time.perf_counter() - began, time.process_time() - cpu
         own = asyncio.run(_engine_alone(pool, chosen, Path(folder)))
-    return {"engine_s": own, "campaign_s": whole[0], "campaign_cpu_s": whole[1], "trials": len(chosen)}
+    return {
+        "engine_s": own[0],
+        "engine_cpu_s": own[1],
+        "campaign_s": whole[0],
+        "campaign_cpu_s": whole[1],
+        "trials": len(chosen),
+    }
 
 
-async def _engine_alone(pool: Any, trials: Any, folder: Path) -> float:
+async def _engine_alone(pool: Any, trials: Any, folder: Path) -> tuple[float, float]:
     from harness.overlay.contract import Deployment
     from harness.trial.messages import Job
 
     nothing = Deployment()
-    began = time.perf_counter()
+    began, cpu = time.perf_counter(), time.process_time()
     waiting, tasks = list(trials), set[Any]()
     target = folder / "evidence"
     target.mkdir()
@@ -67,7 +74,7 @@ async def _engine_alone(pool: Any, trials: Any, folder: Path) -> float:
             tasks.add(asyncio.create_task(one(trial)))
         _, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     await pool.close()
-    return time.perf_counter() - began
+    return time.perf_counter() - began, time.process_time() - cpu
 
 
 def station(trials: int = 200) -> float:
@@ -112,7 +119,10 @@ def namespaces(count: int) -> Iterator[list[str]]:
 
 
 def rate(hosts: int, folder: Path, only: list[str]) -> float:
-    """Return trials a second of a run over so many hosts, from the first trial's start to the last one's end."""
+    """Return trials a second of a run over so many hosts, from the first trial's start to the last one's end.
+
+    Exits where it would not be the rate of so many hosts: a host was refused or lost, or a trial has not ended well.
+    """
     with namespaces(hosts) as names:
         entries = "".join(
             f"  - {{name: h{n}, slots: {JOBS}, through: [ip, netns, exec, {name}]}}\n" for n, name in enumerate(names)
@@ -122,15 +132,33 @@ def rate(hosts: int, folder: Path, only: list[str]) -> float:
         scenario = folder / "punch.yaml"
         scenario.write_text(PUNCH)
         argv = [sys.executable, "-m", "harness.cli", "run", str(scenario), "--hosts", str(file), "--out", str(out)]
-        subprocess.run([*argv, *(word for one in only for word in ("--only", one))], check=False, cwd=ROOT)
+        done = subprocess.run([*argv, *(word for one in only for word in ("--only", one))], check=False, cwd=ROOT)
+    if done.returncode not in (0, 1):  # 1: a trial that is looked at below
+        sys.exit(f"{hosts} hosts: the run ended with exit code {done.returncode}")
     rows = [json.loads(line) for line in (out / "records.jsonl").read_text().splitlines()]
     ends = [row for row in rows if (row["probe"], row["metric"]) == ("trial", "duration_s")]
+    if wrong := not_a_rate(hosts, ends, json.loads((out / "manifest.json").read_text())):
+        sys.exit(f"{hosts} hosts: {wrong}")
     from datetime import datetime
 
     spans = [(datetime.fromisoformat(row["started_at"]).timestamp(), row["value"]) for row in ends]
     took = max(at + value for at, value in spans) - min(at for at, _ in spans)
     print(f"{hosts} hosts: {len(ends)} trials in {took:.1f} s, {len(ends) / took:.2f} a second", file=sys.stderr)
     return len(ends) / took
+
+
+def not_a_rate(hosts: int, ends: list[dict[str, Any]], manifest: dict[str, Any]) -> str:
+    """Return why these trials do not tell what so many hosts do; nothing where they do."""
+    for key in ("hosts_refused", "hosts_lost"):
+        if manifest.get(key):
+            return f"{key}: {manifest[key]}"
+    counts = Counter(str(row["host"]) for row in ends)
+    if len(counts) != hosts:
+        return f"trials ran on {len(counts)}"
+    bad = [
+        f"{row['trial']}: {row['outcome']} ({row['error']})" for row in ends if row["outcome"] not in ("ok", "failed")
+    ]
+    return bad[0] if bad else ""
 
 
 PUNCH = """\
@@ -154,11 +182,12 @@ def main() -> None:
     if asked.what == "rate":
         with tempfile.TemporaryDirectory() as folder:
             one, two = rate(1, Path(folder), asked.only), rate(2, Path(folder), asked.only)
-        print(f"two hosts do {two / one:.2f} times what one does, {JOBS} jobs each")
+        print(f"two hosts do {two / one:.2f} times what one does, {JOBS} jobs each; wanted: 1.8")
         return
     found = engine()
     each_ms = 1000 * found["engine_s"] / found["trials"]
-    print(f"engine: {found['engine_s']:.2f} s for {found['trials']} trials, {each_ms:.2f} ms each")
+    used = f"{found['engine_cpu_s']:.2f} s of processor"
+    print(f"engine: {found['engine_s']:.2f} s for {found['trials']} trials, {each_ms:.2f} ms each, {used}")
     print(f"a campaign of them: {found['campaign_s']:.2f} s, {found['campaign_cpu_s']:.2f} s of processor")
     print(f"through a station: {1000 * station():.1f} ms a trial")
 

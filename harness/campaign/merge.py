@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.errors import Problem, ScenarioError, storage_errors
+from harness.results.lines import LineProblem
 from harness.results.record import Record
 from harness.results.store import ResultFolderError, RunFolder
 
@@ -41,6 +42,7 @@ class _Part:
     manifest: dict[str, Any]
     plan: list[dict[str, Any]]
     by_trial: dict[str, list[dict[str, Any]]]
+    damage: Sequence[LineProblem]
 
     @property
     def shard(self) -> Mapping[str, Any]:
@@ -106,7 +108,7 @@ def _read(path: Path) -> _Part:
     lines = folder.read()
     for row in lines.records:
         by_trial.setdefault(str(row["trial"]), []).append(row)
-    return _Part(path, folder.manifest(), folder.plan(), by_trial)
+    return _Part(path, folder.manifest(), folder.plan(), by_trial, lines.problems)
 
 
 def _problems(parts: Sequence[_Part]) -> Iterator[tuple[Path, str]]:
@@ -127,18 +129,28 @@ def _problems(parts: Sequence[_Part]) -> Iterator[tuple[Path, str]]:
         if unfinished:
             more = f" and {len(unfinished) - 1} more" if len(unfinished) > 1 else ""
             yield part.path, f"trial {unfinished[0]}{more} has not finished; go on with --resume"
+        elif part.damage:
+            more = f" and {len(part.damage) - 1} more" if len(part.damage) > 1 else ""
+            yield part.path, f"{part.damage[0]}{more}: copy this shard again from where it ran, or run it again"
     missing = [str(number) for number in range(1, int(first.shard["of"]) + 1) if number not in seen]
     if missing:
         yield first.path, f"of {first.shard['of']} shards these are missing: {', '.join(missing)}"
 
 
 def _different(first: _Part, part: _Part) -> Iterator[str]:
+    skipped = [one.manifest.get("skipped") or {} for one in (part, first)]
+    for name in sorted(skipped[0].keys() ^ skipped[1].keys()):
+        without, why = (part, skipped[0][name]) if name in skipped[0] else (first, skipped[1][name])
+        yield f"{name} was skipped in {without.path} alone ({why}): get it there, or leave it out of all"
     for key in ("of", "planned", "plan_sha256"):
         if first.shard[key] != part.shard[key]:
             yield f"is a shard of another plan than {first.path} ({key} {part.shard[key]}, not {first.shard[key]})"
     for key in _SAME:
         if first.manifest.get(key) != part.manifest.get(key):
             yield f"{key} is {part.manifest.get(key)}, and {first.manifest.get(key)} in {first.path}"
+    for name, theirs, ours in _instruments(first, part):
+        if theirs != ours:
+            yield f"{name} is {theirs}, and {ours} in {first.path}"
     for name, file in (part.manifest.get("adapters") or {}).items():
         theirs = (first.manifest.get("adapters") or {}).get(name)
         if theirs is not None and theirs["sha256"] != file["sha256"]:
@@ -148,6 +160,21 @@ def _different(first: _Part, part: _Part) -> Iterator[str]:
         for name in sorted(ours.keys() & theirs.keys()):
             if ours[name] != theirs[name]:
                 yield f"{key.removesuffix('_versions')} {name} is {theirs[name]}, and {ours[name]} in {first.path}"
+
+
+def _instruments(first: _Part, part: _Part) -> Iterator[tuple[str, Any, Any]]:
+    """Yield what a shard was measured with besides programs, what it was there and in the first."""
+    ours, theirs = first.manifest, part.manifest
+
+    def both(of: Callable[[Mapping[str, Any]], Any]) -> tuple[Any, Any]:
+        return of(theirs), of(ours)
+
+    yield "Python", *both(lambda one: (one.get("machine") or {}).get("python"))
+    yield "root", *both(lambda one: one.get("privileged"))
+    if theirs.get("link_backend_wanted") == "auto":  # any other choice is carried by what it names, or refused
+        yield "what carries the links", *both(lambda one: one.get("link_backend"))
+    code = both(lambda one: next((host.get("code") for host in (one.get("hosts") or {}).values()), None))
+    yield "the digest of overlaybench's files, changed and not committed,", *code
 
 
 def _manifest(parts: Sequence[_Part]) -> dict[str, Any]:

@@ -7,8 +7,10 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
+from harness.hosts.placement import condition_of
 from harness.model.trial import Trial
 
 
@@ -42,10 +44,13 @@ def trials_of(trials: Sequence[Trial], shard: Shard) -> tuple[list[Trial], list[
     """Return a shard's trials in their order, and the place of each in the whole plan.
 
     Whole blocks stay together: all overlays of one condition and repeat share a seed, so their differences never are
-    differences between machines. Blocks are dealt out in turn, so that every shard gets every condition where there
-    are more repeats than shards.
+    differences between machines. Blocks are dealt out in turn, one condition after the other whatever their order in
+    the plan: its repeats go to as many shards as there are, or as it has repeats.
     """
-    blocks = {seed: number for number, seed in enumerate(dict.fromkeys(trial.seed for trial in trials))}
+    of_condition: dict[str, dict[int, None]] = {}
+    for trial in trials:
+        of_condition.setdefault(condition_of(trial), {})[trial.seed] = None
+    blocks = {seed: number for number, seed in enumerate(chain.from_iterable(of_condition.values()))}
     places = [place for place, trial in enumerate(trials) if blocks[trial.seed] % shard.of == shard.number - 1]
     return [trials[place] for place in places], places
 

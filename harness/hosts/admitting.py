@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from harness.errors import OverlaybenchError
+from pydantic import ValidationError
+
+from harness.errors import LabError, OverlaybenchError
 from harness.hosts.admission import Admitted, Own, not_ours, unlike
 from harness.hosts.contract import HostFacts
 from harness.hosts.member import Member, hand_over
@@ -42,8 +44,19 @@ class Admitting:
                 self.admitted[member.name] = Admitted(facts, calibration)
 
     async def facts_of(self, member: Member) -> HostFacts:
-        """Return what a member is; it is called as the pool calls it."""
-        told = HostFacts.model_validate(await member.ask(Facts(overlays=self._overlays)))
+        """Return what a member is; it is called as the pool calls it.
+
+        Raises:
+            HostLost: it was lost meanwhile.
+            LabError: it tells what a host of this program does not tell.
+        """
+        said = await member.ask(Facts(overlays=self._overlays))
+        try:
+            told = HostFacts.model_validate(said)
+        except ValidationError:  # a host of some other day's program
+            commit = str(said.get("commit"))[:80]
+            text = f"its facts are of another program: overlaybench there is at commit {commit}, here at"
+            raise LabError(f"{text} {self._own.commit}") from None
         return told.model_copy(update={"name": member.name})
 
     async def _first_look(self, member: Member) -> HostFacts | None:

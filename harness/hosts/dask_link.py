@@ -1,7 +1,7 @@
 """A connection to a Dask scheduler that takes text and bytes alone, and tells a fault of the program from a lost host.
 
-Dask hands errors and warnings of workers on as pickles, which its client would open: here a worker's fault is told as
-text, and what comes otherwise is not opened.
+Dask hands errors, warnings and types of workers on as pickles, which its client would open: here a worker's fault is
+told as text, and what comes otherwise is not opened.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from distributed import Client, Future
 from distributed.security import Security
 
 from harness.errors import LabError, MissingPrerequisite, OverlaybenchError
+from harness.hosts.dask_pickles import Unopened, keep_closed, open_again
 from harness.hosts.station_client import HostLost
 from harness.hosts.station_messages import Refused, line_of
 
@@ -53,12 +54,17 @@ async def answered(function: Callable[..., Awaitable[bytes]], *words: str) -> by
 
 
 class _Client(Client):  # type: ignore[misc]  # distributed is untyped
-    """Opens no pickle of a worker's: neither its warnings nor its errors."""
+    """Opens no pickle of a worker's: neither its warnings nor its errors, nor what type a result is of."""
 
     def subscribe_topic(self, topic: Any, handler: Any) -> None:
         """Leave out what a client has read to it of itself: `warn` are pickles, and `print` is not this program's."""
         if topic not in ("warn", "print"):
             super().subscribe_topic(topic, handler)
+
+    def _handle_key_in_memory(self, key: Any = None, type: Any = None, workers: Any = None) -> None:
+        """Leave out the type."""
+        del type
+        super()._handle_key_in_memory(key=key, workers=workers)
 
     def _handle_task_erred(self, key: Any = None, exception: Any = None, traceback: Any = None) -> None:
         """Keep why a task erred as text. The scheduler's own error means a lost host."""
@@ -76,16 +82,23 @@ def why_lost(future: Future, who: str) -> OverlaybenchError:
 
 
 class Link:
-    """A connection to a scheduler, made again where it broke."""
+    """A connection to a scheduler, made again where it broke.
 
-    def __init__(self, address: str, tls: Mapping[str, str] | None, label: str, silence_s: float) -> None:
+    `own` is for a scheduler that runs in this very process: it opens the pickles of its client, as Dask does.
+    """
+
+    def __init__(
+        self, address: str, tls: Mapping[str, str] | None, label: str, silence_s: float, *, own: bool = False
+    ) -> None:
         self.address, self.label, self.silence_s = address, f"{label}-{uuid.uuid4().hex[:8]}", silence_s
         self._security = Security(**tls, require_encryption=True) if tls else None
         self._client: _Client | None = None
+        self._closed_pickles, self._own = False, own
         self._alone = threading.RLock()  # members ask from threads of their own
         self._steps: dict[str, Callable[[str], None]] = {}
         self._seen: dict[str, tuple[float, float]] = {}
-        self._looked = 0.0
+        self._looked = -_LOOK_S
+        self._silent: str | None = None
         self._workers: dict[str, dict[str, Any]] = {}
         logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what is lost, the pool says
 
@@ -101,6 +114,9 @@ class Link:
     def _connected(self) -> _Client:
         if self._client is None or self._client.status != "running":
             self.close()
+            if not self._own:
+                keep_closed()
+                self._closed_pickles = True
             with dask.config.set({"distributed.comm.timeouts.connect": min(self.silence_s, 10.0)}):
                 try:
                     self._client = _Client(
@@ -112,22 +128,38 @@ class Link:
                         # Whatever is not bytes or text is an error, not a pickle.
                         deserializers=["dask", "msgpack"],
                     )
-                except (OSError, TimeoutError) as error:
+                except (OSError, TimeoutError, Unopened) as error:
                     raise HostLost(f"the scheduler {self.address} does not answer: {error}") from None
             self._client.subscribe_topic(f"steps-{self.label}", self._heard)
         return self._client
 
     def workers(self) -> dict[str, dict[str, Any]]:
-        """Return what the scheduler says of its workers, by address; asked at most once a second."""
+        """Return what the scheduler says of its workers, by address; asked at most once a second.
+
+        Raises:
+            HostLost: it is gone, or says nothing: its host may be frozen, and then its connections stand as before.
+        """
         with self._alone:
             if time.monotonic() - self._looked >= _LOOK_S:
-                self._looked = time.monotonic()
-                try:
-                    info = self._connected().scheduler_info()
-                except (OSError, TimeoutError) as error:
-                    raise HostLost(f"the scheduler {self.address} is lost: {error}") from None
-                self._workers = {str(address): dict(one) for address, one in info["workers"].items()}
+                self._silent = self._look()
+                self._looked = time.monotonic()  # who has waited for the same answer need not wait for another
+            if self._silent is not None:
+                raise HostLost(self._silent)
             return self._workers
+
+    def _look(self) -> str | None:
+        """Ask the scheduler for its workers; return why it is lost, if it is."""
+        try:
+            client = self._connected()
+            asked = client.scheduler.identity
+            info = client.sync(asked, n_workers=-1, callback_timeout=self.silence_s)
+        except HostLost as lost:
+            return str(lost)
+        except (OSError, TimeoutError, Unopened) as error:
+            why = str(error) or f"it said nothing for {self.silence_s:g} s"
+            return f"the scheduler {self.address} is lost: {why}"
+        self._workers = {str(address): dict(one) for address, one in info["workers"].items()}
+        return None
 
     def map(self, function: Callable[[str], bytes], texts: Sequence[str]) -> Iterator[bytes]:
         """Yield what a function makes of each text, in order, wherever it runs: what is lost is computed again.
@@ -181,8 +213,14 @@ class Link:
         if client is not None:
             with contextlib.suppress(Exception):
                 client.close(timeout=2)
+        if self._closed_pickles:
+            self._closed_pickles = False
+            open_again()
 
     def _heard(self, event: Any) -> None:
-        told = self._steps.get(event[1]["key"])
+        said = event[1]
+        if not isinstance(said, Mapping):
+            return
+        told = self._steps.get(str(said.get("key")))
         if told is not None:
-            told(str(event[1]["text"]))
+            told(str(said.get("text")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -146,12 +147,14 @@ class FleetKind:
 
 def stations(fleet: Fleet, label: str, jobs: int) -> Sequence[StationMember]:
     """Return the members that are reached by commands."""
+    # ssh makes one line of its words, which the shell there takes apart again: nothing in them may be the shell's.
+    shown = re.sub(r"[^A-Za-z0-9._/-]", "-", label)
     return [
         StationMember(
             entry.called,
             entry.slots or jobs,
             (*entry.through, entry.python or fleet.python or sys.executable, "-m", MODULE),
-            f"{label}/{entry.called}",
+            f"{shown}/{entry.called}",
         )
         for entry in fleet.hosts
     ]
@@ -181,7 +184,7 @@ def _slurm_pool(fleet: Fleet, slurm: Slurm, label: str) -> Pool:
     clusters = require_clusters()
     cluster = clusters.slurm_cluster(slurm_options(fleet, slurm), slurm.hosts, tls, silence_s())
     address = str(cluster.scheduler_address)
-    return pool_at(address, tls, label, cluster.close, count=slurm.hosts, patience_s=slurm.wait_s)
+    return pool_at(address, tls, label, cluster.close, count=slurm.hosts, patience_s=slurm.wait_s, own=True)
 
 
 def _ssh_pool(fleet: Fleet, label: str, jobs: int) -> Pool:

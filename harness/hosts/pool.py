@@ -16,11 +16,12 @@ from harness.errors import LabError, MissingPrerequisite, OverlaybenchError, Sto
 from harness.hosts.admission import Admitted, Own
 from harness.hosts.admitting import Admitting, all_lacking
 from harness.hosts.contract import HostFacts, OnStep
-from harness.hosts.member import Member, hand_over, heard_from, in_pieces, kept
+from harness.hosts.member import Member, heard_from, in_pieces, kept
+from harness.hosts.opening import Opening
 from harness.hosts.patience import silence_s
 from harness.hosts.placement import Placement
 from harness.hosts.station_client import HostLost
-from harness.hosts.station_messages import Measured, Plan
+from harness.hosts.station_messages import Measured
 from harness.machine.describe import code_digest, harness_commit
 from harness.model.trial import Trial
 from harness.overlay.contract import Overlay
@@ -44,15 +45,13 @@ class Pool:
         self._members = {member.name: member for member in members}
         self._released = released
         self._admitting: Admitting | None = None
-        self._plan: list[Plan] = []
+        self._opening = Opening(self._members, self._require_same)
         self._placement = Placement({})
-        self._opened: set[str] = set()
-        self._opening: dict[str, asyncio.Task[None]] = {}
         self._again: list[tuple[Trial, asyncio.Future[None]]] = []
         self._reviving: dict[str, asyncio.Task[None]] = {}
         self._change: asyncio.Event | None = None
         self._down_since: float | None = None
-        self._gone: HostLost | None = None
+        self._gone: BaseException | None = None
         self._ran_on: dict[str, str] = {}
         self._lost_times: Counter[str] = Counter()
         self._losses: list[dict[str, str]] = []
@@ -71,11 +70,11 @@ class Pool:
 
     def require(self, trials: Sequence[Trial], overlays: Mapping[str, Overlay]) -> None:
         """Admit the hosts: the same program and subjects, able to run the plan, with NATs and links that are right."""
-        self._plan = list(in_pieces(trials))
+        plan = self._opening.plan = list(in_pieces(trials))
         commit = harness_commit()
         own = Own(commit, code_digest(commit), platform.python_version())
         self._admitting = Admitting(own, sorted(overlays))
-        asyncio.run(self._admitting.admit(list(self._members.values()), self._plan))
+        asyncio.run(self._admitting.admit(list(self._members.values()), plan))
         admitted, refused = self._admitting.admitted, self._admitting.refused
         for name, why in refused.items():
             _LOG.warning("host %s takes no trial: %s", name, why)
@@ -143,36 +142,38 @@ class Pool:
         """
         trial = job.trial
         while True:
-            name = self._placement.host_of(trial.id) or await self._place_again(trial)
+            name = self._placement.host_of(trial.id)
+            if name is None or name not in self._placement.up:  # it was lost, between the choice and now say
+                name = await self._place_again(trial)
             self._ran_on[trial.id] = name
-            heard = heard_from(name, on_step)
+            heard, opened = heard_from(name, on_step), None
             try:
-                await self._reach(name)
+                await self._opening.reach(name)
+                opened = self._opening.times(name)
                 done, evidence = await self._members[name].run(trial.id, heard)
             except HostLost as lost:
-                self._note_loss(name, trial, str(lost))
+                self._note_loss(name, trial, str(lost), opened)
             except StorageError as full:
-                self._note_full(name, trial, str(full))
+                self._note_full(name, trial, str(full), opened)
             except LabError as refused:
                 return Done(outcome="error", error=f"host {name}: {refused}")
             else:
                 if done.cannot_write is None:
                     return kept(done, evidence, folder, name)
-                self._note_full(name, trial, done.cannot_write)
+                self._note_full(name, trial, done.cannot_write, opened)
             if self._lost_times[trial.id] >= MOST_LOSSES:
                 last = self._losses[-1]["why"]
                 return Done(outcome="error", error=f"{MOST_LOSSES} times the host that ran it was lost; lately: {last}")
 
     async def close(self) -> None:
         """End everything that still runs, on all hosts at once."""
-        tasks = [*self._reviving.values(), *self._opening.values()]
+        tasks = list(self._reviving.values())
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, self._opening.close(), return_exceptions=True)
         self._reviving.clear()
         self._change = None
         await asyncio.gather(*map(self._close, self._admitted))
-        self._opened.clear()
         for name in self._admitted:
             self._placement.back(name)  # it is tried anew by the next campaign
         self._down_since = self._gone = None
@@ -184,32 +185,6 @@ class Pool:
     @property
     def _admitted(self) -> Mapping[str, Admitted]:
         return {} if self._admitting is None else self._admitting.admitted
-
-    async def _reach(self, name: str) -> None:
-        """Open a host when it gets its first trial of a campaign; others that come meanwhile wait for it."""
-        if name in self._opened:
-            return
-        if name not in self._opening:
-            task = self._opening[name] = asyncio.create_task(self._open(name))
-            task.add_done_callback(lambda _: self._opening.pop(name, None))
-        await asyncio.shield(self._opening[name])
-
-    async def _open(self, name: str) -> None:
-        """Reach a host and give it the plan.
-
-        Raises:
-            HostLost: it cannot be reached, or it is no longer what it was when it was admitted.
-        """
-        member = self._members[name]
-        await member.open()
-        try:
-            await hand_over(member, self._plan)
-            await self._require_same(member)
-        except HostLost:
-            raise
-        except (LabError, MissingPrerequisite) as error:
-            raise HostLost(f"host {name}: {error}") from None
-        self._opened.add(name)
 
     async def _require_same(self, member: Member) -> None:
         if self._lost_times.total() == 0:
@@ -227,7 +202,7 @@ class Pool:
                 self._measured[name] = found
         await member.close()
 
-    def _note_full(self, name: str, trial: Trial, why: str) -> None:
+    def _note_full(self, name: str, trial: Trial, why: str, opened: int | None) -> None:
         """Let others run what a host has no room for; it is asked again after a while.
 
         Raises:
@@ -235,21 +210,28 @@ class Pool:
         """
         if not self._placement.up - {name}:
             raise StorageError(f"host {name}: {why}")
-        self._note_loss(name, trial, f"host {name}: {why}", LONGEST_PAUSE_S)
+        self._note_loss(name, trial, f"host {name}: {why}", opened, LONGEST_PAUSE_S)
 
-    def _note_loss(self, name: str, trial: Trial, why: str, pause_s: float = 0.0) -> None:
-        """Give the trial's place up, and try to get the host back; the first trial that notices speaks for all."""
+    def _note_loss(self, name: str, trial: Trial, why: str, opened: int | None, pause_s: float = 0.0) -> None:
+        """Give the trial's place up, and try to get the host back; the first trial that notices speaks for all.
+
+        `opened` is for the how manieth time the host was open then, None when it could not be opened: a trial that
+        ended with an earlier time tells nothing of this one.
+        """
         self._placement.leave(trial.id)
         self._lost_times[trial.id] += 1
         self._losses.append({"host": name, "trial": trial.id, "at": utc_now(), "why": why})
-        if name not in self._placement.up:
+        if name not in self._placement.up or opened not in (None, self._opening.times(name)):
             return
         _LOG.warning("%s; what it ran is run again", why)
         self._placement.down(name)
-        self._opened.discard(name)
+        self._opening.lost(name)
         if not self._placement.up:
             self._down_since = time.monotonic()
-        self._reviving[name] = asyncio.create_task(self._revive(name, pause_s))
+        task = self._reviving[name] = asyncio.create_task(self._revive(name, pause_s))
+        task.add_done_callback(self._revived)
+        if self._change is not None:
+            self._change.set()  # what was to wait for this host may go elsewhere
 
     async def _revive(self, name: str, pause_s: float) -> None:
         """Try again and again, with longer and longer pauses, whatever it lacks meanwhile: room on its disk, say."""
@@ -257,9 +239,9 @@ class Pool:
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s + 0.5, LONGEST_PAUSE_S)
             try:
-                await asyncio.wait_for(self._open(name), 2 * silence_s())
+                await self._opening.reach(name)
                 break
-            except (OverlaybenchError, TimeoutError) as error:
+            except OverlaybenchError as error:
                 if self._down_since is not None and time.monotonic() - self._down_since > 2 * silence_s():
                     self._fail_all(HostLost(f"all hosts are lost, and none comes back: {error}"))
         self._reviving.pop(name, None)
@@ -270,7 +252,13 @@ class Pool:
         if self._change is not None:
             self._change.set()
 
+    def _revived(self, task: asyncio.Task[None]) -> None:
+        """End the run with a fault of the program, which nobody else would hear of."""
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            self._fail_all(fault)
+
     async def _place_again(self, trial: Trial) -> str:
+        self._placement.leave(trial.id)
         placed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._again.append((trial, placed))
         self._serve_again()
@@ -288,7 +276,7 @@ class Pool:
                 placed.set_result(None)
         self._again = [(trial, placed) for trial, placed in self._again if not placed.done()]
 
-    def _fail_all(self, error: HostLost) -> None:
+    def _fail_all(self, error: BaseException) -> None:
         """Tell those that wait for a place, and the campaign, which may have nothing in flight that could."""
         self._gone = error
         if self._change is not None:

@@ -52,14 +52,17 @@ def pool_at(
     slots: Mapping[str, int] | None = None,
     count: int = 1,
     patience_s: float = 30.0,
+    own: bool = False,
 ) -> Pool:
     """Return a scheduler's workers as one host; `released` is called when it is let go, or cannot be had.
+
+    `own`: the scheduler runs in this process.
 
     Raises:
         MissingPrerequisite: Dask is not installed, or nothing answers there.
     """
     dask = require_dask()
-    link = dask.Link(address, tls, re.sub(r"[^A-Za-z0-9._-]", "-", label), silence_s())
+    link = dask.Link(address, tls, re.sub(r"[^A-Za-z0-9._-]", "-", label), silence_s(), own=own)
 
     def release() -> None:
         link.close()

@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from harness.errors import StorageError
+from harness.errors import OverlaybenchError, StorageError
 from harness.hosts.patience import silence_s
 from harness.hosts.serving import Station
 from harness.hosts.station_messages import LONGEST_LINE
@@ -85,9 +85,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m harness.hosts.station", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--jobs", type=int, default=4 * (os.cpu_count() or 1), help="trials side by side")
     parser.add_argument("--label", default="station", help="what its processes show on their command lines")
-    parser.add_argument("--silence-s", type=float, default=silence_s(), help="how long a client may say nothing")
+    parser.add_argument("--silence-s", type=float, help="how long a client may say nothing")
     parser.add_argument("--socket", type=Path, help="a Unix socket to listen on for one client, in place of stdin")
     options = parser.parse_args()
+    try:
+        options.silence_s = options.silence_s or silence_s()
+    except OverlaybenchError as error:
+        parser.error(str(error))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is for the campaign
     os.environ["PATH"] = search_path()
     try:

@@ -1,4 +1,4 @@
-"""A host behind a real sshd, with address, keys and configuration of its own: a run brings its cluster up there."""
+"""Two hosts behind real sshds, with addresses, keys and configurations of their own: a run goes there in both ways."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import contextlib
 import getpass
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -27,16 +28,18 @@ pytestmark = [
 ]
 BIN = Path(sys.executable).parent
 PORT = 2222
-HERE, THERE = "10.213.78.1", "10.213.78.2"
+HERE = "10.213.78.1"
+MACHINES = {"rack1": "10.213.78.2", "rack2": "10.213.78.3"}
 PRIVILEGE_SEPARATION = Path("/run/sshd")
 SCENARIO = """\
-description: one host behind ssh
+description: two hosts behind ssh
 topology: two-sites
 params: {nat_a: full-cone, nat_b: port-restricted}
 overlays: {underlay: , refmesh: mesh}
 probes: {path: {deadline_s: 6}}
-repeats: 1
+repeats: 2
 """
+TRIALS = 4
 CONFIG = """\
 ListenAddress {address}:{port}
 HostKey {folder}/host_key
@@ -47,6 +50,15 @@ PasswordAuthentication no
 PidFile none
 SetEnv DASK_TEMPORARY_DIRECTORY={folder}
 """
+CLIENT = """\
+Host {name}
+  HostName {address}
+  Port {port}
+  User {user}
+  IdentityFile {folder}/home/.ssh/id_ed25519
+  UserKnownHostsFile {folder}/home/.ssh/known_hosts
+  BatchMode yes
+"""
 
 
 def ip(*words: str) -> None:
@@ -54,57 +66,61 @@ def ip(*words: str) -> None:
 
 
 @pytest.fixture
-def second_machine() -> Iterator[str]:
-    """Make a namespace that stands for a machine, one link away; its name."""
-    name = f"obs{os.getpid() % 100_000}"
+def machines() -> Iterator[dict[str, str]]:
+    """Make namespaces that stand for machines, on a bridge of this one: name of the namespace by host."""
+    tag = f"obs{os.getpid() % 100_000}"
+    named = {name: f"{tag}{number}" for number, name in enumerate(MACHINES)}
     made = not PRIVILEGE_SEPARATION.exists()
     PRIVILEGE_SEPARATION.mkdir(mode=0o755, exist_ok=True)
     try:
-        ip("netns", "add", name)
-        ip("link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", name)
-        ip("addr", "add", f"{HERE}/24", "dev", name)
-        ip("link", "set", name, "up")
-        ip("-n", name, "addr", "add", f"{THERE}/24", "dev", "eth0")
-        ip("-n", name, "link", "set", "eth0", "up")
-        ip("-n", name, "link", "set", "lo", "up")
-        yield name
+        ip("link", "add", tag, "type", "bridge")
+        ip("addr", "add", f"{HERE}/24", "dev", tag)
+        ip("link", "set", tag, "up")
+        for host, name in named.items():
+            ip("netns", "add", name)
+            ip("link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", name)
+            ip("link", "set", name, "master", tag, "up")
+            ip("-n", name, "addr", "add", f"{MACHINES[host]}/24", "dev", "eth0")
+            ip("-n", name, "link", "set", "eth0", "up")
+            ip("-n", name, "link", "set", "lo", "up")
+        yield named
     finally:
+        for name in named.values():
+            with contextlib.suppress(subprocess.CalledProcessError):
+                ip("netns", "del", name)
         with contextlib.suppress(subprocess.CalledProcessError):
-            ip("netns", "del", name)
+            ip("link", "del", tag)
         if made:
             PRIVILEGE_SEPARATION.rmdir()
 
 
-@contextlib.contextmanager
-def sshd(namespace: str, folder: Path) -> Iterator[None]:
-    """Run an sshd of its own there, which lets nobody in but who has the key in `home`."""
+def make_keys(folder: Path) -> None:
+    """Make the machines' key and the client's, and what the client knows of the machines."""
     keys = folder / "home" / ".ssh"
     keys.mkdir(parents=True, mode=0o700)
     for path in (folder / "host_key", keys / "id_ed25519"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)], check=True)
-    (keys / "known_hosts").write_text(f"[{THERE}]:{PORT} {(folder / 'host_key.pub').read_text()}")
-    (folder / "sshd_config").write_text(CONFIG.format(address=THERE, port=PORT, folder=folder))
-    argv = [
-        "setpriv",
-        "--pdeathsig",
-        "KILL",
-        "--",
-        "ip",
-        "netns",
-        "exec",
-        namespace,
-        str(SSHD),
-        "-D",
-        "-e",
-        "-f",
-        str(folder / "sshd_config"),
-    ]
-    with (folder / "sshd.log").open("wb") as log:
-        server = subprocess.Popen(argv, stdout=log, stderr=log, start_new_session=True)
+    public = (folder / "host_key.pub").read_text()
+    (keys / "known_hosts").write_text("".join(f"[{address}]:{PORT} {public}" for address in MACHINES.values()))
+    known = {"folder": folder, "port": PORT, "user": getpass.getuser()}
+    named = (CLIENT.format(name=name, address=address, **known) for name, address in MACHINES.items())
+    (folder / "ssh_config").write_text("".join(named))
+
+
+@contextlib.contextmanager
+def sshd(host: str, namespace: str, folder: Path) -> Iterator[None]:
+    """Run an sshd of its own there, which lets nobody in but who has the key in `home`."""
+    config, said = folder / f"{host}.conf", folder / f"{host}.log"
+    config.write_text(CONFIG.format(address=MACHINES[host], port=PORT, folder=folder))
+    argv = ["setpriv", "--pdeathsig", "KILL", "--", "ip", "netns", "exec", namespace]
+    with said.open("wb") as log:
+        server = subprocess.Popen(
+            [*argv, str(SSHD), "-D", "-e", "-f", str(config)], stdout=log, stderr=log, start_new_session=True
+        )
     try:
         deadline = time.monotonic() + 30
-        while "Server listening" not in (folder / "sshd.log").read_text():
-            assert server.poll() is None and time.monotonic() < deadline, (folder / "sshd.log").read_text()
+        while "Server listening" not in said.read_text():
+            assert server.poll() is None and time.monotonic() < deadline, said.read_text()
             time.sleep(0.05)
         yield
     finally:
@@ -112,30 +128,61 @@ def sshd(namespace: str, folder: Path) -> Iterator[None]:
         server.wait(10)
 
 
-@pytest.mark.timeout(280)
-def test_a_run_brings_its_cluster_up_through_an_sshd_and_measures_there(second_machine: str, tmp_path: Path) -> None:
+def by_dask(folder: Path) -> str:
     pytest.importorskip("distributed", reason="pip install -e '.[dask]'")
     pytest.importorskip("asyncssh", reason="pip install -e '.[dask]'")
+    init = [str(BIN / "overlaybench"), "hosts", "init", "--dir", str(folder / "tls")]
+    subprocess.run(init, check=True, capture_output=True)
+    user = getpass.getuser()
+    entries = (
+        f"  - {{name: {name}, ssh: {address}, port: {PORT}, user: {user}, slots: 2}}\n"
+        for name, address in MACHINES.items()
+    )
+    return f"hosts:\n{''.join(entries)}"
+
+
+def by_stations(folder: Path) -> str:
+    way = f"[ssh, -F, {folder / 'ssh_config'}"
+    return "hosts:\n" + "".join(f"  - {{name: {name}, through: {way}, {name}], slots: 2}}\n" for name in MACHINES)
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("way", [by_stations, by_dask])
+def test_a_run_goes_to_two_hosts_through_their_sshds_and_leaves_nothing_there(
+    machines: dict[str, str], tmp_path: Path, way: Callable[[Path], str]
+) -> None:
     before = machine_state()
-    out, tls = tmp_path / "run", tmp_path / "tls"
-    environment = {**os.environ, "HOME": str(tmp_path / "home"), "OVERLAYBENCH_TLS": str(tls)}
-    subprocess.run([str(BIN / "overlaybench"), "hosts", "init", "--dir", str(tls)], check=True, capture_output=True)
-    (tmp_path / "one.yaml").write_text(SCENARIO)
-    entry = f"{{name: rack1, ssh: {THERE}, port: {PORT}, user: {getpass.getuser()}, slots: 2}}"
-    (tmp_path / "hosts.yaml").write_text(f"hosts:\n  - {entry}\n")
-    with sshd(second_machine, tmp_path):
-        argv = [str(BIN / "overlaybench"), "run", "one.yaml", "--hosts", "hosts.yaml", "--out", str(out)]
+    out = tmp_path / "run"
+    environment = {**os.environ, "HOME": str(tmp_path / "home"), "OVERLAYBENCH_TLS": str(tmp_path / "tls")}
+    make_keys(tmp_path)
+    (tmp_path / "two.yaml").write_text(SCENARIO)
+    (tmp_path / "hosts.yaml").write_text(way(tmp_path))
+    with contextlib.ExitStack() as servers:
+        for host, namespace in machines.items():
+            servers.enter_context(sshd(host, namespace, tmp_path))
+        argv = [str(BIN / "overlaybench"), "run", "two.yaml", "--hosts", "hosts.yaml", "--out", str(out)]
         done = subprocess.run(
-            argv, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240, check=False
+            argv, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=360, check=False
         )
-        assert done.returncode == 0, done.stderr + (tmp_path / "sshd.log").read_text()
+        said = [(tmp_path / f"{host}.log").read_text() for host in machines]
+        assert done.returncode == 0, done.stderr + "".join(said)
         deadline = time.monotonic() + 30
-        while processes_naming("distributed.cli.dask_spec") and time.monotonic() < deadline:
+        while left_of(tmp_path) and time.monotonic() < deadline:
             time.sleep(0.1)
-        assert not processes_naming("distributed.cli.dask_spec")
-    assert "Accepted publickey" in (tmp_path / "sshd.log").read_text()
+        assert not left_of(tmp_path)
+    assert all("Accepted publickey" in one for one in said)
     ends = [line for line in records(out) if (line["probe"], line["metric"]) == ("trial", "duration_s")]
-    assert len(ends) == 2 and {line["outcome"] for line in ends} == {"ok"}
+    assert len(ends) == TRIALS and {line["outcome"] for line in ends} == {"ok"}
     hosts = json.loads((out / "manifest.json").read_text())["hosts"]
-    assert [one["name"] for one in hosts.values()] == ["rack1"] and {line["host"] for line in ends} == set(hosts)
+    assert {one["name"] for one in hosts.values()} == set(MACHINES) and {line["host"] for line in ends} == set(hosts)
     assert machine_state() == before
+
+
+def left_of(folder: Path) -> list[int]:
+    """Return what still runs there: Dask's programs, whose environment names the folder, and stations."""
+    label = re.sub(r"[^A-Za-z0-9._-]", "-", str(folder / "run"))
+    found = [pid for name in (label, str(folder / "run")) for pid in processes_naming(name)]
+    for pid in processes_naming("distributed.cli.dask_spec"):
+        with contextlib.suppress(OSError):
+            found += [pid] if os.fsencode(folder) in Path(f"/proc/{pid}/environ").read_bytes() else []
+    return found

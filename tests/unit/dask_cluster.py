@@ -26,9 +26,12 @@ class Cluster:
         make_files(self.tls, datetime.datetime.now(datetime.UTC))
         os.environ[VARIABLE] = str(self.tls)
         self.environment = {**os.environ, "FAKE_STATION": str(PRELOAD.with_name("fake_station.py")), **environment}
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        # Held as long as the cluster is: while no scheduler listens nobody else is given it. One may listen all the
+        # same, since it says SO_REUSEADDR too.
+        self.held = socket.socket()
+        self.held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.held.bind(("127.0.0.1", 0))
+        self.port = self.held.getsockname()[1]
         self.address = f"tls://127.0.0.1:{self.port}"
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -70,6 +73,7 @@ class Cluster:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+        self.held.close()
 
     def _start(self, name: str, *words: str) -> None:
         files = {"ca-file": "ca.pem", "cert": "cert.pem", "key": "key.pem"}

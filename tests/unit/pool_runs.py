@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import io
 import json
+import os
 import re
 import tarfile
 from pathlib import Path
@@ -130,6 +131,17 @@ def lasting(folder: Path) -> list[str]:
 def labelled(out: Path) -> list[str]:
     """Return the command lines of living stations of a run through a scheduler."""
     return naming(re.sub(r"[^A-Za-z0-9._-]", "-", str(out)))
+
+
+def begun_in(folder: Path, text: str) -> list[str]:
+    """Return the command lines with a text of living processes whose environment names a folder."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            line = (entry / "cmdline").read_bytes().decode(errors="replace")
+            if text in line and os.fsencode(folder) in (entry / "environ").read_bytes():
+                found.append(line)
+    return found
 
 
 def naming(text: str) -> list[str]:

@@ -121,6 +121,19 @@ def test_a_scheduler_that_is_killed_ends_the_run_and_others_finish_it(
         kind_of("tls://127.0.0.1:1").open("tls://127.0.0.1:1", label="x", jobs=1, overlays={})
 
 
+def test_a_scheduler_that_stands_still_ends_the_run(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its connections stand as if nothing had happened: nobody but a clock can tell."""
+    caplog.set_level(logging.ERROR)
+    monkeypatch.setenv("OVERLAYBENCH_HOST_SILENCE_S", "5")
+    cluster.start_worker("rack1")
+    heard = At(n6=lambda: cluster.kill("scheduler", signal.SIGSTOP))
+    with pytest.raises(HostLost, match=r"all hosts are lost, and none comes back: the scheduler tls://.* is lost"):
+        run(cluster, tmp_path / "run", heard)
+    assert 6 <= len(RunFolder(tmp_path / "run").finished_trials()) < 36
+
+
 def test_simulated_worlds_are_the_same_wherever_they_run(cluster: Cluster, tmp_path: Path) -> None:
     cluster.start_worker("rack1")
     loaded = load_population("levels", POPULATIONS)

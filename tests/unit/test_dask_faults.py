@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-import pickle
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +21,10 @@ from harness.simulation.load import load_population
 from harness.simulation.remote import results_from
 
 distributed = pytest.importorskip("distributed", reason="pip install -e '.[dask]'")
+protocol = pytest.importorskip("distributed.protocol", reason="pip install -e '.[dask]'")
+cloudpickle = pytest.importorskip("cloudpickle", reason="pip install -e '.[dask]'")
 dask = pytest.importorskip("harness.hosts.dask", reason="pip install -e '.[dask]'")
+dask_pickles = pytest.importorskip("harness.hosts.dask_pickles", reason="pip install -e '.[dask]'")
 
 
 @pytest.fixture(scope="module")
@@ -101,19 +104,26 @@ def test_a_fault_of_the_relay_is_no_lost_worker(link: Any) -> None:
         dask._answer(said, "rack1")
 
 
-def test_errors_and_warnings_of_workers_are_not_opened(link: Any, tmp_path: Path) -> None:
+def test_errors_warnings_types_and_events_of_workers_are_not_opened(link: Any, tmp_path: Path) -> None:
     opened = tmp_path / "opened"
 
     class Trap(Exception):
         """Whoever opens its pickle leaves the number of its process."""
 
         def __reduce__(self) -> tuple[Any, ...]:
-            code = f"import os; open({str(opened)!r}, 'a').write(str(os.getpid()) + chr(10))"
-            return exec, (code,)
+            return spring, ()
+
+    def spring() -> Trap:
+        with opened.open("a") as file:
+            file.write(f"{os.getpid()}\n")
+        return Trap()
 
     def springs(_text: str) -> bytes:
-        distributed.get_worker().log_event("warn", {"message": pickle.dumps(Trap())})
-        distributed.get_worker().log_event("steps-faults", "after the warning")
+        worker = distributed.get_worker()
+        worker.log_event("warn", {"message": cloudpickle.dumps(Trap())})
+        event = {"op": "log-event", "topic": "steps-faults", "msg": {"key": "1", "text": Trap()}}
+        worker.loop.add_callback(worker.batched_send, event)  # past what Dask lets others send
+        worker.log_event("steps-faults", "after the warning")
         raise Trap
 
     heard: list[Any] = []
@@ -122,8 +132,14 @@ def test_errors_and_warnings_of_workers_are_not_opened(link: Any, tmp_path: Path
     future = client.submit(springs, "1", pure=False)
     assert "cannot call what it was asked to" in str(future.exception(timeout=30))
     deadline = time.monotonic() + 30
-    while not heard and time.monotonic() < deadline:
+    while len(heard) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert heard, "what was sent after the warning has come"
+    assert heard[1][1] == "after the warning" and isinstance(heard[0][1]["text"], dask_pickles.Unopened)
+    client._handle_key_in_memory(key=client.submit(len, "1").key, type=cloudpickle.dumps(Trap()), workers=[])
+    header = {"serializer": "dask", "type-serialized": cloudpickle.dumps(Trap()), "sub-header": {}}
+    for message in (protocol.ToPickle(Trap()), protocol.Serialized(header, [b""])):
+        with contextlib.suppress(TypeError, AttributeError):
+            read = protocol.loads(protocol.dumps({"data": message}), deserializers=["dask", "msgpack"])
+            assert isinstance(read["data"], dask_pickles.Unopened)
     assert opened.exists(), "the worker itself has looked whether its error can be opened"
     assert str(os.getpid()) not in opened.read_text().split()

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from pool_runs import SCENARIO, labelled, lasting, naming
+from pool_runs import SCENARIO, begun_in, labelled, lasting
 
 from harness.hosts.certificates import make_files
 from harness.results.store import RunFolder
@@ -61,9 +61,9 @@ def test_a_run_over_ssh_brings_its_workers_up_and_ends_them(tmp_path: Path) -> N
         assert len(lasting(tmp_path / "run")) == 2 * 18
         assert {one["name"] for one in RunFolder(tmp_path / "run").manifest()["hosts"].values()} == {"rack1", "rack2"}
         deadline = time.monotonic() + 30
-        while naming("distributed.cli.dask_spec") and time.monotonic() < deadline:
+        while begun_in(tmp_path, "distributed.cli.dask_spec") and time.monotonic() < deadline:
             time.sleep(0.1)
-        assert not naming("distributed.cli.dask_spec") and not labelled(tmp_path / "run")
+        assert not begun_in(tmp_path, "distributed.cli.dask_spec") and not labelled(tmp_path / "run")
     finally:
         server.send_signal(signal.SIGKILL)
         server.wait()

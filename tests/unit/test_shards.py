@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import shutil
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,17 @@ def test_all_overlays_of_a_condition_and_repeat_stay_together(planned: Planned, 
     assert sum(len(part) for part in seeds) == len(set().union(*seeds)) == 6
     for trials, places in parts:
         assert [planned.trials[place] for place in places] == trials and places == sorted(places)
+
+
+@pytest.mark.parametrize(("repeats", "of"), [(2, 2), (3, 2), (2, 3), (4, 4), (5, 3)])
+def test_the_repeats_of_a_condition_go_to_as_many_shards_as_they_can(repeats: int, of: int) -> None:
+    """In whichever order the plan has them: what one machine alone saw tells nothing of the machine."""
+    trials = plan_trials("nat-matrix", repeat=repeats).trials
+    seen = defaultdict(set)
+    for number in range(1, of + 1):
+        for trial in trials_of(trials, Shard(number, of))[0]:
+            seen[trial.cell["nat_a"], trial.cell["nat_b"]].add(number)
+    assert len(seen) == 21 and {len(shards) for shards in seen.values()} == {min(repeats, of)}
 
 
 @pytest.mark.parametrize("text", ["", "1", "0/2", "3/2", "1/0", "a/b", "1/2/3", "-1/2"])
@@ -211,6 +223,47 @@ def test_a_shard_of_another_plan_or_with_other_programs_is_refused(planned: Plan
     RunFolder(parts[0]).write_manifest(first)
     said = refused(parts, out)
     assert "tool nft is 1.1.3, and 1.0.6 in" in said and "overlaybench_commit is def, and abc in" in said
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"machine": {"python": "3.12.1"}}, "Python is 3.12.1, and 3.11.2 in"),
+        ({"privileged": False}, "root is False, and True in"),
+        ({"link_backend": "helper"}, "what carries the links is helper, and netem in"),
+        (
+            {"hosts": {"x": {"code": "1f"}}},
+            "the digest of overlaybench's files, changed and not committed, is 1f, and 0e",
+        ),
+        ({"skipped": {"tinc": "no tincd"}}, "tinc was skipped in {part} alone (no tincd): get it there"),
+    ],
+)
+def test_shards_that_were_measured_with_other_instruments_are_refused(
+    planned: Planned, tmp_path: Path, changed: dict[str, Any], said: str
+) -> None:
+    parts = shards(planned, tmp_path, 2)
+    same = {"machine": {"python": "3.11.2"}, "hosts": {"y": {"code": "0e"}}}
+    same |= {"link_backend_wanted": "auto", "link_backend": "netem"}
+    for part in parts:
+        RunFolder(part).write_manifest(RunFolder(part).manifest() | same)
+    RunFolder(parts[1]).write_manifest(RunFolder(parts[1]).manifest() | changed)
+    assert said.format(part=parts[1]) in refused(parts, tmp_path / "merged")
+    RunFolder(parts[0]).write_manifest(RunFolder(parts[0]).manifest() | changed)
+    assert merge(parts, tmp_path / "merged") == 18
+
+
+@pytest.mark.parametrize("damage", ["a torn line", "a trial twice"])
+def test_a_damaged_shard_is_refused_since_the_whole_would_not_show_it(
+    planned: Planned, tmp_path: Path, damage: str
+) -> None:
+    parts = shards(planned, tmp_path, 2)
+    path = parts[1] / "records.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    torn = [lines[0][:40] + "\n", *lines[1:]]
+    path.write_text("".join(torn if damage == "a torn line" else [*lines, *lines[:2]]))
+    said = refused(parts, tmp_path / "merged")
+    why = "records.jsonl:1: skipped: " if damage == "a torn line" else f"records.jsonl:{len(lines) + 2}: trial "
+    assert f"{parts[1]}:0: merge: {why}" in said and "copy this shard again from where it ran" in said
 
 
 def test_a_shard_with_unfinished_trials_is_refused(planned: Planned, tmp_path: Path) -> None:

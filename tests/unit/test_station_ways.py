@@ -1,0 +1,91 @@
+"""The ways that lead to a station: a shell in between, a disk that fills up there, words of the environment."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fake_host import Heard
+from pool_runs import campaign, lasting, plan
+
+from harness.errors import ScenarioError, StorageError
+from harness.hosts.fleet import Fleet, HostEntry, stations
+from harness.hosts.patience import silence_s
+from harness.hosts.pool import Pool
+from harness.hosts.station_member import StationMember
+from harness.results.store import RunFolder
+
+HERE = Path(__file__).parent
+FAKE = (sys.executable, str(HERE / "fake_station.py"))
+
+
+def executable(path: Path, text: str) -> str:
+    path.write_text(text)
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.mark.parametrize("name", ["my runs", "it's", "a;false", "$HOME", "(x)", "*"])
+def test_a_run_of_any_name_is_shown_by_a_station_behind_ssh(tmp_path: Path, name: str) -> None:
+    """As ssh does, the command makes one line of its words, which a shell there takes apart again."""
+    there = executable(tmp_path / "station", f'#!/bin/sh\nshift 2\nexec {FAKE[0]} {FAKE[1]} "$@"\n')
+    ssh = executable(tmp_path / "ssh", '#!/bin/sh\nshift\nexec sh -c "$*"\n')
+    fleet = Fleet(hosts=(HostEntry(name="one", through=(ssh, "bench@one"), slots=2, python=there),))
+    planned = plan(tmp_path, repeats=1)
+    tally = campaign(tmp_path, planned, Pool(stations(fleet, f"runs/{name}", 1))).run(planned.trials)
+    assert tally.outcomes == {"ok": len(planned.trials)}
+
+
+def can_mount() -> bool:
+    words = ["unshare", "--user", "--map-root-user", "--mount", "mount", "-t", "tmpfs", "none", "/mnt"]
+    return (
+        shutil.which("unshare") is not None and subprocess.run(words, capture_output=True, check=False).returncode == 0
+    )
+
+
+def on_a_small_disk(folder: Path) -> tuple[str, ...]:
+    """Return what leads to a station that keeps its trials on a file system with room for one file or so."""
+    disk = folder / "disk"
+    disk.mkdir(exist_ok=True)
+    text = (
+        f"#!/bin/sh\nmount -t tmpfs -o size=48k none {disk}\nhead -c 40960 /dev/zero >{disk}/full\n"
+        f'exec env TMPDIR={disk} "$@"\n'
+    )
+    return ("unshare", "--user", "--map-root-user", "--mount", executable(folder / "small", text), *FAKE)
+
+
+@pytest.mark.skipif(not can_mount(), reason="this user may not mount in a namespace of its own")
+def test_what_a_host_with_a_full_disk_cannot_hold_another_runs(tmp_path: Path) -> None:
+    planned, names = plan(tmp_path, repeats=2), ("full", "other")
+    full, other = (
+        StationMember(name, 4, way, "x") for name, way in zip(names, (on_a_small_disk(tmp_path), FAKE), strict=True)
+    )
+    pool, heard = Pool([full, other]), Heard()
+    tally = campaign(tmp_path, planned, pool, heard).run(planned.trials)
+    assert tally.outcomes == {"ok": len(planned.trials)} and len(lasting(tmp_path / "run")) == 2 * len(planned.trials)
+    lost = pool.account()["hosts_lost"]
+    assert {one["host"] for one in lost} == {"full"} and 1 <= len(lost) <= full.slots, "no more than were in flight"
+    assert "no space left on device" in lost[0]["why"]
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    with pytest.raises(StorageError, match=r"host full: .*no space left on device"):
+        campaign(alone, planned, Pool([full])).run(planned.trials)
+    assert len(RunFolder(alone / "run").finished_trials()) < len(planned.trials)
+
+
+@pytest.mark.parametrize("said", ["a while", "nan", "inf", "0", "-3"])
+def test_a_silence_that_is_no_time_is_refused(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+    monkeypatch.setenv("OVERLAYBENCH_HOST_SILENCE_S", said)
+    with pytest.raises(ScenarioError, match=f"OVERLAYBENCH_HOST_SILENCE_S: '{said}' is no number of seconds above 0"):
+        silence_s()
+    module = [sys.executable, "-m", "harness.hosts.station"]
+    done = subprocess.run(module, input="", capture_output=True, text=True, check=False, timeout=60, env=os.environ)
+    assert done.returncode == 2 and "is no number of seconds above 0" in done.stderr
+    monkeypatch.setenv("OVERLAYBENCH_HOST_SILENCE_S", " 7.5 ")
+    assert silence_s() == 7.5
+    monkeypatch.delenv("OVERLAYBENCH_HOST_SILENCE_S")
+    assert silence_s() == 60.0
