@@ -15,7 +15,6 @@ from harness.model.trial import Trial
 from harness.scenario.load import load_topology
 from overlays.openziti import OpenZiti, setup_script
 
-
 CONTROLLER, ROUTER = IPv4Address("45.45.0.10"), IPv4Address("45.45.0.11")
 
 
