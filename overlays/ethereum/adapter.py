@@ -5,8 +5,8 @@ into the other's pool. `mesh` has an ordinary node on the public node, which pas
 that answers discovery alone, so that transactions cross only where a member accepts a connection of another's.
 
 Members of a mesh have the ordinary node as static peer besides, as the makers' private networks have: it is dialled by
-TCP again and again, also where discovery's UDP does not get out. Members are nobody's static peers: their outer addresses
-are not known before discovery. Trusted peers only matter where a node has more peers than it takes.
+TCP again and again, also where discovery's UDP does not get out. Members are nobody's static peers: their addresses
+outside are not known before discovery. Trusted peers only matter where a node has more peers than it takes.
 
 Discovery and RLPx are two things: discovery's UDP crosses most NATs, because both sides send; RLPx is TCP, no node
 punches holes for it, and it comes in only where a router forwards its port. geth asks routers for that (UPnP, NAT-PMP).
