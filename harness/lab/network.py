@@ -17,7 +17,14 @@ from harness.lab.addresses import configure, neighbour_sysctls
 from harness.lab.mininet_topo import prepare
 from harness.lab.neighbours import settle, settle_neighbours
 from harness.lab.node import LabNode
-from harness.lab.plugged import Plugged, attachments_found, plugged_in, ports_watched, segments_found
+from harness.lab.plugged import (
+    Plugged,
+    attachments_found,
+    plugged_in,
+    ports_watched,
+    require_interfaces,
+    segments_found,
+)
 from harness.lab.routes import routes_of
 from harness.lab.spanning_tree import agree_on_spanning_tree
 from harness.lab.wires import EmulatedLink, LabBridge, LabLink, LinkSpace
@@ -164,6 +171,7 @@ class Lab:
             raise
         except (Exception, SystemExit) as error:  # code of the class's author, which may raise anything
             raise LabError(f"{use.path}: {where(error)}") from error
+        require_interfaces(self.nodes)
         self._settle_hosts()
         self._plugged = {name: plugged_in(node) for name, node in self.nodes.items()}
         self._interfaces = attachments_found(self.topology, self._plugged)
