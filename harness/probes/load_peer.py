@@ -22,6 +22,8 @@ from concurrent.futures import ThreadPoolExecutor
 # As large as iperf3's (iperf3(1), --length).
 BLOCK = 1 << 17
 PATIENCE_S = 30.0
+# TCP sends again after a fourth of a second on a short path, and waits twice as long each time: six tries.
+SILENCE_S = 15.0
 # SYNs that are lost are sent again after 1, 3 and 7 s: on a path that loses half of them, new tries come sooner.
 CONNECT_S = 15.0
 _ONE_TRY_S = 3.0
@@ -32,8 +34,9 @@ def received_in(connection: socket.socket, omit_s: float, measured_s: float) -> 
     """Receive from the first byte on; count what comes in the measured seconds after those that are omitted.
 
     Raises:
-        ConnectionError: the stream ended before.
+        OSError: the stream ended before, or nothing came for SILENCE_S.
     """
+    connection.settimeout(SILENCE_S)
     buffer = bytearray(1 << 20)
     count, counted_from = 0, 0
     began: float | None = None

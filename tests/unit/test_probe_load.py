@@ -123,7 +123,7 @@ def test_over_an_interface_ours_is_tried_where_the_control_connection_was_lost_a
 ) -> None:
     said, loads = [""], list[dict[str, Any]]()
 
-    def no_iperf3(*_: object) -> None:
+    def no_iperf3(*_: object, **__: object) -> None:
         raise OverlayError(f"iperf3 a to b: {said[0]}")
 
     def ours(_target: object, _trial: object, way: str, **how: Any) -> tuple[Flow, None]:
@@ -144,6 +144,17 @@ def test_over_an_interface_ours_is_tried_where_the_control_connection_was_lost_a
     assert under["underlay_tcp_throughput_mbit"].evidence == str(tmp_path / "underlay-a-b-sender-backward.json")
     assert under["tcp_throughput_mbit"].evidence == str(tmp_path / "overlay-a-b-iperf3-backward.json")
 
+    # Not a byte in iperf3's measured seconds: ours goes on until one comes; where none does, iperf3's word stands.
+    nothing = Throughput(flow, Flow(0.0, 0.0, 0.0, 3))
+    monkeypatch.setattr(throughput, "_by_iperf3", lambda *_: nothing)
+    assert throughput.measure_throughput(target, settings, trial).backward.received_bytes == 2e4
+    monkeypatch.setattr(throughput, "own_load", no_iperf3)
+    assert throughput.measure_throughput(target, settings, trial) is nothing
+    monkeypatch.setattr(throughput, "_by_iperf3", lambda *_: Throughput(flow, flow))
+    assert throughput.measure_throughput(target, settings, trial).backward is flow
+
+    monkeypatch.setattr(throughput, "_by_iperf3", no_iperf3)
+    monkeypatch.setattr(throughput, "own_load", ours)
     said[0], loads[:] = "error - unrecognized option", []
     with pytest.raises(OverlayError, match="unrecognized"):
         throughput.measure_throughput(target, settings, trial)
