@@ -28,7 +28,7 @@ def configure(node: LabNode, topology: Topology, name: str) -> None:
     """
     attached = topology.attachments()[name]
     interfaces = [interface_name(name, number) for number in range(len(attached))]
-    node.write_sysctls({"net.ipv4.ip_forward": "1" if name in topology.routers else "0", **_OFF})
+    node.write_sysctls({"net.ipv4.ip_forward": "1" if name in topology.routers else "0", **NO_IPV6})
     if any(attachment.ipv6 for attachment in attached):
         # Off and on again: an interface that is up already would have a link-local address that is still being tried.
         node.write_sysctls(
@@ -81,7 +81,7 @@ def accept_ipv6_later(node: LabNode) -> None:
 
 
 _ALL = ("all", "default")
-_OFF = {"net.ipv6.conf.all.disable_ipv6": "1"}
+NO_IPV6 = {"net.ipv6.conf.all.disable_ipv6": "1"}
 
 
 def neighbour_sysctls(interfaces: Sequence[str], ipv6: bool) -> Mapping[str, str]:

@@ -13,7 +13,7 @@ from mininet.net import Mininet
 from mininet.topo import Topo
 
 from harness.errors import LabError, OverlaybenchError
-from harness.lab.addresses import configure, neighbour_sysctls
+from harness.lab.addresses import NO_IPV6, configure, neighbour_sysctls
 from harness.lab.mininet_topo import prepare
 from harness.lab.neighbours import settle, settle_neighbours
 from harness.lab.node import LabNode
@@ -175,6 +175,9 @@ class Lab:
         self._settle_hosts()
         self._plugged = {name: plugged_in(node) for name, node in self.nodes.items()}
         self._interfaces = attachments_found(self.topology, self._plugged)
+        for name, plugged in self._plugged.items():
+            if not any(address.version == 6 for one in plugged for address in one.addresses):
+                self.nodes[name].write_sysctls(NO_IPV6)
         settle(self.nodes, segments_found(self.net, self._plugged))
         for name in self.topology.routers:
             for route in routes_of(self.topology, name):

@@ -82,8 +82,8 @@ class NeverMade(_Two):
 class Dotted(Topo):
     def build(self) -> None:
         switch = self.addSwitch("s.1")
-        self.addLink(self.addHost("h.1"), switch)
-        self.addLink(self.addHost("h2"), switch)
+        for name in ("h.1", "h2", "h.3"):
+            self.addLink(self.addHost(name), switch)
 
 
 class NoCable(Topo):

@@ -50,6 +50,12 @@ def test_a_users_own_config_runs_with_its_parameters(tmp_path: Path) -> None:
     assert "here" in said and "33" in said
 
 
+def test_who_is_given_no_ipv6_has_none_whose_packets_nobody_would_count(tmp_path: Path) -> None:
+    """Products that find neighbours by link-local multicast took a way that the lab's counters do not know."""
+    for name, off in (("Ovs", "off 1"), ("V6", "off 0")):
+        assert off in pinged(tmp_path, name, "h1 echo off $(cat /proc/sys/net/ipv6/conf/h1-eth0/disable_ipv6)")
+
+
 def test_private_folders_are_there(tmp_path: Path) -> None:
     assert "yes" in pinged(tmp_path, "PrivateRun", "h1 touch /run/mine/deep/x /var/log/x && echo yes")
 
