@@ -33,8 +33,10 @@ _LOOK_S = 0.5
 def received_in(connection: socket.socket, omit_s: float, measured_s: float) -> dict[str, float]:
     """Receive from the first byte on; count what comes in the measured seconds after those that are omitted.
 
+    On a path that loses much TCP falls silent for longer than that: then all counts that came since the first byte.
+
     Raises:
-        OSError: the stream ended before, or nothing came for SILENCE_S.
+        OSError: the stream ended before, or nothing came at all for SILENCE_S.
     """
     connection.settimeout(SILENCE_S)
     buffer = bytearray(1 << 20)
@@ -42,7 +44,15 @@ def received_in(connection: socket.socket, omit_s: float, measured_s: float) -> 
     began: float | None = None
     start: float | None = None
     while True:
-        got = connection.recv_into(buffer)
+        try:
+            got = connection.recv_into(buffer)
+        except TimeoutError:
+            now = time.perf_counter()
+            if start is not None and count > counted_from:
+                return {"bytes": count - counted_from, "seconds": now - start}
+            if began is None:
+                raise
+            return {"bytes": count, "seconds": now - began}
         now = time.perf_counter()
         if not got:
             raise ConnectionError(f"the stream ended after {count} bytes")
@@ -50,8 +60,11 @@ def received_in(connection: socket.socket, omit_s: float, measured_s: float) -> 
         count += got
         if start is None and now >= began + omit_s:
             start, counted_from = now, count
-        elif start is not None and now >= start + measured_s:
-            return {"bytes": count - counted_from, "seconds": now - start}
+        elif start is not None:
+            left_s = start + measured_s - now
+            if left_s <= 0:
+                return {"bytes": count - counted_from, "seconds": now - start}
+            connection.settimeout(left_s)
 
 
 def serve(address: str, port: int) -> None:
@@ -124,7 +137,7 @@ def fill(address: str, port: int, omit_s: float, measured_s: float) -> dict[str,
     # Another descriptor has a patience of its own, and so has who writes: a slow path takes no block in seconds.
     wanted = f"F {round(1000 * omit_s)} {round(1000 * measured_s)}"
     with _opened(address, port, wanted) as connection, connection.dup() as heard:
-        heard.settimeout(omit_s + measured_s + PATIENCE_S)
+        heard.settimeout(omit_s + measured_s + SILENCE_S + PATIENCE_S)
         reader = threading.Thread(target=hear, args=(heard,), daemon=True)
         reader.start()
         connection.settimeout(_LOOK_S)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 TOOL: Final = "sender"
 PORT: Final = 7414
 # For connecting, and for an answer that is lost and sent again.
-_GRACE_S: Final = load_peer.CONNECT_S + load_peer.PATIENCE_S + 5.0
+_GRACE_S: Final = load_peer.CONNECT_S + load_peer.SILENCE_S + load_peer.PATIENCE_S + 5.0
 _CLIENTS: Final = {"forward": "fill", "backward": "drain"}
 
 

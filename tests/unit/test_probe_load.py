@@ -85,6 +85,39 @@ def test_a_connection_whose_beginning_is_lost_is_tried_again(server: int, monkey
         load_peer.drain("127.0.0.1", server, 0.0, 0.1)
 
 
+@pytest.mark.parametrize(
+    ("sent_at_s", "moved", "seconds"),
+    [
+        ((0.0, 0.15, 0.2), 100, 0.15),  # the clock ends it: measured from 0.15 on, one piece more came
+        ((0.0, 0.15), 200, 0.55),  # nothing in the measured seconds: all since the first byte, silence included
+        ((0.0,), 100, 0.4),
+    ],
+)
+def test_a_path_that_falls_silent_has_the_rate_of_what_came(
+    sent_at_s: tuple[float, ...], moved: int, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(load_peer, "SILENCE_S", 0.4)
+    near, far = socket.socketpair()
+
+    def send() -> None:
+        began = time.monotonic()
+        for at_s in sent_at_s:
+            time.sleep(max(0.0, began + at_s - time.monotonic()))
+            far.sendall(bytes(100))
+
+    with near, far:
+        threading.Thread(target=send, daemon=True).start()
+        found = load_peer.received_in(near, 0.1, 0.15)
+    assert (found["bytes"], found["seconds"]) == (moved, pytest.approx(seconds, abs=0.08))
+
+
+def test_where_nothing_comes_there_is_no_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load_peer, "SILENCE_S", 0.1)
+    near, far = socket.socketpair()
+    with near, far, pytest.raises(TimeoutError):
+        load_peer.received_in(near, 0.0, 0.1)
+
+
 def test_a_load_that_is_cut_off_is_no_figure() -> None:
     near, far = socket.socketpair()
     threading.Thread(target=lambda: (far.sendall(bytes(1000)), far.close()), daemon=True).start()
