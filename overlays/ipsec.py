@@ -173,7 +173,7 @@ class Ipsec:
         said = evidence.get(f"sas-{src}", "")
         if not said:
             return None
-        if re.search(rf"^to-{dst}: .*ESTABLISHED", said, re.MULTILINE):
+        if re.search(rf"^{re.escape(_section('to', dst))}: .*ESTABLISHED", said, re.MULTILINE):
             return "direct"
         return "relayed" if re.search(r"^hub: .*ESTABLISHED", said, re.MULTILINE) else "none"
 
@@ -183,6 +183,11 @@ _ENV = {"STRONGSWAN_CONF": "strongswan.conf", "SWANCTL_DIR": "."}
 
 def _id(node: str) -> str:
     return f"{node}.trial"
+
+
+def _section(kind: str, node: str) -> str:
+    """Return a section's name; a dot would part it (strongswan.conf(5)), and no node's name has the other sign."""
+    return f"{kind}-{node.replace('.', '~')}"
 
 
 def _connection(name: str, *parts: str) -> str:
@@ -200,8 +205,8 @@ def _hub(trial: Trial, addresses: Mapping[str, IPv4Address]) -> dict[str, str]:
     texts = {server: ""}
     for member in (node for node in addresses if node != server):
         own, all_ = f"{addresses[member]}/32", str(NETWORK)
-        child = _CHILD.format(name=f"from-{member}", local=all_, remote=own, start="none", dead="clear")
-        texts[server] += _connection(f"from-{member}", _ends(server, member), child)
+        child = _CHILD.format(name=_section("from", member), local=all_, remote=own, start="none", dead="clear")
+        texts[server] += _connection(_section("from", member), _ends(server, member), child)
         child = _CHILD.format(name="hub", local=own, remote=all_, start="start", dead="restart")
         texts[member] = _connection("hub", reach, _ends(member, server), child)
     return texts
@@ -216,19 +221,19 @@ def _mediated(trial: Trial, addresses: Mapping[str, IPv4Address]) -> dict[str, s
     members = [node for node in addresses if node != server]
     texts = {server: ""}
     for member in members:
-        texts[server] += _connection(f"med-{member}", "      mediation = yes\n", _ends(server, member))
+        texts[server] += _connection(_section("med", member), "      mediation = yes\n", _ends(server, member))
         reach = f"      mediation = yes\n      remote_addrs = {trial.topology.address(server)}\n"
         texts[member] = _connection("med", reach, _ends(member, server))
         for peer in (node for node in members if node != member):
             child = _CHILD.format(
-                name=f"to-{peer}",
+                name=_section("to", peer),
                 local=f"{addresses[member]}/32",
                 remote=f"{addresses[peer]}/32",
                 start="start",
                 dead="restart",
             )
             mediation = f"      mediated_by = med\n      mediation_peer = {_id(peer)}\n"
-            texts[member] += _connection(f"to-{peer}", mediation, _ends(member, peer), child)
+            texts[member] += _connection(_section("to", peer), mediation, _ends(member, peer), child)
     return texts
 
 

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as RichProgress
 
 from harness.model.trial import Trial
+from harness.results.numbers import plain
 from harness.results.paths import paths_of, trial_figures
 from harness.results.record import Record
 from harness.trial.messages import NOW, PAUSED
@@ -33,14 +34,14 @@ def one_line(trial: Trial, records: Sequence[Record], hosts: Mapping[str, str] |
     if paths := paths_of(rows).text:
         words.append(paths)
     figures = trial_figures(rows)
-    for metric, form in (
-        ("time_to_connect_s", "connect {:.2f} s"),
-        ("time_to_direct_s", "direct {:.2f} s"),
-        ("rtt_p50_ms", "RTT {:.2f} ms"),
-        ("tcp_throughput_mbit", "{:.0f} Mbit/s"),
+    for metric, said in (
+        ("time_to_connect_s", "connect {:.2f} s".format),
+        ("time_to_direct_s", "direct {:.2f} s".format),
+        ("rtt_p50_ms", "RTT {:.2f} ms".format),
+        ("tcp_throughput_mbit", lambda value: f"{plain(value, 2)} Mbit/s"),
     ):
         of_paths = {path: value for path, value in figures.get(metric, {}).items() if math.isfinite(value)}
-        words += [form.format(value) + f" {path}" * (len(of_paths) > 1) for path, value in of_paths.items()]
+        words += [said(value) + f" {path}" * (len(of_paths) > 1) for path, value in of_paths.items()]
     if last.error:
         words.append(last.error.strip().splitlines()[0][:160])
     return ", ".join(words)

@@ -28,11 +28,15 @@ def configure(node: LabNode, topology: Topology, name: str) -> None:
     """
     attached = topology.attachments()[name]
     interfaces = [interface_name(name, number) for number in range(len(attached))]
-    node.write_sysctls({"net.ipv4.ip_forward": "1" if name in topology.routers else "0", **_OFF})
+    node.write_sysctls({"net.ipv4.ip_forward": "1" if name in topology.routers else "0", **NO_IPV6})
     if any(attachment.ipv6 for attachment in attached):
         # Off and on again: an interface that is up already would have a link-local address that is still being tried.
         node.write_sysctls(
-            {f"net.ipv6.conf.{place}.{key}": value for key, value in _IPV6.items() for place in (*interfaces, *_ALL)}
+            {
+                f"net.ipv6.conf.{place.replace('.', '/')}.{key}": value
+                for key, value in _IPV6.items()
+                for place in (*interfaces, *_ALL)
+            }
         )
     for interface, attachment in zip(interfaces, attached, strict=True):
         for address in attachment.addresses:
@@ -77,13 +81,13 @@ def accept_ipv6_later(node: LabNode) -> None:
 
 
 _ALL = ("all", "default")
-_OFF = {"net.ipv6.conf.all.disable_ipv6": "1"}
+NO_IPV6 = {"net.ipv6.conf.all.disable_ipv6": "1"}
 
 
 def neighbour_sysctls(interfaces: Sequence[str], ipv6: bool) -> Mapping[str, str]:
     """Return settings by which a node asks for a neighbour's hardware address soon and often."""
     return {
-        f"net.{version}.neigh.{interface}.{key}": value
+        f"net.{version}.neigh.{interface.replace('.', '/')}.{key}": value
         for version in ("ipv4", *(["ipv6"] if ipv6 else []))
         for interface in interfaces
         for key, value in _NEIGHBOUR_DISCOVERY.items()

@@ -13,11 +13,18 @@ from mininet.net import Mininet
 from mininet.topo import Topo
 
 from harness.errors import LabError, OverlaybenchError
-from harness.lab.addresses import configure, neighbour_sysctls
+from harness.lab.addresses import NO_IPV6, configure, neighbour_sysctls
 from harness.lab.mininet_topo import prepare
 from harness.lab.neighbours import settle, settle_neighbours
 from harness.lab.node import LabNode
-from harness.lab.plugged import Plugged, attachments_found, plugged_in, ports_watched, segments_found
+from harness.lab.plugged import (
+    Plugged,
+    attachments_found,
+    plugged_in,
+    ports_watched,
+    require_interfaces,
+    segments_found,
+)
 from harness.lab.routes import routes_of
 from harness.lab.spanning_tree import agree_on_spanning_tree
 from harness.lab.wires import EmulatedLink, LabBridge, LabLink, LinkSpace
@@ -164,9 +171,13 @@ class Lab:
             raise
         except (Exception, SystemExit) as error:  # code of the class's author, which may raise anything
             raise LabError(f"{use.path}: {where(error)}") from error
+        require_interfaces(self.nodes)
         self._settle_hosts()
         self._plugged = {name: plugged_in(node) for name, node in self.nodes.items()}
         self._interfaces = attachments_found(self.topology, self._plugged)
+        for name, plugged in self._plugged.items():
+            if not any(address.version == 6 for one in plugged for address in one.addresses):
+                self.nodes[name].write_sysctls(NO_IPV6)
         settle(self.nodes, segments_found(self.net, self._plugged))
         for name in self.topology.routers:
             for route in routes_of(self.topology, name):

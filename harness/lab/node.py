@@ -193,20 +193,22 @@ class LabNode(QuietNode):
     def write_sysctls(self, settings: Mapping[str, str]) -> None:
         """Set per-namespace sysctls: /proc/sys/net shows the network namespace of the process that opens it.
 
+        As sysctl(8) has it, a `/` in a name stands for a dot that does not part: that of an interface `eth0.7`.
+
         Raises:
             LabError: the kernel has no such setting or refuses the value.
         """
         with inside_network_of(self.pid):
             for key, value in settings.items():
                 try:
-                    Path("/proc/sys", *key.split(".")).write_text(value)
+                    sysctl_path(key).write_text(value)
                 except OSError as error:
                     raise LabError(f"node {self.name}: sysctl {key}={value}: {error.strerror}") from error
 
     def read_sysctls(self, names: Sequence[str]) -> dict[str, str]:
         """Return the node's own values, without those that this kernel or namespace does not have."""
         with inside_network_of(self.pid):
-            paths = {name: Path("/proc/sys", *name.split(".")) for name in names}
+            paths = {name: sysctl_path(name) for name in names}
             return {name: " ".join(path.read_text().split()) for name, path in paths.items() if path.exists()}
 
     def _netlink_call(self, kind: str, verb: str, **arguments: Any) -> None:
@@ -224,3 +226,8 @@ class LabNode(QuietNode):
         if self.inNamespace and self.pid:
             release_namespaces([self.pid])
         self.pid = 0
+
+
+def sysctl_path(name: str) -> Path:
+    """Return the file of a sysctl; a `/` in its name stands for a dot that parts nothing."""
+    return Path("/proc/sys", *(part.replace("/", ".") for part in name.split(".")))

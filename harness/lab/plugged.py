@@ -42,6 +42,22 @@ def plugged_in(node: LabNode) -> list[Plugged]:
     return [_plugged(one, links[str(one.name)], addresses) for one in ends]
 
 
+def require_interfaces(nodes: Mapping[str, LabNode]) -> None:
+    """Refuse interfaces that a class has named in its own `config`, and that are not there.
+
+    Raises:
+        LabError: one is not.
+    """
+    for name, node in nodes.items():
+        there = {link.get_attr("IFLA_IFNAME") for link in node.netlink.get_links()}
+        absent = [interface for interface in node.intfNames() if interface not in there]
+        if absent:
+            raise LabError(
+                f"node {name}: its class says that it has the interface {absent[0]}, but there is none: what should "
+                "make it has failed, or this machine lacks the program or the kernel module"
+            )
+
+
 def _plugged(end: Any, link: Any, addresses: Mapping[int, Sequence[Address]]) -> Plugged:
     index = int(link["index"])
     mac = bytes.fromhex(link.get_attr("IFLA_ADDRESS").replace(":", ""))

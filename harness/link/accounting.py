@@ -64,7 +64,9 @@ class DirectionCounts:
 class Accounting:
     """A backend's account: `counts[link][way]` with way `up` or `down`, and the declared delay of each in ms.
 
-    `cpu_s` is what the helper used of a processor in `wall_s` seconds, None where the kernel did the work.
+    `cpu_s` is what the helper used of a processor in `wall_s` seconds, None where the kernel did the work. `kickers`
+    are the processes that make the scheduler look at an ordinary user's helper in time: on how many of how many
+    processors they run, and why not on all.
     """
 
     backend: str
@@ -73,6 +75,7 @@ class Accounting:
     cpu_s: float | None = None
     wall_s: float | None = None
     realtime: bool | None = None
+    kickers: str | None = None
 
     def since(self, earlier: Accounting) -> Accounting:
         """Return the account of the time between `earlier` and this."""
@@ -88,6 +91,7 @@ class Accounting:
             cpu_s=None if self.cpu_s is None or earlier.cpu_s is None else self.cpu_s - earlier.cpu_s,
             wall_s=None if self.wall_s is None or earlier.wall_s is None else self.wall_s - earlier.wall_s,
             realtime=self.realtime,
+            kickers=self.kickers,
         )
 
     def violation(self) -> str | None:
@@ -136,6 +140,7 @@ class Accounting:
             "cpu_s": self.cpu_s,
             "wall_s": self.wall_s,
             "realtime": self.realtime,
+            "kickers": self.kickers,
             "links": {
                 link: {
                     way: {f.name: getattr(seen, f.name) for f in fields(seen) if f.name != "lateness"}

@@ -114,6 +114,7 @@ class UserlinkLinks:
             cpu_s=usage["cpu_ns"] / 1e9,
             wall_s=usage["wall_ns"] / 1e9,
             realtime=bool(usage["realtime"]),
+            kickers=self._process.ask("kickers").strip(),
         )
 
     def usage(self) -> dict[str, int]:

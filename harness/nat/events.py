@@ -130,7 +130,7 @@ class RunningRouter:
         commands += [f"address replace {address}/{prefix_length} dev {wan}" for address in addresses]
         if gateway is not None:
             commands.append(f"route replace default via {gateway} dev {wan}")
-        self.node.check_output(["sysctl", "-qw", f"net.ipv4.conf.{wan}.promote_secondaries=1"])
+        self.node.check_output(["sysctl", "-qw", f"net.ipv4.conf.{wan.replace('.', '/')}.promote_secondaries=1"])
         self.node.check_output(["ip", "-batch", "-"], stdin="\n".join(commands) + "\n")
         self.ports = replace(self.ports, wan_addresses=addresses)
         self.load()

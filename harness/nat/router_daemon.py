@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -12,6 +13,10 @@ from harness.errors import LabError
 
 _PATIENCE_S: Final = 5.0
 _LOOK_S: Final = 0.01
+# Of what it prints the end is kept, so that one that complains for as long as a campaign lasts fills no memory.
+KEPT_BYTES: Final = 1 << 16
+# What it had printed when it ended is in the pipe by then.
+_LAST_WORDS_S: Final = 1.0
 
 
 class RouterDaemon:
@@ -37,11 +42,19 @@ class RouterDaemon:
             done = subprocess.run([*enter, "tee", path], input=text.encode(), capture_output=True, check=False)
             if done.returncode:
                 raise LabError(f"{path} of {name} cannot be written: {done.stderr.decode(errors='replace').strip()}")
-        # In memory: a router has no folder of its own, and a pipe that nobody reads would stop the daemon.
-        self._said = os.fdopen(os.memfd_create(name), "w+b")
+        self._said = b""
         self._process = subprocess.Popen(
-            [*enter, *argv], stdin=subprocess.DEVNULL, stdout=self._said, stderr=subprocess.STDOUT
+            [*enter, *argv], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
+        # In memory, because a router has no folder of its own; and always, because a full pipe would stop the daemon.
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as pipe:
+            while chunk := os.read(pipe.fileno(), KEPT_BYTES):
+                self._said = (self._said + chunk)[-KEPT_BYTES:]
 
     def wait_until(self, ready: Callable[[], bool]) -> None:
         """Wait for what shows that it works.
@@ -62,20 +75,18 @@ class RouterDaemon:
         status = self._process.poll()
         if status is None:
             return None
+        self._listener.join(_LAST_WORDS_S)
         return f"{self.name} ended (exit status {status}): {self._last_words()}"
 
     def stop(self) -> None:
         """End it; safe to call twice."""
-        if not self._said.closed:
-            self._process.kill()
-            self._process.wait()
-            self._said.close()
+        self._process.kill()
+        self._process.wait()
+        self._listener.join(_LAST_WORDS_S)
 
     def said(self) -> str:
-        """Return what it has printed so far."""
-        size_bytes = os.fstat(self._said.fileno()).st_size
-        # By position: the daemon writes through the same open file.
-        return os.pread(self._said.fileno(), size_bytes, 0).decode(errors="replace")
+        """Return the end of what it has printed so far."""
+        return self._said.decode(errors="replace")
 
     def _last_words(self) -> str:
         lines = self.said().strip().splitlines()

@@ -83,7 +83,7 @@ def client_of(target: Target, server: Server, arguments: Sequence[str], evidence
 # What client and server say when their control connection did not stand, or broke; a lossy path does that.
 _CONTROL_LOST = re.compile(
     r"control socket|control connection|client has terminated|server has terminated|unable to (send|receive|read|write)"
-    r"|timed out|reset by peer|connection refused|takes no client|figures never came",
+    r"|timed out|reset by peer|connection refused|takes no client|figures never came|nothing is sent",
     re.IGNORECASE,
 )
 _ATTEMPTS = 3
@@ -91,7 +91,7 @@ _ATTEMPTS = 3
 Result = TypeVar("Result")
 
 
-def with_server(target: Target, attempt: Callable[[Server], Result]) -> Result:
+def with_server(target: Target, attempt: Callable[[Server], Result], name: str = "iperf3-server") -> Result:
     """Return what `attempt` makes of a fresh server; retry, three times in all, where the control connection was lost.
 
     The figure has no part in it: a run that came to its end stands.
@@ -100,7 +100,7 @@ def with_server(target: Target, attempt: Callable[[Server], Result]) -> Result:
         OverlayError: it failed each time, or for another reason.
     """
     for attempts_left in reversed(range(_ATTEMPTS)):
-        with server_of(target) as server:
+        with server_of(target, name) as server:
             try:
                 return attempt(server)
             except OverlayError as error:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
+from functools import partial
 
 from pydantic import Field
 
 from harness.errors import OverlayError
 from harness.probes.contract import Found, Measurement, Probe, ProbeSettings, Surroundings, Target
-from harness.probes.iperf3 import client_of, server_of
+from harness.probes.iperf3 import Server, client_of, with_server
 from harness.probes.irtt import Sample, sample_rtt
 from harness.probes.measurement import figure_of
 from harness.probes.ordered import finite, of_all_sent, percentiles
@@ -137,24 +138,28 @@ def sample_under_load(target: Target, settings: LoadedLatencySettings) -> list[S
     Raises:
         OverlayError: iperf3 or irtt could not connect, or the load ended before the samples did.
     """
+    return with_server(target, partial(_sample, target, settings), "iperf3-load-server")
+
+
+def _sample(target: Target, settings: LoadedLatencySettings, server: Server) -> list[Sample]:
     seconds = int(settings.duration_s) + _RAMP_S + 10
     arguments = ["--bidir", "-t", str(seconds), "-P", str(settings.streams), "-i", str(_RAMP_S), "--forceflush"]
-    with server_of(target, "iperf3-load-server") as server:
-        load = client_of(target, server, arguments, "iperf3-load.log")
-        try:
-            if not load.wait_for_line(r"bits/sec", _RAMP_S + 10.0):
-                raise OverlayError(f"iperf3 {target.src} to {target.destination}: {load.tail.strip() or server.tail}")
-            samples = sample_rtt(
-                target,
-                duration_s=settings.duration_s,
-                interval_ms=settings.interval_ms,
-                payload_bytes=settings.payload_bytes,
-                kind="loaded-",
-            )
-            if not load.alive:
-                raise OverlayError(f"the load from {target.src} ended before the samples did: {load.tail.strip()}")
-        finally:
-            load.stop()
+    load = client_of(target, server, arguments, "iperf3-load.log")
+    try:
+        if not load.wait_for_line(r"bits/sec", _RAMP_S + 10.0):
+            what = f"iperf3 {target.src} to {target.destination}: nothing is sent"
+            raise OverlayError(f"{what}: {load.tail.strip() or server.tail}")
+        samples = sample_rtt(
+            target,
+            duration_s=settings.duration_s,
+            interval_ms=settings.interval_ms,
+            payload_bytes=settings.payload_bytes,
+            kind="loaded-",
+        )
+        if not load.alive:
+            raise OverlayError(f"the load from {target.src} ended before the samples did: {load.tail.strip()}")
+    finally:
+        load.stop()
     return samples
 
 

@@ -1,7 +1,8 @@
-"""TCP load through a stream by a sender and a sink of ours, for overlays through which iperf3 does not get.
+"""TCP load by a sender and a sink of ours, for overlays and paths through which iperf3 does not get.
 
-iperf3 has a connection for control next to that of the data, and ends both from the server's side; not every product
-that carries streams survives that. `python -m bench.streams` shows the figures equal to iperf3's on an interface.
+iperf3 has a connection for control next to that of the data, and ends both from the server's side: not every product
+that carries streams survives that, and on a path that loses much it does not come to its end. Ours has no control but
+the receiver's one answer. `python -m bench.streams` shows the figures equal to iperf3's on an interface.
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ if TYPE_CHECKING:
 
 TOOL: Final = "sender"
 PORT: Final = 7414
-_GRACE_S: Final = 15.0
+# For connecting, and for an answer that is lost and sent again.
+_GRACE_S: Final = load_peer.CONNECT_S + load_peer.SILENCE_S + load_peer.PATIENCE_S + 5.0
 _CLIENTS: Final = {"forward": "fill", "backward": "drain"}
 
 
 def own_load(
-    target: Target, trial: Surroundings, way: str, *, omit_s: float, duration_s: float
+    target: Target, trial: Surroundings, way: str, *, omit_s: float, duration_s: float, connections: int = 1
 ) -> tuple[Flow, Window | None]:
     """Fill one direction between `src` and `dst`; return what was received, and its steady part.
 
@@ -33,13 +35,14 @@ def own_load(
         way: `forward`, from `src` to `dst`, or `backward`.
         omit_s: how much of the beginning is left out.
         duration_s: how long it is measured then.
+        connections: how many at once.
 
     Raises:
         OverlayError: the stream could not be opened, or ended.
     """
     peer = Peer(load_peer, target, target.stream(PORT))
     with peer.serving():
-        client = peer.client(_CLIENTS[way], [omit_s, duration_s], f"{TOOL}-{way}.json")
+        client = peer.client(_CLIENTS[way], [omit_s, duration_s, connections], f"{TOOL}-{way}.json")
         try:
             window = watch_load(target, trial, client, way, port=PORT, omit_s=omit_s, duration_s=duration_s)
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from harness.probes.contract import Measurement, Target
@@ -58,16 +59,23 @@ def summarise_throughput(target: Target, overlay: Throughput, underlay: Throughp
     """Return a figure for each direction, with the underlay's and the ratio of the two."""
     both = overlay.both or (None, None)
     below = (None, None) if underlay is None else (underlay.forward, underlay.backward)
+    files = {
+        way: (
+            target.evidence(f"{overlay.tool}-{way}.json"),
+            target.evidence(f"{'iperf3' if underlay is None else underlay.tool}-{way}.json", "underlay"),
+        )
+        for way in ("forward", "backward")
+    }
     return [
-        *_way(target, "forward", target, overlay.tool, overlay.forward, both[0], below[0]),
-        *_way(target, "backward", target.reversed(), overlay.tool, overlay.backward, both[1], below[1]),
+        *_way(target, files["forward"], target, overlay.forward, both[0], below[0]),
+        *_way(target, files["backward"], target.reversed(), overlay.backward, both[1], below[1]),
     ]
 
 
 def _way(  # noqa: PLR0917
-    target: Target, way: str, there: Target, tool: str, over: Flow, both: Flow | None, under: Flow | None
+    target: Target, files: tuple[Path, Path], there: Target, over: Flow, both: Flow | None, under: Flow | None
 ) -> Iterator[Measurement]:
-    own, below = target.evidence(f"{tool}-{way}.json"), target.evidence(f"iperf3-{way}.json", "underlay")
+    own, below = files
     figure = figure_of(there, "throughput", own)
     yield figure("tcp_throughput_mbit", over.mbit)
     yield figure("tcp_received_bytes", over.received_bytes)

@@ -13,7 +13,7 @@ from harness.errors import OverlayError
 from harness.probes.contract import Found, Measurement, Pair, Probe, ProbeSettings, Surroundings, Target
 from harness.probes.cost import COST_METRICS, COST_SHOWN, summarise_cost
 from harness.probes.exits import exits
-from harness.probes.iperf3 import PORT, Server, client_of, finish, with_server
+from harness.probes.iperf3 import PORT, Server, client_of, finish, is_control_lost, with_server
 from harness.probes.overhead import OVERHEAD_METRICS, carried_in, summarise_edge, summarise_overhead
 from harness.probes.ownload import TOOL, own_load
 from harness.probes.steady import Window, readings_text, watch_load
@@ -49,19 +49,36 @@ class ThroughputSettings(ProbeSettings):
 
 
 def measure_throughput(target: Target, settings: ThroughputSettings, trial: Surroundings) -> Throughput:
-    """Run iperf3 both ways between `src` and `dst`; through a stream that does not carry it, a sender of ours.
+    """Run iperf3 both ways between `src` and `dst`; where it does not come to its end, a sender of ours.
+
+    That is through a stream that does not carry it, and over an interface whose path loses so much that the control
+    connection is lost again and again, or that not a byte came in the measured seconds: ours goes on until one comes.
+    Ours fills one direction at a time: there is no figure of both at once then.
 
     Raises:
         OverlayError: neither could connect, or both were cut off.
     """
+    found: Throughput | None = None
     try:
-        return _by_iperf3(target, settings, trial)
-    except OverlayError:
-        # Ours has one connection, and fills one direction.
-        if target.dst_address is not None or settings.streams > 1:
+        found = _by_iperf3(target, settings, trial)
+    except OverlayError as error:
+        if target.dst_address is not None and not is_control_lost(str(error)):
             raise
+    if found is not None and found.forward.received_bytes and found.backward.received_bytes:
+        return found
+    try:
+        return _by_ours(target, settings, trial)
+    except OverlayError:
+        if found is None:
+            raise
+        return found
+
+
+def _by_ours(target: Target, settings: ThroughputSettings, trial: Surroundings) -> Throughput:
     times = {"omit_s": settings.omit_s, "duration_s": settings.duration_s}
-    (forward, one), (backward, other) = (own_load(target, trial, way, **times) for way in ("forward", "backward"))
+    (forward, one), (backward, other) = (
+        own_load(target, trial, way, **times, connections=settings.streams) for way in ("forward", "backward")
+    )
     windows = tuple(window for window in (one, other) if window is not None)
     return Throughput(forward, backward, None, windows, TOOL)
 

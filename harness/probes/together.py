@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from harness.probes.iperf3 import is_control_lost
 from harness.probes.measurement import Pair
 
 # Before the first sender ends, whose beginning is known with a tenth of a second's delay: no end is in the window.
@@ -50,6 +51,8 @@ class Sender:
         """Why it carried no TCP to its end; None where it did, however late it began."""
         if not self.error and self.whole_bytes != 0:
             return None
+        if self.after is not None and self.after.received_bytes and is_control_lost(self.error):
+            return None  # on a path that loses much the tool's other connection does not come to its end
         how = "no TCP" if self.after is None or not self.whole_bytes else "TCP no longer"
         return f"carried {how} from {' to '.join(self.pair)}{self.error and f': {self.error}'}"
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pydantic import Field
 
 from harness.errors import OverlayError
 from harness.probes.contract import Found, Measurement, Probe, ProbeSettings, Surroundings, Target
-from harness.probes.iperf3 import Server, result_of, server_of
+from harness.probes.iperf3 import Server, result_of, with_server
 from harness.probes.measurement import figure_of
 from harness.results.declared import Column, Metric, Plot, Shown
 
@@ -113,12 +114,11 @@ class UdpProbe(Probe[UdpSettings, list[Measurement]]):
         """
         del trial
         figures = []
-        with server_of(target, "iperf3-udp-server") as server:
-            for there, flags in ((target, ()), (target.reversed(), ("-R",))):
-                way = _Way(target, settings, server, flags, f"iperf3-udp-{there.src}.json")
-                best, _ = highest_rate(settings, way.attempt)
-                figure = figure_of(there, "udp", target.evidence(way.evidence))
-                figures.append(figure("udp_goodput_mbit", best.received_mbit if best else 0.0))
+        for there, flags in ((target, ()), (target.reversed(), ("-R",))):
+            way = _Way(target, settings, flags, f"iperf3-udp-{there.src}.json")
+            best, _ = highest_rate(settings, way.attempt)
+            figure = figure_of(there, "udp", target.evidence(way.evidence))
+            figures.append(figure("udp_goodput_mbit", best.received_mbit if best else 0.0))
         return figures
 
     def summarise(self, found: Found[list[Measurement]], settings: UdpSettings) -> list[Measurement]:
@@ -133,15 +133,17 @@ class _Way:
 
     target: Target
     settings: UdpSettings
-    server: Server
     flags: tuple[str, ...]
     evidence: str
 
     def attempt(self, rate_mbit: float) -> Try:
-        """Offer this rate for the probe's duration."""
+        """Offer this rate for the probe's duration; again where the control connection was lost."""
+        return with_server(self.target, partial(self._offer, rate_mbit), "iperf3-udp-server")
+
+    def _offer(self, rate_mbit: float, server: Server) -> Try:
         size, seconds = self.settings.payload_bytes, self.settings.duration_s
         arguments = ["-u", "-b", f"{round(rate_mbit * 1e6)}", "-l", str(size), "-t", str(seconds)]
-        result = result_of(self.target, self.server, [*arguments, *self.flags], seconds, self.evidence)
+        result = result_of(self.target, server, [*arguments, *self.flags], seconds, self.evidence)
         found = parse_udp(result, rate_mbit)
         if found is None:
             what = f"iperf3 {self.target.src} to {self.target.dst}"

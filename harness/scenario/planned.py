@@ -113,9 +113,10 @@ def _refused(loaded: LoadedScenario, trials: Sequence[Trial], overlays: Mapping[
 
 
 def _misfits(loaded: LoadedScenario, trials: Sequence[Trial], overlays: Mapping[str, Overlay]) -> list[Problem]:
+    how = "" if trials[0].topology.mininet is None else "; `topology: {use: ..., server: HOST}` makes a host the server"
     problems = [
         loaded.document.problem(
-            ("overlays", overlay), f"{overlay} needs a server, and topology {loaded.topology.name} has none"
+            ("overlays", overlay), f"{overlay} needs a server, and topology {loaded.topology.name} has none{how}"
         )
         for overlay, adapter in overlays.items()
         if adapter.needs_server and trials[0].topology.server is None

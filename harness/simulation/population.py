@@ -81,6 +81,11 @@ class Access(_Strict):
             raise ValueError("ipv6: a router forwards no IPv6; give each `ipv6_filtering`")
         if any(behaviour.nptv6 is not None or behaviour.nat64 for behaviour in behaviours):
             raise ValueError("nptv6, nat64: no simulated router translates IPv6; a lab's does")
+        if not all(behaviour.mtu_errors and behaviour.mss_clamping for behaviour in behaviours):
+            raise ValueError(
+                "mtu_errors, mss_clamping: every simulated line carries 1500 bytes, so it never shows what a router "
+                "says of less; a lab's lines have `mtu_bytes`"
+            )
         if not self.ipv6 and not all(behaviour.ipv4 for behaviour in behaviours):
             raise ValueError("a router forwards no IPv4, and `ipv6` is not true: the host has no address at all")
         return self

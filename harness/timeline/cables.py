@@ -36,7 +36,7 @@ def set_interfaces(lab: Lab, node: str, state: Literal["up", "down"]) -> float:
         lab.down.update((node, name) for name in names)
         names = [name for name in names if lab.down[node, name] == 1]
         for name in names:
-            running.write_sysctls({f"net.ipv6.conf.{name}.keep_addr_on_down": "1"})
+            running.write_sysctls({f"net.ipv6.conf.{name.replace('.', '/')}.keep_addr_on_down": "1"})
             lab.routes_down[node, name] = [
                 ["ip", family, "route", "replace", *line.split(), "dev", name]
                 for family in ("-4", "-6")

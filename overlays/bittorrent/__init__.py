@@ -1,1 +1,1 @@
-"""BitTorrent: content by libtorrent, over uTP, between peers that a public peer introduces."""
+"""BitTorrent: content by libtorrent, over uTP and TCP, between peers that a public peer introduces."""

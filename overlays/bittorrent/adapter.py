@@ -1,10 +1,13 @@
-"""BitTorrent: content from peer to peer over uTP (BEP 29), by libtorrent.
+"""BitTorrent: content from peer to peer over uTP (BEP 29) and TCP, by libtorrent.
 
 The public node introduces: it is a peer of every torrent, so that members hear of each other by peer exchange (BEP 11)
 and it can have both dial at once (BEP 55). `direct` is with an introducer that carries nothing. `mesh` is with one that
 wants every content as soon as somebody does, a swarm of three: content comes from whoever has it first, and through the
 introducer alone where no path is direct. That is as near to a relay as the protocol gets, and it reads what it carries;
 so there is no `relay`, and no `hub` as long as peers find each other.
+
+A peer is dialled by uTP first, then by TCP, and then the introducer has both dial by uTP at once. With the option
+`tcp: false` there is uTP alone, which is what punches.
 """
 
 from __future__ import annotations
@@ -23,16 +26,23 @@ from harness.overlay.contract import (
     File,
     Layer,
     LogLine,
+    OverlayOptions,
     Requirement,
     Service,
 )
 from harness.overlay.requirement import Wheel
-from overlays.addressing import check_options, server_of
+from overlays.addressing import options_of, server_of
 from overlays.bittorrent.messages import sources
-from overlays.bittorrent.node import Settings
-from overlays.ways_out import NOTHING
+from overlays.bittorrent.node import PEER_PORT, Settings
+from overlays.ways_out import NOTHING, by_tcp
 
 WHEEL = Wheel(package="libtorrent", version="2.1.1", pythons=("3.11", "3.12", "3.13"))
+
+
+class BitTorrentOptions(OverlayOptions):
+    """Whether peers speak TCP as well as uTP, as the makers have it."""
+
+    tcp: bool = True
 
 
 class BitTorrent:
@@ -43,6 +53,7 @@ class BitTorrent:
     layer: Layer = "L7"
     kinds: frozenset[EndpointKind] = frozenset({"content"})
     needs_server = True
+    options: type[OverlayOptions] = BitTorrentOptions
 
     def requirements(self) -> Sequence[Requirement]:
         """Name a Python package that holds all of libtorrent."""
@@ -60,14 +71,15 @@ class BitTorrent:
         """One settings file a node.
 
         Raises:
-            ValueError: an option; there is none.
+            ValueError: an option, or its value.
         """
-        check_options(trial)
+        options = options_of(trial, BitTorrentOptions)
         server, members = server_of(trial), trial.topology.members
         introducer = str(trial.topology.address(server))
         carries = trial.mode == "mesh"
         settings = {
-            node: Settings(str(trial.topology.address(node)), introducer, carries) for node in (server, *members)
+            node: Settings(str(trial.topology.address(node)), introducer, carries, options.tcp)
+            for node in (server, *members)
         }
         return Deployment(
             files=tuple(File(node=node, path="settings.json", text=own.text()) for node, own in settings.items()),
@@ -83,9 +95,9 @@ class BitTorrent:
         """Peers dial the address that the introducer sees of the other, from the one port that they listen at."""
         return "plain"
 
-    def paths_behind(self, egress: Egress, trial: Trial) -> tuple[Verdict, ...]:  # noqa: ARG002 - the same in all
-        """Return `none`: uTP is UDP."""
-        return NOTHING
+    def paths_behind(self, egress: Egress, trial: Trial) -> tuple[Verdict, ...]:
+        """Return `relayed` where TCP may leave to the introducer's port and it carries; uTP is UDP."""
+        return by_tcp(egress, trial, PEER_PORT) if options_of(trial, BitTorrentOptions).tcp else NOTHING
 
     def claimed_path(self, src: str, dst: str, evidence: Mapping[str, str]) -> Verdict | None:  # noqa: ARG002
         """From whom `dst` got its latest content: the introducer, others, or both."""

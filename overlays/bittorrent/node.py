@@ -33,11 +33,12 @@ _WANTED = b"wanted "
 
 @dataclass(frozen=True)
 class Settings:
-    """Who this node is. `carries` is about the introducer: whether it wants content too."""
+    """Who this node is, and whether it speaks TCP too. `carries` is about the introducer: whether it wants content."""
 
     address: str
     introducer: str
     carries: bool = False
+    tcp: bool = True
 
     @property
     def introduces(self) -> bool:
@@ -99,7 +100,7 @@ class Member:
         shutil.copyfile(got, path)
 
     def _swarm(self) -> Swarm:
-        swarm = Swarm(self._settings.address, next(self._ports))
+        swarm = Swarm(self._settings.address, next(self._ports), tcp=self._settings.tcp)
         self._swarms.append(swarm)
         return swarm
 
@@ -114,7 +115,7 @@ class Introducer:
 
     def __init__(self, settings: Settings) -> None:
         self._carries = settings.carries
-        self._swarm = Swarm(settings.address, PEER_PORT)
+        self._swarm = Swarm(settings.address, PEER_PORT, tcp=settings.tcp)
         self._introduced: dict[str, Introduced] = {}
 
     def listen_to(self, channel: socket.socket) -> None:

@@ -22,12 +22,15 @@ except ImportError:  # the adapter is loaded on machines that lack it
 _ALERT_MS = 200
 
 
-def session_settings(address: str, port: int) -> dict[str, Any]:
-    """libtorrent's defaults but for: uTP alone, none asked outside, and peers that are tried at once and again."""
+def session_settings(address: str, port: int, *, tcp: bool) -> dict[str, Any]:
+    """libtorrent's defaults but for: no DHT, which would be the public one, and peers that are tried at once and again.
+
+    Routers are asked for the port, by UPnP and NAT-PMP, as by default.
+    """
     return {
         "listen_interfaces": f"{address}:{port}",
-        **dict.fromkeys(("enable_dht", "enable_upnp", "enable_natpmp"), False),
-        **dict.fromkeys(("enable_incoming_tcp", "enable_outgoing_tcp"), False),
+        "enable_dht": False,
+        **dict.fromkeys(("enable_incoming_tcp", "enable_outgoing_tcp"), tcp),
         # Peers behind one NAT share an address.
         "allow_multiple_connections_per_ip": True,
         # Or else a seed leaves the introducer, which wants nothing from it, before it is told of anybody.
@@ -57,10 +60,10 @@ class Swarm:
         OSError: it cannot.
     """
 
-    def __init__(self, address: str, port: int) -> None:
+    def __init__(self, address: str, port: int, *, tcp: bool) -> None:
         category = lt.alert.category_t
         mask = category.error_notification | category.status_notification | category.storage_notification
-        self._session = lt.session({**session_settings(address, port), "alert_mask": mask})
+        self._session = lt.session({**session_settings(address, port, tcp=tcp), "alert_mask": mask})
         self._listening, self._finished, self._flushed = threading.Event(), threading.Event(), threading.Event()
         self._ended = threading.Event()
         self._refused = ""

@@ -4,6 +4,10 @@ Content travels as transactions: a file is signed by its publisher in pieces of 
 into the other's pool. `mesh` has an ordinary node on the public node, which passes on what it gets. `direct` has one
 that answers discovery alone, so that transactions cross only where a member accepts a connection of another's.
 
+Members of a mesh have the ordinary node as static peer besides, as the makers' private networks have: it is dialled by
+TCP again and again, also where discovery's UDP does not get out. Members are nobody's static peers: their addresses
+outside are not known before discovery. Trusted peers only matter where a node has more peers than it takes.
+
 Discovery and RLPx are two things: discovery's UDP crosses most NATs, because both sides send; RLPx is TCP, no node
 punches holes for it, and it comes in only where a router forwards its port. geth asks routers for that (UPnP, NAT-PMP).
 There is no beacon node: geth needs to hear once that its own first block is the head, or it takes no transactions.
@@ -38,7 +42,7 @@ from harness.overlay.contract import (
 )
 from overlays.addressing import check_options, server_of
 from overlays.ethereum.keys import Key, new_key
-from overlays.ways_out import NOTHING
+from overlays.ways_out import by_tcp
 
 PROGRAM = "geth"
 DISCOVERY = "devp2p"
@@ -46,6 +50,7 @@ TOOL = "overlaybench-ethereum"
 PORT = 30303
 CHAIN_ID = 4242
 IPC = "/run/geth.ipc"
+CONFIG = "geth.toml"
 _MODULE = str(Path(__file__).parents[1] / "go" / "ethereum")
 _UPSTREAM = "github.com/ethereum/go-ethereum/cmd"
 # What a pool keeps is measured in slots of 32 KiB; the defaults are for many small transactions of many senders.
@@ -93,7 +98,10 @@ class Ethereum:
         full = (*peers, *members)
         first = network.geth(server) if peers else network.discovery()
         return Deployment(
-            files=tuple(File(node=node, path="ethereum.json", text=network.config(node)) for node in full),
+            files=(
+                *(File(node=node, path="ethereum.json", text=network.config(node)) for node in full),
+                *(File(node=member, path=CONFIG, text=network.static_peers(peers)) for member in members),
+            ),
             prepare=tuple(_genesis(node) for node in full),
             services=(first, *(network.geth(member, after=first.name, peers=peers) for member in members)),
             contents=tuple(_content(src, dst) for src in members for dst in members if src != dst),
@@ -103,9 +111,9 @@ class Ethereum:
             ),
         )
 
-    def paths_behind(self, egress: Egress, trial: Trial) -> tuple[Verdict, ...]:  # noqa: ARG002 - the same in all
-        """Return `none`: who cannot discover by UDP finds no node to connect to."""
-        return NOTHING
+    def paths_behind(self, egress: Egress, trial: Trial) -> tuple[Verdict, ...]:
+        """Return `relayed` where TCP may leave to the ordinary node's port; discovery needs UDP."""
+        return by_tcp(egress, trial, PORT)
 
     def claimed_path(self, src: str, dst: str, evidence: Mapping[str, str]) -> Verdict | None:
         """`admin.peers`: a peer is reached without others, any other member through whoever is one."""
@@ -161,6 +169,11 @@ class _Network:
             }
         )
 
+    def static_peers(self, peers: Sequence[str]) -> str:
+        """Return the file that names a member's static peers; geth takes them from no option and no other file."""
+        names = json.dumps([self.keys[peer].enode(self.address, PORT) for peer in peers])
+        return f"[Node.P2P]\nStaticNodes = {names}\n"
+
     def geth(self, node: str, after: str | None = None, peers: Sequence[str] = ()) -> Service:
         """Return a full node; a member is ready when it has `peers`."""
         is_server = node == self.server
@@ -170,6 +183,7 @@ class _Network:
             *("--nat", f"extip:{self.address}" if is_server else "any"),
             *("--bootnodes", "" if is_server else self.keys[self.server].enode(self.address, PORT)),
             *("--discovery.dns", "", "--ipcpath", IPC),
+            *(() if is_server else ("--config", CONFIG)),
             *(word for name in _POOL for word in (f"--txpool.{name}", str(_POOL_SLOTS))),
             *("--log.vmodule", "p2p/discover/*=5"),
         )

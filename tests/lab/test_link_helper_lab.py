@@ -130,7 +130,8 @@ def test_an_unprivileged_user_has_links_too(highest_realtime_priority: int) -> N
 with rig({"delay_ms": 5, "loss_percent": 5}) as made:
     seen = stream(made, Stream(400, 500, 500))
     helper = made.links.helper_pid
-    priority = [made.links.accounting().realtime, os.getsid(helper) == helper]
+    account = made.links.accounting()
+    priority = [account.realtime, os.getsid(helper) == helper, account.as_dict()["kickers"]]
     who = [os.geteuid(), open("/proc/self/uid_map").read().split()[1]]
     out([who, len(seen.arrived), min(seen.delays_ms), priority])
 """
@@ -151,9 +152,16 @@ with rig({"delay_ms": 5, "loss_percent": 5}) as made:
         env={**os.environ, "TMPDIR": "/tmp"},
     )
     assert done.returncode == 0, done.stderr
-    who, arrived, fastest_ms, (realtime, own_session) = json.loads(done.stdout)
+    who, arrived, fastest_ms, (realtime, own_session, kickers) = json.loads(done.stdout)
     assert who == [0, str(unprivileged_uid())]
     assert realtime == (highest_realtime_priority > 0)
     assert own_session
+    processors = len(os.sched_getaffinity(0))
+    if realtime:
+        assert kickers == "0 of 0: real-time priority needs none"
+    elif processors <= 16:
+        assert kickers == f"{processors} of {processors}"
+    else:
+        assert kickers == f"0 of {processors}: of more than 16 processors one is idle"
     assert 340 < arrived < 400
     assert fastest_ms >= 5

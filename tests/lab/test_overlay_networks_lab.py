@@ -62,6 +62,22 @@ def test_interfaces_are_reached_as_promised(network: str, tmp_path: Path) -> Non
     assert seen.keys() == {(name, mode) for name in names for mode in load_overlay(name).modes}
 
 
+@pytest.mark.timeout(400)
+def test_the_quick_scenario_shows_each_way_out(tmp_path: Path) -> None:
+    done = overlaybench(
+        "run", "restricted-networks-quick", "--out", str(tmp_path / "run"), "--no-report", timeout_s=380
+    )
+    found = [one for one in records(tmp_path / "run") if one["metric"] == "connect_success"]
+    seen = {(one["overlay"], one["mode"], one["nat_a"]): one["path"] for one in found}
+    assert done.returncode == 0, (done.stderr[-3000:], seen)
+    assert {mode: seen["refmesh", mode, "tls-only"] for mode in ("mesh", "relay", "hub")} == dict.fromkeys(
+        ("mesh", "relay", "hub"), "relayed"
+    )
+    assert seen["refmesh", "mesh", "full-cone"] == "direct"
+    assert [seen["openvpn", "hub", nat] for nat in (*NETWORKS, "full-cone")] == ["none", "none", "relayed"]
+    assert [seen["openvpn-tcp", "hub", nat] for nat in NETWORKS] == ["relayed", "relayed"]
+
+
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize(

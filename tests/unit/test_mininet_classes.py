@@ -11,6 +11,7 @@ from mininet.topo import Topo
 
 from harness.errors import ScenarioError
 from harness.model.topology import Topology
+from harness.scenario.planned import plan_trials
 from harness.topology.mininet_class import MininetSource
 from harness.topology.mininet_graph import priorities_of
 
@@ -94,6 +95,15 @@ def test_three_hundred_hosts_are_as_many() -> None:
     topology = resolved("Many", n=300)
     assert len(topology.members) == 300
     assert len(set(addresses(topology).values())) == 300
+
+
+def test_an_overlay_that_needs_a_server_says_how_a_host_becomes_one(tmp_path: Path) -> None:
+    scenario = tmp_path / "s.yaml"
+    text = "description: x\ntopology: {use: 'mininet_zoo:Ovs'%s}\noverlays: {refmesh: mesh}\nprobes: [path]\n"
+    (tmp_path / "mininet_zoo.py").write_text((Path(ZOO, "mininet_zoo.py")).read_text())
+    scenario.write_text(text % "")
+    with pytest.raises(ScenarioError, match=r"needs a server, .* has none; `topology: \{use: \.\.\., server: HOST\}`"):
+        plan_trials(str(scenario))
 
 
 def test_what_a_lab_does_in_its_own_way_is_noted() -> None:

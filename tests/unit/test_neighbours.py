@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
+from pathlib import Path
 
 from pyroute2.netlink.rtnl.ndmsg import ndmsg
 
+from harness.lab.addresses import neighbour_sysctls
 from harness.lab.neighbours import Attached, Neighbour, message, neighbours_of
+from harness.lab.node import sysctl_path
 
 MAC = bytes.fromhex("020000000001")
 
@@ -31,6 +34,12 @@ def test_neighbours_are_those_of_the_same_segment_and_never_oneself() -> None:
     assert said["a"] == {(2, "192.168.1.1", 3), (2, "2a0e::1", 3)}
     assert said["ra"] == {(3, "192.168.1.2", 2), (3, "2a0e::2", 2), (4, "45.45.0.10", 5), (4, "45.45.0.9", 6)}
     assert said["s"] == {(5, "45.45.1.1", 4), (5, "45.45.0.9", 6)}
+
+
+def test_a_dot_in_an_interfaces_name_parts_nothing() -> None:
+    (first, *_) = neighbour_sysctls(["h.1-eth0"], ipv6=False)
+    assert first == "net.ipv4.neigh.h/1-eth0.retrans_time_ms", "as sysctl(8) has it"
+    assert sysctl_path(first) == Path("/proc/sys/net/ipv4/neigh/h.1-eth0/retrans_time_ms")
 
 
 def test_messages_are_what_rtnetlink_reads() -> None:

@@ -6,6 +6,7 @@ import socket
 
 import pytest
 
+from harness.model.nat_words import Egress
 from harness.model.probes import Probes
 from harness.model.trial import Trial
 from harness.model.words import Mode
@@ -19,7 +20,7 @@ from overlays.bittorrent.swarm import session_settings
 S = "45.45.0.10"
 
 
-def trial_of(mode: Mode) -> Trial:
+def trial_of(mode: Mode, **options: object) -> Trial:
     source = load_topology("parties")
     return Trial(
         id="t",
@@ -28,6 +29,7 @@ def trial_of(mode: Mode) -> Trial:
         seed=1,
         overlay="bittorrent",
         mode=mode,
+        options=options,
         topology=source.resolve(source.complete({"n": 3})),
         probes=Probes.model_validate({"path": {}}),
     )
@@ -62,9 +64,22 @@ def test_any_member_publishes_and_any_other_fetches() -> None:
     assert all(src != dst for src, dst in ways)
 
 
-def test_nobody_outside_is_asked() -> None:
-    settings = session_settings("10.0.0.1", 6881)
-    assert not any(settings[name] for name in ("enable_dht", "enable_upnp", "enable_natpmp", "enable_outgoing_tcp"))
+def test_peers_speak_tcp_as_well_unless_asked_not_to_and_ask_their_routers_alone() -> None:
+    for tcp in (True, False):
+        settings = session_settings("10.0.0.1", 6881, tcp=tcp)
+        assert settings["enable_incoming_tcp"] is settings["enable_outgoing_tcp"] is tcp
+        assert settings["enable_dht"] is False and "enable_upnp" not in settings
+    for options, tcp in (({}, True), ({"tcp": False}, False)):
+        deployment = BitTorrent().render(trial_of("mesh", **options))
+        assert {Settings.parse(file.text).tcp for file in deployment.files} == {tcp}
+
+
+def test_an_introducer_that_carries_is_reached_by_tcp_where_no_udp_gets_out() -> None:
+    bittorrent = BitTorrent()
+    assert bittorrent.paths_behind(Egress.NO_UDP, trial_of("mesh")) == ("relayed",)
+    assert bittorrent.paths_behind(Egress.NO_UDP, trial_of("mesh", tcp=False)) == ("none",)
+    assert bittorrent.paths_behind(Egress.NO_UDP, trial_of("direct")) == ("none",)
+    assert bittorrent.paths_behind(Egress.TCP_443, trial_of("mesh")) == ("none",)
 
 
 def test_a_peers_connections_are_one_source_and_who_gave_nothing_is_none() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import tomllib
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from harness.model.nat_words import Egress
 from harness.model.probes import Probes
 from harness.model.trial import Trial
 from harness.model.words import Mode
@@ -16,9 +18,9 @@ from overlays.ethereum.adapter import Ethereum, Reached, reached
 from overlays.ethereum.keys import new_key
 
 
-def rendered(mode: Mode) -> Deployment:
+def trial_of(mode: Mode) -> Trial:
     source = load_topology("parties")
-    trial = Trial(
+    return Trial(
         id="t",
         scenario="s",
         repeat=1,
@@ -28,7 +30,10 @@ def rendered(mode: Mode) -> Deployment:
         topology=source.resolve(source.complete({"n": 3})),
         probes=Probes.model_validate({"path": {}}),
     )
-    return Ethereum().render(trial)
+
+
+def rendered(mode: Mode) -> Deployment:
+    return Ethereum().render(trial_of(mode))
 
 
 def test_an_enode_names_the_point_that_belongs_to_the_private_key() -> None:
@@ -50,7 +55,7 @@ def test_direct_leaves_the_public_node_to_discovery() -> None:
 
 def test_everybody_is_on_one_chain_and_knows_who_is_who() -> None:
     deployment = rendered("mesh")
-    configs = {file.node: json.loads(file.text) for file in deployment.files}
+    configs = {file.node: json.loads(file.text) for file in deployment.files if file.path == "ethereum.json"}
     assert configs.keys() == {"s", "p1", "p2", "p3"}
     assert len({json.dumps([config["accounts"], config["nodes"]]) for config in configs.values()}) == 1
     assert {node: config["own"] for node, config in configs.items()} == {node: node for node in configs}
@@ -61,6 +66,31 @@ def test_a_member_of_a_mesh_is_ready_when_it_has_a_peer() -> None:
         member = next(service for service in rendered(mode).services if service.node == "p1")
         assert any(getattr(ready, "pattern", "") == '"node":"s"' for ready in member.ready) is waits
         assert member.configure == (("overlaybench-ethereum", "join"),)
+
+
+def test_the_ordinary_node_of_a_mesh_is_its_members_static_peer() -> None:
+    for mode in ("mesh", "direct"):
+        deployment = rendered(mode)
+        static = {
+            file.node: tomllib.loads(file.text)["Node"]["P2P"]["StaticNodes"]
+            for file in deployment.files
+            if file.path == "geth.toml"
+        }
+        assert static.keys() == {"p1", "p2", "p3"}
+        for member, names in static.items():
+            service = next(one for one in deployment.services if one.node == member)
+            bootnode = service.argv[service.argv.index("--bootnodes") + 1]
+            assert names == ([bootnode] if mode == "mesh" else [])
+            assert service.argv[service.argv.index("--config") + 1] == "geth.toml"
+
+
+def test_without_udp_the_static_peer_is_reached_by_tcp() -> None:
+    for mode, egress, promised in (
+        ("mesh", Egress.NO_UDP, "relayed"),
+        ("mesh", Egress.TCP_443, "none"),
+        ("direct", Egress.NO_UDP, "none"),
+    ):
+        assert Ethereum().paths_behind(egress, trial_of(mode)) == (promised,)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -205,6 +206,14 @@ def test_a_pair_whose_connection_carried_no_byte_is_dead_though_its_tool_said_no
 ) -> None:
     shares = filled(monkeypatch, tmp_path, {("a", "b"): 40.0, ("b", "c"): 0.0})
     assert shares.dead == ("carried no TCP from b to c",)
+
+
+def test_a_pair_that_carried_tcp_is_not_dead_because_its_tool_lost_the_control_connection() -> None:
+    sent = Sender(("a", "b"), 1.0, Reading(2.0, 10_000), Reading(4.0, 30_000), "iperf3: the client has terminated")
+    assert sent.why_dead is None
+    assert replace(sent, after=Reading(4.0, 0)).why_dead is not None, "not a byte"
+    assert replace(sent, after=None).why_dead is not None, "cut off meanwhile"
+    assert replace(sent, error="iperf3 a to b: out of memory").why_dead is not None
 
 
 @pytest.mark.parametrize("late_s", [0.7, 30.0])

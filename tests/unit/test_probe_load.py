@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 from harness.errors import OverlayError
 from harness.probes import load_peer, throughput
 from harness.probes.measurement import Target
-from harness.probes.tcpflows import Flow, summarise_throughput
+from harness.probes.tcpflows import Flow, Throughput, summarise_throughput
 
 
 @pytest.fixture
@@ -38,6 +39,83 @@ def test_a_load_is_counted_by_who_receives(server: int, verb: str) -> None:
     found = getattr(load_peer, verb)("127.0.0.1", server, 0.05, 0.2)
     assert 0.2 <= found["seconds"] < 1.0
     assert found["bytes"] > 1_000_000
+
+
+def test_several_connections_count_as_one(server: int) -> None:
+    found = load_peer.together(lambda: load_peer.fill("127.0.0.1", server, 0.0, 0.2), 3)
+    assert found["bytes"] > 1_000_000 and 0.2 <= found["seconds"] < 1.0
+    equal = iter(({"bytes": 100.0, "seconds": 1.0}, {"bytes": 200.0, "seconds": 2.0}))
+    assert load_peer.together(lambda: next(equal), 2) == {"bytes": 300.0, "seconds": 1.5}
+
+
+def test_a_path_that_takes_no_block_in_half_a_minute_has_a_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So slow that what was sent is still under way when the receiver has answered."""
+    monkeypatch.setattr(load_peer, "PATIENCE_S", 2.0)
+    monkeypatch.setattr(load_peer, "_LOOK_S", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+
+        def take_little() -> None:
+            connection, _ = slow.accept()
+            with connection:
+                connection.recv(100)
+                time.sleep(2.5)
+                connection.sendall(b'{"bytes": 100, "seconds": 2.5}\n')
+                time.sleep(1.0)
+
+        threading.Thread(target=take_little, daemon=True).start()
+        found = load_peer.fill("127.0.0.1", slow.getsockname()[1], 0.0, 2.0)
+    assert found == {"bytes": 100, "seconds": 2.5}
+
+
+def test_a_connection_whose_beginning_is_lost_is_tried_again(server: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries, real = list[float](), socket.create_connection
+
+    def lossy(address: tuple[str, int], timeout: float) -> socket.socket:
+        tries.append(timeout)
+        if len(tries) < 3:
+            raise TimeoutError("timed out")
+        return real(address, timeout)
+
+    monkeypatch.setattr(socket, "create_connection", lossy)
+    assert load_peer.drain("127.0.0.1", server, 0.0, 0.1)["bytes"] > 0
+    monkeypatch.setattr(load_peer, "CONNECT_S", 0.0)
+    tries.clear()
+    with pytest.raises(TimeoutError):
+        load_peer.drain("127.0.0.1", server, 0.0, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("sent_at_s", "moved", "seconds"),
+    [
+        ((0.0, 0.15, 0.2), 100, 0.15),  # the clock ends it: measured from 0.15 on, one piece more came
+        ((0.0, 0.15), 200, 0.55),  # nothing in the measured seconds: all since the first byte, silence included
+        ((0.0,), 100, 0.4),
+    ],
+)
+def test_a_path_that_falls_silent_has_the_rate_of_what_came(
+    sent_at_s: tuple[float, ...], moved: int, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(load_peer, "SILENCE_S", 0.4)
+    near, far = socket.socketpair()
+
+    def send() -> None:
+        began = time.monotonic()
+        for at_s in sent_at_s:
+            time.sleep(max(0.0, began + at_s - time.monotonic()))
+            far.sendall(bytes(100))
+
+    with near, far:
+        threading.Thread(target=send, daemon=True).start()
+        found = load_peer.received_in(near, 0.1, 0.15)
+    assert (found["bytes"], found["seconds"]) == (moved, pytest.approx(seconds, abs=0.08))
+
+
+def test_where_nothing_comes_there_is_no_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load_peer, "SILENCE_S", 0.1)
+    near, far = socket.socketpair()
+    with near, far, pytest.raises(TimeoutError):
+        load_peer.received_in(near, 0.0, 0.1)
 
 
 def test_a_load_that_is_cut_off_is_no_figure() -> None:
@@ -71,5 +149,46 @@ def test_a_stream_that_iperf3_does_not_get_through_is_filled_by_ours(
     assert figures["tcp_throughput_mbit", "b"].value == 40.0
     assert figures["tcp_throughput_mbit", "b"].evidence == str(tmp_path / "overlay-a-b-sender-backward.json")
     assert ("tcp_sent_bytes", "a") not in figures
-    with pytest.raises(OverlayError, match="control message"):  # over an interface iperf3's failure stands
-        throughput.measure_throughput(pair(tmp_path, IPv4Address("10.0.0.2")), settings, trial)
+
+
+def test_over_an_interface_ours_is_tried_where_the_control_connection_was_lost_and_nowhere_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said, loads = [""], list[dict[str, Any]]()
+
+    def no_iperf3(*_: object, **__: object) -> None:
+        raise OverlayError(f"iperf3 a to b: {said[0]}")
+
+    def ours(_target: object, _trial: object, way: str, **how: Any) -> tuple[Flow, None]:
+        loads.append({"way": way, **how})
+        return Flow(0.03, 2e4, None, None), None
+
+    monkeypatch.setattr(throughput, "_by_iperf3", no_iperf3)
+    monkeypatch.setattr(throughput, "own_load", ours)
+    trial: Any = None
+    settings = throughput.ThroughputSettings(duration_s=1, omit_s=0, streams=3, both=True)
+    target = pair(tmp_path, IPv4Address("10.0.0.2"))
+    said[0] = "interrupt - the client has terminated"
+    found = throughput.measure_throughput(target, settings, trial)
+    assert (found.tool, found.both) == ("sender", None)
+    assert [(load["way"], load["connections"]) for load in loads] == [("forward", 3), ("backward", 3)]
+    flow = Flow(1.0, 1e6, 1e6, 0)  # as a baseline it names its own evidence
+    under = {m.metric: m for m in summarise_throughput(target, Throughput(flow, flow), found)}
+    assert under["underlay_tcp_throughput_mbit"].evidence == str(tmp_path / "underlay-a-b-sender-backward.json")
+    assert under["tcp_throughput_mbit"].evidence == str(tmp_path / "overlay-a-b-iperf3-backward.json")
+
+    # Not a byte in iperf3's measured seconds: ours goes on until one comes; where none does, iperf3's word stands.
+    nothing = Throughput(flow, Flow(0.0, 0.0, 0.0, 3))
+    monkeypatch.setattr(throughput, "_by_iperf3", lambda *_: nothing)
+    assert throughput.measure_throughput(target, settings, trial).backward.received_bytes == 2e4
+    monkeypatch.setattr(throughput, "own_load", no_iperf3)
+    assert throughput.measure_throughput(target, settings, trial) is nothing
+    monkeypatch.setattr(throughput, "_by_iperf3", lambda *_: Throughput(flow, flow))
+    assert throughput.measure_throughput(target, settings, trial).backward is flow
+
+    monkeypatch.setattr(throughput, "_by_iperf3", no_iperf3)
+    monkeypatch.setattr(throughput, "own_load", ours)
+    said[0], loads[:] = "error - unrecognized option", []
+    with pytest.raises(OverlayError, match="unrecognized"):
+        throughput.measure_throughput(target, settings, trial)
+    assert loads == []

@@ -132,6 +132,14 @@ def test_a_finished_trial_says_a_figure_for_each_of_its_paths() -> None:
     assert np.isnan(trials_frame(frame_of(rows))["rtt_p50_ms"].iloc[0])
 
 
+@pytest.mark.parametrize(
+    ("mbit", "said"), [(0.0096, "0.0096"), (0.414, "0.41"), (9.7, "9.7"), (937.2, "937"), (12345.6, "12346")]
+)
+def test_a_slow_path_is_not_said_to_carry_nothing(mbit: float, said: str) -> None:
+    rows = [Maker().one("throughput", "tcp_throughput_mbit", "Mbit/s", mbit, src="a", dst="b", path="direct")]
+    assert f", {said} Mbit/s" in one_line(type("Trial", (), {"id": "t1"})(), rows)  # type: ignore[arg-type]
+
+
 def test_what_a_whole_trial_costs_is_no_pairs_where_paths_differ() -> None:
     mixed = pairs_frame(frame_of(mesh_of_five()))
     assert list(mixed.loc[mixed["server_bytes_per_byte"].notna(), "path"]) == [SEVERAL]

@@ -66,6 +66,8 @@ def written(folder: Path, **changes: Any) -> LoadedPopulation:
         ({"access": {"a": {"share": 1, "routers": ["cgn"], "together": {"share": 0.1, "layers": 2}}}}, "access.a", "2"),
         ({"access": {"a": {"share": 1, "routers": ["cgn"], "ipv6": True}}}, "access.a", "forwards no IPv6"),
         ({"access": {"a": {"share": 1, "routers": ["ipv6-only"]}}}, "access.a", "no IPv4"),
+        ({"access": {"a": {"share": 1, "routers": ["mtu-black-hole"]}}}, "access.a", "carries 1500 bytes"),
+        ({"access": {"a": {"share": 1, "routers": [{"mss_clamping": False}]}}}, "access.a", "carries 1500 bytes"),
         (
             {"access": {"a": {"share": 0.9}, "b": {"share": 0.1, "routers": ["cgn"], "together": {"share": 0.02}}}},
             "access",

@@ -9,6 +9,7 @@
 
 #include "agenda.h"
 #include "clock.h"
+#include "kicker.h"
 #include "settings.h"
 
 /* table N PATH | link NEAR FAR | seeds LINK WAY five numbers | set LINK WAY key=value... | go | account LINK
@@ -89,6 +90,12 @@ static void usage(const struct links *links, char *answer, size_t room)
              resident_pages * sysconf(_SC_PAGESIZE) / 1024, frame_pool_bytes());
 }
 
+static void kickers(char *answer, size_t room)
+{
+    size_t used = (size_t)snprintf(answer, room, "ok ");
+    kicker_describe(answer + used, room - used);
+}
+
 static const char *add_link(struct links *links, const char *words)
 {
     char near[16], far[16];
@@ -128,6 +135,8 @@ bool control_serve(struct links *links)
         account(links, command + 8, answer, sizeof answer);
     } else if (!strcmp(command, "usage")) {
         usage(links, answer, sizeof answer);
+    } else if (!strcmp(command, "kickers")) {
+        kickers(answer, sizeof answer);
     } else {
         const char *error = obey(links, command);
         snprintf(answer, sizeof answer, error ? "error %s" : "ok", error);

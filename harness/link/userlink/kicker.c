@@ -1,12 +1,15 @@
 #include "kicker.h"
 
+#include <errno.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -21,6 +24,9 @@
 #define WAITED_SHARE 200
 /* A machine of more processors has an idle one. */
 #define MOST_PROCESSORS 16
+
+static int processors, running;
+static char why_not[120] = "real-time priority needs none";
 
 /* Nanoseconds for which a process was ready and did not run; -1: the kernel does not say. */
 static int64_t run_delay_ns(FILE *schedstat)
@@ -66,12 +72,38 @@ static void kick(int processor, pid_t whose)
 void kicker_start(void)
 {
     cpu_set_t usable;
-    if (sched_getaffinity(0, sizeof usable, &usable) || CPU_COUNT(&usable) > MOST_PROCESSORS)
+    if (sched_getaffinity(0, sizeof usable, &usable)) {
+        snprintf(why_not, sizeof why_not, "sched_getaffinity: %s", strerror(errno));
         return;
+    }
+    processors = CPU_COUNT(&usable);
+    if (processors > MOST_PROCESSORS) {
+        snprintf(why_not, sizeof why_not, "of more than %d processors one is idle", MOST_PROCESSORS);
+        return;
+    }
+    why_not[0] = 0;
     pid_t own = getpid();
-    for (int processor = 0; processor < CPU_SETSIZE; processor++)
-        if (CPU_ISSET(processor, &usable) && !fork()) {
+    for (int processor = 0; processor < CPU_SETSIZE; processor++) {
+        if (!CPU_ISSET(processor, &usable))
+            continue;
+        pid_t kicker = fork();
+        if (!kicker) {
             kick(processor, own);
             _exit(0);
         }
+        if (kicker < 0)
+            snprintf(why_not, sizeof why_not, "fork: %s", strerror(errno));
+        else
+            running++;
+    }
+}
+
+void kicker_describe(char *text, size_t room)
+{
+    /* They are this process's only children, and end early where they cannot learn how long it waits. */
+    while (running && waitpid(-1, NULL, WNOHANG) > 0) {
+        running--;
+        snprintf(why_not, sizeof why_not, "ended: no processor of its own, or no schedstat in /proc");
+    }
+    snprintf(text, room, "%d of %d%s%s", running, processors, why_not[0] ? ": " : "", why_not);
 }

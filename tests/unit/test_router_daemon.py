@@ -1,0 +1,61 @@
+"""What is kept of a router's daemon: the end of its output, however much it prints."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from harness.errors import LabError
+from harness.nat import router_daemon
+from harness.nat.router_daemon import KEPT_BYTES, RouterDaemon
+
+Popen = subprocess.Popen
+
+
+@pytest.fixture
+def at_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start it in this process's own namespaces, so that no privilege is needed."""
+
+    def start(argv: Sequence[str], **how: Any) -> subprocess.Popen[bytes]:
+        return Popen(argv[argv.index("--") + 1 :], **how)
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+
+
+def daemon_of(program: str) -> RouterDaemon:
+    return RouterDaemon(1, "chatterd", [sys.executable, "-c", program])
+
+
+@pytest.mark.usefixtures("at_home")
+def test_what_a_chatterer_says_is_bounded_and_its_end_kept() -> None:
+    lines = 40 * KEPT_BYTES // 100
+    daemon = daemon_of(f"for i in range({lines}): print('x' * 99)\nprint('out of leases')")
+    deadline = time.monotonic() + 20
+    while (ended := daemon.why_ended()) is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert ended == "chatterd ended (exit status 0): out of leases"
+    assert len(daemon.said()) <= KEPT_BYTES
+    daemon.stop()
+    daemon.stop()
+    assert daemon.said().endswith("out of leases\n")
+
+
+@pytest.mark.usefixtures("at_home")
+def test_one_that_never_gets_ready_is_stopped_and_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(router_daemon, "_PATIENCE_S", 1.0)
+    daemon = daemon_of("import time\nprint('no such interface', flush=True)\ntime.sleep(60)")
+    with pytest.raises(LabError, match="chatterd is not ready after 1 s: no such interface"):
+        daemon.wait_until(lambda: False)
+    assert daemon.why_ended() is not None
+
+
+@pytest.mark.usefixtures("at_home")
+def test_one_that_ends_at_once_says_why() -> None:
+    daemon = daemon_of("raise SystemExit('bad configuration')")
+    with pytest.raises(LabError, match=r"chatterd ended \(exit status 1\): bad configuration"):
+        daemon.wait_until(lambda: False)
