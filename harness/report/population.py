@@ -203,9 +203,9 @@ def _declared(described: Mapping[str, Any]) -> TextTable:
         "differ",
     )
     note = (
-        "What each adapter declares of its product, put into the algebra: the most that the technique can do. Ports "
-        "that a product asks routers for, and IPv6, are left out but where the row names them, whatever it does by "
-        "default: what they add is in the table of the population, where that has them on. Where a lab has run the "
+        "What each adapter declares of its product, put into the algebra: the most that the technique can do. Port "
+        "mapping and IPv6 are in where the row names them: where the adapter says that the product, as it is deployed "
+        "here, asks routers for ports or runs over IPv6, and counts where an access has them. Where a lab has run the "
         "product, its own rates stand for the cells that it has, which cover so many of all pairs. Of those cells: "
         "the mean of what is declared and of what was seen, whatever their shares, and which of them differ (99 %)."
     )

@@ -207,14 +207,17 @@ def agreement(described: Mapping[str, Any], counts: WorldCounts, overlay: str) -
         if (cell["overlay"], cell["mode"]) == (overlay, "mesh")
     }
     access = described["access"]
-    # A lab ran the product with all that it can do.
-    full = next((each["technique"] for each in described["declared"] if each["overlay"] == overlay), None)
+    # A lab ran the product with all that it can do; where no router maps ports it may as well not have asked.
+    product: Mapping[str, Any] = next((each for each in described["declared"] if each["overlay"] == overlay), {})
+    asks = bool(product.get("port_mapping"))
     found = []
     for condition in described["conditions"]:
         params = condition["params"]
-        whole = params["technique"] == full and not params["port_mapping"] and not params["ipv6"]
+        full = params["technique"] == product.get("technique") and not params["ipv6"]
         for cell in condition["cells"]:
             name = (cell["first"], cell["second"], cell["shared_layers"])
+            mapped = any(access[each].get("maps_ports") for each in name[:2])
+            whole = full and (params["port_mapping"] == asks or not mapped)
             nats = tuple(sorted(str(access[each]["nat"] or "none") for each in name[:2]))
             found.append(
                 CellAgreement(
