@@ -12,7 +12,7 @@ from typing import Any
 from harness.report.churn import churn_plots, churn_tables, read_churn
 from harness.report.plots.figure import Drawn, Plot, save
 from harness.report.plots.style import Style
-from harness.report.population_plots import condition_name, curves, whole
+from harness.report.population_plots import condition_name, curves, figure_of_band, whole
 from harness.report.tables import NOTHING, TextTable
 from harness.results.agreement import (
     DIFFERENCE,
@@ -216,7 +216,7 @@ def _bands(described: Mapping[str, Any]) -> TextTable:
     rows = [
         (
             band["name"],
-            f"{band['low_percent']:g} to {band['high_percent']:g} % of {band['of']}",
+            figure_of_band(band),
             band["conditions"],
             band["source"],
         )

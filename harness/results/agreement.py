@@ -244,7 +244,7 @@ class Weighted:
 
 
 def weighted(cells: Sequence[CellAgreement], shares: Mapping[CellName, float] | None = None) -> Weighted | None:
-    """Return the engine's rate over all pairs of one condition; None where a cell that has a share was not simulated.
+    """Return the engine's rate over all pairs of one condition; None where none or not all with a share were simulated.
 
     The interval is put together from the cells' own (variance estimates recovery).
     """
@@ -261,6 +261,8 @@ def weighted(cells: Sequence[CellAgreement], shares: Mapping[CellName, float] | 
         below += (share * (cell.simulated.rate - low)) ** 2
         above += (share * (high - cell.simulated.rate)) ** 2
         worlds += cell.simulated.runs
+    if not worlds:
+        return None
     return Weighted(total, max(0.0, total - math.sqrt(below)), min(1.0, total + math.sqrt(above)), worlds)
 
 

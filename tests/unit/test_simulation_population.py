@@ -58,46 +58,6 @@ def written(folder: Path, **changes: Any) -> LoadedPopulation:
     return load_population(str(path), POPULATIONS)
 
 
-@pytest.mark.parametrize(
-    ("change", "field", "text"),
-    [
-        ({"access": {"a": {"share": 1, "routers": ["port-restrictd"]}}}, "access.a.routers", "did you mean port-"),
-        ({"access": {"a": {"share": 0.7}}}, "access", "add up to 0.7"),
-        ({"access": {"a": {"share": 1, "routers": ["cgn"], "together": {"share": 0.1, "layers": 2}}}}, "access.a", "2"),
-        ({"access": {"a": {"share": 1, "routers": ["cgn"], "ipv6": True}}}, "access.a", "forwards no IPv6"),
-        ({"access": {"a": {"share": 1, "routers": ["ipv6-only"]}}}, "access.a", "no IPv4"),
-        (
-            {"access": {"a": {"share": 0.9}, "b": {"share": 0.1, "routers": ["cgn"], "together": {"share": 0.02}}}},
-            "access",
-            "together.share 0.02 of all pairs, of which 0.01 are of that type",
-        ),
-        ({"worlds": True}, "worlds", "valid integer"),
-        ({"matrix": {"technique": "magic"}}, "matrix.technique", "expected 'plain'"),
-        ({"matrix": {"group": [11]}}, "matrix.group[0]", "less than or equal to 10"),
-        ({"matrix": {"group": [3, 3]}}, "matrix", "twice"),
-        ({"engine": "nebula"}, "engine", "no engine"),
-        ({"world": 3}, "world", "did you mean worlds"),
-    ],
-)
-def test_a_wrong_file_is_refused_with_line_and_field(
-    tmp_path: Path, change: dict[str, Any], field: str, text: str
-) -> None:
-    with pytest.raises(ScenarioError) as caught:
-        written(tmp_path, **change)
-    (problem,) = caught.value.problems
-    assert (problem.file, problem.line > 0) == (str(tmp_path / "small.yaml"), True)
-    assert text in problem.text, problem
-    assert problem.field.startswith(field) or (problem.field == "(document)" and field in problem.text + "matrix")
-
-
-def test_the_command_ends_with_2_and_names_the_place(tmp_path: Path) -> None:
-    (tmp_path / "p.yaml").write_text("description: x\naccess:\n  a: {share: 1, routers: [nonsense]}\n")
-    done = CliRunner().invoke(cli, ["simulate", str(tmp_path / "p.yaml"), "--out", str(tmp_path / "out")])
-    assert isinstance(done.exception, ScenarioError)
-    assert str(done.exception).startswith(f"{tmp_path}/p.yaml:3: access.a.routers: unknown NAT 'nonsense'")
-    assert not (tmp_path / "out").exists()
-
-
 @pytest.mark.parametrize("name", BUNDLED)
 def test_bundled_populations_are_right_and_their_shares_a_whole(name: str) -> None:
     population = load_population(name, POPULATIONS).population
