@@ -8,6 +8,8 @@ from harness.nat.packet import Endpoint, Protocol
 
 FEWEST = 256
 """So many entries are kept without a look at whether they have expired."""
+LOOK_S = 60.0
+"""More are looked at so often: birthday probing leaves thousands, and after it little is added."""
 
 
 @dataclass
@@ -47,14 +49,16 @@ class Tables:
         self.back: dict[tuple[Protocol, Endpoint], MappingEntry] = {}
         self.sessions: dict[tuple[Protocol, Endpoint, Endpoint], Session] = {}
         self.poisoned: dict[tuple[Protocol, Endpoint, Endpoint], Expiry] = {}
-        self._enough = FEWEST
+        self._enough, self._look_s = FEWEST, 0.0
 
     def tidy(self, now: float) -> None:
-        """Drop what has expired once there is twice as much as was left the last time."""
-        if len(self.sessions) + len(self.poisoned) < self._enough:
+        """Drop what has expired: every minute, and once there is twice as much as was left the last time."""
+        entries = len(self.sessions) + len(self.poisoned)
+        if entries < FEWEST or (entries < self._enough and now < self._look_s):
             return
         self._drop(now)
         self._enough = max(FEWEST, 2 * (len(self.sessions) + len(self.poisoned)))
+        self._look_s = now + LOOK_S
 
     def _drop(self, now: float) -> None:
         for key in [key for key, session in self.sessions.items() if session.expires <= now]:

@@ -85,6 +85,17 @@ def test_a_nat_forgets_what_has_expired(name: str) -> None:
     assert max(sizes) <= 2 * simulated_tables.FEWEST, sizes
 
 
+def test_what_birthday_probing_leaves_is_gone_though_little_is_added() -> None:
+    nat, inside = _nat(BEHAVIOURS["port-restricted"]), Endpoint("192.168.0.2", 5000)
+    for number in range(10_000):
+        nat.outbound(Packet(inside, Endpoint("9.9.0.1", 1 + number)), 10.0)
+    assert len(nat._tables.sessions) == 10_000
+    for number in range(20):
+        nat.outbound(Packet(inside, Endpoint("9.9.0.2", 7000)), 20.0 + 10.0 * number)
+    (mapping,) = nat._tables.back.values()
+    assert (len(nat._tables.sessions), len(mapping.contacted)) == (1, 1)
+
+
 def test_a_jittering_link_forgets_flows_that_are_over() -> None:
     events = Events()
     links, internet = Links(random.Random(1), events), Internet(random.Random(1))
