@@ -15,11 +15,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from harness.model.nat_words import Egress
+from harness.model.nat_words import Egress, PortMappingProtocol
 from harness.model.trial import Trial
 from harness.model.words import SEEKING_DIRECT, Mode, Verdict
 from harness.overlay.contract import (
@@ -116,6 +117,10 @@ class Iroh:
     def technique(self, mode: Mode) -> str | None:
         """Each probes what the other announced of itself, and answers to where a probe came from."""
         return "peer-reflexive" if mode in SEEKING_DIRECT else None
+
+    def asks_by(self, options: Mapping[str, Any]) -> frozenset[PortMappingProtocol]:  # noqa: ARG002 - always the same
+        """Return all: iroh asks by each unless told not to."""
+        return frozenset(PortMappingProtocol)
 
     def paths_behind(self, egress: Egress, trial: Trial) -> tuple[Verdict, ...]:
         """Return `relayed` by the relay's TLS on port 443; all else is UDP."""

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 
 import click
 
 from harness.commands.arguments import examples
 from harness.commands.bundled import Bundled
+from harness.commands.kinds import kind_of
 from harness.commands.labs import why_not_built
 from harness.conformance.rendering import rendering_complaints, requirement_complaints
 from harness.errors import Problem, ScenarioError
-from harness.model.document import parse
 from harness.model.template import render
 from harness.model.trial import Trial
-from harness.overlay.named_file import load_named_file, names_a_file
+from harness.overlay.named_file import load_named_file
 from harness.sandbox.unshare import why_no_user_namespaces
 from harness.scenario.load import POPULATIONS, SCENARIOS, load_topology
 from harness.scenario.planned import plan_trials
@@ -46,17 +45,18 @@ def check_command(files: tuple[str, ...]) -> None:
 
 
 def _check(name: str) -> str:
-    if _is_topology(name):
+    kind = kind_of(name)
+    if kind == "topology":
         source = load_topology(name)
         required = [key for key, parameter in source.parameters.items() if parameter.required]
         if required:
             return f"a topology; its body is checked when a scenario gives {', '.join(required)}"
         topology = render(source.template, {})
         return f"a topology of {len(topology.hosts)} hosts and {len(topology.routers)} routers"
-    if _is_population(name):
+    if kind == "population":
         population = load_population(name, POPULATIONS)
         return f"a population of {len(Plan(population.population))} worlds"
-    if _is_adapter(name):
+    if kind == "adapter":
         return _check_adapter(name)
     planned = plan_trials(name)
     notes = {note: None for trial in planned.trials for note in _notes(planned.loaded.topology, trial)}
@@ -95,39 +95,3 @@ def _check_adapter(name: str) -> str:
     if wrong:
         raise ScenarioError([Problem(str(file.path), 0, field, text) for field, text in wrong])
     return f"an adapter of {file.overlay.name} with the modes {', '.join(modes)}"
-
-
-def _is_adapter(name: str) -> bool:
-    """Tell whether it is an adapter: a class in a file of Python, or YAML with a `layer`."""
-    path = Path(name)
-    if not path.is_file():
-        return names_a_file(name) and not name.endswith((".yaml", ".yml"))
-    try:
-        data = parse(path.read_text(encoding="utf-8", errors="replace"), name).data
-    except ScenarioError:
-        return False  # whoever reads it as a scenario says what is wrong
-    return isinstance(data, dict) and "layer" in data and "topology" not in data
-
-
-def _is_population(name: str) -> bool:
-    """Tell whether it is a population: no other kind of file has `access`."""
-    path = Path(name)
-    if not path.is_file():
-        return False
-    try:
-        data = parse(path.read_text(encoding="utf-8", errors="replace"), name).data
-    except ScenarioError:
-        return False  # whoever reads it as a scenario says what is wrong
-    return isinstance(data, dict) and "access" in data
-
-
-def _is_topology(name: str) -> bool:
-    """Tell whether it is a topology: its header is a YAML document of its own and has no `overlays`."""
-    path = Path(name)
-    if not path.is_file():
-        return False
-    head, separator, _ = path.read_text(encoding="utf-8", errors="replace").partition("\n---\n")
-    if not separator:
-        return False
-    data = parse(head, name).data
-    return isinstance(data, dict) and "overlays" not in data

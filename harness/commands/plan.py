@@ -12,6 +12,7 @@ from rich.table import Table
 from harness.commands.arguments import examples, only_option, pairs
 from harness.commands.bundled import Bundled
 from harness.commands.console import Console
+from harness.commands.kinds import require_kind
 from harness.errors import Problem, ScenarioError, storage_errors
 from harness.model.document import did_you_mean
 from harness.model.trial import Trial
@@ -62,6 +63,7 @@ def plan_command(
     Needs no privileges and starts nothing. How long and how large is told by past runs (--from), else by what the
     probes may take at most.
     """
+    require_kind(scenario, "scenario")
     planned = plan_trials(scenario, pairs(only, "--only"), repeat)
     trials = planned.trials
     if trial_id is not None:

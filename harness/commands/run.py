@@ -13,6 +13,7 @@ from harness.commands.arguments import examples, label_option, labels_of, only_o
 from harness.commands.bundled import Bundled
 from harness.commands.concluding import conclude
 from harness.commands.console import Console
+from harness.commands.kinds import require_kind
 from harness.errors import EXIT_SIGNAL, storage_errors
 from harness.hosts.registry import kind_of
 from harness.machine.busy import wait_for_room
@@ -102,6 +103,7 @@ def run_command(  # noqa: PLR0917  # click passes them by name
     pauses = tuple(dict.fromkeys((*pause_on, *(("failed",) if keep_failed else ()))))
     options = RunOptions(out, jobs, selected, resume, accept_changes, hosts, part, labels_of(label), pauses, live)
     console = Console(stderr=True)
+    require_kind(scenario, "scenario")
     planned = plan_trials(scenario, selected, repeat, seed)
     if (
         hosts in (None, "local")

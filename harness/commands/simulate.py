@@ -16,6 +16,7 @@ from rich.progress import Progress as RichProgress
 from harness.commands.arguments import examples, label_option, labels_of
 from harness.commands.bundled import Bundled
 from harness.commands.console import Console
+from harness.commands.kinds import require_kind
 from harness.errors import EXIT_OK, EXIT_SIGNAL, storage_errors
 from harness.hosts.scheduler import require_scheduler
 from harness.scenario.load import POPULATIONS
@@ -76,6 +77,7 @@ def simulate_command(  # noqa: PLR0917  # click passes them by name
         raise click.UsageError("--resume needs --out DIR: the folder to go on with")
     if jobs is not None and hosts is not None:
         raise click.UsageError(f"--jobs would be ignored: the workers of {hosts} say it themselves: --nthreads")
+    require_kind(population, "population")
     loaded = load_population(population, POPULATIONS)
     if cells_of is not None:
         given = {name for name, value in ctx.params.items() if value} - {"population", "cells_of"}

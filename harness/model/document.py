@@ -20,6 +20,14 @@ Model = TypeVar("Model", bound=BaseModel)
 _SOURCE_LINE = re.compile(r"#@(\d+)\s*$")
 
 
+class FieldError(ValueError):
+    """What is wrong with one field of a model, seen by a validator of the whole; `at` is the field's place in it."""
+
+    def __init__(self, at: Location, text: str) -> None:
+        super().__init__(text)
+        self.at = at
+
+
 @dataclass(frozen=True)
 class Document:
     """A parsed YAML document; `lines` maps a field's location to its line in `file`, counted from 1."""
@@ -140,7 +148,7 @@ def problems_of(
     for detail in details:
         if detail["type"] == "too_short" and any(_is_inside(other["loc"], detail["loc"]) for other in details):
             continue  # it is short because its items were refused
-        location = _in_document((*below, *detail["loc"]), document)
+        location = _in_document((*below, *detail["loc"], *_place(detail)), document)
         text = _text_of(detail, known)
         if (document.line_of(location), text) not in seen:
             seen.add((document.line_of(location), text))
@@ -150,6 +158,11 @@ def problems_of(
 def _is_inside(inner: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bool:
     """Tell whether a location lies inside another; either may contain a validator's own part."""
     return len(inner) > len(outer[:-1]) and inner[: len(outer) - 1] == outer[:-1] and inner != outer
+
+
+def _place(detail: ErrorDetails) -> Location:
+    error = detail.get("ctx", {}).get("error")
+    return error.at if isinstance(error, FieldError) else ()
 
 
 def _text_of(detail: ErrorDetails, known: Iterable[str]) -> str:
@@ -172,10 +185,10 @@ def _text_of(detail: ErrorDetails, known: Iterable[str]) -> str:
 
 
 def _in_document(location: tuple[int | str, ...], document: Document) -> Location:
-    """Drop the parts that pydantic adds for unions and validators: they are no keys of the file."""
+    """Drop the parts that pydantic adds for unions and validators, and places in a list that the file has not."""
     kept: Location = ()
     for part in location:
-        if (*kept, part) in document.lines or part == location[-1]:
+        if (*kept, part) in document.lines or (part == location[-1] and isinstance(part, str)):
             kept = (*kept, part)
     return kept
 

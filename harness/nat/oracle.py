@@ -16,7 +16,7 @@ from the one socket with which they asked the server. The reasoning is on paths 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -51,6 +51,10 @@ class Technique(StrEnum):
     PORT_MAPPING = "port-mapping"  # peer-reflexive, and asks its router for a mapping (RFC 6886, RFC 6887, UPnP IGD)
 
 
+ALL_PROTOCOLS = frozenset(PortMappingProtocol)
+ASKS_NOBODY: frozenset[PortMappingProtocol] = frozenset()
+
+
 @dataclass(frozen=True)
 class Expectation:
     """What must happen. `probability` is of a direct path; `either` is open, and `reason` says what decides."""
@@ -82,6 +86,7 @@ def expected_path(
     technique: str,
     shared_layers: int = 0,
     *,
+    asks_by: Collection[PortMappingProtocol] = ASKS_NOBODY,
     host_candidates: bool = True,
     tried_ports: int = 256,
     opened_ports: int = 256,
@@ -94,6 +99,8 @@ def expected_path(
         technique: a `Technique`.
         shared_layers: how many of the outermost routers are the same for both: with all of them the hosts are in one
             network, with one of two they are customers of one carrier.
+        asks_by: the protocols by which both ask their routers for a port, whatever else they do; `port-mapping` asks by
+            all of them.
         host_candidates: whether the hosts tell each other their inside addresses.
         tried_ports: birthday: how many of the other's ports one side tries.
         opened_ports: birthday: how many mappings the other side opens.
@@ -117,7 +124,8 @@ def expected_path(
         return Expectation("none", 0.0, "a router forwards no IPv4")
     if any(router.egress is not Egress.ANY for router in (*a, *b)):
         return Expectation("relayed", 0.0, "a router lets no UDP out, and TCP reaches the relay alone")
-    sides = _side(a, how), _side(b, how)
+    asked = ALL_PROTOCOLS if how is Technique.PORT_MAPPING else frozenset(asks_by)
+    sides = _side(a, how, asked), _side(b, how, asked)
     return _punch(*sides, how, tried_ports, opened_ports)
 
 
@@ -140,14 +148,15 @@ def _between(a: Sequence[NatBehaviour], b: Sequence[NatBehaviour], shared_layers
     return None
 
 
-def _side(stack: Sequence[NatBehaviour], how: Technique) -> _Side:
-    """Return a stack as one router.
+def _side(stack: Sequence[NatBehaviour], how: Technique, asked: frozenset[PortMappingProtocol]) -> _Side:
+    """Return a stack as one router. A port is had of a host's only NAT: one behind another refuses (miniupnpd), and
+    beyond its own LAN no host asks.
 
     A mapping is only as independent of the destination as the least independent layer, and a packet must pass every
     filter (RFC 7021 section 4 has measurements of such stacks).
     """
     nats = [router for router in stack if router.translates]
-    if how is Technique.PORT_MAPPING and len(nats) == 1 and _maps_on_request(nats[0]):
+    if len(nats) == 1 and asked.intersection(nats[0].port_mapping):
         rest = [router for router in stack if not router.translates]
         strictest = max((r.filtering for r in rest), key=_FILTER_ORDER.index, default=Filtering.EIF)
         return _Side(Mapping.EIM, max(strictest, Filtering.EIF, key=_FILTER_ORDER.index), 1, False, False)
@@ -158,10 +167,6 @@ def _side(stack: Sequence[NatBehaviour], how: Technique) -> _Side:
     poisons = any(router.unsolicited is Unsolicited.POISONS for router in stack)
     keeps_ports = not worst and all(router.port_allocation is PortAllocation.PRESERVING for router in nats)
     return _Side(mapping, filtering, ports, poisons, keeps_ports)
-
-
-def _maps_on_request(router: NatBehaviour) -> bool:
-    return any(protocol in router.port_mapping for protocol in PortMappingProtocol)
 
 
 def _choice(router: NatBehaviour, how: Technique) -> int:

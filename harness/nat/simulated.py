@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import TypeVar
 
 from harness.model.nat import (
@@ -33,33 +32,9 @@ from harness.nat.packet import Endpoint, Packet, Protocol
 from harness.nat.ports import PortBlock
 from harness.nat.simulated_line import Line
 from harness.nat.simulated_ports import ExternalPorts
+from harness.nat.simulated_tables import Expiry, MappingEntry, Session, Tables
 
-
-@dataclass
-class _Mapping:
-    internal: Endpoint
-    external: Endpoint
-    expires: float
-    contacted: dict[Endpoint, float] = field(default_factory=dict)
-
-
-@dataclass
-class _Session:
-    """A pair (internal endpoint, remote endpoint) and the mapping that it uses; connection tracking's entry."""
-
-    mapping: _Mapping
-    expires: float
-    both_ways: bool = False
-
-
-@dataclass
-class _Expiry:
-    """A key that may be asked for while it lives."""
-
-    expires: float
-
-
-_Entry = TypeVar("_Entry", _Mapping, _Session, _Expiry)
+_Entry = TypeVar("_Entry", MappingEntry, Session, Expiry)
 
 
 class SimulatedNat:
@@ -94,15 +69,19 @@ class SimulatedNat:
 
     def reboot(self) -> None:
         """Forget all mappings and sessions."""
-        self._out: dict[tuple[object, ...], _Mapping] = {}
-        self._back: dict[tuple[Protocol, Endpoint], _Mapping] = {}
-        self._sessions: dict[tuple[Protocol, Endpoint, Endpoint], _Session] = {}
-        self._poisoned: dict[tuple[Protocol, Endpoint, Endpoint], _Expiry] = {}
+        self._tables = tables = Tables()
+        self._out, self._back, self._sessions, self._poisoned = (
+            tables.out,
+            tables.back,
+            tables.sessions,
+            tables.poisoned,
+        )
         self._line = Line(self.behaviour)
         self._ports = ExternalPorts(self.behaviour, self._pool, self._rng, self._blocks)
 
     def outbound(self, packet: Packet, now: float) -> Packet | None:
         """Return what becomes of a packet from inside at `now`."""
+        self._tables.tidy(now)
         b = self.behaviour
         if not b.ipv4 or self._egress_forbids(packet) or not self._line.lets_through(packet, now, outward=True):
             return None
@@ -113,6 +92,7 @@ class SimulatedNat:
 
     def inbound(self, packet: Packet, now: float) -> Packet | None:
         """Return what becomes of a packet that comes to the outside at `now`."""
+        self._tables.tidy(now)
         arrived = self._let_in(packet, now)
         passes = arrived is not None and self._line.lets_through(arrived, now, outward=False)
         return arrived if passes else None
@@ -132,7 +112,7 @@ class SimulatedNat:
         key = (packet.protocol, mapping.internal, packet.source)
         session = self._live(self._sessions.get(key), now)
         if session is None:
-            session = self._sessions[key] = _Session(mapping, 0.0)
+            session = self._sessions[key] = Session(mapping, 0.0)
         if self._live(session.mapping, now) is None and b.udp_refresh is Refresh.OUTBOUND and packet.protocol == "udp":
             return None
         self._touch(session, key, now, outward=False)
@@ -140,7 +120,7 @@ class SimulatedNat:
 
     # Mappings
 
-    def _own_session(self, packet: Packet, now: float) -> _Session | None:
+    def _own_session(self, packet: Packet, now: float) -> Session | None:
         """Return the session that an outbound packet uses, made if needed; None where it may not have one."""
         key = (packet.protocol, packet.source, packet.destination)
         session = self._live(self._sessions.get(key), now)
@@ -150,26 +130,26 @@ class SimulatedNat:
             mapping = self._mapping_for(packet, now)
             if mapping is None:
                 return None
-            session = self._sessions[key] = _Session(mapping, 0.0)
+            session = self._sessions[key] = Session(mapping, 0.0)
         self._touch(session, key, now, outward=True)
         return session
 
-    def _mapping_for(self, packet: Packet, now: float) -> _Mapping | None:
+    def _mapping_for(self, packet: Packet, now: float) -> MappingEntry | None:
         b = self.behaviour
         key = self._mapping_key(packet.protocol, packet.source, packet.destination)
         mapping = self._live(self._out.get(key), now)
         if not b.translates:
-            return mapping or _Mapping(packet.source, packet.source, now)
+            return mapping or MappingEntry(packet.source, packet.source, now)
         if mapping is None:
             external = self._allocate(packet.protocol, packet.source, now)
             if external is None:
                 return None
-            mapping = _Mapping(packet.source, external, now)
+            mapping = MappingEntry(packet.source, external, now)
             self._enter(key, packet.protocol, mapping)
         if self._live(self._poisoned.get((packet.protocol, mapping.external, packet.destination)), now):
             # The router itself holds this pair of endpoints, so the flow gets a port that the mapping does not have.
             elsewhere = Endpoint(mapping.external.address, self._ports.random_port())
-            return _Mapping(packet.source, elsewhere, now)
+            return MappingEntry(packet.source, elsewhere, now)
         return mapping
 
     def _mapping_key(self, protocol: Protocol, internal: Endpoint, remote: Endpoint) -> tuple[object, ...]:
@@ -181,7 +161,7 @@ class SimulatedNat:
             case _:
                 return (protocol, internal)
 
-    def _enter(self, key: tuple[object, ...], protocol: Protocol, mapping: _Mapping) -> None:
+    def _enter(self, key: tuple[object, ...], protocol: Protocol, mapping: MappingEntry) -> None:
         self._out[key] = mapping
         self._back[protocol, mapping.external] = mapping
 
@@ -194,7 +174,7 @@ class SimulatedNat:
 
     # Filtering
 
-    def _session_mapping(self, packet: Packet, now: float) -> _Mapping | None:
+    def _session_mapping(self, packet: Packet, now: float) -> MappingEntry | None:
         """Return the mapping of the session of a packet from outside, also when the mapping itself is gone."""
         known = self._back.get((packet.protocol, packet.destination))
         if known is None:
@@ -202,7 +182,7 @@ class SimulatedNat:
         session = self._live(self._sessions.get((packet.protocol, known.internal, packet.source)), now)
         return known if session is not None and session.mapping.external == packet.destination else None
 
-    def _filter_passes(self, mapping: _Mapping, remote: Endpoint, protocol: Protocol, now: float) -> bool:
+    def _filter_passes(self, mapping: MappingEntry, remote: Endpoint, protocol: Protocol, now: float) -> bool:
         session = self._live(self._sessions.get((protocol, mapping.internal, remote)), now)
         if session is not None and session.mapping.external == mapping.external:
             return True
@@ -223,14 +203,14 @@ class SimulatedNat:
             pinhole = self._live(self._back.get((packet.protocol, packet.destination)), now)
             if pinhole is None or not self._filter_passes(pinhole, packet.source, packet.protocol, now):
                 return False
-            session = self._sessions[key] = _Session(pinhole, 0.0)
+            session = self._sessions[key] = Session(pinhole, 0.0)
         self._touch(session, key, now, outward=False)
         return True
 
     def _note_unsolicited(self, packet: Packet, now: float) -> None:
         if self.behaviour.unsolicited is Unsolicited.POISONS and packet.destination.address in self._pool:
             key = (packet.protocol, packet.destination, packet.source)
-            self._poisoned[key] = _Expiry(now + self._lifetime_s(packet.protocol, both_ways=False))
+            self._poisoned[key] = Expiry(now + self._lifetime_s(packet.protocol, both_ways=False))
 
     def _egress_forbids(self, packet: Packet) -> bool:
         match self.behaviour.egress:
@@ -263,13 +243,13 @@ class SimulatedNat:
         key = (packet.protocol, target.internal, session.mapping.external)
         far = self._live(self._sessions.get(key), now)
         if far is None:
-            far = self._sessions[key] = _Session(target, 0.0)
+            far = self._sessions[key] = Session(target, 0.0)
         self._touch(far, key, now, outward=False)
         return packet.sent_by(session.mapping.external).sent_to(target.internal)
 
     # Lifetimes
 
-    def _touch(self, session: _Session, key: tuple[Protocol, Endpoint, Endpoint], now: float, *, outward: bool) -> None:
+    def _touch(self, session: Session, key: tuple[Protocol, Endpoint, Endpoint], now: float, *, outward: bool) -> None:
         """Refresh a session, and its mapping where the direction counts."""
         protocol, internal, remote = key
         if session.expires and not outward:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Network
-from typing import Annotated, Literal, Protocol, runtime_checkable
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress
 
 from harness.model.family import Family
-from harness.model.nat_words import Egress
+from harness.model.nat_words import Egress, PortMappingProtocol
 from harness.model.trial import Trial
 from harness.model.words import Mode, Verdict
 
@@ -250,6 +250,17 @@ class AsksForPorts(Protocol):
     """
 
     asks_for_ports: Literal[True]
+
+
+@runtime_checkable
+class MapsPorts(Protocol):
+    """Optional: the daemon asks routers to forward its port, as it is deployed here, and tells others of that port.
+
+    The oracle then takes the port of a router that speaks one of the protocols for open to all.
+    """
+
+    def asks_by(self, options: Mapping[str, Any]) -> frozenset[PortMappingProtocol]:
+        """Return the protocols by which it asks, with a scenario's options for the overlay."""
 
 
 @runtime_checkable

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from harness.model.family import Family
+from harness.model.nat_words import PortMappingProtocol
 from harness.model.trial import Trial
 from harness.model.words import Mode
-from harness.overlay.contract import EndpointKind, HasKinds, HasUnderlays, NeedsHelpers, Overlay
+from harness.overlay.contract import EndpointKind, HasKinds, HasUnderlays, MapsPorts, NeedsHelpers, Overlay
 
 
 def underlays_of(overlay: Overlay) -> frozenset[Family]:
@@ -21,6 +25,11 @@ def helpers_of(overlay: Overlay, mode: Mode) -> int:
 def kinds_of(overlay: Overlay) -> frozenset[EndpointKind]:
     """Return the kinds of endpoints that an overlay offers; interfaces alone where it does not say."""
     return overlay.kinds if isinstance(overlay, HasKinds) else frozenset({"interface"})
+
+
+def asks_by(overlay: Overlay, options: Mapping[str, Any]) -> frozenset[PortMappingProtocol]:
+    """Return by which protocols an overlay asks routers for ports with these options; none where it does not say."""
+    return overlay.asks_by(options) if isinstance(overlay, MapsPorts) else frozenset()
 
 
 def why_unsupported(trial: Trial, overlay: Overlay) -> str | None:

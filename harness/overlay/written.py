@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from harness.model.family import Family
-from harness.model.nat_words import Egress
+from harness.model.nat_words import Egress, PortMappingProtocol
 from harness.model.words import Mode, Verdict
 from harness.nat.oracle import Technique
 from harness.overlay.endpoints import SERVICE_PORT
@@ -133,8 +133,8 @@ class WrittenContents(_Strict):
 class WrittenOverlay(_Strict):
     """An adapter. `options` are what a scenario may say of it, each with its default.
 
-    `technique`, `paths_behind`, `depends_on_server`, `asks_for_ports`, `underlays` and `helpers` mean what they mean in
-    an adapter's class.
+    `technique`, `paths_behind`, `depends_on_server`, `asks_for_ports`, `asks_by`, `underlays` and `helpers` mean what
+    they mean in an adapter's class.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,23}$")
@@ -149,6 +149,7 @@ class WrittenOverlay(_Strict):
     paths_behind: dict[Egress, tuple[Verdict, ...]] = {}
     depends_on_server: Literal[True] | None = None
     asks_for_ports: Literal[True] | None = None
+    asks_by: tuple[PortMappingProtocol, ...] = ()
     options: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], bool | int | float | str] = {}
     programs: tuple[WrittenProgram, ...] = ()
     files: tuple[WrittenFile, ...] = ()

@@ -81,6 +81,8 @@ class WrittenAdapter:
             self.technique = self._technique
         if written.paths_behind:
             self.paths_behind = self._paths_behind
+        if written.asks_by:
+            self.asks_by = lambda _options: frozenset(written.asks_by)
         for promise in ("depends_on_server", "asks_for_ports"):
             if getattr(written, promise):
                 setattr(self, promise, True)

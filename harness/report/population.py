@@ -12,7 +12,7 @@ from typing import Any
 from harness.report.churn import churn_plots, churn_tables, read_churn
 from harness.report.plots.figure import Drawn, Plot, save
 from harness.report.plots.style import Style
-from harness.report.population_plots import condition_name, curves, whole
+from harness.report.population_plots import condition_name, curves, figure_of_band, whole
 from harness.report.tables import NOTHING, TextTable
 from harness.results.agreement import (
     DIFFERENCE,
@@ -203,9 +203,9 @@ def _declared(described: Mapping[str, Any]) -> TextTable:
         "differ",
     )
     note = (
-        "What each adapter declares of its product, put into the algebra: the most that the technique can do. Ports "
-        "that a product asks routers for, and IPv6, are left out but where the row names them, whatever it does by "
-        "default: what they add is in the table of the population, where that has them on. Where a lab has run the "
+        "What each adapter declares of its product, put into the algebra: the most that the technique can do. Port "
+        "mapping and IPv6 are in where the row names them: where the adapter says that the product, as it is deployed "
+        "here, asks routers for ports or runs over IPv6, and counts where an access has them. Where a lab has run the "
         "product, its own rates stand for the cells that it has, which cover so many of all pairs. Of those cells: "
         "the mean of what is declared and of what was seen, whatever their shares, and which of them differ (99 %)."
     )
@@ -216,7 +216,7 @@ def _bands(described: Mapping[str, Any]) -> TextTable:
     rows = [
         (
             band["name"],
-            f"{band['low_percent']:g} to {band['high_percent']:g} % of {band['of']}",
+            figure_of_band(band),
             band["conditions"],
             band["source"],
         )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from harness.report.plots.figure import Plot
@@ -45,24 +47,30 @@ def curves(described: Mapping[str, Any], cells: Sequence[CellAgreement]) -> Plot
             engine = weighted(own, {tuple(each[:3]): each[3] for each in point["cells"]})
             rows.append((name, point["eim"], point["pairs"], engine.rate if engine is not None else None))
     data = pd.DataFrame(rows, columns=["technique", "eim_share", "algebra", "engine"])
-    bands = [band for band in described["bands"] if band["of"] in ("pairs", "attempts", "traffic")]
+    bands = [band for band in described["bands"] if _is_of_paths(band)]
+    counts = [band for band in described["bands"] if not _is_of_paths(band)]
 
     def draw(figure: Figure) -> None:
-        axes = figure.subplots()
+        axes, below = _stacked(figure, len(counts))
         for number, band in enumerate(bands):
             low, high = band["low_percent"], band["high_percent"]
             if high - low < 0.5:
                 axes.axhline(low, color="#808080", linestyle=":", linewidth=1)
             else:
                 axes.axhspan(low, high, color="#808080", alpha=0.18, linewidth=0)
-            axes.annotate(band["name"], (0.01 + 0.5 * (number % 2), (low + high) / 2), fontsize=7, va="center")
+            at = (low + high) / 2
+            beside = sum(abs(at - (each["low_percent"] + each["high_percent"]) / 2) < 4 for each in bands[:number])
+            axes.annotate(band["name"], (0.01 + 0.3 * beside, at), fontsize=7, va="center")
         for number, (name, part) in enumerate(data.groupby("technique", sort=False)):
             look = _look(number)
             axes.plot(part["eim_share"], 100 * part["algebra"], label=str(name), **look)
             engine = 100 * part["engine"].astype(float)
             axes.plot(part["eim_share"], engine, **look | {"linestyle": "", "markerfacecolor": look["color"]})
-        axes.set(xlabel="share of peers with endpoint-independent mapping", ylabel="pairs direct (%)", ylim=(0, 102))
-        axes.legend()
+        axes.set(ylabel="pairs direct (%)", ylim=(0, 102))
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2)
+        if below is not None:
+            _draw_counts(below, counts)
+        (below or axes).set_xlabel("share of peers with endpoint-independent mapping")
 
     caption = (
         "A type counts as endpoint-independent if all its routers' mappings are, one that lets no UDP out too, of "
@@ -71,9 +79,63 @@ def curves(described: Mapping[str, Any], cells: Sequence[CellAgreement]) -> Plot
         "figures, each under its own conditions (see the table); where a curve crosses one is no estimate: many mixes "
         "give one rate."
     )
+    if counts:
+        caption += (
+            " Below: studies that counted NATs, peers or ISPs and no pairs. Full bars are shares with a mapping that "
+            "holes can be punched through, so of the axis, though of NATs and not of these peers; hatched ones are "
+            "shares of something else, for which the axis is a scale of percent alone."
+        )
+    height = 3.4 + 0.18 * math.ceil(len(described["conditions"]) / 2) + (0.35 + 0.24 * len(counts) if counts else 0.0)
     return Plot(
-        "population-curves", "Success against the share of endpoint-independent mapping", caption, data, 3.4, draw
+        "population-curves", "Success against the share of endpoint-independent mapping", caption, data, height, draw
     )
+
+
+def _is_of_paths(band: Mapping[str, Any]) -> bool:
+    """Tell whether a field figure is a share of paths that are direct, as the curves are."""
+    return band.get("measures", "direct") == "direct" and band["of"] in ("pairs", "attempts", "traffic")
+
+
+def _stacked(figure: Figure, counts: int) -> tuple[Axes, Axes | None]:
+    if not counts:
+        return figure.subplots(), None
+    axes, below = figure.subplots(2, 1, sharex=True, height_ratios=[3.0, 0.2 + 0.24 * counts])
+    return axes, below
+
+
+def _draw_counts(axes: Axes, bands: Sequence[Mapping[str, Any]]) -> None:
+    """Draw a bar a field figure, from its low end to its high one; a figure without a range is a stroke."""
+    for row, band in enumerate(bands):
+        low, high = band["low_percent"] / 100, band["high_percent"] / 100
+        of_axis = band.get("measures") == "endpoint-independent"
+        axes.barh(
+            row + 0.22,
+            max(high - low, 0.006),
+            left=low,
+            height=0.3,
+            color="#808080" if of_axis else "none",
+            edgecolor="#808080",
+            hatch=None if of_axis else "////",
+            linewidth=0.6,
+        )
+        # At the left, as a bar may be anywhere and its words are longer than what is beside it.
+        axes.annotate(f"{band['name']}: {figure_of_band(band)}", (0.0, row - 0.2), fontsize=7, va="center")
+    axes.set(yticks=[], ylim=(len(bands) - 0.5, -0.5))
+    axes.grid(visible=False, axis="y")
+
+
+_MEASURED = {
+    "direct": "",
+    "endpoint-independent": ", punchable",
+    "carrier-nat": ", with a carrier's NAT",
+}
+
+
+def figure_of_band(band: Mapping[str, Any]) -> str:
+    """Return a field figure as people read it."""
+    low, high = band["low_percent"], band["high_percent"]
+    share = f"{low:g} %" if low == high else f"{low:g} to {high:g} %"
+    return f"{share} of {band['of']}{_MEASURED[band.get('measures', 'direct')]}"
 
 
 def whole(described: Mapping[str, Any], groups: Mapping[tuple[str, int], Count]) -> Plot:

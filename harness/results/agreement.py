@@ -207,14 +207,17 @@ def agreement(described: Mapping[str, Any], counts: WorldCounts, overlay: str) -
         if (cell["overlay"], cell["mode"]) == (overlay, "mesh")
     }
     access = described["access"]
-    # A lab ran the product with all that it can do.
-    full = next((each["technique"] for each in described["declared"] if each["overlay"] == overlay), None)
+    # A lab ran the product with all that it can do; where no router maps ports it may as well not have asked.
+    product: Mapping[str, Any] = next((each for each in described["declared"] if each["overlay"] == overlay), {})
+    asks = bool(product.get("port_mapping"))
     found = []
     for condition in described["conditions"]:
         params = condition["params"]
-        whole = params["technique"] == full and not params["port_mapping"] and not params["ipv6"]
+        full = params["technique"] == product.get("technique") and not params["ipv6"]
         for cell in condition["cells"]:
             name = (cell["first"], cell["second"], cell["shared_layers"])
+            mapped = any(access[each].get("maps_ports") for each in name[:2])
+            whole = full and (params["port_mapping"] == asks or not mapped)
             nats = tuple(sorted(str(access[each]["nat"] or "none") for each in name[:2]))
             found.append(
                 CellAgreement(
@@ -241,7 +244,7 @@ class Weighted:
 
 
 def weighted(cells: Sequence[CellAgreement], shares: Mapping[CellName, float] | None = None) -> Weighted | None:
-    """Return the engine's rate over all pairs of one condition; None where a cell that has a share was not simulated.
+    """Return the engine's rate over all pairs of one condition; None where none or not all with a share were simulated.
 
     The interval is put together from the cells' own (variance estimates recovery).
     """
@@ -258,6 +261,8 @@ def weighted(cells: Sequence[CellAgreement], shares: Mapping[CellName, float] | 
         below += (share * (cell.simulated.rate - low)) ** 2
         above += (share * (high - cell.simulated.rate)) ** 2
         worlds += cell.simulated.runs
+    if not worlds:
+        return None
     return Weighted(total, max(0.0, total - math.sqrt(below)), min(1.0, total + math.sqrt(above)), worlds)
 
 

@@ -7,14 +7,14 @@ from functools import lru_cache
 from itertools import combinations, takewhile
 
 from harness.model.family import Family
-from harness.model.nat import Egress, Filtering, Mapping, NatBehaviour
+from harness.model.nat import Egress, Filtering, Mapping, NatBehaviour, PortMappingProtocol
 from harness.model.nat_ipv6 import as_peers_see_ipv6
 from harness.model.topology import Topology
 from harness.model.trial import Trial
 from harness.model.words import Verdict
-from harness.nat.oracle import Expectation, Technique, expected_path
+from harness.nat.oracle import ASKS_NOBODY, Expectation, Technique, expected_path
 from harness.overlay.contract import Overlay, PromisesPaths, Traverses
-from harness.overlay.support import underlays_of, why_unsupported
+from harness.overlay.support import asks_by, underlays_of, why_unsupported
 
 Pair = tuple[str, str]
 # By IP version the behaviours of the routers in front of a member, nearest first.
@@ -57,11 +57,21 @@ def _ordinary(trial: Trial, overlay: Overlay, pairs: Sequence[Pair]) -> dict[Pai
         return {}
     stacks = {member: _stacks(trial.topology, member, underlays_of(overlay)) for member in trial.topology.members}
     fallback: Verdict = "none" if trial.mode == "direct" else "relayed"
-    return {
-        (a, b): _through_translator(trial.topology, a, b, technique, fallback)
-        or _verdicts(_expected(stacks[a], stacks[b], technique, shared_layers(trial.topology, a, b)), fallback)
-        for a, b in pairs
-    }
+    asked = asks_by(overlay, trial.options)
+
+    def of(a: str, b: str) -> tuple[Verdict, ...]:
+        through = _through_translator(trial.topology, a, b, technique, fallback)
+        if through is not None:
+            return through
+        shared = shared_layers(trial.topology, a, b)
+        # Whether a router has answered in time is not for the oracle to say.
+        ways = (
+            _verdicts(_expected(stacks[a], stacks[b], technique, shared, by), fallback)
+            for by in dict.fromkeys((asked, ASKS_NOBODY))
+        )
+        return tuple(dict.fromkeys(verdict for way in ways for verdict in way))
+
+    return {pair: of(*pair) for pair in pairs}
 
 
 def _through_translator(
@@ -122,10 +132,16 @@ def _stacks(topology: Topology, member: str, families: Collection[Family]) -> St
 
 
 @lru_cache(maxsize=4096)
-def _expected(one: Stacks, other: Stacks, technique: str, shared: int) -> tuple[Expectation, ...]:
+def _expected(
+    one: Stacks, other: Stacks, technique: str, shared: int, asked: frozenset[PortMappingProtocol]
+) -> tuple[Expectation, ...]:
     """Return what must happen in each IP version that both have; of many members most are alike."""
     others = dict(other)
-    return tuple(expected_path(stack, others[family], technique, shared) for family, stack in one if family in others)
+    return tuple(
+        expected_path(stack, others[family], technique, shared, asks_by=asked)
+        for family, stack in one
+        if family in others
+    )
 
 
 def _seen_in(family: Family, topology: Topology, router: str) -> NatBehaviour:

@@ -13,17 +13,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.model.nat import Mapping as NatMapping
-from harness.model.nat import NatBehaviour, parse_nat
+from harness.model.nat import NatBehaviour, PortMappingProtocol
 from harness.model.nat_ipv6 import as_seen_in_ipv6
-from harness.nat.oracle import Expectation, Technique, expected_path
+from harness.nat.oracle import ALL_PROTOCOLS, ASKS_NOBODY, Expectation, expected_path
 from harness.simulation.plan import Cell, Condition, cell_shares, cells_of
 from harness.simulation.population import Access, Population
 
-FULL_CONE = parse_nat("full-cone")
 MOST_COUNTED, DRAWN = 50_000, 20_000
 """Ways to make up a group that are summed one by one; groups that are drawn where there are more."""
-Ports = tuple[int, int]
-"""Birthday probing: ports opened at a time, ports tried by the deadline."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """What an overlay does within its technique.
+
+    Birthday probing: ports opened at a time, ports tried by the deadline. Where a condition has port mapping: the
+    protocols by which routers are asked.
+    """
+
+    opened_ports: int
+    tried_ports: int
+    asks_by: frozenset[PortMappingProtocol] = ALL_PROTOCOLS
 
 
 @dataclass(frozen=True)
@@ -36,14 +46,14 @@ class CellExpectation:
     reason: str
 
 
-def expected_cell(first: Access, second: Access, shared_layers: int, condition: Condition, ports: Ports) -> Expectation:
+def expected_cell(first: Access, second: Access, shared_layers: int, condition: Condition, level: Level) -> Expectation:
     """Return the better of what the two IP versions give: an overlay that has both tries both (RFC 8421)."""
     found = []
     if all(router.ipv4 for router in (*first.behaviours, *second.behaviours)):
-        found.append(_expected(first.behaviours, second.behaviours, shared_layers, condition, ports))
+        found.append(expected_pair(first.behaviours, second.behaviours, shared_layers, condition, level))
     if condition.ipv6 and first.ipv6 and second.ipv6:
         one, other = ([_in_ipv6(router) for router in access.behaviours] for access in (first, second))
-        found.append(_expected(one, other, shared_layers, condition, ports))
+        found.append(expected_pair(one, other, shared_layers, condition, level))
     if not found:
         return Expectation("none", 0.0, "the two have no IP version in common")
     return max(found, key=lambda one: one.probability)
@@ -55,43 +65,30 @@ def _in_ipv6(router: NatBehaviour) -> NatBehaviour:
     return seen
 
 
-def _expected(
-    a: Sequence[NatBehaviour], b: Sequence[NatBehaviour], shared_layers: int, condition: Condition, ports: Ports
+def expected_pair(
+    a: Sequence[NatBehaviour], b: Sequence[NatBehaviour], shared_layers: int, condition: Condition, level: Level
 ) -> Expectation:
-    opened, tried = ports
-    ways: list[tuple[Sequence[NatBehaviour], Sequence[NatBehaviour], str]] = [(a, b, condition.technique)]
-    if condition.port_mapping and condition.technique == Technique.PLAIN:
-        if not shared_layers:
-            ways.append((_mapped(a), _mapped(b), Technique.PLAIN))
-    elif condition.port_mapping:
-        ways.append((a, b, Technique.PORT_MAPPING))
-    expected = [
-        expected_path(one, other, technique, shared_layers, opened_ports=opened, tried_ports=tried)
-        for one, other, technique in ways
-    ]
-    return max(expected, key=lambda one: one.probability)
-
-
-def _mapped(stack: Sequence[NatBehaviour]) -> Sequence[NatBehaviour]:
-    """Return the stack as one sees it who has got a port of its only NAT; as it is where there is none to be had.
-
-    The oracle's own technique has peer-reflexive addresses as well, which a plain overlay does not believe.
-    """
-    nats = [router for router in stack if router.translates]
-    if len(nats) != 1 or not nats[0].port_mapping:
-        return tuple(stack)
-    return tuple(FULL_CONE if router is nats[0] else router for router in stack)
+    """Return what the oracle expects of two stacks of routers in one IP version."""
+    return expected_path(
+        a,
+        b,
+        condition.technique,
+        shared_layers,
+        asks_by=level.asks_by if condition.port_mapping else ASKS_NOBODY,
+        opened_ports=level.opened_ports,
+        tried_ports=level.tried_ports,
+    )
 
 
 def expected_cells(
-    population: Population, condition: Condition, ports: Ports, shares: Mapping[str, float] | None = None
+    population: Population, condition: Condition, level: Level, shares: Mapping[str, float] | None = None
 ) -> list[CellExpectation]:
     """Return all cells of a pair, each with its share of all pairs."""
     share_of = cell_shares(population, shares)
     found = []
     for cell in cells_of(population):
         first, second = population.access[cell.first], population.access[cell.second]
-        expected = expected_cell(first, second, cell.shared_layers, condition, ports)
+        expected = expected_cell(first, second, cell.shared_layers, condition, level)
         found.append(CellExpectation(cell, share_of[cell], expected.probability, expected.reason))
     return found
 
@@ -161,6 +158,11 @@ def _drawn(weights: Sequence[float], table: Sequence[Sequence[float]], size: int
 def is_eim(access: Access) -> bool:
     """Tell whether a type's mapping is endpoint-independent as seen from outside, public hosts included."""
     return all(router.mapping in (NatMapping.NONE, NatMapping.EIM) for router in access.behaviours)
+
+
+def maps_ports(access: Access) -> bool:
+    """Tell whether a router of this type maps ports when asked, by whatever protocol."""
+    return any(router.port_mapping for router in access.behaviours)
 
 
 def with_eim_share(population: Population, eim: float) -> dict[str, float]:

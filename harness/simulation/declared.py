@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import MissingPrerequisite
-from harness.model.nat import parse_nat
+from harness.model.nat import PortMappingProtocol, parse_nat
 from harness.model.words import SEEKING_DIRECT
-from harness.nat.oracle import Technique, expected_path
-from harness.overlay.contract import AsksForPorts, HasUnderlays, Overlay, Traverses
+from harness.nat.oracle import ALL_PROTOCOLS, Technique
+from harness.overlay.contract import HasUnderlays, Overlay, Traverses
 from harness.overlay.registry import load_overlay, overlay_names
+from harness.overlay.support import asks_by
 from harness.results.agreement import Count, with_probability
-from harness.simulation.algebra import CellExpectation, Ports, expected_cells, pair_success
+from harness.simulation.algebra import CellExpectation, Level, expected_cells, expected_pair, pair_success
 from harness.simulation.contract import engines
 from harness.simulation.plan import Condition
 from harness.simulation.population import Population
@@ -21,6 +23,15 @@ from harness.simulation.records import label_of
 
 # Of a product whose pace we do not know: the one round that the oracle's formula supposes.
 ONE_TRY = (256, 256)
+
+
+@dataclass(frozen=True)
+class Declared:
+    """The technique of a product, the protocols by which it asks routers for ports, and whether it runs over IPv6."""
+
+    technique: str
+    asks_by: frozenset[PortMappingProtocol]
+    ipv6: bool
 
 
 def declared_levels(population: Population, emulated: Sequence[Mapping[str, Any]] = ()) -> list[dict[str, Any]]:
@@ -37,19 +48,20 @@ def declared_levels(population: Population, emulated: Sequence[Mapping[str, Any]
             continue
         level = level_of(overlay)
         if level is not None:
-            technique, port_mapping, ipv6 = level
-            condition = Condition(technique, port_mapping, ipv6, 2)
             engine = next((each for each in engines().values() if name in each.overlays), None)
             ports = engine.birthday_ports(population.deadline_s) if engine is not None else ONE_TRY
-            cells = expected_cells(population, condition, ports)
+            condition = Condition(level.technique, bool(level.asks_by), level.ipv6, 2)
+            can = Level(*ports, asks_by=level.asks_by)
+            cells = expected_cells(population, condition, can)
             found.append(
                 {
                     "overlay": name,
-                    "technique": technique,
-                    "port_mapping": port_mapping,
-                    "ipv6": ipv6,
+                    "technique": level.technique,
+                    "port_mapping": bool(level.asks_by),
+                    "asks_by": sorted(level.asks_by),
+                    "ipv6": level.ipv6,
                     "pairs": pair_success(cells),
-                    **_against_lab(name, technique, ports, emulated),
+                    **_against_lab(name, condition, can, emulated),
                     **_with_lab(name, population, cells, emulated),
                 }
             )
@@ -57,12 +69,12 @@ def declared_levels(population: Population, emulated: Sequence[Mapping[str, Any]
 
 
 def _against_lab(
-    name: str, technique: str, ports: Ports, emulated: Sequence[Mapping[str, Any]]
+    name: str, condition: Condition, level: Level, emulated: Sequence[Mapping[str, Any]]
 ) -> dict[str, float | list[str]]:
     cells = [cell for cell in emulated if cell["overlay"] == name and cell["mode"] == "mesh"]
     if not cells:
         return {}
-    expected = [_expected(cell["nats"], technique, ports) for cell in cells]
+    expected = [_expected(cell["nats"], condition, level) for cell in cells]
     seen = [Count(cell["successes"], cell["runs"]) for cell in cells]
     return {
         "emulated_expected": math.fsum(expected) / len(cells),
@@ -97,18 +109,18 @@ def _with_lab(
     return {"pairs_with_lab": math.fsum(rate), "lab_covers": math.fsum(covered)}
 
 
-def _expected(nats: Sequence[str], technique: str, ports: Ports) -> float:
+def _expected(nats: Sequence[str], condition: Condition, level: Level) -> float:
     a, b = ([parse_nat(word) for word in label.split("+")] if label else [] for label in nats)
-    return expected_path(a, b, technique, opened_ports=ports[0], tried_ports=ports[1]).probability
+    return expected_pair(a, b, 0, condition, level).probability
 
 
-def level_of(overlay: Overlay) -> tuple[str, bool, bool] | None:
-    """Return the technique that an overlay declares, whether it asks routers for ports, whether it runs over IPv6."""
+def level_of(overlay: Overlay) -> Declared | None:
+    """Return what an overlay declares of the mode that prefers direct paths, as its adapter deploys it unasked."""
     mode = next((mode for mode in SEEKING_DIRECT if mode in overlay.modes), None)
     technique = overlay.technique(mode) if mode is not None and isinstance(overlay, Traverses) else None
     if technique is None:
         return None
     ipv6 = isinstance(overlay, HasUnderlays) and "ipv6" in overlay.underlays
     if technique == Technique.PORT_MAPPING:
-        return Technique.PEER_REFLEXIVE.value, True, ipv6
-    return Technique(technique).value, isinstance(overlay, AsksForPorts), ipv6
+        return Declared(Technique.PEER_REFLEXIVE.value, ALL_PROTOCOLS, ipv6)
+    return Declared(Technique(technique).value, asks_by(overlay, {}), ipv6)

@@ -7,9 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from harness.simulation.algebra import (
+    Level,
     expected_cells,
     group_success,
     is_eim,
+    maps_ports,
     pair_success,
     with_eim_share,
 )
@@ -31,24 +33,25 @@ def described(loaded: LoadedPopulation, emulated: Sequence[Mapping[str, Any]] = 
     """
     population = loaded.population
     plan = Plan(population)
-    ports = engines()[population.engine].birthday_ports(population.deadline_s)
+    level = Level(*engines()[population.engine].birthday_ports(population.deadline_s))
     return {
         "name": loaded.name,
         "description": population.description,
         "deadline_s": population.deadline_s,
-        "birthday": {"opened_ports": ports[0], "tried_ports": ports[1]},
+        "birthday": {"opened_ports": level.opened_ports, "tried_ports": level.tried_ports},
         "access": {
             name: {
                 "share": access.share,
                 "nat": label_of(access),
                 "eim": is_eim(access),
+                "maps_ports": maps_ports(access),
                 "ipv6": access.ipv6,
                 "source": access.source,
             }
             for name, access in population.access.items()
         },
         "conditions": [
-            _condition(population, condition, ports)
+            _condition(population, condition, level)
             for condition in dict.fromkeys(replace(each, group=2) for each in plan.conditions)
         ],
         "declared": declared_levels(population, emulated),
@@ -58,8 +61,8 @@ def described(loaded: LoadedPopulation, emulated: Sequence[Mapping[str, Any]] = 
     }
 
 
-def _condition(population: Population, condition: Condition, ports: tuple[int, int]) -> dict[str, Any]:
-    cells = expected_cells(population, condition, ports)
+def _condition(population: Population, condition: Condition, level: Level) -> dict[str, Any]:
+    cells = expected_cells(population, condition, level)
     return {
         "params": condition.params,
         "cells": [
@@ -74,8 +77,8 @@ def _condition(population: Population, condition: Condition, ports: tuple[int, i
             for each in cells
         ],
         "pairs": pair_success(cells),
-        "groups": {str(size): _groups(population, condition, ports, size) for size in _sizes(population)},
-        "curve": [_point(population, condition, ports, number / (CURVE_POINTS - 1)) for number in range(CURVE_POINTS)],
+        "groups": {str(size): _groups(population, condition, level, size) for size in _sizes(population)},
+        "curve": [_point(population, condition, level, number / (CURVE_POINTS - 1)) for number in range(CURVE_POINTS)],
     }
 
 
@@ -86,20 +89,20 @@ def _sizes(population: Population) -> list[int]:
 def _groups(
     population: Population,
     condition: Condition,
-    ports: tuple[int, int],
+    level: Level,
     size: int,
 ) -> float:
     of = {name: access.share for name, access in population.access.items()}
     probability = {
         (each.cell.first, each.cell.second): each.probability
-        for each in expected_cells(population, condition, ports)
+        for each in expected_cells(population, condition, level)
         if not each.cell.shared_layers
     }
     return group_success(of, probability, size)
 
 
-def _point(population: Population, condition: Condition, ports: tuple[int, int], eim: float) -> dict[str, Any]:
-    cells = expected_cells(population, condition, ports, with_eim_share(population, eim))
+def _point(population: Population, condition: Condition, level: Level, eim: float) -> dict[str, Any]:
+    cells = expected_cells(population, condition, level, with_eim_share(population, eim))
     return {
         "eim": eim,
         "pairs": pair_success(cells),

@@ -25,6 +25,7 @@ class Link:
 
 
 IDEAL = Link()
+_FLOWS = 1024
 
 
 class HasLink(Protocol):
@@ -40,6 +41,7 @@ class Links:
         self._rng, self._events = rng, events
         self._order: dict[tuple[HasLink, bool, Endpoint, Endpoint], float] = {}
         """When the last packet of a flow came out of a device's link, inwards or outwards."""
+        self._enough = _FLOWS
 
     def cross(
         self,
@@ -71,6 +73,10 @@ class Links:
         at = self._events.now + delay_s
         if not reorders:
             # Each way over a link is in order by itself: behind what has yet to come out of another nothing waits.
+            if len(self._order) > self._enough:
+                # Nothing waits behind a packet that has come out.
+                self._order = {each: out for each, out in self._order.items() if out > self._events.now}
+                self._enough = max(_FLOWS, 2 * len(self._order))
             flow = (device, inwards, packet.source, packet.destination)
             at = self._order[flow] = max(at, self._order.get(flow, 0.0))
         self._events.at(at, then)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import Problem, ScenarioError
-from harness.model.document import Document, did_you_mean, parse, validate
+from harness.model.document import Document, Location, did_you_mean, parse, validate
 from harness.scenario.load import shown_path
 from harness.simulation.contract import engines
 from harness.simulation.population import Population
@@ -44,8 +44,9 @@ def load_population(name: str, folder: Path) -> LoadedPopulation:
         text = f"no engine of that name can be simulated{did_you_mean(population.engine, known)}: {', '.join(known)}"
         raise ScenarioError([document.problem(("engine",), text)])
     able = engines()[population.engine].techniques
-    for technique in population.matrix.technique:
-        if technique not in able:
-            text = f"{population.engine} cannot be held to {technique}: {', '.join(able)}"
-            raise ScenarioError([document.problem(("matrix", "technique"), text)])
+    named: list[tuple[Location, str]] = [(("matrix", "technique"), each) for each in population.matrix.technique]
+    named += [(("matrix", "also", at, "technique"), each.technique) for at, each in enumerate(population.matrix.also)]
+    if unable := [(where, technique) for where, technique in named if technique not in able]:
+        text = f"{population.engine} cannot be held to {{}}: {', '.join(able)}"
+        raise ScenarioError([document.problem(where, text.format(technique)) for where, technique in unable])
     return LoadedPopulation(path.stem, population, document, text)

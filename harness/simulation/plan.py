@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from harness.simulation.contract import Abilities
-from harness.simulation.population import Population
+from harness.simulation.population import Population, Sweep
 from harness.simulation.world import WorldSpec
 
 
@@ -59,6 +59,15 @@ class PlannedWorld:
     seed: int
 
 
+def conditions_of(sweep: Sweep) -> list[Condition]:
+    """Return all conditions, those of one level side by side."""
+    return [
+        Condition(level.technique, level.port_mapping, level.ipv6, group)
+        for level in sweep.levels
+        for group in sweep.group
+    ]
+
+
 def cells_of(population: Population) -> list[Cell]:
     """Return all cells of a pair, apart and together."""
     apart = [Cell(a, b) for a, b in itertools.combinations_with_replacement(population.access, 2)]
@@ -97,11 +106,7 @@ class Plan:
 
     def __init__(self, population: Population) -> None:
         self.population = population
-        sweep = population.matrix
-        self.conditions = [
-            Condition(*choice)
-            for choice in itertools.product(sweep.technique, sweep.port_mapping, sweep.ipv6, sweep.group)
-        ]
+        self.conditions = conditions_of(population.matrix)
         self.cells = cells_of(population)
 
     @cached_property

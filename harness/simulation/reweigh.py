@@ -41,9 +41,16 @@ def _differences(there: Population, here: Population) -> Iterator[tuple[str, str
             yield f"access.{name}", "a type of access of its own"
         elif _cell_of(there.access[name]) != _cell_of(access):
             yield f"access.{name}", "other routers, link or IPv6"
+    has = set(there.matrix.levels)
     for name in ("technique", "port_mapping", "ipv6"):
-        if missing := set(getattr(here.matrix, name)) - set(getattr(there.matrix, name)):
+        known = {getattr(level, name) for level in has}
+        if missing := {getattr(level, name) for level in here.matrix.levels} - known:
             yield f"matrix.{name}", f"{', '.join(sorted(map(str, missing)))}"
+            has |= set(here.matrix.levels)
+    for level in here.matrix.levels:
+        if level not in has:
+            words = ", ".join(f"{name}: {value}" for name, value in level)
+            yield f"matrix.{'also' if level in here.matrix.also else 'technique'}", words
 
 
 def _cell_of(access: Any) -> tuple[Any, ...]:

@@ -116,6 +116,7 @@ class SimulatedRouter:
         """
         if not self._public:
             return None
+        self._through_forward = {ends: each for ends, each in self._through_forward.items() if each.expires > now}
         for port, forward in list(self._forwards.items()):
             if forward.internal == internal and not lifetime_s:
                 del self._forwards[port]

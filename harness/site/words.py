@@ -10,6 +10,7 @@ from harness.model.words import MODES
 from harness.overlay.contract import HasKinds, HasOptions, HasUnderlays, Overlay, Requirement
 from harness.overlay.deployed import deployed_as
 from harness.overlay.registry import load_overlay, overlay_names
+from harness.overlay.support import asks_by
 from harness.report.verdict import listed
 
 NOT_HERE = "Its adapter is not installed where this page was made, so that only its figures are here."
@@ -55,6 +56,7 @@ def _can(overlay: Overlay) -> tuple[tuple[str, str], ...]:
         ("runs over", listed([{"ipv4": "IPv4", "ipv6": "IPv6"}[family] for family in families])),
         ("needs a public server", "yes" if overlay.needs_server else "no"),
         ("direct sessions end with the server", "yes" if getattr(overlay, "depends_on_server", False) else ""),
+        ("asks routers for ports by", listed(sorted(asks_by(overlay, {})))),
         ("needs routers that forward ports when asked", "yes" if getattr(overlay, "asks_for_ports", False) else ""),
     ]
     return tuple((name, value) for name, value in rows if value)

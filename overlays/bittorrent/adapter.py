@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from harness.model.nat_words import Egress
+from harness.model.nat_words import Egress, PortMappingProtocol
 from harness.model.trial import Trial
 from harness.model.words import Mode, Verdict
 from harness.overlay.contract import (
@@ -94,6 +95,10 @@ class BitTorrent:
     def technique(self, mode: Mode) -> str | None:  # noqa: ARG002 - the same in both
         """Peers dial the address that the introducer sees of the other, from the one port that they listen at."""
         return "plain"
+
+    def asks_by(self, options: Mapping[str, Any]) -> frozenset[PortMappingProtocol]:  # noqa: ARG002 - always the same
+        """Return two, as libtorrent has them by default."""
+        return frozenset({PortMappingProtocol.UPNP_IGD, PortMappingProtocol.NAT_PMP})
 
     def paths_behind(self, egress: Egress, trial: Trial) -> tuple[Verdict, ...]:
         """Return `relayed` where TCP may leave to the introducer's port and it carries; uTP is UDP."""

@@ -12,11 +12,11 @@ import secrets
 import sys
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
-from harness.model.nat_words import Egress
+from harness.model.nat_words import Egress, PortMappingProtocol
 from harness.model.trial import Trial
 from harness.model.words import SEEKING_DIRECT, Mode, Verdict
 from harness.overlay.contract import (
@@ -125,6 +125,10 @@ class EasyTier:
         slow for the 15 s of results/nat-matrix; given 70 s, it was done after 19 to 22 s, as `port-prediction` is.
         """
         return "plain" if mode in SEEKING_DIRECT else None
+
+    def asks_by(self, options: Mapping[str, Any]) -> frozenset[PortMappingProtocol]:  # noqa: ARG002 - always the same
+        """Return two: UPnP IGD, then NAT-PMP where that fails; `disable_upnp` is false by default."""
+        return frozenset({PortMappingProtocol.UPNP_IGD, PortMappingProtocol.NAT_PMP})
 
     def paths_behind(self, egress: Egress, trial: Trial) -> tuple[Verdict, ...]:
         """Return `relayed` where one of the transports gets out: WebSocket in TLS, on port 443, always does.

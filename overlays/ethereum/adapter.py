@@ -21,9 +21,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from harness.model.nat_words import Egress
+from harness.model.nat_words import Egress, PortMappingProtocol
 from harness.model.trial import Trial
 from harness.model.words import Mode, Verdict
 from harness.overlay.contract import (
@@ -110,6 +110,10 @@ class Ethereum:
                 *(ClaimSource(name=f"geth-{m}", node=m, service=f"geth-{m}") for m in members),
             ),
         )
+
+    def asks_by(self, options: Mapping[str, Any]) -> frozenset[PortMappingProtocol]:  # noqa: ARG002 - always the same
+        """Return two: geth's `--nat any` asks by them."""
+        return frozenset({PortMappingProtocol.UPNP_IGD, PortMappingProtocol.NAT_PMP})
 
     def paths_behind(self, egress: Egress, trial: Trial) -> tuple[Verdict, ...]:
         """Return `relayed` where TCP may leave to the ordinary node's port; discovery needs UDP."""

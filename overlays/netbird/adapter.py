@@ -16,10 +16,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from harness.model.nat_words import Egress
+from harness.model.nat_words import Egress, PortMappingProtocol
 from harness.model.trial import Trial
 from harness.model.words import Mode, Verdict
 from harness.overlay.contract import (
@@ -117,6 +118,10 @@ class NetBird:
     def technique(self, mode: Mode) -> str | None:
         """ICE (RFC 8445): checks learn peer-reflexive candidates."""
         return "peer-reflexive" if mode == "mesh" else None
+
+    def asks_by(self, options: Mapping[str, Any]) -> frozenset[PortMappingProtocol]:  # noqa: ARG002 - always the same
+        """Return two: those of go-nat, unless NB_DISABLE_NAT_MAPPER is set."""
+        return frozenset({PortMappingProtocol.UPNP_IGD, PortMappingProtocol.NAT_PMP})
 
     def paths_behind(self, egress: Egress, trial: Trial) -> tuple[Verdict, ...]:
         """Return `relayed`: management, signal and relay are all on TCP port 443."""

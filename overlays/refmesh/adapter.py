@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from harness.model.family import FAMILIES, Family
-from harness.model.nat_words import Egress
+from harness.model.nat_words import Egress, PortMappingProtocol
 from harness.model.trial import Trial
 from harness.model.words import SEEKING_DIRECT, Mode, Verdict
 from harness.overlay.contract import (
@@ -118,6 +118,13 @@ class RefmeshAdapter:
     def technique(self, mode: Mode) -> str | None:
         """Check candidates, peer-reflexive ones too (RFC 8445 section 7.3.1.3), predict, then probe by birthday."""
         return "birthday" if mode in SEEKING_DIRECT else None
+
+    def asks_by(self, options: Mapping[str, Any]) -> frozenset[PortMappingProtocol]:
+        """Return those of option `port_mapping`; all where it does not say."""
+        said = options.get("port_mapping", True)
+        if said is None or isinstance(said, bool):
+            return frozenset(() if said is False else PortMappingProtocol)
+        return frozenset(map(PortMappingProtocol, said))
 
     def paths_behind(self, egress: Egress, trial: Trial) -> tuple[Verdict, ...]:
         """Return `relayed` where the server is reached by TLS: coordination, relay and hub all go that way."""

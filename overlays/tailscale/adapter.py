@@ -13,8 +13,9 @@ import json
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
+from typing import Any
 
-from harness.model.nat_words import Egress
+from harness.model.nat_words import Egress, PortMappingProtocol
 from harness.model.trial import Trial
 from harness.model.words import SEEKING_DIRECT, Mode, Verdict
 from harness.overlay.contract import (
@@ -104,6 +105,10 @@ class Tailscale:
     def technique(self, mode: Mode) -> str | None:
         """disco pings to every endpoint that the other announced; pongs teach where they really came from."""
         return "peer-reflexive" if mode in SEEKING_DIRECT else None
+
+    def asks_by(self, options: Mapping[str, Any]) -> frozenset[PortMappingProtocol]:  # noqa: ARG002 - always the same
+        """Return all: tailscaled asks by each, unless a tailnet's policy says no."""
+        return frozenset(PortMappingProtocol)
 
     def paths_behind(self, egress: Egress, trial: Trial) -> tuple[Verdict, ...]:
         """Return `relayed`: Headscale and DERP are both on TCP port 443."""

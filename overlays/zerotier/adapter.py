@@ -14,8 +14,9 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Network
+from typing import Any
 
-from harness.model.nat_words import Egress
+from harness.model.nat_words import Egress, PortMappingProtocol
 from harness.model.trial import Trial
 from harness.model.words import Mode, Verdict
 from harness.overlay.contract import (
@@ -107,6 +108,10 @@ class ZeroTier:
     def technique(self, mode: Mode) -> str | None:
         """Let the root tell both the address that it sees of the other; both send, and learn from what arrives."""
         return "peer-reflexive" if mode == "mesh" else None
+
+    def asks_by(self, options: Mapping[str, Any]) -> frozenset[PortMappingProtocol]:  # noqa: ARG002 - always the same
+        """Return two: its vendor builds it with both, and `portMappingEnabled` is true by default."""
+        return frozenset({PortMappingProtocol.UPNP_IGD, PortMappingProtocol.NAT_PMP})
 
     def paths_behind(self, egress: Egress, trial: Trial) -> tuple[Verdict, ...]:  # noqa: ARG002 - the same in all
         """Return `none`: falling back to TCP is its vendor's service, which no lab has."""

@@ -9,7 +9,7 @@ import pytest
 
 from harness.results.agreement import CellAgreement, Count
 from harness.scenario.load import POPULATIONS
-from harness.simulation.algebra import expected_cell
+from harness.simulation.algebra import Level, expected_cell
 from harness.simulation.contract import engines
 from harness.simulation.describe import described
 from harness.simulation.emulated import emulated_cells
@@ -50,15 +50,20 @@ def test_engine_algebra_and_emulation_agree_in_every_cell_of_the_matrix(techniqu
         assert not judged.complaints, (name, judged)
 
 
-def test_engine_and_algebra_agree_with_ports_on_request_and_ipv6_on_and_off() -> None:
-    loaded = load_population("levels", POPULATIONS)
-    loaded = replace(loaded, population=loaded.population.model_copy(update={"worlds": 1}))
+@pytest.mark.parametrize("name", ["levels", "field"])
+def test_engine_and_algebra_agree_with_ports_on_request_and_ipv6_on_and_off(name: str) -> None:
+    """Of `field` those conditions alone that the other tests have not: its `also`."""
+    loaded = load_population(name, POPULATIONS)
+    sweep = loaded.population.matrix
+    if sweep.also:
+        sweep = sweep.model_copy(update={"technique": (), "group": (2,)})
+    loaded = replace(loaded, population=loaded.population.model_copy(update={"worlds": 1, "matrix": sweep}))
     engine, plan = engines()["refmesh"], Plan(loaded.population)
-    ports = engine.birthday_ports(loaded.population.deadline_s)
+    level = Level(*engine.birthday_ports(loaded.population.deadline_s))
     wrong = []
     for world in plan:
         first, second = (loaded.population.access[name] for name in world.names)
-        expected = expected_cell(first, second, world.shared_layers, world.condition, ports).probability
+        expected = expected_cell(first, second, world.shared_layers, world.condition, level).probability
         (pair,) = run_world(plan.spec(world), engine).pairs
         if 0.01 < expected < 0.99:
             continue

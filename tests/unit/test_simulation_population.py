@@ -22,7 +22,7 @@ from harness.results.agreement import CellAgreement, Count, agreement, counts_of
 from harness.results.loading import load
 from harness.scenario.load import POPULATIONS
 from harness.simulation import algebra
-from harness.simulation.algebra import expected_cells, group_success, pair_success, with_eim_share
+from harness.simulation.algebra import Level, expected_cells, group_success, pair_success, with_eim_share
 from harness.simulation.churn import run_churn
 from harness.simulation.contract import engines
 from harness.simulation.load import LoadedPopulation, load_population
@@ -58,48 +58,6 @@ def written(folder: Path, **changes: Any) -> LoadedPopulation:
     return load_population(str(path), POPULATIONS)
 
 
-@pytest.mark.parametrize(
-    ("change", "field", "text"),
-    [
-        ({"access": {"a": {"share": 1, "routers": ["port-restrictd"]}}}, "access.a.routers", "did you mean port-"),
-        ({"access": {"a": {"share": 0.7}}}, "access", "add up to 0.7"),
-        ({"access": {"a": {"share": 1, "routers": ["cgn"], "together": {"share": 0.1, "layers": 2}}}}, "access.a", "2"),
-        ({"access": {"a": {"share": 1, "routers": ["cgn"], "ipv6": True}}}, "access.a", "forwards no IPv6"),
-        ({"access": {"a": {"share": 1, "routers": ["ipv6-only"]}}}, "access.a", "no IPv4"),
-        ({"access": {"a": {"share": 1, "routers": ["mtu-black-hole"]}}}, "access.a", "carries 1500 bytes"),
-        ({"access": {"a": {"share": 1, "routers": [{"mss_clamping": False}]}}}, "access.a", "carries 1500 bytes"),
-        (
-            {"access": {"a": {"share": 0.9}, "b": {"share": 0.1, "routers": ["cgn"], "together": {"share": 0.02}}}},
-            "access",
-            "together.share 0.02 of all pairs, of which 0.01 are of that type",
-        ),
-        ({"worlds": True}, "worlds", "valid integer"),
-        ({"matrix": {"technique": "magic"}}, "matrix.technique", "expected 'plain'"),
-        ({"matrix": {"group": [11]}}, "matrix.group[0]", "less than or equal to 10"),
-        ({"matrix": {"group": [3, 3]}}, "matrix", "twice"),
-        ({"engine": "nebula"}, "engine", "no engine"),
-        ({"world": 3}, "world", "did you mean worlds"),
-    ],
-)
-def test_a_wrong_file_is_refused_with_line_and_field(
-    tmp_path: Path, change: dict[str, Any], field: str, text: str
-) -> None:
-    with pytest.raises(ScenarioError) as caught:
-        written(tmp_path, **change)
-    (problem,) = caught.value.problems
-    assert (problem.file, problem.line > 0) == (str(tmp_path / "small.yaml"), True)
-    assert text in problem.text, problem
-    assert problem.field.startswith(field) or (problem.field == "(document)" and field in problem.text + "matrix")
-
-
-def test_the_command_ends_with_2_and_names_the_place(tmp_path: Path) -> None:
-    (tmp_path / "p.yaml").write_text("description: x\naccess:\n  a: {share: 1, routers: [nonsense]}\n")
-    done = CliRunner().invoke(cli, ["simulate", str(tmp_path / "p.yaml"), "--out", str(tmp_path / "out")])
-    assert isinstance(done.exception, ScenarioError)
-    assert str(done.exception).startswith(f"{tmp_path}/p.yaml:3: access.a.routers: unknown NAT 'nonsense'")
-    assert not (tmp_path / "out").exists()
-
-
 @pytest.mark.parametrize("name", BUNDLED)
 def test_bundled_populations_are_right_and_their_shares_a_whole(name: str) -> None:
     population = load_population(name, POPULATIONS).population
@@ -109,7 +67,7 @@ def test_bundled_populations_are_right_and_their_shares_a_whole(name: str) -> No
 
 def test_sums_are_what_drawing_peers_gives(tmp_path: Path) -> None:
     population = written(tmp_path).population
-    cells = expected_cells(population, BIRTHDAY, (256, 300))
+    cells = expected_cells(population, BIRTHDAY, Level(256, 300))
     probability = {(c.cell.first, c.cell.second): c.probability for c in cells if not c.cell.shared_layers}
     names, shares = list(population.access), [each.share for each in population.access.values()]
     rng = random.Random(1)

@@ -55,6 +55,7 @@ class RefmeshSimulation:
                 "port_mapping": MAPPING_PROTOCOLS if abilities.port_mapping else (),
             },
             server_ipv6=True,
+            keeps_log=False,
             suite=REAL if crypto == "real" else CHEAP,
         )
         return RefmeshNetwork(mesh, hosts)

@@ -36,6 +36,7 @@ class Mesh:
         options: Mapping[str, Any] | None = None,
         server_ipv6: bool = False,
         asks_routers: bool = True,
+        keeps_log: bool = True,
         suite: Suite = REAL,
     ) -> None:
         """Start the servers; nodes join one by one.
@@ -45,6 +46,7 @@ class Mesh:
             server_ipv6: whether servers have IPv6 as well.
             suite: the crypto; the network's keys must be of the same kind.
             asks_routers: whether nodes are told of the router that may be asked for ports.
+            keeps_log: whether `events` has what nodes and servers would log; over a day that is millions of lines.
         """
         self.internet, self.rng = internet, rng
         self.network = network
@@ -52,7 +54,7 @@ class Mesh:
         self.policy = policy or network.policy
         self.options = dict(options or {})
         self.mode, self.hub = mode, hub
-        self._asks_routers, self.suite = asks_routers, suite
+        self._asks_routers, self._keeps_log, self.suite = asks_routers, keeps_log, suite
         self.servers: dict[str, Server | None] = {}
         self.nodes: dict[str, Node] = {}
         self.hosts: dict[str, Host] = {}
@@ -217,7 +219,7 @@ class Mesh:
         if now >= node.deadline:
             node.tick(now)
         if node.outbox.events:
-            self.events += [f"{now:.3f} {name}: {event}" for event in node.outbox.events]
+            self._log(name, node.outbox.events)
             node.outbox.events.clear()
         if node.plane.to_tun:
             self.received[name] += node.plane.to_tun
@@ -252,7 +254,7 @@ class Mesh:
             return
         if self.now >= server.deadline:
             server.tick(self.now)
-        self.events += [f"{self.now:.3f} {name}: {event}" for event in server.outlet.events]
+        self._log(name, server.outlet.events)
         server.outlet.events.clear()
         out = server.outlet.datagrams[:]
         server.outlet.datagrams.clear()
@@ -268,6 +270,10 @@ class Mesh:
         if self._ticks.get(name, -1.0) <= self.now or at < self._ticks[name]:
             self._ticks[name] = at
             self.internet.events.at(at, action)
+
+    def _log(self, name: str, events: Sequence[str]) -> None:
+        if self._keeps_log:
+            self.events += [f"{self.now:.3f} {name}: {event}" for event in events]
 
     def _from_node(self, name: str, datagram: bytes, endpoint: Endpoint, local: int) -> None:
         port = _port_of(local)
