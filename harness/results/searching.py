@@ -119,8 +119,8 @@ def search(series: Sequence[Series], rule: Rule) -> tuple[list[Found], int]:
     for number, one in enumerate(testable):
         if min(of_way[number] for of_way in corrected) > share:
             continue
-        levels = (Level(len(testable), p[number], c[number]) for p, c in zip(ways, corrected, strict=True))
-        found += one.found(Levels(*levels, share=share))
+        worse, better = (Level(len(testable), p[number], c[number]) for p, c in zip(ways, corrected, strict=True))
+        found += one.found(Levels(worse, better, share))
     return found, len(series) - len(testable)
 
 

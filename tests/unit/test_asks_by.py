@@ -39,7 +39,7 @@ def test_who_asks_routers_is_said_by_each_adapter() -> None:
     said = {name: asks_by(load_overlay(name), {}) for name in overlay_names()}
     assert {name: found for name, found in said.items() if found} == {
         **{key: {UPNP, PMP, PCP} for key in ("refmesh", "refmesh-tap", "tailscale", "iroh")},
-        **{key: {UPNP, PMP} for key in ("zerotier", "netbird", "easytier", "ethereum")},
+        **{key: {UPNP, PMP} for key in ("zerotier", "netbird", "easytier", "ethereum", "bittorrent")},
     }
 
 
