@@ -116,7 +116,7 @@ def setup_script(controller: IPv4Address, router: IPv4Address, members: Sequence
         _login(controller),
         "[ ! -e set-up ] || exit 0",
         f"ziti edge create edge-router {ROUTER} -o {ROUTER}.jwt",
-        f"ziti create config router edge --routerName {ROUTER} --output {ROUTER}.yaml",
+        f"ziti create config router edge --routerName {ROUTER} --tunnelerMode none --output {ROUTER}.yaml",
         f"sed -i 's/tls:0\\.0\\.0\\.0:/tls:{router}:/' {ROUTER}.yaml",
         f"ziti router enroll {ROUTER}.yaml --jwt {ROUTER}.jwt",
         "ziti edge delete edge-router-policy all-endpoints-public-routers",

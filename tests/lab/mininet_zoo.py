@@ -56,36 +56,6 @@ class Own(_Two):
     host = {"cls": MarkedHost, "mark": "here"}
 
 
-class RenamedHost(Host):
-    """A host that calls its interface otherwise, with a dot, as VLANs do."""
-
-    def config(self, to: str = "data.7", made: bool = True, **params: object) -> None:
-        super().config(**params)
-        interface = self.defaultIntf()
-        if made:
-            interface.ifconfig("down")
-            self.cmd(f"ip link set {interface} name {to}; ip link set {to} up")
-        self.nameToIntf[to] = self.nameToIntf.pop(interface.name)
-        interface.name = to
-
-
-class Renamed(_Two):
-    host = {"cls": RenamedHost}
-
-
-class NeverMade(_Two):
-    """Its command failed, as vconfig does where it is not installed."""
-
-    host = {"cls": RenamedHost, "made": False}
-
-
-class Dotted(Topo):
-    def build(self) -> None:
-        switch = self.addSwitch("s.1")
-        for name in ("h.1", "h2", "h.3"):
-            self.addLink(self.addHost(name), switch)
-
-
 class NoCable(Topo):
     def build(self) -> None:
         self.addLink(self.addHost("h1"), self.addSwitch("s1"))

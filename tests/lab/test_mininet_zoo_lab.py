@@ -37,8 +37,8 @@ def pinged(tmp_path: Path, name: str, *commands: str) -> str:
         ("SecondCable", "h1 ping -c1 -W2 10.9.0.2"),
         ("ParsesInBuild", "h1 ping -c1 -W2 10.0.0.2"),
         ("PrivateRun", "h1 ping -c1 -W2 10.0.0.2"),
-        ("Dotted", "h2 ping -c1 -W2 10.0.0.1"),
-        ("Renamed", "h2 ping -c1 -W2 10.0.0.1"),
+        ("mininet_names:Dotted", "h2 ping -c1 -W2 10.0.0.1"),
+        ("mininet_names:Renamed", "h2 ping -c1 -W2 10.0.0.1"),
     ],
 )
 def test_a_class_is_built_as_it_says(name: str, command: str, tmp_path: Path) -> None:
@@ -79,9 +79,7 @@ def test_switches_in_a_ring_have_found_their_root_and_blocked_a_port_before_anyt
 def ran(tmp_path: Path, name: str, overlays: str, probes: str = "path: {deadline_s: 8}", rest: str = "") -> Path:
     """Run a scenario with the class."""
     scenario = tmp_path / f"{name}.yaml"
-    scenario.write_text(
-        f"description: x\ntopology: 'mininet_zoo:{name}'\noverlays: {overlays}\nprobes: {{{probes}}}\n{rest}"
-    )
+    scenario.write_text(f"description: x\ntopology: '{name}'\noverlays: {overlays}\nprobes: {{{probes}}}\n{rest}")
     done = overlaybench("run", scenario.name, "--out", name, "--no-report", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     return tmp_path / name
@@ -89,7 +87,8 @@ def ran(tmp_path: Path, name: str, overlays: str, probes: str = "path: {deadline
 
 @pytest.fixture
 def zoo(tmp_path: Path) -> Path:
-    (tmp_path / "mininet_zoo.py").write_text((HERE / "mininet_zoo.py").read_text())
+    for name in ("mininet_zoo.py", "mininet_names.py"):
+        (tmp_path / name).write_text((HERE / name).read_text())
     return tmp_path
 
 
@@ -133,18 +132,16 @@ def test_a_route_names_an_interface_that_the_lab_has_to_call_otherwise(tmp_path:
 
 def test_what_a_hosts_own_config_raises_is_told_by_check_with_its_line(zoo: Path) -> None:
     said = {
-        "OwnRaises": r"RuntimeError: config failed with .* \(.*mininet_zoo.py:\d+\)",
-        "NeverMade": r"node h1: its class says that it has the interface data.7, but there is none",
+        "mininet_zoo:OwnRaises": r"RuntimeError: config failed with .* \(.*mininet_zoo.py:\d+\)",
+        "mininet_names:NeverMade": r"node h1: its class says that it has the interface data.7, but there is none",
     }
-    for name, status in (("OwnRaises", 2), ("NeverMade", 2), ("Own", 0)):
+    for name, status in (("mininet_zoo:OwnRaises", 2), ("mininet_names:NeverMade", 2), ("mininet_zoo:Own", 0)):
         scenario = zoo / "own.yaml"
-        scenario.write_text(
-            f"description: x\ntopology: 'mininet_zoo:{name}'\noverlays: {{underlay: }}\nprobes: [path]\n"
-        )
+        scenario.write_text(f"description: x\ntopology: '{name}'\noverlays: {{underlay: }}\nprobes: [path]\n")
         done = overlaybench("check", str(scenario))
         assert done.returncode == status, done.stderr
         if status:
-            told = rf"mininet_zoo:{name}:0: topology: {said[name]}"
+            told = rf"{name}:0: topology: {said[name]}"
             assert re.search(told, done.stderr), done.stderr
 
 

@@ -17,7 +17,7 @@ ZOO = str(Path(__file__).parents[1] / "lab")
 
 
 def trial_of(mode: Mode) -> Trial:
-    source = MininetSource("mininet_zoo:Dotted", (), "h2", ZOO)
+    source = MininetSource("mininet_names:Dotted", (), "h2", ZOO)
     return Trial(
         id="t",
         scenario="s",
