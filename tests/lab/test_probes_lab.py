@@ -87,14 +87,19 @@ def test_a_host_knows_its_narrow_line_and_its_neighbours_do(tmp_path: Path) -> N
         assert (found["tcp_throughput_mbit", member] or 0) > 20
 
 
+@pytest.mark.waits
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(
     ("link", "overlay"),
     [
-        ("geo-satellite", "refmesh: mesh"),
-        ("{delay_ms: 10, loss_percent: 20, rate_mbit: 20, queue_ms: 100}", "openvpn: hub"),
+        pytest.param("geo-satellite", "refmesh: mesh", id="long"),
+        pytest.param(
+            "{delay_ms: 10, loss_percent: 20, rate_mbit: 20, queue_ms: 100}",
+            "openvpn: hub",
+            id="lossy",
+            marks=pytest.mark.nightly,  # minutes; what is done where the tool's control connection dies has tests of its own
+        ),
     ],
-    ids=["long", "lossy"],
 )
 def test_a_path_that_answers_is_one_and_its_underlay_carries(link: str, overlay: str, tmp_path: Path) -> None:
     """Both sides: 1.2 s there and back; or a fifth lost four times, of which iperf3's control connection dies."""
