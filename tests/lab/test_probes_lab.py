@@ -97,7 +97,7 @@ def test_a_host_knows_its_narrow_line_and_its_neighbours_do(tmp_path: Path) -> N
             "{delay_ms: 10, loss_percent: 20, rate_mbit: 20, queue_ms: 100}",
             "openvpn: hub",
             id="lossy",
-            marks=pytest.mark.nightly,  # minutes; what is done where the tool's control connection dies has tests of its own
+            marks=pytest.mark.nightly,  # takes minutes; unit tests hold what is done there
         ),
     ],
 )
