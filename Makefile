@@ -16,6 +16,7 @@ test-all:
 	@./setup.sh test
 	$(PY)/overlaybench install --all || [ $$? = 3 ]
 	OVERLAYBENCH_NIGHTLY=1 OVERLAYBENCH_EVERY_EVENT=1 OVERLAYBENCH_NETWORKS=all $(MAKE) test
+	$(MAKE) fuzz-million
 
 test-pure:
 	@./setup.sh test

@@ -27,9 +27,8 @@ def changed(peers: Peers, links: Sequence[ServerLink], outbox: Outbox, now: floa
             outbox.due(peer, now)
 
 
-def forget_numbers(peers: Peers, index: int) -> None:
-    """Note that a server has started again: it knows nobody yet, and numbers those who come anew."""
+def started_again(peers: Peers, index: int) -> None:
+    """Note that a server has started again: of those whom it relayed to it knows nobody until they have come back."""
     for peer in peers.by_key.values():
         if peer.online.get(index):
             del peer.online[index]
-        peer.numbers.pop(index, None)

@@ -201,7 +201,7 @@ class Servers:
         was_up, was_seen_as, was_epoch = link.up, link.seen_as, link.epoch
         entries = link.on_update(update, now)
         if link.epoch != was_epoch and was_epoch:
-            relays.forget_numbers(self._peers, link.index)
+            relays.started_again(self._peers, link.index)
             relays.changed(self._peers, self.links, self._outbox, now)
         if link.up and not was_up:
             self._outbox.events.append(f"server {link.entry.name} answers; we are {link.seen_as or 'unseen'} to it")
