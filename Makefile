@@ -40,8 +40,8 @@ results: setup
 	$(PY)/python -m bench.claim publish --runs runs/published-$(COMMIT)-claim
 	$(PY)/python -m tests.recompute results/demo results/nat-matrix results/claim results/claim-outage
 
-# The field's mix in simulation, each cell held against results/nat-matrix, into results/population: some two minutes on two
-# processors. A population, seed and commit have one result, on any machine.
+# The field's mix in simulation, each cell held against results/nat-matrix, into results/population: some five minutes on
+# two processors. A population, seed and commit have one result, on any machine.
 population: setup
 	$(PY)/overlaybench simulate field --emulated results/nat-matrix --resume --out runs/published-$(COMMIT)-population
 	$(PY)/overlaybench publish runs/published-$(COMMIT)-population results/population
