@@ -149,7 +149,8 @@ def change_of(sample: Sample, rule: Rule) -> Change:
     p_worse, p_better, least = _tests(sample, cells, lower_is_better)
     marked = [outliers_of(cell) for cell in sample.cells]
     p_outliers, least_outliers = _outlier_test(marked, metric)
-    changes = np.array([cell.change for cell in cells])
+    # What never came in either run has not changed.
+    changes = np.nan_to_num([cell.change for cell in cells], nan=0.0, posinf=np.inf, neginf=-np.inf)
     proportion = metric.estimator == "proportion"
     rates = [[float(cell.side(new=new).mean()) for cell in sample.cells] for new in (False, True)]
     bases, news = rates if proportion else ([cell.base for cell in cells], [cell.new for cell in cells])

@@ -56,8 +56,11 @@ def interval_of_medians(sample: Sample) -> tuple[float, float]:
     drawn = np.concatenate([_drawn(cell, rng) for cell in sample.cells])
     if count >= _CELLS_DRAWN:
         drawn = drawn[rng.integers(len(drawn), size=drawn.shape), np.arange(_RESAMPLES)]
-    middles = np.sort(middles_of(drawn))
-    return float(middles[round(0.025 * (_RESAMPLES - 1))]), float(middles[round(0.975 * (_RESAMPLES - 1))])
+    middles = middles_of(drawn)
+    middles = np.sort(middles[~np.isnan(middles)])
+    if not middles.size:
+        return math.nan, math.nan
+    return float(middles[round(0.025 * (middles.size - 1))]), float(middles[round(0.975 * (middles.size - 1))])
 
 
 def _trials(cell: Cell) -> int:
@@ -66,7 +69,10 @@ def _trials(cell: Cell) -> int:
 
 
 def _drawn(cell: Cell, rng: np.random.Generator) -> Floats:
-    """Return resampled changes of the median of each of a cell's parts, new minus base; whole trials are drawn."""
+    """Return resampled changes of the median of each of a cell's parts, new minus base; whole trials are drawn.
+
+    NaN where none of the trials drawn has a part, which is no change of nothing; 0 where both medians never came.
+    """
     medians = []
     for new in (False, True):
         tables = _by_trial(cell, new=new)
@@ -75,7 +81,7 @@ def _drawn(cell: Cell, rng: np.random.Generator) -> Floats:
         medians.append(np.stack([_medians(table[drawn]) for table in tables]))
     with np.errstate(invalid="ignore"):
         change = medians[1] - medians[0]
-    return np.where(np.isnan(change), 0.0, change)
+    return np.where(np.isinf(medians[0]) & (medians[0] == medians[1]), 0.0, change)
 
 
 def _by_trial(cell: Cell, *, new: bool) -> list[Floats]:
@@ -105,9 +111,19 @@ def _medians(drawn: Floats) -> Floats:
 
 
 def middles_of(changes: Floats) -> Floats:
-    """Return the medians along the first axis; some changes may be from or to beyond the deadline (-inf, inf)."""
-    ordered = np.sort(changes, axis=0)
-    lower, upper = ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]
+    """Return the medians along the first axis of those that there are, NaN of none.
+
+    Some changes may be from or to beyond the deadline (-inf, inf); where the middle lies between these it is 0, since
+    as many got worse as better.
+    """
+    rows = changes.reshape(len(changes), -1)
+    ordered, counts = np.sort(rows, axis=0), (~np.isnan(rows)).sum(axis=0)
+    columns = np.arange(rows.shape[1])
+    lower, upper = (
+        ordered[np.maximum(counts - 1, 0) // 2, columns],
+        ordered[np.minimum(counts // 2, len(ordered) - 1), columns],
+    )
     with np.errstate(invalid="ignore"):
-        found = (lower + upper) / 2  # of -inf and inf it is NaN: as many got worse as better
-    return np.where(np.isnan(found), 0.0, found)
+        found = (lower + upper) / 2
+    found = np.where(np.isneginf(lower) & np.isposinf(upper), 0.0, found)
+    return np.where(counts > 0, found, np.nan).reshape(changes.shape[1:])

@@ -55,7 +55,6 @@ _MEMBER_ENV = {
     "NB_STATE_DIR": ".",
     "NB_DISABLE_CUSTOM_ROUTING": "true",
     "NB_METRICS_PUSH_ENABLED": "false",
-    "NB_DISABLE_NAT_MAPPER": "true",
     "NB_DISABLE_SSH_CONFIG": "true",
 }
 
@@ -120,7 +119,6 @@ class NetBird:
         return "peer-reflexive" if mode == "mesh" else None
 
     def asks_by(self, options: Mapping[str, Any]) -> frozenset[PortMappingProtocol]:  # noqa: ARG002 - always the same
-        """Return two: those of go-nat, unless NB_DISABLE_NAT_MAPPER is set."""
         return frozenset({PortMappingProtocol.UPNP_IGD, PortMappingProtocol.NAT_PMP})
 
     def paths_behind(self, egress: Egress, trial: Trial) -> tuple[Verdict, ...]:

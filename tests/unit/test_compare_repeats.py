@@ -10,7 +10,7 @@ import pytest
 from harness.report.comparison import verdict_text
 from harness.results.changes import Change, Rule, change_of
 from harness.results.compare import compare_samples
-from harness.results.intervals import interval_of_medians
+from harness.results.intervals import interval_of_medians, middles_of
 from harness.results.matching import Sample
 from harness.results.power import noise_of
 from harness.results.ranks import Cell
@@ -127,3 +127,12 @@ def test_an_interval_that_is_called_95_per_cent_is_one(repeats: int, cells: int)
     share = covered(repeats, cells)
     assert math.isnan(share) == (cells < 6 and repeats < 5)
     assert math.isnan(share) or share > 0.9
+
+
+def test_a_pair_that_was_not_drawn_has_not_stayed_the_same() -> None:
+    """Counted as no change, a pair that few trials have pulled the interval towards it."""
+    inf, nan = math.inf, math.nan
+    drawn = np.array([[nan, 1.0, -inf, nan, inf], [3.0, nan, inf, nan, inf], [5.0, 2.0, nan, nan, 1.0]])
+    assert middles_of(drawn).tolist()[:3] == [4.0, 1.5, 0.0]
+    assert math.isnan(middles_of(drawn)[3]) and middles_of(drawn)[4] == inf
+    assert float(middles_of(np.array([2.0, 4.0, -inf]))) == 2.0
