@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import multiprocessing
 import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -14,6 +13,7 @@ from harness.errors import OverlaybenchError
 from harness.simulation.churn import as_csv, moments
 from harness.simulation.load import LoadedPopulation
 from harness.simulation.population import Churn
+from harness.simulation.processes import in_processes
 from harness.simulation.remote import networks_from
 from harness.simulation.workers import Progress
 from harness.simulation.working import network_lines
@@ -71,5 +71,5 @@ def _networks(loaded: LoadedPopulation, numbers: range, jobs: int, hosts: str | 
     if jobs == 1 or len(numbers) < 2:
         yield map(partial(network_lines, loaded.population), numbers)
         return
-    with multiprocessing.get_context("fork").Pool(min(jobs, len(numbers)), gc.freeze) as pool:
-        yield pool.imap(partial(network_lines, loaded.population), numbers)
+    with in_processes(partial(network_lines, loaded.population), numbers, min(jobs, len(numbers)), gc.freeze) as found:
+        yield found

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gc
-import multiprocessing
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from typing import Protocol
 
 from harness.simulation.contract import overlay_version
 from harness.simulation.load import LoadedPopulation
+from harness.simulation.processes import in_processes
 from harness.simulation.remote import results_from
 from harness.simulation.working import Worker
 
@@ -34,8 +35,8 @@ def worlds(
         with _garbage_kept():
             yield map(_worker_of(run, loaded), left)
         return
-    with multiprocessing.get_context("fork").Pool(jobs, _begin, (run, loaded)) as pool:
-        yield pool.imap(_work, left, chunksize=8)
+    with in_processes(_work, left, jobs, partial(_begin, run, loaded), together=8) as found:
+        yield found
 
 
 _worker: Worker
