@@ -16,11 +16,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
-from typing import Any
 
 import yaml
 
-from harness.model.nat_words import Egress, PortMappingProtocol
+from harness.model.nat_words import Egress
 from harness.model.trial import Trial
 from harness.model.words import Mode, Verdict
 from harness.overlay.contract import (
@@ -55,6 +54,8 @@ _MEMBER_ENV = {
     "NB_STATE_DIR": ".",
     "NB_DISABLE_CUSTOM_ROUTING": "true",
     "NB_METRICS_PUSH_ENABLED": "false",
+    # A client that looks for routers to map its ports does not end within 3 s of SIGTERM.
+    "NB_DISABLE_NAT_MAPPER": "true",
     "NB_DISABLE_SSH_CONFIG": "true",
 }
 
@@ -117,9 +118,6 @@ class NetBird:
     def technique(self, mode: Mode) -> str | None:
         """ICE (RFC 8445): checks learn peer-reflexive candidates."""
         return "peer-reflexive" if mode == "mesh" else None
-
-    def asks_by(self, options: Mapping[str, Any]) -> frozenset[PortMappingProtocol]:  # noqa: ARG002 - always the same
-        return frozenset({PortMappingProtocol.UPNP_IGD, PortMappingProtocol.NAT_PMP})
 
     def paths_behind(self, egress: Egress, trial: Trial) -> tuple[Verdict, ...]:
         """Return `relayed`: management, signal and relay are all on TCP port 443."""

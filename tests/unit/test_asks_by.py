@@ -39,7 +39,7 @@ def test_who_asks_routers_is_said_by_each_adapter() -> None:
     said = {name: asks_by(load_overlay(name), {}) for name in overlay_names()}
     assert {name: found for name, found in said.items() if found} == {
         **{key: {UPNP, PMP, PCP} for key in ("refmesh", "refmesh-tap", "tailscale", "iroh")},
-        **{key: {UPNP, PMP} for key in ("zerotier", "netbird", "easytier", "ethereum", "bittorrent")},
+        **{key: {UPNP, PMP} for key in ("zerotier", "easytier", "ethereum", "bittorrent")},
     }
 
 
@@ -93,10 +93,10 @@ def test_what_products_would_reach_counts_the_ports_that_they_are_given(tmp_path
 
     without, pmp, upnp = rows("symmetric"), rows(MAPS), rows({"alias": "symmetric", "port_mapping": ["upnp-igd"]})
     # Half of all pairs have a symmetric NAT and a strict one, a quarter two symmetric ones.
-    for name in ("tailscale", "iroh", "zerotier", "netbird", "bittorrent"):
+    for name in ("tailscale", "iroh", "zerotier", "bittorrent"):
         assert without[name]["pairs"] == pytest.approx(0.25), name
         assert pmp[name]["pairs"] == upnp[name]["pairs"] == pytest.approx(1.0), name
-    for name in ("nebula", "wireguard", "n2n", "tinc", "libp2p", "ipfs"):
+    for name in ("nebula", "wireguard", "n2n", "tinc", "libp2p", "ipfs", "netbird"):
         assert pmp[name]["pairs"] == pytest.approx(without[name]["pairs"]), name
         assert not pmp[name]["port_mapping"]
     assert pmp["tailscale"]["asks_by"] == ["nat-pmp", "pcp", "upnp-igd"]
