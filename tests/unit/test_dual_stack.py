@@ -101,7 +101,7 @@ def test_a_dual_stack_file_of_ones_own_holds_together(tmp_path: Path) -> None:
             {"lan": "{subnets: [10.1.0.0/24, 10.2.0.0/24]}"},
             "5: segments.lan: a segment has one IPv4 subnet, one IPv6 subnet, or one of each",
         ),
-        ({"lan": '{subnet: "2a0e:45:1::2/64"}'}, "5: segments.lan[0]: value is not a valid IPv4 or IPv6 network"),
+        ({"lan": '{subnet: "2a0e:45:1::2/64"}'}, "5: segments.lan: value is not a valid IPv4 or IPv6 network"),
         (
             {"nat": "port-restricted", "a": '{on: lan, address: "2a0e:45:1::2", via: r}'},
             "11: routers.r.nat: port-restricted forwards no IPv6, and a has no other address",

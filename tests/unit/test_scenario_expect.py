@@ -97,7 +97,7 @@ SHARE, ADDED = "expect[1].tcp_throughput_ratio", "expect[0].added_rtt_p50_ms"
         ("{min: 0.25}", "{minn: 0.25}", 10, f"{SHARE}.minn: unknown key (did you mean min?)"),
         ("{min: 0.25}", "{min: .nan}", 10, f"{SHARE}.min: input should be a finite number"),
         ("max: 5,", "max: 5 ms,", 9, f"{ADDED}.max: input should be a valid number, got '5 ms'"),
-        ("path: direct}", "path: dirct}", 9, f"{ADDED}.path[0]: expected 'direct',"),
+        ("path: direct}", "path: dirct}", 9, f"{ADDED}.path: expected 'direct',"),
         (
             "[path, latency, throughput]",
             "[path, throughput]",
