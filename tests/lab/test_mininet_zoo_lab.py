@@ -79,7 +79,8 @@ def test_switches_in_a_ring_have_found_their_root_and_blocked_a_port_before_anyt
 def ran(tmp_path: Path, name: str, overlays: str, probes: str = "path: {deadline_s: 8}", rest: str = "") -> Path:
     """Run a scenario with the class."""
     scenario = tmp_path / f"{name}.yaml"
-    scenario.write_text(f"description: x\ntopology: '{name}'\noverlays: {overlays}\nprobes: {{{probes}}}\n{rest}")
+    named = f"mininet_zoo:{name}"
+    scenario.write_text(f"description: x\ntopology: '{named}'\noverlays: {overlays}\nprobes: {{{probes}}}\n{rest}")
     done = overlaybench("run", scenario.name, "--out", name, "--no-report", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     return tmp_path / name
