@@ -1,7 +1,7 @@
 #!/bin/sh
 # `make test`: all tests, on two processors in about twenty minutes once the builds are in the user's cache folder.
 #
-# What needs no lab comes first, on all processors, with the builds behind it. Then labs that wait, four at a time: with
+# What needs no lab comes first, on all processors, with the builds behind it. Then labs that wait, three at a time: with
 # the pure tests behind them, too, helpers of links were late by 40 ms. Labs that measure come last, and have the machine
 # for themselves. Each part says how long it took. A part that fails ends the run at its end, not the parts after it.
 set -eu
@@ -52,6 +52,6 @@ cat build/install.log >&2
 [ $status = 0 ] || [ $status = 3 ] || exit $status
 took "builds, after those" "$begun"
 
-part "labs that wait" "$bin/python" -m pytest tests/lab -m "lab and waits$also" -n 4 --durations 10
+part "labs that wait" "$bin/python" -m pytest tests/lab -m "lab and waits$also" -n 3 --durations 10
 part "labs that measure" "$bin/python" -m pytest tests/lab -m "lab and not waits$also" --durations 10
 [ -z "$failed" ] || { say "failed: ${failed#; }"; exit 1; }

@@ -59,7 +59,7 @@ def test_parted_members_go_by_the_relay_and_meet_again(tmp_path: Path) -> None:
 def test_a_stricter_network_stops_what_it_forbids(tmp_path: Path, policy: str) -> None:
     item = f"{{at_s: 1, do: firewall, to: ra, {policy}, for_s: 3}}"
     run = Run(tmp_path, "nebula: mesh", item, duration_s=14)
-    assert run.value("event_gap_s", "after firewall ra") is None, "not over when the policy was"
+    assert (run.value("event_gap_s", "after firewall ra") or 3) >= 3, "not over before the policy was"
     gap_s = run.value("continuity_longest_gap_s", None)
     assert gap_s is not None and gap_s > 2.5
     assert run.value("event_recovery_s", "after the end of firewall ra") is not None
@@ -76,7 +76,7 @@ def test_services_stop_and_start_again(tmp_path: Path) -> None:
         *("openvpn: hub", "{at_s: 1, do: stop, to: s, for_s: 2}", "{at_s: 25, do: restart, to: a}"),
         duration_s=40,
     )
-    assert run.value("event_gap_s", "after stop s") is None, "not over when it ran again"
+    assert (run.value("event_gap_s", "after stop s") or 2) >= 2, "not over before it ran again"
     gap_s = run.value("continuity_longest_gap_s", None)
     assert gap_s is not None and gap_s > 1.5
     assert run.value("event_recovery_s", "after the end of stop s") is not None
