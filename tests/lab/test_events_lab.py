@@ -29,8 +29,8 @@ def test_who_roams_is_reached_again_in_the_other_network_and_at_home(tmp_path: P
 def test_a_host_without_an_overlay_is_not_reached_by_its_old_address(tmp_path: Path) -> None:
     run = Run(tmp_path, "underlay: ", "{at_s: 1, do: renew_ip, to: b, for_s: 3}", duration_s=6)
     whole_s, back_s = run.value("continuity_longest_gap_s", None), run.value("event_recovery_s", "after renew_ip b")
-    assert run.value("event_gap_s", "after renew_ip b") is None, "not over when the address came back"
-    assert back_s is None, "nor did anything else bring it back"
+    assert (run.value("event_gap_s", "after renew_ip b") or 3) >= 3, "not over before the address came back"
+    assert (back_s or 3) >= 3, "nor did anything else bring it back"
     assert run.value("event_recovery_s", "after the end of renew_ip b") is not None
     assert whole_s is not None and whole_s > 2.5
     assert run.path("after renew_ip b") == "none" and run.path("after the end of renew_ip b") == "direct"
