@@ -50,3 +50,7 @@ def _unbroken(found: Iterator[str]) -> Iterator[str]:
             "a process of the simulation was killed, for want of memory perhaps; what was done is kept: go on with "
             "--resume, and fewer --jobs"
         ) from None
+    except RuntimeError as error:
+        if not isinstance(error.__cause__, StopIteration):
+            raise
+        # Work that ends so ends the numbers, as it does for `map`: whoever counts the results finds some missing.
