@@ -96,23 +96,19 @@ def test_a_round_takes_as_long_as_its_slowest_pair(tmp_path: Path) -> None:
 
 def test_the_probe_itself_takes_next_to_nothing_of_a_round(tmp_path: Path) -> None:
     """Ten parties 4 ms apart: what the probe keeps the processors busy with is below 2 % of a round's time."""
-    file = tmp_path / "mine.yaml"
-    text = SCENARIO % ("underlay: ", "  rounds: {workloads: [chatty]}")
+    file, out = tmp_path / "mine.yaml", tmp_path / "run"
+    # The kernel splits a process's time at each tick, of which 150 rounds have three in our own code: no figure.
+    text = SCENARIO % ("underlay: ", "  rounds: {workloads: [chatty], rounds: {chatty: 4000}}")
     for old, new in (("n: 3", "n: 10"), ("{delay_ms: 5, rate_mbit: 50, queue_ms: 100}", "{delay_ms: 1}")):
         assert old in text
         text = text.replace(old, new)
     file.write_text(text)
-    shares = []
-    # What else the machine does (cold caches, a neighbour on the same core) makes the same work dearer, never cheaper.
-    while len(shares) < 3 and min(shares, default=1.0) >= 0.02:
-        out = tmp_path / f"run{len(shares)}"
-        done = overlaybench("run", str(file), "--out", str(out), "--no-report", timeout_s=110)
-        assert done.returncode in (0, 1), done.stderr
-        found = figures(out)
-        round_ms = found["chatty_round_p50_ms"]
-        assert found["chatty_rounds_done"] == 150 and round_ms >= 2, "one way"
-        shares.append(found["chatty_probe_cpu_ms"] / min(10, len(os.sched_getaffinity(0))) / round_ms)
-    assert min(shares) < 0.02, shares
+    done = overlaybench("run", str(file), "--out", str(out), "--no-report", timeout_s=110)
+    assert done.returncode in (0, 1), done.stderr
+    found = figures(out)
+    round_ms = found["chatty_round_p50_ms"]
+    assert found["chatty_rounds_done"] == 4000 and round_ms >= 2, "one way"
+    assert found["chatty_probe_cpu_ms"] / min(10, len(os.sched_getaffinity(0))) < 0.02 * round_ms
     assert found["chatty_probe_kernel_ms"] > 0
 
 
