@@ -118,14 +118,14 @@ def namespaces(count: int) -> Iterator[list[str]]:
             subprocess.run(["ip", "netns", "del", name], check=False)
 
 
-def rate(hosts: int, folder: Path, only: list[str]) -> float:
+def rate(hosts: int, folder: Path, only: list[str], jobs: int) -> float:
     """Return trials a second of a run over so many hosts, from the first trial's start to the last one's end.
 
     Exits where it would not be the rate of so many hosts: a host was refused or lost, or a trial has not ended well.
     """
     with namespaces(hosts) as names:
         entries = "".join(
-            f"  - {{name: h{n}, slots: {JOBS}, through: [ip, netns, exec, {name}]}}\n" for n, name in enumerate(names)
+            f"  - {{name: h{n}, slots: {jobs}, through: [ip, netns, exec, {name}]}}\n" for n, name in enumerate(names)
         )
         file, out = folder / f"{hosts}.yaml", folder / f"run{hosts}"
         file.write_text(f"hosts:\n{entries}")
@@ -178,11 +178,17 @@ def main() -> None:
     )
     parser.add_argument("what", nargs="?", choices=["rate"], help="without: the engine, and the way through a station")
     parser.add_argument("only", nargs="*", metavar="KEY=VALUE", help="with rate: what `run --only` takes")
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=1,
+        help="with rate: of each host; more than this machine's processors carry say nothing of two machines",
+    )
     asked = parser.parse_args()
     if asked.what == "rate":
         with tempfile.TemporaryDirectory() as folder:
-            one, two = rate(1, Path(folder), asked.only), rate(2, Path(folder), asked.only)
-        print(f"two hosts do {two / one:.2f} times what one does, {JOBS} jobs each; wanted: 1.8")
+            one, two = (rate(hosts, Path(folder), asked.only, asked.jobs) for hosts in (1, 2))
+        print(f"two hosts do {two / one:.2f} times what one does, {asked.jobs} jobs each; wanted: 1.8")
         return
     found = engine()
     each_ms = 1000 * found["engine_s"] / found["trials"]
