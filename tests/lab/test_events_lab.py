@@ -29,8 +29,8 @@ def test_who_roams_is_reached_again_in_the_other_network_and_at_home(tmp_path: P
 def test_a_host_without_an_overlay_is_not_reached_by_its_old_address(tmp_path: Path) -> None:
     run = Run(tmp_path, "underlay: ", "{at_s: 1, do: renew_ip, to: b, for_s: 3}", duration_s=6)
     whole_s, back_s = run.value("continuity_longest_gap_s", None), run.value("event_recovery_s", "after renew_ip b")
-    assert (run.value("event_gap_s", "after renew_ip b") or 3) >= 3, "not over before the address came back"
-    assert (back_s or 3) >= 3, "nor did anything else bring it back"
+    assert run.value("event_gap_s", "after renew_ip b") is None, "not over when the address came back"
+    assert back_s is None, "nor did anything else bring it back"
     assert run.value("event_recovery_s", "after the end of renew_ip b") is not None
     assert whole_s is not None and whole_s > 2.5
     assert run.path("after renew_ip b") == "none" and run.path("after the end of renew_ip b") == "direct"
@@ -59,7 +59,7 @@ def test_parted_members_go_by_the_relay_and_meet_again(tmp_path: Path) -> None:
 def test_a_stricter_network_stops_what_it_forbids(tmp_path: Path, policy: str) -> None:
     item = f"{{at_s: 1, do: firewall, to: ra, {policy}, for_s: 3}}"
     run = Run(tmp_path, "nebula: mesh", item, duration_s=14)
-    assert (run.value("event_gap_s", "after firewall ra") or 3) >= 3, "not over before the policy was"
+    assert run.value("event_gap_s", "after firewall ra") is None, "not over when the policy was"
     gap_s = run.value("continuity_longest_gap_s", None)
     assert gap_s is not None and gap_s > 2.5
     assert run.value("event_recovery_s", "after the end of firewall ra") is not None
@@ -76,7 +76,7 @@ def test_services_stop_and_start_again(tmp_path: Path) -> None:
         *("openvpn: hub", "{at_s: 1, do: stop, to: s, for_s: 2}", "{at_s: 25, do: restart, to: a}"),
         duration_s=40,
     )
-    assert (run.value("event_gap_s", "after stop s") or 2) >= 2, "not over before it ran again"
+    assert run.value("event_gap_s", "after stop s") is None, "not over when it ran again"
     gap_s = run.value("continuity_longest_gap_s", None)
     assert gap_s is not None and gap_s > 1.5
     assert run.value("event_recovery_s", "after the end of stop s") is not None
