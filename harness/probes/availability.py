@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
@@ -228,7 +228,7 @@ class AvailabilityProbe(Probe[AvailabilitySettings, Outlived]):
             went = Went(begin_s, end_s, tuple(one.finished_s for one in rounds), answers, fault)
             evidence = targets[0].folder / f"{targets[0].label}-availability.csv"
             evidence.write_text(shares_text(went.shares()))
-            moments = {"begin_s": begin_s, "end_s": end_s, "from_s": fault.from_s, "to_s": fault.to_s}
+            moments = {"begin_s": begin_s, "end_s": end_s, **asdict(fault)}
             evidence.with_suffix(".json").write_text(json.dumps(moments))
             found = Outlived(went, str(evidence), never)
         return {target.pair: found for target in targets}
@@ -265,11 +265,12 @@ def fault_of(happened: Sequence[Happened], begin_s: float) -> Fault | None:
     if first is None:
         return None
     undone = (
-        one.effective_s
+        (one.began_s, one.effective_s)
         for one in happened
         if one.undone and (one.do, one.to) == (first.do, first.to) and one.effective_s > first.effective_s
     )
-    return Fault(first.effective_s, next(undone, None))
+    ending_s, to_s = next(undone, (None, None))
+    return Fault(first.began_s, first.effective_s, ending_s, to_s)
 
 
 def summarise_outage(went: Went, evidence: str) -> Iterator[Measurement]:
@@ -280,7 +281,7 @@ def summarise_outage(went: Went, evidence: str) -> Iterator[Measurement]:
 
     fault = went.fault
     yield figure("rounds_per_s", "1/s", went.rate_before)
-    over_s = went.end_s if fault.to_s is None else fault.to_s
+    over_s = went.end_s if fault.ending_s is None else fault.ending_s
     if (share := went.share(fault.from_s, over_s)) is not None:
         yield figure("availability", "1", share)
     if fault.to_s is not None and (share := went.share(fault.to_s, went.end_s)) is not None:

@@ -112,8 +112,9 @@ class ContinuityProbe(Probe[ContinuitySettings, Continued]):
         Metric(
             "event_gap_s",
             "s",
-            "The longest time without an answer between an event and the next one, or the end of the traffic. None: it "
-            "was not over by then; one that is not over counts from when it is longer than all that ended.",
+            "The longest time without an answer from when an event took effect until the next one begins to be done, "
+            "or the traffic ends. None: it was not over by then; one that is not over counts from when it is longer "
+            "than all that ended.",
             "this project",
             better="lower",
             estimator="censored median",
@@ -124,7 +125,8 @@ class ContinuityProbe(Probe[ContinuitySettings, Continued]):
             "phase_answered_ratio",
             "1",
             "Share of the pings sent before the first event, or between an event and the next, that were answered; "
-            "`path` is that of the last ten answered, `none` where the last two seconds had no answer.",
+            "what is sent while an event is being done counts to neither; `path` is that of the last ten answered, "
+            "`none` where the last two seconds had no answer.",
             "this project",
             better="higher",
             min_absolute=0.01,

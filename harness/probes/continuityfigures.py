@@ -65,7 +65,11 @@ class Continued:
 
 @dataclass(frozen=True)
 class Phase:
-    """What lies between two events; `event` is None before the first."""
+    """What lies between two events, `event` being the earlier, or None before the first.
+
+    It begins when that one took effect and ends when the next begins to be done: while an event is being done nobody
+    can say which side of it a packet met, so that time is of no phase.
+    """
 
     name: str
     begin_s: float
@@ -77,9 +81,9 @@ def phases_of(happened: Sequence[Happened], begin_s: float, end_s: float) -> lis
     """Return the time before the first event and after each until the next; none where nothing happened."""
     if not happened:
         return []
-    first = happened[0].effective_s
+    first = happened[0].began_s
     phases = [Phase(f"before {happened[0].do} {happened[0].to}", begin_s, max(begin_s, first), None)]
-    ends = [*(one.effective_s for one in happened[1:]), end_s]
+    ends = [*(one.began_s for one in happened[1:]), end_s]
     seen: Counter[str] = Counter()
     for one, end in zip(happened, ends, strict=True):
         name = f"after {'the end of ' if one.undone else ''}{one.do} {one.to}"

@@ -71,6 +71,10 @@ class Happened(Protocol):
         """When it should have been done."""
 
     @property
+    def began_s(self) -> float:
+        """When the doing of it began: from here on the time before it is over."""
+
+    @property
     def effective_s(self) -> float:
         """When the lab or the overlay had it."""
 

@@ -22,9 +22,15 @@ _STALL_FACTOR: Final = 20.0
 
 @dataclass(frozen=True)
 class Fault:
-    """When an event took effect and when its end did, Unix seconds; None: it was never undone."""
+    """When an event took effect (`from_s`) and when its end did (`to_s`), Unix seconds; None: it was never undone.
 
+    `began_s` and `ending_s` are when the two began to be done. What passed while they were being done tells neither of
+    the time before nor of the time after.
+    """
+
+    began_s: float
     from_s: float
+    ending_s: float | None
     to_s: float | None
 
 
@@ -41,8 +47,8 @@ class Went:
     @property
     def rate_before(self) -> float:
         """Rounds a second before the event; 0 where none was done."""
-        lasted_s = self.fault.from_s - self.begin_s
-        return self._done(self.begin_s, self.fault.from_s) / lasted_s if lasted_s > 0 else 0.0
+        lasted_s = self.fault.began_s - self.begin_s
+        return self._done(self.begin_s, self.fault.began_s) / lasted_s if lasted_s > 0 else 0.0
 
     @property
     def moment_s(self) -> float:

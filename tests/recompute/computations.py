@@ -53,10 +53,12 @@ def outage(run: Run, trial: str, pairs: Sequence[tuple[str, str]]) -> dict[Key, 
     def rate(from_s: float, to_s: float) -> float:
         return sum(from_s < moment <= to_s for moment in ends) / (to_s - from_s)
 
-    usual = rate(begin, died)
+    # Runs before 2026-11-30 kept no moments at which the two began to be done, and counted up to when they were.
+    dying, returning = when.get("began_s", died), when.get("ending_s", back)
+    usual = rate(begin, dying)
     found: dict[Key, Any] = {("rounds_per_s", None, None): usual}
     if usual:
-        found["availability", None, None] = rate(died, end if back is None else back) / usual
+        found["availability", None, None] = rate(died, end if returning is None else returning) / usual
         if back is not None:
             found["availability_after", None, None] = rate(back, end) / usual
     since = died if back is None else back

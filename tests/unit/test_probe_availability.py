@@ -46,7 +46,7 @@ def test_a_pings_first_answer_counts_by_its_own_stamp() -> None:
 
 
 def went(finished_s: Sequence[float], pings: Sequence[Sequence[Asked]], to_s: float | None = 20.0) -> Went:
-    return Went(0.0, 30.0, tuple(finished_s), tuple(pings), Fault(10.0, to_s))
+    return Went(0.0, 30.0, tuple(finished_s), tuple(pings), Fault(10.0, 10.0, to_s, to_s))
 
 
 def tenths(from_s: int, to_s: int) -> list[float]:
@@ -82,6 +82,15 @@ def test_who_coasts_and_then_stops_for_good() -> None:
     assert metric_of("tcp_recovery_s").estimator == metric_of("path_mtu_settled_s").estimator == "censored median"
 
 
+def test_what_passes_while_the_event_or_its_end_is_being_done_is_neither_before_nor_during_it() -> None:
+    # A service takes 2 s to be restarted and 3 s to be started again: rounds end in both, none in between.
+    done = [*tenths(0, 8), 9.0, *tenths(17, 30)]
+    seen = Went(0.0, 30.0, tuple(done), (), Fault(8.0, 10.0, 17.0, 20.0))
+    found = figures(summarise_outage(seen, "x.csv"))
+    assert found["rounds_per_s"] == pytest.approx(10) and found["availability"] == 0
+    assert found["availability_after"] == pytest.approx(1)
+
+
 def test_the_shares_have_their_step_at_the_event() -> None:
     shares = dict(went(tenths(0, 10), []).shares())
     assert shares[-1.0] == pytest.approx(1) and shares[0.0] == 0 and min(shares) == -10 and max(shares) == 19
@@ -93,9 +102,9 @@ def test_the_fault_is_the_first_event_and_its_own_end() -> None:
 
     happened = [event("reboot", 1.0), event("kill", 5.0), event("sleep", 6.0)]
     assert fault_of([*happened, event("sleep", 7.0, undone=True), event("kill", 9.0, undone=True)], 2.0) == Fault(
-        5.0, 9.0
+        5.0, 5.0, 9.0, 9.0
     )
-    assert fault_of(happened, 2.0) == Fault(5.0, None)
+    assert fault_of(happened, 2.0) == Fault(5.0, 5.0, None, None)
     assert fault_of(happened[:1], 2.0) is None
 
 

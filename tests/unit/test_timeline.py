@@ -194,6 +194,21 @@ def test_the_figures_of_each_event_are_its_own() -> None:
     assert ("after reboot ra", "event_at_s", None, "error") in of_trial, "what never happened is said"
 
 
+def test_an_answer_while_the_end_is_being_done_does_not_end_the_gap_before() -> None:
+    # The router's rules are gone at 6.0; that they are is known at 6.3, when the tool has returned.
+    asked = tuple(
+        Asked(number / 10, None if 30 <= number < 60 else number / 10 + 0.02, "direct") for number in range(100)
+    )
+    begun, over = Performed("firewall", "ra", 3.0, 2.99, 3.0), Performed("firewall", "ra", 6.0, 5.99, 6.3, True)
+    seen = Continued(0.0, 10.0, asked, None, None, (begun, over))
+    target = Target(lab=None, src="a", dst="b", mode="mesh", folder=Path("/nowhere"))  # type: ignore[arg-type]
+    found = {(one.phase, one.metric): one.value for one in figures_of(target, seen)}
+    during, after = "after firewall ra", "after the end of firewall ra"
+    assert found[during, "event_gap_s"] is None and found[during, "event_recovery_s"] is None
+    assert found[during, "phase_answered_ratio"] == 0 and found[during, "phase_lost"] == 30
+    assert found[after, "phase_answered_ratio"] == 1 and found[after, "event_recovery_s"] == pytest.approx(0.02)
+
+
 def test_streams_are_not_numbered_and_a_silence_before_has_its_first_answer() -> None:
     asked = tuple(Asked(number / 10, number / 10 + 0.02) for number in range(100))
     seen = Continued(0.0, 10.0, asked, None, None, (happened("kill", 5.0),), after_idle=AfterIdle(0.7, 10))
