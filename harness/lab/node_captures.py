@@ -66,6 +66,12 @@ class _Watched:
         self.full = self._bytes >= self._asked.max_mb * 1e6
         return not self.full
 
+    def stop(self) -> None:
+        """Take no more, from now on: the kernel neither copies packets for it nor counts them as lost."""
+        if self.socket.fileno() >= 0:
+            _packets, self.lost = struct.unpack("II", self.socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))
+            self.socket.close()
+
     def _interface(self, name: str, hardware: int) -> int:
         if name not in self._interfaces:
             has_header = hardware in (_ARPHRD_ETHER, _ARPHRD_LOOPBACK)
@@ -74,8 +80,7 @@ class _Watched:
 
     def close(self) -> None:
         """Finish the file."""
-        _packets, self.lost = struct.unpack("II", self.socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))
-        self.socket.close()
+        self.stop()
         self._writer.close()
 
     @property
@@ -115,6 +120,7 @@ class NodeCaptures:
                             break
                     if one.full:
                         poller.unregister(fd)
+                        one.stop()
         except OSError as error:  # a full disk: told by `close`, in the trial's own thread
             self._failure = error
 

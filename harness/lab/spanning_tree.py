@@ -9,13 +9,14 @@ from typing import Any
 from harness.errors import LabError
 from harness.lab.wires import FORWARD_DELAY_S, LabBridge, sandbox_netlink
 
-# linux/if_bridge.h: states of a port.
-_FORWARDING, _BLOCKING = 3, 4
+# linux/if_bridge.h: states of a port. One without carrier, of a host whose interface is down, is disabled and stays so.
+_DISABLED, _FORWARDING, _BLOCKING = 0, 3, 4
+_SETTLED = (_DISABLED, _FORWARDING, _BLOCKING)
 _AGREED_AFTER_S = 30.0
 
 
 def agree_on_spanning_tree(bridges: Sequence[LabBridge]) -> None:
-    """Let the bridges carry frames, and return when every port of theirs forwards or is blocked for good.
+    """Let the bridges carry frames, and return when every port of theirs forwards, is blocked for good or has no carrier.
 
     To be called once the links between them carry frames: bridges that do not hear of each other find no loop, and
     would be in one from the moment that the links start.
@@ -33,8 +34,8 @@ def agree_on_spanning_tree(bridges: Sequence[LabBridge]) -> None:
             for link in sandbox_netlink().get_links()
             if link.get_attr("IFLA_MASTER") in waiting
         ]
-        waiting = {bridge for bridge, state in states if state not in (_FORWARDING, _BLOCKING)}
-        # Ports begin as blocking, and learn a moment later.
+        waiting = {bridge for bridge, state in states if state not in _SETTLED}
+        # Ports begin as disabled or blocking, and learn a moment later.
         if not waiting and time.monotonic() < deadline - _AGREED_AFTER_S + FORWARD_DELAY_S:
             waiting = {bridge.bridge_index for bridge in bridges}
         if waiting and time.monotonic() > deadline:

@@ -22,7 +22,7 @@ FASTEST_POLICED_MBIT = 20.0
 _HEADERS_BYTES = 28
 # So many at a time, which a socket's buffer holds, and so long until they are through.
 _BATCH = 32
-_ARRIVES_S = 0.02
+_ARRIVES_S = 0.05
 
 
 def observe_line(setup: DiscoverySetup, router: RunningRouter) -> dict[str, object]:

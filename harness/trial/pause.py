@@ -10,14 +10,41 @@ import json
 import os
 import select
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Final
 
-from harness.trial.messages import PAUSED
+from harness.trial.messages import PAUSED, Step
 
 RECORD: Final = "paused.json"
 GO_ON: Final = "go-on"
+
+
+class Pauses:
+    """Leaves a trial standing after one of `outcomes`, once: what has gone on is not stopped again.
+
+    `say` tells the user, `nodes` are the pids of the nodes' processes by name, none before there is a lab.
+    """
+
+    def __init__(
+        self,
+        outcomes: Collection[str],
+        folder: Path,
+        *,
+        say: Callable[[Step], None],
+        nodes: Callable[[], Mapping[str, int]],
+    ) -> None:
+        self._outcomes, self._folder, self._say, self._nodes = set(outcomes), folder, say, nodes
+
+    def after(self, outcome: str, error: str | None) -> None:
+        """Wait for the user where the outcome is one of those, and there is a lab to look into."""
+        nodes = self._nodes()
+        if outcome not in self._outcomes or not nodes:
+            return
+        self._outcomes.clear()
+        self._say(Step(text=said(self._folder, error), waits=True))
+        wait_for_user(self._folder, nodes, error)
+        self._say(Step(text="going on"))
 
 
 def said(folder: Path, error: str | None) -> str:

@@ -79,6 +79,7 @@ class TrialRun:
         overlay: Overlay,
         probes: Mapping[str, Probe[Any, Any]],
         timeline: Schedule,
+        pause: Callable[[OverlayError], None] = lambda _failure: None,
     ) -> None:
         self.trial = job.trial
         self.deployment: Deployment = job.deployment
@@ -89,6 +90,7 @@ class TrialRun:
         self.overlay = overlay
         self.probes = probes
         self.timeline = timeline
+        self._pause = pause
         self.measurements: list[Measurement] = []
         self.nat_observed: dict[str, str] = {}
         self.claims: dict[str, str] = {}
@@ -186,8 +188,10 @@ class TrialRun:
             self.overlay.check_alive(self.timeline.stopped)
             if battery.compares:
                 self._without_overlay(battery.over_underlay)
-        except OverlayError:
+        except OverlayError as failure:
             if battery.may_be_the_labs:
+                # Whoever wants to look inside wants to see the overlay that failed, not a lab without it.
+                self._pause(failure)
                 self._without_overlay(battery.look_below)
             raise
         finally:  # a later probe that fails does not take the earlier ones' figures along

@@ -23,7 +23,7 @@ from harness.trial.deploy import RunningOverlay
 from harness.trial.exhaustion import exhausted
 from harness.trial.ground import LabGround
 from harness.trial.messages import GRANTED, Done, Job, Step, Turn, WantTurn
-from harness.trial.pause import said, wait_for_user
+from harness.trial.pause import Pauses
 from harness.trial.schedule import Schedule
 from harness.trial.steps import TrialRun
 
@@ -58,6 +58,12 @@ def work(folder: Path, spawned: float) -> None:
     make_private(folder)
     ground = LabGround(job.trial, folder)
     overlay = RunningOverlay(ground.lab, job.deployment, folder)
+    pauses = Pauses(
+        job.pause_on,
+        folder,
+        say=channel.say,
+        nodes=lambda: {} if ground.lab.net is None else {name: node.pid for name, node in ground.lab.nodes.items()},
+    )
     timeline = Schedule(job.trial.timeline, events() if job.trial.timeline else {}, ground.lab, overlay, folder)
     run = TrialRun(
         job,
@@ -68,6 +74,7 @@ def work(folder: Path, spawned: float) -> None:
         overlay=overlay,
         probes=probes(),
         timeline=timeline,
+        pause=lambda failure: pauses.after(failure.outcome, str(failure)),
     )
     outcome, error, cannot_write = "ok", None, None
     try:
@@ -80,10 +87,7 @@ def work(folder: Path, spawned: float) -> None:
     except Exception as failure:  # the orchestrator must hear of it, whatever it is
         traceback.print_exc()
         outcome, error = "error", f"{type(failure).__name__}: {failure}"
-    if outcome in job.pause_on and ground.lab.net is not None:
-        channel.say(Step(text=said(folder, error), waits=True))
-        wait_for_user(folder, {name: node.pid for name, node in ground.lab.nodes.items()}, error)
-        channel.say(Step(text="going on"))
+    pauses.after(outcome, error)
     channel.say(
         Done(
             outcome=outcome,  # type: ignore[arg-type]

@@ -30,6 +30,7 @@ class Run:
         said = {"topology": "two-sites", "params": ALIKE, "duration_s": 10, "interval_ms": 50} | given
         file.write_text(SCENARIO.format(overlays=overlays, **said) + "".join(f"  - {item}\n" for item in items))
         done = overlaybench("run", str(file), "--out", str(self.out), "--no-report", timeout_s=110)
+        assert (self.out / "records.jsonl").exists(), done.stderr
         lines = records(self.out)
         (end,) = (line for line in lines if line["probe"] == "trial")
         assert end["outcome"] in ("ok", "invalid"), done.stderr + done.stdout

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from mininet.link import TCLink
+from mininet.node import Host
 from mininet.nodelib import LinuxBridge
 from mininet.topo import Topo
 
@@ -23,6 +24,20 @@ class Ring(Topo):
 
 class RingWithTree(Ring):
     stp = ("s1", "s2", "s3")
+
+
+class Dark(Host):
+    """Its interface is down: the switch's port to it has no carrier."""
+
+    def config(self, **params: object) -> None:
+        super().config(**params)
+        self.cmd("ip link set", self.defaultIntf(), "down")
+
+
+class RingWithADarkPort(RingWithTree):
+    def build(self) -> None:
+        super().build()
+        self.addLink(self.addHost("h4", cls=Dark), "s1")
 
 
 class SlowRing(RingWithTree):

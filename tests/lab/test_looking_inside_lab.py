@@ -122,7 +122,7 @@ def test_captures_and_what_happens_are_seen(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(
         "description: looked into\ntopology: two-sites\noverlays: {refmesh: mesh}\n"
         "captures: {nodes: [a, rb], max_mb: 0.02}\n"
-        "probes: {path: {deadline_s: 10}, continuity: {duration_s: 4}}\n"
+        "probes: {path: {deadline_s: 10}, throughput: {duration_s: 1, omit_s: 0}, continuity: {duration_s: 4}}\n"
         "timeline: [{at_s: 1, do: kill, to: s}]\n"
     )
     done = overlaybench("run", "mine.yaml", "--out", "run", "--live", cwd=tmp_path)
@@ -139,6 +139,7 @@ def test_captures_and_what_happens_are_seen(tmp_path: Path) -> None:
         # A frame more than the bound at most.
         assert sum(len(frame) for _, _, frame in seen[node]) == account[node]["bytes"] < 20_000 + 1600
     assert account["a"]["ended_at_its_bound"]
+    assert account["a"]["lost_frames"] == 0, "what comes after the bound is not asked for, and not lost"
     # The overlay's own packets have no Ethernet header: an IP version is their first half byte.
     tunnel = {frame[0] >> 4 for name, _, frame in seen["a"] if name == "rm-a"}
     assert tunnel and tunnel <= {4, 6}

@@ -34,6 +34,7 @@ def pinged(tmp_path: Path, name: str, *commands: str) -> str:
         ("LongNames", "h-2 ping -c1 -W2 10.0.0.1"),
         ("Homes", "h1 ping -c1 -W2 45.45.0.10"),
         ("mininet_rings:RingWithTree", "h1 ping -c1 -W2 10.0.0.3"),
+        ("mininet_rings:RingWithADarkPort", "h1 ping -c1 -W2 10.0.0.3"),
         ("SecondCable", "h1 ping -c1 -W2 10.9.0.2"),
         ("ParsesInBuild", "h1 ping -c1 -W2 10.0.0.2"),
         ("PrivateRun", "h1 ping -c1 -W2 10.0.0.2"),

@@ -196,6 +196,7 @@ def run_of(
     deployment: Deployment | None = None,
     params: Mapping[str, Any] | None = None,
     mode: str = "mesh",
+    pause: Callable[[OverlayError], None] = lambda _failure: None,
 ) -> tuple[TrialRun, Ground]:
     """Return a trial that is ready to run, and what it stands on."""
     topology = load_topology("two-sites").resolve(params or {})
@@ -219,6 +220,7 @@ def run_of(
             overlay=overlay,
             probes=named,
             timeline=Schedule((), {}, ground.lab, overlay, folder),  # type: ignore[arg-type]
+            pause=pause,
         ),
         ground,
     )

@@ -20,7 +20,8 @@ from harness.lab.capture import LINKTYPE_RAW, CaptureWriter, read_capture
 from harness.probes.measurement import Measurement
 from harness.scenario.planned import plan_trials
 from harness.trial.live import Rate, event_line, figure_lines, line_of, rates_between
-from harness.trial.pause import GO_ON, RECORD
+from harness.trial import pause
+from harness.trial.pause import GO_ON, RECORD, Pauses
 
 SCENARIO = "description: x\ntopology: two-sites\noverlays: {{underlay: }}\nprobes: [path]\ncaptures: {}\n"
 TRIAL = cast(Any, SimpleNamespace(id="t_r1"))
@@ -98,6 +99,22 @@ def test_a_lab_that_was_killed_while_it_waited_is_said_to_be_gone(tmp_path: Path
     argv = [sys.executable, "-m", "harness.cli", "enter", str(tmp_path), *more]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, f"{tmp_path}:0: TRIAL: its lab is gone" in done.stderr) == (2, True), done
+
+
+def test_a_trial_is_left_standing_once_and_only_where_there_is_a_lab(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[str | None] = []
+    monkeypatch.setattr(pause, "wait_for_user", lambda _folder, _nodes, error: waited.append(error))
+    nodes: dict[str, int] = {}
+    said: list[bool] = []
+    pauses = Pauses(("failed", "invalid"), tmp_path, say=lambda step: said.append(step.waits), nodes=lambda: nodes)
+    pauses.after("failed", "no lab yet")
+    nodes["a"] = 17
+    pauses.after("error", "ours")
+    pauses.after("failed", "cut off")
+    pauses.after("invalid", "the underlay is dead")
+    assert waited == ["cut off"] and said == [True, False], "whoever went on is not stopped again"
 
 
 def test_labs_are_left_standing_on_this_machine_alone() -> None:

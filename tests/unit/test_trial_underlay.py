@@ -67,6 +67,15 @@ def test_where_an_overlay_fails_the_lab_is_looked_at_before_it_is_blamed(tmp_pat
     assert len(good.calls) == 2
 
 
+def test_who_looks_inside_finds_the_overlay_that_failed_still_running(tmp_path: Path) -> None:
+    log: list[str] = []
+    probe = Fake("load", "waiting", [failing("cut off"), one], under=True)
+    run, _ = run_of(tmp_path, log, probe, pause=lambda failure: log.append(f"paused: {failure}"))
+    with pytest.raises(OverlayError, match="cut off"):
+        run.run()
+    assert log.index("paused: cut off") < log.index("overlay stopped") < log.index("underlay opened")
+
+
 @pytest.mark.parametrize("below", [one, nothing], ids=["it carries", "it does not"])
 def test_what_the_timeline_broke_is_mended_before_the_underlay_is_opened(below: Does, tmp_path: Path) -> None:
     log: list[str] = []
