@@ -16,7 +16,7 @@ _AGREED_AFTER_S = 30.0
 
 
 def agree_on_spanning_tree(bridges: Sequence[LabBridge]) -> None:
-    """Let the bridges carry frames, and return when every port of theirs forwards, is blocked for good or has no carrier.
+    """Let the bridges carry frames; return when each port of theirs forwards, is blocked for good or has no carrier.
 
     To be called once the links between them carry frames: bridges that do not hear of each other find no loop, and
     would be in one from the moment that the links start.

@@ -19,8 +19,8 @@ from harness.errors import ScenarioError
 from harness.lab.capture import LINKTYPE_RAW, CaptureWriter, read_capture
 from harness.probes.measurement import Measurement
 from harness.scenario.planned import plan_trials
-from harness.trial.live import Rate, event_line, figure_lines, line_of, rates_between
 from harness.trial import pause
+from harness.trial.live import Rate, event_line, figure_lines, line_of, rates_between
 from harness.trial.pause import GO_ON, RECORD, Pauses
 
 SCENARIO = "description: x\ntopology: two-sites\noverlays: {{underlay: }}\nprobes: [path]\ncaptures: {}\n"
