@@ -42,6 +42,10 @@ START_DEADLINE_S = 40.0
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 
+class _Absent(Exception):
+    """A subject did not come up in a round: with the ends of its logs."""
+
+
 def _enter(pid: int, argv: Sequence[str]) -> list[str]:
     return ["nsenter", "-t", str(pid), "-n", "-m", "--", *argv]
 
@@ -71,7 +75,7 @@ def _running(subject: Subject, hosts: dict[str, int], folder: Path) -> Iterator[
         ).returncode:
             if time.monotonic() > end:
                 logs = "\n".join(path.read_text(errors="replace")[-600:] for path in sorted(folder.glob("*.log")))
-                raise SystemExit(f"{subject.name} does not come up:\n{logs}")
+                raise _Absent(f"{subject.name} does not come up:\n{logs}")
             time.sleep(0.1)
         yield [daemon.pid for daemon in daemons if daemon.poll() is None]
     finally:
@@ -147,28 +151,33 @@ def _inside(options: argparse.Namespace) -> dict[str, Any]:
 def _measure(options: argparse.Namespace, hosts: dict[str, int]) -> dict[str, Any]:
     subjects = [s for s in SUBJECTS if not options.only or s.name in options.only]
     missing = [s.name for s in subjects if not _there(s, hosts["a"])]
-    figures: dict[str, dict[str, list[float]]] = {
+    figures: dict[str, dict[str, list[float | None]]] = {
         name: {"tcp_mbit": [], "rtt_ms": [], "cpu_s_per_gb": []}
         for name in ("underlay", *(s.name for s in subjects if s.name not in missing))
     }
     there = [subject for subject in subjects if subject.name not in missing]
+    absent: dict[str, str] = {}
     for number in range(options.rounds):
         figures["underlay"]["tcp_mbit"].append(_throughput(hosts, B, options.seconds, ())[0])
         figures["underlay"]["rtt_ms"].append(statistics.median(_round_trips(hosts, B)))
         for subject in there[number % len(there) :] + there[: number % len(there)]:
-            with (
-                tempfile.TemporaryDirectory(prefix="bench-") as folder,
-                _running(subject, hosts, Path(folder)) as pids,
-            ):
-                # nsenter becomes the program, so its pid is the daemon's.
-                time.sleep(1.0)
-                figures[subject.name]["rtt_ms"].append(statistics.median(_round_trips(hosts, subject.target)))
-                mbit, cpu = _throughput(hosts, subject.target, options.seconds, pids)
-                figures[subject.name]["tcp_mbit"].append(mbit)
-                if not subject.kernel:
-                    figures[subject.name]["cpu_s_per_gb"].append(cpu)
+            found: dict[str, float] = {}
+            try:
+                with (
+                    tempfile.TemporaryDirectory(prefix="bench-") as folder,
+                    _running(subject, hosts, Path(folder)) as pids,
+                ):
+                    # nsenter becomes the program, so its pid is the daemon's.
+                    time.sleep(1.0)
+                    found["rtt_ms"] = statistics.median(_round_trips(hosts, subject.target))
+                    found["tcp_mbit"], found["cpu_s_per_gb"] = _throughput(hosts, subject.target, options.seconds, pids)
+            except _Absent as why:
+                # The others' rounds stand: a rival that fails once in ten is no reason to lose an hour.
+                absent[f"{subject.name}, round {number + 1}"] = str(why)
+            for what, values in figures[subject.name].items():
+                values.append(None if subject.kernel and what == "cpu_s_per_gb" else found.get(what))
     table = {
-        name: {what: round(statistics.median(values), 4) for what, values in row.items() if values}
+        name: {what: round(statistics.median(seen), 4) for what, values in row.items() if (seen := _seen(values))}
         for name, row in figures.items()
     }
     return {
@@ -176,11 +185,16 @@ def _measure(options: argparse.Namespace, hosts: dict[str, int]) -> dict[str, An
         "cpus": os.cpu_count(),
         "commit": harness_commit(),
         "missing": missing,
+        "did_not_come_up": absent,
         "versions": {subject.name: subject.version() for subject in there},
         "figures": table,
         "rounds": figures,
         "goals": judged(figures),
     }
+
+
+def _seen(values: Sequence[float | None]) -> list[float]:
+    return [value for value in values if value is not None]
 
 
 def _there(subject: Subject, pid: int) -> bool:
@@ -218,6 +232,7 @@ def main() -> None:
         print(f"{name:<20}", *(f"{what} {value:>10.3f}" for what, value in row.items()))
     if result["missing"]:
         print("missing:", ", ".join(result["missing"]))
+    print(*result["did_not_come_up"].values(), sep="\n", end="\n" if result["did_not_come_up"] else "")
     print(*lines(result["goals"]), sep="\n")
 
 

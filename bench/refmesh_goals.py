@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 OLDER = ("wireguard-go", "openvpn", "nebula", "tinc")
-Rounds = Mapping[str, Mapping[str, Sequence[float]]]
-"""Figures by subject and metric (`tcp_mbit`, `rtt_ms`, `cpu_s_per_gb`), one a round."""
+Rounds = Mapping[str, Mapping[str, Sequence[float | None]]]
+"""Figures by subject and metric (`tcp_mbit`, `rtt_ms`, `cpu_s_per_gb`), one a round; None where it did not come up."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ GOALS = (
 def judged(rounds: Rounds) -> list[dict[str, Any]]:
     """Return each goal with its ratio (median, lowest and highest of the rounds), the rivals measured, and its verdict.
 
-    `unknown` where subject or rivals were not measured. The median decides.
+    `unknown` where subject or rivals were not measured. The median decides, of the rounds in which all came up
+    (`rounds`).
     """
     return [asdict(goal) | _verdict(goal, rounds) for goal in GOALS]
 
@@ -49,25 +50,31 @@ def _verdict(goal: Goal, rounds: Rounds) -> dict[str, Any]:
         _values(goal.own, goal.metric, rounds),
         {name: _values(name, goal.metric, rounds) for name in rivals},
     )
-    measured = {name: values for name, values in measured.items() if values}
-    others = list(measured.values())
-    count = min(map(len, [own, *others])) if others else 0
-    if not count:
-        return {"ratio": None, "lowest": None, "highest": None, "against": [], "verdict": "unknown"}
+    measured = {name: values for name, values in measured.items() if any(value is not None for value in values)}
     best = max if goal.at_least else min
-    # Within a round, as machines change from minute to minute.
-    ratios = [own[i] / best(values[i] for values in others) for i in range(count)]
+    # Within a round, as machines change from minute to minute; and against the same rivals in every one.
+    ratios = [
+        mine / best(theirs)
+        for mine, *others in zip(own, *measured.values(), strict=False)
+        if mine is not None and (theirs := [one for one in others if one is not None]) and len(theirs) == len(others)
+    ]
+    if not ratios:
+        return {"ratio": None, "lowest": None, "highest": None, "against": [], "rounds": 0, "verdict": "unknown"}
     ratio = statistics.median(ratios)
     passed = ratio >= goal.limit if goal.at_least else ratio <= goal.limit
     spread = {"ratio": round(ratio, 3), "lowest": round(min(ratios), 3), "highest": round(max(ratios), 3)}
-    return spread | {"against": list(measured), "verdict": "pass" if passed else "missed"}
+    return spread | {"against": list(measured), "rounds": len(ratios), "verdict": "pass" if passed else "missed"}
 
 
-def _values(name: str, metric: str, rounds: Rounds) -> list[float]:
+def _values(name: str, metric: str, rounds: Rounds) -> list[float | None]:
     values = list(rounds.get(name, {}).get(metric, ()))
     if metric == "rtt_ms":
         # What the tunnel adds; where the underlay's own jitter is larger than that, a microsecond.
-        return [max(one - base, 0.001) for one, base in zip(values, rounds["underlay"]["rtt_ms"], strict=False)]
+        bases = rounds["underlay"]["rtt_ms"]
+        return [
+            None if one is None or base is None else max(one - base, 0.001)
+            for one, base in zip(values, bases, strict=False)
+        ]
     return values
 
 
@@ -79,6 +86,7 @@ def lines(goals: Sequence[Mapping[str, Any]]) -> list[str]:
         seen = "not measured"
         if goal["ratio"] is not None:
             seen = f"{goal['ratio']:.2f} ({goal['lowest']:.2f} to {goal['highest']:.2f})"
-            seen += f", against {', '.join(goal['against'])}"
+            rounds = f"{goal['rounds']} round{'' if goal['rounds'] == 1 else 's'}"
+            seen += f", against {', '.join(goal['against'])}, {rounds}"
         made.append(f"{goal['verdict']:<8} {goal['text']:<52} {wanted:<7} {seen}")
     return made

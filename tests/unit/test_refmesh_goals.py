@@ -52,6 +52,20 @@ def test_what_was_not_measured_is_neither_passed_nor_missed() -> None:
     assert any("not measured" in line for line in lines(found))
 
 
+def test_a_round_in_which_somebody_did_not_come_up_is_left_out_and_counted() -> None:
+    figures: dict[str, dict[str, list[float | None]]] = {
+        "underlay": {"tcp_mbit": [10_000.0] * 3, "rtt_ms": [0.05] * 3},
+        "refmesh": {"tcp_mbit": [1600.0, 2800.0, None], "rtt_ms": [0.25, 0.25, None]},
+        "tailscale": {"tcp_mbit": [1000.0, None, 500.0], "rtt_ms": [0.65, None, 0.65]},
+        "refmesh-wireguard": {"tcp_mbit": [None] * 3, "rtt_ms": [None] * 3},
+    }
+    found = judged(figures)
+    negotiated = of(found, "negotiated framing, throughput")
+    assert (negotiated["ratio"], negotiated["rounds"], negotiated["verdict"]) == (1.6, 1, "pass")
+    assert of(found, "plain framing, throughput to tailscale's")["verdict"] == "unknown"
+    assert any("tailscale, 1 round" in line for line in lines(found))
+
+
 def test_a_subject_is_there_with_all_that_it_takes_and_says_its_version(monkeypatch: pytest.MonkeyPatch) -> None:
     (tailscale,) = (subject for subject in SUBJECTS if subject.name == "tailscale")
     there = {"tailscaled", "tailscale", "headscale"}
