@@ -8,6 +8,7 @@ import pytest
 
 from bench import refmesh
 from bench.refmesh_goals import GOALS, judged, lines
+from bench.refmesh_processors import ceiling
 from bench.refmesh_subjects import SUBJECTS
 
 
@@ -64,6 +65,12 @@ def test_a_round_in_which_somebody_did_not_come_up_is_left_out_and_counted() -> 
     assert (negotiated["ratio"], negotiated["rounds"], negotiated["verdict"]) == (1.6, 1, "pass")
     assert of(found, "plain framing, throughput to tailscale's")["verdict"] == "unknown"
     assert any("tailscale, 1 round" in line for line in lines(found))
+
+
+def test_a_cipher_that_costs_nothing_leaves_the_rest() -> None:
+    assert ceiling(1.0, 4.0) == pytest.approx(4 / 3)
+    with pytest.raises(ValueError, match="not of one machine"):
+        ceiling(4.0, 4.0)
 
 
 def test_a_subject_is_there_with_all_that_it_takes_and_says_its_version(monkeypatch: pytest.MonkeyPatch) -> None:
