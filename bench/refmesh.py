@@ -4,8 +4,9 @@
 
 Two hosts (network namespaces) joined by one veth; the subjects take turns, round by round, each round beginning with
 another one. Ratios within a round are the result, with their spread over the rounds and the goal that they should meet;
-the absolute figures are this machine's. Rivals: Debian's four, and what `overlaybench install tailscale nebula-go` has
-built; WireGuard in the kernel where it has that. What is not there is named as missing.
+the absolute figures are this machine's. `idle_share`, of all processors during the throughput, says whether there was
+one left over that a program with more threads could have used. Rivals: Debian's four, and what `overlaybench install
+tailscale nebula-go` has built; WireGuard in the kernel where it has that. What is not there is named as missing.
 """
 
 from __future__ import annotations
@@ -95,8 +96,14 @@ def _running(subject: Subject, hosts: dict[str, int], folder: Path) -> Iterator[
             time.sleep(0.02)
 
 
-def _throughput(hosts: dict[str, int], target: str, seconds: float, pids: Sequence[int]) -> tuple[float, float]:
-    """(Mbit/s of TCP payload, CPU seconds of the daemons per gigabyte)."""
+def _idle_and_all() -> tuple[int, int]:
+    """Return the ticks in which the processors had nothing to do, and all of them; see proc_stat(5)."""
+    ticks = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    return ticks[3] + ticks[4], sum(ticks)
+
+
+def _throughput(hosts: dict[str, int], target: str, seconds: float, pids: Sequence[int]) -> dict[str, float]:
+    """Return Mbit/s of TCP payload, CPU seconds of the daemons per gigabyte, and the processors' idle share."""
     server = subprocess.Popen(
         _enter(hosts["b"], ("iperf3", "-s", "-1", "--forceflush", "-B", target)), stdout=subprocess.PIPE, text=True
     )
@@ -104,12 +111,16 @@ def _throughput(hosts: dict[str, int], target: str, seconds: float, pids: Sequen
     for line in server.stdout:
         if "listening" in line:
             break
-    before = sum(map(_cpu_s, pids))
+    before, idle_before = sum(map(_cpu_s, pids)), _idle_and_all()
     result = json.loads(_must(hosts["a"], "iperf3", "-c", target, "-t", str(seconds), "-J"))
-    used_s = sum(map(_cpu_s, pids)) - before
+    used_s, idle_after = sum(map(_cpu_s, pids)) - before, _idle_and_all()
     server.communicate()
     received = result["end"]["sum_received"]
-    return received["bits_per_second"] / 1e6, used_s / (received["bytes"] / 1e9)
+    return {
+        "tcp_mbit": received["bits_per_second"] / 1e6,
+        "cpu_s_per_gb": used_s / (received["bytes"] / 1e9),
+        "idle_share": (idle_after[0] - idle_before[0]) / max(1, idle_after[1] - idle_before[1]),
+    }
 
 
 def _round_trips(hosts: dict[str, int], target: str) -> list[float]:
@@ -152,13 +163,15 @@ def _measure(options: argparse.Namespace, hosts: dict[str, int]) -> dict[str, An
     subjects = [s for s in SUBJECTS if not options.only or s.name in options.only]
     missing = [s.name for s in subjects if not _there(s, hosts["a"])]
     figures: dict[str, dict[str, list[float | None]]] = {
-        name: {"tcp_mbit": [], "rtt_ms": [], "cpu_s_per_gb": []}
+        name: {"tcp_mbit": [], "rtt_ms": [], "cpu_s_per_gb": [], "idle_share": []}
         for name in ("underlay", *(s.name for s in subjects if s.name not in missing))
     }
     there = [subject for subject in subjects if subject.name not in missing]
     absent: dict[str, str] = {}
     for number in range(options.rounds):
-        figures["underlay"]["tcp_mbit"].append(_throughput(hosts, B, options.seconds, ())[0])
+        bare = _throughput(hosts, B, options.seconds, ())
+        figures["underlay"]["tcp_mbit"].append(bare["tcp_mbit"])
+        figures["underlay"]["idle_share"].append(bare["idle_share"])
         figures["underlay"]["rtt_ms"].append(statistics.median(_round_trips(hosts, B)))
         for subject in there[number % len(there) :] + there[: number % len(there)]:
             found: dict[str, float] = {}
@@ -170,7 +183,7 @@ def _measure(options: argparse.Namespace, hosts: dict[str, int]) -> dict[str, An
                     # nsenter becomes the program, so its pid is the daemon's.
                     time.sleep(1.0)
                     found["rtt_ms"] = statistics.median(_round_trips(hosts, subject.target))
-                    found["tcp_mbit"], found["cpu_s_per_gb"] = _throughput(hosts, subject.target, options.seconds, pids)
+                    found |= _throughput(hosts, subject.target, options.seconds, pids)
             except _Absent as why:
                 # The others' rounds stand: a rival that fails once in ten is no reason to lose an hour.
                 absent[f"{subject.name}, round {number + 1}"] = str(why)
