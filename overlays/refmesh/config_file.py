@@ -38,6 +38,11 @@ class _Section:
             self.problem(self.line, where or "file", "must be a mapping of field: value")
             return
         for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                self.problem(
+                    key.start_mark.line + 1, where or "file", "a field must be named by a word, not a list or mapping"
+                )
+                continue
             if key.value in self._values:
                 self.problem(key.start_mark.line + 1, self._path(key.value), "is given twice")
             self._values[str(key.value)] = (key.start_mark.line + 1, value)

@@ -13,7 +13,7 @@ import yaml
 
 from overlays.refmesh import credentials, keys
 from overlays.refmesh.config_file import load_node, load_server
-from overlays.refmesh.errors import CredentialError
+from overlays.refmesh.errors import ConfigError, CredentialError
 
 INIT = ("--member", "a", "--member", "b", "--server", "s=198.51.100.7")
 
@@ -82,6 +82,15 @@ def test_what_init_writes_is_what_up_and_server_read(network: Path) -> None:
     assert load_node(network / "a.yaml").mode == "mesh"
     assert load_server(network / "s.yaml").relay
     assert yaml.safe_load((network / "s.yaml").read_text())["policy_file"] == "policy"
+
+
+@pytest.mark.parametrize("key", ["? [a, b]\n: c\n", "{[mode]: mesh}\n"])
+def test_a_field_named_by_a_list_is_one_line(network: Path, key: str) -> None:
+    file = network / "a.yaml"
+    file.write_text(key if key.startswith("{") else file.read_text() + key)
+    with pytest.raises(ConfigError) as caught:
+        load_node(file)
+    assert any("a field must be named by a word" in problem for problem in caught.value.problems)
 
 
 def test_issue_makes_a_member_of_a_key_that_somebody_else_has(network: Path) -> None:

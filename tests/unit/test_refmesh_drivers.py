@@ -6,19 +6,22 @@ import json
 import os
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from refmesh_daemon import HOST, free_ports, serving
+from refmesh_daemon import HOST, WAIT_S, free_ports, serving
 
 from overlays.refmesh import config_file
 from overlays.refmesh.driver import loop as loop_module
+from overlays.refmesh.driver import members as members_module
 from overlays.refmesh.driver.events import LINES_BURST, EventLog
 from overlays.refmesh.driver.loop import Loop
+from overlays.refmesh.driver.members import MembersFile
 from overlays.refmesh.driver.memory import Memory
-from overlays.refmesh.driver.server import ServerDriver
+from overlays.refmesh.driver.server import NOTHING_TO_RELOAD, ServerDriver
 from overlays.refmesh.errors import ConfigError, MachineError
 from overlays.refmesh.network import Site, make_network, to_yaml
 from overlays.refmesh.simulation.world import World
@@ -37,7 +40,7 @@ def test_empty_and_cut_datagrams_do_not_end_a_server(tmp_path: Path) -> None:
 @pytest.fixture
 def signals() -> Iterator[None]:
     """Put the test's signal handlers back: a loop takes them."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     yield
     signal.set_wakeup_fd(-1)
     for number, handler in before.items():
@@ -108,6 +111,60 @@ def test_a_node_that_cannot_write_its_memory_goes_on(tmp_path: Path, caplog: pyt
     (tmp_path / "in-the-way/known.json").write_bytes(b"\xff")
     Memory(world.nodes["a"], tmp_path / "in-the-way", 0.0)
     assert "known.json: not read" in caplog.text
+
+
+def test_a_server_that_cannot_write_its_members_says_so_once_and_looks_no_further_while_nothing_changes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World({"a": None})
+    world.start_all()
+    world.run(2.0)
+    (tmp_path / "in-the-way").write_text("")
+    file = MembersFile(tmp_path / "in-the-way", world.servers["s0"], 0.0)
+    for moment in (10.0, 20.0):
+        file.look(moment)
+    assert caplog.text.count("known.json: not written") == 1
+    (tmp_path / "in-the-way").unlink()
+    file.look(30.0)
+    stored = tmp_path / "in-the-way/known.json"
+    assert len(json.loads(stored.read_text())) == 1
+    monkeypatch.setattr(members_module, "known", lambda _server: pytest.fail("nothing has changed"))
+    file.look(40.0)
+    monkeypatch.undo()
+    registry = world.servers["s0"].registry
+    (member,) = registry.by_key.values()
+    registry.moved(member, ("45.0.0.99", 7))
+    file.look(50.0)
+    assert json.loads(stored.read_text())[0]["endpoint"] == ["45.0.0.99", 7]
+
+
+def test_hanging_up_ends_no_server(tmp_path: Path) -> None:
+    with serving(tmp_path) as daemon:
+        daemon.process.send_signal(signal.SIGHUP)
+        end = time.monotonic() + WAIT_S
+        while NOTHING_TO_RELOAD not in daemon.log.read_text() and time.monotonic() < end:
+            time.sleep(0.01)
+        assert NOTHING_TO_RELOAD in daemon.log.read_text()
+        assert daemon.ask_stun()
+
+
+@pytest.mark.usefixtures("signals")
+def test_what_fails_when_told_to_read_again_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    loop = Loop()
+    reader, writer = os.pipe()
+    loop.on_hangup(lambda: 1 / 0)
+    rounds = []
+
+    def read(_: float) -> bool:
+        rounds.append(os.read(reader, 1))
+        loop.stop()
+        return False
+
+    loop.add(reader, read)
+    os.write(writer, b"x")
+    os.kill(os.getpid(), signal.SIGHUP)
+    loop.run(lambda: float("inf"), lambda _: None)
+    assert rounds == [b"x"] and "ZeroDivisionError" in caplog.text
 
 
 @pytest.mark.usefixtures("signals")

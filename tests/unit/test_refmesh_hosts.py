@@ -9,6 +9,9 @@ import pytest
 
 from overlays.refmesh import keys
 from overlays.refmesh.config import Address, NodeConfig, PeerEntry
+from overlays.refmesh.core import reflexive
+from overlays.refmesh.core.check import HOST, SERVER_REFLEXIVE
+from overlays.refmesh.core.coordination import MAX_CANDIDATES_TOLD, OFFLINE_AFTER_S
 from overlays.refmesh.core.keypair import REJECT_AFTER_S
 from overlays.refmesh.core.known import known, restore
 from overlays.refmesh.core.node import Node
@@ -226,3 +229,22 @@ def test_who_is_known_expires_by_the_clock_as_it_is_now(there_and_back: bool) ->
     world._settle_node("a")
     world.run(5.0)
     assert world.path("a", "b") == "unknown"
+
+
+@pytest.mark.parametrize("count", [13, 100])
+def test_a_host_with_many_addresses_is_there_and_tells_where_the_world_sees_it(count: int) -> None:
+    world = World({"a": "full-cone", "b": "full-cone"})
+    world.start_all()
+    world.run(2.0)
+    node = world.nodes["a"]
+    many = [(HOST, f"172.17.{number // 250}.{number % 250 + 1}", 40000) for number in range(count)]
+    node.network_changed([*node.local, *many], world.now, [])
+    world._settle_node("a")
+    world.run(OFFLINE_AFTER_S + 5.0)
+    member = world.servers["s0"].registry.by_name["a"]
+    assert member.online, "its greetings are not taken for nonsense"
+    assert len(member.candidates) == MAX_CANDIDATES_TOLD and member.candidates[0][:2] == [HOST, node.local[0][1]]
+    link = node.servers.links[0]
+    link.mapped = ("203.0.113.9", 555)  # by a router that maps ports
+    told = reflexive.told_to(link, node.servers.links, node.servers.candidates)
+    assert told[-1] == [SERVER_REFLEXIVE, *link.mapped] and told[:-1] == member.candidates[:-1]

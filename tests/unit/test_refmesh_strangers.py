@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import resource
 import select
 import signal
@@ -18,6 +20,7 @@ from refmesh_hostility import server_of
 from overlays.refmesh import keys
 from overlays.refmesh.core import introduction
 from overlays.refmesh.core.cookie import Macs
+from overlays.refmesh.driver import clock
 from overlays.refmesh.driver import listener as listener_module
 from overlays.refmesh.driver.listener import StreamListener
 from overlays.refmesh.driver.loop import Loop
@@ -193,6 +196,42 @@ def test_at_the_limit_of_descriptors_what_waits_is_refused_and_not_asked_for_aga
             sock.settimeout(WAIT_S)
             with contextlib.suppress(ConnectionResetError):
                 assert sock.recv(1) == b""
+
+
+def test_a_spare_descriptor_that_is_gone_is_not_closed_again(
+    listening: tuple[StreamListener, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listener, port = listening
+    real = os.open
+
+    def none_left(*_: object, **__: object) -> int:
+        raise OSError(errno.ENFILE, "too many")
+
+    with contextlib.ExitStack() as stack:
+        for _ in range(2):
+            stack.enter_context(connected(port, tls=False))
+        monkeypatch.setattr(listener_module.os, "open", none_left)
+        listener._refuse()
+        others = real(os.devnull, os.O_RDONLY)
+        stack.callback(os.close, others)
+        listener._refuse()
+        os.fstat(others)  # raises when it is closed
+        monkeypatch.undo()
+        listener._refuse()
+        os.fstat(listener._spare)
+
+
+def test_how_long_a_connection_has_been_stuck_goes_by_the_daemons_clock(
+    listening: tuple[StreamListener, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listener, port = listening
+    with connected(port, tls=False):
+        accept_all(listener, 5000.0)
+        # The machine has slept: the one clock says 5000 where the other says less.
+        monkeypatch.setattr(clock, "now", lambda: 5000.0)
+        stream = listener._streams[1].served.stream
+        stream.send(b"to be sent")
+        assert stream.stuck_since_s == 5000.0
 
 
 def test_a_server_with_few_descriptors_still_answers_under_a_flood_of_connections(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from overlays.refmesh import credentials
+from overlays.refmesh import credentials, keys
 from overlays.refmesh.core.switch import AGEING_S, MAX_OF_ONE, Switch, senders
 from overlays.refmesh.simulation.world import World
 
@@ -46,11 +46,31 @@ def test_broadcast_reaches_all_and_what_is_learned_only_one(mode: str) -> None:
     assert len(world.received["c"]) == 1
 
 
-def test_frames_pass_only_where_everything_is_allowed() -> None:
-    world = world_of("mesh", [{"from": "*", "to": "b"}, {"from": "b", "to": "*"}])
+@pytest.mark.parametrize("mode", ["mesh", "relay", "hub"])
+def test_frames_pass_only_where_everything_is_allowed(mode: str) -> None:
+    world = world_of(mode, [{"from": "*", "to": "b"}, {"from": "b", "to": "*"}, {"from": "c", "to": "a"}])
     send(world, "a", frame("a", BROADCAST))
     assert world.received["b"] == [frame("a", BROADCAST)]
     assert world.received["c"] == []
+    send(world, "c", frame("c", BROADCAST))
+    send(world, "a", frame("a", MAC["c"]))
+    assert world.received["a"] == [] and world.received["c"] == [], "open one way only"
+    assert world.received["b"][1:2] == [frame("c", BROADCAST)]
+
+
+@pytest.mark.parametrize("mode", ["mesh", "hub"])
+def test_new_rules_count_for_frames_at_once(mode: str) -> None:
+    world = world_of(mode)
+    send(world, "a", frame("a", BROADCAST))
+    assert len(world.received["c"]) == 1
+    rules = [{"from": "a", "to": "b"}, {"from": "b", "to": "a"}]
+    text = credentials.sign_policy(world.network.authority_private, 9, rules)
+    authority = keys.signing_public(world.network.authority_private)
+    world.servers["s0"].set_policy(credentials.verify_policy(text, authority), world.now)
+    world._settle_server("s0")
+    world.run(1.0)
+    send(world, "a", frame("a", BROADCAST))
+    assert (len(world.received["b"]), len(world.received["c"])) == (2, 1)
 
 
 def test_what_is_no_frame_is_dropped() -> None:

@@ -27,6 +27,8 @@ OTHER_LIFETIME_S = 60.0
 MAX_FLOWS = 4096
 """Flows that one side has opened to the other, the last ones used: who opens more forgets his own older ones."""
 REFRESH_S = 1.0
+MAX_PAIRS = 65536
+"""Pairs of members of which a hub remembers what the rules say."""
 _PROTOCOLS = {"any": (), "icmp": (1, 58), "tcp": (6,), "udp": (17,)}
 _FIELDS = {"from", "to", "protocol", "ports"}
 
@@ -138,6 +140,27 @@ class Access:
 
     def _opens(self, seen: Seen, *, ours: bool) -> bool:
         return _allowed(self._out if ours else self._in, seen.protocol, seen.destination)
+
+
+class Openness:
+    """Between which members everything may pass both ways, as one who is neither of them sees it."""
+
+    def __init__(self, rules: Sequence[Rule] = ()) -> None:
+        self._rules = tuple(rule for rule in rules if rule.everything)
+        self._known: dict[tuple[Sequence[str], Sequence[str]], bool] = {}
+
+    def between(self, one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+        """Whether all may pass; `one` and `other`: name and groups of each."""
+        found = self._known.get((one, other))
+        if found is None:
+            found = self._way(one, other) and self._way(other, one)
+            if len(self._known) >= MAX_PAIRS:
+                self._known.clear()
+            self._known[one, other] = found
+        return found
+
+    def _way(self, source: Collection[str], target: Collection[str]) -> bool:
+        return any(_is(rule.source, source) and _is(rule.target, target) for rule in self._rules)
 
 
 class Flows:

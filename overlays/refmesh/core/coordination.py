@@ -49,6 +49,7 @@ WINDOW = 16
 MAX_SPANS = 16
 """Spans of revisions that a HELLO tells of; a node drops what would need more."""
 MAX_CANDIDATES_TOLD = 12
+"""Candidates of a member that a server passes on, and that a node tells it."""
 _SLACK = 64
 POLICY_PART = 900
 """Characters of a network document in one entry."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from overlays.refmesh.core.check import HOST, SERVER_REFLEXIVE
+from overlays.refmesh.core.coordination import MAX_CANDIDATES_TOLD
 from overlays.refmesh.core.server_link import ServerLink
 from overlays.refmesh.wire.control import Endpoint
 
@@ -30,10 +31,17 @@ def translated(links: Sequence[ServerLink], candidates: Sequence[Candidate]) -> 
 
 
 def told_to(link: ServerLink, links: Sequence[ServerLink], candidates: Sequence[Candidate]) -> list[list[Any]]:
-    """Return what a server is to tell others of us: our own `candidates`, and where all servers see us but itself."""
-    found: list[list[Any]] = [list(candidate) for candidate in candidates]
+    """Return what a server is to tell others of us: our own `candidates`, and where all servers see us but itself.
+
+    As many as servers pass on. Where that is too few for a host with many addresses, of containers say, those at which
+    the world sees us come first: who hears of no other reaches us by them.
+    """
+    own = {(host, port) for _, host, port in candidates}
+    outside: list[Endpoint] = []
     for other in links:
         for endpoint in (other.mapped, other.seen_as if other is not link else None):
-            if endpoint is not None and all((host, port) != endpoint for _, host, port in found):
-                found.append([SERVER_REFLEXIVE, *endpoint])
-    return found
+            if endpoint is not None and endpoint not in own and endpoint not in outside:
+                outside.append(endpoint)
+    del outside[MAX_CANDIDATES_TOLD // 2 :]
+    kept = candidates[: MAX_CANDIDATES_TOLD - len(outside)]
+    return [*map(list, kept), *([SERVER_REFLEXIVE, *endpoint] for endpoint in outside)]

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-_RTM_NEWADDR, _RTM_GETADDR, _NLMSG_DONE = 20, 22, 3
+_RTM_NEWADDR, _RTM_GETADDR, _NLMSG_ERROR, _NLMSG_DONE = 20, 22, 2, 3
 _REQUEST_DUMP = 0x301
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
 _RTMGRP_LINK, _RTMGRP_IPV4_IFADDR, _RTMGRP_IPV4_ROUTE, _RTMGRP_IPV6_IFADDR = 0x1, 0x10, 0x40, 0x100
@@ -76,7 +76,7 @@ def _dump(netlink: socket.socket) -> Iterator[tuple[int, bytes]]:
         position = 0
         while position + _HEAD.size <= len(data):
             length, kind, *_ = _HEAD.unpack_from(data, position)
-            if kind == _NLMSG_DONE or length < _HEAD.size:
+            if kind in (_NLMSG_DONE, _NLMSG_ERROR) or length < _HEAD.size:
                 return
             if kind == _RTM_NEWADDR:
                 yield from _address(data[position + _HEAD.size : position + length])

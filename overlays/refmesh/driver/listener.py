@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import ipaddress
 import os
@@ -97,7 +98,8 @@ class StreamListener:
     def close(self) -> None:
         """Close all."""
         self._listener.close()
-        os.close(self._spare)
+        if self._spare >= 0:
+            os.close(self._spare)
         for entry in self._streams.values():
             entry.served.stream.close()
 
@@ -121,12 +123,13 @@ class StreamListener:
 
     def _refuse(self) -> None:
         """Take a connection with the spare descriptor and end it: what waits would have us come back at once."""
-        os.close(self._spare)
-        try:
+        if self._spare >= 0:
+            os.close(self._spare)
+        # Closed is closed: another's descriptor may have the number by the time that one is free again.
+        self._spare = -1
+        with contextlib.suppress(OSError):
             self._listener.accept()[0].close()
-        except OSError:
-            pass
-        finally:
+        with contextlib.suppress(OSError):
             self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
     def _make_room(self, now: float) -> None:

@@ -18,7 +18,7 @@ from overlays.refmesh.errors import RefmeshError
 
 log = logging.getLogger("refmesh")
 MAX_WAIT_S = 60.0
-_TIMERS, FAULT_PAUSE_S = -1, 0.01
+_TIMERS, _HANGUP, FAULT_PAUSE_S = -1, -2, 0.01
 FAULTS_IN_A_ROW, REST_S = 16, 1.0
 """A handler that does nothing but fail is left alone for so long, so that it does not keep the others from working."""
 LATE_S = 0.05
@@ -80,7 +80,7 @@ class Loop:
         return now >= deadline and (not self._reading or now - deadline > LATE_S)
 
     def on_hangup(self, handler: Callable[[], object]) -> None:
-        """Call this when SIGHUP comes, between two rounds."""
+        """Call this when SIGHUP comes, between two rounds; what it raises is treated as a handler's."""
         self._hangup = handler
         signal.signal(signal.SIGHUP, lambda *_: setattr(self, "_hung_up", True))
 
@@ -124,7 +124,10 @@ class Loop:
             self._reading = bool(ready)
             if self._hung_up:
                 self._hung_up = False
-                self._hangup()
+                try:
+                    self._hangup()
+                except Exception as error:
+                    self._caught(_HANGUP, error)
             for fd, _ in ready:
                 handler = handlers.get(fd)
                 try:

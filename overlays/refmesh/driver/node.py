@@ -79,7 +79,7 @@ class NodeDriver:
         loop.add(self._watch, self._on_change)
         loop.add(self._igd, self._igd.on_ready)
         loop.add(self._names, self._names.on_ready)
-        loop.on_hangup(lambda: self._reload(clock.now()))
+        loop.on_hangup(self._on_hangup)
         if self.status is not None:
             loop.add(self.status, self.status.on_ready)
         try:
@@ -148,6 +148,10 @@ class NodeDriver:
         if not self.config.port_mapping or not self.config.direct or not self.config.servers:
             return []
         return addresses.routers()
+
+    def _on_hangup(self) -> None:
+        for problem in self._reload(clock.now())["problems"]:
+            log.error("not read again: %s", problem)
 
     def _on_mapped(self, answer: Answer, now: float) -> None:
         self.node.port_mapped(answer.request, answer.external, answer.lease_s, now)

@@ -30,6 +30,7 @@ from overlays.refmesh.wire.control import Endpoint
 
 log = logging.getLogger("refmesh")
 POLICY_CHECK_S = 2.0
+NOTHING_TO_RELOAD = "a server reads its policy_file by itself"
 
 
 class ServerDriver:
@@ -74,6 +75,7 @@ class ServerDriver:
     def run(self) -> None:
         """Works until SIGTERM or SIGINT."""
         loop, config = self.loop, self.config
+        loop.on_hangup(lambda: log.warning("%s", NOTHING_TO_RELOAD))
         if config.tls_port:
             self.streams = StreamListener(
                 config.listen.host,
@@ -270,6 +272,6 @@ class ServerDriver:
         if "down" in request:
             self.loop.stop()
         if "reload" in request:
-            problem = f"{self.config.file}:0: file: a server reads its policy_file by itself"
+            problem = f"{self.config.file}:0: file: {NOTHING_TO_RELOAD}"
             return {"changed": [], "problems": [problem]}
         return {"name": self.name, "members": self.engine.status(clock.now())}

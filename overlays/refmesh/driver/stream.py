@@ -16,11 +16,11 @@ import socket
 import ssl
 import struct
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from overlays.refmesh.config import Address
+from overlays.refmesh.driver import clock
 from overlays.refmesh.driver.udp import set_mark
 from overlays.refmesh.errors import MachineError
 from overlays.refmesh.wire.control import Endpoint
@@ -144,7 +144,7 @@ class Stream:
         """Send datagrams in order."""
         for datagram in datagrams:
             if not self._pending and self.stuck_since_s == math.inf:
-                self.stuck_since_s = time.monotonic()
+                self.stuck_since_s = clock.now()
             if len(self._pending) < MAX_PENDING:
                 self._pending += _LENGTH.pack(len(datagram)) + datagram
         if self.open:

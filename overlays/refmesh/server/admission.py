@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from overlays.refmesh import credentials
-from overlays.refmesh.core.access import Access, Rule, parse_rules
+from overlays.refmesh.core.access import Access, Openness, Rule, parse_rules
 from overlays.refmesh.core.tunnel import Tunnel
 from overlays.refmesh.credentials import NODE, Certificate, Policy
 from overlays.refmesh.errors import CredentialError
@@ -74,6 +74,10 @@ class Admission:
         self.policy = policy
         for registration in self._registry.by_key.values():
             self._set_access(registration)
+
+    def openness(self) -> Openness:
+        """Return between whom the rules in force allow everything."""
+        return Openness(self._rules)
 
     def expired(self, unix_s: float) -> list[Registration]:
         """Return the members whose certificates have ended since this was last asked."""

@@ -76,6 +76,8 @@ class Server:
         """Take a new network document: tell it to all, and forget the members that it revokes."""
         self.admission.take_policy(policy)
         self.policy = policy
+        if self.hub is not None:
+            self.hub.openness = self.admission.openness()
         self.herald.take_policy(policy)
         for registration in list(self.registry.by_key.values()):
             if registration.certificate.serial in policy.revoked:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from overlays.refmesh.core import packets
+from overlays.refmesh.core.access import Openness
 from overlays.refmesh.core.switch import Switch
 from overlays.refmesh.server.outlet import Outlet
 from overlays.refmesh.server.registry import Registration, Registry
@@ -18,6 +19,8 @@ class Hub:
         self._registry, self._outlet = registry, outlet
         self._own = {address.split("/")[0] for address in own_addresses}
         self._switch: Switch[Registration] = Switch(self._owner)
+        self.openness = Openness()
+        """Who may exchange frames by the rules in force; without any, nobody."""
 
     def forward_from(self, registration: Registration, payloads: Sequence[bytes], now: float) -> None:
         """Packets of a member, still padded; those with a source that is not its own are dropped.
@@ -46,18 +49,25 @@ class Hub:
             self._outlet.send_many(target, group, now)
 
     def switch(self, registration: Registration, frame: bytes, payload: bytes, now: float) -> None:
-        """Return an Ethernet frame of a member, and the control frame that carried it."""
+        """Pass on an Ethernet frame of a member, in the control frame that carried it.
+
+        Only members between whom all is allowed exchange frames. Elsewhere both ends see to that; here the sender does
+        not know who gets its frame, nor the receiver from whom one is.
+        """
         if not self._switch.learn(frame, registration, now):
             return
         known = self._switch.find(frame, now)
         targets = [known] if known is not None else list(self._registry.by_key.values())
         for target in targets:
-            if target is not registration and target.hub and target.online:
+            if target is not registration and target.hub and target.online and self._open(registration, target):
                 self._outlet.send(target, payload, now)
 
     def forget(self, registration: Registration) -> None:
         """Note that the member is gone."""
         self._switch.forget(registration)
+
+    def _open(self, one: Registration, other: Registration) -> bool:
+        return self.openness.between(*((of.name, *of.groups) for of in (one.certificate, other.certificate)))
 
     def _owner(self, packed: bytes) -> Registration | None:
         return self._registry.by_address.get(packets.address_text(packed))

@@ -113,15 +113,19 @@ class Registry:
         self.by_address: dict[str, Registration] = {}
         self.by_name: dict[str, Registration] = {}
         self.by_text: dict[str, Registration] = {}
+        self.changes = 0
+        """How often a member, its certificate or its address has changed."""
 
     def add(self, registration: Registration) -> None:
         """Add a member; its overlay addresses are its certificate's."""
+        self.changes += 1
         self.by_key[registration.certificate.key] = registration
         self.by_number[registration.number] = registration
         self._certify(registration)
 
     def remove(self, registration: Registration) -> None:
         """Forgets a member."""
+        self.changes += 1
         self.by_key.pop(registration.certificate.key, None)
         self.by_number.pop(registration.number, None)
         if registration.endpoint is not None:
@@ -130,6 +134,7 @@ class Registry:
 
     def recertify(self, registration: Registration, certificate: Certificate) -> None:
         """Note that the member has a newer certificate for the same key."""
+        self.changes += 1
         self._uncertify(registration)
         registration.certificate = certificate
         self._certify(registration)
@@ -146,6 +151,7 @@ class Registry:
 
     def moved(self, registration: Registration, endpoint: Endpoint) -> None:
         """Note that the member has proved that it receives at this address."""
+        self.changes += 1
         if registration.endpoint is not None:
             _drop(self.by_endpoint, registration.endpoint, registration)
         registration.endpoint = endpoint
