@@ -2,6 +2,8 @@
 
     python tests/fuzz/refmesh_members.py [--count 1000000] [--seed 1]      exits 1 at the first violation
 
+Each of the roles says at least `count` messages: a member to a server, a member to another, a server, a relay.
+
 What must hold, whatever comes: no exception, not even one that the guard would have caught; no member known who is not
 certified, under the names and addresses of its certificate; nothing to our host with another's address, and nothing at
 all of a server's; towards an address from which nothing was proved at most three times what came from there, and no
@@ -12,9 +14,11 @@ who had no part in it still reach each other.
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 import time
 import tracemalloc
+from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
@@ -28,16 +32,24 @@ MAX_GROWTH = 6 << 20
 STEP_S = 0.0005
 
 
-def scene(seed: int, count: int) -> str | None:
-    """Says `count` things to one scene; returns what went wrong, None when nothing did."""
+def scene(seed: int, said: Counter[str], count: int) -> str | None:
+    """Say things to one scene, at most SCENE of them, until each role has said `count`, which `said` keeps.
+
+    Returns:
+        what went wrong, None when nothing did.
+    """
     it = Scene(seed)
-    ways = [it.member_to_server, it.member_to_member, it.server_to_member, it.relay_to_member, it.honestly]
-    ways += [it.honestly] + ([it.shake_hands] if seed % 3 else [])
-    for number in range(count):
+    roles = [it.member_to_server, it.member_to_member, it.server_to_member, it.relay_to_member]
+    ways = [*roles, it.honestly, it.honestly] + ([it.shake_hands] if seed % 3 else [])
+    for number in range(SCENE):
+        if not number % 100 and all(said[role.__name__] >= count for role in roles):
+            break
         it.world.now += STEP_S
         state = it.rng.getstate() if not number % 1000 else None
         try:
-            it.rng.choice(ways)()
+            way = it.rng.choice(ways)
+            said[way.__name__] += 1
+            way()
             if not number % 8:
                 it.world.nodes["a"].tick(it.world.now)
                 it.server.tick(it.world.now)
@@ -58,14 +70,15 @@ def scene(seed: int, count: int) -> str | None:
     return it.wrong()
 
 
-def attack(count: int, seed: int) -> str | None:
-    """Says `count` things in scenes of 20,000; returns what went wrong, None when nothing did."""
+def attack(count: int, seed: int, said: Counter[str]) -> str | None:
+    """Let each role say `count` things, in scenes; return what went wrong, None when nothing did."""
     while rows_loader.large() is None:
         rows_loader._threads[0].join()
     first = 0
-    for number in range(-(-count // SCENE)):
-        wrong = scene(seed + number, min(SCENE, count - number * SCENE))
-        if wrong:
+    for number in itertools.count():
+        before = said.total()
+        wrong = scene(seed + number, said, count)
+        if wrong or said.total() == before:
             return wrong
         if number == 1:
             tracemalloc.start()
@@ -83,10 +96,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     started = time.monotonic()
-    wrong = attack(options.count, options.seed)
-    print(
-        wrong or f"{options.count} sealed messages in {time.monotonic() - started:.1f} s: all that must hold has held"
-    )
+    said = Counter[str]()
+    wrong = attack(options.count, options.seed, said)
+    counts = ", ".join(f"{number} {role.replace('_', ' ')}" for role, number in sorted(said.items()))
+    print(wrong or f"{counts} in {time.monotonic() - started:.1f} s: all that must hold has held")
     sys.exit(wrong is not None)
 
 
