@@ -1,13 +1,15 @@
 """Inside a sandbox: real daemons whose hosts, routers and servers change. Prints the times to the next answer as JSON.
 
-Node `a` stands behind a NAT router `r`; `b` and server `s` stand on the bridge. Waits of minutes are the simulated
-world's matter (tests/unit/test_refmesh_roaming.py); here the kernel tells of changes, or does not.
+Node `a` stands behind a NAT router `r`; `b` and server `s` stand on the bridge. The kernel tells of changes, or does
+not. Cases of ten minutes are for the night: keys that are older than REJECT-AFTER-TIME by real clocks. The simulated
+world has them as well (tests/unit/test_refmesh_roaming.py).
 
 python refmesh_roaming_lab.py CASE
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import signal
 import subprocess
@@ -23,6 +25,7 @@ from harness.sandbox.namespace import hold_namespace
 CASES: dict[str, Callable[[], dict[str, Any]]] = {}
 BEFORE = 10
 """Answers before anything happens."""
+LONG_S = 600.0
 
 
 def case(function: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
@@ -78,19 +81,30 @@ class Home(Lab):
         must(self.hosts["a"], "sh", "-c", a)
 
     def gap_s(self, change: Callable[[], None], limit_s: float = 40.0) -> dict[str, Any]:
-        """Pings go on while something changes: seconds from the change to the next question that was answered."""
+        """Return what becomes of pings that go on while something changes, and once it has.
+
+        `gap_s` are the seconds from the end of the change to the next answer, `silent_s` the longest without any while
+        the change went on.
+        """
         argv = enter(self.hosts["a"], "ping", "-D", "-i", "0.1", "-w", str(int(limit_s)), self.b)
         ping = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
         assert ping.stdout is not None
         answers = (float(line[1:].split("]")[0]) for line in ping.stdout if "bytes from" in line)
         for _ in range(BEFORE):
             next(answers)
+        moments = [time.time()]
         change()
         done = time.time()
-        found = next((at - done for at in answers if at > done + 0.01), None)
+        found = None
+        for at in answers:
+            if at > done + 0.01:
+                found = at - done
+                break
+            moments.append(at)
         ping.kill()
         ping.wait()
-        return {"gap_s": found, "lost_later": 5 - self.pings("a", self.b)}
+        silent_s = max(later - earlier for earlier, later in itertools.pairwise([*moments, done]))
+        return {"gap_s": found, "silent_s": silent_s, "lost_later": 5 - self.pings("a", self.b)}
 
 
 @case
@@ -123,10 +137,20 @@ def router_relayed() -> dict[str, Any]:
     return home.gap_s(home.router_moves) | {"path": home.path("a", "relayed")["path"]}
 
 
-def _restart(home: Home) -> None:
+def _restart(home: Home, dead_s: float = 0.0) -> None:
     home.daemons["s"].send_signal(signal.SIGKILL)
     home.daemons["s"].wait()
+    time.sleep(dead_s)
     home.start("s", home.server, "server")
+
+
+def _asleep(home: Home, asleep_s: float) -> None:
+    """Stop a process: no sleeping machine, as its clock goes on; but so does CLOCK_BOOTTIME while one sleeps."""
+    until_s = time.monotonic() + asleep_s
+    home.daemons["a"].send_signal(signal.SIGSTOP)
+    home.pings("b", "10.77.0.1", 15)  # b finds that a does not answer
+    time.sleep(max(0.0, until_s - time.monotonic()))
+    home.daemons["a"].send_signal(signal.SIGCONT)
 
 
 @case
@@ -143,12 +167,34 @@ def server_restart_relayed() -> dict[str, Any]:
 
 @case
 def sleep() -> dict[str, Any]:
-    """Stop a process: no sleeping machine, as its clock goes on; but so does CLOCK_BOOTTIME while one sleeps."""
     home = Home()
-    home.daemons["a"].send_signal(signal.SIGSTOP)
-    home.pings("b", "10.77.0.1", 15)  # b finds that a does not answer
-    home.daemons["a"].send_signal(signal.SIGCONT)
-    return home.gap_s(lambda: None) | {"path": home.path("a", "direct")["path"]}
+    return home.gap_s(lambda: _asleep(home, 0.0), 100.0) | {"path": home.path("a", "direct")["path"]}
+
+
+def _long(mode: str, change: Callable[[Home], None]) -> dict[str, Any]:
+    home = Home(mode)
+    path = "relayed" if mode == "relay" else "direct"
+    return home.gap_s(lambda: change(home), LONG_S + 200.0) | {"path": home.path("a", path)["path"]}
+
+
+@case
+def sleep_600() -> dict[str, Any]:
+    return _long("mesh", lambda home: _asleep(home, LONG_S))
+
+
+@case
+def sleep_600_relayed() -> dict[str, Any]:
+    return _long("relay", lambda home: _asleep(home, LONG_S))
+
+
+@case
+def servers_dead_600() -> dict[str, Any]:
+    return _long("mesh", lambda home: _restart(home, LONG_S))
+
+
+@case
+def servers_dead_600_relayed() -> dict[str, Any]:
+    return _long("relay", lambda home: _restart(home, LONG_S))
 
 
 def main() -> None:

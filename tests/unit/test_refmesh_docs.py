@@ -13,9 +13,12 @@ from overlays.refmesh.core import (
     bulk,
     connectivity,
     coordination,
+    handover,
     igd,
     introduction,
+    path_mtu,
     portmap,
+    probing,
     puncher,
     punching,
     ratelimit,
@@ -23,9 +26,11 @@ from overlays.refmesh.core import (
     session,
     switch,
     tunnel,
+    upkeep,
 )
 from overlays.refmesh.core.peer import RETRY_S
-from overlays.refmesh.driver import listener
+from overlays.refmesh.driver import crowd, eagerness, listener, warmth
+from overlays.refmesh.driver import igd as driver_igd
 from overlays.refmesh.server import admission
 from overlays.refmesh.wire import control, messages
 
@@ -63,6 +68,32 @@ SAID = [
     ("README.md", f"{punching.MAX_SHOTS:,} datagrams in {WORDS[int(punching.PAUSE_S) // 60]} minutes for each peer"),
     ("README.md", f"PING ({control.PING}) and PONG ({control.PONG}) check paths, HELLO ({control.HELLO})"),
     ("README.md", f"UPDATE ({control.UPDATE}) coordinate, PUNCH ({control.PUNCH}) arranges"),
+    (
+        "README.md",
+        f"1 s; without traffic at the next HELLO, {server_link.AWAY_RETRY_S:g} s |",
+    ),
+    (
+        "README.md",
+        f"dead for more than {session.REKEY_ATTEMPT_S:g} s | | tried every {server_link.AWAY_RETRY_S:g} s "
+        f"({upkeep.AWAY_RETRY_S:g} s) for ever |",
+    ),
+    ("README.md", f"packets of more than {probing.LARGE:,} octets go out"),
+    ("README.md", f"a probe, every {path_mtu.CONFIRM_S:g} s;"),
+    ("README.md", f"about 1 s; leases of {driver_igd.LEASE_S // 60} min |"),
+    ("README.md", f"unanswered checks there lead the peer away first, {handover.CLOSE_AFTER_S:g} s |"),
+    ("README.md", f"follow one another within {warmth.WINDOW_S * 1000:g} ms"),
+    ("README.md", f"rehearsed every {warmth.EVERY_S * 1000:g} ms"),
+    ("README.md", f"up to {eagerness.LIMIT_S * 1000:g} ms and a tenth of a core"),
+    (
+        "README.md",
+        f"off for {crowd.REST_S:g} s wherever the node itself has to wait more than {crowd.LONG_S * 1000:g} ms",
+    ),
+    ("README.md", f"| {messages.INITIATION} to {messages.TRANSPORT} | WireGuard's |"),
+    ("README.md", f"| {messages.RELAY} | relay | relay number u32"),
+    ("README.md", f"| {messages.BULK} | bulk | receiver index u32, counter u64"),
+    ("README.md", f"ETHERNET ({control.ETHERNET}) carries a frame"),
+    ("README.md", f"| `listen_port` | {config.NodeConfig.listen_port}, any |"),
+    ("README.md", f"| `fwmark` | {config.NodeConfig.fwmark}, none |"),
     ("core/server_link.py", f"again after {RETRY_S[0]:g} s, slower with time"),
     ("core/server_link.py", f"{WORDS[coordination.HELLO_LOST_AFTER]} HELLOs in a row unanswered"),
     ("core/connectivity.py", f"next one after {connectivity._PACE[0][1] * 1000:g} ms"),
