@@ -171,3 +171,20 @@ def test_a_revoked_node_is_refused_when_it_comes_back_and_that_is_logged() -> No
     assert refused(world, world.network.certificates["b"])
     assert any("s0: refused" in event for event in world.events)
     assert not world.nodes["a"].peers.by_key
+
+
+def test_what_a_revoked_member_sends_through_a_hub_that_has_not_heard_of_it_is_dropped() -> None:
+    world = World({"a": "full-cone", "b": "full-cone", "c": "full-cone"}, mode="hub", hub=True)
+    world.start_all()
+    world.run(4.0)
+    world.send("b", "a", b"before")
+    world.run(1.0)
+    assert [packet[-6:] for packet in world.received["a"]] == [b"before"]
+    (held,) = (c for c in world.servers["s0"].registry.by_key.values() if c.certificate.name == "b")
+    rules = [{"from": "*", "to": "*"}]
+    text = credentials.sign_policy(world.network.authority_private, 9, rules, revoked=[held.certificate.serial])
+    world.nodes["a"].peers.set_policy(text)
+    world.send("b", "a", b"after it")
+    world.send("c", "a", b"from c")
+    world.run(1.0)
+    assert [packet[-6:] for packet in world.received["a"]] == [b"before", b"from c"]

@@ -26,6 +26,8 @@ class DataPlane:
         self.large: list[list[bytes | memoryview]] = []
         """Large packets, each as buffers that begin with their virtio_net_hdr."""
         self._hub = hub
+        self._refused: set[bytes] = set()
+        """Addresses of members that were revoked: a hub that has not heard of it may still pass on what they send."""
 
     def packets_in(self, peer: Peer, payloads: Sequence[bytes], now: float) -> None:
         """Decrypted IP packets of a peer, still padded."""
@@ -79,6 +81,10 @@ class DataPlane:
             access = owner.access if owner is not None else None
         return access is None or access.open or access.outbound(packet, now)
 
+    def refuse(self, peer: Peer) -> None:
+        """Note that nothing is to come from the peer's addresses any more, unless another member gets them."""
+        self._refused.update(peer.sources)
+
     def forget(self, peer: Peer) -> None:
         """Note that the peer is gone."""
         self.routes.remove(peer)
@@ -89,9 +95,11 @@ class DataPlane:
             return peer.admits(packet, now)
         if not self._hub:
             return False  # a coordination server has no business with packets
-        # Through a hub: the packet is from the member whose address it bears, so far as the hub can be believed.
-        owner = self.routes.owner(packets.source_bytes(packet))
-        return owner is None or owner.admits(packet, now)
+        # Through a hub: the packet is from the member whose address it bears, so far as the hub can be believed; from
+        # the hub's own host, where it is nobody's.
+        source = packets.source_bytes(packet)
+        owner = self.routes.owner(source)
+        return source not in self._refused if owner is None else owner.admits(packet, now)
 
 
 def _open(peer: Peer) -> bool:

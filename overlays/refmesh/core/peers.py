@@ -122,6 +122,7 @@ class Peers:
         for peer in list(self.by_key.values()):
             if peer.certificate is not None and self._directory.revoked(peer.certificate):
                 self._outbox.events.append(f"{peer.name} is revoked")
+                self._plane.refuse(peer)
                 self._remove(peer)
             if peer.successor is not None and self._directory.revoked(peer.successor):
                 peer.successor = None
