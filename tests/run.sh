@@ -52,6 +52,6 @@ cat build/install.log >&2
 [ $status = 0 ] || [ $status = 3 ] || exit $status
 took "builds, after those" "$begun"
 
-part "labs that wait" "$bin/python" -m pytest tests/lab -m "lab and waits$also" -n 3 --durations 10
+part "labs that wait" "$bin/python" -m pytest tests/lab -m "lab and waits$also" -n 3 --dist loadgroup --durations 10
 part "labs that measure" "$bin/python" -m pytest tests/lab -m "lab and not waits$also" --durations 10
 [ -z "$failed" ] || { say "failed: ${failed#; }"; exit 1; }

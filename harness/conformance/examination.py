@@ -29,7 +29,7 @@ from harness.overlay.support import helpers_of
 from harness.scenario.load import load_topology
 from harness.trial.messages import Job
 
-_DEADLINE_S = 15.0
+_DEADLINE_S = 20.0
 _LONGEST_S = 110.0
 Seen = dict[str, Any]
 

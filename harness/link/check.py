@@ -154,10 +154,12 @@ def _collect(
     until: float,
     enough: int,
 ) -> None:
-    while (left := until - time.monotonic()) > 0:
-        if all(len(seen) >= enough for seen in rtts):
-            return
-        for sock in select.select(sockets, [], [], left)[0]:
+    # Once more after the end, without waiting: what has come by then was in time, however late it is read.
+    over = False
+    while not over and not all(len(seen) >= enough for seen in rtts):
+        left = until - time.monotonic()
+        over = left <= 0
+        for sock in select.select(sockets, [], [], max(0.0, left))[0]:
             packet, ancillary, _, _ = sock.recvmsg(2048, STAMP_SPACE)
             # The kernel's stamp: on a busy machine we may come to read the answer much later.
             now = stamp_ns(ancillary)

@@ -48,8 +48,10 @@ def judge_together(pairs: Sequence[tuple[Target, Asker]], count: int) -> list[Ve
         going = [n for n in going if _answered(pairs[n][1].pings[first[n] :]) * 2 < count]
         if not going:
             break
+    # In this order: an answer that comes between the two is then counted and not judged, never judged and not counted.
+    bursts = [asker.pings[start:] for (_, asker), start in zip(pairs, first, strict=True)]
     grown = counters.since(before, counters.read())
-    return [_judge(target, asker.pings[start:], grown) for (target, asker), start in zip(pairs, first, strict=True)]
+    return [_judge(target, burst, grown) for (target, _), burst in zip(pairs, bursts, strict=True)]
 
 
 def send_and_wait(asker: Asker, count: int) -> None:

@@ -84,16 +84,15 @@ class Pinger:
 
     def send(self, now: float) -> None:
         """Send one ping; an error from the kernel is counted, and the ping stays unanswered."""
-        with self._lock:
-            self.left -= 1
-            self.due_s = now + self._interval_s
         seq, size = len(self._pings), next(self._sizes)
         payload = self._rng.randbytes(size - HEADERS_BYTES[self._version])
         bare = _ECHO.pack(_REQUEST[self._version], 0, 0, self._identifier, seq % 65536) + payload
         # Of ICMPv6 the kernel makes the checksum, which covers addresses that only it knows (RFC 3542 section 3.1).
         checksum = 0 if self._version == 6 else _checksum(bare)
         packet = _ECHO.pack(_REQUEST[self._version], 0, checksum, self._identifier, seq % 65536) + payload
-        with self._lock:
+        with self._lock:  # both at once: none left to be sent, and all there are answered, means that all is over
+            self.left -= 1
+            self.due_s = now + self._interval_s
             self._payloads.append(payload)
             self._pings.append(Ping(seq, size, time.time()))
         try:

@@ -57,12 +57,18 @@ class Run:
 
 @dataclass(frozen=True)
 class Moments:
-    """How one event's recorded moments and the packets at its sender's port differ, in s."""
+    """How one event's recorded moments and the packets at its sender's port differ, in s.
+
+    `begin_s` and `end_s`: the last packet that passed before it, and the first after it, from when it took effect and
+    was over. `passed_during` is the last that passed from when it took effect, `lost_before` the first that was lost
+    from when it began to be done, and so on for its end: negative where the record is right.
+    """
 
     event: str
     begin_s: float
     end_s: float
     passed_meanwhile: int
+    wrong_s: dict[str, float]
 
 
 def moments(tmp_path: Path, margin_s: float) -> list[Moments]:
@@ -79,19 +85,29 @@ def moments(tmp_path: Path, margin_s: float) -> list[Moments]:
         duration_s=9,
         interval_ms=2,
     )
-    passed, found = _sent_and_arrived(run), []
+    passed, lost = _sent(run)
+    found = []
     for begin, end in zip(run.happened[::2], run.happened[1::2], strict=True):
         from_s, to_s = begin["effective_s"], end["effective_s"]
         middle_s = (from_s + to_s) / 2
         last = max(moment for moment in passed if moment < middle_s)
         first = min(moment for moment in passed if moment > middle_s)
         meanwhile = sum(from_s + margin_s < moment < to_s - margin_s for moment in passed)
-        found.append(Moments(begin["do"], last - from_s, first - to_s, meanwhile))
+        wrong = {
+            "lost before it began": begin["began_s"] - min(at for at in lost if middle_s - 1.5 < at),
+            "passed once it had taken effect": last - from_s,
+            "passed before its end began": end["began_s"] - first,
+            "lost once it was over": max(at for at in lost if at < middle_s + 1.5) - to_s,
+        }
+        found.append(Moments(begin["do"], last - from_s, first - to_s, meanwhile, wrong))
     return found
 
 
-def _sent_and_arrived(run: Run) -> list[float]:
-    """Return when echo requests that arrived had left, by the kernel's stamps at the sender's port (Unix time, s)."""
+def _sent(run: Run) -> tuple[list[float], list[float]]:
+    """Return when echo requests left that arrived, and those that did not.
+
+    By the kernel's stamps at the sender's port, Unix time in s.
+    """
     found: dict[int, list[float]] = {}
     with PcapNgReader(str(run.folder / "overlay-continuity.pcapng")) as packets:
         for packet in packets:
@@ -99,4 +115,5 @@ def _sent_and_arrived(run: Run) -> list[float]:
             if data[12:14] == b"\x08\x00" and data[23] == 1 and data[34] == 8:
                 found.setdefault(int.from_bytes(data[40:42]), []).append(float(packet.time))
     # Each request passes the port of its sender first; one that is lost on the way passes no other.
-    return sorted(min(times) for times in found.values() if len(times) > 1)
+    passed = sorted(min(times) for times in found.values() if len(times) > 1)
+    return passed, sorted(times[0] for times in found.values() if len(times) == 1)

@@ -15,6 +15,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ping_answers import FURTHER, answered
+
 from harness.sandbox.namespace import hold_namespace, release_namespaces
 from overlays.refmesh import credentials, keys
 from overlays.refmesh.network import Network, Site, make_network, to_yaml
@@ -89,9 +91,10 @@ class Lab:
                 return dict(peers[0]) if peers else {}
             time.sleep(0.1)
 
-    def pings(self, src: str, target: str, count: int = 5) -> int:
-        argv = enter(self.hosts[src], "ping", "-c", str(count), "-i", "0.2", "-W", "1", target)
-        return subprocess.run(argv, capture_output=True, text=True, check=False).stdout.count("bytes from")
+    def pings(self, src: str, target: str, count: int = 5, further: int = FURTHER) -> int:
+        """Return how many of the first `count` pings are answered."""
+        argv = enter(self.hosts[src], "ping", "-c", str(count + further), "-i", "0.2", "-W", "1", target)
+        return answered(subprocess.run(argv, capture_output=True, text=True, check=False).stdout, count)
 
     def close(self) -> None:
         for daemon in self.daemons.values():

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import queue
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -88,23 +90,34 @@ class Home(Lab):
         """
         argv = enter(self.hosts["a"], "ping", "-D", "-i", "0.1", "-w", str(int(limit_s)), self.b)
         ping = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
-        assert ping.stdout is not None
-        answers = (float(line[1:].split("]")[0]) for line in ping.stdout if "bytes from" in line)
+        # Read all the time: ping waits where the pipe is full, which a minute of answers does.
+        answers: queue.SimpleQueue[float | None] = queue.SimpleQueue()
+        threading.Thread(target=_read_answers, args=(ping, answers), daemon=True).start()
         for _ in range(BEFORE):
-            next(answers)
+            if answers.get() is None:
+                raise SystemExit("ping ended before anything changed")
         moments = [time.time()]
         change()
         done = time.time()
         found = None
-        for at in answers:
+        while found is None and (at := answers.get()) is not None:
             if at > done + 0.01:
                 found = at - done
-                break
-            moments.append(at)
+            else:
+                moments.append(at)
         ping.kill()
         ping.wait()
         silent_s = max(later - earlier for earlier, later in itertools.pairwise([*moments, done]))
         return {"gap_s": found, "silent_s": silent_s, "lost_later": 5 - self.pings("a", self.b)}
+
+
+def _read_answers(ping: subprocess.Popen[str], answers: queue.SimpleQueue[float | None]) -> None:
+    """Put the moment of each answer into the queue, and None at the end."""
+    assert ping.stdout is not None
+    for line in ping.stdout:
+        if "bytes from" in line:
+            answers.put(float(line[1:].split("]")[0]))
+    answers.put(None)
 
 
 @case

@@ -159,7 +159,7 @@ def loop() -> dict[str, Any]:
     a = static.lab.hosts["a"]
     must(a, "ip", "route", "add", "45.9.0.2/32", "dev", "rm0")
     sent = counter(static.lab, "a", "oifname rm0")
-    static.lab.pings("a", INNER["b"], 5)
+    static.lab.pings("a", INNER["b"], 5, further=0)
     looped = sent()
     must(a, "ip", "route", "del", "45.9.0.2/32", "dev", "rm0")
     return {"first_s": first, "packets": looped, "after_s": static.answers_s()}

@@ -101,7 +101,8 @@ def happen(tmp_path: Path, name: str, mode: str, wanted: dict[str, str], **where
         f"  - {{at_s: {EVERY_S * (place + 1):g}, do: {event}, {said}}}\n"
         for place, (event, said) in enumerate(wanted.items())
     ]
-    duration_s = EVERY_S * (len(wanted) + 2)
+    # Each begins on time only where those before it are done by then; the end waits for the last to be undone.
+    duration_s = EVERY_S * (len(wanted) + 2) + 6
     file.write_text(SCENARIO.format(name=name, mode=mode or "", duration_s=duration_s, **where) + "".join(items))
     before = machine_state()
     done = overlaybench("run", str(file), "--out", str(out), timeout_s=200)

@@ -21,9 +21,12 @@ answers = {}
 real = {"as told": told, "not impaired": "ideal", "twice": {"delay_ms": 40}, "one way": {"up": told}}
 for name, spec in real.items():
     with rig(spec) as made:
-        begin = time.monotonic()
-        seen = check_paths([PathToCheck("a to b", made.a, B_ADDRESS, (parse_link(told),))])[0]
-        answers[name] = [seen.problem, time.monotonic() - begin]
+        looks = []
+        while not looks or (len(looks) < 2 and name == "as told" and looks[0][0]):  # a trial looks twice as well
+            begin = time.monotonic()
+            seen = check_paths([PathToCheck("a to b", made.a, B_ADDRESS, (parse_link(told),))])[0]
+            looks.append([seen.problem, time.monotonic() - begin])
+        answers[name] = looks[-1]
 out(answers)
 """
     answers = in_sandbox(PREAMBLE + code)

@@ -28,14 +28,14 @@ out(lost)
 def test_a_link_changes_while_it_runs_and_counts_what_it_did() -> None:
     code = """
 with rig({"delay_ms": 5, "up": {"loss_percent": 1}}) as made:
-    def rtt():
-        return check_paths([PathToCheck("x", made.a, B_ADDRESS, (parse_link("ideal"),))])[0]
-    before = rtt()
+    def rtt(delay_ms):
+        return check_paths([PathToCheck("x", made.a, B_ADDRESS, (parse_link({"delay_ms": delay_ms}),))])[0]
+    before = rtt(5)
     account = made.links.accounting()
     made.links.change("a-b", parse_link({"delay_ms": 40}))
-    after = rtt()
+    after = rtt(40)
     made.links.change("a-b", parse_link({"delay_ms": 5, "up": {"loss_percent": 100}}))
-    cut = rtt()
+    cut = rtt(5)
     change = made.links.accounting().since(account)
     out([before.rtt_ms, after.rtt_ms, cut.answered, change.counts["a-b"]["up"].lost, change.violation()])
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -53,20 +54,24 @@ def test_a_router_of_the_users_own_class_routes() -> None:
 
 @pytest.mark.parametrize("privileged", [True, False], ids=["as started", "without privileges"])
 def test_the_shell_runs_commands_and_leaves_nothing(privileged: bool) -> None:
-    commands = HERE / "two_sites.mn"
     before = machine_state()
-    done = overlaybench(
-        "shell",
-        "two-sites",
-        *("--set", "nat_a=symmetric"),
-        *("--commands", str(commands)),
-        prefix=[] if privileged else without_privileges(),
-    )
-    assert done.returncode == 0, done.stderr
-    assert "1 packets transmitted, 1 received" in done.stdout
-    assert "45.45.1.1" in done.stdout
-    assert machine_state() == before
-    assert processes_naming("harness.lab.shell") == []
+    # A folder of its own: other tests' shells run beside it.
+    with tempfile.TemporaryDirectory(prefix="overlaybench-shell-") as folder:
+        commands = Path(folder) / "two_sites.mn"
+        shutil.copy(HERE / "two_sites.mn", commands)
+        commands.parent.chmod(0o755)
+        done = overlaybench(
+            "shell",
+            "two-sites",
+            *("--set", "nat_a=symmetric"),
+            *("--commands", str(commands)),
+            prefix=[] if privileged else without_privileges(),
+        )
+        assert done.returncode == 0, done.stderr
+        assert "1 packets transmitted, 1 received" in done.stdout
+        assert "45.45.1.1" in done.stdout
+        assert machine_state() == before
+        assert processes_naming(str(commands)) == []
 
 
 def test_the_shell_takes_commands_from_its_user() -> None:

@@ -27,7 +27,7 @@ def test_direct_modes_are_cut_off_rather_than_relayed(tmp_path: Path) -> None:
         "topology": "two-sites",
         "params": {"nat_a": "symmetric", "nat_b": "symmetric"},
         "overlays": {**overlays, "nebula": ["mesh", "direct"]},
-        "probes": {"path": {"deadline_s": 8}},
+        "probes": {"path": {"deadline_s": 20}},
     }
     (tmp_path / "direct.yaml").write_text(yaml.safe_dump(scenario))
     done = overlaybench("run", str(tmp_path / "direct.yaml"), "--out", str(tmp_path / "run"), "--no-report")

@@ -33,7 +33,7 @@ params: {link: {mtu_bytes: 1492, delay_ms: 1, rate_mbit: 50, queue_ms: 20}}
 overlays: {underlay: }
 probes:
   path: {deadline_s: 10}
-  mtu: {attempts: 1, timeout_s: 0.3}
+  mtu: {attempts: 2, timeout_s: 0.3}
   throughput: {duration_s: 1, omit_s: 0}
 """
 
@@ -55,7 +55,7 @@ def figures(
 
 
 def test_a_link_that_swallows_large_packets_is_a_black_hole(tmp_path: Path) -> None:
-    probe = "  mtu: {attempts: 1, timeout_s: 0.3}"
+    probe = "  mtu: {attempts: 2, timeout_s: 0.3}"
     found = figures(tmp_path, "{delay_ms: 1, mtu_bytes: 1300}", "ideal", probe, "mtu-black-hole")
     for member in ("a", "b"):
         assert found["offered_mtu_bytes", member] == 1500
@@ -65,7 +65,7 @@ def test_a_link_that_swallows_large_packets_is_a_black_hole(tmp_path: Path) -> N
 
 def test_a_router_says_what_its_line_does_not_carry_and_tcp_gets_through(tmp_path: Path) -> None:
     probes = """\
-  mtu: {attempts: 1, timeout_s: 0.3}
+  mtu: {attempts: 2, timeout_s: 0.3}
   throughput: {duration_s: 1, omit_s: 0}
 """
     found = figures(tmp_path, "{preset: pppoe, delay_ms: 1, rate_mbit: 50, queue_ms: 20}", "ideal", probes)
@@ -196,7 +196,7 @@ overlays: {refmesh: mesh}
 probes:
   path:
   handshake:
-  mtu_watch: {duration_s: 1, every_s: 0.5, attempts: 1, timeout_s: 0.3}
+  mtu_watch: {duration_s: 1, every_s: 0.5, attempts: 2, timeout_s: 0.3}
   fairness: {duration_s: 1, omit_s: 0}
 """
 

@@ -11,6 +11,7 @@ from tests.lab.running import overlaybench, records
 pytestmark = pytest.mark.lab
 
 
+@pytest.mark.timeout(200)
 # Either shows that no timer of WireGuard's own is waited for; on long links it takes longer to show.
 @pytest.mark.parametrize(("delay_ms", "bound_s"), [(5, 2.5), pytest.param(100, 4.5, marks=pytest.mark.nightly)])
 def test_the_time_to_a_direct_path_is_round_trips(tmp_path: Path, delay_ms: int, bound_s: float) -> None:
@@ -21,9 +22,15 @@ def test_the_time_to_a_direct_path_is_round_trips(tmp_path: Path, delay_ms: int,
         "pairs: {parameters: [nat_a, nat_b], values: [port-restricted, symmetric]}\n"
         "overlays: {wireguard: mesh}\nprobes: {path: {deadline_s: 10}}\nrepeats: 2\nexpect: oracle\n"
     )
-    done = overlaybench("run", str(scenario), "--out", str(tmp_path / "run"), "--no-report")
-    seen = [line for line in records(tmp_path / "run") if line["metric"] == "time_to_direct_s"]
-    assert done.returncode == 0, (done.stdout + done.stderr, seen)
+    argv = ["run", str(scenario), "--out", str(tmp_path / "run"), "--no-report", "--jobs", "1"]
+    done = overlaybench(*argv, timeout_s=170)
+    lines = records(tmp_path / "run")
+    # A busy machine delivers late, which makes a trial invalid: it is not as expected then, and tells nothing.
+    late = {one["trial"] for one in lines if one["outcome"] == "invalid" and "us late" in str(one["error"])}
+    seen = [line for line in lines if line["metric"] == "time_to_direct_s" and line["trial"] not in late]
+    assert done.returncode == (1 if late else 0), (done.stdout + done.stderr, seen)
+    complaints = [line for line in done.stderr.splitlines() if ": expected " in line]
+    assert all(any(trial in line for trial in late) for line in complaints), done.stderr
     times = [line["value"] for line in seen if line["nat_a"] == line["nat_b"] == "port-restricted"]
-    assert len(times) == 2
+    assert 2 - len(late) <= len(times) <= 2 and times
     assert all(isinstance(one, float) and one < bound_s for one in times), times

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ping_answers import FURTHER, answered
 
 from harness.sandbox.namespace import hold_namespace, inside_network_of, release_namespaces
 from overlays.refmesh import keys
@@ -114,15 +115,20 @@ def main() -> None:  # noqa: PLR0915 - one story, told in order
         must(hosts["w"], "wg", "set", "vpn0", *own, "peer", public["r"], *allowed)
         must(hosts["w"], "ip", "addr", "add", INNER["w"] + "/24", "dev", "vpn0")
         must(hosts["w"], "ip", "link", "set", "vpn0", "mtu", "1400", "up")
+        # It opens its port once it has seen that its interface is up.
+        while ":CA6C " not in must(hosts["w"], "cat", "/proc/net/udp"):
+            if time.monotonic() > end:
+                raise SystemExit("wireguard-go does not listen on 51820")
+            time.sleep(0.02)
         src, dst = ("r", "w") if initiator == "refmesh" else ("w", "r")
         ping = subprocess.run(
-            enter(hosts[src], "ping", "-c", "5", "-i", "0.2", "-W", "1", INNER[dst]),
+            enter(hosts[src], "ping", "-c", str(5 + FURTHER), "-i", "0.2", "-W", "1", INNER[dst]),
             capture_output=True,
             text=True,
             check=False,
         )
         result: dict[str, Any] = {
-            "answered": ping.stdout.count("bytes from"),
+            "answered": answered(ping.stdout, 5),
             "handshake": int(must(hosts["w"], "wg", "show", "vpn0", "latest-handshakes").split()[1]) > 0,
         }
         if not psk_differs:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -55,10 +55,17 @@ class Lossy:
         """End nothing."""
 
 
-def judged(path: Lossy, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Verdict:
+def judged(
+    path: Lossy, folder: Path, monkeypatch: pytest.MonkeyPatch, while_read: Callable[[], None] = lambda: None
+) -> Verdict:
+    def read() -> Counter[Flow]:
+        seen = Counter(path.grown)
+        while_read()
+        return seen
+
     lab = SimpleNamespace(topology=None)
     pair: Target = replace(target(), lab=cast(Any, lab), folder=folder)
-    monkeypatch.setattr(burst.counters, "read", lambda: Counter(path.grown))
+    monkeypatch.setattr(burst.counters, "read", read)
     monkeypatch.setattr(burst.counters, "since", lambda before, after: dict(after - before))
     monkeypatch.setattr(burst, "member_addresses", lambda _topology, member: {"a": A, "b": B}[member])
     (verdict,) = burst.judge_together([(pair, path)], COUNT)
@@ -90,6 +97,17 @@ def test_a_lossy_path_through_the_server_is_relayed(tmp_path: Path, monkeypatch:
 
 def test_what_answers_to_nothing_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert judged(Lossy(()), tmp_path, monkeypatch) == "none"
+
+
+def test_an_answer_that_comes_while_the_counters_are_read_is_not_held_against_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = Lossy(range(COUNT // 2))
+
+    def answered() -> None:
+        path.pings = [replace(ping, answered_s=ping.answered_s or ping.sent_s + 1.0) for ping in path.pings]
+
+    assert judged(path, tmp_path, monkeypatch, answered) == "direct"
 
 
 def test_the_last_answers_are_waited_for_as_long_as_the_path_has_needed() -> None:

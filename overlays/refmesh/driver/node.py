@@ -95,13 +95,13 @@ class NodeDriver:
     def close(self) -> None:
         """Give everything back."""
         self._memory.save(clock.now())
-        if self.status is not None:
-            self.status.close()
         self.tun.close()
         self.streams.close()
         self.sockets.close()
         self._names.close()
-        self._igd.close()  # the last, as it may wait
+        self._igd.close()  # it may wait
+        if self.status is not None:
+            self.status.close()  # the last: by its path's end `refmesh down` knows that all has been given back
 
     def _on_change(self, now: float) -> None:
         addresses.drain(self._watch)

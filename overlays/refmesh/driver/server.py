@@ -101,14 +101,14 @@ class ServerDriver:
 
     def close(self) -> None:
         """Give everything back."""
-        if self.status is not None:
-            self.status.close()
         if self.tun is not None:
             self.tun.close()
         if self.streams is not None:
             self.streams.close()
         for sock in (*self.sockets.values(), *self.stun.values()):
             sock.close()
+        if self.status is not None:
+            self.status.close()  # the last: by its path's end `refmesh down` knows that all has been given back
 
     def _on_udp(self, sock: UdpSocket, now: float) -> None:
         engine = self.engine
