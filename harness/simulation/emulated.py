@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,15 @@ def emulated_cells(folder: Path) -> list[dict[str, Any]]:
     pairs = load(folder).pairs
     rows = pairs[pairs["outcome"].isin(COUNTED) & pairs["mode"].isin(SEEKING_DIRECT)]
     rows = rows[rows["hole_punch_success"].notna()]
-    found = []
-    for key, group in rows.groupby(["overlay", "mode", "nat_a", "nat_b"], sort=True):
-        overlay, mode, nat_a, nat_b = (str(part) for part in key)
-        found.append(
-            {
-                "overlay": overlay,
-                "mode": mode,
-                "nats": sorted((nat_a, nat_b)),
-                "successes": int(group["hole_punch_success"].sum()),
-                "runs": len(group),
-            }
-        )
-    return found
+    runs: Counter[tuple[str, str, tuple[str, ...]]] = Counter()
+    successes: Counter[tuple[str, str, tuple[str, ...]]] = Counter()
+    columns = (rows[name] for name in ("overlay", "mode", "nat_a", "nat_b", "hole_punch_success"))
+    for overlay, mode, nat_a, nat_b, success in zip(*columns, strict=True):
+        # A lab may have a pair of NATs in both orders, of which a cell knows none.
+        key = (str(overlay), str(mode), tuple(sorted((str(nat_a), str(nat_b)))))
+        runs[key] += 1
+        successes[key] += int(success)
+    return [
+        {"overlay": key[0], "mode": key[1], "nats": list(key[2]), "successes": successes[key], "runs": runs[key]}
+        for key in sorted(runs)
+    ]
