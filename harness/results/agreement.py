@@ -204,7 +204,7 @@ def agreement(described: Mapping[str, Any], counts: WorldCounts, overlay: str) -
     lab = {
         tuple(cell["nats"]): Count(cell["successes"], cell["runs"])
         for cell in described.get("emulated", ())
-        if (cell["overlay"], cell["mode"]) == (overlay, "mesh")
+        if (cell["overlay"], cell["mode"]) == (overlay, "mesh") and cell["runs"]
     }
     access = described["access"]
     # A lab ran the product with all that it can do; where no router maps ports it may as well not have asked.
