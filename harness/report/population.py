@@ -13,6 +13,7 @@ from harness.report.churn import churn_plots, churn_tables, read_churn
 from harness.report.plots.figure import Drawn, Plot, save
 from harness.report.plots.style import Style
 from harness.report.population_plots import condition_name, curves, figure_of_band, whole
+from harness.report.population_times import direct_by, looks_s, with_interval
 from harness.report.tables import NOTHING, TextTable
 from harness.results.agreement import (
     DIFFERENCE,
@@ -65,11 +66,12 @@ def population_of(results: Results) -> tuple[list[TextTable], list[Plot]] | None
         described = json.loads(path.read_bytes())
     except ValueError as error:
         raise ResultFolderError(f"{path}: unreadable: {error}") from None
-    counts = counts_of(record_parts(results.path))
+    counts = counts_of(record_parts(results.path), looks_s(described["deadline_s"]))
     cells = agreement(described, counts, min(counts.overlays, default=""))
     groups = counts.groups
     tables = [
         _rates(described, cells, groups),
+        direct_by(described, cells, counts.within),
         _agreement_table(cells, _lab_said(described)),
         _declared(described),
         _bands(described),
@@ -107,11 +109,7 @@ def _rates(described: Mapping[str, Any], cells: Sequence[CellAgreement], groups:
     for condition in described["conditions"]:
         engine = weighted(of_condition(cells, condition["params"]))
         row = [condition_name(condition["params"]), _percent(condition["pairs"])]
-        row.append(
-            f"{_percent(engine.rate)} [{_percent(engine.low)}, {_percent(engine.high)}]"
-            if engine is not None
-            else NOTHING
-        )
+        row.append(with_interval(engine))
         for size, expected in condition["groups"].items():
             count = groups.get((condition_key(condition["params"]), int(size)))
             text = _percent(expected)
