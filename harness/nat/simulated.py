@@ -15,7 +15,7 @@ RFC's own wording (section 5), where it speaks of the internal endpoint.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from harness.model.nat import (
@@ -47,12 +47,15 @@ class SimulatedNat:
         addresses: Sequence[str],
         rng: random.Random,
         blocks: Sequence[PortBlock] = (),
+        leased: Callable[[Endpoint, float], Endpoint | None] = lambda _external, _now: None,
     ) -> None:
         """Make an empty table.
 
         Args:
             addresses: the external addresses, of which the behaviour's `pool_size` first are used.
             blocks: who has which ports, for allocation by block (`harness.nat.ports.port_blocks`).
+            leased: asked for the internal endpoint to which an external UDP endpoint was mapped on request; no other
+                gets a mapping there.
 
         Raises:
             ValueError: fewer addresses than `pool_size`, or allocation by block without blocks.
@@ -65,6 +68,7 @@ class SimulatedNat:
         self._pool = tuple(addresses[: behaviour.pool_size])
         self._rng = rng
         self._blocks = tuple(blocks)
+        self._leased = leased
         self.reboot()
 
     def reboot(self) -> None:
@@ -118,6 +122,16 @@ class SimulatedNat:
         self._touch(session, key, now, outward=False)
         return packet.sent_to(mapping.internal)
 
+    def holder(self, external: Endpoint, now: float) -> Endpoint | None:
+        """Return the internal endpoint that has an external UDP one, by a mapping or a session that outlives it."""
+        held = self._back.get(("udp", external))
+        if held is None:
+            return None
+        lives = held.expires > now or any(
+            session.expires > now and session.mapping is held for session in self._sessions.values()
+        )
+        return held.internal if lives else None
+
     # Mappings
 
     def _own_session(self, packet: Packet, now: float) -> Session | None:
@@ -168,7 +182,8 @@ class SimulatedNat:
     def _allocate(self, protocol: Protocol, internal: Endpoint, now: float) -> Endpoint | None:
         """Return a free external endpoint; None when so many candidates in a row were taken."""
         for candidate in self._ports.candidates(protocol, internal):
-            if self._live(self._back.get((protocol, candidate)), now) is None:
+            leased_to = self._leased(candidate, now) if protocol == "udp" else None
+            if leased_to in (None, internal) and self._live(self._back.get((protocol, candidate)), now) is None:
                 return candidate
         return None
 

@@ -13,6 +13,7 @@ from harness.report.churn import churn_plots, churn_tables, read_churn
 from harness.report.plots.figure import Drawn, Plot, save
 from harness.report.plots.style import Style
 from harness.report.population_plots import condition_name, curves, figure_of_band, whole
+from harness.report.population_times import direct_by, looks_s, with_interval
 from harness.report.tables import NOTHING, TextTable
 from harness.results.agreement import (
     DIFFERENCE,
@@ -65,12 +66,13 @@ def population_of(results: Results) -> tuple[list[TextTable], list[Plot]] | None
         described = json.loads(path.read_bytes())
     except ValueError as error:
         raise ResultFolderError(f"{path}: unreadable: {error}") from None
-    counts = counts_of(record_parts(results.path))
+    counts = counts_of(record_parts(results.path), looks_s(described["deadline_s"]))
     cells = agreement(described, counts, min(counts.overlays, default=""))
     groups = counts.groups
     tables = [
         _rates(described, cells, groups),
-        _agreement_table(cells),
+        direct_by(described, cells, counts.within),
+        _agreement_table(cells, _lab_said(described)),
         _declared(described),
         _bands(described),
     ]
@@ -107,11 +109,7 @@ def _rates(described: Mapping[str, Any], cells: Sequence[CellAgreement], groups:
     for condition in described["conditions"]:
         engine = weighted(of_condition(cells, condition["params"]))
         row = [condition_name(condition["params"]), _percent(condition["pairs"])]
-        row.append(
-            f"{_percent(engine.rate)} [{_percent(engine.low)}, {_percent(engine.high)}]"
-            if engine is not None
-            else NOTHING
-        )
+        row.append(with_interval(engine))
         for size, expected in condition["groups"].items():
             count = groups.get((condition_key(condition["params"]), int(size)))
             text = _percent(expected)
@@ -130,7 +128,26 @@ def _rates(described: Mapping[str, Any], cells: Sequence[CellAgreement], groups:
     return TextTable("The population", header, tuple(rows), frozenset(range(1, len(header))), note)
 
 
-def _agreement_table(cells: Sequence[CellAgreement]) -> TextTable:
+def _lab_said(described: Mapping[str, Any]) -> str:
+    """Return a sentence on what of the lab counts as direct; empty where there is none."""
+    lab = described.get("emulated", ())
+    if not lab:
+        return ""
+    if any("waited_s" not in cell for cell in lab):
+        return " Of the lab all counts that was direct by its own deadline, which is not recorded here."
+    deadline_s = described["deadline_s"]
+    longer = sorted({each for cell in lab for each in cell["waited_s"] if each != deadline_s})
+    text = f" Of the lab counts what was direct within {deadline_s:g} s"
+    if not longer:
+        return f"{text}, for which it waited."
+    waited = " and ".join(f"{each:g}" for each in longer)
+    text += f", though it waited {waited} s: direct at its end, and since no later than that."
+    if untold := sum(cell["untold"] for cell in lab):
+        text += f" Left out: {untold} of its pairs that were direct at the end, since when is not known."
+    return text
+
+
+def _agreement_table(cells: Sequence[CellAgreement], lab_said: str) -> TextTable:
     judged = [cell for cell in cells if cell.simulated is not None]
     agreed = [cell for cell in judged if _verdict(cell) == "agree"]
     troubled = [cell for cell in judged if cell.complaints]
@@ -157,7 +174,7 @@ def _agreement_table(cells: Sequence[CellAgreement]) -> TextTable:
         f"{len(judged) - len(agreed) - len(troubled)} too few runs tell. They differ by exact tests (binomial, "
         "Barnard) at 1 %, so that one in a hundred may seem to; they agree where so many runs would have shown "
         f"{100 * DIFFERENCE:.0f} points with a power of {100 * POWER:.0f} %. Shown are those that differ, and those "
-        "that were emulated too."
+        f"that were emulated too.{lab_said}"
     )
     return TextTable("Algebra, engine, emulation", header, tuple(rows), frozenset({2}), note)
 
@@ -208,6 +225,7 @@ def _declared(described: Mapping[str, Any]) -> TextTable:
         "here, asks routers for ports or runs over IPv6, and counts where an access has them. Where a lab has run the "
         "product, its own rates stand for the cells that it has, which cover so many of all pairs. Of those cells: "
         "the mean of what is declared and of what was seen, whatever their shares, and which of them differ (99 %)."
+        f"{_lab_said(described)} What is declared knows no time: who needs longer differs from it."
     )
     return TextTable("What products would reach", header, tuple(rows), frozenset(range(2, 7)), note)
 

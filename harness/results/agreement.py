@@ -142,6 +142,8 @@ def _power(many: Count, runs: int, rate: float) -> float:
 
 
 CellName = tuple[str, str, int]
+CellCounts = dict[tuple[str, CellName], Count]
+_ENDS = ["trial", "src", "dst"]
 
 
 @dataclass
@@ -150,30 +152,29 @@ class WorldCounts:
 
     Attributes:
         cells: of worlds of two members by condition (canonical JSON without bounds) and cell: pairs that are direct.
+        within: the same by seconds: pairs that were direct no later, and are so at the end.
         groups: of larger worlds by condition and size: those whose pairs are all direct.
         overlays: the names that their records have.
     """
 
-    cells: dict[tuple[str, CellName], Count] = field(default_factory=dict)
+    cells: CellCounts = field(default_factory=dict)
+    within: dict[float, CellCounts] = field(default_factory=dict)
     groups: dict[tuple[str, int], Count] = field(default_factory=dict)
     overlays: set[str] = field(default_factory=set)
 
 
-def counts_of(parts: Iterable[pd.DataFrame]) -> WorldCounts:
-    """Count the records of a run that come in parts, each of whole trials."""
-    found = WorldCounts()
+def counts_of(parts: Iterable[pd.DataFrame], within_s: Sequence[float] = ()) -> WorldCounts:
+    """Count the records of a run that come in parts, each of whole trials; `within_s`: also what was direct by then."""
+    found = WorldCounts(within={seconds: {} for seconds in within_s})
     for records in parts:
         found.overlays |= set(records["overlay"].astype(str).unique())
-        ours = (records["metric"] == "hole_punch_success") & (records["engine"] == "simulated")
-        rows = records[ours & records["outcome"].isin(COUNTED)]
-        direct = (rows["value"] == 1).groupby([rows["params"], rows["pair"]], observed=True, sort=False)
-        counted = direct.agg(["sum", "size"]).reset_index()
-        for params_text, pair_text, successes, runs in counted.itertuples(index=False, name=None):
-            params, pair = json.loads(str(params_text)), json.loads(str(pair_text))
-            if params.get("group") == 2:
-                names = [member["access"] for member in pair.values()]
-                cell = (names[0], names[-1], int(params.get("shared_layers", 0)))
-                _add(found.cells, (condition_key(params), cell), int(successes), int(runs))
+        counted = records[(records["engine"] == "simulated") & records["outcome"].isin(COUNTED)]
+        rows = counted[counted["metric"] == "hole_punch_success"]
+        times = counted.loc[counted["metric"] == "time_to_direct_s", [*_ENDS, "value"]]
+        since_s = rows[_ENDS].merge(times, how="left", on=_ENDS)["value"].set_axis(rows.index)
+        _count_cells(found.cells, rows, rows["value"] == 1)
+        for seconds, cells in found.within.items():
+            _count_cells(cells, rows, (rows["value"] == 1) & (since_s <= seconds))
         whole = (rows["value"] == 1).groupby([rows["params"], rows["trial"]], observed=True, sort=False).all()
         for params_text, of_params in whole.groupby(level=0, observed=True, sort=False):
             params = json.loads(str(params_text))
@@ -181,6 +182,16 @@ def counts_of(parts: Iterable[pd.DataFrame]) -> WorldCounts:
                 key = (condition_key({**params, "group": 2}), int(params["group"]))
                 _add(found.groups, key, int(of_params.sum()), len(of_params))
     return found
+
+
+def _count_cells(counts: CellCounts, rows: pd.DataFrame, direct: pd.Series) -> None:
+    found = direct.groupby([rows["params"], rows["pair"]], observed=True, sort=False).agg(["sum", "size"]).reset_index()
+    for params_text, pair_text, successes, runs in found.itertuples(index=False, name=None):
+        params, pair = json.loads(str(params_text)), json.loads(str(pair_text))
+        if params.get("group") == 2:
+            names = [member["access"] for member in pair.values()]
+            cell = (names[0], names[-1], int(params.get("shared_layers", 0)))
+            _add(counts, (condition_key(params), cell), int(successes), int(runs))
 
 
 def _add(counts: dict[Any, Count], key: Any, successes: int, runs: int) -> None:
@@ -204,7 +215,7 @@ def agreement(described: Mapping[str, Any], counts: WorldCounts, overlay: str) -
     lab = {
         tuple(cell["nats"]): Count(cell["successes"], cell["runs"])
         for cell in described.get("emulated", ())
-        if (cell["overlay"], cell["mode"]) == (overlay, "mesh")
+        if (cell["overlay"], cell["mode"]) == (overlay, "mesh") and cell["runs"]
     }
     access = described["access"]
     # A lab ran the product with all that it can do; where no router maps ports it may as well not have asked.

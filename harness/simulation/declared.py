@@ -71,7 +71,7 @@ def declared_levels(population: Population, emulated: Sequence[Mapping[str, Any]
 def _against_lab(
     name: str, condition: Condition, level: Level, emulated: Sequence[Mapping[str, Any]]
 ) -> dict[str, float | list[str]]:
-    cells = [cell for cell in emulated if cell["overlay"] == name and cell["mode"] == "mesh"]
+    cells = _cells_of(name, emulated)
     if not cells:
         return {}
     expected = [_expected(cell["nats"], condition, level) for cell in cells]
@@ -91,11 +91,7 @@ def _with_lab(
     name: str, population: Population, cells: Sequence[CellExpectation], emulated: Sequence[Mapping[str, Any]]
 ) -> dict[str, float]:
     """Return the rate with the lab's own in each cell that it has, and the share of pairs in those cells."""
-    lab = {
-        tuple(cell["nats"]): Count(cell["successes"], cell["runs"]).rate
-        for cell in emulated
-        if cell["overlay"] == name and cell["mode"] == "mesh"
-    }
+    lab = {tuple(cell["nats"]): Count(cell["successes"], cell["runs"]).rate for cell in _cells_of(name, emulated)}
     if not lab:
         return {}
     rate, covered = [], []
@@ -107,6 +103,10 @@ def _with_lab(
         rate.append(each.share * (each.probability if seen is None else seen))
         covered.append(each.share if seen is not None else 0.0)
     return {"pairs_with_lab": math.fsum(rate), "lab_covers": math.fsum(covered)}
+
+
+def _cells_of(name: str, emulated: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [cell for cell in emulated if (cell["overlay"], cell["mode"]) == (name, "mesh") and cell["runs"]]
 
 
 def _expected(nats: Sequence[str], condition: Condition, level: Level) -> float:

@@ -2,33 +2,68 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from harness.model.words import SEEKING_DIRECT
 from harness.results.loading import load
 from harness.results.record import COUNTED
+from harness.results.store import ResultFolderError
 
 
-def emulated_cells(folder: Path) -> list[dict[str, Any]]:
-    """Return counts of hole punching in the modes that try it; trials that do not count are left out.
+def emulated_cells(folder: Path, deadline_s: float) -> list[dict[str, Any]]:
+    """Return counts of what was direct within a population's deadline, in the modes that try it.
+
+    Where the lab waited longer (`waited_s`), a path counts that was direct at the lab's end and since no later than the
+    population's deadline; `untold` are left out, of which is not known since when they were direct. Trials that do not
+    count are left out as well.
 
     Raises:
-        ResultFolderError: it is no result folder.
+        ResultFolderError: it is no result folder, or its labs waited for a shorter time.
     """
     pairs = load(folder).pairs
     rows = pairs[pairs["outcome"].isin(COUNTED) & pairs["mode"].isin(SEEKING_DIRECT)]
     rows = rows[rows["hole_punch_success"].notna()]
-    found = []
-    for key, group in rows.groupby(["overlay", "mode", "nat_a", "nat_b"], sort=True):
-        overlay, mode, nat_a, nat_b = (str(part) for part in key)
-        found.append(
-            {
-                "overlay": overlay,
-                "mode": mode,
-                "nats": sorted((nat_a, nat_b)),
-                "successes": int(group["hole_punch_success"].sum()),
-                "runs": len(group),
-            }
+    _require_as_long(folder, rows["deadline_s"], deadline_s)
+    runs: Counter[tuple[str, str, tuple[str, ...]]] = Counter()
+    successes, untold = runs.copy(), runs.copy()
+    waited: dict[tuple[str, str, tuple[str, ...]], set[float]] = {}
+    names = ("overlay", "mode", "nat_a", "nat_b", "hole_punch_success", "time_to_direct_s", "deadline_s")
+    for overlay, mode, nat_a, nat_b, success, direct_s, waited_s in zip(*(rows[each] for each in names), strict=True):
+        # A lab may have a pair of NATs in both orders, of which a cell knows none.
+        key = (str(overlay), str(mode), tuple(sorted((str(nat_a), str(nat_b)))))
+        waited.setdefault(key, set())
+        if not math.isnan(waited_s):  # a trial that failed before anything was measured tells none
+            waited[key].add(float(waited_s))
+        since_matters = bool(success) and waited_s != deadline_s
+        if since_matters and not math.isfinite(direct_s):
+            untold[key] += 1
+            continue
+        runs[key] += 1
+        successes[key] += int(success and not (since_matters and direct_s > deadline_s))
+    return [
+        {
+            "overlay": key[0],
+            "mode": key[1],
+            "nats": list(key[2]),
+            "successes": successes[key],
+            "runs": runs[key],
+            "untold": untold[key],
+            "waited_s": sorted(waited[key]),
+        }
+        for key in sorted(waited)
+    ]
+
+
+def _require_as_long(folder: Path, waited_s: pd.Series, deadline_s: float) -> None:
+    """Refuse a lab of which is not known what would have been direct by the population's deadline."""
+    shortest_s = waited_s.min()
+    if shortest_s < deadline_s:
+        raise ResultFolderError(
+            f"{folder}: its labs waited {shortest_s:g} s for direct paths, the population waits {deadline_s:g} s: what "
+            f"comes in between is not known; give the population a deadline_s of {shortest_s:g} or less"
         )
-    return found

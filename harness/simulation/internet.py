@@ -158,6 +158,13 @@ class Internet:
         for old in (host.address, host.address6):
             self._leave(host.network, old)
 
+    def remove_idle(self, router: Router | None) -> None:
+        """Take a router off the network behind which nobody is, and those above it for which that holds then."""
+        while router is not None and not router.inside.devices:
+            for own in router.tables.addresses:
+                self._leave(router.outside, own)
+            router = router.outside.router
+
     def move(self, host: Host, router: Router | None, *, ipv6: bool = False, address: str | None = None) -> None:
         """Give a host a place and new addresses; those that it had lead nowhere."""
         self.remove(host)

@@ -58,7 +58,9 @@ class SimulatedRouter:
         self.addresses = tuple(addresses)
         ports = RouterPorts("wan", self.addresses, ("lan",), (self._network,))
         blocks = port_blocks(self.behaviour, ports)
-        self.ipv4 = SimulatedNat(self.behaviour, addresses=addresses, rng=self._rng, blocks=blocks)
+        self.ipv4 = SimulatedNat(
+            self.behaviour, addresses=addresses, rng=self._rng, blocks=blocks, leased=self._leased_to
+        )
         self._forwards: dict[int, _Forward] = {}
         self._through_forward: dict[tuple[Endpoint, Endpoint], _Forward] = {}
 
@@ -113,6 +115,8 @@ class SimulatedRouter:
         Args:
             wanted: the external port that is asked for; 0 for any.
             lifetime_s: how long; 0 takes the mapping back.
+
+        A port that the NAT's table has for another endpoint is passed over: what comes for that one would go to this.
         """
         if not self._public:
             return None
@@ -122,9 +126,14 @@ class SimulatedRouter:
                 del self._forwards[port]
                 return Lease(port, 0.0)
         for port in dict.fromkeys((wanted or internal.port, internal.port, *range(40000, 40016))):
-            forward = self._forwards.get(port, _Forward(internal, Endpoint(self.external, port), 0.0))
-            if forward.internal == internal or forward.expires <= now:
-                forward = _Forward(internal, Endpoint(self.external, port), now + lifetime_s)
-                self._forwards[port] = forward
+            external = Endpoint(self.external, port)
+            if {self._leased_to(external, now), self.ipv4.holder(external, now)} <= {None, internal}:
+                self._forwards[port] = _Forward(internal, external, now + lifetime_s)
                 return Lease(port, lifetime_s)
         return None
+
+    def _leased_to(self, external: Endpoint, now: float) -> Endpoint | None:
+        forward = self._forwards.get(external.port)
+        if forward is None or forward.expires <= now or forward.external != external:
+            return None
+        return forward.internal

@@ -48,9 +48,12 @@ def prepare(
 
     Raises:
         ScenarioError: the folder was made from another population, by another commit or another engine.
-        ResultFolderError: there are results already, and `resume` was not asked for.
+        ResultFolderError: there are results already, and `resume` was not asked for; or the lab waited for a shorter
+            time than the population does.
     """
     folder = RunFolder(out)
+    # First: what is refused should leave no folder behind.
+    lab = emulated_cells(emulated, loaded.population.deadline_s) if emulated is not None else None
     plan = Plan(loaded.population)
     with storage_errors(out):
         if resume and folder.manifest_path.exists():
@@ -63,7 +66,7 @@ def prepare(
             if changed := list(_differences(manifest, loaded, labels or {})):
                 text = f"{out} was made with {'; '.join(changed)}; use another --out"
                 raise ScenarioError([Problem(loaded.document.file, 0, "--resume", text)])
-            _describe(loaded, out, emulated)
+            _describe(loaded, out, lab)
             finished = folder.finished_trials()
             return folder, [number for number, world in enumerate(plan) if world.id not in finished]
         entries = (
@@ -79,18 +82,15 @@ def prepare(
             for world in plan
         )
         folder.create(_manifest(loaded) | {"worlds": len(plan)} | ({"labels": dict(labels)} if labels else {}), entries)
-        _describe(loaded, out, emulated)
+        _describe(loaded, out, lab)
     return folder, range(len(plan))
 
 
-def _describe(loaded: LoadedPopulation, out: Path, emulated: Path | None) -> None:
-    """Write population.json; without a lab's folder it has the lab's cells that it had."""
+def _describe(loaded: LoadedPopulation, out: Path, lab: Sequence[Mapping[str, Any]] | None) -> None:
+    """Write population.json; without a lab's cells it has those that it had."""
     path = out / POPULATION
-    lab: Sequence[Mapping[str, Any]] = ()
-    if emulated is not None:
-        lab = emulated_cells(emulated)
-    elif path.exists():
-        lab = json.loads(path.read_bytes())["emulated"]
+    if lab is None:
+        lab = json.loads(path.read_bytes())["emulated"] if path.exists() else ()
     text = json.dumps(described(loaded, lab), indent=1, ensure_ascii=False) + "\n"
     write_atomically(path, text.encode())
 

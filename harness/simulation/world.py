@@ -98,9 +98,14 @@ def attach(internet: Internet, members: Sequence[Access], shared_layers: int, *,
 
 
 def roam(internet: Internet, host: Host, access: Access, *, ipv6: bool) -> None:
-    """Put a host behind other routers of the same kind, with other addresses."""
+    """Put a host behind other routers of the same kind, with other addresses.
+
+    The old ones go where nobody else is behind them, or each move of a day would leave some, with their tables.
+    """
+    before = host.router
     above, host.link = _routers(internet, access, None, 0)
     internet.move(host, above, ipv6=ipv6 and access.ipv6)
+    internet.remove_idle(before)
 
 
 def _routers(

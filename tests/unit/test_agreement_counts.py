@@ -30,6 +30,25 @@ def test_a_world_in_which_the_harness_failed_is_no_failure_of_the_engine() -> No
     assert list(counted.groups.values()) == [Count(5, 5)]
 
 
+def test_a_pair_counts_from_the_time_at_which_it_was_direct_if_it_is_at_the_end() -> None:
+    maker, records = Maker(), []
+    pair = {"src": "a", "dst": "b", "pair": {"a": {"access": "x"}, "b": {"access": "y"}}, "engine": "simulated"}
+    params = {"group": 2, "technique": "full", "port_mapping": False, "ipv6": False}
+    ends = [(0.5, 1.0), (1.0, 1.0), (1.1, 1.0), (4.0, 1.0), (0.5, 0.0), (None, 0.0), (None, 1.0)]
+    for number, (since_s, success) in enumerate(ends):
+        same = {"trial": f"t{number}", "params": params, **pair}
+        # A world of three says nothing of pairs.
+        for size in (2, 3):
+            of_size = same | {"trial": f"t{number}-{size}", "params": params | {"group": size}}
+            records.append(maker.one("path", "time_to_direct_s", "s", since_s, **of_size))
+            records.append(maker.one("path", "hole_punch_success", "1", success, **of_size))
+            records.append(maker.one("trial", "duration_s", "s", 1.0, **of_size))
+    frame = records_frame([record.as_dict() for record in records])
+    counted = counts_of([frame, frame], (1.0, 2.0, 5.0))
+    assert list(counted.cells.values()) == [Count(10, 14)]
+    assert [list(of.values()) for of in counted.within.values()] == [[Count(4, 14)], [Count(6, 14)], [Count(8, 14)]]
+
+
 @pytest.mark.parametrize(
     ("one", "other", "said"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,11 +14,15 @@ from harness.simulation.algebra import Level, expected_cell
 from harness.simulation.contract import engines
 from harness.simulation.describe import described
 from harness.simulation.emulated import emulated_cells
-from harness.simulation.load import load_population
+from harness.simulation.load import LoadedPopulation, load_population
 from harness.simulation.plan import Plan
 from harness.simulation.world import run_world
 
 ROOT = Path(__file__).parents[2]
+
+
+def lab_of(loaded: LoadedPopulation) -> list[dict[str, Any]]:
+    return emulated_cells(ROOT / "results" / "nat-matrix", loaded.population.deadline_s)
 
 
 @pytest.mark.parametrize("technique", ["plain", "peer-reflexive", "port-prediction", "birthday"])
@@ -32,7 +37,7 @@ def test_engine_algebra_and_emulation_agree_in_every_cell_of_the_matrix(techniqu
         (pair,) = run_world(plan.spec(world), engine).pairs
         assert pair.verdict == pair.claimed, world.id
         counts.setdefault(world.names, []).append(pair.verdict == "direct")
-    said = described(loaded, emulated_cells(ROOT / "results" / "nat-matrix"))
+    said = described(loaded, lab_of(loaded))
     (condition,) = said["conditions"]
     lab = {
         tuple(cell["nats"]): Count(cell["successes"], cell["runs"])
@@ -74,9 +79,7 @@ def test_engine_and_algebra_agree_with_ports_on_request_and_ipv6_on_and_off(name
 
 def test_what_a_product_would_reach_is_what_the_lab_saw_where_it_saw_less() -> None:
     loaded = load_population("natcracker-2009", POPULATIONS)
-    rows = {
-        row["overlay"]: row for row in described(loaded, emulated_cells(ROOT / "results" / "nat-matrix"))["declared"]
-    }
+    rows = {row["overlay"]: row for row in described(loaded, lab_of(loaded))["declared"]}
     assert rows["nebula"]["lab_covers"] == pytest.approx(1.0)
     # Who calls decides; in this lab the cone always did, and the relay was there first.
     assert rows["nebula"]["pairs_with_lab"] < rows["nebula"]["pairs"] - 0.04
@@ -85,7 +88,7 @@ def test_what_a_product_would_reach_is_what_the_lab_saw_where_it_saw_less() -> N
 
 def test_what_adapters_declare_is_what_the_lab_saw_of_every_cell() -> None:
     loaded = load_population("nat-matrix", POPULATIONS)
-    rows = described(loaded, emulated_cells(ROOT / "results" / "nat-matrix"))["declared"]
+    rows = described(loaded, lab_of(loaded))["declared"]
     measured = {row["overlay"]: row for row in rows if "emulated" in row}
     assert set(measured) >= {"easytier", "n2n", "nebula", "nebula-go", "refmesh", "tailscale", "tinc", "wireguard"}
     assert {name: row["differs"] for name, row in measured.items() if row["differs"]} == {}

@@ -8,6 +8,7 @@ import struct
 import pytest
 
 from harness.model.nat import parse_nat
+from harness.nat.simulated_ports import ExternalPorts
 from harness.simulation.addresses import AddressesUsedUp
 from harness.simulation.internet import IDEAL, Host, Internet, Link, Router
 
@@ -126,6 +127,58 @@ def test_upnp_igd_maps_and_a_router_behind_another_refuses(internet: Internet) -
     assert len(host.got) == 1
     inner = Station(internet, internet.router(igd, internet.router(parse_nat("cgn"), carrier=True)))
     assert internet.lease(inner.host, PORT, PORT, 60.0) is None
+
+
+def test_a_lease_takes_no_port_that_another_host_of_the_home_holds(internet: Internet) -> None:
+    """B's answers went to A."""
+    router, server = internet.router(parse_nat("home-router-upnp")), Station(internet)
+    a, b = Station(internet, router), Station(internet, router)
+    assert b.seen_by(server)[1] == PORT, "the router keeps ports"
+    external = internet.lease(a.host, PORT, PORT, 60.0)
+    assert external is not None and external[1] != PORT
+    server.send(b"answer", b.seen_by(server))
+    assert ([got[0] for got in a.got], [got[0] for got in b.got]) == ([], [b"answer"])
+    Station(internet).send(b"unasked", external)
+    assert [got[0] for got in a.got] == [b"unasked"]
+
+
+def test_a_mapping_takes_no_port_that_another_host_of_the_home_has_leased(internet: Internet) -> None:
+    router, server = internet.router(parse_nat("home-router-upnp")), Station(internet)
+    a, b, c = (Station(internet, router) for _ in "abc")
+    assert internet.lease(a.host, PORT, PORT, 60.0) == (router.tables.addresses[0], PORT)
+    seen = b.seen_by(server)
+    assert seen[1] != PORT
+    server.send(b"answer", seen)
+    assert ([got[0] for got in a.got], [got[0] for got in b.got]) == ([], [b"answer"])
+    assert a.seen_by(server)[1] == PORT, "what A leased it may use itself"
+    internet.events.run(61.0)
+    assert c.seen_by(server)[1] != PORT, "A's own mapping still lives"
+    internet.events.run(600.0)
+    assert c.seen_by(server)[1] == PORT
+
+
+def test_what_a_session_holds_without_its_mapping_is_not_leased(internet: Internet) -> None:
+    """Packets from inside alone keep a mapping, those from outside the session: RFC 4787, REQ-6."""
+    says = {"alias": "home-router-upnp", "udp_refresh": "outbound", "udp_lifetime_s": 30}
+    router, server = internet.router(parse_nat(says)), Station(internet)
+    a, b = Station(internet, router), Station(internet, router)
+    seen = b.seen_by(server)
+    for _ in range(2):
+        internet.events.run(20.0)
+        server.send(b"still here", seen)
+    external = internet.lease(a.host, PORT, PORT, 60.0)
+    assert external is not None and external != seen
+
+
+def test_ports_drawn_at_random_are_none_that_another_host_has_leased(
+    internet: Internet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    router = internet.router(parse_nat({"alias": "symmetric", "port_mapping": ["upnp-igd"]}))
+    a, b, server = Station(internet, router), Station(internet, router), Station(internet)
+    assert internet.lease(a.host, 50000, 50000, 60.0) == (router.tables.addresses[0], 50000)
+    drawn = iter((50000, 50000, 50001))
+    monkeypatch.setattr(ExternalPorts, "random_port", lambda _: next(drawn))
+    assert b.seen_by(server)[1] == 50001
 
 
 def test_more_than_255_homes_have_different_addresses(internet: Internet) -> None:

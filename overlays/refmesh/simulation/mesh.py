@@ -14,11 +14,11 @@ from overlays.refmesh.core.node import Node
 from overlays.refmesh.core.noise import REAL, Suite
 from overlays.refmesh.network import Network
 from overlays.refmesh.server.engine import Server
+from overlays.refmesh.simulation.sockets import NODE_PORT, Sockets
 from overlays.refmesh.wire import messages
 from overlays.refmesh.wire.control import Endpoint
 
 UNIX_S = 1_700_000_000.0
-NODE_PORT = 40000
 
 
 class Mesh:
@@ -62,8 +62,7 @@ class Mesh:
         self.received: dict[str, list[bytes]] = {}
         self.relayed = 0
         self.events: list[str] = []
-        self.ports: dict[str, dict[int, int]] = {}
-        """By node: the number of its socket by local port."""
+        self.sockets: dict[str, Sockets] = {}
         self._ticks: dict[str, float] = {}
         for site in network.sites:
             self.server_hosts[site.name] = internet.host(None, _nobody, ipv6=server_ipv6, address=site.host)
@@ -113,7 +112,7 @@ class Mesh:
     def join(self, name: str, host: Host) -> None:
         """Give a node its host."""
         self.hosts[name] = host
-        self.ports[name] = {NODE_PORT: 0}
+        self.sockets[name] = Sockets()
         self.received[name] = []
 
     def config(self, name: str, **changes: Any) -> NodeConfig:
@@ -157,10 +156,10 @@ class Mesh:
         """Put an engine on a node's host, in place of what ran there before."""
         self.nodes[name] = node
         self._ticks.pop(name, None)  # what is still to come is for the one that ran before
-        self.ports[name] = {NODE_PORT: 0}
+        self.sockets[name] = Sockets()
 
         def receive(datagram: bytes, source: Endpoint, port: int) -> None:
-            local = self.ports[name].get(port)
+            local = self.sockets[name].number_at(port)
             if local is not None and self.nodes.get(name) is node:
                 node.ingress.receive(datagram, source, self.now, local)
                 self._settle_node(name)
@@ -231,7 +230,7 @@ class Mesh:
             node.port_mapped(request, external, 3600.0, now)
             self._empty(name, node)
         for local in node.puncher.closed:
-            self.ports[name].pop(_port_of(local), None)
+            self.sockets[name].close(local)
         node.puncher.closed.clear()
         self._schedule(name, node.deadline, lambda: self._tick_node(name, node))
 
@@ -276,16 +275,13 @@ class Mesh:
             self.events += [f"{self.now:.3f} {name}: {event}" for event in events]
 
     def _from_node(self, name: str, datagram: bytes, endpoint: Endpoint, local: int) -> None:
-        port = _port_of(local)
-        if local and port not in self.ports[name] and not self.nodes[name].puncher.is_open(local):
-            return
-        self.ports[name][port] = local
+        sockets = self.sockets[name]
+        port = sockets.port_of(local)
+        if port is None:
+            if not self.nodes[name].puncher.is_open(local):
+                return
+            port = sockets.open(local)
         self.hosts[name].send(datagram, port, endpoint)
-
-
-def _port_of(local: int) -> int:
-    # Scattered, as the kernel's ephemeral ports are: ports in a row would look like a NAT's sequence.
-    return 20000 + local * 7919 % 19991 if local else NODE_PORT
 
 
 def _nobody(datagram: bytes, source: Endpoint, port: int) -> None:

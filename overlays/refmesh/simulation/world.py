@@ -10,7 +10,8 @@ from harness.model.nat import NatBehaviour, parse_nat
 from harness.simulation.internet import Internet, Link, Packet, Router, SimulatedNat
 from overlays.refmesh.core.noise import REAL, Suite
 from overlays.refmesh.network import Network, Site, make_network
-from overlays.refmesh.simulation.mesh import NODE_PORT, UNIX_S, Mesh, ip_packet
+from overlays.refmesh.simulation.mesh import UNIX_S, Mesh, ip_packet
+from overlays.refmesh.simulation.sockets import NODE_PORT
 
 __all__ = ["NODE_PORT", "UNIX_S", "World", "ip_packet"]
 

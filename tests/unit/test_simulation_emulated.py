@@ -1,0 +1,116 @@
+"""What a population takes from a lab's folder: counts by pair of NATs, whichever side had which."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from result_samples import Maker
+
+from harness.report.population import population_of
+from harness.results.agreement import Count, WorldCounts, agreement
+from harness.results.loading import load
+from harness.results.store import ResultFolderError, RunFolder
+from harness.scenario.load import POPULATIONS
+from harness.simulation.describe import described
+from harness.simulation.emulated import emulated_cells
+from harness.simulation.load import LoadedPopulation, load_population
+from harness.simulation.run import prepare, simulate
+
+SAID: dict[str, Any] = {
+    "description": "small",
+    "access": {
+        "open": {"share": 0.5, "routers": ["full-cone"]},
+        "strict": {"share": 0.5, "routers": ["port-restricted"]},
+    },
+    "matrix": {"technique": "birthday"},
+}
+
+
+def population(folder: Path, **says: Any) -> LoadedPopulation:
+    path = folder / "small.yaml"
+    path.write_text(yaml.safe_dump(SAID | says, sort_keys=False))
+    return load_population(str(path), POPULATIONS)
+
+
+def lab(path: Path, trials: list[dict[str, Any]]) -> Path:
+    """Write a folder of trials of refmesh between a full cone and a strict NAT, but for what each says."""
+    folder, maker = RunFolder(path), Maker()
+    folder.create({"schema": 3, "scenario": "demo", "started_at": "2026-11-23T12:00:00+00:00"}, [])
+    for number, trial in enumerate(trials):
+        said = {"nat_a": "full-cone", "nat_b": "port-restricted", "direct_s": 1.0, "deadline_s": 15.0} | trial
+        direct_s, deadline_s, untold = said.pop("direct_s"), said.pop("deadline_s"), said.pop("untold", False)
+        said |= {"trial": f"t{number}", "params": {} if deadline_s is None else {"deadline_s": deadline_s}}
+        pair = said | {"src": "a", "dst": "b", "path": "relayed" if direct_s is None else "direct"}
+        since = pair | {"outcome": "error"} if untold else pair
+        folder.append(
+            [
+                maker.one("path", "connect_success", "1", 1.0, **pair),
+                maker.one("path", "hole_punch_success", "1", float(direct_s is not None), **pair),
+                maker.one("path", "time_to_direct_s", "s", None if untold else direct_s, **since),
+                maker.one("trial", "duration_s", "s", 20.0, **said),
+            ]
+        )
+    folder.close()
+    return path
+
+
+def test_a_pair_of_nats_counts_in_both_orders(tmp_path: Path) -> None:
+    turned = {"nat_a": "port-restricted", "nat_b": "full-cone"}
+    folder = lab(tmp_path / "lab", [{}, {"direct_s": None}, {}, *[turned] * 5, turned | {"direct_s": None}])
+    loaded = population(tmp_path)
+    (cell,) = cells = emulated_cells(folder, loaded.population.deadline_s)
+    assert (cell["nats"], cell["successes"], cell["runs"]) == (["full-cone", "port-restricted"], 7, 9)
+    said = described(loaded, cells)
+    (mixed,) = (each for each in agreement(said, WorldCounts(), "refmesh") if each.emulated is not None)
+    assert (mixed.first, mixed.second, mixed.emulated) == ("open", "strict", Count(7, 9))
+    (row,) = (row for row in said["declared"] if row["overlay"] == "refmesh")
+    assert row["emulated"] == 7 / 9
+    assert row["pairs_with_lab"] == 0.5 + 0.5 * 7 / 9
+
+
+LATE: list[dict[str, Any]] = [
+    *({"direct_s": direct_s} for direct_s in (1.0, 3.9, 4.0, 4.1, 12.5, None)),
+    {"direct_s": 4.1, "deadline_s": 4.0},  # as the lab's clock is read; it says itself what was in time
+    {"direct_s": None, "deadline_s": 4.0},
+    {"untold": True},
+    {"direct_s": None, "deadline_s": None},  # failed before anything was measured
+]
+
+
+def test_of_a_lab_that_waited_longer_counts_what_was_direct_in_time(tmp_path: Path) -> None:
+    folder = lab(tmp_path / "lab", LATE)
+    (cell,) = emulated_cells(folder, 4.0)
+    assert (cell["successes"], cell["runs"], cell["untold"]) == (4, 9, 1)
+    assert cell["waited_s"] == [4.0, 15.0]
+    # Where the lab waited as long it does not matter since when a path was direct.
+    (cell,) = emulated_cells(lab(tmp_path / "same", [each for each in LATE if each.get("deadline_s") is None]), 15.0)
+    assert (cell["successes"], cell["runs"], cell["untold"]) == (6, 8, 0)
+
+
+def test_a_lab_that_waited_for_a_shorter_time_is_refused(tmp_path: Path) -> None:
+    folder = lab(tmp_path / "lab", LATE)
+    with pytest.raises(ResultFolderError, match=r"waited 4 s .* waits 10 s.* deadline_s of 4 or less"):
+        prepare(population(tmp_path), tmp_path / "out", resume=False, emulated=folder)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_report_says_what_of_the_lab_counts(tmp_path: Path) -> None:
+    loaded = population(tmp_path, worlds=2, deadline_s=4)
+    folder, left = prepare(loaded, tmp_path / "out", resume=False, emulated=lab(tmp_path / "lab", LATE))
+    simulate(loaded, folder, left, 1, Silent())
+    found = population_of(load(tmp_path / "out"))
+    assert found is not None
+    tables = {table.title: table for table in found[0]}
+    held = tables["Algebra, engine, emulation"]
+    assert [row[4].split()[0] for row in held.rows if row[0] == "open x strict"] == ["4/9"]
+    for table in (held, tables["What products would reach"]):
+        assert "counts what was direct within 4 s, though it waited 15 s" in table.note
+        assert "Left out: 1 of its pairs" in table.note
+
+
+class Silent:
+    def advance(self, worlds: int) -> None:
+        """Say nothing."""
