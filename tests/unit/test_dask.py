@@ -122,11 +122,10 @@ def test_a_scheduler_that_is_killed_ends_the_run_and_others_finish_it(
 
 
 def test_a_scheduler_that_stands_still_ends_the_run(
-    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    cluster: Cluster, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its connections stand as if nothing had happened: nobody but a clock can tell."""
     caplog.set_level(logging.ERROR)
-    monkeypatch.setenv("OVERLAYBENCH_HOST_SILENCE_S", "5")
     cluster.start_worker("rack1")
     heard = At(n6=lambda: cluster.kill("scheduler", signal.SIGSTOP))
     with pytest.raises(HostLost, match=r"all hosts are lost, and none comes back: the scheduler tls://.* is lost"):
