@@ -12,25 +12,22 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from held_port import hold_port
 
 from harness.overlay.contract import StreamEndpoint
 from harness.probes.measurement import Target
 from harness.trial.keepalive import paths_kept
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        return int(one.getsockname()[1])
-
-
 class Tunnel:
     """An overlay's stream whose mapping dies once it was silent for `lifetime_s`; the product does not find another."""
 
     def __init__(self, lifetime_s: float) -> None:
-        self.port, self.service_port = free_port(), free_port()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        self._held, self.service_port = hold_port()
         self._lifetime_s, self._used_s = lifetime_s, time.monotonic()
         self.connections = 0
-        self._listener = socket.create_server(("127.0.0.1", self.port))
         threading.Thread(target=self._serve, daemon=True).start()
 
     @property
@@ -57,6 +54,7 @@ class Tunnel:
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        self._held.close()
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from held_port import hold_port
 
 from harness.errors import OverlayError
 from harness.probes import load_peer, throughput
@@ -23,8 +24,7 @@ from harness.probes.tcpflows import Flow, Throughput, summarise_throughput
 @pytest.fixture
 def server() -> Iterator[int]:
     """Run the tool's own server, as the probe starts it; give its port."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = int(free.getsockname()[1])
+    held, port = hold_port()
     argv = [sys.executable, "-I", "-S", load_peer.__file__, "serve", "127.0.0.1", str(port)]
     process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None and process.stdout.readline() == "listening\n"
@@ -32,6 +32,7 @@ def server() -> Iterator[int]:
     process.kill()
     process.wait()
     process.stdout.close()
+    held.close()
 
 
 @pytest.mark.parametrize("verb", ["fill", "drain"])

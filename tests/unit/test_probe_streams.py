@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from held_port import hold_port
 
 from harness.probes import stream_peer
 from harness.probes.measurement import Target
@@ -24,14 +25,14 @@ SIZE, SEED = 300_000, 3
 @pytest.fixture
 def server() -> Iterator[int]:
     """Return the tool's own server, as the probe starts it; gives its port."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = int(free.getsockname()[1])
+    held, port = hold_port()
     process = subprocess.Popen([*PEER, "serve", "127.0.0.1", str(port)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None and process.stdout.readline() == "listening\n"
     yield port
     process.kill()
     process.wait()
     process.stdout.close()
+    held.close()
 
 
 def relay(port: int, *, drop_tail: bool = False, half_close: bool = True, flip: bool = False) -> int:
@@ -145,11 +146,11 @@ def test_a_carrier_that_passes_no_half_close_is_seen(server: int, monkeypatch: p
 
 
 def test_nobody_there_is_said_in_json() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    done = subprocess.run(
-        [*PEER, "connect", "127.0.0.1", str(port), "1"], capture_output=True, text=True, check=False, timeout=60
-    )
+    held, port = hold_port()
+    with held:
+        done = subprocess.run(
+            [*PEER, "connect", "127.0.0.1", str(port), "1"], capture_output=True, text=True, check=False, timeout=60
+        )
     assert done.returncode == 1 and "refused" in json.loads(done.stdout)["error"]
 
 
