@@ -27,6 +27,8 @@ from harness.simulation.remote import BATCH, work_on
 from harness.simulation.run import prepare, simulate
 
 distributed = pytest.importorskip("distributed", reason="pip install -e '.[dask]'")
+# Against what hangs; how long it takes is for the machine to say.
+pytestmark = pytest.mark.timeout(300)
 SMALL = """\
 description: small
 access: {strict: {share: 1.0, routers: [port-restricted]}}
