@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from harness.errors import LabError, MissingPrerequisite
 from harness.hosts.member import Member, hand_over
-from harness.hosts.patience import silence_s
+from harness.hosts.patience import DEFAULT_S, silence_s
 from harness.hosts.station_client import HostLost
 from harness.hosts.station_messages import Plan
 
@@ -60,12 +60,13 @@ class Opening:
 
     async def _open(self, name: str) -> None:
         self._times[name] += 1
+        patience_s = max(2 * silence_s(), DEFAULT_S + silence_s())  # its first word may take DEFAULT_S
         try:
-            await asyncio.wait_for(self._ready(self._members[name]), 2 * silence_s())
+            await asyncio.wait_for(self._ready(self._members[name]), patience_s)
         except HostLost:
             raise
         except TimeoutError:
-            raise HostLost(f"host {name}: it was not ready within {2 * silence_s():g} s") from None
+            raise HostLost(f"host {name}: it was not ready within {patience_s:g} s") from None
         except (LabError, MissingPrerequisite) as error:
             raise HostLost(f"host {name}: {error}") from None
         self._opened.add(name)

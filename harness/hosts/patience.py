@@ -1,4 +1,7 @@
-"""For how long a host may be silent before it counts as lost, and a client before its host gives it up."""
+"""For how long a host may be silent before it counts as lost, and a client before its host gives it up.
+
+A host that is being started may take DEFAULT_S for its first word, however short a silence it is given.
+"""
 
 from __future__ import annotations
 

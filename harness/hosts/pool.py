@@ -31,7 +31,7 @@ from harness.trial.messages import Done, Job
 # A trial is given up when it has lost its host so often: it may be what ends them.
 MOST_LOSSES: Final = 20
 LONGEST_PAUSE_S: Final = 30.0
-_MEASURED_S: Final = 5.0
+_MEASURED_S: Final = 15.0
 _LOG = logging.getLogger("overlaybench.hosts")
 
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from harness.errors import OverlaybenchError
 from harness.hosts.contract import OnStep
+from harness.hosts.patience import DEFAULT_S
 from harness.hosts.station_messages import (
     BEAT_S,
     LONGEST_LINE,
@@ -46,6 +47,8 @@ class StationClient:
 
     def __init__(self, process: asyncio.subprocess.Process, name: str, silence_s: float) -> None:
         self._process, self._name, self._silence_s = process, name, silence_s
+        # Until its first word: on a busy machine its program alone takes seconds to start, which are no silence.
+        self._patience_s = max(silence_s, DEFAULT_S)
         self._said_last = b""
         self._heard = time.monotonic()
         self._asking = asyncio.Lock()
@@ -171,7 +174,7 @@ class StationClient:
         why = "it ended"
         try:
             while line := await reader.readline():
-                self._heard = time.monotonic()
+                self._heard, self._patience_s = time.monotonic(), self._silence_s
                 await self._take(REPLY.validate_json(line), reader)
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
@@ -219,11 +222,11 @@ class StationClient:
 
     async def _watch(self) -> None:
         """Say that the campaign lives, and give the station up when it says nothing for too long."""
-        while time.monotonic() - self._heard < self._silence_s:
+        while time.monotonic() - self._heard < self._patience_s:
             await asyncio.sleep(min(BEAT_S, self._silence_s / 4))
             with contextlib.suppress(HostLost, TimeoutError):
                 await asyncio.wait_for(self._send(Alive()), self._silence_s)
-        self._give_up(f"it said nothing for {self._silence_s:g} s")
+        self._give_up(f"it said nothing for {self._patience_s:g} s")
         self._kill()
 
     def _give_up(self, why: str) -> None:

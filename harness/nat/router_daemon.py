@@ -11,7 +11,7 @@ from typing import Final
 
 from harness.errors import LabError
 
-_PATIENCE_S: Final = 5.0
+_PATIENCE_S: Final = 20.0
 _LOOK_S: Final = 0.01
 # Of what it prints the end is kept, so that one that complains for as long as a campaign lasts fills no memory.
 KEPT_BYTES: Final = 1 << 16
@@ -60,11 +60,14 @@ class RouterDaemon:
         """Wait for what shows that it works.
 
         Raises:
-            LabError: it ends, or is not ready after 5 s; it is stopped then.
+            LabError: it ends, or is not ready after 20 s; it is stopped then.
         """
         deadline = time.monotonic() + _PATIENCE_S
-        while not ready():
-            if (ended := self.why_ended()) is not None or time.monotonic() > deadline:
+        while True:
+            late = time.monotonic() > deadline  # before the look: what is ready in it is in time, however long it took
+            if ready():
+                return
+            if (ended := self.why_ended()) is not None or late:
                 why = ended or f"{self.name} is not ready after {_PATIENCE_S:g} s: {self._last_words()}"
                 self.stop()
                 raise LabError(f"a router does not start: {why}")

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from result_samples import EVIL, PAIR, Maker
 
 from harness.report.html import write_report
@@ -24,6 +25,9 @@ _LONG = (
     *("test_simulation_overtime.py", "test_campaign_killed.py", "test_site_browser.py", "test_simulation_parts.py"),
     *("test_results_schema.py", "test_trend_search.py", "test_published.py", "test_dask_ssh.py"),
 )
+# An example that takes long tells of a machine that is busy, not of what is tested.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 _SAMPLES = {"rtt_p50_ms": "rtt.csv", "loaded_rtt_p50_ms": "loaded-rtt.csv"}
 
 

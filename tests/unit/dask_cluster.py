@@ -6,12 +6,13 @@ import contextlib
 import datetime
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+from held_port import hold_port
 
 from harness.hosts.certificates import VARIABLE, make_files
 
@@ -26,12 +27,8 @@ class Cluster:
         make_files(self.tls, datetime.datetime.now(datetime.UTC))
         os.environ[VARIABLE] = str(self.tls)
         self.environment = {**os.environ, "FAKE_STATION": str(PRELOAD.with_name("fake_station.py")), **environment}
-        # Held as long as the cluster is: while no scheduler listens nobody else is given it. One may listen all the
-        # same, since it says SO_REUSEADDR too.
-        self.held = socket.socket()
-        self.held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.held.bind(("127.0.0.1", 0))
-        self.port = self.held.getsockname()[1]
+        # Held as long as the cluster is: while no scheduler listens nobody else is given it.
+        self.held, self.port = hold_port()
         self.address = f"tls://127.0.0.1:{self.port}"
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 

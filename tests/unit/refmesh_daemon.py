@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import socket
 import subprocess
@@ -21,6 +22,11 @@ from overlays.refmesh.wire import stun
 
 HOST = "127.0.0.1"
 WAIT_S = 20.0
+# Ports that are told to a server before it listens are below those that the kernel gives out (32768 and up,
+# ip_local_port_range), a stretch for each worker of pytest-xdist. Where in it a process begins is its own affair: a
+# program that a test starts belongs to the same worker, and two runs of the tests may share a machine.
+_FIRST, _STRETCH, _STRETCHES = 20_000, 1000, 12
+_numbers = itertools.count(os.getpid())
 
 
 @dataclass
@@ -89,16 +95,19 @@ class Client:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of loopback that nobody uses, over UDP and TCP alike."""
+    """Ports of loopback that nobody uses, over UDP and TCP alike, and that this process has not been told lately."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = _FIRST + _STRETCH * (worker % _STRETCHES)
     with contextlib.ExitStack() as stack:
-        ports = []
+        ports = list[int]()
         while len(ports) < count:
+            port = first + next(_numbers) % _STRETCH
             udp = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
             tcp = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-            udp.bind((HOST, 0))
             with contextlib.suppress(OSError):
-                tcp.bind((HOST, udp.getsockname()[1]))
-                ports.append(udp.getsockname()[1])
+                udp.bind((HOST, port))
+                tcp.bind((HOST, port))
+                ports.append(port)
         return ports
 
 

@@ -16,6 +16,8 @@ from pool_runs import SCENARIO, lasting, naming
 
 from harness.results.store import RunFolder
 
+# Against what hangs; how long it takes is for the machine to say.
+pytestmark = pytest.mark.timeout(300)
 HERE = Path(__file__).parent
 TRIALS = 36
 
@@ -65,7 +67,7 @@ def test_a_campaign_that_ends_leaves_its_hosts_and_is_resumed(tmp_path: Path, nu
     before = finished(tmp_path)
     assert 5 <= before < TRIALS
     again = start(tmp_path, "--resume")
-    _, said = again.communicate(timeout=100)
+    _, said = again.communicate(timeout=250)
     assert again.returncode == 0, said
     assert f"{before} of {TRIALS} trials are there already" in said and "on one" in said and "on two" in said
     assert len(lasting(tmp_path / "run")) == 2 * TRIALS and finished(tmp_path) == TRIALS

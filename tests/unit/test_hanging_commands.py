@@ -19,7 +19,9 @@ from harness.trial import deploy
 from harness.trial.deploy import RunningOverlay
 
 HANGS = ("sh", "-c", "echo asked the daemon; echo no answer >&2; exec sleep 60")
-SAID = r"on a hangs: it did not end within 0\.3 s: asked the daemon\s+no answer"
+# Long enough for a shell to start and to say both lines on a busy machine.
+PATIENCE_S = 4.0
+SAID = rf"on a hangs: it did not end within {PATIENCE_S:g} s: asked the daemon\s+no answer"
 
 
 class Lab:
@@ -33,14 +35,14 @@ class Lab:
 
 
 def overlay_of(folder: Path, monkeypatch: pytest.MonkeyPatch, **deployed: Any) -> RunningOverlay:
-    monkeypatch.setattr(deploy, "_ANSWER_S", 0.3)
+    monkeypatch.setattr(deploy, "_ANSWER_S", PATIENCE_S)
     lab: Any = Lab()
     return RunningOverlay(lab, Deployment(**deployed), folder)
 
 
 def test_our_own_command_is_a_lab_error_with_argv_time_and_what_it_said() -> None:
     with pytest.raises(LabError, match=f"`sh -c echo asked.*` {SAID}") as found:
-        Lab().nodes["a"].check_output(HANGS, timeout_s=0.3)
+        Lab().nodes["a"].check_output(HANGS, timeout_s=PATIENCE_S)
     assert not isinstance(found.value, OverlayError)
 
 

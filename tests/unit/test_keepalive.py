@@ -12,30 +12,51 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from held_port import hold_port
 
 from harness.overlay.contract import StreamEndpoint
 from harness.probes.measurement import Target
 from harness.trial.keepalive import paths_kept
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        return int(one.getsockname()[1])
+class Clock:
+    """Ticks ten times a second, but stands still while this machine does: nothing can be used then either."""
+
+    def __init__(self) -> None:
+        self.ticks, self._stopped = 0, threading.Event()
+        threading.Thread(target=self._tick, daemon=True).start()
+
+    def _tick(self) -> None:
+        while not self._stopped.wait(0.1):
+            self.ticks += 1
+
+    def becomes(self, holds: Callable[[], bool], within: int) -> bool:
+        """Tell whether a condition comes to hold within so many ticks."""
+        end = self.ticks + within
+        while self.ticks < end:
+            if holds():
+                return True
+            time.sleep(0.01)
+        return holds()
+
+    def stop(self) -> None:
+        self._stopped.set()
 
 
 class Tunnel:
-    """An overlay's stream whose mapping dies once it was silent for `lifetime_s`; the product does not find another."""
+    """An overlay's stream whose mapping dies once it was silent for 8 ticks; the product does not find another."""
 
-    def __init__(self, lifetime_s: float) -> None:
-        self.port, self.service_port = free_port(), free_port()
-        self._lifetime_s, self._used_s = lifetime_s, time.monotonic()
+    def __init__(self, clock: Clock) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        self._held, self.service_port = hold_port()
+        self.clock, self._used = clock, clock.ticks
         self.connections = 0
-        self._listener = socket.create_server(("127.0.0.1", self.port))
         threading.Thread(target=self._serve, daemon=True).start()
 
     @property
     def alive(self) -> bool:
-        return time.monotonic() - self._used_s < self._lifetime_s
+        return self.clock.ticks - self._used < 8
 
     def _serve(self) -> None:
         with contextlib.suppress(OSError):
@@ -51,18 +72,20 @@ class Tunnel:
             while piece := source.recv(65536):
                 if not self.alive:
                     return
-                self._used_s = time.monotonic()
+                self._used = self.clock.ticks
                 sink.sendall(piece)
 
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        self._held.close()
 
 
 @pytest.fixture
 def ways(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[tuple[Target, list[Tunnel]]]:
     monkeypatch.setattr("harness.probes.requester.inside_network_of", lambda _pid: contextlib.nullcontext())
-    tunnels = [Tunnel(0.8), Tunnel(0.8)]
+    clock = Clock()
+    tunnels = [Tunnel(clock), Tunnel(clock)]
     pairs = (("a", "b"), ("b", "a"))
     streams = {
         (src, dst): StreamEndpoint(src=src, dst=dst, listen_port=one.port, service_port=one.service_port)
@@ -72,14 +95,16 @@ def ways(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[tuple[Targ
     yield Target(lab=lab, src="a", dst="b", mode="mesh", folder=tmp_path, streams=streams), tunnels
     for one in tunnels:
         one.close()
+    clock.stop()
 
 
 def test_streams_outlast_their_mappings_while_a_trial_waits(ways: tuple[Target, list[Tunnel]]) -> None:
     target, tunnels = ways
+    clock = tunnels[0].clock
     with paths_kept([target], 0.1):
-        assert not becomes(lambda: not all(one.alive for one in tunnels), 1.8)
+        assert not clock.becomes(lambda: not all(one.alive for one in tunnels), 18)
     assert [one.connections for one in tunnels] == [1, 1]
-    assert becomes(lambda: not any(one.alive for one in tunnels), 2.0)
+    assert clock.becomes(lambda: not any(one.alive for one in tunnels), 20)
     for one in tunnels:  # the service's port is the next probe's
         socket.create_server(("127.0.0.1", one.service_port)).close()
 
@@ -90,13 +115,3 @@ def test_content_alone_is_left_to_its_overlay(ways: tuple[Target, list[Tunnel]],
     with paths_kept([content], 0.1):
         pass
     assert [one.connections for one in tunnels] == [0, 0]
-
-
-def becomes(holds: Callable[[], bool], within_s: float) -> bool:
-    """Tell whether a condition comes to hold in time."""
-    end_s = time.monotonic() + within_s
-    while time.monotonic() < end_s:
-        if holds():
-            return True
-        time.sleep(0.01)
-    return holds()

@@ -19,6 +19,8 @@ from pool_runs import campaign, lasting, naming, plan
 from harness.hosts.pool import Pool
 from harness.hosts.station_member import StationMember
 
+# A station that is stopped before its first word is missed after a minute.
+pytestmark = pytest.mark.timeout(300)
 FAKE = (sys.executable, str(Path(__file__).with_name("fake_station.py")))
 
 

@@ -15,6 +15,7 @@ from harness.errors import OverlayError
 from harness.lab.process import Daemon
 from harness.link.accounting import Accounting
 from harness.overlay.contract import ContentEndpoint
+from harness.probes import exchange
 from harness.probes.content import ContentProbe, ContentSettings, Fetched, summarise_content
 from harness.probes.contract import Found
 from harness.probes.measurement import Target
@@ -67,10 +68,22 @@ def test_what_is_published_is_fetched(tmp_path: Path) -> None:
     assert "content_underlay_bytes_per_byte" not in values, "nothing counted, nothing said"
 
 
-def test_a_first_byte_is_seen_where_the_file_grows(tmp_path: Path) -> None:
+def test_a_first_byte_is_seen_where_the_file_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rest comes when the first bytes have been seen."""
+    look = exchange._FirstByte.look
+
+    def look_and_tell(seen: exchange._FirstByte) -> None:
+        look(seen)
+        if any(size for _, size in seen._sizes):
+            (tmp_path / f"{seen._path.name}-seen").touch()
+
+    monkeypatch.setattr(exchange._FirstByte, "look", look_and_tell)
     slow = (
-        "import sys, time; data = open(sys.argv[2], 'rb').read(); out = open(sys.argv[1], 'wb', buffering=0)\n"
-        "out.write(data[:100]); time.sleep(0.3); out.write(data[100:])"
+        "import sys, time; from pathlib import Path\n"
+        "data = open(sys.argv[2], 'rb').read(); out = open(sys.argv[1], 'wb', buffering=0); out.write(data[:100])\n"
+        "mark = Path(sys.argv[2]).with_name(Path(sys.argv[1]).name + '-seen'); end = time.monotonic() + 60\n"
+        "while not mark.exists() and time.monotonic() < end: time.sleep(0.01)\n"
+        "out.write(data[100:])"
     )
     values = measured(tmp_path, fetch=slow)
     first, last = values["content_first_byte_s"], values["content_last_byte_s"]

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from held_port import hold_port
 
 from harness.overlay.contract import StreamEndpoint
 from harness.probes import asking
@@ -63,13 +64,13 @@ class Carrier:
 def stream(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[tuple[Target, Carrier]]:
     """Return a pair whose members both are this machine."""
     monkeypatch.setattr("harness.probes.requester.inside_network_of", lambda _pid: contextlib.nullcontext())
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        service = int(free.getsockname()[1])
+    held, service = hold_port()
     carrier = Carrier(service)
     end = StreamEndpoint(src="a", dst="b", listen_port=carrier.port, service_port=service)
     lab: Any = SimpleNamespace(nodes={name: SimpleNamespace(pid=0) for name in "ab"})
     yield Target(lab=lab, src="a", dst="b", mode="mesh", folder=tmp_path, streams={("a", "b"): end}), carrier
     carrier.listener.close()
+    held.close()
 
 
 def test_requests_have_connections_of_their_own_and_a_burst_has_one(stream: tuple[Target, Carrier]) -> None:

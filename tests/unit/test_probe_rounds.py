@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from held_port import hold_port
 
 from harness.errors import MissingPrerequisite
 from harness.lab.process import Usage
@@ -38,18 +39,11 @@ needs_program = pytest.mark.skipif(
 )
 
 
-def free_ports(count: int) -> list[int]:
-    with_ports = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(one.getsockname()[1]) for one in with_ports]
-    for one in with_ports:
-        one.close()
-    return ports
-
-
 @contextmanager
 def parties(folder: Path, count: int, payload_bytes: int, rounds: int) -> Iterator[list[subprocess.Popen[str]]]:
     """Parties on loopback, all connected."""
-    ports, running = free_ports(count), []
+    held, ports = zip(*(hold_port() for _ in range(count)), strict=True)
+    running = []
     for own in range(count):
         words = ["listen", "127.0.0.1", str(ports[own])]
         for other in range(own + 1, count):
@@ -64,6 +58,8 @@ def parties(folder: Path, count: int, payload_bytes: int, rounds: int) -> Iterat
         for one in running:
             one.kill()
             one.communicate()
+        for port in held:
+            port.close()
 
 
 def logs_of(folder: Path, said: Sequence[str]) -> list[PartyLog]:

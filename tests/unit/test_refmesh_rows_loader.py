@@ -14,8 +14,10 @@ threads = []
 rows_loader.importlib.import_module = lambda name, real=rows_loader.importlib.import_module: (
     threads.append(threading.current_thread()), real(name))[1]
 assert rows_loader.large() is None
-(loader,) = (thread for thread in threading.enumerate() if thread.name == "load-large")
-assert rows_loader.large() is None or not loader.is_alive()
+loader = rows_loader._threads[0]
+assert loader.name == "load-large"
+rows_loader.large()
+assert rows_loader._threads == [loader]
 loader.join()
 assert threads == [loader]
 assert rows_loader.large() is sys.modules["overlays.refmesh.core.large"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -31,6 +31,13 @@ def daemon_of(program: str) -> RouterDaemon:
     return RouterDaemon(1, "chatterd", [sys.executable, "-c", program])
 
 
+def until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline, "it does not come to pass"
+        time.sleep(0.01)
+
+
 @pytest.mark.usefixtures("at_home")
 def test_what_a_chatterer_says_is_bounded_and_its_end_kept() -> None:
     lines = 40 * KEPT_BYTES // 100
@@ -49,13 +56,30 @@ def test_what_a_chatterer_says_is_bounded_and_its_end_kept() -> None:
 def test_one_that_never_gets_ready_is_stopped_and_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(router_daemon, "_PATIENCE_S", 1.0)
     daemon = daemon_of("import time\nprint('no such interface', flush=True)\ntime.sleep(60)")
+    until(lambda: "no such interface" in daemon.said())
     with pytest.raises(LabError, match="chatterd is not ready after 1 s: no such interface"):
         daemon.wait_until(lambda: False)
     assert daemon.why_ended() is not None
 
 
 @pytest.mark.usefixtures("at_home")
-def test_one_that_ends_at_once_says_why() -> None:
+def test_one_that_is_ready_at_a_look_that_took_too_long_is_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(router_daemon, "_PATIENCE_S", 0.1)
+    daemon = daemon_of("import time\ntime.sleep(60)")
+    looks = iter((False, True))
+
+    def ready() -> bool:
+        time.sleep(0.2)
+        return next(looks)
+
+    daemon.wait_until(ready)
+    assert daemon.why_ended() is None
+    daemon.stop()
+
+
+@pytest.mark.usefixtures("at_home")
+def test_one_that_ends_at_once_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(router_daemon, "_PATIENCE_S", 60.0)
     daemon = daemon_of("raise SystemExit('bad configuration')")
     with pytest.raises(LabError, match=r"chatterd ended \(exit status 1\): bad configuration"):
         daemon.wait_until(lambda: False)

@@ -20,9 +20,9 @@ from harness.errors import LabError
 from harness.hosts.contract import STARTING
 from harness.hosts.evidence import pack, unpack
 from harness.hosts.member import hand_over, in_pieces
-from harness.hosts.station_client import HostLost
+from harness.hosts.station_client import HostLost, StationClient
 from harness.hosts.station_member import StationMember
-from harness.hosts.station_messages import Alive, Calibrate, Facts, Plan, Run, line_of
+from harness.hosts.station_messages import Alive, Calibrate, Facts, Measured, Plan, Run, line_of
 from harness.model.trial import Trial
 from harness.sandbox.scratch import PREFIX
 from harness.scenario.planned import Planned, plan_trials
@@ -143,6 +143,24 @@ def test_a_station_that_stands_still_is_lost_after_the_time_that_was_agreed(
             await running
 
     with_station(planned.trials, use)
+
+
+def test_a_station_that_is_being_started_is_not_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time that was agreed begins with its first word; one that never says a word is lost all the same."""
+
+    async def lost_of(program: str) -> None:
+        client = await StationClient.start(("sh", "-c", program, "sh", line_of(Alive()).decode()), "one", 0.2)
+        try:
+            with pytest.raises(HostLost, match=r"it said nothing for 0\.2 s"):
+                await client.ask(Measured())
+        finally:
+            await client.close()
+
+    started = tmp_path / "started"
+    asyncio.run(lost_of(f'sleep 1; touch {started}; printf %s "$1"; exec sleep 100'))
+    assert started.exists()
+    monkeypatch.setattr("harness.hosts.station_client.DEFAULT_S", 0.2)
+    asyncio.run(lost_of("exec sleep 100"))
 
 
 def test_what_is_no_station_is_lost_with_its_last_words() -> None:
