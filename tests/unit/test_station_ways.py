@@ -59,9 +59,7 @@ def on_a_small_disk(folder: Path) -> tuple[str, ...]:
 
 
 @pytest.mark.skipif(not can_mount(), reason="this user may not mount in a namespace of its own")
-def test_what_a_host_with_a_full_disk_cannot_hold_another_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_host_with_a_full_disk_cannot_hold_another_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.hosts.pool.LONGEST_PAUSE_S", 600.0)  # it is not asked again, however long it takes
     planned, names = plan(tmp_path, repeats=2), ("full", "other")
     full, other = (
