@@ -41,7 +41,7 @@ def unprivileged_uid() -> int:
 
 
 def overlaybench(
-    *arguments: str, prefix: Sequence[str] = (), timeout_s: float = 100, cwd: Path | None = None
+    *arguments: str, prefix: Sequence[str] = (), timeout_s: float = 240, cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run a command of overlaybench to its end."""
     return subprocess.run(

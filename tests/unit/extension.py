@@ -23,4 +23,4 @@ def run(environment: dict[str, str], *argv: str) -> subprocess.CompletedProcess[
     """Run a program of this environment's Python: `overlaybench`, or `-c` and code."""
     program = [sys.executable] if argv[0].startswith("-") else [str(Path(sys.executable).with_name(argv[0]))]
     rest = argv if argv[0].startswith("-") else argv[1:]
-    return subprocess.run([*program, *rest], capture_output=True, text=True, check=False, timeout=100, env=environment)
+    return subprocess.run([*program, *rest], capture_output=True, text=True, check=False, timeout=250, env=environment)

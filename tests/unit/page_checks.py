@@ -56,7 +56,7 @@ window.pageErrors = [];
             ],
             capture_output=True,
             text=True,
-            timeout=100,
+            timeout=250,
             check=True,
         )
     copy.unlink()
