@@ -12,7 +12,7 @@ import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from harness.probes.measurement import Stream, Target
 
@@ -108,7 +108,10 @@ def readings_text(windows: Iterable[Window]) -> str:
 def watch_load(
     target: Target, trial: Surroundings, load: Daemon, way: str, *, port: int, omit_s: float, duration_s: float
 ) -> Window | None:
-    """Measure the steady part of a load that has just been started; None where it ended before.
+    """Measure the steady part of a load that has just been started; None where it, or one of its ways, ended before.
+
+    On a slow machine a look at the sockets takes a tenth of a second, and the load is that much older when it is first
+    seen: the window ends so much earlier. Else one of two ways might be over by then, and what it moved be missing.
 
     Args:
         way: `forward`, `backward` or `both`: who receives.
@@ -116,22 +119,33 @@ def watch_load(
         duration_s: how long it goes on then.
     """
     stream = target.stream(port)
-    began = time.monotonic()
+    asked = looked = time.monotonic()
     while received_bytes(target, stream, way) < _FLOWS_BYTES:
-        if not load.alive or time.monotonic() > began + _PATIENCE_S:
+        if not load.alive or time.monotonic() > asked + _PATIENCE_S:
             return None
         time.sleep(_LOOK_EVERY_S)
-    began = time.monotonic()
-    time.sleep(omit_s)
+        looked = time.monotonic()
+    look_s = time.monotonic() - looked
+    time.sleep(max(0.0, looked + omit_s - time.monotonic()))
     before = _read(target, stream, trial, way)
-    time.sleep(max(0.0, began + omit_s + duration_s - _MARGIN_S - time.monotonic()))
+    # Begun by as much as a look before the one that saw it; and a reading takes two looks.
+    time.sleep(max(0.0, looked + omit_s + duration_s - _MARGIN_S - 3 * look_s - time.monotonic()))
     after = _read(target, stream, trial, way)
-    return Window(f"{target.label} {target.src} {target.dst} {way}", before, after) if load.alive else None
+    whole = load.alive and after.ways == before.ways
+    return Window(f"{target.label} {target.src} {target.dst} {way}", before.reading, after.reading) if whole else None
 
 
-def _read(target: Target, stream: Stream, trial: Surroundings, way: str) -> Reading:
+class _Look(NamedTuple):
+    """A reading, and how many sockets had received something: one that is gone is a way that is over."""
+
+    reading: Reading
+    ways: int
+
+
+def _read(target: Target, stream: Stream, trial: Surroundings, way: str) -> _Look:
     at_s, sent = time.time(), parse_sent(_sockets(target, stream, _OTHER_WAY[way]))
-    return Reading(at_s, received_bytes(target, stream, way), trial.usage(), trial.carried(), sent)
+    text = _sockets(target, stream, way)
+    return _Look(Reading(at_s, parse_received(text), trial.usage(), trial.carried(), sent), count_of_ways(text))
 
 
 _OTHER_WAY: Final = {"forward": "backward", "backward": "forward", "both": "both"}
@@ -155,6 +169,11 @@ def _sockets(target: Target, stream: Stream, way: str) -> str:
 def parse_received(text: str) -> int:
     """Return the sum over all sockets of what ss(8) says they received."""
     return sum(int(found) for found in _RECEIVED.findall(text))
+
+
+def count_of_ways(text: str) -> int:
+    """Return how many sockets ss(8) says received as much as a load does, not the words that go with it."""
+    return sum(int(found) >= _FLOWS_BYTES for found in _RECEIVED.findall(text))
 
 
 def parse_sent(text: str) -> int | None:

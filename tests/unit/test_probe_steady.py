@@ -11,7 +11,7 @@ from harness.lab.process import Usage
 from harness.link.accounting import Accounting, DirectionCounts
 from harness.probes.cost import summarise_cost
 from harness.probes.overhead import carried_in, summarise_edge, summarise_overhead
-from harness.probes.steady import Reading, Window, parse_received, parse_sent, readings_text
+from harness.probes.steady import Reading, Window, count_of_ways, parse_received, parse_sent, readings_text
 
 SS = """\
 ESTAB 1702664 0 [::ffff:10.0.0.1]:5201 [::ffff:10.0.0.2]:43080
@@ -87,3 +87,9 @@ def test_a_machine_that_did_nothing_costs_nothing_that_could_be_said() -> None:
     idle = reading(1.0, 0, 1.0, 0, 0)
     assert [one.metric for one in summarise_cost([Window("x", idle, idle)], "e", 1)] == ["rss_mib", "rss_per_peer_mib"]
     assert not list(summarise_cost([], "e", 1))
+
+
+def test_a_way_that_is_over_is_counted_no_more() -> None:
+    control, data, other = "bytes_received:412 a", "bytes_received:2500000 b", "bytes_received:4100000 c"
+    assert count_of_ways("\n".join((control, data, other))) == 2
+    assert count_of_ways("\n".join((control, other))) == 1
