@@ -30,7 +30,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 from refmesh_goals import judged, lines
-from refmesh_subjects import SUBJECTS, A, B, Subject
+from refmesh_subjects import CONTROL, SUBJECTS, A, B, Subject
 
 from harness.machine.describe import harness_commit
 from harness.machine.processors import processors_awake
@@ -150,7 +150,7 @@ def _inside(options: argparse.Namespace) -> dict[str, Any]:
             ],
             check=True,
         )
-        for name, address in (("a", A), ("b", B)):
+        for name, address in (("a", A), ("b", B), ("b", CONTROL)):
             _must(hosts[name], "ip", "addr", "add", f"{address}/24", "dev", "eth0")
             _must(hosts[name], "ip", "link", "set", "eth0", "up")
             _must(hosts[name], "ip", "link", "set", "lo", "up")

@@ -19,6 +19,8 @@ from overlays.tailscale import server
 
 TAILNET = IPv4Network("100.64.0.0/24")
 A, B = "45.9.0.1", "45.9.0.2"
+CONTROL = "45.9.0.3"
+"""A second address of b's: Headscale and derper are each on 443 of their own."""
 REFMESH = (sys.executable, "-m", "overlays.refmesh")
 
 
@@ -148,8 +150,8 @@ def _tinc(folder: Path) -> Sequence[tuple[str, Sequence[str]]]:
 
 def _tailscale(folder: Path) -> Sequence[tuple[str, Sequence[str]]]:
     """Prepare tailscaled twice, with headscale and derper on b, as the adapter deploys them; a logs in first."""
-    outer = IPv4Address(B)
-    for file in server.files("b", outer, TAILNET, relays=True):
+    places = server.Places("b", IPv4Address(B), IPv4Address(CONTROL))
+    for file in server.files(places, TAILNET, relays=True):
         (folder / file.path).parent.mkdir(exist_ok=True)
         (folder / file.path).write_text(file.text)
     commands: list[tuple[str, Sequence[str]]] = []
@@ -159,16 +161,28 @@ def _tailscale(folder: Path) -> Sequence[tuple[str, Sequence[str]]]:
             (host, ("sh", "-c", f"cd {folder} && {script}"))
         )  # entering a mount namespace leaves the folder
 
-    for service in server.services("b", outer):
+    for service in server.services(places):
         run("b", f"exec {shlex.join(service.argv)}")
         for argv in service.configure:
             run("b", f"for i in $(seq 200); do {shlex.join(argv)} && exit; sleep 0.1; done")
     for name, after in (("a", "members.key"), ("b", "a.up")):
         state = ("--statedir", str(folder / f"{name}-state"), "--socket", str(folder / f"{name}.sock"))
-        commands.append((name, ("env", "TS_NO_LOGS_NO_SUPPORT=true", "tailscaled", "--tun=vpn0", *state)))
+        commands.append(
+            (
+                name,
+                (
+                    "env",
+                    "TS_NO_LOGS_NO_SUPPORT=true",
+                    f"SSL_CERT_FILE={folder}/{server.AUTHORITY}",
+                    "tailscaled",
+                    "--tun=vpn0",
+                    *state,
+                ),
+            )
+        )
         up = (
             f"until test -s {after} && test -S {name}.sock; do sleep 0.1; done; "
-            f"tailscale --socket={folder}/{name}.sock up --login-server=http://{B}:{server.COORDINATION_PORT} "
+            f"tailscale --socket={folder}/{name}.sock up --login-server={places.login_url} "
             f"--auth-key=file:{folder}/members.key --hostname={name} --accept-dns=false --netfilter-mode=off "
             f"&& echo up >{name}.up"
         )
