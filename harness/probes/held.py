@@ -43,11 +43,6 @@ class HeldConnection:
         words = ["hold", str(stream.connect_address), str(stream.connect_port)]
         self.client = self.target.start(self.target.src, [*_PEER, *words, *self._words], "continuity-tcp.json")
 
-    def wait_until_open(self) -> None:
-        """Return once it is open, or has failed, or has taken START_S: it is to be there before anything happens."""
-        assert self.client is not None
-        self.client.wait_for_line("\n", START_S)
-
     def end(self) -> Held:
         """Wait for the client's end, and read what became of the connection."""
         assert self.client is not None

@@ -226,8 +226,7 @@ def server_closes(address: str, port: int, count: int, seed: int) -> dict[str, o
 def hold(address: str, port: int, seconds: float, interval_s: float) -> dict[str, object]:
     """Keep one connection for `seconds`, a request every `interval_s`; return the Unix times of request and answer.
 
-    It waits for an answer as long as the connection lives: what is measured is whether it lives. An empty line is
-    printed once the connection is open.
+    It waits for an answer as long as the connection lives: what is measured is whether it lives.
     """
     asked: list[float] = []
     answered: list[float] = []
@@ -236,7 +235,6 @@ def hold(address: str, port: int, seconds: float, interval_s: float) -> dict[str
     try:
         with opened(address, port, "E 8 8") as connection:
             connection.settimeout(None)
-            print(flush=True)
             while (began := time.time()) < end:
                 asked.append(began)
                 connection.sendall(bytes(8))

@@ -78,8 +78,6 @@ def keep_traffic_up(targets: Sequence[Target], plan: Plan, trial: Surroundings) 
             return {target.pair: watch.so_far(target, after_idle.get(target.pair)) for target in targets}
         for one in held:
             one.begin()
-        for one in held:
-            one.wait_until_open()
         begin_s = time.time()
         trial.timeline.begin()
         end_s = begin_s + plan.duration_s
