@@ -131,7 +131,9 @@ def watch_load(
     # Begun by as much as a look before the one that saw it; and a reading takes two looks.
     time.sleep(max(0.0, looked + omit_s + duration_s - _MARGIN_S - 3 * look_s - time.monotonic()))
     after = _read(target, stream, trial, way)
-    whole = load.alive and after.ways == before.ways
+    # Of a window that looks have eaten up there is nothing left but its edges.
+    long_enough = after.reading.at_s - before.reading.at_s >= duration_s / 2
+    whole = load.alive and after.ways == before.ways and long_enough
     return Window(f"{target.label} {target.src} {target.dst} {way}", before.reading, after.reading) if whole else None
 
 
