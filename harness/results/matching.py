@@ -75,12 +75,13 @@ def match(base: pd.DataFrame, new: pd.DataFrame, metrics: Iterable[str]) -> Matc
     both["cell"] = cell_names(both, changed)
     both["cell"] = _told_by_path(both)
     both["part"] = _parts(both)
+    both["shared"] = both.groupby([*_SAMPLE, "cell", "part"], sort=False)["new"].transform("nunique") == 2
     samples, only = [], {False: _Alone(), True: _Alone()}
-    for key, group in both.groupby(list(_SAMPLE), sort=False):
+    for key, group in both[[*_SAMPLE, "cell", "part", "new", "trial", "value", "shared"]].groupby(list(_SAMPLE), sort=False):
         subject = " ".join(dict.fromkeys(map(str, key[:2])))
         found = []
         for name, part in group.groupby("cell", sort=False):
-            shared = part.groupby("part")["new"].transform("nunique") == 2
+            shared = part["shared"]
             if shared.any():
                 found.append(_cell(str(name), part[shared]))
             for side, rest in part[~shared].groupby("new", sort=False):
@@ -146,7 +147,9 @@ def _told_by_path(both: pd.DataFrame) -> pd.Series:
     rows = both[
         both["metric"].map({name: is_of_a_path(name) for name in both["metric"].unique()}) & (both["path"] != "")
     ]
-    for _, part in rows.groupby([*_SAMPLE, "cell"], sort=False):
+    # Most cells have one path, and a group is dear to look at.
+    several = rows.groupby([*_SAMPLE, "cell"], sort=False)["path"].transform("nunique") > 1
+    for _, part in rows[several].groupby([*_SAMPLE, "cell"], sort=False):
         base, new = (set(part.loc[part["new"] == side, "path"]) for side in (False, True))
         if len(base | new) > 1 and base & new and part.groupby(["new", "trial"])["path"].nunique().max() == 1:
             names.loc[part.index] = part["cell"] + ", " + part["path"]
@@ -159,9 +162,9 @@ def _parts(both: pd.DataFrame) -> pd.Series:
     Where the runs have no path of a pair in common, the pair is compared as it is.
     """
     parts = pd.Series("", index=both.index, dtype=object)
-    for key, cell in both.groupby([*_SAMPLE, "cell"], sort=False):
-        if not cell.duplicated(["new", "trial"]).any():
-            continue
+    again = both.assign(again=both.duplicated([*_SAMPLE, "cell", "new", "trial"]))
+    several_pairs = again.groupby([*_SAMPLE, "cell"], sort=False)["again"].transform("any")
+    for key, cell in both[several_pairs].groupby([*_SAMPLE, "cell"], sort=False):
         parts.loc[cell.index] = cell["pair"].str.replace(" ", " - ")
         several = cell.groupby("pair", sort=False)["path"].nunique() > 1
         for pair in several.index[several] if is_of_a_path(str(key[2])) else ():
