@@ -81,10 +81,12 @@ if [ -n "$need$want" ]; then
         $as_root apt-get update -qq
         [ -z "$need" ] || $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $need >&2
         start_nothing
-        for package in $want; do
-            $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$package" >&2 ||
-                say "no package $package here; \`overlaybench doctor\` says how else to get it"
-        done
+        # At once where the distribution has all of them; else one by one, and those that it lacks are named.
+        [ -z "$want" ] || $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $want >&2 ||
+            for package in $want; do
+                $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$package" >&2 ||
+                    say "no package $package here; \`overlaybench doctor\` says how else to get it"
+            done
         start_as_before
     fi
 fi

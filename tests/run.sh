@@ -1,5 +1,5 @@
 #!/bin/sh
-# `make test`: all tests, on two processors in about twenty minutes once the builds are in the user's cache folder.
+# `make test`: all tests but those for the night, on two processors in about twenty minutes.
 #
 # What needs no lab comes first, on all processors, with the builds behind it. Then labs that wait, three at a time: with
 # the pure tests behind them, too, helpers of links were late by 40 ms. Labs that measure come last, and have the machine
@@ -27,9 +27,10 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 # Pinned builds, once; a machine without Go (exit 3) goes on without them, and their tests are skipped by name. The large
-# ones (LARGE_BUILDS in tests/lab/test_overlay_contract.py) are for `make test-all`. Wheels first: they change the Python that the tests run in.
+# ones (LARGE_BUILDS in tests/lab/test_overlay_contract.py) are for `make test-all`; where they are found they are tested.
+# Wheels first: they change the Python that the tests run in.
 "$bin/overlaybench" install easytier bittorrent
-nice -n 10 "$bin/overlaybench" install nebula-go tailscale libp2p frp yggdrasil >build/install.log 2>&1 &
+nice -n 10 "$bin/overlaybench" install libp2p frp >build/install.log 2>&1 &
 builds=$!
 behind=$builds
 failed=""
@@ -42,8 +43,9 @@ part() {
     took "$name" "$begun"
 }
 
-part "what needs no lab" "$bin/python" -m pytest tests --ignore tests/lab -m "not lab" \
-    -n auto --dist loadscope --no-loadscope-reorder --durations 10 --basetemp "$scratch/pure"
+# One more than there are processors: a test in ten waits for somebody's silence.
+part "what needs no lab" "$bin/python" -m pytest tests --ignore tests/lab -m "not lab$also" \
+    -n $(($(nproc) + 1)) --dist loadscope --no-loadscope-reorder --durations 10 --basetemp "$scratch/pure"
 
 begun=$(date +%s) status=0
 wait "$builds" || status=$?
@@ -51,6 +53,9 @@ behind=""
 cat build/install.log >&2
 [ $status = 0 ] || [ $status = 3 ] || exit $status
 took "builds, after those" "$begun"
+
+# What else is going on and would be in the way of labs; .ci/run says so.
+[ -z "${OVERLAYBENCH_BEFORE_LABS:-}" ] || { begun=$(date +%s); $OVERLAYBENCH_BEFORE_LABS || true; took "waiting for others" "$begun"; }
 
 part "labs that wait" "$bin/python" -m pytest tests/lab -m "lab and waits$also" -n 3 --dist loadgroup --durations 10
 part "labs that measure" "$bin/python" -m pytest tests/lab -m "lab and not waits$also" --durations 10

@@ -49,8 +49,8 @@ def path_groups(group: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     The last may be `several`: what whole trials measured whose pairs have different paths.
     """
     rows = counted(group)
-    found = [(path, rows[rows["path"] == path]) for path in (*VERDICTS, SEVERAL, "")]
-    return [(path, part) for path, part in found if len(part)] or [("", rows)]
+    of_path = {str(path): part for path, part in rows.groupby("path", sort=False)}
+    return [(path, of_path[path]) for path in (*VERDICTS, SEVERAL, "") if path in of_path] or [("", rows)]
 
 
 def columns_of(key: str) -> list[Column]:

@@ -41,14 +41,22 @@ if [ "$level" = full ]; then
     step tests make test
     runs=runs/demo-*
 else
-    step setup ./setup.sh test
+    step setup ./setup.sh
     step smoke $bench run smoke --out /tmp/smoke-root
     runs=/tmp/smoke-root
     step contract .venv/bin/python -m pytest -q tests/lab/test_overlay_contract.py -k "refmesh-mesh or openvpn-hub or tinc"
 fi
 step user as_a_user $bench run smoke --out /tmp/smoke-user
 step doctor $bench doctor
-step calibrate $bench calibrate nat
+# For smoke one mapping and filtering stands for the others: they differ by no rule that nft could read otherwise.
+set --
+if [ "$level" = smoke ]; then
+    for cases in 'behaviour:APDM/APDF/*' 'families:*' 'lifetimes:*' 'limits:*' 'line:*' '*:families' '*:port-mapping' \
+        full-cone port-restricted symmetric cgn; do
+        set -- "$@" --only "$cases"
+    done
+fi
+step calibrate $bench calibrate nat "$@"
 
 version() { "$@" 2>&1 | grep -oE '[0-9]+(\.[0-9]+)+' | head -n 1; }
 . /etc/os-release

@@ -2,7 +2,8 @@
 # Proves this checkout, uncommitted changes included, on another Debian or Ubuntu release.
 #
 #     tests/distros/run.sh NAME              the same as `full`
-#     tests/distros/run.sh NAME smoke        packages cached: smoke as root and as a user, `calibrate nat`, three contracts
+#     tests/distros/run.sh NAME smoke        packages cached: smoke as root and as a user, part of `calibrate nat`, three contracts
+#     tests/distros/run.sh NAME prepare      make and cache what `smoke` needs
 #     tests/distros/run.sh NAME full         from a bare system: `make demo`, `make test` as root, smoke as a user
 #     tests/distros/run.sh NAME COMMAND...   a command in the cached system, in the checkout, as root
 #
@@ -20,7 +21,7 @@ broken() { say "$*"; exit 4; }
 
 release=${1:-}
 case "$release" in
-    "" | *[!a-z0-9.-]*) sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    "" | *[!a-z0-9.-]*) sed -n '2,12s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac
 shift
 [ $# -gt 0 ] || set -- full
@@ -99,16 +100,20 @@ if [ "$1" = full ]; then
     exit $status
 fi
 
+# Smoke needs no browser, no sshd and no Dask; a command may.
+case "$1" in smoke | prepare) extent="" ;; *) extent=test ;; esac
 wanted=$(./setup.sh fingerprint)
-if [ "$(cat "$cache/ready/srv/wanted" 2>/dev/null)" != "$wanted" ]; then
+had=$(cat "$cache/ready/srv/wanted" 2>/dev/null || true)
+if [ "$had" != "$wanted test" ] && [ "$had" != "$wanted $extent" ]; then
     say "installing what the tests need"
     # On top of what an earlier checkout needed; a run that is killed meanwhile leaves nothing that looks ready.
     if [ -d "$cache/ready" ]; then mv "$cache/ready" "$cache/ready.new"; else cp -a "$cache/base" "$cache/ready.new"; fi
     put_checkout "$cache/ready.new"
-    enter kept "$cache/ready.new" ./setup.sh test || broken "setup.sh test failed in $release"
-    echo "$wanted" >"$cache/ready.new/srv/wanted"
+    enter kept "$cache/ready.new" ./setup.sh $extent || broken "setup.sh failed in $release"
+    echo "$wanted $extent" >"$cache/ready.new/srv/wanted"
     mv "$cache/ready.new" "$cache/ready"
 fi
+[ "$1" != prepare ] || exit 0
 put_checkout "$cache/ready"
 if [ "$1" = smoke ]; then set -- sh $here/inside.sh smoke; fi
 enter passing "$cache/ready" "$@"

@@ -25,7 +25,7 @@ from tests.lab.running import without_privileges
 # lazy or not, and the next one 30 to 45 s later.
 TRIES = {("netbird", "mesh"): 3}
 
-LARGE_BUILDS = {"ethereum", "ipfs", "iroh", "netbird", "openziti"}
+LARGE_BUILDS = {"ethereum", "ipfs", "iroh", "nebula-go", "netbird", "openziti", "tailscale", "yggdrasil"}
 
 CASES = [(name, mode) for name in overlay_names() if name != "underlay" for mode in sorted(load_overlay(name).modes)]
 

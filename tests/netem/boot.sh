@@ -2,15 +2,31 @@
 # Boots Debian's kernel in QEMU and runs the netem half of the link tests there: for machines whose own kernel has no netem.
 # The guest's root is this machine's, read-only over 9p, so that it runs this very checkout; results come back in
 # build/netem/out. Everything is emulated in software unless NETEM_ACCEL=kvm.
+#     boot.sh [bench=MODULE,ARGUMENT,...]   the tests, or a benchmark instead
+#     boot.sh --changed                     the tests, unless all that they try is as it was when they passed last
+#     boot.sh fingerprint                   prints what stands for all that they try, and does nothing
+# tests/netem/passed has the fingerprint of the last pass; commit it.
 # Exit: 0 all tests passed, 1 a test failed, 3 kernel or emulator cannot be had, 4 the guest did not get to the end.
 set -eu
 cd "$(dirname "$0")/../.."
 project=$PWD
 work=build/netem
 limit_s=${NETEM_LIMIT_S:-600}
-mkdir -p "$work/out"
 
 say() { printf 'netem-test: %s\n' "$*" >&2; }
+
+# The links, their calibration, the namespaces below both, these tests, and the packages that all of that runs with.
+tried=$(find harness/link harness/sandbox harness/model/link*.py harness/model/document.py harness/calibration/link_* tests/netem constraints.txt \
+    tests/lab/test_link_bundles_lab.py tests/lab/link_lab.py -type f \
+    ! -name passed ! -name '*.pyc' ! -name overlaybench-userlink | LC_ALL=C sort | xargs sha256sum | sha256sum | cut -c1-16)
+passed=tests/netem/passed
+case "${1:-}" in
+    fingerprint) echo "$tried"; exit 0 ;;
+    --changed)
+        shift
+        [ "$tried" != "$(cat "$passed" 2>/dev/null)" ] || { say "all that is tried is as it was when it passed last ($passed)"; exit 0; } ;;
+esac
+mkdir -p "$work/out"
 
 if ! command -v qemu-system-x86_64 >/dev/null; then
     say "installing qemu-system-x86"
@@ -87,3 +103,5 @@ fi
 cat "$work/out/pytest.log"
 # pytest has exit codes of its own, 3 among them, which means something else here.
 [ "$(cat "$work/out/status")" = 0 ] || exit 1
+# A benchmark says nothing of the tests.
+[ $# -gt 0 ] || echo "$tried" >"$passed"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from matplotlib.figure import Figure
 from result_samples import EVIL, PAIR, Maker
 
 from harness.report.html import write_report
+from harness.report.plots import figure
 from harness.results.store import RunFolder
 
 # The longest: what is begun last is waited for alone. Left to itself xdist begins with the files of many tests, which
@@ -34,6 +37,33 @@ _SAMPLES = {"rtt_p50_ms": "rtt.csv", "loaded_rtt_p50_ms": "loaded-rtt.csv"}
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the longest files."""
     items.sort(key=lambda item: _LONG.index(item.path.name) if item.path.name in _LONG else len(_LONG))
+
+
+class _Blank:
+    """A canvas on which nothing is drawn; its files are there, and short."""
+
+    fixed_dpi = 72
+
+    def __init__(self, _figure: Figure) -> None:
+        pass
+
+    def print_png(self, path: Path, **_: object) -> None:
+        path.write_bytes(b"png")
+
+    def print_pdf(self, path: Path, **_: object) -> None:
+        path.write_bytes(b"pdf")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def only_svg_is_drawn() -> Iterator[None]:
+    """Let plots be drawn once, for the page: PNG and PDF take most of a report's time, and some hundred tests make one.
+
+    test_report_plots.py looks at both, and draws them.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figure, "FigureCanvasAgg", _Blank)
+        patch.setattr(figure, "FigureCanvasPdf", _Blank)
+        yield
 
 
 @pytest.fixture(scope="session")

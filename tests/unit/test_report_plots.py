@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -210,12 +211,17 @@ def test_ticks_cover_the_points_and_the_axis_says_what_it_shows(trials: pd.DataF
     assert (up_to(1.14), up_to(2.0)) == (pytest.approx(1.2), pytest.approx(2.0))
 
 
-def test_a_plot_is_saved_as_pdf_as_well_and_the_same_twice(trials: pd.DataFrame, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("suffix", "mark"), [("pdf", b"%PDF"), ("png", b"\x89PNG")])
+def test_a_plot_is_saved_in_other_forms_as_well_and_the_same_twice(
+    trials: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, mark: bytes
+) -> None:
+    monkeypatch.setattr("harness.report.plots.figure.FigureCanvasAgg", FigureCanvasAgg)
+    monkeypatch.setattr("harness.report.plots.figure.FigureCanvasPdf", FigureCanvasPdf)
     (plot,) = strip_plot(trials, _declared("tcp_throughput_mbit"), look_of(trials))
     for name in ("one", "two"):
         save(plot, tmp_path / name, PAPER_STYLE)
-    first, second = ((tmp_path / name / f"{plot.name}.pdf").read_bytes() for name in ("one", "two"))
-    assert first.startswith(b"%PDF") and first == second
+    first, second = ((tmp_path / name / f"{plot.name}.{suffix}").read_bytes() for name in ("one", "two"))
+    assert first.startswith(mark) and first == second
 
 
 def test_each_subject_of_an_outage_has_a_panel_with_its_name() -> None:
