@@ -12,9 +12,9 @@ from harness.nat.discovery_setup import DiscoverySetup
 from harness.nat.egress import answers, egress_test
 from harness.nat.events import RunningRouter
 from harness.nat.observation import Observation
-from harness.nat.observe import prefix_seen
 from harness.nat.observers import Observers, Side
 from harness.nat.packet import Endpoint
+from harness.nat.prefix_seen import prefix_seen
 from harness.nat.responder import Stranger
 
 # How long silence must last before a router is believed to forward nothing; no link lies in between.

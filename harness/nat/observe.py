@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import random
-import socket
 from collections.abc import Sequence
-from ipaddress import IPv6Network
 
 from harness.errors import LabError
 from harness.model.nat import Egress, Filtering, Hairpinning, Mapping, NatBehaviour, Unsolicited
@@ -22,9 +20,7 @@ from harness.nat.discovery_setup import DiscoverySetup
 from harness.nat.egress import answers, egress_test
 from harness.nat.lifetimes import lifetime_tests
 from harness.nat.observation import IcmpSource, Observation
-from harness.nat.packet import Endpoint
-from harness.nat.prefixes import translated
-from harness.nat.wire import port_of
+from harness.nat.prefix_seen import prefix_seen
 
 
 def observe_behaviour(setup: DiscoverySetup, rng: random.Random, *, early_limit_ms: float = 200.0) -> Observation:
@@ -176,20 +172,6 @@ def observe_line(ipv4: DiscoverySetup, ipv6: DiscoverySetup, behaviour: NatBehav
         ipv6_mtu_errors=discovery_mtu.mtu_error_test(ipv6) if both else None,
         ipv6_mss_mtu_bytes=discovery_mtu.mss_test(ipv6) if both else None,
     )
-
-
-def prefix_seen(setup: DiscoverySetup, bound: socket.socket, mapped: Endpoint) -> str:
-    """Return in which prefix the outside sees an inside host: `own`; or another, where all else of its endpoint stays.
-
-    `translated` is said of any other change, as of a NAT for IPv6.
-    """
-    own = setup.inside[0].address
-    if mapped == Endpoint(own, port_of(bound)):
-        return "own"
-    length = 64 if setup.prefix is None else setup.prefix.prefixlen
-    prefix = IPv6Network((mapped.address, length), strict=False)
-    kept = translated(own, prefix) == mapped.address and mapped.port == port_of(bound)
-    return str(prefix) if kept else "translated"
 
 
 def observe_families(ipv4: DiscoverySetup, ipv6: DiscoverySetup) -> Observation:

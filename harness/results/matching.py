@@ -77,7 +77,9 @@ def match(base: pd.DataFrame, new: pd.DataFrame, metrics: Iterable[str]) -> Matc
     both["part"] = _parts(both)
     both["shared"] = both.groupby([*_SAMPLE, "cell", "part"], sort=False)["new"].transform("nunique") == 2
     samples, only = [], {False: _Alone(), True: _Alone()}
-    for key, group in both[[*_SAMPLE, "cell", "part", "new", "trial", "value", "shared"]].groupby(list(_SAMPLE), sort=False):
+    for key, group in both[[*_SAMPLE, "cell", "part", "new", "trial", "value", "shared"]].groupby(
+        list(_SAMPLE), sort=False
+    ):
         subject = " ".join(dict.fromkeys(map(str, key[:2])))
         found = []
         for name, part in group.groupby("cell", sort=False):
