@@ -24,7 +24,7 @@ def outcomes(folder: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def bundled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("dual") / "run"
-    done = overlaybench("run", "dual-stack", "--out", str(out), "--jobs", "3", timeout_s=200)
+    done = overlaybench("run", "dual-stack", "--out", str(out), "--no-report", "--jobs", "3", timeout_s=200)
     assert done.returncode == 0, done.stderr
     return out
 
@@ -57,7 +57,7 @@ description: what else may stand in the way
 topology: {topology}
 params: {{{params}}}
 overlays: {{refmesh: mesh, openvpn: hub}}
-probes: {{path: {{deadline_s: 20}}}}
+probes: {{path: {{deadline_s: 12}}}}
 """
 
 

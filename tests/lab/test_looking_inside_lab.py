@@ -60,7 +60,7 @@ def folder() -> Iterator[Path]:
 @contextlib.contextmanager
 def paused(folder: Path, *prefix: str) -> Iterator[tuple[subprocess.Popen[str], Path]]:
     """Start a run that pauses on its one trial; yield it and the trial's folder once it is paused, and end it."""
-    argv = [*prefix, *OVERLAYBENCH, "run", "mine.yaml", "--out", str(folder / "run"), "--keep-failed"]
+    argv = [*prefix, *OVERLAYBENCH, "run", "mine.yaml", "--out", str(folder / "run"), "--no-report", "--keep-failed"]
     run = subprocess.Popen(argv, cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     assert run.stderr is not None
     said = []
@@ -125,7 +125,7 @@ def test_captures_and_what_happens_are_seen(tmp_path: Path) -> None:
         "probes: {path: {deadline_s: 10}, throughput: {duration_s: 1, omit_s: 0}, continuity: {duration_s: 4}}\n"
         "timeline: [{at_s: 1, do: kill, to: s}]\n"
     )
-    done = overlaybench("run", "mine.yaml", "--out", "run", "--live", cwd=tmp_path)
+    done = overlaybench("run", "mine.yaml", "--out", "run", "--no-report", "--live", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     for said in ("refmesh_mesh_r1: building the lab", "path: a-b ", "event: kill s", ": now: a up ", "; a-b direct"):
         assert said in done.stderr, done.stderr

@@ -44,7 +44,7 @@ def test_a_skeleton_runs_in_a_scenario_and_its_file_is_kept(tmp_path: Path) -> N
         "description: mine\ntopology: two-sites\noverlays: {./vpn.py:Vpn: hub}\nprobes: {path: {deadline_s: 8}}\n"
         "expect: [{when: {overlay: vpn}, path: relayed}]\n"
     )
-    done = overlaybench("run", "mine.yaml", "--out", "run", cwd=tmp_path)
+    done = overlaybench("run", "mine.yaml", "--out", "run", "--no-report", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert {one["overlay"] for one in records(tmp_path / "run")} == {"vpn"}
     kept = json.loads((tmp_path / "run" / "manifest.json").read_text())["adapters"]["vpn"]

@@ -39,7 +39,15 @@ def drawn(*calls: tuple[Any, str, int, int]) -> list[list[int]]:
     return [seen["ports"] for seen in found]
 
 
-@pytest.mark.parametrize(("protocol", "flows"), [("udp", 100_000), ("tcp", 30_000)])
+@pytest.mark.parametrize(
+    ("protocol", "flows"),
+    [
+        ("udp", 30_000),
+        ("tcp", 10_000),
+        pytest.param("udp", 100_000, marks=pytest.mark.nightly),
+        pytest.param("tcp", 30_000, marks=pytest.mark.nightly),
+    ],
+)
 def test_random_ports_are_spread_evenly_over_the_whole_range(protocol: str, flows: int) -> None:
     (ports,) = drawn(("symmetric", protocol, flows, 1000))
     offsets = [port - FIRST_PORT for port in ports]

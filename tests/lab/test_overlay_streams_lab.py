@@ -24,6 +24,8 @@ from harness.scenario.load import load_topology
 from tests.unit.test_overlays_contributing import examples
 
 DEADLINE_S = 20.0
+# What is not to become direct waits for all of it.
+OTHERWISE_S = 10.0
 
 P, R, A = "port-restricted", "symmetric", "address-restricted"
 
@@ -107,6 +109,6 @@ def looked_at(overlay: Overlay, case: Case, folder: Path, what: Literal["all", "
         mode=case.mode,
         options=dict(case.options),
         topology=source.resolve(source.complete(nats)),
-        probes=Probes(path={"deadline_s": DEADLINE_S}),
+        probes=Probes(path={"deadline_s": DEADLINE_S if case.path == "direct" else OTHERWISE_S}),
     )
     return look(trial, overlay, folder, what=what)

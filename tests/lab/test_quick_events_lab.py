@@ -14,32 +14,31 @@ from tests.lab.running import overlaybench, processes_naming, records
 pytestmark = [pytest.mark.lab, pytest.mark.waits]
 
 QUICK = (
-    "flaky-links-quick",
     "members-quick",
     "policies-quick",
     "regions-quick",
     "roaming-quick",
-    "router-reboots-quick",
     "server-dies-quick",
-    "spare-line-quick",
-    "strict-networks-quick",
 )
+# Their events are in `make test` as well: test_event_moments_lab.py has links that change and lines that go, the event
+# contract a router that reboots and a second line, test_events_lab.py a stricter network.
+AT_NIGHT = ("flaky-links-quick", "router-reboots-quick", "spare-line-quick", "strict-networks-quick")
 LIMIT_S = 300
 
 
 def test_every_event_that_a_lab_can_make_stands_in_a_quick_scenario() -> None:
-    stated = {item.do for name in QUICK for trial in plan_trials(name).trials for item in trial.timeline}
+    stated = {item.do for name in (*QUICK, *AT_NIGHT) for trial in plan_trials(name).trials for item in trial.timeline}
     assert stated == events().keys() - {"clock_jump"}
 
 
 @pytest.mark.timeout(LIMIT_S + 60)
-@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize("name", [*QUICK, *(pytest.param(name, marks=pytest.mark.nightly) for name in AT_NIGHT)])
 def test_what_a_quick_scenario_expects_comes(name: str, tmp_path: Path) -> None:
     for overlay in plan_trials(name).overlays.values():
         if lacking := missing(overlay.requirements()):
             pytest.skip(f"{overlay.name} needs {lacking[0].program}: {lacking[0].install}")
     out = tmp_path / "run"
-    done = overlaybench("run", name, "--out", str(out), timeout_s=LIMIT_S)
+    done = overlaybench("run", name, "--out", str(out), "--no-report", timeout_s=LIMIT_S)
     assert processes_naming(str(out)) == []
     trials = [line for line in records(out) if line["probe"] == "trial"]
     late = [line for line in trials if line["outcome"] == "invalid"]

@@ -129,7 +129,9 @@ def test_side_by_side_without_privileges(tmp_path: Path) -> None:
     scenario.chmod(0o644)
     out = tmp_path / "run"
     done = overlaybench(
-        "run", str(scenario), "--out", str(out), "--jobs", "3", prefix=without_privileges(), cwd=tmp_path
+        *("run", str(scenario), "--out", str(out), "--no-report", "--jobs", "3"),
+        prefix=without_privileges(),
+        cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
     assert json.loads((out / "manifest.json").read_text())["privileged"] is False
@@ -171,7 +173,7 @@ def test_a_daemon_that_dies_fails_its_trial_alone(tmp_path: Path, monkeypatch: p
     scenario = tmp_path / "dies.yaml"
     scenario.write_text(PATH_ONLY.replace("refmesh: [mesh, relay]", "dying: mesh").partition("expect:")[0])
     out = tmp_path / "run"
-    done = overlaybench("run", str(scenario), "--out", str(out))
+    done = overlaybench("run", str(scenario), "--out", str(out), "--no-report")
     assert done.returncode == 0, done.stderr
     by_overlay = {line["overlay"]: line for line in records(out) if line["probe"] == "trial"}
     assert by_overlay["underlay"]["outcome"] == "ok"

@@ -52,7 +52,7 @@ def test_a_run_on_a_disk_that_fills_stops_and_goes_on_elsewhere(tiny: Path, tmp_
     (tiny / "fill").write_bytes(bytes(400_000))  # room for a few trials
     out = tiny / "run"
     argv = ("run", str(tmp_path / "paths.yaml"), "--only", "mode=underlay", "--repeat", "12")
-    done = overlaybench(*argv, "--out", str(out), "--jobs", "1")
+    done = overlaybench(*argv, "--out", str(out), "--no-report", "--jobs", "1")
     assert done.returncode == 3, done.stderr
     assert "no space left on device; make room there" in said(done)
     kept = [line["trial"] for line in records(out) if line["probe"] == "trial"]

@@ -29,7 +29,7 @@ timeline:
 def test_what_is_never_undone_ends_with_the_overlay(tmp_path: Path, compared: bool) -> None:
     file, out = tmp_path / "mine.yaml", tmp_path / "run"
     file.write_text(COMPARED if compared else COMPARED.replace("latency: {duration_s: 0.5}, ", ""))
-    done = overlaybench("run", str(file), "--out", str(out))
+    done = overlaybench("run", str(file), "--out", str(out), "--no-report")
     lines = records(out)
     (end,) = (line for line in lines if line["probe"] == "trial")
     assert end["outcome"] == "ok" or "late" in str(end["error"]), done.stdout + done.stderr

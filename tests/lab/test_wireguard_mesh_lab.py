@@ -20,7 +20,7 @@ def test_the_time_to_a_direct_path_is_round_trips(tmp_path: Path, delay_ms: int,
         "description: access links\ntopology: two-sites\n"
         f"params: {{link_a: {{delay_ms: {delay_ms}}}, link_b: {{delay_ms: {delay_ms}}}}}\n"
         "pairs: {parameters: [nat_a, nat_b], values: [port-restricted, symmetric]}\n"
-        "overlays: {wireguard: mesh}\nprobes: {path: {deadline_s: 10}}\nrepeats: 2\nexpect: oracle\n"
+        "overlays: {wireguard: mesh}\nprobes: {path: {deadline_s: 6}}\nrepeats: 2\nexpect: oracle\n"
     )
     argv = ["run", str(scenario), "--out", str(tmp_path / "run"), "--no-report", "--jobs", "1"]
     done = overlaybench(*argv, timeout_s=170)

@@ -19,14 +19,19 @@ from harness.results.store import RunFolder
 # these do not have.
 _LONG = (
     *(
+        "test_dask.py",
         "test_site_pages.py",
         "test_report_command.py",
-        "test_dask.py",
+        "test_report_page.py",
+        "test_simulation_population.py",
+        "test_site_browser.py",
+        "test_simulation_verdicts.py",
         "test_trend_command.py",
         "test_simulation_memory.py",
     ),
-    *("test_simulation_overtime.py", "test_campaign_killed.py", "test_site_browser.py", "test_simulation_parts.py"),
+    *("test_simulation_overtime.py", "test_campaign_killed.py", "test_simulation_parts.py"),
     *("test_results_schema.py", "test_trend_search.py", "test_published.py", "test_dask_ssh.py"),
+    "test_results_hosts.py",
 )
 # An example that takes long tells of a machine that is busy, not of what is tested.
 settings.register_profile("no deadline", deadline=None)

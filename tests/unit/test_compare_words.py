@@ -9,6 +9,7 @@ from compared_runs import run_of
 
 from harness.report.comparison import number as shown_number
 from harness.report.comparison import to_json, to_summary, verdict_line
+from harness.results.changes import Change
 from harness.results.compare import compare
 
 
@@ -23,6 +24,12 @@ def test_censored_changes_are_words_and_no_numbers() -> None:
     assert "1000000000.0" not in text and '"late"' in text and "| late " in to_summary(comparison, "a", "b")
 
 
+@pytest.fixture(scope="module")
+def change() -> Change:
+    """Return some change, to be told with other numbers."""
+    return compare(run_of(1, seed=1), run_of(1, seed=2)).changes[0]
+
+
 @pytest.mark.parametrize(
     ("value", "unit", "shown"),
     [
@@ -35,8 +42,7 @@ def test_censored_changes_are_words_and_no_numbers() -> None:
         (0.0123456, "s", "0.0123 s"),
     ],
 )
-def test_sizes_counts_and_shares_keep_their_digits(value: float, unit: str, shown: str) -> None:
-    change = compare(run_of(1, seed=1), run_of(1, seed=2)).changes[0]
+def test_sizes_counts_and_shares_keep_their_digits(change: Change, value: float, unit: str, shown: str) -> None:
     assert shown_number(value, replace(change, unit=unit)) == shown
 
 

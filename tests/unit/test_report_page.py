@@ -86,6 +86,7 @@ def test_every_plot_has_its_files(page: Path) -> None:
     assert len((plots / "latency-cdf.csv").read_text().splitlines()) > 100
 
 
+@pytest.mark.nightly  # test_site_pages.py has a page and its plots twice as well
 def test_the_same_records_give_the_same_page_and_plots(reported: Path, tmp_path: Path) -> None:
     copy = tmp_path / "run"
     shutil.copytree(reported, copy, ignore=shutil.ignore_patterns("report.html", "plots"))
