@@ -107,7 +107,7 @@ _FIGURES: dict[str, Callable[[Path], str]] = {
     "verdict": _verdict,
     "completion": _of_claim("claim", "Completion time by parties"),
     "cost": _of_claim("claim", "Hub and relay against mesh"),
-    "crossover": _of_claim("claim", "Where the server's link binds"),
+    "crossover": _of_claim("claim", "Where the server's link becomes the bottleneck"),
     "outage": _of_claim("claim-outage", "When the server dies"),
     "all-direct": _of_claim("claim", "All pairs direct, by parties"),
     "mixed-nats": _mixed_nats,

@@ -79,7 +79,7 @@ def crossover_table(found: Sequence[Crossover]) -> TextTable:
         "which on the interval of hub over mesh lies above 1.1. -: at none. A far server costs its detour at every n, "
         "whatever the rates."
     )
-    return TextTable("Where the server's link binds", header, tuple(body), frozenset({5, 6}), note)
+    return TextTable("Where the server's link becomes the bottleneck", header, tuple(body), frozenset({5, 6}), note)
 
 
 def outage_table(found: Sequence[Outage]) -> TextTable:

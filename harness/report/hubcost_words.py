@@ -117,15 +117,15 @@ def _named(found: Sequence[Cost]) -> str:
 
 
 def crossover(found: Sequence[Crossover]) -> list[str]:
-    """Say where the hub's link began to bind, against n = R_hub / R_access."""
+    """Say from which n on the hub's link was the bottleneck, against n = R_hub / R_access."""
     sentences = []
     for workload in sorted({one.workload for one in found}, key=workload_key):
         of_workload = [one for one in found if one.workload == workload]
         part = [one for one in of_workload if not one.is_open]
         right = [one for one in part if one.found == one.expected]
         text = (
-            f"{workload}: the server's link should bind once there are more parties than its rate is access rates; "
-            f"the crossover lay there, as far as the n measured tell, in {len(right)} of {len(part)} cases"
+            f"{workload}: by rates alone the server's link becomes the bottleneck once n exceeds its rate divided by "
+            f"that of an access link; in {len(right)} of {len(part)} cases it did, as far as the n measured can tell"
         )
         wrong = [one for one in part if one.found != one.expected]
         if wrong:
@@ -133,7 +133,8 @@ def crossover(found: Sequence[Crossover]) -> list[str]:
                 f"{subject_name(*one.subject)} at {one.hub.name} {_from(one.found)} instead of {_from(one.expected)}"
                 for one in wrong[:_MOST_NAMED]
             ]
-            text += f"; else {'; '.join(cases)}{f'; and {len(wrong) - _MOST_NAMED} more' * (len(wrong) > _MOST_NAMED)}"
+            more = f"; and {len(wrong) - _MOST_NAMED} more" if len(wrong) > _MOST_NAMED else ""
+            text += f"; the others: {'; '.join(cases)}{more}"
         if count := len(of_workload) - len(part):
             text += f"; {count} more are not decided"
         sentences.append(f"{text}.")

@@ -154,7 +154,7 @@ def overview(rows: pd.DataFrame, *, intervals: bool = False) -> TextTable:
     note += f" ({' and '.join(of_all)}: over all paths)" if of_all else ""
     note += f"; > means: not by the deadline. Paths are {verdict_of(rows)}."
     if any("cells" in text for row in table for text in row):
-        note += " A cell is a pair of NATs, tried as often as the scenario says: always direct in so many of them."
+        note += " A cell is a pair of NATs; it counts when every one of its trials was direct."
     if (rows["trial"][rows["src"].ne("")].duplicated() if "src" in rows else pd.Series(dtype=bool)).any():
         note += " Paths and medians are over pairs of members; a trial succeeds when all of its pairs do."
     note = f"{note} {note_on([text for row in table for text in row])}".strip()

@@ -1,8 +1,8 @@
 """What a hub costs a computation of n parties: completion times by n and server's link, and the hub over the mesh.
 
 With n parties that each send r to every other, a mesh's member sends (n - 1) r and the hub n (n - 1) r: the hub's link
-binds once n is larger than its rate over that of an access link. What is paired is what shares a seed and a
-host: the same cell and repeat on the same machine.
+becomes the bottleneck once n exceeds its rate divided by that of an access link. What is paired is what shares a seed
+and a host: the same cell and repeat on the same machine.
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ def costs(rows: pd.DataFrame) -> list[Cost]:
 
 
 def crossovers(found: Iterable[Cost]) -> list[Crossover]:
-    """Return where each hub's link began to bind: from that n on it was clearly slower at every n measured.
+    """Return from which n on each hub's link was the bottleneck: it was clearly slower at every n measured from there.
 
     For links whose rate says where it should be, where several n were measured and all have an interval.
     """
