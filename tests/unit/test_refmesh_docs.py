@@ -114,6 +114,10 @@ SAID = [
     ("server/admission.py", f"| waiting | {admission.WAIT_S:g} s | unknown |"),
     ("driver/listener.py", f"{listener.MAX_STREAMS} at most; {listener.MAX_OF_ONE} from one address"),
     ("driver/listener.py", f"| {listener.STREAMS_PER_S:g} a second, {listener.STREAMS_BURST} at once"),
+    (
+        "driver/listener.py",
+        f"{listener.STREAMS_OF_ONE_PER_S:g} a second, {listener.MAX_OF_ONE} at once from one address",
+    ),
     ("driver/listener.py", f"handshake and session | {listener.STRANGER_S:g} s |"),
     ("driver/listener.py", f"without any datagram | {listener.IDLE_S:g} s"),
     ("driver/listener.py", f"not taking what is sent | {listener.STUCK_S:g} s |"),
