@@ -29,7 +29,7 @@ from overlays.refmesh.core import (
     upkeep,
 )
 from overlays.refmesh.core.peer import RETRY_S
-from overlays.refmesh.driver import crowd, eagerness, listener, warmth
+from overlays.refmesh.driver import crowd, eagerness, listener, stream, streams, warmth
 from overlays.refmesh.driver import igd as driver_igd
 from overlays.refmesh.server import admission
 from overlays.refmesh.wire import control, messages
@@ -57,6 +57,13 @@ SAID = [
         f"then every {punching.PAUSE_S / 60:g} min",
     ),
     ("README.md", f"| TLS | the server is silent over UDP | after {server_link.TLS_AFTER_S:g} s |"),
+    (
+        "README.md",
+        f"at once, or after {streams.DEAD_S:g} s; tried again {server_link.TLS_RETRY_S:g} s later at most |",
+    ),
+    ("driver/streams.py", f"| connecting, handshake | {streams.DEAD_S:g} s | closed |"),
+    ("driver/streams.py", f"over UDP or here, for {streams.DEAD_S:g} s | closed |"),
+    ("driver/streams.py", f"is tried again, after {server_link.TLS_RETRY_S:g} s at the soonest"),
     ("README.md", f"| `interface`, `mtu` | `{config.NodeConfig.interface}`, {config.DEFAULT_MTU} |"),
     ("README.md", f"`listen` (`:{config.DEFAULT_PORT}`), `stun_port` ({config.DEFAULT_STUN_PORT})"),
     ("README.md", f"{coordination.WINDOW} on the way at a time"),
@@ -133,6 +140,7 @@ def test_numbers_in_tables_are_the_codes(file: str, sentence: str) -> None:
 def test_the_other_numbers_of_the_session_are_wireguards() -> None:
     assert (session.REKEY_TIMEOUT_S, session.REKEY_ATTEMPT_S, session.KEEPALIVE_TIMEOUT_S) == (5.0, 90.0, 10.0)
     assert introduction.MIN_LEN == 4 + 32 + 16 + 16 + 16
+    assert stream.ACKNOWLEDGED_MS == streams.DEAD_S * 1000
     assert bulk.META.size == 4 + 1 + 1 + 2
 
 

@@ -37,6 +37,16 @@ def local_addresses(but: str = "") -> list[str]:
     return found
 
 
+def is_ours(host: str) -> bool:
+    """Whether a literal address is one of this machine's, so that something can be sent from it."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as asking:
+            asking.bind((host, 0))
+    except OSError:
+        return False
+    return True
+
+
 def routers() -> list[tuple[str, str]]:
     """Return the IPv4 default routers, each with the address of ours that packets to it have (no packet is sent)."""
     found = []

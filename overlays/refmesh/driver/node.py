@@ -107,6 +107,7 @@ class NodeDriver:
         addresses.drain(self._watch)
         # A connected socket keeps the address of ours that it began with.
         self.datapath.forget_near()
+        self.streams.addresses_changed(now)
         local = self._local()
         if local != self.node.local or self._routers() != self.node.mappings.routers:
             log.info("the network has changed: %s", ", ".join(host for _, host, _ in local) or "no address")
