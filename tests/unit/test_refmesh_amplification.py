@@ -178,6 +178,49 @@ def test_a_member_that_names_a_victim_as_its_candidate_draws_few_checks() -> Non
     assert 100 < checks <= connectivity.UNPROVED_BURST + 60 * connectivity.UNPROVED_PER_S
 
 
+def test_a_member_that_names_other_ports_of_a_victim_for_ever_draws_little_from_each_of_the_others() -> None:
+    honest, seconds = ("a", "c", "d"), 600
+    world = world_of(b="symmetric", **dict.fromkeys(honest))
+    world.cut_between = {f"45.0.{number}.1" for number in range(len(honest) + 1)}  # all by the relay, which draws most
+    checks: list[float] = []
+    world.internet.host(None, lambda *_: checks.append(world.now), address=VICTIM)
+    for second in range(seconds):
+        said = [["host", VICTIM, 1 + (second * 12 + i) % 65000] for i in range(12)]
+        hello = HELLO | {"seq": 1000 + second, "candidates": said, "quiet": True}
+        server_of(world).outlet.datagrams += member_says(world, "b", control.json_frame(control.HELLO, hello))
+        world._settle_server("s0")
+        world.run(1.0)
+    each = 250 + seconds * 0.5
+    assert len(honest) * connectivity.UNPROVED_BURST < len(checks) <= len(honest) * each
+
+
+def test_new_addresses_of_ours_are_as_good_as_a_new_start_however_much_was_tried_before() -> None:
+    finder = connectivity.PathFinder(random.Random(1).randbytes, direct=True, relayed=True)
+    for port in range(12):
+        finder.add((VICTIM, 1 + port), HOST, 0.0)
+    spent = sum(len(finder.due(at / 20)) for at in range(20 * 60))
+    assert connectivity.UNPROVED_BURST <= spent
+    finder.restart(60.0)
+    told = [finder.due(60.0 + at / 20) for at in range(20 * 12)]
+    # Those who had few turns have theirs now, and none has many.
+    assert 4 <= sum(map(len, told)) <= 1 + connectivity.UNPROVED_PER_S * 12
+    assert len({path for pings in told for path, _ in pings}) == sum(map(len, told))
+    finder.moved(72.0)
+    assert sum(len(finder.due(72.0 + at / 20)) for at in range(20)) > 12 * 5
+
+
+def test_a_named_address_that_pings_us_is_checked_whatever_was_tried_before() -> None:
+    finder = connectivity.PathFinder(random.Random(1).randbytes, direct=True, relayed=True)
+    for port in range(12):
+        finder.add((VICTIM, 1 + port), HOST, 0.0)
+    for at in range(20 * 60):
+        finder.due(at / 20)
+    finder._unproved.take(10)
+    for number in range(5):
+        finder.on_ping(Path((VICTIM, 1)), 60.0 + number / 10)
+        assert [path.endpoint for path, _ in finder.due(60.0 + number / 10)] == [(VICTIM, 1)]
+
+
 def test_what_is_known_from_a_ping_alone_gets_one_check_for_each_and_is_led_on() -> None:
     there = Path((VICTIM, 5))
     finder = connectivity.PathFinder(random.Random(1).randbytes, direct=True, relayed=True)

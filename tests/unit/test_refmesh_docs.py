@@ -73,6 +73,11 @@ SAID = [
         f"| {messages.INTRODUCTION} | introduction | ephemeral 32, sealed certificate n+16, mac1 16, mac2 16 |",
     ),
     ("README.md", f"{punching.MAX_SHOTS:,} datagrams in {WORDS[int(punching.PAUSE_S) // 60]} minutes for each peer"),
+    (
+        "README.md",
+        f"{connectivity.UNPROVED_BURST} times and then {connectivity.UNPROVED_PER_S:g} times a second, 48 octets each: "
+        f"N members send {48 * connectivity.UNPROVED_PER_S:g} N octets",
+    ),
     ("README.md", f"PING ({control.PING}) and PONG ({control.PONG}) check paths, HELLO ({control.HELLO})"),
     ("README.md", f"UPDATE ({control.UPDATE}) coordinate, PUNCH ({control.PUNCH}) arranges"),
     (
