@@ -11,7 +11,7 @@ from overlays.refmesh.core import connectivity, puncher, punching
 from overlays.refmesh.core.check import HOST, Path
 from overlays.refmesh.core.coordination import UPDATE_RETRY_S, WINDOW
 from overlays.refmesh.core.greeting import NEWS_BURST, NEWS_PER_S
-from overlays.refmesh.server.registry import PUNCHES_BURST, Registration
+from overlays.refmesh.server.registry import HELLOS_BURST, HELLOS_PER_S, PUNCHES_BURST, Registration
 from overlays.refmesh.simulation.world import World
 from overlays.refmesh.wire import control, messages
 from overlays.refmesh.wire.bodies import Hello
@@ -62,6 +62,20 @@ def test_who_says_over_and_over_that_it_has_started_again_is_not_told_everything
             got += sum(len(datagram) for datagram, _ in member_says(world, "a", hello))
         world.now += seconds / 100
     assert got <= (seconds / UPDATE_RETRY_S + 1) * WINDOW * LARGEST
+
+
+def test_a_server_reads_so_many_hellos_of_a_member_and_the_next_second_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = world_of(a=None, b=None)
+    server, heard = server_of(world), list[str]()
+    monkeypatch.setattr(server.herald, "heard", lambda who, *_: heard.append(who.certificate.name))
+    for number in range(1000):
+        member_says(world, "a", control.json_frame(control.HELLO, HELLO | {"seq": 100 + number}))
+    member_says(world, "b", control.json_frame(control.HELLO, HELLO))
+    assert (heard.count("a"), heard.count("b")) == (HELLOS_BURST, 1)
+    world.now += 1.0
+    for number in range(1000):
+        member_says(world, "a", control.json_frame(control.HELLO, HELLO | {"seq": 2000 + number}))
+    assert heard.count("a") == HELLOS_BURST + HELLOS_PER_S
 
 
 def test_a_server_that_tells_of_another_address_each_time_does_not_have_the_others_flooded() -> None:
