@@ -47,7 +47,7 @@ MAX_CREDIT, LEAD = 3, 6
 """Checks that a peer may owe us for its PINGs, and those of ours that go on though answered, to lead it on."""
 UNPROVED_PER_S, UNPROVED_BURST = 0.5, 250
 """Checks of addresses that nothing has come from: the peer names them, so they may be anybody's. A dozen candidates
-take some twenty checks each until they are tried every 30 s only. A change of our own addresses gives all of it again."""
+take some twenty checks each until they are tried every 30 s only. New addresses of ours give all of it again."""
 _PACE = ((0.15, 0.05), (0.5, 0.1), (3.0, 0.5), (10.0, 1.0), (60.0, 5.0), (math.inf, 30.0))
 """Age of a check in seconds up to which it is repeated every so many seconds; RFC 8445's Ta is 50 ms. A PING that comes
 in is answered by a check at once, so the side that is ready later sets the time, not this."""
@@ -253,10 +253,8 @@ class PathFinder:
         if check.credit:
             check.credit -= 1
             return True
-        if check.kind == PEER_REFLEXIVE:
-            # Known from a datagram alone, whose source anybody can write: as many checks as PINGs have come from there.
-            return False
-        if self._unproved.available(now) < 1:
+        # Known from a datagram alone, whose source anybody can write: as many checks as PINGs have come from there.
+        if check.kind == PEER_REFLEXIVE or self._unproved.available(now) < 1:
             return False
         self._unproved.take()
         return True
