@@ -23,8 +23,9 @@ from overlays.refmesh.driver.members import MembersFile
 from overlays.refmesh.driver.memory import Memory
 from overlays.refmesh.driver.server import NOTHING_TO_RELOAD, ServerDriver
 from overlays.refmesh.errors import ConfigError, MachineError
-from overlays.refmesh.network import Site, make_network, to_yaml
+from overlays.refmesh.network import Network, Site, make_network, to_yaml
 from overlays.refmesh.simulation.world import World
+from overlays.refmesh.wire import messages
 
 
 def test_empty_and_cut_datagrams_do_not_end_a_server(tmp_path: Path) -> None:
@@ -47,12 +48,17 @@ def signals() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-def server_config(folder: Path, **options: Any) -> Path:
-    port, stun_port = free_ports(2)
-    network = make_network(["a"], [Site("s", HOST, port, stun_port)])
+def server_config(folder: Path, network: Network | None = None, **options: Any) -> Path:
+    network = network or network_of("a")
+    port = network.sites[0].port
     config = network.server_config("s", listen=f"{HOST}:{port}", **options)
     (folder / "s.yaml").write_text(to_yaml(config))
     return folder / "s.yaml"
+
+
+def network_of(*members: str) -> Network:
+    port, stun_port = free_ports(2)
+    return make_network(members, [Site("s", HOST, port, stun_port)])
 
 
 @pytest.mark.usefixtures("signals")
@@ -83,6 +89,26 @@ def test_a_servers_memory_of_nonsense_is_left_alone(tmp_path: Path, content: byt
     driver = ServerDriver(config_file.load_server(server_config(tmp_path, state_dir="state")))
     driver.close()
     assert driver.engine.registry.by_key == {}
+
+
+@pytest.mark.usefixtures("signals")
+def test_a_member_that_was_at_an_address_of_a_family_that_we_have_no_more_takes_nobody_the_restart(
+    tmp_path: Path,
+) -> None:
+    network = network_of("a", "b")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as b:
+        b.bind((HOST, 0))
+        b.settimeout(WAIT_S)
+        places = {"a": ["2001:db8::1", 7], "b": list(b.getsockname())}
+        stored = [{"certificate": network.certificates[name], "endpoint": place} for name, place in places.items()]
+        (tmp_path / "state").mkdir()
+        (tmp_path / "state/known.json").write_text(json.dumps(stored))
+        driver = ServerDriver(config_file.load_server(server_config(tmp_path, network, state_dir="state")))
+        try:
+            driver._flush()
+            assert b.recv(2048)[0] == messages.INITIATION
+        finally:
+            driver.close()
 
 
 @pytest.mark.usefixtures("signals")
