@@ -124,6 +124,23 @@ def test_a_handshake_that_ends_elsewhere_than_its_answer_went_proves_nothing(wor
     assert member.endpoint == before
 
 
+def test_a_relay_sends_nothing_to_where_a_member_was_long_ago(world: World) -> None:
+    member, server = registration(world, "b"), server_of(world)
+    number, where = member.number, registration(world, "a").endpoint
+    assert where is not None
+    assert server.relay.target(where, number) is not None
+    world.stop("b")
+    for _ in range(8):
+        world.run(10.0)
+    assert not member.online
+    assert server.relay.target(where, number) is None
+    world.start("b")
+    world.run(1.0)
+    assert member.online
+    assert server.relay.target(registration(world, "a").endpoint, number) is not None
+    assert through(world, "a", "b") == 50
+
+
 def test_a_relay_repairs_what_two_members_claim(world: World) -> None:
     registry, a, c = server_of(world).registry, registration(world, "a"), registration(world, "c")
     assert a.endpoint is not None
