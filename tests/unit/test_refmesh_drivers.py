@@ -112,6 +112,18 @@ def test_a_member_that_was_at_an_address_of_a_family_that_we_have_no_more_takes_
 
 
 @pytest.mark.usefixtures("signals")
+def test_a_servers_sockets_know_where_members_are(tmp_path: Path) -> None:
+    driver, member = ServerDriver(config_file.load_server(server_config(tmp_path))), object()
+    try:
+        driver.engine.registry.by_endpoint["192.0.2.1", 7] = member  # type: ignore[assignment]
+        for sock in driver.sockets.values():
+            assert sock.keeps(("192.0.2.1", 7))
+            assert not sock.keeps(("192.0.2.1", 8))
+    finally:
+        driver.close()
+
+
+@pytest.mark.usefixtures("signals")
 def test_a_policy_or_state_of_nonsense_at_the_start_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "policy").write_bytes(b"\xff")
     with pytest.raises(ConfigError, match="policy_file"):

@@ -60,6 +60,8 @@ class ServerDriver:
             self.engine.joined.update(self._joined.stored)
         self._members = MembersFile(config.state_dir, self.engine, now)
         self.sockets = open_sockets(config.listen.host, config.listen.port)
+        for sock in self.sockets.values():
+            sock.keeps = self.engine.registry.by_endpoint.__contains__
         self.stun = open_sockets(config.listen.host, config.stun_port) if config.stun_port else {}
         self.tun = Tun(config.interface) if config.hub and config.interface else None
         if self.tun is not None:
