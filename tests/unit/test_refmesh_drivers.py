@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -22,7 +23,7 @@ from overlays.refmesh.driver.loop import Loop
 from overlays.refmesh.driver.members import MembersFile
 from overlays.refmesh.driver.memory import Memory
 from overlays.refmesh.driver.server import NOTHING_TO_RELOAD, ServerDriver
-from overlays.refmesh.errors import ConfigError, MachineError
+from overlays.refmesh.errors import ConfigError, CredentialError, MachineError, MalformedMessage, RefmeshError
 from overlays.refmesh.network import Network, Site, make_network, to_yaml
 from overlays.refmesh.simulation.world import World
 from overlays.refmesh.wire import messages
@@ -234,18 +235,35 @@ def test_a_handler_that_fails_is_counted_and_the_others_go_on(
     assert caplog.text.count("ZeroDivisionError in bad") == 1
 
 
-@pytest.mark.usefixtures("signals")
-def test_what_is_meant_for_the_user_still_ends_the_loop() -> None:
+def raising(error: Exception) -> Loop:
+    """Return a loop with one handler that raises this whenever it is called, until it has been ten times."""
     loop = Loop()
     reader, writer = os.pipe()
     os.write(writer, b"x")
+    count = itertools.count(1)
 
     def gone(_: float) -> bool:
-        raise MachineError("the interface is gone")
+        if next(count) == 10:
+            loop.stop()
+        raise error
 
     loop.add(reader, gone)
-    with pytest.raises(MachineError, match="gone"):
-        loop.run(lambda: float("inf"), lambda _: None)
+    return loop
+
+
+@pytest.mark.usefixtures("signals")
+@pytest.mark.parametrize("error", [MachineError("the interface is gone"), ConfigError(["it is gone"])])
+def test_what_is_meant_for_the_user_still_ends_the_loop(error: RefmeshError) -> None:
+    with pytest.raises(type(error), match="gone"):
+        raising(error).run(lambda: float("inf"), lambda _: None)
+
+
+@pytest.mark.usefixtures("signals")
+@pytest.mark.parametrize("error", [MalformedMessage("nonsense"), CredentialError("forged"), RefmeshError("any")])
+def test_what_a_message_made_a_handler_raise_ends_nothing(error: RefmeshError) -> None:
+    loop = raising(error)
+    loop.run(lambda: float("inf"), lambda _: None)
+    assert loop.guard.count == 10
 
 
 def test_who_makes_a_daemon_say_much_does_not_fill_its_log(caplog: pytest.LogCaptureFixture) -> None:
