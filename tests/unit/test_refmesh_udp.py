@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from overlays.refmesh.core.check import Path
-from overlays.refmesh.driver import clock
+from overlays.refmesh.driver import addresses, clock
 from overlays.refmesh.driver import udp as udp_module
 from overlays.refmesh.driver.sockets import KEPT_S, NodeSockets
 from overlays.refmesh.driver.udp import UdpSocket
@@ -119,6 +119,27 @@ def test_a_node_keeps_what_its_peers_and_servers_have_asked(monkeypatch: pytest.
         assert keeps(("66.6.6.6", 1))
     finally:
         sockets.close()
+
+
+@pytest.mark.parametrize("mark", [0, 51820])
+def test_what_asks_the_kernel_for_a_route_bears_the_firewall_mark(
+    server: UdpSocket, mark: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marked: list[int] = []
+
+    def note(sock: socket.socket, value: int) -> None:
+        with pytest.raises(OSError, match="not connected"):
+            sock.getpeername()  # before the route is chosen
+        marked.append(value)
+
+    monkeypatch.setattr(udp_module, "set_mark", note)
+    monkeypatch.setattr(addresses, "set_mark", note)
+    server.mark = mark
+    assert server.allowed(("127.0.0.1", 9)) > 1000
+    route = "Iface Destination Gateway Flags\nlo 00000000 0100007F 0003\n"
+    monkeypatch.setattr(addresses.Path, "read_text", lambda _: route)
+    assert addresses.routers(mark) == [("127.0.0.1", "127.0.0.1")]
+    assert marked == [mark] * 2 if mark else not marked
 
 
 def test_over_ipv6_as_well() -> None:

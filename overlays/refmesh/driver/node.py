@@ -148,7 +148,7 @@ class NodeDriver:
     def _routers(self) -> list[tuple[str, str]]:
         if not self.config.port_mapping or not self.config.direct or not self.config.servers:
             return []
-        return addresses.routers()
+        return addresses.routers(self.config.fwmark)
 
     def _on_hangup(self) -> None:
         for problem in self._reload(clock.now())["problems"]:

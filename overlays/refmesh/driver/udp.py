@@ -239,9 +239,11 @@ class UdpSocket:
         level, option, headers = _MTU[self.socket.family]
         try:
             with socket.socket(self.socket.family, socket.SOCK_DGRAM) as asking:
+                if self.mark:
+                    set_mark(asking, self.mark)  # else another route might be asked about
                 asking.connect(endpoint)
                 return asking.getsockopt(level, option) - headers
-        except OSError:
+        except (OSError, MachineError):
             return MAX_SEND
 
     def close(self) -> None:
