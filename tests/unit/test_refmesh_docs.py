@@ -16,6 +16,8 @@ from overlays.refmesh.core import (
     handover,
     igd,
     introduction,
+    keypair,
+    lifetime,
     path_mtu,
     portmap,
     probing,
@@ -82,7 +84,7 @@ SAID = [
     ("README.md", f"UPDATE ({control.UPDATE}) coordinate, PUNCH ({control.PUNCH}) arranges"),
     (
         "README.md",
-        f"1 s; without traffic at the next HELLO, {server_link.AWAY_RETRY_S:g} s |",
+        f"1 s; without traffic at the next HELLO, up to {coordination.HELLO_INTERVAL_S:g} s |",
     ),
     (
         "README.md",
@@ -117,7 +119,7 @@ SAID = [
     ("core/punching.py", f"a second and {punching.BIRTHDAY_TRIES}"),
     ("core/punching.py", f"or {punching.MEASURE_S:g} s are over"),
     ("core/punching.py", f"{punching.ROUND_S:g} s, or {punching.SETTLE_S:g} s after the last shot"),
-    ("core/session.py", "`current` older than 120 s"),
+    ("core/session.py", f"`current` older than {keypair.REKEY_AFTER_S:g} s"),
     ("core/igd.py", f"no answer for {igd.AFTER_S:g} s"),
     ("core/igd.py", f"again after {igd.REST_S / 60:g} minutes"),
     ("core/introduction.py", "mac1 16, mac2 16"),
@@ -146,7 +148,15 @@ def test_the_other_numbers_of_the_session_are_wireguards() -> None:
     assert (session.REKEY_TIMEOUT_S, session.REKEY_ATTEMPT_S, session.KEEPALIVE_TIMEOUT_S) == (5.0, 90.0, 10.0)
     assert introduction.MIN_LEN == 4 + 32 + 16 + 16 + 16
     assert stream.ACKNOWLEDGED_MS == streams.DEAD_S * 1000
+    assert lifetime.MAX_S > coordination.HELLO_INTERVAL_S  # else that would be how far apart HELLOs are
     assert bulk.META.size == 4 + 1 + 1 + 2
+
+
+def test_figures_of_the_readme_are_of_as_many_rounds_as_the_command_that_is_printed() -> None:
+    text = " ".join(README.split())
+    told = re.findall(r"\((\w+) rounds [^()]*?`python -m [^`]* --rounds (\d+)`", text)
+    assert [(word, WORDS[int(rounds)]) for word, rounds in told] == [("three", "three")]
+    assert "bench.refmesh_processors`" not in text  # its default is another
 
 
 def test_flags_of_control_frames_are_told_of_as_they_are() -> None:
