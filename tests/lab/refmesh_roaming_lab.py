@@ -162,7 +162,10 @@ def router_relayed() -> dict[str, Any]:
 def router_tls() -> dict[str, Any]:
     home = Home("relay", kind="tls")
     result = home.gap_s(home.router_moves)
-    return result | {"path": home.path("a", "relayed")["path"], "transport": home.status("a")["servers"][0]["transport"]}
+    return result | {
+        "path": home.path("a", "relayed")["path"],
+        "transport": home.status("a")["servers"][0]["transport"],
+    }
 
 
 def _restart(home: Home, dead_s: float = 0.0) -> None:
