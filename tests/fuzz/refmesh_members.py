@@ -2,12 +2,14 @@
 
     python tests/fuzz/refmesh_members.py [--count 1000000] [--seed 1]      exits 1 at the first violation
 
-Each of the roles says at least `count` messages: a member to a server, a member to another, a server, a relay.
+Each of the roles says at least `count` messages: a member to a server, a member to another, a server, a relay. In every
+third scene all sleep now and then, for up to 200 s: keys are renewed or too old, and members are gone and come back.
 
 What must hold, whatever comes: no exception, not even one that the guard would have caught; no member known who is not
 certified, under the names and addresses of its certificate; nothing to our host with another's address, and nothing at
 all of a server's; towards an address from which nothing was proved at most three times what came from there, and no
-address counts as proved that was only written on datagrams; tables, memory and what is said bounded. Afterwards those
+address counts as proved that was only written on datagrams; towards hosts that were only named as many datagrams as
+there are checks and shots for a peer, and none of a server's; tables, memory and what is said bounded. Afterwards those
 who had no part in it still reach each other.
 """
 
@@ -30,6 +32,8 @@ from overlays.refmesh.core import rows_loader
 SCENE = 20_000
 MAX_GROWTH = 6 << 20
 STEP_S = 0.0005
+SLEEP_EVERY, SETTLE_AFTER = 2000, 500
+"""Messages: where a scene has its sleeps, and how many come between all being late and all having found each other."""
 
 
 def scene(seed: int, said: Counter[str], count: int) -> str | None:
@@ -45,6 +49,8 @@ def scene(seed: int, said: Counter[str], count: int) -> str | None:
         if not number % 100 and all(said[role.__name__] >= count for role in roles):
             break
         it.world.now += STEP_S
+        if seed % 3 == 1 and number % SLEEP_EVERY == SLEEP_EVERY - 1:
+            it.sleep()
         state = it.rng.getstate() if not number % 1000 else None
         try:
             way = it.rng.choice(ways)
@@ -53,6 +59,8 @@ def scene(seed: int, said: Counter[str], count: int) -> str | None:
             if not number % 8:
                 it.world.nodes["a"].tick(it.world.now)
                 it.server.tick(it.world.now)
+            if seed % 3 == 1 and number > SLEEP_EVERY and number % SLEEP_EVERY == SETTLE_AFTER - 1:
+                it.settle()
         except Exception as error:  # whatever it is, it should not be
             return f"seed {seed}, message {number}: {type(error).__name__}: {error}"
         wrong = it.drain() or (it.wrong() if state is not None else None)

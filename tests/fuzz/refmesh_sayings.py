@@ -50,7 +50,7 @@ class Sayings:
             names = [self.world.overlay_address(rng.choice("abc")) for _ in range(2)]
             return ip_packet(names[0], names[1], rng.randbytes(rng.randrange(0, 60)), protocol=rng.choice((1, 6, 17)))
         if kind == 3:
-            body = rng.randbytes(rng.randrange(0, 80))
+            body = rng.randbytes(rng.choice((0, 7, 8, 9, rng.randrange(80))))
             return control.frame(rng.choice((control.PING, control.PONG, control.ETHERNET, rng.randrange(256))), body)
         if kind == 4:
             frame = bytearray(control.frame(rng.randrange(1, 9), rng.randbytes(20), rng.randrange(256)))

@@ -5,21 +5,27 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
-from refmesh_hostility import peer, registration
+from refmesh_hostility import peer, registration, sealed
 from refmesh_sayings import Sayings
 
 from overlays.refmesh.core import packets
-from overlays.refmesh.core.connectivity import MAX_CANDIDATES
+from overlays.refmesh.core.connectivity import MAX_CANDIDATES, UNPROVED_BURST, UNPROVED_PER_S
 from overlays.refmesh.core.coordination import MAX_SPANS, WINDOW
 from overlays.refmesh.core.keypair import Keypair
 from overlays.refmesh.core.node import Node
 from overlays.refmesh.core.puncher import MAX_LOCALS
+from overlays.refmesh.core.punching import MAX_SHOTS, PAUSE_S
+from overlays.refmesh.core.session import Session
 from overlays.refmesh.server.engine import Server
 from overlays.refmesh.wire import messages
 from overlays.refmesh.wire.control import Endpoint
 
 A, B, S = ("45.0.0.1", 40000), ("45.0.1.1", 40000), ("9.9.0.9", 7447)
 SAID = 40
+NAMED, SEEN = ("66.7.7.7", "10.9."), "66.7.7.8"
+"""Hosts that members and servers name as candidates, and one where the server says that it has seen a member."""
+SETTLES_S = 12.0
+"""After a sleep all find each other again within so long, in the simulated world."""
 
 
 class Scene(Sayings):
@@ -29,6 +35,8 @@ class Scene(Sayings):
         super().__init__(seed)
         self.said: deque[tuple[bytes, Endpoint]] = deque(maxlen=SAID)
         """What `b` would say if it were honest: it says that as well, from where it likes."""
+        self.began_s, self.named, self.shots = self.world.now, 0, 0
+        """Since when, and how often, the node has said something to hosts that were only named to it, and to `SEEN`."""
 
     # --- how it is said
 
@@ -68,12 +76,25 @@ class Scene(Sayings):
             full.clear()
         b.puncher.closed.clear()
 
+    def sealed(self, session: Session) -> list[bytes]:
+        """Return what somebody says, well sealed; now and then without the padding that it should have."""
+        bare = not self.rng.randrange(2) and session.current is not None
+        return sealed(session, self.payload(), self.world.now, bare=bare) or []
+
+    def sleep(self) -> None:
+        """Let all sleep: for so long that keys are to be renewed, or too old, or that members are taken for gone."""
+        self.world.now += self.rng.choice((1.0, 16.0, 30.0, 75.0, 125.0, 185.0, 200.0))
+
+    def settle(self) -> None:
+        """Let those who are honest, and `b` as well for once, find each other again."""
+        self.world.run(SETTLES_S)
+
     def member_to_server(self) -> None:
         link = self.world.nodes["b"].servers.links[0]
         genuine = registration(self.world, "b").endpoint
         assert genuine is not None
         source = genuine if self.rng.randrange(10) else self.stranger()
-        for datagram in link.peer.session.sealed([self.payload()], self.world.now) or ():
+        for datagram in self.sealed(link.peer.session):
             self.note(source, datagram)
             if self.rng.randrange(5):
                 self.server.receive(datagram, source, self.world.now)
@@ -94,7 +115,7 @@ class Scene(Sayings):
         if not self.rng.randrange(5):
             self.chunks(keypair, source)
             return
-        for datagram in to_a.sealed([self.payload()], self.world.now) or ():
+        for datagram in self.sealed(to_a):
             self.note(source, datagram)
             self.world.nodes["a"].ingress.receive(datagram, source, self.world.now)
 
@@ -131,7 +152,7 @@ class Scene(Sayings):
     def server_to_member(self) -> None:
         node, session = self.world.nodes["a"], registration(self.world, "a").session
         source = node.servers.links[0].udp if self.rng.randrange(10) else self.stranger()
-        for datagram in session.sealed([self.payload()], self.world.now) or ():
+        for datagram in self.sealed(session):
             self.note(source, datagram)
             node.ingress.receive(datagram, source, self.world.now)
 
@@ -166,11 +187,9 @@ class Scene(Sayings):
         node, server = self.world.nodes["a"], self.server
         others = ((said, to) for _, said, to in (*node.outbox.fresh, *node.outbox.probes))
         from_node, from_server = [*node.outbox.main, *others], server.outlet.datagrams[:]
-        for said, to in (*from_node, *from_server):
-            if to[0].startswith("66.6."):
-                self.went[to] += len(said)
-                if self.went[to] > 3 * self.came[to]:
-                    return f"{self.went[to]} octets to {to}, from which {self.came[to]} came"
+        wrong = self.overspent(from_node, from_server)
+        if wrong:
+            return wrong
         for packet in node.plane.to_tun:
             if packets.source(packet) != self.world.overlay_address("b"):
                 return f"a packet of {packets.source(packet)} got through"
@@ -187,6 +206,25 @@ class Scene(Sayings):
             full.clear()
         self.hear(from_node, A)
         self.hear(from_server, S)
+        return None
+
+    def overspent(
+        self, from_node: Iterable[tuple[bytes, Endpoint]], from_server: Iterable[tuple[bytes, Endpoint]]
+    ) -> str | None:
+        """Return what is too much for hosts that nobody has proved to be at."""
+        for said, to in (*from_node, *from_server):
+            if to[0].startswith("66.6."):
+                self.went[to] += len(said)
+                if self.went[to] > 3 * self.came[to]:
+                    return f"{self.went[to]} octets to {to}, from which {self.came[to]} came"
+        self.named += sum(to[0].startswith(NAMED) for _, to in from_node)
+        self.shots += sum(to[0] == SEEN for _, to in from_node)
+        seconds = self.world.now - self.began_s
+        checks = 2 * (UNPROVED_BURST + UNPROVED_PER_S * seconds)  # of either peer
+        if self.named > checks or self.shots > checks + 2 * MAX_SHOTS * (1 + seconds / PAUSE_S):
+            return f"{self.named} and {self.shots} datagrams to hosts that were only named, or seen"
+        if any(to[0].startswith((*NAMED, SEEN)) for _, to in from_server):
+            return "the server has said something to a host that was only named"
         return None
 
     def believed(self) -> list[Endpoint]:

@@ -3,7 +3,8 @@
     python tests/fuzz/refmesh_sockets.py [--count 1000000] [--seed 1]      exits 1 at the first violation
 
 What must hold, whatever comes: the server lives and has caught no fault; it answers STUN all the while and lets a
-member in at the end; memory and descriptors stay bounded; to no stranger it says more than three times what he said.
+member in at the end; memory and descriptors stay bounded; to no stranger it says more than three times what he said, in
+all and to a single datagram.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import ssl
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
@@ -29,7 +31,7 @@ from overlays.refmesh.driver.stream import client_context
 from overlays.refmesh.wire import messages, stun
 
 CORPUS = Path(__file__).with_name("corpus")
-LOOK_EVERY = 2000
+LOOK_EVERY, ASK_EVERY = 2000, 20
 MAX_GROWTH, MAX_DESCRIPTORS = 64 << 20, 400
 STRANGERS = 8
 
@@ -51,7 +53,8 @@ class Strangers:
         ]
         self.udp = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(STRANGERS)]
         self.streams: list[socket.socket] = []
-        self.said = self.heard = 0
+        self.said: Counter[socket.socket] = Counter()
+        self.heard: Counter[socket.socket] = Counter()
         for sock in self.udp:
             sock.setblocking(False)
 
@@ -70,6 +73,18 @@ class Strangers:
             datagram[0] = rng.randrange(9)
         return bytes(datagram)
 
+    def ask(self) -> str | None:
+        """Send one datagram and hear all that is said to it; return what is wrong with that."""
+        datagram, port = self.datagram(), self.rng.choice((self.daemon.site.port, self.daemon.site.stun_port))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.setblocking(False)
+            sock.sendto(datagram, (HOST, port))
+            self.daemon.ask_stun(port)  # it is answered after all that came before it
+            heard = _heard(sock)
+        if heard > 3 * len(datagram):
+            return f"{heard} octets were said to {datagram.hex()}"
+        return None
+
     def send(self) -> None:
         """One datagram to one of the two ports; now and then a whole burst, so that the kernel joins it."""
         sock, datagram = self.rng.choice(self.udp), self.datagram()
@@ -77,7 +92,7 @@ class Strangers:
         for _ in range(self.rng.choice((1, 1, 1, 1, 8))):
             with contextlib.suppress(OSError):
                 sock.sendto(datagram, (HOST, port))
-                self.said += len(datagram)
+                self.said[sock] += len(datagram)
         if not self.rng.randrange(100):
             self.stream()
 
@@ -85,7 +100,9 @@ class Strangers:
         """Something on TCP: no TLS, half of TLS, or TLS with anything in it; and some that are just left open."""
         rng = self.rng
         with contextlib.suppress(OSError, ssl.SSLError):
-            sock = socket.create_connection((HOST, self.daemon.site.tls_port), timeout=2.0)
+            # Each from an address of its own, more or less: one alone would soon be refused.
+            source = (f"127.0.0.{rng.randrange(2, 250)}", 0)
+            sock = socket.create_connection((HOST, self.daemon.site.tls_port), timeout=2.0, source_address=source)
             self.streams.append(sock)
             if not rng.randrange(3):
                 sock.sendall(rng.randbytes(rng.randrange(500)))
@@ -100,14 +117,21 @@ class Strangers:
     def listen(self) -> None:
         """Hears what the server has said over UDP."""
         for sock in self.udp:
-            with contextlib.suppress(OSError):
-                while True:
-                    self.heard += len(sock.recv(65536))
+            self.heard[sock] += _heard(sock)
 
     def close(self) -> None:
         """Leaves."""
         for sock in (*self.udp, *self.streams):
             sock.close()
+
+
+def _heard(sock: socket.socket) -> int:
+    """Read away what a socket has; return how many octets that were."""
+    heard = 0
+    with contextlib.suppress(OSError):
+        while True:
+            heard += len(sock.recv(65536))
+    return heard
 
 
 def wrong(  # noqa: PLR0911 - one `return` a violation
@@ -121,8 +145,9 @@ def wrong(  # noqa: PLR0911 - one `return` a violation
         return "no answer to STUN"
     if "fault" in daemon.log.read_text():
         return daemon.log.read_text()[-3000:]
-    if strangers.heard > 3 * strangers.said:
-        return f"{strangers.heard} octets were said to who had said {strangers.said}"
+    for sock, heard in strangers.heard.items():
+        if heard > 3 * strangers.said[sock]:
+            return f"{heard} octets were said to who had said {strangers.said[sock]}"
     if daemon.descriptors() > MAX_DESCRIPTORS:
         return f"{daemon.descriptors()} descriptors"
     if daemon.resident_octets() > memory + MAX_GROWTH:
@@ -138,9 +163,11 @@ def attack(count: int, seed: int) -> str | None:
             memory = daemon.resident_octets()
             for number in range(count):
                 try:
-                    strangers.send()
+                    found = strangers.send() if number % ASK_EVERY else strangers.ask()
                 except OSError as error:
-                    return f"datagram {number}: {error}"
+                    found = str(error)
+                if found:
+                    return f"datagram {number}: {found}"
                 if number % LOOK_EVERY == LOOK_EVERY - 1 or number == count - 1:
                     found = wrong(daemon, strangers, memory)
                     if found:

@@ -39,8 +39,9 @@ def case(function: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]
 class Home(Lab):
     """As `Lab`, with `a` in a network of its own behind a router."""
 
-    def __init__(self, mode: str = "mesh") -> None:
-        super().__init__("ipv4")
+    def __init__(self, mode: str = "mesh", *, kind: str = "ipv4") -> None:
+        """`kind` "tls": the router lets out no UDP, and no word that a connection is over, as many do not."""
+        super().__init__(kind)
         self.mode = mode
         self.router = hold_namespace("r")
         subprocess.run(["ip", "link", "del", "va"], check=True)
@@ -61,6 +62,13 @@ class Home(Lab):
         for line in ("add table ip n", "add chain ip n post { type nat hook postrouting priority 100; }"):
             must(self.router, "nft", line)
         must(self.router, "nft", "add rule ip n post oifname wan masquerade")
+        if kind == "tls":
+            for line in (
+                "add chain ip n filter { type filter hook forward priority 0; }",
+                "add rule ip n filter meta l4proto udp drop",
+                "add rule ip n filter tcp flags & rst == rst drop",
+            ):
+                must(self.router, "nft", line)
         for line in ("addr add 192.168.7.2/24 dev eth0", "link set eth0 up", "route add default via 192.168.7.1"):
             must(a, "ip", *line.split())
         network = self.network()
@@ -148,6 +156,16 @@ def both() -> dict[str, Any]:
 def router_relayed() -> dict[str, Any]:
     home = Home("relay")
     return home.gap_s(home.router_moves) | {"path": home.path("a", "relayed")["path"]}
+
+
+@case
+def router_tls() -> dict[str, Any]:
+    home = Home("relay", kind="tls")
+    result = home.gap_s(home.router_moves)
+    return result | {
+        "path": home.path("a", "relayed")["path"],
+        "transport": home.status("a")["servers"][0]["transport"],
+    }
 
 
 def _restart(home: Home, dead_s: float = 0.0) -> None:

@@ -22,6 +22,7 @@ CASES = {
     "interface": "direct",
     "both": "direct",
     "router-relayed": "relayed",
+    "router-tls": "relayed",
     "server-restart": "direct",
     "server-restart-relayed": "relayed",
     "sleep": "direct",
@@ -53,6 +54,8 @@ def test_nothing_is_lost_for_good(case: str) -> None:
     assert result["path"] == CASES[case]
     if case == "router":
         assert result["endpoint"].startswith("45.9.0.77:")
+    if case == "router-tls":
+        assert result["transport"] == "tls"
 
 
 @pytest.mark.timeout(1000)

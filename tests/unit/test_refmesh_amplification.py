@@ -11,7 +11,7 @@ from overlays.refmesh.core import connectivity, puncher, punching
 from overlays.refmesh.core.check import HOST, Path
 from overlays.refmesh.core.coordination import UPDATE_RETRY_S, WINDOW
 from overlays.refmesh.core.greeting import NEWS_BURST, NEWS_PER_S
-from overlays.refmesh.server.registry import PUNCHES_BURST, Registration
+from overlays.refmesh.server.registry import HELLOS_BURST, HELLOS_PER_S, PUNCHES_BURST, Registration
 from overlays.refmesh.simulation.world import World
 from overlays.refmesh.wire import control, messages
 from overlays.refmesh.wire.bodies import Hello
@@ -62,6 +62,20 @@ def test_who_says_over_and_over_that_it_has_started_again_is_not_told_everything
             got += sum(len(datagram) for datagram, _ in member_says(world, "a", hello))
         world.now += seconds / 100
     assert got <= (seconds / UPDATE_RETRY_S + 1) * WINDOW * LARGEST
+
+
+def test_a_server_reads_so_many_hellos_of_a_member_and_the_next_second_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = world_of(a=None, b=None)
+    server, heard = server_of(world), list[str]()
+    monkeypatch.setattr(server.herald, "heard", lambda who, *_: heard.append(who.certificate.name))
+    for number in range(1000):
+        member_says(world, "a", control.json_frame(control.HELLO, HELLO | {"seq": 100 + number}))
+    member_says(world, "b", control.json_frame(control.HELLO, HELLO))
+    assert (heard.count("a"), heard.count("b")) == (HELLOS_BURST, 1)
+    world.now += 1.0
+    for number in range(1000):
+        member_says(world, "a", control.json_frame(control.HELLO, HELLO | {"seq": 2000 + number}))
+    assert heard.count("a") == HELLOS_BURST + HELLOS_PER_S
 
 
 def test_a_server_that_tells_of_another_address_each_time_does_not_have_the_others_flooded() -> None:
@@ -176,6 +190,49 @@ def test_a_member_that_names_a_victim_as_its_candidate_draws_few_checks() -> Non
             checks += sum(to[0] == VICTIM for _, to in world.nodes["a"].outbox.main)
             world.nodes["a"].outbox.main.clear()
     assert 100 < checks <= connectivity.UNPROVED_BURST + 60 * connectivity.UNPROVED_PER_S
+
+
+def test_a_member_that_names_other_ports_of_a_victim_for_ever_draws_little_from_each_of_the_others() -> None:
+    honest, seconds = ("a", "c", "d"), 600
+    world = world_of(b="symmetric", **dict.fromkeys(honest))
+    world.cut_between = {f"45.0.{number}.1" for number in range(len(honest) + 1)}  # all by the relay, which draws most
+    checks: list[float] = []
+    world.internet.host(None, lambda *_: checks.append(world.now), address=VICTIM)
+    for second in range(seconds):
+        said = [["host", VICTIM, 1 + (second * 12 + i) % 65000] for i in range(12)]
+        hello = HELLO | {"seq": 1000 + second, "candidates": said, "quiet": True}
+        server_of(world).outlet.datagrams += member_says(world, "b", control.json_frame(control.HELLO, hello))
+        world._settle_server("s0")
+        world.run(1.0)
+    each = 250 + seconds * 0.5
+    assert len(honest) * connectivity.UNPROVED_BURST < len(checks) <= len(honest) * each
+
+
+def test_new_addresses_of_ours_are_as_good_as_a_new_start_however_much_was_tried_before() -> None:
+    finder = connectivity.PathFinder(random.Random(1).randbytes, direct=True, relayed=True)
+    for port in range(12):
+        finder.add((VICTIM, 1 + port), HOST, 0.0)
+    spent = sum(len(finder.due(at / 20)) for at in range(20 * 60))
+    assert spent >= connectivity.UNPROVED_BURST
+    finder.restart(60.0)
+    told = [finder.due(60.0 + at / 20) for at in range(20 * 12)]
+    # Those who had few turns have theirs now, and none has many.
+    assert 4 <= sum(map(len, told)) <= 1 + connectivity.UNPROVED_PER_S * 12
+    assert len({path for pings in told for path, _ in pings}) == sum(map(len, told))
+    finder.moved(72.0)
+    assert sum(len(finder.due(72.0 + at / 20)) for at in range(20)) > 12 * 5
+
+
+def test_a_named_address_that_pings_us_is_checked_whatever_was_tried_before() -> None:
+    finder = connectivity.PathFinder(random.Random(1).randbytes, direct=True, relayed=True)
+    for port in range(12):
+        finder.add((VICTIM, 1 + port), HOST, 0.0)
+    for at in range(20 * 60):
+        finder.due(at / 20)
+    finder._unproved.take(10)
+    for number in range(5):
+        finder.on_ping(Path((VICTIM, 1)), 60.0 + number / 10)
+        assert [path.endpoint for path, _ in finder.due(60.0 + number / 10)] == [(VICTIM, 1)]
 
 
 def test_what_is_known_from_a_ping_alone_gets_one_check_for_each_and_is_led_on() -> None:

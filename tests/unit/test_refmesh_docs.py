@@ -16,6 +16,8 @@ from overlays.refmesh.core import (
     handover,
     igd,
     introduction,
+    keypair,
+    lifetime,
     path_mtu,
     portmap,
     probing,
@@ -29,7 +31,7 @@ from overlays.refmesh.core import (
     upkeep,
 )
 from overlays.refmesh.core.peer import RETRY_S
-from overlays.refmesh.driver import crowd, eagerness, listener, warmth
+from overlays.refmesh.driver import crowd, eagerness, listener, stream, streams, warmth
 from overlays.refmesh.driver import igd as driver_igd
 from overlays.refmesh.server import admission
 from overlays.refmesh.wire import control, messages
@@ -57,6 +59,13 @@ SAID = [
         f"then every {punching.PAUSE_S / 60:g} min",
     ),
     ("README.md", f"| TLS | the server is silent over UDP | after {server_link.TLS_AFTER_S:g} s |"),
+    (
+        "README.md",
+        f"at once, or after {streams.DEAD_S:g} s; tried again {server_link.TLS_RETRY_S:g} s later at most |",
+    ),
+    ("driver/streams.py", f"| connecting, handshake | {streams.DEAD_S:g} s | closed |"),
+    ("driver/streams.py", f"over UDP or here, for {streams.DEAD_S:g} s | closed |"),
+    ("driver/streams.py", f"is tried again, after {server_link.TLS_RETRY_S:g} s at the soonest"),
     ("README.md", f"| `interface`, `mtu` | `{config.NodeConfig.interface}`, {config.DEFAULT_MTU} |"),
     ("README.md", f"`listen` (`:{config.DEFAULT_PORT}`), `stun_port` ({config.DEFAULT_STUN_PORT})"),
     ("README.md", f"{coordination.WINDOW} on the way at a time"),
@@ -66,11 +75,16 @@ SAID = [
         f"| {messages.INTRODUCTION} | introduction | ephemeral 32, sealed certificate n+16, mac1 16, mac2 16 |",
     ),
     ("README.md", f"{punching.MAX_SHOTS:,} datagrams in {WORDS[int(punching.PAUSE_S) // 60]} minutes for each peer"),
+    (
+        "README.md",
+        f"{connectivity.UNPROVED_BURST} times and then {connectivity.UNPROVED_PER_S:g} times a second, 48 octets each: "
+        f"N members send {48 * connectivity.UNPROVED_PER_S:g} N octets",
+    ),
     ("README.md", f"PING ({control.PING}) and PONG ({control.PONG}) check paths, HELLO ({control.HELLO})"),
     ("README.md", f"UPDATE ({control.UPDATE}) coordinate, PUNCH ({control.PUNCH}) arranges"),
     (
         "README.md",
-        f"1 s; without traffic at the next HELLO, {server_link.AWAY_RETRY_S:g} s |",
+        f"1 s; without traffic at the next HELLO, up to {coordination.HELLO_INTERVAL_S:g} s |",
     ),
     (
         "README.md",
@@ -105,7 +119,7 @@ SAID = [
     ("core/punching.py", f"a second and {punching.BIRTHDAY_TRIES}"),
     ("core/punching.py", f"or {punching.MEASURE_S:g} s are over"),
     ("core/punching.py", f"{punching.ROUND_S:g} s, or {punching.SETTLE_S:g} s after the last shot"),
-    ("core/session.py", "`current` older than 120 s"),
+    ("core/session.py", f"`current` older than {keypair.REKEY_AFTER_S:g} s"),
     ("core/igd.py", f"no answer for {igd.AFTER_S:g} s"),
     ("core/igd.py", f"again after {igd.REST_S / 60:g} minutes"),
     ("core/introduction.py", "mac1 16, mac2 16"),
@@ -114,6 +128,10 @@ SAID = [
     ("server/admission.py", f"| waiting | {admission.WAIT_S:g} s | unknown |"),
     ("driver/listener.py", f"{listener.MAX_STREAMS} at most; {listener.MAX_OF_ONE} from one address"),
     ("driver/listener.py", f"| {listener.STREAMS_PER_S:g} a second, {listener.STREAMS_BURST} at once"),
+    (
+        "driver/listener.py",
+        f"{listener.STREAMS_OF_ONE_PER_S:g} a second, {listener.MAX_OF_ONE} at once from one address",
+    ),
     ("driver/listener.py", f"handshake and session | {listener.STRANGER_S:g} s |"),
     ("driver/listener.py", f"without any datagram | {listener.IDLE_S:g} s"),
     ("driver/listener.py", f"not taking what is sent | {listener.STUCK_S:g} s |"),
@@ -129,7 +147,16 @@ def test_numbers_in_tables_are_the_codes(file: str, sentence: str) -> None:
 def test_the_other_numbers_of_the_session_are_wireguards() -> None:
     assert (session.REKEY_TIMEOUT_S, session.REKEY_ATTEMPT_S, session.KEEPALIVE_TIMEOUT_S) == (5.0, 90.0, 10.0)
     assert introduction.MIN_LEN == 4 + 32 + 16 + 16 + 16
+    assert stream.ACKNOWLEDGED_MS == streams.DEAD_S * 1000
+    assert lifetime.MAX_S > coordination.HELLO_INTERVAL_S  # else that would be how far apart HELLOs are
     assert bulk.META.size == 4 + 1 + 1 + 2
+
+
+def test_figures_of_the_readme_are_of_as_many_rounds_as_the_command_that_is_printed() -> None:
+    text = " ".join(README.split())
+    told = re.findall(r"\((\w+) rounds [^()]*?`python -m [^`]* --rounds (\d+)`", text)
+    assert [(word, WORDS[int(rounds)]) for word, rounds in told] == [("three", "three")]
+    assert "bench.refmesh_processors`" not in text  # its default is another
 
 
 def test_flags_of_control_frames_are_told_of_as_they_are() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -17,14 +18,15 @@ from refmesh_daemon import HOST, WAIT_S, free_ports, serving
 from overlays.refmesh import config_file
 from overlays.refmesh.driver import loop as loop_module
 from overlays.refmesh.driver import members as members_module
-from overlays.refmesh.driver.events import LINES_BURST, EventLog
+from overlays.refmesh.driver.events import LEFT_OUT_EVERY_S, LINES_BURST, OF_ONE_BURST, OF_ONE_PER_S, EventLog
 from overlays.refmesh.driver.loop import Loop
 from overlays.refmesh.driver.members import MembersFile
 from overlays.refmesh.driver.memory import Memory
 from overlays.refmesh.driver.server import NOTHING_TO_RELOAD, ServerDriver
-from overlays.refmesh.errors import ConfigError, MachineError
-from overlays.refmesh.network import Site, make_network, to_yaml
+from overlays.refmesh.errors import ConfigError, CredentialError, MachineError, MalformedMessage, RefmeshError
+from overlays.refmesh.network import Network, Site, make_network, to_yaml
 from overlays.refmesh.simulation.world import World
+from overlays.refmesh.wire import messages
 
 
 def test_empty_and_cut_datagrams_do_not_end_a_server(tmp_path: Path) -> None:
@@ -47,12 +49,17 @@ def signals() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-def server_config(folder: Path, **options: Any) -> Path:
-    port, stun_port = free_ports(2)
-    network = make_network(["a"], [Site("s", HOST, port, stun_port)])
+def server_config(folder: Path, network: Network | None = None, **options: Any) -> Path:
+    network = network or network_of("a")
+    port = network.sites[0].port
     config = network.server_config("s", listen=f"{HOST}:{port}", **options)
     (folder / "s.yaml").write_text(to_yaml(config))
     return folder / "s.yaml"
+
+
+def network_of(*members: str) -> Network:
+    port, stun_port = free_ports(2)
+    return make_network(members, [Site("s", HOST, port, stun_port)])
 
 
 @pytest.mark.usefixtures("signals")
@@ -83,6 +90,38 @@ def test_a_servers_memory_of_nonsense_is_left_alone(tmp_path: Path, content: byt
     driver = ServerDriver(config_file.load_server(server_config(tmp_path, state_dir="state")))
     driver.close()
     assert driver.engine.registry.by_key == {}
+
+
+@pytest.mark.usefixtures("signals")
+def test_a_member_that_was_at_an_address_of_a_family_that_we_have_no_more_takes_nobody_the_restart(
+    tmp_path: Path,
+) -> None:
+    network = network_of("a", "b")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as b:
+        b.bind((HOST, 0))
+        b.settimeout(WAIT_S)
+        places = {"a": ["2001:db8::1", 7], "b": list(b.getsockname())}
+        stored = [{"certificate": network.certificates[name], "endpoint": place} for name, place in places.items()]
+        (tmp_path / "state").mkdir()
+        (tmp_path / "state/known.json").write_text(json.dumps(stored))
+        driver = ServerDriver(config_file.load_server(server_config(tmp_path, network, state_dir="state")))
+        try:
+            driver._flush()
+            assert b.recv(2048)[0] == messages.INITIATION
+        finally:
+            driver.close()
+
+
+@pytest.mark.usefixtures("signals")
+def test_a_servers_sockets_know_where_members_are(tmp_path: Path) -> None:
+    driver, member = ServerDriver(config_file.load_server(server_config(tmp_path))), object()
+    try:
+        driver.engine.registry.by_endpoint["192.0.2.1", 7] = member  # type: ignore[assignment]
+        for sock in driver.sockets.values():
+            assert sock.keeps(("192.0.2.1", 7))
+            assert not sock.keeps(("192.0.2.1", 8))
+    finally:
+        driver.close()
 
 
 @pytest.mark.usefixtures("signals")
@@ -196,25 +235,55 @@ def test_a_handler_that_fails_is_counted_and_the_others_go_on(
     assert caplog.text.count("ZeroDivisionError in bad") == 1
 
 
-@pytest.mark.usefixtures("signals")
-def test_what_is_meant_for_the_user_still_ends_the_loop() -> None:
+def raising(error: Exception) -> Loop:
+    """Return a loop with one handler that raises this whenever it is called, until it has been ten times."""
     loop = Loop()
     reader, writer = os.pipe()
     os.write(writer, b"x")
+    count = itertools.count(1)
 
     def gone(_: float) -> bool:
-        raise MachineError("the interface is gone")
+        if next(count) == 10:
+            loop.stop()
+        raise error
 
     loop.add(reader, gone)
-    with pytest.raises(MachineError, match="gone"):
-        loop.run(lambda: float("inf"), lambda _: None)
+    return loop
+
+
+@pytest.mark.usefixtures("signals")
+@pytest.mark.parametrize("error", [MachineError("the interface is gone"), ConfigError(["it is gone"])])
+def test_what_is_meant_for_the_user_still_ends_the_loop(error: RefmeshError) -> None:
+    with pytest.raises(type(error), match="gone"):
+        raising(error).run(lambda: float("inf"), lambda _: None)
+
+
+@pytest.mark.usefixtures("signals")
+@pytest.mark.parametrize("error", [MalformedMessage("nonsense"), CredentialError("forged"), RefmeshError("any")])
+def test_what_a_message_made_a_handler_raise_ends_nothing(error: RefmeshError) -> None:
+    loop = raising(error)
+    loop.run(lambda: float("inf"), lambda _: None)
+    assert loop.guard.count == 10
 
 
 def test_who_makes_a_daemon_say_much_does_not_fill_its_log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    events, said = ["nonsense"] * (3 * LINES_BURST), EventLog()
+    events, said = [f"m{number % 10} sent nonsense" for number in range(3 * LINES_BURST)], EventLog()
     said.write(events, 0.0)
     assert events == []
     assert len(caplog.records) == LINES_BURST
     said.write(["more"], 1.0)
     assert f"{2 * LINES_BURST} lines were left out here" in caplog.text
+
+
+def test_one_member_does_not_silence_the_log_for_others(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    said, seconds = EventLog(), 100
+    for second in range(seconds):
+        for _ in range(10):
+            said.write(["mallory sent nonsense"] * 20, second)
+        said.write([f"m{second} is here", f"m{second} is gone"], second)
+    lines = [record.getMessage() for record in caplog.records]
+    assert sum("is here" in line or "is gone" in line for line in lines) == 2 * seconds
+    assert lines.count("mallory sent nonsense") == OF_ONE_BURST + OF_ONE_PER_S * (seconds - 1)
+    assert sum("were left out here" in line for line in lines) <= seconds / LEFT_OUT_EVERY_S

@@ -81,8 +81,8 @@ def test_a_member_joins_a_real_server_under_a_flood_of_strangers(tmp_path: Path)
 # --- TLS
 
 
-def connected(port: int, *, tls: bool = True) -> socket.socket:
-    sock = socket.create_connection((HOST, port), timeout=WAIT_S)
+def connected(port: int, *, tls: bool = True, host: str = "") -> socket.socket:
+    sock = socket.create_connection((HOST, port), timeout=WAIT_S, source_address=(host, 0))
     return client_context().wrap_socket(sock) if tls else sock
 
 
@@ -171,6 +171,39 @@ def test_one_address_gets_so_many_connections_and_members_keep_theirs(
         stack.enter_context(connected(port, tls=False))
         accept_all(listener, 102.0)
         assert set(listener._streams) <= before
+
+
+def test_who_connects_all_the_time_uses_up_its_own_share_alone(listening: tuple[StreamListener, int]) -> None:
+    listener, port = listening
+    seconds, per_s, taken = 4, 150, 0
+    for at in range(per_s * seconds):
+        now, before = 100.0 + at / per_s, listener._next
+        with connected(port, tls=False):
+            accept_all(listener, now)
+        taken += listener._next - before
+        for entry in list(listener._streams.values()):
+            listener._end(entry, now)  # it has closed it
+    before = listener._next
+    with contextlib.ExitStack() as stack:
+        for number in range(20):
+            stack.enter_context(connected(port, tls=False, host=f"127.0.0.{2 + number}"))
+            accept_all(listener, 100.0 + seconds)
+        assert listener._next - before == 20
+    assert taken <= listener_module.MAX_OF_ONE + seconds * listener_module.STREAMS_OF_ONE_PER_S
+
+
+def test_who_holds_all_connections_of_an_address_gives_way_to_members_behind_it(
+    listening: tuple[StreamListener, int],
+) -> None:
+    listener, port = listening
+    with contextlib.ExitStack() as stack:
+        for _ in range(listener_module.MAX_OF_ONE):
+            stack.enter_context(connected(port, tls=False))
+            accept_all(listener, 100.0)
+        listener.members.add(("tls", 1))  # type: ignore[attr-defined]
+        stack.enter_context(connected(port, tls=False))
+        accept_all(listener, 101.0)
+        assert set(listener._streams) == {1, *range(3, listener_module.MAX_OF_ONE + 2)}
 
 
 def test_at_the_limit_of_descriptors_what_waits_is_refused_and_not_asked_for_again(

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from refmesh_hostility import registration, server_of
 
 from overlays.refmesh import credentials, keys
+from overlays.refmesh.core.pacer import Pacer
 from overlays.refmesh.core.switch import AGEING_S, MAX_OF_ONE, Switch, senders
+from overlays.refmesh.server.registry import COPIES_BURST, COPIES_PER_S
 from overlays.refmesh.simulation.world import World
+from overlays.refmesh.wire import control
 
 MAC = {name: bytes((2, 0, 0, 0, 0, number)) for number, name in enumerate("abc", 1)}
 BROADCAST = bytes((255,)) * 6
@@ -161,6 +165,31 @@ def test_one_member_does_not_fill_the_table_of_addresses(mode: str) -> None:
     send(world, "a", frame("a", MAC["b"]))
     assert world.received["b"][-1] == frame("a", MAC["b"])
     assert world.received["c"] == []
+
+
+def test_a_hub_makes_so_many_copies_of_a_members_frames_and_others_have_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = world_of("hub")
+    send(world, "b", frame("b", BROADCAST))
+    sent: list[str] = []
+    outlet = server_of(world).outlet
+    monkeypatch.setattr(outlet, "send", lambda to, *_: sent.append(to.certificate.name))
+
+    def copies(src: str, dst: bytes, frames: int) -> int:
+        sent.clear()
+        for _ in range(frames):
+            payload = control.frame(control.ETHERNET, frame(src, dst))
+            server_of(world).hub.switch(registration(world, src), frame(src, dst), payload, world.now)
+        return len(sent)
+
+    for target in (BROADCAST, b"\x06unown"):
+        registration(world, "c").copies = Pacer(COPIES_PER_S, COPIES_BURST)
+        assert copies("c", target, COPIES_BURST) == COPIES_BURST
+        assert copies("c", MAC["b"], 100) == 100
+        assert copies("a", target, 100) == 200
+        world.now += 0.1
+        assert copies("c", target, COPIES_BURST) == 0.1 * COPIES_PER_S
 
 
 def test_an_address_moves_when_it_has_been_silent_and_goes_with_its_member() -> None:

@@ -47,13 +47,34 @@ def test_a_member_that_writes_anothers_address_steals_no_relay(world: World, kin
     assert server_of(world).registry.by_endpoint[stolen] is victim
 
 
-def test_what_an_unproved_address_gets_is_a_question_and_a_pong(world: World) -> None:
-    for body in (control.frame(control.PING, bytes(8)), control.json_frame(control.HELLO, HELLO)):
-        said = [datagram for datagram, to in member_says(world, "c", body, source=ELSEWHERE) if to == ELSEWHERE]
-        asked = messages.TRANSPORT_MIN_LEN + len(body)
-        assert said
-        assert sum(map(len, said)) <= 3 * asked
-        world.run(1.0)
+SAYS = {
+    "ping": control.frame(control.PING, bytes(8)),
+    "ping without a transaction": control.frame(control.PING, b""),
+    "ping with half of one": control.frame(control.PING, bytes(7)),
+    "pong without a transaction": control.frame(control.PONG, b""),
+    "hello": control.json_frame(control.HELLO, HELLO),
+}
+
+
+@pytest.mark.parametrize("bare", [False, True])
+@pytest.mark.parametrize("what", SAYS)
+def test_what_an_unproved_address_gets_is_a_question_and_a_pong(world: World, what: str, bare: bool) -> None:
+    body = SAYS[what]
+    out = member_says(world, "c", body, source=ELSEWHERE, bare=bare)
+    said = [datagram for datagram, to in out if to == ELSEWHERE]
+    assert said
+    assert sum(map(len, said)) <= 3 * (messages.TRANSPORT_MIN_LEN + len(body))
+
+
+@pytest.mark.parametrize("bare", [False, True])
+@pytest.mark.parametrize("what", SAYS)
+def test_what_an_unproved_address_gets_of_a_peer_is_a_check_and_a_pong(world: World, what: str, bare: bool) -> None:
+    node, body = world.nodes["b"], SAYS[what]
+    node.outbox.main.clear()
+    peer_says(world, "a", "b", body, ELSEWHERE, bare=bare)
+    node.tick(world.now)
+    said = [datagram for datagram, to in node.outbox.main if to == ELSEWHERE]
+    assert sum(map(len, said)) <= 3 * (messages.TRANSPORT_MIN_LEN + len(body))
 
 
 def test_a_wrong_or_misplaced_answer_is_no_proof(world: World) -> None:
@@ -101,6 +122,23 @@ def test_a_handshake_that_ends_elsewhere_than_its_answer_went_proves_nothing(wor
     assert member.session.current is not None
     assert member.session.established_s == world.now
     assert member.endpoint == before
+
+
+def test_a_relay_sends_nothing_to_where_a_member_was_long_ago(world: World) -> None:
+    member, server = registration(world, "b"), server_of(world)
+    number, where = member.number, registration(world, "a").endpoint
+    assert where is not None
+    assert server.relay.target(where, number) is not None
+    world.stop("b")
+    for _ in range(8):
+        world.run(10.0)
+    assert not member.online
+    assert server.relay.target(where, number) is None
+    world.start("b")
+    world.run(1.0)
+    assert member.online
+    assert server.relay.target(registration(world, "a").endpoint, number) is not None
+    assert through(world, "a", "b") == 50
 
 
 def test_a_relay_repairs_what_two_members_claim(world: World) -> None:

@@ -6,8 +6,13 @@ import socket
 
 import pytest
 
+from overlays.refmesh.core.check import Path
+from overlays.refmesh.driver import addresses, clock
 from overlays.refmesh.driver import udp as udp_module
+from overlays.refmesh.driver.sockets import KEPT_S, NodeSockets
 from overlays.refmesh.driver.udp import UdpSocket
+from overlays.refmesh.simulation.world import World
+from overlays.refmesh.wire.control import Endpoint
 
 ADDRESSES = ["127.0.0.1", "127.0.0.2", "127.7.7.7"]
 
@@ -72,6 +77,69 @@ def test_what_is_remembered_has_an_end(server: UdpSocket, monkeypatch: pytest.Mo
         with ask(server, "127.0.0.2"):
             askers.append(source(server))
     assert [server.asked(asker) for asker in askers] == ["", "", "127.0.0.2", "127.0.0.2", "127.0.0.2"]
+
+
+def test_who_is_known_to_be_somewhere_is_not_forgotten_for_those_who_are_not(
+    server: UdpSocket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(udp_module, "MAX_ASKED", 8)
+    members: list[Endpoint] = []
+    server.keeps = members.__contains__
+    info = bytes(4) + socket.inet_aton("127.0.0.2") + bytes(4)
+    for port in range(1, 5):
+        members.append(("192.0.2.1", port))
+        server._note_asked(members[-1], info)
+    for port in range(1, 101):
+        server._note_asked(("192.0.2.2", port), info)
+        assert len(server._asked) <= 8
+    assert [server.asked(member) for member in members] == ["127.0.0.2"] * 4
+    assert server.asked(("192.0.2.2", 100)) == "127.0.0.2"
+    for port in range(5, 20):
+        members.append(("192.0.2.1", port))
+        server._note_asked(members[-1], info)
+    assert len(server._asked) == 8
+
+
+def test_a_node_keeps_what_its_peers_and_servers_have_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World({"a": None, "b": None})
+    world.start_all()
+    world.run(3.0)
+    node, moment = world.nodes["a"], [1000.0]
+    monkeypatch.setattr(clock, "now", lambda: moment[0])
+    sockets = NodeSockets(node, None, None, 0, on_readable=lambda *_: True, on_near=lambda *_: True)  # type: ignore[arg-type]
+    try:
+        keeps = sockets.main[socket.AF_INET].keeps
+        (peer,) = node.peers.by_key.values()
+        assert peer.path is not None
+        assert keeps(peer.path.endpoint)
+        assert keeps(node.servers.links[0].endpoint)
+        assert not keeps(("66.6.6.6", 1))
+        peer.take(Path(("66.6.6.6", 1)))
+        moment[0] += KEPT_S + 0.1
+        assert keeps(("66.6.6.6", 1))
+    finally:
+        sockets.close()
+
+
+@pytest.mark.parametrize("mark", [0, 51820])
+def test_what_asks_the_kernel_for_a_route_bears_the_firewall_mark(
+    server: UdpSocket, mark: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marked: list[int] = []
+
+    def note(sock: socket.socket, value: int) -> None:
+        with pytest.raises(OSError, match="not connected"):
+            sock.getpeername()  # before the route is chosen
+        marked.append(value)
+
+    monkeypatch.setattr(udp_module, "set_mark", note)
+    monkeypatch.setattr(addresses, "set_mark", note)
+    server.mark = mark
+    assert server.allowed(("127.0.0.1", 9)) > 1000
+    route = "Iface Destination Gateway Flags\nlo 00000000 0100007F 0003\n"
+    monkeypatch.setattr(addresses.Path, "read_text", lambda _: route)
+    assert addresses.routers(mark) == [("127.0.0.1", "127.0.0.1")]
+    assert marked == [mark] * 2 if mark else not marked
 
 
 def test_over_ipv6_as_well() -> None:

@@ -45,9 +45,9 @@ BETTER_BY = 0.8
 """A path replaces one of its kind when its round trip is this fraction of the other's, or less."""
 MAX_CREDIT, LEAD = 3, 6
 """Checks that a peer may owe us for its PINGs, and those of ours that go on though answered, to lead it on."""
-UNPROVED_PER_S, UNPROVED_BURST = 5.0, 250
+UNPROVED_PER_S, UNPROVED_BURST = 0.5, 250
 """Checks of addresses that nothing has come from: the peer names them, so they may be anybody's. A dozen candidates
-take some twenty checks each until they are tried every 30 s only."""
+take some twenty checks each until they are tried every 30 s only. New addresses of ours give all of it again."""
 _PACE = ((0.15, 0.05), (0.5, 0.1), (3.0, 0.5), (10.0, 1.0), (60.0, 5.0), (math.inf, 30.0))
 """Age of a check in seconds up to which it is repeated every so many seconds; RFC 8445's Ta is 50 ms. A PING that comes
 in is answered by a check at once, so the side that is ready later sets the time, not this."""
@@ -173,13 +173,17 @@ class PathFinder:
         for check in self.checks.values():
             if check.path.direct:
                 check.valid, check.rtt_s = False, math.inf
+        self._unproved = Pacer(UNPROVED_PER_S, UNPROVED_BURST)
         self.restart(now)
         self._choose()
 
     def due(self, now: float, limit: int = MAX_CANDIDATES) -> list[tuple[Path, bytes]]:
         """Return the PINGs to send now, as path and transaction; at most `limit`, the others stay due."""
         pings: list[tuple[Path, bytes]] = []
-        for check in list(self.checks.values()):
+        checks = list(self.checks.values())
+        if self._unproved.available(now) < len(checks):
+            checks.sort(key=lambda check: check.unanswered)  # else the first would have had all turns
+        for check in checks:
             if now < check.due_s or len(pings) >= limit:
                 continue
             if check.path.local and not check.valid and now - max(check.seen_s, check.since_s) > FRESH_TRY_S:
@@ -246,13 +250,11 @@ class PathFinder:
         """Whether something may be sent on a direct path now; what nothing has come from is tried only so often."""
         if check.proved:
             return True
-        if check.kind == PEER_REFLEXIVE:
-            # Known from a datagram alone, whose source anybody can write: as many checks as PINGs have come from there.
-            if not check.credit:
-                return False
+        if check.credit:
             check.credit -= 1
             return True
-        if self._unproved.available(now) < 1:
+        # Known from a datagram alone, whose source anybody can write: as many checks as PINGs have come from there.
+        if check.kind == PEER_REFLEXIVE or self._unproved.available(now) < 1:
             return False
         self._unproved.take()
         return True

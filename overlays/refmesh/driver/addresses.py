@@ -9,6 +9,9 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
+from overlays.refmesh.driver.udp import set_mark
+from overlays.refmesh.errors import MachineError
+
 _RTM_NEWADDR, _RTM_GETADDR, _NLMSG_ERROR, _NLMSG_DONE = 20, 22, 2, 3
 _REQUEST_DUMP = 0x301
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
@@ -37,14 +40,32 @@ def local_addresses(but: str = "") -> list[str]:
     return found
 
 
-def routers() -> list[tuple[str, str]]:
-    """Return the IPv4 default routers, each with the address of ours that packets to it have (no packet is sent)."""
+def is_ours(host: str) -> bool:
+    """Whether a literal address is one of this machine's, so that something can be sent from it."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as asking:
+            asking.bind((host, 0))
+    except OSError:
+        return False
+    return True
+
+
+def routers(mark: int = 0) -> list[tuple[str, str]]:
+    """Return the IPv4 default routers, each with the address of ours that packets to it have (no packet is sent).
+
+    `mark`: the firewall mark of what we send, by which its route may be chosen.
+    """
     found = []
     for line in Path("/proc/net/route").read_text().splitlines()[1:]:
         fields = line.split()
         if len(fields) > 3 and fields[1] == "00000000" and int(fields[3], 16) & _RTF_GATEWAY:
             router = socket.inet_ntoa(struct.pack("=I", int(fields[2], 16)))
-            with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            with (
+                contextlib.suppress(OSError, MachineError),
+                socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe,
+            ):
+                if mark:
+                    set_mark(probe, mark)
                 probe.connect((router, 9))
                 found.append((router, str(probe.getsockname()[0])))
     return found

@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import logging
+import math
 
-from overlays.refmesh.core.pacer import Pacer
+from overlays.refmesh.core.pacer import Pacer, Pacers
 
 log = logging.getLogger("refmesh")
 LINES_PER_S, LINES_BURST = 20.0, 5000
-"""Enough for a network that starts; a member that sends nonsense all day writes some 100 MB a day and no more."""
+"""Enough for a network that starts; members that send nonsense all day write some 100 MB a day and no more."""
+OF_ONE_PER_S, OF_ONE_BURST = 4.0, 1000
+"""Of lines that begin with the same word, which is a member's name where a member has us say it."""
+LEFT_OUT_EVERY_S = 10.0
 
 
 class EventLog:
     """Writes events, and how many it has left out."""
 
     def __init__(self) -> None:
-        self._pacer = Pacer(LINES_PER_S, LINES_BURST)
-        self._left_out = 0
+        self._pacer, self._of = Pacer(LINES_PER_S, LINES_BURST), Pacers(OF_ONE_PER_S, OF_ONE_BURST)
+        self._left_out, self._left_out_s = 0, -math.inf
 
     def write(self, events: list[str], now: float) -> None:
         """Take all events out of the list."""
-        room = self._pacer.available(now)
-        if self._left_out and room:
+        if self._left_out and now - self._left_out_s >= LEFT_OUT_EVERY_S:
             log.warning("%d lines were left out here", self._left_out)
-            self._left_out = 0
-        for event in events[:room]:
+            self._left_out, self._left_out_s = 0, now
+        for event in events:
+            of_one = self._of.of(event.partition(" ")[0])
+            # Its own share first: what one is refused is for all others.
+            if of_one.available(now) < 1 or self._pacer.available(now) < 1:
+                self._left_out += 1
+                continue
+            of_one.take()
+            self._pacer.take()
             log.info("%s", event)
-        self._pacer.take(min(room, len(events)))
-        self._left_out += max(0, len(events) - room)
         events.clear()

@@ -3,7 +3,8 @@
 | what | limit |
 |---|---|
 | connections | what the limit of descriptors leaves, 4096 at most; 64 from one address |
-| new ones | 50 a second, 200 at once: a TLS handshake costs a millisecond |
+| a new one at a limit | takes the place of the oldest, of that address or of all, that is no member's |
+| new ones | 50 a second, 200 at once: a TLS handshake costs a millisecond; 5 a second, 64 at once from one address |
 | until it is a member's, handshake and session | 10 s |
 | without any datagram | 120 s; a member says something every 20 s |
 | not taking what is sent | 30 s |
@@ -21,7 +22,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from overlays.refmesh.core.pacer import Pacer
+from overlays.refmesh.core.pacer import Pacer, Pacers
 from overlays.refmesh.driver.loop import Loop
 from overlays.refmesh.driver.streams import Served
 from overlays.refmesh.errors import MachineError
@@ -30,6 +31,7 @@ from overlays.refmesh.wire.control import Endpoint
 MAX_STREAMS, RESERVED, MAX_OF_ONE = 4096, 64, 64
 """`RESERVED`: descriptors that are for everything else."""
 STREAMS_PER_S, STREAMS_BURST = 50.0, 200
+STREAMS_OF_ONE_PER_S = 5.0
 STRANGER_S, IDLE_S, STUCK_S = 10.0, 120.0, 30.0
 LOOK_EVERY_S = 1.0
 ACCEPTS_PER_ROUND = 16
@@ -71,6 +73,7 @@ class StreamListener:
         self._streams: dict[int, _Entry] = {}
         self._hosts: Counter[str] = Counter()
         self._new = Pacer(STREAMS_PER_S, STREAMS_BURST)
+        self._new_of = Pacers(STREAMS_OF_ONE_PER_S, MAX_OF_ONE)
         self._next = 1
         self._looked_s = 0.0
         self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
@@ -113,12 +116,9 @@ class StreamListener:
                     self._refuse()
                 return
             host = _network(str(address[0]))
-            if len(self._streams) >= self.limit:
-                self._make_room(now)
-            if len(self._streams) >= self.limit or self._hosts[host] >= MAX_OF_ONE or self._new.available(now) < 1:
+            if not self._has_room(host, now):
                 sock.close()
                 continue
-            self._new.take()
             self._add(sock, host, now)
 
     def _refuse(self) -> None:
@@ -132,10 +132,26 @@ class StreamListener:
         with contextlib.suppress(OSError):
             self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
-    def _make_room(self, now: float) -> None:
-        """End the oldest connection that is no member's."""
+    def _has_room(self, host: str, now: float) -> bool:
+        """Whether one more connection from `host` is taken, which counts; an older one may have to go for it."""
+        new_of = self._new_of.of(host)
+        # Its own share first: what one address is refused must not be what all others have.
+        if new_of.available(now) < 1 or self._new.available(now) < 1:
+            return False
+        if self._hosts[host] >= MAX_OF_ONE:
+            self._end_oldest(now, of=host)
+        if len(self._streams) >= self.limit:
+            self._end_oldest(now)
+        if len(self._streams) >= self.limit or self._hosts[host] >= MAX_OF_ONE:
+            return False
+        new_of.take()
+        self._new.take()
+        return True
+
+    def _end_oldest(self, now: float, of: str | None = None) -> None:
+        """End the oldest connection that is no member's, of one address or of all."""
         for number, entry in self._streams.items():
-            if not self._is_member(("tls", number)):
+            if of in (None, entry.host) and not self._is_member(("tls", number)):
                 self._end(entry, now)
                 return
 

@@ -14,7 +14,7 @@ from overlays.refmesh.core.guard import Guard
 from overlays.refmesh.driver import clock
 from overlays.refmesh.driver.eagerness import Eagerness
 from overlays.refmesh.driver.warmth import EVERY_S, Warmth
-from overlays.refmesh.errors import RefmeshError
+from overlays.refmesh.errors import ConfigError, MachineError
 
 log = logging.getLogger("refmesh")
 MAX_WAIT_S = 60.0
@@ -99,7 +99,7 @@ class Loop:
 
         While `eagerness` says so, waiting is done awake, and while `warmth` does, with interruptions. `after` is left
         out when all is done and it is not time. What a handler raises is counted, said and dropped with what caused
-        it; a RefmeshError is for the user and ends the loop.
+        it; a MachineError or a ConfigError is for the user and ends the loop.
         """
         poll, handlers, now_ = self._epoll.poll, self._handlers, clock.now
         while self._running:
@@ -152,7 +152,7 @@ class Loop:
             return self._caught(_TIMERS, error)
 
     def _caught(self, fd: int, error: Exception) -> bool:
-        if isinstance(error, RefmeshError):
+        if isinstance(error, MachineError | ConfigError):
             raise error
         now = clock.now()
         self.guard.caught(error, now)

@@ -107,6 +107,7 @@ class NodeDriver:
         addresses.drain(self._watch)
         # A connected socket keeps the address of ours that it began with.
         self.datapath.forget_near()
+        self.streams.addresses_changed(now)
         local = self._local()
         if local != self.node.local or self._routers() != self.node.mappings.routers:
             log.info("the network has changed: %s", ", ".join(host for _, host, _ in local) or "no address")
@@ -147,7 +148,7 @@ class NodeDriver:
     def _routers(self) -> list[tuple[str, str]]:
         if not self.config.port_mapping or not self.config.direct or not self.config.servers:
             return []
-        return addresses.routers()
+        return addresses.routers(self.config.fwmark)
 
     def _on_hangup(self) -> None:
         for problem in self._reload(clock.now())["problems"]:

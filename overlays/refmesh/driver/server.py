@@ -60,6 +60,8 @@ class ServerDriver:
             self.engine.joined.update(self._joined.stored)
         self._members = MembersFile(config.state_dir, self.engine, now)
         self.sockets = open_sockets(config.listen.host, config.listen.port)
+        for sock in self.sockets.values():
+            sock.keeps = self.engine.registry.by_endpoint.__contains__
         self.stun = open_sockets(config.listen.host, config.stun_port) if config.stun_port else {}
         self.tun = Tun(config.interface) if config.hub and config.interface else None
         if self.tun is not None:
@@ -149,7 +151,9 @@ class ServerDriver:
         for start in starts:
             view[start : start + messages.RELAY_HEAD.size] = own
         self.engine.relay.count(source, len(view))
-        self._socket(endpoint).send_segmented(view, size, endpoint)
+        sock = self._socket(endpoint)
+        if sock is not None:
+            sock.send_segmented(view, size, endpoint)
         return True
 
     def _on_stun(self, sock: UdpSocket) -> None:
@@ -188,14 +192,18 @@ class ServerDriver:
             while last < len(out) and out[last][1] == endpoint:
                 last += 1
             datagrams = [datagram for datagram, _ in out[first:last]]
-            if endpoint[0] != "tls":
-                self._socket(endpoint).send_run(datagrams, endpoint)
-            elif self.streams is not None:
+            sock = self._socket(endpoint)
+            if sock is not None:
+                sock.send_run(datagrams, endpoint)
+            elif endpoint[0] == "tls" and self.streams is not None:
                 self.streams.send_run(datagrams, endpoint, clock.now())
             first = last
 
-    def _socket(self, endpoint: Endpoint) -> UdpSocket:
-        return self.sockets[socket.AF_INET6 if ":" in endpoint[0] else socket.AF_INET]
+    def _socket(self, endpoint: Endpoint) -> UdpSocket | None:
+        """Return what leads to an address; None for a stream, and where we have no address of the family any more."""
+        if endpoint[0] == "tls":
+            return None
+        return self.sockets.get(socket.AF_INET6 if ":" in endpoint[0] else socket.AF_INET)
 
     def _after(self, now: float) -> None:
         engine = self.engine

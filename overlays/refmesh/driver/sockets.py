@@ -26,6 +26,8 @@ log = logging.getLogger("refmesh")
 FRESH_BUFFER = 1 << 18
 MAX_NEAR, UNUSED_S = 64, 60.0
 """So many near sockets at most; those unused for so long make room."""
+KEPT_S = 1.0
+"""So old may be what is known of where peers are, where strangers have all of them looked at."""
 
 
 class NodeSockets:
@@ -51,6 +53,10 @@ class NodeSockets:
         self._near: dict[Endpoint, NearSocket] = {}
         self._node, self._loop, self._streams = node, loop, streams
         self._on_readable, self._on_near = on_readable, on_near
+        self._kept: set[Endpoint] = set()
+        self._kept_s = -math.inf
+        for sock in self.main.values():
+            sock.keeps = self._keeps
 
     def listen(self) -> None:
         """From now on calls the handler."""
@@ -135,6 +141,15 @@ class NodeSockets:
                     continue
                 self._listen(self._fresh[local], local)
             self._fresh[local].send(datagram, endpoint)
+
+    def _keeps(self, endpoint: Endpoint) -> bool:
+        """Whether a peer or a server is at an endpoint; asked where strangers send from so many that some must go."""
+        now = clock.now()
+        if now - self._kept_s > KEPT_S:
+            peers = (*self._node.peers.by_key.values(), *(link.peer for link in self._node.servers.links))
+            self._kept = {peer.path.endpoint for peer in peers if peer.path is not None}
+            self._kept_s = now
+        return endpoint in self._kept
 
     def _too_large(self, endpoint: Endpoint, allowed: int) -> None:
         self._node.refused(endpoint, allowed, clock.now())

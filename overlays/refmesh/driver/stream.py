@@ -28,6 +28,8 @@ from overlays.refmesh.wire.control import Endpoint
 _LENGTH = struct.Struct(">H")
 READS_PER_ROUND = 16
 """So many records at a time before others have their turn; epoll tells of the rest."""
+ACKNOWLEDGED_MS = 10_000
+"""So long what a node has sent may be unacknowledged (tcp(7): TCP_USER_TIMEOUT); the kernel's own limit is 15 min."""
 MAX_PENDING = 1 << 18
 """Octets that may wait to be sent; what comes on top is dropped, as a full queue of a network would."""
 
@@ -112,6 +114,7 @@ class Stream:
         family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, ACKNOWLEDGED_MS)
         if mark:
             set_mark(sock, mark)
         status = sock.connect_ex((address.host, address.port))
@@ -123,6 +126,13 @@ class Stream:
     def fileno(self) -> int:
         """For epoll; the same descriptor before and after TLS took over."""
         return self._tls.fileno() if self._tls is not None else self._raw.fileno()
+
+    def local_host(self) -> str:
+        """Return the address of ours that the connection has; empty when it is over."""
+        try:
+            return str((self._tls or self._raw).getsockname()[0])
+        except OSError:
+            return ""
 
     def on_ready(self, now: float) -> None:
         """Goes on with whatever can go on; `closed` is set when the connection is over."""

@@ -39,7 +39,8 @@ _INFO: dict[int, tuple[int, int]] = {socket.AF_INET: (socket.IPPROTO_IP, 8), soc
 """IP_PKTINFO, IPV6_RECVPKTINFO and IPV6_PKTINFO (ip(7), ipv6(7)): which address of ours a datagram came to."""
 _ANCILLARY = socket.CMSG_SPACE(_GRO_SIZE.size) + socket.CMSG_SPACE(20)
 MAX_ASKED = 1 << 16
-"""So many endpoints are remembered with the address that they asked; anybody can make them up, so the oldest goes."""
+"""So many endpoints are remembered with the address that they asked; anybody can make them up, so the oldest goes, but
+of those alone at which nobody is known to be."""
 _NOT_FROM_THERE = (errno.EINVAL, errno.EADDRNOTAVAIL, errno.ENETUNREACH, errno.EHOSTUNREACH)
 """What sending fails with when the address that was asked is not ours any more."""
 _SO_RCVBUFFORCE, _SO_SNDBUFFORCE = 33, 32
@@ -95,6 +96,8 @@ class UdpSocket:
         self._info = _INFO[family]
         if not host:
             sock.setsockopt(*_RECEIVE_INFO[family], 1)
+        self.keeps: Callable[[Endpoint], bool] = lambda _: False
+        """Whether somebody has proved to be at an endpoint: the address that it asked is not forgotten for others."""
         self.port: int = sock.getsockname()[1]
         self.on_too_large: Callable[[Endpoint, int], None] | None = None
         """Is told of an endpoint and of the octets that a datagram to it may have, when some had more."""
@@ -165,8 +168,17 @@ class UdpSocket:
 
     def _note_asked(self, endpoint: Endpoint, info: bytes) -> None:
         if endpoint not in self._asked and len(self._asked) >= MAX_ASKED:
-            del self._asked[next(iter(self._asked))]
+            self._forget_one()
         self._asked[endpoint] = info
+
+    def _forget_one(self) -> None:
+        for _ in range(len(self._asked)):
+            endpoint = next(iter(self._asked))
+            info = self._asked.pop(endpoint)
+            if not self.keeps(endpoint):
+                return
+            self._asked[endpoint] = info  # now the newest: it is not looked at again before all others are
+        del self._asked[next(iter(self._asked))]
 
     def _from(self, endpoint: Endpoint) -> tuple[tuple[int, int, bytes], ...]:
         """Return the control message that sends a datagram from the address that was asked (RFC 1122, 4.1.3.5)."""
@@ -227,9 +239,11 @@ class UdpSocket:
         level, option, headers = _MTU[self.socket.family]
         try:
             with socket.socket(self.socket.family, socket.SOCK_DGRAM) as asking:
+                if self.mark:
+                    set_mark(asking, self.mark)  # else another route might be asked about
                 asking.connect(endpoint)
                 return asking.getsockopt(level, option) - headers
-        except OSError:
+        except (OSError, MachineError):
             return MAX_SEND
 
     def close(self) -> None:

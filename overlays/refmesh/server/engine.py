@@ -262,7 +262,8 @@ class Server:
                 self.hub.switch(registration, body, payload, now)
             elif kind == control.PUNCH:
                 self._pass_on(registration, bodies.read_punch(body, "to"), now)
-            elif kind == control.HELLO:
+            elif kind == control.HELLO and registration.hellos.available(now):
+                registration.hellos.take()
                 hello = bodies.read_hello(body)
                 if self.registry.holds(registration, source):
                     self._on_hello(registration, hello, now)

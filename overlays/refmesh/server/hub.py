@@ -52,15 +52,22 @@ class Hub:
         """Pass on an Ethernet frame of a member, in the control frame that carried it.
 
         Only members between whom all is allowed exchange frames. Elsewhere both ends see to that; here the sender does
-        not know who gets its frame, nor the receiver from whom one is.
+        not know who gets its frame, nor the receiver from whom one is. A frame that is for all, or whose target is not
+        known, costs as much as there are members, so of those each has so many a second.
         """
         if not self._switch.learn(frame, registration, now):
             return
         known = self._switch.find(frame, now)
+        if known is None and registration.copies.available(now) < 1:
+            return
         targets = [known] if known is not None else list(self._registry.by_key.values())
+        copies = 0
         for target in targets:
             if target is not registration and target.hub and target.online and self._open(registration, target):
                 self._outlet.send(target, payload, now)
+                copies += 1
+        if known is None:
+            registration.copies.take(copies)
 
     def forget(self, registration: Registration) -> None:
         """Note that the member is gone."""

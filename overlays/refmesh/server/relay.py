@@ -22,6 +22,8 @@ class Relay:
             return None
         if not self._registry.holds(sender, source) or not self._registry.holds(target, target.endpoint):
             return None
+        if target.greeted and not target.online:
+            return None  # it has been silent for long: its address may be another's by now
         return sender.number, target.endpoint
 
     def receive(self, datagram: bytes, source: Endpoint) -> None:

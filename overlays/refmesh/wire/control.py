@@ -48,12 +48,17 @@ def json_frame(kind: int, body: Any) -> bytes:
 
 
 def read(payload: bytes) -> tuple[int, bytes]:
-    """Type and body of a control frame without its padding; MalformedMessage when it is cut off."""
+    """Type and body of a control frame without its padding; MalformedMessage when it is cut off.
+
+    So is a PING or PONG without its whole transaction: the answer to it would be too large for what was asked.
+    """
     if len(payload) < _HEAD.size:
         raise MalformedMessage("a control frame without a head")
     kind, _, length = _HEAD.unpack_from(payload)
     if len(payload) < _HEAD.size + length:
         raise MalformedMessage("a control frame that is cut off")
+    if kind in (PING, PONG) and length < TRANSACTION_LEN:
+        raise MalformedMessage("a check without a transaction")
     return kind, payload[_HEAD.size : _HEAD.size + length]
 
 
