@@ -28,12 +28,14 @@ class Level:
     """What an overlay does within its technique.
 
     Birthday probing: ports opened at a time, ports tried by the deadline. Where a condition has port mapping: the
-    protocols by which routers are asked.
+    protocols by which routers are asked. `guesses_both`: whether ports are tried where both mappings depend on the
+    destination.
     """
 
     opened_ports: int
     tried_ports: int
     asks_by: frozenset[PortMappingProtocol] = ALL_PROTOCOLS
+    guesses_both: bool = True
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ def expected_pair(
         asks_by=level.asks_by if condition.port_mapping else ASKS_NOBODY,
         opened_ports=level.opened_ports,
         tried_ports=level.tried_ports,
+        guesses_both=level.guesses_both,
     )
 
 

@@ -71,11 +71,13 @@ class SimulatedEngine(Protocol):
     """An engine.
 
     `name` is its overlay's, `overlays` are all that run it, `techniques` those that it can be held to, the least first.
+    `guesses_both`: whether birthday probing is tried where the mappings of both sides depend on the destination.
     """
 
     name: str
     overlays: Sequence[str]
     techniques: Sequence[str]
+    guesses_both: bool
 
     def birthday_ports(self, within_s: float) -> tuple[int, int]:
         """Return how many ports birthday probing has opened at a time, and how many it has tried, by then."""

@@ -51,7 +51,7 @@ def declared_levels(population: Population, emulated: Sequence[Mapping[str, Any]
             engine = next((each for each in engines().values() if name in each.overlays), None)
             ports = engine.birthday_ports(population.deadline_s) if engine is not None else ONE_TRY
             condition = Condition(level.technique, bool(level.asks_by), level.ipv6, 2)
-            can = Level(*ports, asks_by=level.asks_by)
+            can = Level(*ports, level.asks_by, engine is None or engine.guesses_both)
             cells = expected_cells(population, condition, can)
             found.append(
                 {

@@ -33,7 +33,8 @@ def described(loaded: LoadedPopulation, emulated: Sequence[Mapping[str, Any]] = 
     """
     population = loaded.population
     plan = Plan(population)
-    level = Level(*engines()[population.engine].birthday_ports(population.deadline_s))
+    engine = engines()[population.engine]
+    level = Level(*engine.birthday_ports(population.deadline_s), guesses_both=engine.guesses_both)
     return {
         "name": loaded.name,
         "description": population.description,

@@ -31,6 +31,7 @@ class RefmeshSimulation:
     name = "refmesh"
     overlays: Sequence[str] = ("refmesh", "refmesh-tap")
     techniques: Sequence[str] = TRAVERSALS
+    guesses_both = False  # `punching.plan` opens and tries no random port there
 
     def birthday_ports(self, within_s: float) -> tuple[int, int]:
         """How many ports are open at a time, and how many are tried by then: rounds of a fixed number, paced."""
