@@ -79,6 +79,8 @@ def curves(described: Mapping[str, Any], cells: Sequence[CellAgreement]) -> Plot
         "figures, each under its own conditions (see the table); where a curve crosses one is no estimate: many mixes "
         "give one rate."
     )
+    if 0 < data["eim_share"].nunique() < 2:
+        caption += " All types here map alike in this respect, so there is one point and no curve."
     if counts:
         caption += (
             " Below: studies that counted NATs, peers or ISPs and no pairs. Full bars are shares with a mapping that "

@@ -168,10 +168,15 @@ def maps_ports(access: Access) -> bool:
     return any(router.port_mapping for router in access.behaviours)
 
 
-def with_eim_share(population: Population, eim: float) -> dict[str, float]:
-    """Return the shares, scaled so that the types with endpoint-independent mapping together have the share `eim`."""
+def with_eim_share(population: Population, eim: float) -> dict[str, float] | None:
+    """Return the shares, scaled so that the types with endpoint-independent mapping together have the share `eim`.
+
+    None where no such shares make up a whole: a population without types of the other kind has 1 or 0 alone.
+    """
     total = math.fsum(access.share for access in population.access.values() if is_eim(access))
     rest = math.fsum(access.share for access in population.access.values() if not is_eim(access))
+    if (eim and not total) or (eim != 1.0 and not rest):
+        return None
     scaled = {}
     for name, access in population.access.items():
         of_kind, whole = (total, eim) if is_eim(access) else (rest, 1.0 - eim)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -79,7 +79,7 @@ def _condition(population: Population, condition: Condition, level: Level) -> di
         ],
         "pairs": pair_success(cells),
         "groups": {str(size): _groups(population, condition, level, size) for size in _sizes(population)},
-        "curve": [_point(population, condition, level, number / (CURVE_POINTS - 1)) for number in range(CURVE_POINTS)],
+        "curve": list(_curve(population, condition, level)),
     }
 
 
@@ -102,10 +102,15 @@ def _groups(
     return group_success(of, probability, size)
 
 
-def _point(population: Population, condition: Condition, level: Level, eim: float) -> dict[str, Any]:
-    cells = expected_cells(population, condition, level, with_eim_share(population, eim))
-    return {
-        "eim": eim,
-        "pairs": pair_success(cells),
-        "cells": [[each.cell.first, each.cell.second, each.cell.shared_layers, each.share] for each in cells],
-    }
+def _curve(population: Population, condition: Condition, level: Level) -> Iterator[dict[str, Any]]:
+    """Yield the points that the population's types can make up."""
+    for number in range(CURVE_POINTS):
+        eim = number / (CURVE_POINTS - 1)
+        shares = with_eim_share(population, eim)
+        if shares is not None:
+            cells = expected_cells(population, condition, level, shares)
+            yield {
+                "eim": eim,
+                "pairs": pair_success(cells),
+                "cells": [[each.cell.first, each.cell.second, each.cell.shared_layers, each.share] for each in cells],
+            }

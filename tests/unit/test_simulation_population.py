@@ -121,6 +121,7 @@ def test_shares_of_eim_are_what_the_curve_says(tmp_path: Path) -> None:
     population = written(tmp_path).population
     for eim in (0.0, 0.3, 1.0):
         shares = with_eim_share(population, eim)
+        assert shares is not None
         assert shares["strict"] + shares["carrier"] == pytest.approx(eim)
         assert sum(cell_shares(population, shares).values()) == pytest.approx(1.0)
 
