@@ -17,9 +17,9 @@ from harness.overlay.support import asks_by
 from harness.results.agreement import Count, with_probability
 from harness.simulation.algebra import CellExpectation, Level, expected_cells, expected_pair, pair_success
 from harness.simulation.contract import engines
+from harness.simulation.effect import nats_in_effect
 from harness.simulation.plan import Condition
 from harness.simulation.population import Population
-from harness.simulation.records import label_of
 
 # Of a product whose pace we do not know: the one round that the oracle's formula supposes.
 ONE_TRY = (256, 256)
@@ -62,7 +62,7 @@ def declared_levels(population: Population, emulated: Sequence[Mapping[str, Any]
                     "ipv6": level.ipv6,
                     "pairs": pair_success(cells),
                     **_against_lab(name, condition, can, emulated),
-                    **_with_lab(name, population, cells, emulated),
+                    **_with_lab(level, population, cells, _cells_of(name, emulated)),
                 }
             )
     return found
@@ -88,18 +88,17 @@ def _against_lab(
 
 
 def _with_lab(
-    name: str, population: Population, cells: Sequence[CellExpectation], emulated: Sequence[Mapping[str, Any]]
+    level: Declared, population: Population, cells: Sequence[CellExpectation], emulated: Sequence[Mapping[str, Any]]
 ) -> dict[str, float]:
     """Return the rate with the lab's own in each cell that it has, and the share of pairs in those cells."""
-    lab = {tuple(cell["nats"]): Count(cell["successes"], cell["runs"]).rate for cell in _cells_of(name, emulated)}
+    lab = {tuple(cell["nats"]): Count(cell["successes"], cell["runs"]).rate for cell in emulated}
     if not lab:
         return {}
     rate, covered = [], []
     for each in cells:
-        accesses = (population.access[each.cell.first], population.access[each.cell.second])
-        seen = (
-            None if each.cell.shared_layers else lab.get(tuple(sorted(label_of(access) or "" for access in accesses)))
-        )
+        first, second = population.access[each.cell.first], population.access[each.cell.second]
+        nats = nats_in_effect(first, second, asks_by=level.asks_by, ipv6=level.ipv6)
+        seen = None if each.cell.shared_layers else lab.get(nats)
         rate.append(each.share * (each.probability if seen is None else seen))
         covered.append(each.share if seen is not None else 0.0)
     return {"pairs_with_lab": math.fsum(rate), "lab_covers": math.fsum(covered)}

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from harness.nat.oracle import ASKS_NOBODY
 from harness.simulation.algebra import (
     Level,
     expected_cells,
@@ -17,6 +18,7 @@ from harness.simulation.algebra import (
 )
 from harness.simulation.contract import engines
 from harness.simulation.declared import declared_levels
+from harness.simulation.effect import nats_in_effect
 from harness.simulation.load import LoadedPopulation
 from harness.simulation.plan import Condition, Plan
 from harness.simulation.population import Population
@@ -71,6 +73,12 @@ def _condition(population: Population, condition: Condition, level: Level) -> di
                 "first": each.cell.first,
                 "second": each.cell.second,
                 "shared_layers": each.cell.shared_layers,
+                "nats": nats_in_effect(
+                    population.access[each.cell.first],
+                    population.access[each.cell.second],
+                    asks_by=level.asks_by if condition.port_mapping else ASKS_NOBODY,
+                    ipv6=condition.ipv6,
+                ),
                 "share": each.share,
                 "expected": each.probability,
                 "reason": each.reason,

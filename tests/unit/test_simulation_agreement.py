@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.results.agreement import CellAgreement, Count
+from harness.results.agreement import CellAgreement, Count, WorldCounts, agreement
 from harness.scenario.load import POPULATIONS
 from harness.simulation.algebra import Level, expected_cell
 from harness.simulation.contract import engines
@@ -84,6 +84,43 @@ def test_what_a_product_would_reach_is_what_the_lab_saw_where_it_saw_less() -> N
     # Who calls decides; in this lab the cone always did, and the relay was there first.
     assert rows["nebula"]["pairs_with_lab"] < rows["nebula"]["pairs"] - 0.04
     assert rows["tailscale"]["pairs_with_lab"] == pytest.approx(rows["tailscale"]["pairs"])
+
+
+def test_nats_that_do_alike_in_ipv4_without_asking_are_the_labs() -> None:
+    """`field` has types that differ in IPv6 and in mapping ports: without either they are those of nat-matrix."""
+    loaded = load_population("field", POPULATIONS)
+    said = described(loaded, lab_of(loaded))
+    rows = {row["overlay"]: row for row in said["declared"]}
+    for name in ("nebula", "wireguard", "tinc", "n2n"):
+        assert not rows[name]["asks_by"] and not rows[name]["ipv6"]
+        assert rows[name]["lab_covers"] > 0.65, name
+    # Who asks for ports or has IPv6 does otherwise there than in that lab.
+    asked = ("home-mapping", "symmetric-mapping")
+    assert rows["nebula"]["lab_covers"] - rows["tailscale"]["lab_covers"] == pytest.approx(
+        sum(
+            cell["share"]
+            for cell in said["conditions"][0]["cells"]
+            if {cell["first"], cell["second"]}.intersection(asked)
+            and not {"carrier", "carrier-dual", "udp-blocked"}.intersection((cell["first"], cell["second"]))
+        )
+    )
+    said["conditions"] = [
+        {**condition, "params": {**condition["params"], "technique": "birthday"}} for condition in said["conditions"]
+    ]
+    held = {
+        (cell.params["port_mapping"], cell.params["ipv6"], frozenset((cell.first, cell.second)))
+        for cell in agreement(said, WorldCounts(), "refmesh")
+        if cell.emulated is not None
+    }
+    for mapping, ipv6, ends, is_labs in (
+        (False, False, {"home-dual"}, True),
+        (False, False, {"home-mapping", "symmetric-mapping"}, True),
+        (False, True, {"home-dual", "home-mapping"}, True),  # one has no IPv6
+        (False, True, {"home-dual", "symmetric-dual"}, False),
+        (True, False, {"home-strict", "home-mapping"}, False),
+        (True, False, {"home-strict", "home-dual"}, True),
+    ):
+        assert ((mapping, ipv6, frozenset(ends)) in held) is is_labs, (mapping, ipv6, ends)
 
 
 def test_what_adapters_declare_is_what_the_lab_saw_of_every_cell() -> None:
