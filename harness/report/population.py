@@ -136,15 +136,19 @@ def _lab_said(described: Mapping[str, Any]) -> str:
     if any("waited_s" not in cell for cell in lab):
         return " Of the lab all counts that was direct by its own deadline, which is not recorded here."
     deadline_s = described["deadline_s"]
+    made = sorted(
+        {f"run {cell['run']} at commit {cell['commit']}, link {cell['link']}" for cell in lab if "run" in cell}
+    )
     longer = sorted({each for cell in lab for each in cell["waited_s"] if each != deadline_s})
     text = f" Of the lab counts what was direct within {deadline_s:g} s"
+    of_lab = f" The lab's cells are those of {' and '.join(made)}." if made else ""
     if not longer:
-        return f"{text}, for which it waited."
+        return f"{text}, for which it waited.{of_lab}"
     waited = " and ".join(f"{each:g}" for each in longer)
     text += f", though it waited {waited} s: direct at its end, and since no later than that."
     if untold := sum(cell["untold"] for cell in lab):
         text += f" Left out: {untold} of its pairs that were direct at the end, since when is not known."
-    return text
+    return text + of_lab
 
 
 def _agreement_table(cells: Sequence[CellAgreement], lab_said: str) -> TextTable:
