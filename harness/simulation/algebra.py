@@ -9,15 +9,17 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from harness.model.nat import Mapping as NatMapping
 from harness.model.nat import NatBehaviour, PortMappingProtocol
 from harness.model.nat_ipv6 import as_seen_in_ipv6
 from harness.nat.oracle import ALL_PROTOCOLS, ASKS_NOBODY, Expectation, expected_path
+from harness.simulation.contract import Delays, SimulatedEngine
 from harness.simulation.plan import Cell, Condition, cell_shares, cells_of
-from harness.simulation.population import Access, Population
+from harness.simulation.population import Access, AccessLink, Population
 
 MOST_COUNTED, DRAWN = 50_000, 20_000
 """Ways to make up a group that are summed one by one; groups that are drawn where there are more."""
@@ -29,13 +31,38 @@ class Level:
 
     Birthday probing: ports opened at a time, ports tried by the deadline. Where a condition has port mapping: the
     protocols by which routers are asked. `guesses_both`: whether ports are tried where both mappings depend on the
-    destination.
+    destination. `ports_between`: the two numbers of ports between hosts with these links, where those matter.
     """
 
     opened_ports: int
     tried_ports: int
     asks_by: frozenset[PortMappingProtocol] = ALL_PROTOCOLS
     guesses_both: bool = True
+    ports_between: Callable[[AccessLink, AccessLink], tuple[int, int]] | None = None
+
+    def between(self, one: AccessLink, other: AccessLink) -> Level:
+        """Return what it does between hosts with these links."""
+        if self.ports_between is None:
+            return self
+        opened, tried = self.ports_between(one, other)
+        return Level(opened, tried, self.asks_by, self.guesses_both)
+
+
+def level_of(
+    engine: SimulatedEngine, population: Population, asks_by: frozenset[PortMappingProtocol] = ALL_PROTOCOLS
+) -> Level:
+    """Return what an engine does by the population's deadline, over its links."""
+
+    @cache
+    def ports(one: AccessLink, other: AccessLink) -> tuple[int, int]:
+        delays = Delays(*map(_delay_s, (one, other, population.server)))
+        return engine.birthday_ports(population.deadline_s, delays)
+
+    return Level(*ports(AccessLink(), AccessLink()), asks_by, engine.guesses_both, ports)
+
+
+def _delay_s(link: AccessLink) -> float:
+    return (link.delay_ms + link.jitter_ms / 2) / 1000
 
 
 @dataclass(frozen=True)
@@ -50,6 +77,7 @@ class CellExpectation:
 
 def expected_cell(first: Access, second: Access, shared_layers: int, condition: Condition, level: Level) -> Expectation:
     """Return the better of what the two IP versions give: an overlay that has both tries both (RFC 8421)."""
+    level = level.between(first.link, second.link)
     found = []
     if all(router.ipv4 for router in (*first.behaviours, *second.behaviours)):
         found.append(expected_pair(first.behaviours, second.behaviours, shared_layers, condition, level))

@@ -16,6 +16,7 @@ from harness.overlay.registry import load_overlay, overlay_names
 from harness.overlay.support import asks_by
 from harness.results.agreement import Count, with_probability
 from harness.simulation.algebra import CellExpectation, Level, expected_cells, expected_pair, pair_success
+from harness.simulation.algebra import level_of as engine_level
 from harness.simulation.contract import engines
 from harness.simulation.effect import nats_in_effect
 from harness.simulation.plan import Condition
@@ -49,9 +50,9 @@ def declared_levels(population: Population, emulated: Sequence[Mapping[str, Any]
         level = level_of(overlay)
         if level is not None:
             engine = next((each for each in engines().values() if name in each.overlays), None)
-            ports = engine.birthday_ports(population.deadline_s) if engine is not None else ONE_TRY
             condition = Condition(level.technique, bool(level.asks_by), level.ipv6, 2)
-            can = Level(*ports, level.asks_by, engine is None or engine.guesses_both)
+            asks = level.asks_by
+            can = engine_level(engine, population, asks) if engine is not None else Level(*ONE_TRY, asks)
             cells = expected_cells(population, condition, can)
             found.append(
                 {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,6 +13,7 @@ from harness.simulation.algebra import (
     expected_cells,
     group_success,
     is_eim,
+    level_of,
     maps_ports,
     pair_success,
     with_eim_share,
@@ -21,7 +23,7 @@ from harness.simulation.declared import declared_levels
 from harness.simulation.effect import nats_in_effect
 from harness.simulation.load import LoadedPopulation
 from harness.simulation.plan import Condition, Plan
-from harness.simulation.population import Population
+from harness.simulation.population import Access, Population
 from harness.simulation.records import label_of
 
 CURVE_POINTS = 21
@@ -35,13 +37,13 @@ def described(loaded: LoadedPopulation, emulated: Sequence[Mapping[str, Any]] = 
     """
     population = loaded.population
     plan = Plan(population)
-    engine = engines()[population.engine]
-    level = Level(*engine.birthday_ports(population.deadline_s), guesses_both=engine.guesses_both)
+    level = level_of(engines()[population.engine], population)
+    tried = {level.between(one.link, other.link).tried_ports for one, other in _two_each(population)}
     return {
         "name": loaded.name,
         "description": population.description,
         "deadline_s": population.deadline_s,
-        "birthday": {"opened_ports": level.opened_ports, "tried_ports": level.tried_ports},
+        "birthday": {"opened_ports": level.opened_ports, "tried_ports": [min(tried), max(tried)]},
         "access": {
             name: {
                 "share": access.share,
@@ -62,6 +64,10 @@ def described(loaded: LoadedPopulation, emulated: Sequence[Mapping[str, Any]] = 
         "churn": population.churn.model_dump(mode="json") if population.churn is not None else None,
         "bands": [band.model_dump(mode="json") for band in population.bands],
     }
+
+
+def _two_each(population: Population) -> Iterator[tuple[Access, Access]]:
+    return itertools.combinations_with_replacement(population.access.values(), 2)
 
 
 def _condition(population: Population, condition: Condition, level: Level) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 
 from harness.results.agreement import CellAgreement, Count, WorldCounts, agreement
 from harness.scenario.load import POPULATIONS
-from harness.simulation.algebra import Level, expected_cell
+from harness.simulation.algebra import expected_cell, level_of
 from harness.simulation.contract import engines
 from harness.simulation.describe import described
 from harness.simulation.emulated import emulated_cells
@@ -64,7 +64,7 @@ def test_engine_and_algebra_agree_with_ports_on_request_and_ipv6_on_and_off(name
         sweep = sweep.model_copy(update={"technique": (), "group": (2,)})
     loaded = replace(loaded, population=loaded.population.model_copy(update={"worlds": 1, "matrix": sweep}))
     engine, plan = engines()["refmesh"], Plan(loaded.population)
-    level = Level(*engine.birthday_ports(loaded.population.deadline_s), guesses_both=engine.guesses_both)
+    level = level_of(engine, loaded.population)
     wrong = []
     for world in plan:
         first, second = (loaded.population.access[name] for name in world.names)

@@ -6,10 +6,15 @@ import itertools
 
 import pytest
 
+from harness.results.agreement import Count, with_probability
 from harness.scenario.load import POPULATIONS
+from harness.simulation.algebra import expected_cells, level_of
 from harness.simulation.contract import engines
 from harness.simulation.describe import described
 from harness.simulation.load import load_population
+from harness.simulation.plan import Plan
+from harness.simulation.population import Access, AccessLink, Population, Sweep
+from harness.simulation.world import run_world
 from overlays.refmesh.core import punching
 from overlays.refmesh.wire.bodies import Punch
 
@@ -43,3 +48,35 @@ def test_the_algebra_expects_no_luck_there_either(name: str) -> None:
 
 def test_an_engine_says_whether_it_guesses_there() -> None:
     assert not engines()["refmesh"].guesses_both
+
+
+@pytest.mark.parametrize(("first_ms", "second_ms", "server_ms"), [(10, 10, 10), (20, 40, 5)])
+def test_ports_tried_by_a_deadline_are_those_that_the_engine_has_tried(
+    first_ms: float, second_ms: float, server_ms: float
+) -> None:
+    """One run tells of all shorter deadlines; each is held against the algebra's own."""
+    access = {
+        "strict": Access(share=0.5, routers=("port-restricted",), link=AccessLink(delay_ms=first_ms)),
+        "symmetric": Access(share=0.5, routers=("symmetric",), link=AccessLink(delay_ms=second_ms)),
+    }
+    sweep = Sweep(technique=("birthday",))
+    population = Population(
+        description="by when", access=access, matrix=sweep, deadline_s=3, server=AccessLink(delay_ms=server_ms)
+    )
+    engine, plan = engines()["refmesh"], Plan(population)
+    took = [
+        pair.direct_s
+        for world in plan
+        if world.names == ("strict", "symmetric")
+        for pair in run_world(plan.spec(world), engine).pairs
+    ]
+    assert len(took) == 100
+    between = []
+    for deadline_s in (1.5, 1.75, 2.0, 2.25, 2.5, 3.0):
+        level = level_of(engine, population.model_copy(update={"deadline_s": deadline_s}))
+        cells = expected_cells(population, plan.conditions[0], level)
+        (expected,) = (cell.probability for cell in cells if {cell.cell.first, cell.cell.second} == set(access))
+        direct = sum(each is not None and each <= deadline_s for each in took)
+        between.append(0.05 < expected < 0.95)
+        assert with_probability(Count(direct, 100), expected) == "agree", (deadline_s, direct, expected)
+    assert sum(between) >= 3, "where all or none is direct, any number of tries agrees"
