@@ -227,6 +227,24 @@ def test_the_load_of_many_networks_is_that_of_one_times_their_number(tmp_path: P
     assert figures["remembers, MB"].startswith("10 ")
 
 
+def test_no_start_counts_as_quiet(tmp_path: Path) -> None:
+    """Members of `day-of-fives` start within ten minutes, of which it looks every five."""
+    rows = [
+        dict.fromkeys(COLUMNS, 0)
+        | {"at_s": at, "server_up": 1, "members_up": 5, "server_received": received, "member_messages": received}
+        for at, received in ((300, 9000), (600, 9000), (900, 3000), (1200, 300), (1500, 600))
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "churn.csv", index=False)
+    frame = read_churn(tmp_path)
+    assert frame is not None
+    settings = {"peers": 10, "members": 5}
+    for start_within_s, receives in ((600.0, "1.50, at most 2.0"), (200.0, "10.75, at most 30.0")):
+        of_networks, of_all = churn_tables(frame, settings | {"start_within_s": start_within_s})
+        assert dict(of_networks.rows)["a server receives, messages/s"] == receives
+        assert dict(of_all.rows)["receives, messages/s"] == f"{2 * float(receives.split(',')[0]):.3g}"
+        assert f"first {start_within_s + 60:g} s" in of_networks.note
+
+
 def test_a_bundled_population_is_named_as_the_user_would_type_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(POPULATIONS.parents[1])
     # What is published holds no folder of the machine that made it.
