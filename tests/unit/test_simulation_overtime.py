@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +18,7 @@ from harness.errors import ScenarioError
 from harness.report.churn import churn_tables, read_churn, storm_of
 from harness.scenario.load import POPULATIONS
 from harness.simulation import churn as churn_module
+from harness.simulation import remote
 from harness.simulation.churn import COLUMNS, moments, run_churn
 from harness.simulation.contract import engines
 from harness.simulation.load import load_population
@@ -259,6 +262,17 @@ def test_fewer_peers_than_are_simulated_are_refused_with_their_line(tmp_path: Pa
     assert path.read_text().splitlines()[problem.line - 1].startswith("  peers: 8")
     assert (problem.file, problem.field) == (str(path), "churn.peers")
     assert "fewer than the 9" in problem.text
+
+
+def test_a_host_of_another_python_is_refused_by_name(tmp_path: Path) -> None:
+    """What a server remembers is counted in Python's objects, whose sizes are its version's."""
+    population = load_population(str(written(tmp_path)), POPULATIONS).population.model_dump(mode="json")
+    said = {**remote._program(), "what": "networks", "population": population, "numbers": []}
+    assert json.loads(remote.work_on(json.dumps(said))) == []
+    for other in ({"python": "CPython 3.10.1, 64 bit"}, {"python": None}):
+        answer = json.loads(remote.work_on(json.dumps(said | other)))
+        assert f"python there is CPython {platform.python_version()}" in answer["error"]
+        assert f"here {other['python']}" in answer["error"]
 
 
 def test_state_is_counted_once_and_without_the_program() -> None:
