@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -205,6 +206,7 @@ def _declared(described: Mapping[str, Any]) -> TextTable:
             (
                 level["overlay"],
                 condition_name(level),
+                "no" if level["ipv6"] else "yes",
                 _percent(level["pairs"]),
                 _percent(level.get("pairs_with_lab")),
                 _percent(level.get("lab_covers"), 0),
@@ -216,6 +218,7 @@ def _declared(described: Mapping[str, Any]) -> TextTable:
     header = (
         "overlay",
         "declares",
+        "IPv4 only here",
         "pairs direct %, as declared",
         "with the lab's cells %",
         "which cover %",
@@ -223,15 +226,18 @@ def _declared(described: Mapping[str, Any]) -> TextTable:
         "seen %",
         "differ",
     )
+    dual = math.fsum(each["share"] for each in described["access"].values() if each.get("ipv6"))
     note = (
         "What each adapter declares of its product, put into the algebra: the most that the technique can do. Port "
         "mapping and IPv6 are in where the row names them: where the adapter says that the product, as it is deployed "
-        "here, asks routers for ports or runs over IPv6, and counts where an access has them. Where a lab has run the "
-        "product, its own rates stand for the cells that it has, which cover so many of all pairs. Of those cells: "
+        "here, asks routers for ports or runs over IPv6, and counts where an access has them. IPv4 only here: so "
+        f"the adapter deploys it, whatever the product can do, and that {_percent(dual, 0)} % of peers have IPv6 brings "
+        "it nothing: such rows compare with each other alone. Where a lab has run the product, its own rates stand for "
+        "the cells that it has, which cover so many of all pairs. Of those cells: "
         "the mean of what is declared and of what was seen, whatever their shares, and which of them differ (99 %)."
         f"{_lab_said(described)} What is declared knows no time: who needs longer differs from it."
     )
-    return TextTable("What products would reach", header, tuple(rows), frozenset(range(2, 7)), note)
+    return TextTable("What products would reach", header, tuple(rows), frozenset(range(3, 8)), note)
 
 
 def _bands(described: Mapping[str, Any]) -> TextTable:

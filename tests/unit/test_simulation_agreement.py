@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from harness.report.population import _declared
 from harness.results.agreement import CellAgreement, Count, WorldCounts, agreement
 from harness.scenario.load import POPULATIONS
 from harness.simulation.algebra import expected_cell, level_of
@@ -84,6 +85,16 @@ def test_what_a_product_would_reach_is_what_the_lab_saw_where_it_saw_less() -> N
     # Who calls decides; in this lab the cone always did, and the relay was there first.
     assert rows["nebula"]["pairs_with_lab"] < rows["nebula"]["pairs"] - 0.04
     assert rows["tailscale"]["pairs_with_lab"] == pytest.approx(rows["tailscale"]["pairs"])
+
+
+def test_a_row_says_which_product_is_deployed_over_ipv4_alone() -> None:
+    table = _declared(described(load_population("field", POPULATIONS)))
+    place = table.header.index("IPv4 only here")
+    said = {row[0]: row[place] for row in table.rows}
+    assert said["refmesh"] == "no"
+    assert {said[name] for name in ("nebula", "tailscale", "n2n", "wireguard")} == {"yes"}
+    assert "that 37 % of peers have IPv6 brings it nothing" in table.note
+    assert {len(row) for row in table.rows} == {len(table.header)}
 
 
 def test_nats_that_do_alike_in_ipv4_without_asking_are_the_labs() -> None:
