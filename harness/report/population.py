@@ -105,6 +105,12 @@ def _percent(value: float | None, digits: int = 1) -> str:
     return NOTHING if value is None else f"{100 * value:.{digits}f}"
 
 
+_DRAWN = (
+    " ~: there are too many ways to make up such a group to sum them all, so the algebra's figure is of 20,000 groups "
+    "that were drawn, with a standard error below 0.4 points."
+)
+
+
 def _rates(described: Mapping[str, Any], cells: Sequence[CellAgreement], groups: Mapping[Any, Any]) -> TextTable:
     rows = []
     for condition in described["conditions"]:
@@ -113,7 +119,7 @@ def _rates(described: Mapping[str, Any], cells: Sequence[CellAgreement], groups:
         row.append(with_interval(engine))
         for size, expected in condition["groups"].items():
             count = groups.get((condition_key(condition["params"]), int(size)))
-            text = _percent(expected)
+            text = ("~" if size in condition.get("groups_drawn", ()) else "") + _percent(expected)
             if count is not None:
                 low, high = count.interval(0.95)
                 text += f"; {_percent(count.rate)} [{_percent(low)}, {_percent(high)}]"
@@ -125,6 +131,7 @@ def _rates(described: Mapping[str, Any], cells: Sequence[CellAgreement], groups:
         "Algebra: what the oracle expects, summed over all pairs. Engine: rates of simulated cells weighted by their "
         "shares, 95 % interval. Groups: algebra (pairs independent, given the types), then simulated groups where "
         f"there are any. Deadline {described['deadline_s']:g} s."
+        + (_DRAWN if any(condition.get("groups_drawn") for condition in described["conditions"]) else "")
     )
     return TextTable("The population", header, tuple(rows), frozenset(range(1, len(header))), note)
 
@@ -231,9 +238,9 @@ def _declared(described: Mapping[str, Any]) -> TextTable:
         "What each adapter declares of its product, put into the algebra: the most that the technique can do. Port "
         "mapping and IPv6 are in where the row names them: where the adapter says that the product, as it is deployed "
         "here, asks routers for ports or runs over IPv6, and counts where an access has them. IPv4 only here: so "
-        f"the adapter deploys it, whatever the product can do, and that {_percent(dual, 0)} % of peers have IPv6 brings "
-        "it nothing: such rows compare with each other alone. Where a lab has run the product, its own rates stand for "
-        "the cells that it has, which cover so many of all pairs. Of those cells: "
+        f"the adapter deploys it, whatever the product can do, and that {_percent(dual, 0)} % of peers have IPv6 "
+        "brings it nothing: such rows compare with each other alone. Where a lab has run the product, its own rates "
+        "stand for the cells that it has, which cover so many of all pairs. Of those cells: "
         "the mean of what is declared and of what was seen, whatever their shares, and which of them differ (99 %)."
         f"{_lab_said(described)} What is declared knows no time: who needs longer differs from it."
     )

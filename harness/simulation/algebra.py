@@ -141,9 +141,18 @@ def group_success(shares: Mapping[str, float], probability: Mapping[tuple[str, s
     weights, table = _merged(shares, probability)
     if not weights:
         return 0.0
-    if math.comb(size + len(weights) - 1, size) > MOST_COUNTED:
+    if _too_many(weights, size):
         return _drawn(weights, table, size)
     return math.factorial(size) * math.fsum(_terms(weights, table, size, ()))
+
+
+def is_drawn(shares: Mapping[str, float], probability: Mapping[tuple[str, str], float], size: int) -> bool:
+    """Tell whether `group_success` of the same arguments is of groups that were drawn."""
+    return _too_many(_merged(shares, probability)[0], size)
+
+
+def _too_many(weights: Sequence[float], size: int) -> bool:
+    return bool(weights) and math.comb(size + len(weights) - 1, size) > MOST_COUNTED
 
 
 def _merged(

@@ -12,6 +12,7 @@ from harness.simulation.algebra import (
     Level,
     expected_cells,
     group_success,
+    is_drawn,
     is_eim,
     level_of,
     maps_ports,
@@ -72,6 +73,9 @@ def _two_each(population: Population) -> Iterator[tuple[Access, Access]]:
 
 def _condition(population: Population, condition: Condition, level: Level) -> dict[str, Any]:
     cells = expected_cells(population, condition, level)
+    shares = {name: access.share for name, access in population.access.items()}
+    apart = {(each.cell.first, each.cell.second): each.probability for each in cells if not each.cell.shared_layers}
+    sizes = _sizes(population)
     return {
         "params": condition.params,
         "cells": [
@@ -92,28 +96,14 @@ def _condition(population: Population, condition: Condition, level: Level) -> di
             for each in cells
         ],
         "pairs": pair_success(cells),
-        "groups": {str(size): _groups(population, condition, level, size) for size in _sizes(population)},
+        "groups": {str(size): group_success(shares, apart, size) for size in sizes},
+        "groups_drawn": [str(size) for size in sizes if is_drawn(shares, apart, size)],
         "curve": list(_curve(population, condition, level)),
     }
 
 
 def _sizes(population: Population) -> list[int]:
     return sorted({*GROUPS, *population.matrix.group} - {2})
-
-
-def _groups(
-    population: Population,
-    condition: Condition,
-    level: Level,
-    size: int,
-) -> float:
-    of = {name: access.share for name, access in population.access.items()}
-    probability = {
-        (each.cell.first, each.cell.second): each.probability
-        for each in expected_cells(population, condition, level)
-        if not each.cell.shared_layers
-    }
-    return group_success(of, probability, size)
 
 
 def _curve(population: Population, condition: Condition, level: Level) -> Iterator[dict[str, Any]]:

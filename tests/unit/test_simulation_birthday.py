@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import random
+from collections import Counter
 
 import pytest
 
 from harness.results.agreement import Count, with_probability
 from harness.scenario.load import POPULATIONS
 from harness.simulation.algebra import expected_cells, level_of
-from harness.simulation.contract import engines
+from harness.simulation.contract import Abilities, engines
 from harness.simulation.describe import described
+from harness.simulation.internet import Internet
 from harness.simulation.load import load_population
 from harness.simulation.plan import Plan
 from harness.simulation.population import Access, AccessLink, Population, Sweep
 from harness.simulation.world import run_world
 from overlays.refmesh.core import punching
+from overlays.refmesh.simulation.engine import NETWORKS, RefmeshNetwork
 from overlays.refmesh.wire.bodies import Punch
 
 DEPENDENT = ("symmetric", "symmetric-sequential")
@@ -44,6 +48,20 @@ def test_the_algebra_expects_no_luck_there_either(name: str) -> None:
     assert len(of_both) == 3
     assert of_both.pop(("symmetric-sequential",) * 2) == 1.0, "each foretells the other's port"
     assert set(of_both.values()) == {0.0}
+
+
+def test_either_host_has_the_lower_key_in_each_of_the_networks() -> None:
+    """Who has it asks for rounds of punching, so worlds of a cell would share sixteen draws of the roles."""
+    engine, seen = engines()["refmesh"], Counter()
+    for seed in range(400):
+        rng = random.Random(seed)
+        internet = Internet(rng)
+        hosts = [internet.host(None, lambda *_: None) for _ in range(2)]
+        network = engine.network(internet, hosts, rng, Abilities("birthday"), "cheap")
+        assert isinstance(network, RefmeshNetwork)
+        seen[frozenset(network._keys), network._keys[0] < network._keys[1]] += 1
+    assert len({keys for keys, _ in seen}) == NETWORKS
+    assert len(seen) == 2 * NETWORKS
 
 
 def test_an_engine_says_whether_it_guesses_there() -> None:

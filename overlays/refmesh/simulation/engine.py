@@ -14,8 +14,8 @@ from harness.simulation.internet import Host, Internet
 from overlays.refmesh import keys
 from overlays.refmesh.config import MAPPING_PROTOCOLS, TRAVERSALS
 from overlays.refmesh.core import punching
-from overlays.refmesh.core.pace import plain_checks_s
 from overlays.refmesh.core.noise import REAL
+from overlays.refmesh.core.pace import plain_checks_s
 from overlays.refmesh.core.puncher import TURN_S
 from overlays.refmesh.network import Network, Site, make_network
 from overlays.refmesh.simulation.crypto import CHEAP, cheap_public
@@ -25,7 +25,8 @@ SITE = Site("s0", "9.9.0.9")
 SHOOTING_S = punching.BIRTHDAY_TRIES / punching.TRIES_PER_BURST * punching.BURST_S
 BURSTS = math.ceil(punching.BIRTHDAY_TRIES / punching.TRIES_PER_BURST)
 NETWORKS = 16
-"""So many different networks of a size are made and signed; worlds draw one of them."""
+"""So many different networks of a size are made and signed; worlds draw one of them, and who in it is which host: the
+lower key of two is the one that asks, and 16 draws of it would do for all."""
 
 
 class RefmeshSimulation:
@@ -53,6 +54,8 @@ class RefmeshSimulation:
     ) -> RefmeshNetwork:
         """Start the server, and give each host its node."""
         network = _network(len(hosts), crypto, rng.randrange(NETWORKS))
+        names = [_name(member) for member in range(len(hosts))]
+        rng.shuffle(names)
         mesh = Mesh(
             internet,
             network,
@@ -65,7 +68,7 @@ class RefmeshSimulation:
             keeps_log=False,
             suite=REAL if crypto == "real" else CHEAP,
         )
-        return RefmeshNetwork(mesh, hosts)
+        return RefmeshNetwork(mesh, hosts, names)
 
 
 @lru_cache(maxsize=4 * NETWORKS)
@@ -115,9 +118,10 @@ def _tries(left_s: float, by_server_s: float, between_s: float) -> int:
 class RefmeshNetwork:
     """One network."""
 
-    def __init__(self, mesh: Mesh, hosts: Sequence[Host]) -> None:
+    def __init__(self, mesh: Mesh, hosts: Sequence[Host], names: Sequence[str]) -> None:
+        """`names` are those of the hosts, in order, in the mesh's network."""
         self.mesh = mesh
-        self._names = [_name(member) for member in range(len(hosts))]
+        self._names = list(names)
         self._keys = [mesh.suite.static(mesh.network.private_keys[name]).public for name in self._names]
         for name, host in zip(self._names, hosts, strict=True):
             mesh.join(name, host)
