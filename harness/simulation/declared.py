@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import MissingPrerequisite
-from harness.model.nat import PortMappingProtocol, parse_nat
+from harness.model.nat import ALIASES, PortMappingProtocol, parse_nat
 from harness.model.words import SEEKING_DIRECT
 from harness.nat.oracle import ALL_PROTOCOLS, Technique
 from harness.overlay.contract import HasUnderlays, Overlay, Traverses
@@ -72,10 +73,14 @@ def declared_levels(population: Population, emulated: Sequence[Mapping[str, Any]
 def _against_lab(
     name: str, condition: Condition, level: Level, emulated: Sequence[Mapping[str, Any]]
 ) -> dict[str, float | list[str]]:
-    cells = _cells_of(name, emulated)
+    found = [(cell, _expected(cell["nats"], condition, level)) for cell in _cells_of(name, emulated)]
+    # Of NATs without an alias the label does not tell all that they do.
+    cells, expected = (
+        [cell for cell, said in found if said is not None],
+        [said for _, said in found if said is not None],
+    )
     if not cells:
         return {}
-    expected = [_expected(cell["nats"], condition, level) for cell in cells]
     seen = [Count(cell["successes"], cell["runs"]) for cell in cells]
     return {
         "emulated_expected": math.fsum(expected) / len(cells),
@@ -109,8 +114,11 @@ def _cells_of(name: str, emulated: Sequence[Mapping[str, Any]]) -> list[Mapping[
     return [cell for cell in emulated if (cell["overlay"], cell["mode"]) == (name, "mesh") and cell["runs"]]
 
 
-def _expected(nats: Sequence[str], condition: Condition, level: Level) -> float:
-    a, b = ([parse_nat(word) for word in label.split("+")] if label else [] for label in nats)
+def _expected(nats: Sequence[str], condition: Condition, level: Level) -> float | None:
+    words = [label.split("+") if label else [] for label in nats]
+    if not set(itertools.chain(*words)) <= ALIASES.keys():
+        return None
+    a, b = ([parse_nat(word) for word in stack] for stack in words)
     return expected_pair(a, b, 0, condition, level).probability
 
 

@@ -100,6 +100,21 @@ def test_a_lab_that_waited_for_a_shorter_time_is_refused(tmp_path: Path) -> None
     assert not (tmp_path / "out").exists()
 
 
+def test_a_lab_may_have_nats_that_have_no_alias(tmp_path: Path) -> None:
+    """Their labels are of axes, which no oracle was told; `simulate --emulated` ended with a ValueError."""
+    mapping, short = "EIM/APDF/preserving,port_mapping=nat-pmp+pcp", "EIM/EIF/block"
+    cells = emulated_cells(lab(tmp_path / "lab", [{}, {"nat_a": mapping}, {"nat_a": short, "nat_b": short}]), 10.0)
+    access = {
+        "open": {"share": 0.5, "routers": ["full-cone"]},
+        "carrier": {"share": 0.5, "routers": [{"alias": "cgn", "hairpinning": "off"}]},
+    }
+    (row,) = (
+        row for row in described(population(tmp_path, access=access), cells)["declared"] if row["overlay"] == "refmesh"
+    )
+    assert (row["emulated_expected"], row["emulated"]) == (1.0, 1.0)
+    assert row["lab_covers"] == 0.25, "a cell of the population is the lab's by its label"
+
+
 @pytest.mark.parametrize(
     ("other", "said"),
     [
