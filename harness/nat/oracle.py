@@ -90,6 +90,7 @@ def expected_path(
     host_candidates: bool = True,
     tried_ports: int = 256,
     opened_ports: int = 256,
+    guesses_both: bool = True,
 ) -> Expectation:
     """Return the path that two hosts end up with.
 
@@ -104,6 +105,7 @@ def expected_path(
         host_candidates: whether the hosts tell each other their inside addresses.
         tried_ports: birthday: how many of the other's ports one side tries.
         opened_ports: birthday: how many mappings the other side opens.
+        guesses_both: birthday: whether it is tried where both mappings depend on the destination.
 
     Raises:
         ValueError: no such technique, or more shared layers than there are routers.
@@ -126,7 +128,7 @@ def expected_path(
         return Expectation("relayed", 0.0, "a router lets no UDP out, and TCP reaches the relay alone")
     asked = ALL_PROTOCOLS if how is Technique.PORT_MAPPING else frozenset(asks_by)
     sides = _side(a, how, asked), _side(b, how, asked)
-    return _punch(*sides, how, tried_ports, opened_ports)
+    return _punch(*sides, how, (tried_ports, opened_ports) if guesses_both or any(map(_is_eim, sides)) else None)
 
 
 def _between(a: Sequence[NatBehaviour], b: Sequence[NatBehaviour], shared_layers: int) -> Expectation | None:
@@ -220,7 +222,7 @@ _FIRST_IN = Expectation(
 )
 
 
-def _punch(a: _Side, b: _Side, how: Technique, tried_ports: int, opened_ports: int) -> Expectation:
+def _punch(a: _Side, b: _Side, how: Technique, birthday: tuple[int, int] | None) -> Expectation:
     if how is Technique.PLAIN:
         if _is_eim(a) and _is_eim(b):
             return _poisoned(a, b, how) or Expectation("direct", 1.0, "both mappings are the ones that the server saw")
@@ -240,7 +242,7 @@ def _punch(a: _Side, b: _Side, how: Technique, tried_ports: int, opened_ports: i
             or _poisoned(a, b, how)
             or Expectation("direct", 1.0, "a packet gets in on one side, and the answer follows it back")
         )
-    return _luck(a, b, how, tried_ports, opened_ports)
+    return _luck(a, b, how, birthday)
 
 
 def _poisoned(a: _Side, b: _Side, how: Technique) -> Expectation | None:
@@ -256,7 +258,7 @@ def _poisoned(a: _Side, b: _Side, how: Technique) -> Expectation | None:
     return None
 
 
-def _luck(a: _Side, b: _Side, how: Technique, tried_ports: int, opened_ports: int) -> Expectation:
+def _luck(a: _Side, b: _Side, how: Technique, birthday: tuple[int, int] | None) -> Expectation:
     """Return the odds where neither lets the other in: a port must be guessed.
 
     Prediction: a sequence is known up to other flows, so without any the next port is certain. Birthday: one side opens
@@ -271,6 +273,9 @@ def _luck(a: _Side, b: _Side, how: Technique, tried_ports: int, opened_ports: in
         return Expectation("direct", 1.0, "every unknown port is the next of a sequence", "P(no other flow takes it)")
     if how is not Technique.BIRTHDAY:
         return Expectation("relayed", 0.0, "neither side's filter passes the other, whose port it cannot know")
+    if birthday is None:
+        return Expectation("relayed", 0.0, "both mappings depend on the destination, and no port is guessed then")
+    tried_ports, opened_ports = birthday
     n, m = max(a.ports, b.ports), min(a.ports, b.ports)
     if m == 1:
         trying = a if a.ports == 1 else b

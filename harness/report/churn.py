@@ -18,7 +18,7 @@ from harness.results.store import ResultFolderError
 
 FILE = "churn.csv"
 QUIET_AFTER_S = 60.0
-"""Everybody has found everybody by then, at the beginning and after a server's return."""
+"""Everybody has found everybody by then, after the last member's start and after a server's return."""
 LATER = {
     "server_received": 0,
     "server_received_bytes": 0,
@@ -60,11 +60,16 @@ def _since_return(frame: pd.DataFrame) -> pd.Series:
     return frame["at_s"] - ended.groupby(frame["network"]).ffill()
 
 
-def _quiet(frame: pd.DataFrame) -> pd.DataFrame:
+def _quiet(frame: pd.DataFrame, churn: Mapping[str, Any] | None) -> pd.DataFrame:
     """Return the samples in which neither all begin nor all come back."""
-    began = frame["at_s"] - frame["seconds"] < QUIET_AFTER_S
+    began = frame["at_s"] - frame["seconds"] < _begun_s(churn)
     returning = frame["since_return_s"] - frame["seconds"] < QUIET_AFTER_S
     return frame[(frame["server_up"] == 1) & ~began & ~returning]
+
+
+def _begun_s(churn: Mapping[str, Any] | None) -> float:
+    """Return when all members have started, one after the other, and have found each other."""
+    return QUIET_AFTER_S + float((churn or {}).get("start_within_s", 0.0))
 
 
 def _returning(frame: pd.DataFrame) -> pd.DataFrame:
@@ -79,14 +84,14 @@ def churn_tables(frame: pd.DataFrame, churn: Mapping[str, Any] | None) -> list[T
     Args:
         churn: the population's settings, as population.json keeps them.
     """
-    tables = [_of_networks(frame)]
+    tables = [_of_networks(frame, churn)]
     if churn is not None and churn.get("peers"):
-        tables.append(_of_all(frame, int(churn["peers"]), int(churn["members"])))
+        tables.append(_of_all(frame, churn))
     return tables
 
 
-def _of_networks(frame: pd.DataFrame) -> TextTable:
-    quiet, dead = _quiet(frame), frame[frame["server_up"] == 0]
+def _of_networks(frame: pd.DataFrame, churn: Mapping[str, Any] | None) -> TextTable:
+    quiet, dead = _quiet(frame, churn), frame[frame["server_up"] == 0]
     back = _returning(frame)
     rows = [
         ("networks, members there (median)", f"{frame['network'].nunique()}, {frame['members_up'].median():.0f}"),
@@ -107,7 +112,8 @@ def _of_networks(frame: pd.DataFrame) -> TextTable:
         "Connected is what both members say, which probes of some pairs are held against. "
         "Mean over the time, and the largest between two looks. UDP payloads; but for the probes no data is sent: it "
         "is upkeep. "
-        f"The first {QUIET_AFTER_S:g} s after beginning and return are left out, but where it is named. Settled: "
+        f"The first {_begun_s(churn):g} s, in which all start, and {QUIET_AFTER_S:g} s after a return are left out of "
+        "what servers and members send and servers receive, but where it is named. Settled: "
         "both there for 30 s. What a server remembers is counted as Python objects, without its program."
     )
     return TextTable("Over time", ("figure", "value"), tuple(rows), frozenset({1}), note)
@@ -118,9 +124,10 @@ def _carried(frame: pd.DataFrame) -> str:
     return f"{100 * carried / probed:.1f} ({carried} of {probed})" if probed else NOTHING
 
 
-def _of_all(frame: pd.DataFrame, peers: int, members: int) -> TextTable:
+def _of_all(frame: pd.DataFrame, churn: Mapping[str, Any]) -> TextTable:
+    peers, members = int(churn["peers"]), int(churn["members"])
     networks = peers / members
-    quiet = _quiet(frame)
+    quiet = _quiet(frame, churn)
     storm, calm = storm_of(frame, networks), networks * _mean(quiet, "server_received")
     rows = [
         (name, _total(quiet, column, networks, factor))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -104,6 +105,12 @@ def _percent(value: float | None, digits: int = 1) -> str:
     return NOTHING if value is None else f"{100 * value:.{digits}f}"
 
 
+_DRAWN = (
+    " ~: there are too many ways to make up such a group to sum them all, so the algebra's figure is of 20,000 groups "
+    "that were drawn, with a standard error below 0.4 points."
+)
+
+
 def _rates(described: Mapping[str, Any], cells: Sequence[CellAgreement], groups: Mapping[Any, Any]) -> TextTable:
     rows = []
     for condition in described["conditions"]:
@@ -112,7 +119,7 @@ def _rates(described: Mapping[str, Any], cells: Sequence[CellAgreement], groups:
         row.append(with_interval(engine))
         for size, expected in condition["groups"].items():
             count = groups.get((condition_key(condition["params"]), int(size)))
-            text = _percent(expected)
+            text = ("~" if size in condition.get("groups_drawn", ()) else "") + _percent(expected)
             if count is not None:
                 low, high = count.interval(0.95)
                 text += f"; {_percent(count.rate)} [{_percent(low)}, {_percent(high)}]"
@@ -124,6 +131,7 @@ def _rates(described: Mapping[str, Any], cells: Sequence[CellAgreement], groups:
         "Algebra: what the oracle expects, summed over all pairs. Engine: rates of simulated cells weighted by their "
         "shares, 95 % interval. Groups: algebra (pairs independent, given the types), then simulated groups where "
         f"there are any. Deadline {described['deadline_s']:g} s."
+        + (_DRAWN if any(condition.get("groups_drawn") for condition in described["conditions"]) else "")
     )
     return TextTable("The population", header, tuple(rows), frozenset(range(1, len(header))), note)
 
@@ -136,15 +144,19 @@ def _lab_said(described: Mapping[str, Any]) -> str:
     if any("waited_s" not in cell for cell in lab):
         return " Of the lab all counts that was direct by its own deadline, which is not recorded here."
     deadline_s = described["deadline_s"]
+    made = sorted(
+        {f"run {cell['run']} at commit {cell['commit']}, link {cell['link']}" for cell in lab if "run" in cell}
+    )
     longer = sorted({each for cell in lab for each in cell["waited_s"] if each != deadline_s})
     text = f" Of the lab counts what was direct within {deadline_s:g} s"
+    of_lab = f" The lab's cells are those of {' and '.join(made)}." if made else ""
     if not longer:
-        return f"{text}, for which it waited."
+        return f"{text}, for which it waited.{of_lab}"
     waited = " and ".join(f"{each:g}" for each in longer)
     text += f", though it waited {waited} s: direct at its end, and since no later than that."
     if untold := sum(cell["untold"] for cell in lab):
         text += f" Left out: {untold} of its pairs that were direct at the end, since when is not known."
-    return text
+    return text + of_lab
 
 
 def _agreement_table(cells: Sequence[CellAgreement], lab_said: str) -> TextTable:
@@ -201,6 +213,7 @@ def _declared(described: Mapping[str, Any]) -> TextTable:
             (
                 level["overlay"],
                 condition_name(level),
+                "no" if level["ipv6"] else "yes",
                 _percent(level["pairs"]),
                 _percent(level.get("pairs_with_lab")),
                 _percent(level.get("lab_covers"), 0),
@@ -212,6 +225,7 @@ def _declared(described: Mapping[str, Any]) -> TextTable:
     header = (
         "overlay",
         "declares",
+        "IPv4 only here",
         "pairs direct %, as declared",
         "with the lab's cells %",
         "which cover %",
@@ -219,15 +233,18 @@ def _declared(described: Mapping[str, Any]) -> TextTable:
         "seen %",
         "differ",
     )
+    dual = math.fsum(each["share"] for each in described["access"].values() if each.get("ipv6"))
     note = (
         "What each adapter declares of its product, put into the algebra: the most that the technique can do. Port "
         "mapping and IPv6 are in where the row names them: where the adapter says that the product, as it is deployed "
-        "here, asks routers for ports or runs over IPv6, and counts where an access has them. Where a lab has run the "
-        "product, its own rates stand for the cells that it has, which cover so many of all pairs. Of those cells: "
+        "here, asks routers for ports or runs over IPv6, and counts where an access has them. IPv4 only here: so "
+        f"the adapter deploys it, whatever the product can do, and that {_percent(dual, 0)} % of peers have IPv6 "
+        "brings it nothing: such rows compare with each other alone. Where a lab has run the product, its own rates "
+        "stand for the cells that it has, which cover so many of all pairs. Of those cells: "
         "the mean of what is declared and of what was seen, whatever their shares, and which of them differ (99 %)."
         f"{_lab_said(described)} What is declared knows no time: who needs longer differs from it."
     )
-    return TextTable("What products would reach", header, tuple(rows), frozenset(range(2, 7)), note)
+    return TextTable("What products would reach", header, tuple(rows), frozenset(range(3, 8)), note)
 
 
 def _bands(described: Mapping[str, Any]) -> TextTable:

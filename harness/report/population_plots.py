@@ -79,6 +79,8 @@ def curves(described: Mapping[str, Any], cells: Sequence[CellAgreement]) -> Plot
         "figures, each under its own conditions (see the table); where a curve crosses one is no estimate: many mixes "
         "give one rate."
     )
+    if 0 < data["eim_share"].nunique() < 2:
+        caption += " All types here map alike in this respect, so there is one point and no curve."
     if counts:
         caption += (
             " Below: studies that counted NATs, peers or ISPs and no pairs. Full bars are shares with a mapping that "
@@ -138,6 +140,11 @@ def figure_of_band(band: Mapping[str, Any]) -> str:
     return f"{share} of {band['of']}{_MEASURED[band.get('measures', 'direct')]}"
 
 
+def _drawn(described: Mapping[str, Any]) -> list[str]:
+    """Return the sizes of groups for which the algebra has drawn in some condition."""
+    return sorted({size for each in described["conditions"] for size in each.get("groups_drawn", ())}, key=int)
+
+
 def whole(described: Mapping[str, Any], groups: Mapping[tuple[str, int], Count]) -> Plot:
     """Return how often all pairs of a group are direct, by its size: lines of the algebra, dots of simulated groups."""
     rows = []
@@ -170,5 +177,10 @@ def whole(described: Mapping[str, Any], groups: Mapping[tuple[str, int], Count])
     caption = (
         "Lines and hollow marks: algebra, pairs independent given the types. Full marks: simulated groups, with 95 % "
         "intervals."
+        + (
+            " Groups of " + ", ".join(drawn) + " are drawn in the algebra too (standard error below 0.4 points)."
+            if (drawn := _drawn(described))
+            else ""
+        )
     )
     return Plot("population-groups", "All pairs of a group direct", caption, data, 3.0, draw)

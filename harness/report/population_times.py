@@ -42,8 +42,7 @@ def direct_by(
     note = (
         "Pairs direct %, engine: both ends said so no later than so many seconds after the last member's start, and "
         "probes at the end of the world went directly. Cells weighted by their shares, 95 % interval. A world of two "
-        "ends once they are direct, so a run with a shorter deadline has the same columns up to it. Who becomes direct "
-        "while the probes at the deadline are under way is not in here, but is in the rates of the engine above."
+        "ends once they are direct, so a run with a shorter deadline has the same columns up to it."
     )
     return TextTable("How soon pairs are direct", header, tuple(rows), frozenset(range(1, len(header))), note)
 

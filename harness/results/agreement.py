@@ -224,12 +224,10 @@ def agreement(described: Mapping[str, Any], counts: WorldCounts, overlay: str) -
     found = []
     for condition in described["conditions"]:
         params = condition["params"]
-        full = params["technique"] == product.get("technique") and not params["ipv6"]
+        full = params["technique"] == product.get("technique")
         for cell in condition["cells"]:
             name = (cell["first"], cell["second"], cell["shared_layers"])
-            mapped = any(access[each].get("maps_ports") for each in name[:2])
-            whole = full and (params["port_mapping"] == asks or not mapped)
-            nats = tuple(sorted(str(access[each]["nat"] or "none") for each in name[:2]))
+            whole = full and _is_what_the_lab_ran(params, cell, [access[each] for each in name[:2]], asks=asks)
             found.append(
                 CellAgreement(
                     params,
@@ -238,10 +236,26 @@ def agreement(described: Mapping[str, Any], counts: WorldCounts, overlay: str) -
                     expected=cell["expected"],
                     reason=cell["reason"],
                     simulated=counts.cells.get((condition_key(params), name)),
-                    emulated=lab.get(nats) if whole and not cell["shared_layers"] else None,
+                    emulated=lab.get(_nats_of(cell, access)) if whole and not cell["shared_layers"] else None,
                 )
             )
     return found
+
+
+def _is_what_the_lab_ran(
+    params: Mapping[str, Any], cell: Mapping[str, Any], access: Sequence[Mapping[str, Any]], *, asks: bool
+) -> bool:
+    """Tell whether the product met these NATs over IPv4 as the condition has it; its technique is another matter."""
+    if params["ipv6"] and all(each.get("ipv6", True) for each in access):
+        return False
+    mapped = any(each.get("maps_ports") for each in access)
+    # Without ports on request the cell is that of a router that maps none, whatever the product asks.
+    return not mapped or params["port_mapping"] == asks or ("nats" in cell and not params["port_mapping"])
+
+
+def _nats_of(cell: Mapping[str, Any], access: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the NATs in effect in a cell as labs name them; folders of before have those of its types alone."""
+    return tuple(cell.get("nats") or sorted(str(access[cell[end]]["nat"] or "") for end in ("first", "second")))
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,17 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from harness.model.nat import Mapping as NatMapping
 from harness.model.nat import NatBehaviour, PortMappingProtocol
 from harness.model.nat_ipv6 import as_seen_in_ipv6
 from harness.nat.oracle import ALL_PROTOCOLS, ASKS_NOBODY, Expectation, expected_path
+from harness.simulation.contract import Delays, SimulatedEngine
 from harness.simulation.plan import Cell, Condition, cell_shares, cells_of
-from harness.simulation.population import Access, Population
+from harness.simulation.population import Access, AccessLink, Population
 
 MOST_COUNTED, DRAWN = 50_000, 20_000
 """Ways to make up a group that are summed one by one; groups that are drawn where there are more."""
@@ -28,12 +30,39 @@ class Level:
     """What an overlay does within its technique.
 
     Birthday probing: ports opened at a time, ports tried by the deadline. Where a condition has port mapping: the
-    protocols by which routers are asked.
+    protocols by which routers are asked. `guesses_both`: whether ports are tried where both mappings depend on the
+    destination. `ports_between`: the two numbers of ports between hosts with these links, where those matter.
     """
 
     opened_ports: int
     tried_ports: int
     asks_by: frozenset[PortMappingProtocol] = ALL_PROTOCOLS
+    guesses_both: bool = True
+    ports_between: Callable[[AccessLink, AccessLink], tuple[int, int]] | None = None
+
+    def between(self, one: AccessLink, other: AccessLink) -> Level:
+        """Return what it does between hosts with these links."""
+        if self.ports_between is None:
+            return self
+        opened, tried = self.ports_between(one, other)
+        return Level(opened, tried, self.asks_by, self.guesses_both)
+
+
+def level_of(
+    engine: SimulatedEngine, population: Population, asks_by: frozenset[PortMappingProtocol] = ALL_PROTOCOLS
+) -> Level:
+    """Return what an engine does by the population's deadline, over its links."""
+
+    @cache
+    def ports(one: AccessLink, other: AccessLink) -> tuple[int, int]:
+        delays = Delays(*map(_delay_s, (one, other, population.server)))
+        return engine.birthday_ports(population.deadline_s, delays)
+
+    return Level(*ports(AccessLink(), AccessLink()), asks_by, engine.guesses_both, ports)
+
+
+def _delay_s(link: AccessLink) -> float:
+    return (link.delay_ms + link.jitter_ms / 2) / 1000
 
 
 @dataclass(frozen=True)
@@ -48,6 +77,7 @@ class CellExpectation:
 
 def expected_cell(first: Access, second: Access, shared_layers: int, condition: Condition, level: Level) -> Expectation:
     """Return the better of what the two IP versions give: an overlay that has both tries both (RFC 8421)."""
+    level = level.between(first.link, second.link)
     found = []
     if all(router.ipv4 for router in (*first.behaviours, *second.behaviours)):
         found.append(expected_pair(first.behaviours, second.behaviours, shared_layers, condition, level))
@@ -77,6 +107,7 @@ def expected_pair(
         asks_by=level.asks_by if condition.port_mapping else ASKS_NOBODY,
         opened_ports=level.opened_ports,
         tried_ports=level.tried_ports,
+        guesses_both=level.guesses_both,
     )
 
 
@@ -110,9 +141,18 @@ def group_success(shares: Mapping[str, float], probability: Mapping[tuple[str, s
     weights, table = _merged(shares, probability)
     if not weights:
         return 0.0
-    if math.comb(size + len(weights) - 1, size) > MOST_COUNTED:
+    if _too_many(weights, size):
         return _drawn(weights, table, size)
     return math.factorial(size) * math.fsum(_terms(weights, table, size, ()))
+
+
+def is_drawn(shares: Mapping[str, float], probability: Mapping[tuple[str, str], float], size: int) -> bool:
+    """Tell whether `group_success` of the same arguments is of groups that were drawn."""
+    return _too_many(_merged(shares, probability)[0], size)
+
+
+def _too_many(weights: Sequence[float], size: int) -> bool:
+    return bool(weights) and math.comb(size + len(weights) - 1, size) > MOST_COUNTED
 
 
 def _merged(
@@ -165,10 +205,15 @@ def maps_ports(access: Access) -> bool:
     return any(router.port_mapping for router in access.behaviours)
 
 
-def with_eim_share(population: Population, eim: float) -> dict[str, float]:
-    """Return the shares, scaled so that the types with endpoint-independent mapping together have the share `eim`."""
+def with_eim_share(population: Population, eim: float) -> dict[str, float] | None:
+    """Return the shares, scaled so that the types with endpoint-independent mapping together have the share `eim`.
+
+    None where no such shares make up a whole: a population without types of the other kind has 1 or 0 alone.
+    """
     total = math.fsum(access.share for access in population.access.values() if is_eim(access))
     rest = math.fsum(access.share for access in population.access.values() if not is_eim(access))
+    if (eim and not total) or (eim != 1.0 and not rest):
+        return None
     scaled = {}
     for name, access in population.access.items():
         of_kind, whole = (total, eim) if is_eim(access) else (rest, 1.0 - eim)

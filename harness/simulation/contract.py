@@ -30,6 +30,15 @@ class Abilities:
     port_mapping: bool = True
 
 
+@dataclass(frozen=True)
+class Delays:
+    """Seconds one way between each of two hosts, or the server, and the Internet: what a packet needs on average."""
+
+    first_s: float
+    second_s: float
+    server_s: float
+
+
 class SimulatedNetwork(Protocol):
     """A network of an engine: its members are the hosts that it was given, by number."""
 
@@ -71,14 +80,20 @@ class SimulatedEngine(Protocol):
     """An engine.
 
     `name` is its overlay's, `overlays` are all that run it, `techniques` those that it can be held to, the least first.
+    `guesses_both`: whether birthday probing is tried where the mappings of both sides depend on the destination.
     """
 
     name: str
     overlays: Sequence[str]
     techniques: Sequence[str]
+    guesses_both: bool
 
-    def birthday_ports(self, within_s: float) -> tuple[int, int]:
-        """Return how many ports birthday probing has opened at a time, and how many it has tried, by then."""
+    def birthday_ports(self, within_s: float, delays: Delays) -> tuple[int, int]:
+        """Return how many ports birthday probing has opened at a time, and how many it has tried, by then.
+
+        Tried counts of what is tried early enough for both ends to be direct by then, on average over who asks. Time
+        runs from the start of the later of the two hosts.
+        """
 
     def network(
         self, internet: Internet, hosts: Sequence[Host], rng: random.Random, abilities: Abilities, crypto: Crypto

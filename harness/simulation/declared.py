@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import MissingPrerequisite
-from harness.model.nat import PortMappingProtocol, parse_nat
+from harness.model.nat import ALIASES, PortMappingProtocol, parse_nat
 from harness.model.words import SEEKING_DIRECT
 from harness.nat.oracle import ALL_PROTOCOLS, Technique
 from harness.overlay.contract import HasUnderlays, Overlay, Traverses
@@ -16,10 +17,11 @@ from harness.overlay.registry import load_overlay, overlay_names
 from harness.overlay.support import asks_by
 from harness.results.agreement import Count, with_probability
 from harness.simulation.algebra import CellExpectation, Level, expected_cells, expected_pair, pair_success
+from harness.simulation.algebra import level_of as engine_level
 from harness.simulation.contract import engines
+from harness.simulation.effect import nats_in_effect
 from harness.simulation.plan import Condition
 from harness.simulation.population import Population
-from harness.simulation.records import label_of
 
 # Of a product whose pace we do not know: the one round that the oracle's formula supposes.
 ONE_TRY = (256, 256)
@@ -49,9 +51,9 @@ def declared_levels(population: Population, emulated: Sequence[Mapping[str, Any]
         level = level_of(overlay)
         if level is not None:
             engine = next((each for each in engines().values() if name in each.overlays), None)
-            ports = engine.birthday_ports(population.deadline_s) if engine is not None else ONE_TRY
             condition = Condition(level.technique, bool(level.asks_by), level.ipv6, 2)
-            can = Level(*ports, asks_by=level.asks_by)
+            asks = level.asks_by
+            can = engine_level(engine, population, asks) if engine is not None else Level(*ONE_TRY, asks)
             cells = expected_cells(population, condition, can)
             found.append(
                 {
@@ -62,7 +64,7 @@ def declared_levels(population: Population, emulated: Sequence[Mapping[str, Any]
                     "ipv6": level.ipv6,
                     "pairs": pair_success(cells),
                     **_against_lab(name, condition, can, emulated),
-                    **_with_lab(name, population, cells, emulated),
+                    **_with_lab(level, population, cells, _cells_of(name, emulated)),
                 }
             )
     return found
@@ -71,10 +73,14 @@ def declared_levels(population: Population, emulated: Sequence[Mapping[str, Any]
 def _against_lab(
     name: str, condition: Condition, level: Level, emulated: Sequence[Mapping[str, Any]]
 ) -> dict[str, float | list[str]]:
-    cells = _cells_of(name, emulated)
+    found = [(cell, _expected(cell["nats"], condition, level)) for cell in _cells_of(name, emulated)]
+    # Of NATs without an alias the label does not tell all that they do.
+    cells, expected = (
+        [cell for cell, said in found if said is not None],
+        [said for _, said in found if said is not None],
+    )
     if not cells:
         return {}
-    expected = [_expected(cell["nats"], condition, level) for cell in cells]
     seen = [Count(cell["successes"], cell["runs"]) for cell in cells]
     return {
         "emulated_expected": math.fsum(expected) / len(cells),
@@ -88,18 +94,17 @@ def _against_lab(
 
 
 def _with_lab(
-    name: str, population: Population, cells: Sequence[CellExpectation], emulated: Sequence[Mapping[str, Any]]
+    level: Declared, population: Population, cells: Sequence[CellExpectation], emulated: Sequence[Mapping[str, Any]]
 ) -> dict[str, float]:
     """Return the rate with the lab's own in each cell that it has, and the share of pairs in those cells."""
-    lab = {tuple(cell["nats"]): Count(cell["successes"], cell["runs"]).rate for cell in _cells_of(name, emulated)}
+    lab = {tuple(cell["nats"]): Count(cell["successes"], cell["runs"]).rate for cell in emulated}
     if not lab:
         return {}
     rate, covered = [], []
     for each in cells:
-        accesses = (population.access[each.cell.first], population.access[each.cell.second])
-        seen = (
-            None if each.cell.shared_layers else lab.get(tuple(sorted(label_of(access) or "" for access in accesses)))
-        )
+        first, second = population.access[each.cell.first], population.access[each.cell.second]
+        nats = nats_in_effect(first, second, asks_by=level.asks_by, ipv6=level.ipv6)
+        seen = None if each.cell.shared_layers else lab.get(nats)
         rate.append(each.share * (each.probability if seen is None else seen))
         covered.append(each.share if seen is not None else 0.0)
     return {"pairs_with_lab": math.fsum(rate), "lab_covers": math.fsum(covered)}
@@ -109,8 +114,11 @@ def _cells_of(name: str, emulated: Sequence[Mapping[str, Any]]) -> list[Mapping[
     return [cell for cell in emulated if (cell["overlay"], cell["mode"]) == (name, "mesh") and cell["runs"]]
 
 
-def _expected(nats: Sequence[str], condition: Condition, level: Level) -> float:
-    a, b = ([parse_nat(word) for word in label.split("+")] if label else [] for label in nats)
+def _expected(nats: Sequence[str], condition: Condition, level: Level) -> float | None:
+    words = [label.split("+") if label else [] for label in nats]
+    if not set(itertools.chain(*words)) <= ALIASES.keys():
+        return None
+    a, b = ([parse_nat(word) for word in stack] for stack in words)
     return expected_pair(a, b, 0, condition, level).probability
 
 

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from harness.nat.oracle import ASKS_NOBODY
 from harness.simulation.algebra import (
     Level,
     expected_cells,
     group_success,
+    is_drawn,
     is_eim,
+    level_of,
     maps_ports,
     pair_success,
     with_eim_share,
 )
 from harness.simulation.contract import engines
 from harness.simulation.declared import declared_levels
+from harness.simulation.effect import nats_in_effect
 from harness.simulation.load import LoadedPopulation
 from harness.simulation.plan import Condition, Plan
-from harness.simulation.population import Population
+from harness.simulation.population import Access, Population
 from harness.simulation.records import label_of
 
 CURVE_POINTS = 21
@@ -33,12 +38,13 @@ def described(loaded: LoadedPopulation, emulated: Sequence[Mapping[str, Any]] = 
     """
     population = loaded.population
     plan = Plan(population)
-    level = Level(*engines()[population.engine].birthday_ports(population.deadline_s))
+    level = level_of(engines()[population.engine], population)
+    tried = {level.between(one.link, other.link).tried_ports for one, other in _two_each(population)}
     return {
         "name": loaded.name,
         "description": population.description,
         "deadline_s": population.deadline_s,
-        "birthday": {"opened_ports": level.opened_ports, "tried_ports": level.tried_ports},
+        "birthday": {"opened_ports": level.opened_ports, "tried_ports": [min(tried), max(tried)]},
         "access": {
             name: {
                 "share": access.share,
@@ -61,8 +67,15 @@ def described(loaded: LoadedPopulation, emulated: Sequence[Mapping[str, Any]] = 
     }
 
 
+def _two_each(population: Population) -> Iterator[tuple[Access, Access]]:
+    return itertools.combinations_with_replacement(population.access.values(), 2)
+
+
 def _condition(population: Population, condition: Condition, level: Level) -> dict[str, Any]:
     cells = expected_cells(population, condition, level)
+    shares = {name: access.share for name, access in population.access.items()}
+    apart = {(each.cell.first, each.cell.second): each.probability for each in cells if not each.cell.shared_layers}
+    sizes = _sizes(population)
     return {
         "params": condition.params,
         "cells": [
@@ -70,6 +83,12 @@ def _condition(population: Population, condition: Condition, level: Level) -> di
                 "first": each.cell.first,
                 "second": each.cell.second,
                 "shared_layers": each.cell.shared_layers,
+                "nats": nats_in_effect(
+                    population.access[each.cell.first],
+                    population.access[each.cell.second],
+                    asks_by=level.asks_by if condition.port_mapping else ASKS_NOBODY,
+                    ipv6=condition.ipv6,
+                ),
                 "share": each.share,
                 "expected": each.probability,
                 "reason": each.reason,
@@ -77,8 +96,9 @@ def _condition(population: Population, condition: Condition, level: Level) -> di
             for each in cells
         ],
         "pairs": pair_success(cells),
-        "groups": {str(size): _groups(population, condition, level, size) for size in _sizes(population)},
-        "curve": [_point(population, condition, level, number / (CURVE_POINTS - 1)) for number in range(CURVE_POINTS)],
+        "groups": {str(size): group_success(shares, apart, size) for size in sizes},
+        "groups_drawn": [str(size) for size in sizes if is_drawn(shares, apart, size)],
+        "curve": list(_curve(population, condition, level)),
     }
 
 
@@ -86,25 +106,15 @@ def _sizes(population: Population) -> list[int]:
     return sorted({*GROUPS, *population.matrix.group} - {2})
 
 
-def _groups(
-    population: Population,
-    condition: Condition,
-    level: Level,
-    size: int,
-) -> float:
-    of = {name: access.share for name, access in population.access.items()}
-    probability = {
-        (each.cell.first, each.cell.second): each.probability
-        for each in expected_cells(population, condition, level)
-        if not each.cell.shared_layers
-    }
-    return group_success(of, probability, size)
-
-
-def _point(population: Population, condition: Condition, level: Level, eim: float) -> dict[str, Any]:
-    cells = expected_cells(population, condition, level, with_eim_share(population, eim))
-    return {
-        "eim": eim,
-        "pairs": pair_success(cells),
-        "cells": [[each.cell.first, each.cell.second, each.cell.shared_layers, each.share] for each in cells],
-    }
+def _curve(population: Population, condition: Condition, level: Level) -> Iterator[dict[str, Any]]:
+    """Yield the points that the population's types can make up."""
+    for number in range(CURVE_POINTS):
+        eim = number / (CURVE_POINTS - 1)
+        shares = with_eim_share(population, eim)
+        if shares is not None:
+            cells = expected_cells(population, condition, level, shares)
+            yield {
+                "eim": eim,
+                "pairs": pair_success(cells),
+                "cells": [[each.cell.first, each.cell.second, each.cell.shared_layers, each.share] for each in cells],
+            }

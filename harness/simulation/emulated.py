@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,28 +16,37 @@ from harness.results.loading import load
 from harness.results.record import COUNTED
 from harness.results.store import ResultFolderError
 
+_Key = tuple[str, str, tuple[str, ...]]
+_CONDITION = ("topology", "link", "link_backend", "params")
+
 
 def emulated_cells(folder: Path, deadline_s: float) -> list[dict[str, Any]]:
     """Return counts of what was direct within a population's deadline, in the modes that try it.
 
     Where the lab waited longer (`waited_s`), a path counts that was direct at the lab's end and since no later than the
     population's deadline; `untold` are left out, of which is not known since when they were direct. Trials that do not
-    count are left out as well.
+    count are left out as well. Each cell says what it is of: the lab's `run` and `commit`, and the `link`.
 
     Raises:
-        ResultFolderError: it is no result folder, or its labs waited for a shorter time.
+        ResultFolderError: it is no result folder, its labs waited for a shorter time, or one pair of NATs was measured
+            under several conditions, which are no one cell.
     """
-    pairs = load(folder).pairs
+    results = load(folder)
+    pairs, manifest = results.pairs, results.manifest
     rows = pairs[pairs["outcome"].isin(COUNTED) & pairs["mode"].isin(SEEKING_DIRECT)]
     rows = rows[rows["hole_punch_success"].notna()]
     _require_as_long(folder, rows["deadline_s"], deadline_s)
-    runs: Counter[tuple[str, str, tuple[str, ...]]] = Counter()
+    runs: Counter[_Key] = Counter()
     successes, untold = runs.copy(), runs.copy()
-    waited: dict[tuple[str, str, tuple[str, ...]], set[float]] = {}
+    waited: dict[_Key, set[float]] = {}
+    conditions: dict[_Key, dict[str, str]] = {}
     names = ("overlay", "mode", "nat_a", "nat_b", "hole_punch_success", "time_to_direct_s", "deadline_s")
-    for overlay, mode, nat_a, nat_b, success, direct_s, waited_s in zip(*(rows[each] for each in names), strict=True):
+    conditioned = rows[list(_CONDITION)].astype(str).to_dict(orient="records")
+    columns = zip(*(rows[each] for each in names), conditioned, strict=True)
+    for overlay, mode, nat_a, nat_b, success, direct_s, waited_s, condition in columns:
         # A lab may have a pair of NATs in both orders, of which a cell knows none.
         key = (str(overlay), str(mode), tuple(sorted((str(nat_a), str(nat_b)))))
+        _require_alike(folder, key, conditions.setdefault(key, condition), condition)
         waited.setdefault(key, set())
         if not math.isnan(waited_s):  # a trial that failed before anything was measured tells none
             waited[key].add(float(waited_s))
@@ -54,9 +65,33 @@ def emulated_cells(folder: Path, deadline_s: float) -> list[dict[str, Any]]:
             "runs": runs[key],
             "untold": untold[key],
             "waited_s": sorted(waited[key]),
+            "run": manifest.get("run"),
+            "commit": manifest.get("overlaybench_commit"),
+            "link": conditions[key]["link"],
         }
         for key in sorted(waited)
     ]
+
+
+def _require_alike(folder: Path, key: _Key, one: dict[str, str], other: dict[str, str]) -> None:
+    """Refuse what is no one cell: the exact tests take runs of a cell for draws of one rate."""
+    if one == other:
+        return
+    for name in _CONDITION:
+        here, there = (_without_nats(each[name]) if name == "params" else each[name] for each in (one, other))
+        if here != there:
+            raise ResultFolderError(
+                f"{folder}: {key[0]} between {' and '.join(each or 'no NAT' for each in key[2])} has several "
+                f"conditions, of which {name} is {here or 'none'} and {there or 'none'}; a cell is of one: give a "
+                "folder that has one alone"
+            )
+
+
+@lru_cache(maxsize=4096)
+def _without_nats(params: str) -> str:
+    """Return a trial's parameters without those that say which NATs there are, in which order."""
+    said = {name: value for name, value in json.loads(params).items() if not name.startswith("nat")}
+    return json.dumps(said, sort_keys=True)
 
 
 def _require_as_long(folder: Path, waited_s: pd.Series, deadline_s: float) -> None:

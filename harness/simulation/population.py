@@ -225,7 +225,12 @@ class Population(_Strict):
     matrix: Sweep = Sweep()
     worlds: Whole = Field(default=100, ge=1, le=100_000, description="worlds of each cell of a pair")
     groups: Whole = Field(default=1000, ge=1, le=100_000, description="worlds of each size of three or more")
-    deadline_s: float = Field(default=10.0, gt=0, le=600)
+    deadline_s: float = Field(
+        default=10.0,
+        gt=0,
+        le=600,
+        description="one for all conditions: a report tells of shorter ones, of pairs in the engine alone",
+    )
     server: AccessLink = AccessLink()
     apart_s: float = Field(default=1.0, ge=0, le=60, description="members start within so many seconds")
     crypto: Literal["real", "cheap"] = "cheap"

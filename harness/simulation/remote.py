@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import platform
+import struct
 from collections.abc import Generator, Sequence
 from functools import cache
 from typing import Any
@@ -53,7 +55,7 @@ def _answers(
         for said in link.map(work_on, [json.dumps({**shared, **task}) for task in tasks]):
             answer = json.loads(said)
             if isinstance(answer, dict):
-                raise MissingPrerequisite(str(answer["error"]), "the same commit on every host")
+                raise MissingPrerequisite(str(answer["error"]), "the same commit and Python on every host")
             yield from answer
 
 
@@ -61,7 +63,7 @@ def work_on(text: str) -> bytes:
     """Return the lines of each world of a batch, or of each network over time, in JSON; called on the worker."""
     said = json.loads(text)
     mine = _program()
-    if differs := [f"{key} there is {mine[key]}, here {said[key]}" for key in mine if mine[key] != said[key]]:
+    if differs := [f"{key} there is {mine[key]}, here {said.get(key)}" for key in mine if mine[key] != said.get(key)]:
         return json.dumps({"error": f"overlaybench on the hosts is another: {'; '.join(differs)}"}).encode()
     return json.dumps(_lines_of(said)).encode()
 
@@ -82,5 +84,10 @@ def _worker(run: str, name: str, population: str, version: str | None) -> Worker
 
 @cache
 def _program() -> dict[str, str | None]:
+    """Return what a world hangs on besides its population, by name.
+
+    Python's own version counts: what servers remember is its objects (`harness.simulation.state`), whose sizes differ.
+    """
     commit = harness_commit()
-    return {"commit": commit, "code": code_digest(commit)}
+    python = f"{platform.python_implementation()} {platform.python_version()}, {8 * struct.calcsize('P')} bit"
+    return {"commit": commit, "code": code_digest(commit), "python": python}

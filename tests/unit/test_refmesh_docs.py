@@ -18,6 +18,7 @@ from overlays.refmesh.core import (
     introduction,
     keypair,
     lifetime,
+    pace,
     path_mtu,
     portmap,
     probing,
@@ -44,7 +45,7 @@ _PCP = [f"{at:g}" for at in itertools.accumulate((0.0, *portmap.RETRY_S[:-1]))]
 
 SAID = [
     ("README.md", f"again after {RETRY_S[0]:g} s, and later where more than {WORDS[tunnel.CROWD]} are under way"),
-    ("README.md", f"every {connectivity._PACE[0][1] * 1000:g} ms at first"),
+    ("README.md", f"every {pace.PACE[0][1] * 1000:g} ms at first"),
     ("README.md", f"session up for {connectivity.RELAY_CHECK_AFTER_S:g} s and no direct path"),
     (
         "README.md",
@@ -54,7 +55,7 @@ SAID = [
     ("README.md", f"no answer to those after {igd.AFTER_S:g} s"),
     (
         "README.md",
-        f"after {punching.START_AFTER_S:g} s and {connectivity.PLAIN_TRIES} checks of each candidate, "
+        f"after {punching.START_AFTER_S:g} s and {pace.PLAIN_TRIES} checks of each candidate, "
         f"{WORDS[puncher.MAX_ASKED]} peers at once, {WORDS[punching.ROUNDS]} rounds, "
         f"then every {punching.PAUSE_S / 60:g} min",
     ),
@@ -110,10 +111,10 @@ SAID = [
     ("README.md", f"| `fwmark` | {config.NodeConfig.fwmark}, none |"),
     ("core/server_link.py", f"again after {RETRY_S[0]:g} s, slower with time"),
     ("core/server_link.py", f"{WORDS[coordination.HELLO_LOST_AFTER]} HELLOs in a row unanswered"),
-    ("core/connectivity.py", f"next one after {connectivity._PACE[0][1] * 1000:g} ms"),
+    ("core/connectivity.py", f"next one after {pace.PACE[0][1] * 1000:g} ms"),
     ("core/connectivity.py", f"no direct path {connectivity.RELAY_CHECK_AFTER_S:g} s after the session came up"),
     ("core/connectivity.py", f"{WORDS[connectivity.LOST_AFTER]} PINGs in a row unanswered"),
-    ("core/punching.py", f"after {punching.START_AFTER_S:g} s and {connectivity.PLAIN_TRIES} checks"),
+    ("core/punching.py", f"after {punching.START_AFTER_S:g} s and {pace.PLAIN_TRIES} checks"),
     ("core/punching.py", f"one side opens {punching.BIRTHDAY_SOCKETS} sockets"),
     ("core/punching.py", f"{punching.BIRTHDAY_TRIES} in all"),
     ("core/punching.py", f"a second and {punching.BIRTHDAY_TRIES}"),

@@ -8,8 +8,9 @@ from collections import Counter
 import pytest
 
 from overlays.refmesh.core.check import HOST, Path
-from overlays.refmesh.core.connectivity import MAX_PATIENCE_S, RELAY_CHECK_AFTER_S, PathFinder
+from overlays.refmesh.core.connectivity import RELAY_CHECK_AFTER_S, PathFinder
 from overlays.refmesh.core.coordination import GATHER_PER_MEMBER_S, GATHER_S
+from overlays.refmesh.core.pace import MAX_PATIENCE_S
 from overlays.refmesh.core.tunnel import CROWD, Tunnel
 from overlays.refmesh.simulation.world import World
 from overlays.refmesh.wire import messages

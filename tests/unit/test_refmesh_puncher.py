@@ -9,8 +9,9 @@ from typing import Any
 from test_refmesh_scale import NotAll
 
 from overlays.refmesh.core.check import HOST, SERVER_REFLEXIVE, Path
-from overlays.refmesh.core.connectivity import PLAIN_TRIES, PathFinder
+from overlays.refmesh.core.connectivity import PathFinder
 from overlays.refmesh.core.handover import Handover
+from overlays.refmesh.core.pace import PLAIN_TRIES
 from overlays.refmesh.core.puncher import MAX_ANSWERED, MAX_ASKED, TURN_S, TURNS, Puncher
 from overlays.refmesh.core.punching import FIRING, MEASURE_S, ROUND_S, START_AFTER_S, WAITING
 from overlays.refmesh.wire.bodies import Punch

@@ -16,7 +16,7 @@ from harness.report.population import population_of
 from harness.report.population_plots import curves, figure_of_band
 from harness.results.loading import load
 from harness.scenario.load import POPULATIONS
-from harness.simulation.describe import described
+from harness.simulation.describe import CURVE_POINTS, described
 from harness.simulation.load import LoadedPopulation, load_population
 from harness.simulation.plan import Plan
 from harness.simulation.reweigh import require_same_cells
@@ -103,6 +103,29 @@ def test_the_published_page_has_a_curve_a_technique_and_the_studies_with_their_c
     assert all(band["conditions"] and band["source"] for band in said["bands"])
 
 
+@pytest.mark.parametrize("name", sorted(path.stem for path in POPULATIONS.glob("*.yaml")))
+def test_every_point_of_a_curve_is_a_whole_population(name: str) -> None:
+    loaded = load_population(name, POPULATIONS)
+    said = described(loaded)
+    kinds = {access["eim"] for access in said["access"].values() if access["share"]}
+    for condition in said["conditions"]:
+        points = [point["eim"] for point in condition["curve"]]
+        if len(kinds) == 2:
+            assert (points[0], points[-1], len(points)) == (0.0, 1.0, CURVE_POINTS)
+        else:
+            assert points == [float(kinds == {True})], "nothing else can be made up of these types"
+        for point in condition["curve"]:
+            assert sum(cell[3] for cell in point["cells"]) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_a_population_of_one_kind_has_a_point_and_says_so() -> None:
+    plot = curves(described(load_population("richter-2016", POPULATIONS)), [])
+    assert set(plot.data["eim_share"]) == {1.0}
+    assert "one point and no curve" in plot.caption
+    plot.draw(Figure(figsize=(SCREEN.width_in, plot.height_in)))
+    assert "no curve" not in curves(described(FIELD), []).caption
+
+
 def test_figures_that_count_no_pairs_are_not_drawn_on_the_scale_of_pairs() -> None:
     said = described(FIELD)
     plot = curves(said, [])
@@ -113,12 +136,22 @@ def test_figures_that_count_no_pairs_are_not_drawn_on_the_scale_of_pairs() -> No
     assert counted == {
         "Ford et al. 2005: 82 % of NATs, punchable",
         "NATCracker 2009: 52 to 88 % of NATs, punchable",
-        "Richter et al. 2016: 38 to 50 % of ISPs, with a carrier's NAT",
+        "Richter et al. 2016: 38 % of ISPs, with a carrier's NAT",
         "Halkes, Pouwelse 2010: 64 % of peers, punchable",
     }
     bars = {bar.get_hatch() for bar in figure.axes[1].patches}
     assert bars == {None, "////"}, "a share of ISPs is no place on the axis"
     assert "for which the axis is a scale of percent alone" in plot.caption
+
+
+def test_a_study_is_the_same_figure_wherever_it_is_named() -> None:
+    bands: dict[tuple[str, str, str], set[str]] = {}
+    for path in POPULATIONS.glob("*.yaml"):
+        for band in load_population(path.stem, POPULATIONS).population.bands:
+            bands.setdefault((band.name, band.of, band.measures), set()).add(band.model_dump_json())
+    assert {key: len(said) for key, said in bands.items() if len(said) > 1} == {}
+    (richter,) = bands["Richter et al. 2016", "ISPs", "carrier-nat"]
+    assert json.loads(richter)["high_percent"] == 38, "who considers a carrier's NAT has none"
 
 
 def test_a_folder_of_before_has_figures_of_paths_alone() -> None:

@@ -38,11 +38,14 @@ def population(folder: Path, **says: Any) -> LoadedPopulation:
 def lab(path: Path, trials: list[dict[str, Any]]) -> Path:
     """Write a folder of trials of refmesh between a full cone and a strict NAT, but for what each says."""
     folder, maker = RunFolder(path), Maker()
-    folder.create({"schema": 3, "scenario": "demo", "started_at": "2026-11-23T12:00:00+00:00"}, [])
+    manifest = {"schema": 3, "scenario": "demo", "started_at": "2026-11-23T12:00:00+00:00"}
+    folder.create(manifest | {"run": "abc123", "overlaybench_commit": "0123456789ab"}, [])
     for number, trial in enumerate(trials):
-        said = {"nat_a": "full-cone", "nat_b": "port-restricted", "direct_s": 1.0, "deadline_s": 15.0} | trial
+        said = {"nat_a": "full-cone", "nat_b": "port-restricted", "link": "ideal", "direct_s": 1.0, "deadline_s": 15.0}
+        said |= trial
         direct_s, deadline_s, untold = said.pop("direct_s"), said.pop("deadline_s"), said.pop("untold", False)
-        said |= {"trial": f"t{number}", "params": {} if deadline_s is None else {"deadline_s": deadline_s}}
+        params = said.get("params", {}) | ({} if deadline_s is None else {"deadline_s": deadline_s})
+        said |= {"trial": f"t{number}", "params": params}
         pair = said | {"src": "a", "dst": "b", "path": "relayed" if direct_s is None else "direct"}
         since = pair | {"outcome": "error"} if untold else pair
         folder.append(
@@ -97,6 +100,59 @@ def test_a_lab_that_waited_for_a_shorter_time_is_refused(tmp_path: Path) -> None
     assert not (tmp_path / "out").exists()
 
 
+def test_a_lab_may_have_nats_that_have_no_alias(tmp_path: Path) -> None:
+    """Their labels are of axes, which no oracle was told; `simulate --emulated` ended with a ValueError."""
+    mapping, short = "EIM/APDF/preserving,port_mapping=nat-pmp+pcp", "EIM/EIF/block"
+    cells = emulated_cells(lab(tmp_path / "lab", [{}, {"nat_a": mapping}, {"nat_a": short, "nat_b": short}]), 10.0)
+    access = {
+        "open": {"share": 0.5, "routers": ["full-cone"]},
+        "carrier": {"share": 0.5, "routers": [{"alias": "cgn", "hairpinning": "off"}]},
+    }
+    (row,) = (
+        row for row in described(population(tmp_path, access=access), cells)["declared"] if row["overlay"] == "refmesh"
+    )
+    assert (row["emulated_expected"], row["emulated"]) == (1.0, 1.0)
+    assert row["lab_covers"] == 0.25, "a cell of the population is the lab's by its label"
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"link": "lossy"}, "link is ideal and lossy"),
+        ({"params": {"nat_a": "full-cone", "tls_port": 0}}, r'params is \{\} and \{"tls_port": 0\}'),
+        ({"topology": "carrier"}, "topology is two-sites and carrier"),
+    ],
+)
+def test_runs_of_several_conditions_are_no_one_cell(tmp_path: Path, other: dict[str, Any], said: str) -> None:
+    turned = {"nat_a": "port-restricted", "nat_b": "full-cone", "params": {"nat_a": "port-restricted"}}
+    (cell,) = emulated_cells(lab(tmp_path / "one", [{}, {}, turned]), 4.0)
+    assert (cell["runs"], cell["link"]) == (3, "ideal")
+    folder = lab(tmp_path / "two", [{}, other])
+    with pytest.raises(
+        ResultFolderError, match=f"full-cone and port-restricted has several conditions, of which {said}"
+    ):
+        emulated_cells(folder, 4.0)
+
+
+def test_a_public_host_of_a_lab_is_one_of_the_population(tmp_path: Path) -> None:
+    access = {"public": {"share": 0.5}, "strict": {"share": 0.5, "routers": ["port-restricted"]}}
+    cells = emulated_cells(lab(tmp_path / "lab", [{"nat_a": None}, {"nat_a": None, "nat_b": None}]), 10.0)
+    assert [cell["nats"] for cell in cells] == [["", ""], ["", "port-restricted"]]
+    said = described(population(tmp_path, access=access), cells)
+    (row,) = (row for row in said["declared"] if row["overlay"] == "refmesh")
+    assert row["lab_covers"] == 0.75
+    for before in (False, True):
+        if before:
+            for cell in said["conditions"][0]["cells"]:
+                del cell["nats"]
+        found = {(each.first, each.second): each.emulated for each in agreement(said, WorldCounts(), "refmesh")}
+        assert found == {
+            ("public", "public"): Count(1, 1),
+            ("public", "strict"): Count(1, 1),
+            ("strict", "strict"): None,
+        }
+
+
 def test_the_report_says_what_of_the_lab_counts(tmp_path: Path) -> None:
     loaded = population(tmp_path, worlds=2, deadline_s=4)
     folder, left = prepare(loaded, tmp_path / "out", resume=False, emulated=lab(tmp_path / "lab", LATE))
@@ -109,6 +165,7 @@ def test_the_report_says_what_of_the_lab_counts(tmp_path: Path) -> None:
     for table in (held, tables["What products would reach"]):
         assert "counts what was direct within 4 s, though it waited 15 s" in table.note
         assert "Left out: 1 of its pairs" in table.note
+        assert "those of run abc123 at commit 0123456789ab, link ideal" in table.note
 
 
 class Silent:

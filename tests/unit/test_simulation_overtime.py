@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +18,7 @@ from harness.errors import ScenarioError
 from harness.report.churn import churn_tables, read_churn, storm_of
 from harness.scenario.load import POPULATIONS
 from harness.simulation import churn as churn_module
+from harness.simulation import remote
 from harness.simulation.churn import COLUMNS, moments, run_churn
 from harness.simulation.contract import engines
 from harness.simulation.load import load_population
@@ -227,6 +230,24 @@ def test_the_load_of_many_networks_is_that_of_one_times_their_number(tmp_path: P
     assert figures["remembers, MB"].startswith("10 ")
 
 
+def test_no_start_counts_as_quiet(tmp_path: Path) -> None:
+    """Members of `day-of-fives` start within ten minutes, of which it looks every five."""
+    rows = [
+        dict.fromkeys(COLUMNS, 0)
+        | {"at_s": at, "server_up": 1, "members_up": 5, "server_received": received, "member_messages": received}
+        for at, received in ((300, 9000), (600, 9000), (900, 3000), (1200, 300), (1500, 600))
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "churn.csv", index=False)
+    frame = read_churn(tmp_path)
+    assert frame is not None
+    settings = {"peers": 10, "members": 5}
+    for start_within_s, receives in ((600.0, "1.50, at most 2.0"), (200.0, "10.75, at most 30.0")):
+        of_networks, of_all = churn_tables(frame, settings | {"start_within_s": start_within_s})
+        assert dict(of_networks.rows)["a server receives, messages/s"] == receives
+        assert dict(of_all.rows)["receives, messages/s"] == f"{2 * float(receives.split(',')[0]):.3g}"
+        assert f"first {start_within_s + 60:g} s" in of_networks.note
+
+
 def test_a_bundled_population_is_named_as_the_user_would_type_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(POPULATIONS.parents[1])
     # What is published holds no folder of the machine that made it.
@@ -241,6 +262,17 @@ def test_fewer_peers_than_are_simulated_are_refused_with_their_line(tmp_path: Pa
     assert path.read_text().splitlines()[problem.line - 1].startswith("  peers: 8")
     assert (problem.file, problem.field) == (str(path), "churn.peers")
     assert "fewer than the 9" in problem.text
+
+
+def test_a_host_of_another_python_is_refused_by_name(tmp_path: Path) -> None:
+    """What a server remembers is counted in Python's objects, whose sizes are its version's."""
+    population = load_population(str(written(tmp_path)), POPULATIONS).population.model_dump(mode="json")
+    said = {**remote._program(), "what": "networks", "population": population, "numbers": []}
+    assert json.loads(remote.work_on(json.dumps(said))) == []
+    for other in ({"python": "CPython 3.10.1, 64 bit"}, {"python": None}):
+        answer = json.loads(remote.work_on(json.dumps(said | other)))
+        assert f"python there is CPython {platform.python_version()}" in answer["error"]
+        assert f"here {other['python']}" in answer["error"]
 
 
 def test_state_is_counted_once_and_without_the_program() -> None:

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from harness.cli import cli
 from harness.errors import ScenarioError
 from harness.report.plots.style import SCREEN
-from harness.report.population import population_section
+from harness.report.population import population_of, population_section
 from harness.results.agreement import CellAgreement, Count, agreement, counts_of, weighted
 from harness.results.loading import load
 from harness.scenario.load import POPULATIONS
@@ -117,10 +117,28 @@ def test_groups_of_many_types_are_summed_or_drawn_in_no_time(monkeypatch: pytest
     assert 0.975**45 - 0.05 < drawn < 0.975**45 + 0.05
 
 
+def test_figures_of_drawn_groups_are_marked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    loaded = written(tmp_path, worlds=1, groups=1)
+    marks = []
+    for most in (algebra.MOST_COUNTED, 5):
+        monkeypatch.setattr(algebra, "MOST_COUNTED", most)
+        out = tmp_path / f"out{most}"
+        folder, left = prepare(loaded, out, resume=False)
+        simulate(loaded, folder, left, 1, Silent())
+        found = population_of(load(out))
+        assert found is not None
+        (rates, *_), (_, whole) = found
+        groups = [rates.header.index(f"groups of {size} all direct %") for size in (3, 5, 10)]
+        marks.append([row[place].startswith("~") for row in rates.rows for place in groups])
+        assert ("~:" in rates.note) is ("Groups of 5, 10 are drawn" in whole.caption) is any(marks[-1])
+    assert marks == [[False] * 6, [False, True, True] * 2]
+
+
 def test_shares_of_eim_are_what_the_curve_says(tmp_path: Path) -> None:
     population = written(tmp_path).population
     for eim in (0.0, 0.3, 1.0):
         shares = with_eim_share(population, eim)
+        assert shares is not None
         assert shares["strict"] + shares["carrier"] == pytest.approx(eim)
         assert sum(cell_shares(population, shares).values()) == pytest.approx(1.0)
 

@@ -20,8 +20,9 @@ from harness.simulation.contract import engines
 from harness.simulation.describe import described
 from harness.simulation.load import LoadedPopulation, load_population
 from harness.simulation.plan import Plan
+from harness.simulation.records import OfRun, records_of
 from harness.simulation.run import POPULATION, prepare
-from harness.simulation.world import ANSWER_S, run_world
+from harness.simulation.world import ANSWER_S, PairResult, WorldResult, run_world
 
 STRICT = {"share": 1.0, "routers": ["port-restricted"], "link": {"jitter_ms": 5}}
 
@@ -50,6 +51,20 @@ def test_a_verdict_is_of_the_deadline_however_many_members_carry_nothing(tmp_pat
             seen.add(pair.verdict)
             assert (pair.verdict == "direct") is (pair.direct_s is not None), (world.id, pair)
     assert seen == {"direct", "relayed", "none"}
+
+
+def test_what_becomes_direct_while_probes_are_under_way_was_not_by_the_deadline(tmp_path: Path) -> None:
+    """Probes are sent again for 3 s, and the last may go another way than what both ends said at the deadline."""
+    loaded = written(tmp_path, worlds=1)
+    world = Plan(loaded.population).world(0)
+    found = {}
+    for direct_s in (9.9, None):
+        pair = PairResult(0, 1, 0.5, direct_s, "direct", "direct" if direct_s else "relayed")
+        run = OfRun("r", "small", loaded.population, None)
+        records = {each.metric: each for each in records_of(run, world, WorldResult([pair], 13.0))}
+        path = records["hole_punch_success"]
+        found[direct_s] = path.path, path.value, records["connect_success"].value
+    assert found == {9.9: ("direct", 1.0, 1.0), None: ("mixed", 0.0, 1.0)}
 
 
 def test_a_file_of_another_name_is_the_same_population(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from collections.abc import Iterable
 
 from overlays.refmesh.core.check import PEER_REFLEXIVE, PREDICTED, RELAYED, SERVER_REFLEXIVE, Check, Path
 from overlays.refmesh.core.lifetime import Lifetime
+from overlays.refmesh.core.pace import MAX_PATIENCE_S, PACE, PLAIN_TRIES, pace_at
 from overlays.refmesh.core.pacer import Pacer
 from overlays.refmesh.core.volley import Volleys
 from overlays.refmesh.keys import Rng
@@ -29,8 +30,6 @@ from overlays.refmesh.wire.control import TRANSACTION_LEN, Endpoint
 MAX_CANDIDATES = 24
 LOST_AFTER = 3
 RETRY_MIN_S = 0.3
-PLAIN_TRIES = 5
-"""Checks of a candidate before other ways are sought; on an idle machine they have gone out after half a second."""
 OUT_OF_STEP = 0.08
 """Keepalives come by up to this fraction earlier, at random, so that two ends do not stay in step."""
 FRESH_TRY_S = 2.0
@@ -38,7 +37,6 @@ FRESH_TRY_S = 2.0
 RELAY_CHECK_AFTER_S = 1.0
 """Most pairs have a direct path by then, and all that checks over relays tell is which relay is best."""
 SILENCE_S = 1.0
-MAX_PATIENCE_S = 2.0
 BACK_S = 60.0
 """A peer whose idle path has died is heard another way, or again, within so long; else it has gone, not its NAT."""
 BETTER_BY = 0.8
@@ -48,9 +46,6 @@ MAX_CREDIT, LEAD = 3, 6
 UNPROVED_PER_S, UNPROVED_BURST = 0.5, 250
 """Checks of addresses that nothing has come from: the peer names them, so they may be anybody's. A dozen candidates
 take some twenty checks each until they are tried every 30 s only. New addresses of ours give all of it again."""
-_PACE = ((0.15, 0.05), (0.5, 0.1), (3.0, 0.5), (10.0, 1.0), (60.0, 5.0), (math.inf, 30.0))
-"""Age of a check in seconds up to which it is repeated every so many seconds; RFC 8445's Ta is 50 ms. A PING that comes
-in is answered by a check at once, so the side that is ready later sets the time, not this."""
 
 
 class PathFinder:
@@ -118,7 +113,7 @@ class PathFinder:
             check.due_s = now + self._pause(check)  # both ends know it now
         check.pinged = True
         check.seen_s, check.credit = now, min(check.credit + 1, MAX_CREDIT)
-        if not check.valid and path.direct and now - check.since_s > _PACE[0][0]:
+        if not check.valid and path.direct and now - check.since_s > PACE[0][0]:
             check.since_s = now
         if not check.valid and (path.direct or not self._direct or check.due_s == math.inf):
             check.due_s = min(check.due_s, now)
@@ -269,7 +264,7 @@ class PathFinder:
         if not check.path.direct:
             return 1.0 if check.unanswered < 10 else 15.0
         age_s = now - check.since_s
-        pace_s = max(self._patience_s, next(pace_s for until_s, pace_s in _PACE if age_s < until_s))
+        pace_s = max(self._patience_s, pace_at(age_s))
         # With a direct path at hand the hopeless candidates need no haste.
         return max(pace_s, 2.0) if self._has_direct and age_s > 1.0 else pace_s
 

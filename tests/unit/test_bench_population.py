@@ -1,0 +1,35 @@
+"""The benchmark of 10^5 peers, on a handful of worlds, and what the algebra may take."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from bench.population import MOMENTS, NAMES, measured, resident_mib
+from harness.scenario.load import POPULATIONS
+from harness.simulation.algebra import expected_cells, level_of, pair_success
+from harness.simulation.contract import engines
+from harness.simulation.load import load_population
+from harness.simulation.plan import Plan
+
+
+def test_all_pairs_of_a_hundred_thousand_peers_are_summed_in_below_a_second() -> None:
+    """A thousandth of it as measured, so only work that grows with the peers comes near the bound."""
+    population = load_population("hundred-thousand", POPULATIONS).population
+    (condition,) = Plan(population).conditions
+    began = time.process_time()
+    cells = expected_cells(population, condition, level_of(engines()["refmesh"], population))
+    assert 0.5 < pair_success(cells) < 1.0
+    assert time.process_time() - began < 1.0
+
+
+def test_each_moment_has_its_time_and_its_memory(tmp_path: Path) -> None:
+    found = measured(NAMES[0], 0.2, 1, tmp_path)
+    assert (found["worlds"], found["peers"]) == (29 * 3, 29 * 6)
+    moments = [*(f"{percent} %" for percent in MOMENTS), "all worlds", "end, with the page"]
+    assert [name for name in found if name in moments] == moments
+    times = [found[name]["wall_s"] for name in moments]
+    assert times == sorted(times) and times[0] < times[2]
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    assert resident_mib() >= 0.5 * pages * os.sysconf("SC_PAGE_SIZE") / 2**20
