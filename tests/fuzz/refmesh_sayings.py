@@ -25,10 +25,11 @@ ODD_TEXT = ["1e999", "NaN", "-Infinity", "[" * 500, "9" * 400, '{"a":' * 50, "\u
 class Sayings:
     """What they say in one world, whose state they know: so that much of it is nearly right."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, world: World | None = None) -> None:
+        """`world`: with members a, b and c and a server; by default a mesh."""
         self.rng = random.Random(seed)
         mode = "direct" if seed % 4 == 3 else "mesh"
-        self.world = World({"a": None, "b": None, "c": None}, seed=seed, mode=mode)
+        self.world = world or World({"a": None, "b": None, "c": None}, seed=seed, mode=mode)
         self.world.start_all()
         self.world.run(3.0)
         server = self.world.servers["s0"]
