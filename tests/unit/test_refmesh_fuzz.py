@@ -44,5 +44,6 @@ def test_any_packet_of_a_host_and_any_sealed_one_of_a_peer_pass_a_driver_or_are_
     run("refmesh_devices.py", 5_000, seed)
 
 
-def test_strangers_at_real_sockets_leave_a_server_as_it_was() -> None:
-    run("refmesh_sockets.py", 3_000, 1)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_strangers_and_members_at_real_sockets_leave_a_server_as_it_was(seed: int) -> None:
+    run("refmesh_sockets.py", 4_000, seed)
