@@ -81,7 +81,7 @@ distros:
 		tests/distros/run.sh $$release full || [ $$? = 3 ] || failed="$$failed $$release"; \
 	done; [ -z "$$failed" ] || { echo "failed on:$$failed"; exit 1; }
 
-# A million of each kind of hostility against refmesh, two at a time: some forty minutes on two
+# A million of each kind of hostility against refmesh, two at a time: some fifty minutes on two
 # processors, most of them for what members, servers, relays and hubs say to each other. Exits at the first violation.
 FUZZ_COUNT ?= 1000000
 FUZZ_SEED ?= $(shell date +%j)
