@@ -81,13 +81,13 @@ distros:
 		tests/distros/run.sh $$release full || [ $$? = 3 ] || failed="$$failed $$release"; \
 	done; [ -z "$$failed" ] || { echo "failed on:$$failed"; exit 1; }
 
-# A million of each kind of hostility against refmesh, two at a time: some forty minutes on two
-# processors, most of them for what members, servers and relays say to each other. Exits at the first violation.
+# A million of each kind of hostility against refmesh, two at a time: some fifty minutes on two
+# processors, most of them for what members, servers, relays and hubs say to each other. Exits at the first violation.
 FUZZ_COUNT ?= 1000000
 FUZZ_SEED ?= $(shell date +%j)
 fuzz-million: setup
 	half=$$(($(FUZZ_COUNT) / 2)); printf '%s %s %s\n' members $$half $(FUZZ_SEED) members $$half $$(($(FUZZ_SEED) + 500000)) \
-		devices $(FUZZ_COUNT) $(FUZZ_SEED) sockets $(FUZZ_COUNT) $(FUZZ_SEED) datagrams $(FUZZ_COUNT) $(FUZZ_SEED) | \
+		devices $(FUZZ_COUNT) $(FUZZ_SEED) hub $(FUZZ_COUNT) $(FUZZ_SEED) sockets $(FUZZ_COUNT) $(FUZZ_SEED) datagrams $(FUZZ_COUNT) $(FUZZ_SEED) | \
 		xargs -P 2 -L 1 sh -c '$(PY)/python tests/fuzz/refmesh_$$0.py --count $$1 --seed $$2 || exit 255'
 
 # The same, and ten minutes of what finds its way by coverage, or SECONDS_EACH; for the night.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from refmesh_hostility import peer
@@ -22,13 +23,46 @@ ODD: list[Any] = [
 ODD_TEXT = ["1e999", "NaN", "-Infinity", "[" * 500, "9" * 400, '{"a":' * 50, "\udcff"]
 
 
+def payload(rng: random.Random, addresses: Sequence[str], json_body: Callable[[], tuple[int, bytes]]) -> bytes:
+    """Return the inside of a message: control frames with odd fields, packets between addresses, frames, noise."""
+    kind = rng.randrange(10)
+    if kind == 0:
+        return rng.randbytes(rng.randrange(1, 200))
+    if kind == 1:
+        return bytes((rng.choice((0x45, 0x46, 0x4F, 0x60, 0x41)),)) + rng.randbytes(rng.randrange(0, 120))
+    if kind == 2:
+        source, target = rng.choice(addresses), rng.choice(addresses)
+        return ip_packet(source, target, rng.randbytes(rng.randrange(0, 60)), protocol=rng.choice((1, 6, 17)))
+    if kind == 3:
+        body = rng.randbytes(rng.choice((0, 7, 8, 9, rng.randrange(80))))
+        return control.frame(rng.choice((control.PING, control.PONG, control.ETHERNET, rng.randrange(256))), body)
+    if kind == 4:
+        frame = bytearray(control.frame(rng.randrange(1, 9), rng.randbytes(20), rng.randrange(256)))
+        frame[2:4] = rng.randbytes(2)
+        return bytes(frame)
+    return control.frame(*json_body())
+
+
+def odd(rng: random.Random, body: dict[str, Any]) -> bytes:
+    """Return a body of JSON, some of whose fields are odd."""
+    for _ in range(rng.choice((0, 0, 1, 1, 2))):
+        body[rng.choice(list(body))] = rng.choice(ODD)
+    text = json.dumps(body)
+    if not rng.randrange(8):
+        field = json.dumps(body | {rng.choice(list(body)): "@@"})
+        text = field.replace('"@@"', rng.choice(ODD_TEXT))
+    data = text.encode("utf-8", "surrogateescape")
+    return data[: rng.randrange(len(data))] if not rng.randrange(16) else data
+
+
 class Sayings:
     """What they say in one world, whose state they know: so that much of it is nearly right."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, world: World | None = None) -> None:
+        """`world`: with members a, b and c and a server; by default a mesh."""
         self.rng = random.Random(seed)
         mode = "direct" if seed % 4 == 3 else "mesh"
-        self.world = World({"a": None, "b": None, "c": None}, seed=seed, mode=mode)
+        self.world = world or World({"a": None, "b": None, "c": None}, seed=seed, mode=mode)
         self.world.start_all()
         self.world.run(3.0)
         server = self.world.servers["s0"]
@@ -40,36 +74,12 @@ class Sayings:
 
     def payload(self) -> bytes:
         """Return the inside of a message: control frames with odd fields, packets, frames, noise."""
-        rng = self.rng
-        kind = rng.randrange(10)
-        if kind == 0:
-            return rng.randbytes(rng.randrange(1, 200))
-        if kind == 1:
-            return bytes((rng.choice((0x45, 0x46, 0x4F, 0x60, 0x41)),)) + rng.randbytes(rng.randrange(0, 120))
-        if kind == 2:
-            names = [self.world.overlay_address(rng.choice("abc")) for _ in range(2)]
-            return ip_packet(names[0], names[1], rng.randbytes(rng.randrange(0, 60)), protocol=rng.choice((1, 6, 17)))
-        if kind == 3:
-            body = rng.randbytes(rng.choice((0, 7, 8, 9, rng.randrange(80))))
-            return control.frame(rng.choice((control.PING, control.PONG, control.ETHERNET, rng.randrange(256))), body)
-        if kind == 4:
-            frame = bytearray(control.frame(rng.randrange(1, 9), rng.randbytes(20), rng.randrange(256)))
-            frame[2:4] = rng.randbytes(2)
-            return bytes(frame)
-        return control.frame(*self.json_body())
+        return payload(self.rng, [self.world.overlay_address(name) for name in "abc"], self.json_body)
 
     def json_body(self) -> tuple[int, bytes]:
         """Return a HELLO, UPDATE or PUNCH, some of whose fields are odd."""
-        rng = self.rng
-        kind, body = rng.choice((self.hello, self.update, self.punch))()
-        for _ in range(rng.choice((0, 0, 1, 1, 2))):
-            body[rng.choice(list(body))] = rng.choice(ODD)
-        text = json.dumps(body)
-        if not rng.randrange(8):
-            field = json.dumps(body | {rng.choice(list(body)): "@@"})
-            text = field.replace('"@@"', rng.choice(ODD_TEXT))
-        data = text.encode("utf-8", "surrogateescape")
-        return kind, data[: rng.randrange(len(data))] if not rng.randrange(16) else data
+        kind, body = self.rng.choice((self.hello, self.update, self.punch))()
+        return kind, odd(self.rng, body)
 
     def hello(self) -> tuple[int, dict[str, Any]]:
         rng, herald = self.rng, self.server.herald

@@ -1,10 +1,12 @@
-"""Strangers at the real sockets of a server that runs as a process of its own: UDP, STUN and TLS.
+"""Strangers and members at the real sockets of a server that runs as a process of its own: UDP, STUN and TLS.
 
     python tests/fuzz/refmesh_sockets.py [--count 1000000] [--seed 1]      exits 1 at the first violation
 
-What must hold, whatever comes: the server lives and has caught no fault; it answers STUN all the while and lets a
-member in at the end; memory and descriptors stay bounded; to no stranger it says more than three times what he said, in
-all and to a single datagram.
+Every fourth message is a member's, well sealed, over UDP or TLS, to a server that is a hub where `seed` is odd.
+
+What must hold, whatever comes: the server lives and has caught no fault; it answers STUN, and a member who is honest,
+all the while and lets another in at the end; memory and descriptors stay bounded; to no stranger it says more than
+three times what he said, in all and to a single datagram.
 """
 
 from __future__ import annotations
@@ -19,10 +21,12 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 
 from refmesh_daemon import HOST, Client, Daemon, serving
+from refmesh_joined import Honest, Hostile
 
 from overlays.refmesh import keys
 from overlays.refmesh.core import introduction
@@ -31,7 +35,7 @@ from overlays.refmesh.driver.stream import client_context
 from overlays.refmesh.wire import messages, stun
 
 CORPUS = Path(__file__).with_name("corpus")
-LOOK_EVERY, ASK_EVERY = 2000, 20
+LOOK_EVERY, ASK_EVERY, MEMBER_EVERY = 2000, 20, 4
 MAX_GROWTH, MAX_DESCRIPTORS = 64 << 20, 400
 STRANGERS = 8
 
@@ -157,19 +161,31 @@ def wrong(  # noqa: PLR0911 - one `return` a violation
 
 def attack(count: int, seed: int) -> str | None:
     """Send `count` datagrams and a hundredth as many streams; return what went wrong, None when nothing did."""
-    with tempfile.TemporaryDirectory() as folder, serving(Path(folder), log_level="warning") as daemon:
+    options: dict[str, Any] = {"log_level": "warning", "hub": bool(seed % 2)}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serving(Path(folder), members=("a", "b", "c", "d"), **options) as daemon,
+    ):
         strangers = Strangers(daemon, seed)
+        rng = strangers.rng
+        hostile, honest = [Hostile(daemon, name, tls=name == "c") for name in "bc"], Honest(daemon, "d", tls=False)
         try:
             memory = daemon.resident_octets()
             for number in range(count):
                 try:
-                    found = strangers.send() if number % ASK_EVERY else strangers.ask()
+                    found = None
+                    if number % MEMBER_EVERY == 1:
+                        rng.choice(hostile).say(rng)
+                    elif number % ASK_EVERY:
+                        strangers.send()
+                    else:
+                        found = strangers.ask()
                 except OSError as error:
                     found = str(error)
                 if found:
                     return f"datagram {number}: {found}"
                 if number % LOOK_EVERY == LOOK_EVERY - 1 or number == count - 1:
-                    found = wrong(daemon, strangers, memory)
+                    found = wrong(daemon, strangers, memory) or honest.ask(rng)
                     if found:
                         return f"after {number + 1} datagrams: {found}"
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
@@ -177,6 +193,8 @@ def attack(count: int, seed: int) -> str | None:
                     return "afterwards a member cannot join"
         finally:
             strangers.close()
+            for member in (*hostile, honest):
+                member.leave()
     return None
 
 

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from refmesh_hosts_lab import answers_in
@@ -248,41 +249,26 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
 
 @case
 def flood_of_handshakes() -> dict[str, Any]:
-    """Somebody who knows b's key asks for 800 handshakes a second, with many keys; a still gets one."""
+    """Somebody who knows b's key asks for 800 handshakes a second with keys that b does not know, and for 80 with keys
+    of peers, these with the cookie that b has given; a still gets one."""
     static = Static()
+    enemies = [keys.generate() for _ in range(8)]
+    static.options["b"]["peers"] = static.config("b")["peers"] + [
+        {"public_key": keys.encode(keys.public(key)), "allowed_ips": [f"10.9.7.{n}/32"]}
+        for n, key in enumerate(enemies)
+    ]
     static.start("b")
-    script = """
-import os, socket, sys, time
-from overlays.refmesh.core.cookie import Macs
-from overlays.refmesh.core.noise import Initiation, StaticKey
-from overlays.refmesh.core.timestamp import tai64n
-target = bytes.fromhex(sys.argv[1])
-made = []
-for number in range(80):
-    asked = Initiation(StaticKey(os.urandom(32)), target, number, tai64n(time.time()), os.urandom)
-    made.append(Macs(target).protect(asked.message, 0.0))
-with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as enemy:
-    enemy.connect(("45.9.0.2", 51820))
-    end = time.monotonic() + float(sys.argv[2])
-    print("floods", flush=True)
-    while time.monotonic() < end:
-        # Above the rate at which a responder asks for cookies, below what starves it of its processor in a busy lab.
-        for message in made:
-            try:
-                enemy.send(message)
-            except OSError:
-                pass
-        time.sleep(0.1)
-"""
     public = keys.public(static.keys["b"]).hex()
-    argv = enter(static.lab.hosts["s"], sys.executable, "-c", script, public, "60")
+    script = str(Path(__file__).with_name("refmesh_flood.py"))
+    argv = enter(static.lab.hosts["s"], sys.executable, script, public, "60", *(key.hex() for key in enemies))
     enemy = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
     assert enemy.stdout is not None
-    enemy.stdout.readline()
+    if enemy.stdout.readline() != "busy\n":
+        raise SystemExit("b has given no cookie: nothing shows that it was busy")
     static.start("a")
     result = {"first_s": static.answers_s(limit_s=50.0), "flooded_until_then": enemy.poll() is None}
-    enemy.kill()
-    enemy.wait()
+    enemy.terminate()
+    result |= json.loads(enemy.communicate()[0])
     return result | {"b_lives": static.lab.daemons["b"].poll() is None}
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from harness.sandbox.unshare import sandbox_argv
+from overlays.refmesh.core import ratelimit
 
 pytestmark = [pytest.mark.lab, pytest.mark.waits]
 
@@ -85,6 +86,10 @@ def test_icmp_errors_pass() -> None:
 
 def test_a_flood_of_handshakes_keeps_nobody_out() -> None:
     result = run("flood-of-handshakes")
+    print(result)
     assert result["flooded_until_then"]
+    assert result["cookies"] > 0, "b was asked for too little to become busy"
+    # Who proves its address is answered, but only so often.
+    assert 0 < result["answered"] <= ratelimit.BURST + ratelimit.PER_S * result["proving_s"]
     assert result["first_s"] is not None
     assert result["b_lives"]

@@ -12,11 +12,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+from refmesh_hostility import sealed
 
 from overlays.refmesh import keys
 from overlays.refmesh.core import introduction
 from overlays.refmesh.core.tunnel import Tunnel
+from overlays.refmesh.driver.stream import client_context
 from overlays.refmesh.network import Network, Site, make_network, to_yaml
 from overlays.refmesh.wire import stun
 
@@ -68,8 +71,50 @@ class Daemon:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+class Datagrams(Protocol):
+    """A UDP socket, or what is as good as one."""
+
+    def settimeout(self, value: float | None, /) -> None: ...
+
+    def sendto(self, data: bytes, address: tuple[str, int], /) -> int: ...
+
+    def recv(self, bufsize: int, /) -> bytes: ...
+
+    def close(self) -> None: ...
+
+
+class TlsDatagrams:
+    """A server's TLS port as a UDP socket; OSError when the connection is over, or was not taken."""
+
+    def __init__(self, daemon: Daemon, host: str = "") -> None:
+        """`host`: the address of ours to come from."""
+        sock = socket.create_connection((HOST, daemon.site.tls_port), timeout=WAIT_S, source_address=(host, 0))
+        self._tls, self._received = client_context().wrap_socket(sock), b""
+
+    def settimeout(self, value: float | None) -> None:
+        self._tls.settimeout(value)
+
+    def sendto(self, data: bytes, _address: tuple[str, int]) -> int:
+        self._tls.sendall(len(data).to_bytes(2, "big") + data)
+        return len(data)
+
+    def recv(self, _bufsize: int) -> bytes:
+        while True:
+            end = 2 + int.from_bytes(self._received[:2], "big")
+            if len(self._received) >= max(2, end):
+                datagram, self._received = self._received[2:end], self._received[end:]
+                return datagram
+            chunk = self._tls.recv(65536)
+            if not chunk:
+                raise ConnectionResetError("the server has closed the connection")
+            self._received += chunk
+
+    def close(self) -> None:
+        self._tls.close()
+
+
 class Client:
-    """A member that does no more than to join, over UDP at a real socket."""
+    """A member that does no more than to join, and what it is told to say, at a real socket."""
 
     def __init__(self, daemon: Daemon, name: str) -> None:
         network = daemon.network
@@ -78,7 +123,19 @@ class Client:
         self._session = self.tunnel.add(self._public)
         self._server = (HOST, daemon.site.port)
 
-    def joins(self, sock: socket.socket, tries: int = 20) -> bool:
+    def says(self, sock: Datagrams, payload: bytes, *, bare: bool = False) -> bool:
+        """Send a payload, well sealed but for its padding if `bare`; False when there are no keys any more."""
+        datagrams = sealed(self._session, payload, time.time(), bare=bare)
+        for datagram in datagrams or ():
+            sock.sendto(datagram, self._server)
+        return datagrams is not None
+
+    def hears(self, datagram: bytes) -> list[bytes]:
+        """Return the payloads of what the server has sent."""
+        told = self.tunnel.receive(datagram, self._server, time.time())
+        return list(told.payloads) if told is not None and not isinstance(told, bytes) else []
+
+    def joins(self, sock: Datagrams, tries: int = 20) -> bool:
         """Whether a handshake completes."""
         sock.settimeout(1.0)
         for _ in range(tries):

@@ -34,7 +34,7 @@ from overlays.refmesh.core import (
 from overlays.refmesh.core.peer import RETRY_S
 from overlays.refmesh.driver import crowd, eagerness, listener, stream, streams, warmth
 from overlays.refmesh.driver import igd as driver_igd
-from overlays.refmesh.server import admission
+from overlays.refmesh.server import admission, registry
 from overlays.refmesh.wire import control, messages
 
 TESTS = Path(__file__).parents[1]
@@ -81,6 +81,7 @@ SAID = [
         f"{connectivity.UNPROVED_BURST} times and then {connectivity.UNPROVED_PER_S:g} times a second, 48 octets each: "
         f"N members send {48 * connectivity.UNPROVED_PER_S:g} N octets",
     ),
+    ("README.md", f"make {registry.COPIES_PER_S:,g} copies a second of frames"),
     ("README.md", f"PING ({control.PING}) and PONG ({control.PONG}) check paths, HELLO ({control.HELLO})"),
     ("README.md", f"UPDATE ({control.UPDATE}) coordinate, PUNCH ({control.PUNCH}) arranges"),
     (

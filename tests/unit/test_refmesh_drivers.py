@@ -18,7 +18,6 @@ from refmesh_daemon import HOST, WAIT_S, free_ports, serving
 from overlays.refmesh import config_file
 from overlays.refmesh.driver import loop as loop_module
 from overlays.refmesh.driver import members as members_module
-from overlays.refmesh.driver.events import LEFT_OUT_EVERY_S, LINES_BURST, OF_ONE_BURST, OF_ONE_PER_S, EventLog
 from overlays.refmesh.driver.loop import Loop
 from overlays.refmesh.driver.members import MembersFile
 from overlays.refmesh.driver.memory import Memory
@@ -264,26 +263,3 @@ def test_what_a_message_made_a_handler_raise_ends_nothing(error: RefmeshError) -
     loop = raising(error)
     loop.run(lambda: float("inf"), lambda _: None)
     assert loop.guard.count == 10
-
-
-def test_who_makes_a_daemon_say_much_does_not_fill_its_log(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO")
-    events, said = [f"m{number % 10} sent nonsense" for number in range(3 * LINES_BURST)], EventLog()
-    said.write(events, 0.0)
-    assert events == []
-    assert len(caplog.records) == LINES_BURST
-    said.write(["more"], 1.0)
-    assert f"{2 * LINES_BURST} lines were left out here" in caplog.text
-
-
-def test_one_member_does_not_silence_the_log_for_others(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO")
-    said, seconds = EventLog(), 100
-    for second in range(seconds):
-        for _ in range(10):
-            said.write(["mallory sent nonsense"] * 20, second)
-        said.write([f"m{second} is here", f"m{second} is gone"], second)
-    lines = [record.getMessage() for record in caplog.records]
-    assert sum("is here" in line or "is gone" in line for line in lines) == 2 * seconds
-    assert lines.count("mallory sent nonsense") == OF_ONE_BURST + OF_ONE_PER_S * (seconds - 1)
-    assert sum("were left out here" in line for line in lines) <= seconds / LEFT_OUT_EVERY_S

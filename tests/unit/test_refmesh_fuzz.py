@@ -34,10 +34,16 @@ def test_hostile_members_relays_and_servers_keep_within_their_rights(seed: int) 
     run("refmesh_members.py", 1_200, seed)
 
 
+@pytest.mark.parametrize("seed", [1, 2])
+def test_hostile_members_of_a_hub_and_a_hostile_hub_keep_within_their_rights(seed: int) -> None:
+    run("refmesh_hub.py", 2_000, seed)
+
+
 @pytest.mark.parametrize("seed", [1, 4])
 def test_any_packet_of_a_host_and_any_sealed_one_of_a_peer_pass_a_driver_or_are_dropped(seed: int) -> None:
     run("refmesh_devices.py", 5_000, seed)
 
 
-def test_strangers_at_real_sockets_leave_a_server_as_it_was() -> None:
-    run("refmesh_sockets.py", 3_000, 1)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_strangers_and_members_at_real_sockets_leave_a_server_as_it_was(seed: int) -> None:
+    run("refmesh_sockets.py", 4_000, seed)

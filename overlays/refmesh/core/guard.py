@@ -11,6 +11,8 @@ import traceback
 AGAIN_S = 60.0
 """The same fault is said again after so long."""
 MAX_KINDS = 64
+FAULT = "a fault of refmesh itself"
+"""What the event of a fault begins with."""
 
 
 class Guard:
@@ -32,4 +34,4 @@ class Guard:
         if len(self._said_s) >= MAX_KINDS:
             self._said_s.clear()
         self._said_s[kind] = now
-        self._events.append(f"a fault of refmesh itself, number {self.count}: {kind}: {error}; dropped what caused it")
+        self._events.append(f"{FAULT}, number {self.count}: {kind}: {error}; dropped what caused it")

@@ -1,10 +1,11 @@
-"""What an engine has to say, in the log: all of it, unless somebody makes it say much."""
+"""What an engine has to say, in the log: all of it, unless somebody makes it say much; its own faults are errors."""
 
 from __future__ import annotations
 
 import logging
 import math
 
+from overlays.refmesh.core.guard import FAULT
 from overlays.refmesh.core.pacer import Pacer, Pacers
 
 log = logging.getLogger("refmesh")
@@ -28,6 +29,9 @@ class EventLog:
             log.warning("%d lines were left out here", self._left_out)
             self._left_out, self._left_out_s = 0, now
         for event in events:
+            if event.startswith(FAULT):
+                log.error("%s", event)  # of which the guard sees to it that there are few
+                continue
             of_one = self._of.of(event.partition(" ")[0])
             # Its own share first: what one is refused is for all others.
             if of_one.available(now) < 1 or self._pacer.available(now) < 1:

@@ -76,8 +76,9 @@ class Hub:
     def _open(self, one: Registration, other: Registration) -> bool:
         return self.openness.between(*((of.name, *of.groups) for of in (one.certificate, other.certificate)))
 
-    def _owner(self, packed: bytes) -> Registration | None:
-        return self._registry.by_address.get(packets.address_text(packed))
+    def _owner(self, packed: bytes) -> object:
+        address = packets.address_text(packed)
+        return self if address in self._own else self._registry.by_address.get(address)
 
     def _owns(self, registration: Registration, packet: bytes) -> bool:
         source = packets.source(packet)
