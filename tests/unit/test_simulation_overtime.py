@@ -132,7 +132,7 @@ def test_who_sleeps_may_wake_elsewhere(tmp_path: Path, monkeypatch: pytest.Monke
             elsewhere.append(network._hosts[member].address != before)
 
         monkeypatch.setattr(churn_module._Network, name, looks)
-    for number in range(4):
+    for number in range(10):
         run_churn(loaded.population, loaded.population.churn, number, engines()["refmesh"])
     assert waiting == elsewhere
     assert any(elsewhere)
