@@ -39,7 +39,7 @@ def ssh_cluster(hosts: Sequence[SshHost], tls: Mapping[str, str], silence_s: flo
     Raises:
         MissingPrerequisite: one of them cannot be reached, or cannot start.
     """
-    _configure(tls, silence_s)
+    _configure(tls, silence_s, idle_timeout="3 minutes")
     first = hosts[0]
     options = {"protocol": "tls", "port": 0, **_reached_at(first, alone=len(hosts) == 1), **_PAGES}
     scheduler = {"address": first.address, "connect_options": dict(first.connect), "remote_python": first.python}
@@ -98,7 +98,8 @@ def slurm_cluster(options: Mapping[str, Any], hosts: int, tls: Mapping[str, str]
     """
     from dask_jobqueue import SLURMCluster  # noqa: PLC0415
 
-    _configure(tls, silence_s)
+    # Jobs may wait for hours in the queue, and no task changes meanwhile: that is no idleness.
+    _configure(tls, silence_s, idle_timeout=None)
     try:
         security = Security(**tls, require_encryption=True)
         cluster = SLURMCluster(protocol="tls://", security=security, scheduler_options=_PAGES, **options)
@@ -110,8 +111,11 @@ def slurm_cluster(options: Mapping[str, Any], hosts: int, tls: Mapping[str, str]
     return cluster
 
 
-def _configure(tls: Mapping[str, str], silence_s: float) -> None:
-    """Say how schedulers and workers that this process starts are to behave; those behind ssh take it over."""
+def _configure(tls: Mapping[str, str], silence_s: float, *, idle_timeout: str | None) -> None:
+    """Say how schedulers and workers that this process starts are to behave; those behind ssh take it over.
+
+    `idle_timeout` is after what time without tasks a scheduler ends itself; None: never, it ends with this process.
+    """
     files = {
         f"distributed.comm.tls.{role}.{kind}": tls[f"tls_{role}_{kind}"]
         for role in ("scheduler", "worker", "client")
@@ -124,6 +128,6 @@ def _configure(tls: Mapping[str, str], silence_s: float) -> None:
             "distributed.comm.require-encryption": True,
             "distributed.scheduler.allowed-failures": 0,
             "distributed.scheduler.worker-ttl": f"{silence_s:g} s",
-            "distributed.scheduler.idle-timeout": "3 minutes",
+            "distributed.scheduler.idle-timeout": idle_timeout,
         }
     )

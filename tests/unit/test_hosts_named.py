@@ -185,6 +185,7 @@ def test_the_scheduler_of_slurms_jobs_listens_for_tls_alone(tmp_path: Path, monk
         opened = listening() - before
         scheduler = int(cluster.scheduler_address.rpartition(":")[2])
         assert {port for host, port in opened if host not in ("127.0.0.1", "::1")} == {scheduler}
+        assert cluster.scheduler.idle_timeout is None, "jobs may wait in the queue for longer than any such time"
     finally:
         cluster.close()
 
