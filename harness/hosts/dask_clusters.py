@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -94,7 +95,7 @@ def slurm_cluster(options: Mapping[str, Any], hosts: int, tls: Mapping[str, str]
     """Submit a job for each host; the scheduler runs here, and the jobs end with it.
 
     Raises:
-        MissingPrerequisite: SLURM takes none.
+        MissingPrerequisite: SLURM does not take each of them; those that it took are cancelled.
     """
     from dask_jobqueue import SLURMCluster  # noqa: PLC0415
 
@@ -103,12 +104,25 @@ def slurm_cluster(options: Mapping[str, Any], hosts: int, tls: Mapping[str, str]
     try:
         security = Security(**tls, require_encryption=True)
         cluster = SLURMCluster(protocol="tls://", security=security, scheduler_options=_PAGES, **options)
-        cluster.scale(jobs=hosts)
+        with contextlib.ExitStack() as undone:
+            undone.callback(_close, cluster)
+            cluster.sync(_submit, cluster, hosts)
+            undone.pop_all()
     except Exception as error:
-        raise MissingPrerequisite(
-            f"jobs of SLURM ({error})", "try `sbatch` with the script of `hosts script`"
-        ) from None
+        why = " ".join(str(error).split())
+        raise MissingPrerequisite(f"jobs of SLURM ({why})", "try `sbatch` with the script of `hosts script`") from None
     return cluster
+
+
+async def _submit(cluster: Any, jobs: int) -> None:
+    """Submit the jobs, and wait for what becomes of it: `scale` alone leaves that to the loop, which tells nobody."""
+    cluster.scale(jobs=jobs)
+    await cluster._correct_state()
+
+
+def _close(cluster: Any) -> None:
+    with contextlib.suppress(Exception):
+        cluster.close()
 
 
 def _configure(tls: Mapping[str, str], silence_s: float, *, idle_timeout: str | None) -> None:

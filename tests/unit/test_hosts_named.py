@@ -190,6 +190,31 @@ def test_the_scheduler_of_slurms_jobs_listens_for_tls_alone(tmp_path: Path, monk
         cluster.close()
 
 
+def test_jobs_that_slurm_does_not_take_are_told_and_those_it_took_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("dask_jobqueue", reason="pip install -e '.[dask]'")
+    make_files(tmp_path / "tls", NOW)
+    monkeypatch.setenv("OVERLAYBENCH_TLS", str(tmp_path / "tls"))
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    programs = {
+        "sbatch": f"mkdir {tmp_path}/first && echo Submitted batch job 7 || {{ echo no such partition >&2; exit 1; }}",
+        "scancel": f"echo $@ > {tmp_path}/cancelled",
+    }
+    for name, text in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    path = tmp_path / "hosts.yaml"
+    path.write_text(SLURM)
+    fleet, _ = load_fleet(path)
+    assert fleet.slurm is not None
+    before = listening()
+    with pytest.raises(MissingPrerequisite, match=r"jobs of SLURM \(.*no such partition.*try `sbatch`"):
+        require_clusters().slurm_cluster(slurm_options(fleet, fleet.slurm), 2, tls_files(), 5.0)
+    assert (tmp_path / "cancelled").read_text() == "7\n"
+    assert listening() == before, "and the scheduler is closed"
+
+
 def listening() -> set[tuple[str, int]]:
     """Return where this process listens for TCP."""
     psutil = pytest.importorskip("psutil")
