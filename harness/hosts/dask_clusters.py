@@ -32,15 +32,18 @@ class SshHost:
 _PAGES: Final[dict[str, Any]] = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
 
 
-def ssh_cluster(hosts: Sequence[SshHost], tls: Mapping[str, str], silence_s: float) -> Any:
+def ssh_cluster(
+    hosts: Sequence[SshHost], tls: Mapping[str, str], silence_s: float, *, there: Mapping[str, str] | None = None
+) -> Any:
     """Bring up a scheduler on the first host and a worker on each, by the parts of dask's own SSHCluster.
 
-    `tls` are files as they are called on the hosts. Everything ends when the campaign does, or is idle for minutes.
+    `tls` are the files that this process opens, `there` how they are called on the hosts, where that is otherwise.
+    Everything ends when the campaign does, or is idle for minutes.
 
     Raises:
         MissingPrerequisite: one of them cannot be reached, or cannot start.
     """
-    _configure(tls, silence_s, idle_timeout="3 minutes")
+    _configure(there or tls, silence_s, idle_timeout="3 minutes")
     first = hosts[0]
     options = {"protocol": "tls", "port": 0, **_reached_at(first, alone=len(hosts) == 1), **_PAGES}
     scheduler = {"address": first.address, "connect_options": dict(first.connect), "remote_python": first.python}

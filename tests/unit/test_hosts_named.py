@@ -136,6 +136,8 @@ def test_documented_commands_keep_dasks_pages_on_their_machine() -> None:
         ("hosts:\n  - {ssh: a}\n  - {name: b}", "1: hosts: hosts with ssh and hosts without do not go together"),
         ("hosts:\n  - {name: a, user: me}", "2: hosts[0]: user and port go with ssh"),
         ("hosts:\n  - {ssh: '-oProxyCommand=id'}", "2: hosts[0].ssh: string should match pattern"),
+        ("hosts:\n  - {name: a, through: [ssh, a]}\ntls: /tls", "3: tls: goes with hosts that ssh leads to"),
+        (f"{SLURM}\ntls: /tls", "2: tls: goes with hosts that ssh leads to"),
         ("slurm: {hosts: 1, slots: 1, cpus: 1, memory: much, walltime: '1:00:00'}", "1: slurm.memory: string should"),
     ],
 )
