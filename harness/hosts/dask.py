@@ -25,6 +25,7 @@ from harness.trial.messages import Done
 
 _FINDING_S: Final = 30.0
 _LOOK_S: Final = 1.0
+_CLOSING_S: Final = 15.0
 
 # On the worker, in its event loop.
 
@@ -102,10 +103,10 @@ class DaskMember:
         return Done.model_validate_json(head), evidence
 
     async def close(self) -> None:
-        """End the station, if the worker still lives."""
+        """End the station, if the worker still lives; one that is frozen ends it itself when it goes on."""
         if self._address is not None:
-            with contextlib.suppress(OverlaybenchError):
-                await asyncio.wait_for(self._submit(close_station, self._link.label), 15.0)
+            with contextlib.suppress(OverlaybenchError, TimeoutError):
+                await asyncio.wait_for(self._submit(close_station, self._link.label), _CLOSING_S)
         self._address = None
 
     async def _submit(self, function: Callable[..., Any], *words: str, key: str | None = None) -> bytes:

@@ -104,6 +104,23 @@ def test_a_fault_of_the_relay_is_no_lost_worker(link: Any) -> None:
         dask._answer(said, "rack1")
 
 
+def test_a_run_ends_beside_a_worker_of_which_nobody_knows_yet_that_it_is_frozen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its silence would be told as a fault of the folder: a TimeoutError is an OSError."""
+    monkeypatch.setattr(dask, "_CLOSING_S", 0.05)
+    member = dask.DaskMember(dask.Link("tls://127.0.0.1:1", None, "x", 60.0), "rack1", 1)
+    member._address = "tls://127.0.0.1:2"
+
+    async def never(*_words: object) -> bytes:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(member, "_submit", never)
+    asyncio.run(member.close())
+    assert member._address is None
+
+
 def test_errors_warnings_types_and_events_of_workers_are_not_opened(link: Any, tmp_path: Path) -> None:
     opened = tmp_path / "opened"
 
