@@ -8,16 +8,21 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
+from harness.link.choose import choose_backend
 from harness.model.nat import ALIASES
 from harness.model.trial import Trial
 
 # One case for each thing that a link does: a wait, a loss, a rate with its queue.
 LINK_CASES: Final = ("delay-10ms", "loss-2%", "rate-10mbit-1400")
 PATIENCE_S: Final = 300.0
+# `overlaybench calibrate nat` takes no more.
+MOST_JOBS: Final = 64
 
 
 def calibrate(trials: Sequence[Trial], jobs: int) -> dict[str, Any]:
-    """Try the NATs of these trials that have a name, and links if any is impaired.
+    """Try the NATs of these trials that have a name, and links of their own backends if any is impaired.
+
+    `jobs` NATs are tried side by side, or as many as `overlaybench calibrate nat` takes.
 
     Returns:
         `ok`; `nat` and `link` with how many cases were tried and what was wrong with each that was; `lateness_p99_us`,
@@ -28,16 +33,23 @@ def calibrate(trials: Sequence[Trial], jobs: int) -> dict[str, Any]:
     names = sorted({router.nat.label for router in routers} & ALIASES.keys())
     if names:
         words = [word for name in names for word in ("--only", name)]
-        said = _asked("nat", "--jobs", str(jobs), *words)
+        said = _asked("nat", "--jobs", str(min(jobs, MOST_JOBS)), *words)
         found["nat"] = {"cases": said.get("cases", 0), "wrong": said.get("error") or _wrong_nats(said)}
-    if any(trial.topology.impaired_links() for trial in trials):
-        said = _asked("link", *(word for name in LINK_CASES for word in ("--only", name)))
+    if backends := _backends(trials):
+        words = [word for name in LINK_CASES for word in ("--only", name)]
+        said = _asked("link", *words, *(word for name in backends for word in ("--backend", name)))
         findings = said.get("findings", [])
         found["link"] = {"cases": len(findings), "wrong": said.get("error") or _wrong_links(findings)}
         late = [one["observed"] for one in findings if one["metric"] == "helper_lateness_p99"]
         found["lateness_p99_us"] = round(max(late), 1) if late else None
     found["ok"] = not any(found.get(kind, {}).get("wrong") for kind in ("nat", "link"))
     return found
+
+
+def _backends(trials: Sequence[Trial]) -> list[str]:
+    """Return what carries the impaired links of these trials on this machine; what it has besides is none of theirs."""
+    wanted = {(trial.links, tuple(links)) for trial in trials if (links := trial.topology.impaired_links())}
+    return sorted({choose_backend(choice, links).name for choice, links in wanted})
 
 
 def _wrong_nats(said: dict[str, Any]) -> str:
