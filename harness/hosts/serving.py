@@ -72,13 +72,12 @@ class Station:
 
     async def serve(self) -> None:
         """Serve until the client goes, or says nothing for too long."""
-        besides = [asyncio.create_task(self._watch()), asyncio.create_task(self._answer_all())]
+        obeying, silent = asyncio.create_task(self._obey_all()), asyncio.create_task(self._until_silent())
+        besides = [obeying, silent, asyncio.create_task(self._beat()), asyncio.create_task(self._answer_all())]
         try:
-            while line := await self._reader.readline():
-                self._heard = time.monotonic()
-                await self._obey(line)
-        except (ConnectionError, ValueError):
-            pass  # it went in the middle of a line, or the line never ends
+            await asyncio.wait({obeying, silent}, return_when=asyncio.FIRST_COMPLETED)
+            if obeying.done():
+                obeying.result()
         finally:
             ending = [*besides, *self._running.values()]
             for task in ending:
@@ -87,12 +86,23 @@ class Station:
             await self._host.close()
             self._awake.close()
 
-    async def _watch(self) -> None:
-        """Say that this station lives, and end it when its client does not."""
-        while time.monotonic() - self._heard < self._silence_s:
+    async def _obey_all(self) -> None:
+        """Obey until the client goes, in the middle of a line or by one that never ends as well."""
+        with contextlib.suppress(ConnectionError, ValueError):
+            while line := await self._reader.readline():
+                self._heard = time.monotonic()
+                await self._obey(line)
+
+    async def _until_silent(self) -> None:
+        """Wait until the client has been silent for too long. Nothing is sent: a client that is gone takes nothing."""
+        while (left_s := self._heard + self._silence_s - time.monotonic()) > 0:
+            await asyncio.sleep(left_s)
+
+    async def _beat(self) -> None:
+        """Say that this station lives."""
+        while True:
             await self._send(Alive())
             await asyncio.sleep(BEAT_S)
-        self._reader.feed_eof()
 
     async def _send(self, message: Any, evidence: bytes = b"") -> None:
         async with self._writing:

@@ -1,7 +1,7 @@
 """A real station on a machine that only pretends: `python fake_station.py [--facts JSON] [station's options]`.
 
-A trial takes FAKE_TRIAL_S seconds, and comes to figures that its seed alone decides. Where the folder FAKE_FULL exists
-the disk is full.
+A trial takes FAKE_TRIAL_S seconds, and comes to figures that its seed alone decides and FAKE_EVIDENCE bytes besides.
+Where the folder FAKE_FULL exists the disk is full.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from harness.machine.describe import code_digest, harness_commit
 from harness.trial.messages import Done, Job
 
 TRIAL_S = float(os.environ.get("FAKE_TRIAL_S", "0"))
+EVIDENCE = int(os.environ.get("FAKE_EVIDENCE", "0"))
 FULL = Path(os.environ.get("FAKE_FULL", "/nonexistent"))
 CHANGES: dict[str, Any] = {}
 
@@ -56,6 +57,8 @@ class PretendingHost:
         if FULL.exists():
             return Done(outcome="failed", error="no room", cannot_write="no space left on device")
         (folder / "seed.log").write_text(str(job.trial.seed))
+        if EVIDENCE:
+            (folder / "more.log").write_bytes(bytes(EVIDENCE))
         return done_of(job.trial.seed)
 
     async def close(self) -> None: ...
