@@ -121,6 +121,31 @@ def test_a_run_ends_beside_a_worker_of_which_nobody_knows_yet_that_it_is_frozen(
     assert member._address is None
 
 
+def test_a_station_without_work_is_kept_as_long_as_its_campaign_wants_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dask, "_KEEPING_S", 0.001)
+    link = dask.Link("tls://127.0.0.1:1", None, "x", 60.0)
+    monkeypatch.setattr(link, "workers", lambda: {"tls://127.0.0.1:2": {"name": "rack1"}})
+    member = dask.DaskMember(link, "rack1", 1)
+
+    async def go() -> None:
+        asked: asyncio.Queue[str] = asyncio.Queue()
+
+        async def submit(function: Any, *_words: object) -> bytes:
+            asked.put_nowait(function.__name__)
+            if function is dask.keep_station:
+                raise HostLost("not heard")
+            return b"{}"
+
+        monkeypatch.setattr(member, "_submit", submit)
+        await member.open()
+        said = [await asked.get() for _ in range(3)]
+        await member.close()
+        assert said == ["open_station", "keep_station", "keep_station"]
+        assert member._keeping is None and len(asyncio.all_tasks()) == 1
+
+    asyncio.run(go())
+
+
 def test_errors_warnings_types_and_events_of_workers_are_not_opened(link: Any, tmp_path: Path) -> None:
     opened = tmp_path / "opened"
 

@@ -23,7 +23,7 @@ from harness.hosts.contract import OnStep
 from harness.hosts.placement import Placement
 from harness.hosts.pool import Pool
 from harness.hosts.station_client import HostLost
-from harness.hosts.station_messages import Plan, Question
+from harness.hosts.station_messages import Measured, Plan, Question
 from harness.model.trial import Trial
 from harness.results.store import RunFolder
 from harness.trial.messages import Done
@@ -214,3 +214,26 @@ def test_a_host_that_is_full_once_more_when_it_comes_back_is_tried_again(
     run = campaign(tmp_path, planned, Pool([member]), Killing())
     asyncio.run(asyncio.wait_for(run._run(planned.trials), 30))
     assert run.tally.outcomes == {"ok": len(planned.trials)} and len(opened) == 2
+
+
+def test_processors_are_told_of_over_all_rounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run with `until` is several campaigns over one pool; each of them opens the hosts anew."""
+    planned, ask, stolen = plan(tmp_path, repeats=1), FakeMember.ask, iter([1.5, 2.25])
+
+    async def measured(member: FakeMember, question: Question) -> dict[str, Any]:
+        return {"stolen_s": next(stolen)} if isinstance(question, Measured) else await ask(member, question)
+
+    monkeypatch.setattr(FakeMember, "ask", measured)
+    pool = Pool([FakeMember("one")])
+    with pool.measuring() as found:
+        first = campaign(tmp_path, planned, pool)
+        first.run(planned.trials[:9])
+        Campaign(
+            folder=first.folder,
+            run="r",
+            overlays=planned.overlays,
+            host=pool,
+            facts=pool.describe(),
+            progress=Heard(),
+        ).run(planned.trials[9:])
+    assert found == {"hosts": {"one": {"stolen_s": 3.75}}}
