@@ -169,12 +169,16 @@ def members_at(
         count: so many are waited for, `patience_s` at most.
 
     Raises:
-        MissingPrerequisite: the scheduler does not answer, has no worker, or two on one machine.
+        MissingPrerequisite: the scheduler does not answer, is open to everybody, has no worker, or two on one machine.
     """
     try:
         link.client().wait_for_workers(count, timeout=patience_s)
         workers = link.workers() or {}
     except (OverlaybenchError, OSError, TimeoutError) as error:
+        if link.exposed:
+            there = f"{', '.join(link.exposed)} takes whatever anybody sends"
+            remedy = "`--host 127.0.0.1` for scheduler and workers, or TLS: `overlaybench hosts init`"
+            raise MissingPrerequisite(f"a scheduler and workers that nobody else reaches ({there})", remedy) from None
         remedy = "start it, and `dask worker` on each host (docs/many-machines.md)"
         raise MissingPrerequisite(f"a Dask scheduler with a worker at {link.address} ({error})", remedy) from None
     names = [name_of(address, worker) for address, worker in workers.items()]
