@@ -15,6 +15,7 @@ from distributed.deploy import ssh
 from distributed.security import Security
 
 from harness.errors import MissingPrerequisite
+from harness.hosts.dask_pickles import keep_closed, open_again
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ def ssh_cluster(
     """Bring up a scheduler on the first host and a worker on each, by the parts of dask's own SSHCluster.
 
     `tls` are the files that this process opens, `there` how they are called on the hosts, where that is otherwise.
-    Everything ends when the campaign does, or is idle for minutes.
+    Everything ends when the campaign does, or is idle for minutes. Until `end_ssh_cluster` this process opens no pickles
+    of Dask's messages: a scheduler elsewhere writes them.
 
     Raises:
         MissingPrerequisite: one of them cannot be reached, or cannot start.
@@ -64,13 +66,25 @@ def ssh_cluster(
         }
         for host in hosts
     }
+    keep_closed()
     try:
         spec = {"cls": ssh.Scheduler, "options": {**scheduler, "kwargs": options}}
         return SpecCluster(workers, spec, name="overlaybench", security=Security(**tls, require_encryption=True))
-    except Exception as error:  # asyncssh's, dask's or the system's
+    except BaseException as error:
+        open_again()
+        if not isinstance(error, Exception):  # else it is asyncssh's, dask's or the system's
+            raise
         names = ", ".join(host.name for host in hosts)
         remedy = "try `ssh` to each, with overlaybench[dask] and the TLS files on it (docs/many-machines.md)"
         raise MissingPrerequisite(f"a worker by ssh on {names} ({error or type(error).__name__})", remedy) from None
+
+
+def end_ssh_cluster(cluster: Any) -> None:
+    """End what `ssh_cluster` brought up."""
+    try:
+        cluster.close()
+    finally:
+        open_again()
 
 
 def _reached_at(host: SshHost, *, alone: bool) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -206,4 +207,5 @@ def _ssh_pool(fleet: Fleet, label: str, jobs: int) -> Pool:
     ]
     cluster = clusters.ssh_cluster(hosts, tls, silence_s(), there=there)
     slots = {host.name: host.slots for host in hosts}
-    return pool_at(str(cluster.scheduler_address), tls, label, cluster.close, slots=slots, count=len(hosts))
+    address, ended = str(cluster.scheduler_address), partial(clusters.end_ssh_cluster, cluster)
+    return pool_at(address, tls, label, ended, slots=slots, count=len(hosts))

@@ -118,3 +118,43 @@ def test_each_end_opens_the_tls_files_where_it_has_them(tmp_path: Path, monkeypa
         assert taken["there"][role] == {"cert": "/home/bench/tls/cert.pem", "key": "/home/bench/tls/key.pem"}
     assert taken["here"].tls_ca_file == str(tmp_path / "tls" / "ca.pem")
     assert taken["there"]["ca-file"] == "/home/bench/tls/ca.pem"
+
+
+def test_no_pickle_of_a_scheduler_elsewhere_is_opened_while_it_comes_up_or_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clusters = pytest.importorskip("harness.hosts.dask_clusters")
+    pickles = pytest.importorskip("harness.hosts.dask_pickles")
+    make_files(tmp_path / "tls", datetime.datetime.now(datetime.UTC))
+    monkeypatch.setenv("OVERLAYBENCH_TLS", str(tmp_path / "tls"))
+    path = tmp_path / "hosts.yaml"
+    path.write_text("hosts:\n  - {ssh: 127.0.0.1}\n")
+    closed: dict[str, bool] = {}
+
+    def look(when: str) -> None:
+        closed[when] = pickles.dasks.loads is pickles.plain
+
+    class Standing:
+        scheduler_address = "tls://127.0.0.1:1"
+
+        def __init__(self, *_: object, **__: object) -> None:
+            look("up")
+
+        def close(self) -> None:
+            look("down")
+
+    def nobody(*_: object, **__: object) -> None:
+        raise MissingPrerequisite("a worker", "one")
+
+    monkeypatch.setattr(clusters, "SpecCluster", Standing)
+    monkeypatch.setattr("harness.hosts.dask.members_at", nobody)
+    look("before")
+    kept = dask.config.set({"distributed": copy.deepcopy(dask.config.get("distributed"))})
+    with kept, pytest.raises(MissingPrerequisite, match="a worker"):
+        kind_of(str(path)).open(str(path), label="x", jobs=1, overlays={})
+    look("after")
+    monkeypatch.setattr(clusters, "SpecCluster", nobody)
+    with kept, pytest.raises(MissingPrerequisite, match="a worker by ssh on"):
+        kind_of(str(path)).open(str(path), label="x", jobs=1, overlays={})
+    look("after a failure")
+    assert closed == {"before": False, "up": True, "down": True, "after": False, "after a failure": False}
