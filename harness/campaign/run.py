@@ -160,6 +160,10 @@ def _run(
     left = [trial for trial in trials if trial.id not in finished]
     if finished:
         console.print(f"{len(finished)} of {len(trials)} trials are there already", highlight=False)
+    if finished and pool is not None:
+        hosts = {str(record["trial"]): str(record.get("host")) for record in folder.read().records}
+        planned_as = {trial.id: trial for trial in trials}
+        pool.resume((planned_as[name], host) for name, host in hosts.items() if name in planned_as)
 
     names = {} if pool is None else {key: str(one["name"]) for key, one in pool.account()["hosts"].items()}
 

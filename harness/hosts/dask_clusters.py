@@ -39,8 +39,8 @@ def ssh_cluster(
     """Bring up a scheduler on the first host and a worker on each, by the parts of dask's own SSHCluster.
 
     `tls` are the files that this process opens, `there` how they are called on the hosts, where that is otherwise.
-    Everything ends when the campaign does, or is idle for minutes. Until `end_ssh_cluster` this process opens no pickles
-    of Dask's messages: a scheduler elsewhere writes them.
+    Everything ends when the campaign does, or is idle for minutes. Until `end_ssh_cluster` this process opens no pickle
+    in messages of Dask's, since a scheduler elsewhere writes them.
 
     Raises:
         MissingPrerequisite: one of them cannot be reached, or cannot start.

@@ -85,6 +85,11 @@ class Pool:
             )
         self._placement = Placement({name: self._members[name].slots for name in admitted})
 
+    def resume(self, ran: Iterable[tuple[Trial, str]]) -> None:
+        """See `ManyHosts`."""
+        names = {one.facts.id: name for name, one in self._admitted.items()}
+        self._placement.resume((trial, names.get(host, f"{host} of an earlier part")) for trial, host in ran)
+
     def describe(self) -> HostFacts:
         """Return the facts of the first host that was admitted: programs and commit are all others' too."""
         return next(iter(self._admitted.values())).facts
