@@ -12,7 +12,7 @@ from harness.errors import LabError, OverlaybenchError
 from harness.hosts.admission import Admitted, Own, not_ours, unlike
 from harness.hosts.contract import HostFacts
 from harness.hosts.member import Member, hand_over
-from harness.hosts.station_messages import Calibrate, Facts, Lacking, Plan
+from harness.hosts.station_messages import STANDING, Calibrate, Facts, Lacking, Plan
 
 
 class Admitting:
@@ -22,6 +22,7 @@ class Admitting:
         self._own, self._overlays = own, list(overlays)
         self.admitted: dict[str, Admitted] = {}
         self.refused: dict[str, str] = {}
+        self._standing: dict[str, str | None] = {}
 
     async def admit(self, members: Sequence[Member], plan: Sequence[Plan]) -> None:
         """Ask all at once what they are, and those that run our program whether they can run the plan.
@@ -42,8 +43,9 @@ class Admitting:
             if first is not None:
                 self.refused |= {member.name: "; ".join(unlike(facts, first.facts)) for member, facts in group}
                 continue
-            found = await asyncio.gather(*(self._second_look(member) for member, _ in group))
-            for (member, facts), calibration in zip(group, found, strict=True):
+            machines = self._each_for_itself(group)
+            found = await asyncio.gather(*(self._second_look(member) for member, _ in machines))
+            for (member, facts), calibration in zip(machines, found, strict=True):
                 if calibration is not None:
                     self.admitted[member.name] = Admitted(facts, calibration)
         await asyncio.gather(*(member.close() for member in members), return_exceptions=True)
@@ -56,6 +58,7 @@ class Admitting:
             LabError: it tells what a host of this program does not tell.
         """
         said = await member.ask(Facts(overlays=self._overlays))
+        self._standing[member.name] = said.pop(STANDING, None)
         try:
             told = HostFacts.model_validate(said)
         except ValidationError:  # a host of some other day's program
@@ -63,6 +66,18 @@ class Admitting:
             text = f"its facts are of another program: overlaybench there is at commit {commit}, here at"
             raise LabError(f"{text} {self._own.commit}") from None
         return told.model_copy(update={"name": member.name})
+
+    def _each_for_itself(self, group: Sequence[tuple[Member, HostFacts]]) -> list[tuple[Member, HostFacts]]:
+        """Return the first member on each machine: two would load it at once, each believing that it is alone."""
+        first: dict[str, str] = {}
+        kept = []
+        for member, facts in group:
+            machine = self._standing[member.name]
+            if machine is not None and (other := first.setdefault(machine, member.name)) != member.name:
+                self.refused[member.name] = f"it is the same machine as {other}, which would be measured twice at once"
+            else:
+                kept.append((member, facts))
+        return kept
 
     async def _first_look(self, member: Member, plan: Sequence[Plan]) -> HostFacts | None:
         """Return the facts of a host of our program that can run the plan."""

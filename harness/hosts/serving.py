@@ -22,6 +22,7 @@ from harness.hosts.rendering import job_of
 from harness.hosts.station_messages import (
     BEAT_S,
     REQUEST,
+    STANDING,
     Alive,
     Answer,
     Calibrate,
@@ -38,6 +39,7 @@ from harness.hosts.station_messages import (
     StepOf,
     line_of,
 )
+from harness.machine.describe import standing
 from harness.model.trial import Trial
 from harness.overlay.contract import Overlay
 from harness.overlay.registry import load_overlay, overlay_names
@@ -146,7 +148,8 @@ class Station:
             return {}
         if isinstance(question, Facts):
             asked = LocalHost(label=self._label, jobs=self._jobs, overlays=_overlays(question.overlays))
-            return (await asyncio.to_thread(asked.describe)).model_dump(mode="json")
+            facts = await asyncio.to_thread(asked.describe)
+            return {**facts.model_dump(mode="json"), STANDING: standing()}
         if isinstance(question, Lacking):
             return dict(await asyncio.to_thread(self._host.lacking, _overlays(question.overlays)))
         if isinstance(question, Measured):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +15,13 @@ from pool_runs import FakeMember, campaign, plan
 from harness.errors import MissingPrerequisite
 from harness.hosts import pool as pools
 from harness.hosts.admission import Own, not_ours, unlike
+from harness.hosts.admitting import Admitting
 from harness.hosts.pool import Pool
+from harness.hosts.station_member import MODULE, StationMember
 from harness.hosts.station_messages import Question, Require
-from harness.machine.describe import code_digest
+from harness.machine.describe import code_digest, standing
+
+APART = ("unshare", "--user", "--map-root-user", "--net", "true")
 
 
 @pytest.fixture(autouse=True)
@@ -88,6 +95,39 @@ def test_a_first_host_that_measures_wrong_keeps_no_other_one_out(tmp_path: Path)
     pool.require(planned.trials, planned.overlays)
     assert pool.describe().name == "one"
     assert pool.account()["hosts_refused"] == {"late": "its calibration failed: delay-10ms: late"}
+
+
+def test_a_machine_that_is_named_twice_is_one_host(tmp_path: Path) -> None:
+    """By two entries of a file, or by workers of Dask's: each would take its loads for alone."""
+    planned = plan(tmp_path, repeats=1)
+    members = [FakeMember(name) for name in ("old", "rack1-0", "rack1-1", "rack2")]
+    members[0].facts = members[0].facts.model_copy(update={"commit": "aaa"})
+    for member, machine in zip(members, ("one", "one", "one", "two"), strict=True):
+        member.standing = machine
+    pool = Pool(members)
+    pool.require(planned.trials, planned.overlays)
+    assert [one["name"] for one in pool.account()["hosts"].values()] == ["rack1-0", "rack2"]
+    assert pool.account()["hosts_refused"] == {
+        "old": "overlaybench there is at commit aaa, here at abc",
+        "rack1-1": "it is the same machine as rack1-0, which would be measured twice at once",
+    }
+
+
+def test_stations_know_that_they_share_a_machine() -> None:
+    async def told(*argv: str) -> str | None:
+        admitting = Admitting(Own(None, None, ""), [])
+        member = StationMember("one", 1, (*argv, sys.executable, "-m", MODULE), "x")
+        try:
+            await member.open()
+            await admitting.facts_of(member)
+            return admitting._standing["one"]
+        finally:
+            await member.close()
+
+    first, second = asyncio.run(told()), asyncio.run(told())
+    assert first is not None and first == second == standing()
+    if subprocess.run(APART, capture_output=True, check=False).returncode == 0:
+        assert asyncio.run(told(*APART[:-1])) not in (None, first), "namespaces may stand for machines"
 
 
 def test_local_changes_are_taken_only_where_they_are_the_same() -> None:
