@@ -283,6 +283,8 @@ def _keep_account(manifest: dict[str, Any], pool: ManyHosts) -> None:
     for key in ("hosts", "hosts_refused"):
         if key in account:
             manifest[key] = {**manifest.get(key, {}), **account[key]}
+    for one in account["hosts"].values():  # what was mended since it was refused
+        manifest.get("hosts_refused", {}).pop(one["name"], None)
     before = [one for one in manifest.get("hosts_lost", []) if one not in account.get("hosts_lost", [])]
     if lost := [*before, *account.get("hosts_lost", [])]:
         manifest["hosts_lost"] = lost

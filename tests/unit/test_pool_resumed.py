@@ -66,3 +66,15 @@ def test_what_hosts_have_seen_before_counts(tmp_path: Path) -> None:
     again = Placement({"a": 4, "b": 4})
     again.resume([(one, "of an earlier part")])
     assert again.place(one.model_copy(update={"id": "rest"})) in ("a", "b"), "the block's host is no longer here"
+
+
+def test_a_host_that_was_mended_and_admitted_is_no_longer_told_as_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned, out = plan(tmp_path, repeats=1), tmp_path / "run"
+    for commit, resume in (("aaa", False), (FACTS.commit, True)):
+        members = [FakeMember("one"), FakeMember("two", commit=commit)]
+        monkeypatch.setattr(runs, "_open", lambda *_, members=members: Pool(members))
+        runs.run_trials(planned, runs.RunOptions(out, hosts="hosts", resume=resume), Console(quiet=True))
+        said = RunFolder(out).manifest()["hosts_refused"]
+        assert set(said) == ({"two"} if commit == "aaa" else set())
