@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -157,7 +158,11 @@ class Station:
             return dict(self._measured or {})
         trials = list(self._plan.values())
         if isinstance(question, Calibrate):
-            return await asyncio.to_thread(calibrate.calibrate, trials, os.cpu_count() or 1)
+            ended = threading.Event()
+            try:
+                return await asyncio.to_thread(calibrate.calibrate, trials, os.cpu_count() or 1, ended)
+            finally:
+                ended.set()  # else the thread would keep this process until it is done, whoever has gone
         assert isinstance(question, Require)
         self._complete = True
         await asyncio.to_thread(self._host.require, trials, _overlays({trial.overlay for trial in trials}))

@@ -70,7 +70,7 @@ def done_of(seed: int) -> Done:
     return Done(outcome="ok", measurements=[{**figure, "src": "a", "dst": "b", "evidence": "seed.log"}])
 
 
-def pretend(_trials: object, _jobs: int) -> dict[str, Any]:
+def pretend(*_: object) -> dict[str, Any]:
     """Stand for the calibration; a host that is told so fails it."""
     return {"ok": "FAKE_BROKEN" not in os.environ, "nat": {"cases": 1, "wrong": "full-cone: APDF"}}
 

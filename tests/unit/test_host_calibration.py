@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +17,9 @@ from click.testing import CliRunner
 from harness.commands.calibrate_link import calibrate_link_command
 from harness.commands.calibrate_nat import calibrate_nat_command
 from harness.hosts import calibrate as calibrating
+from harness.hosts import serving
 from harness.hosts.calibrate import LINK_CASES, calibrate
+from harness.hosts.station_messages import Calibrate
 from harness.scenario.planned import plan_trials
 
 SCENARIO = """\
@@ -41,7 +48,7 @@ def asked_for(
     (tmp_path / "mine.yaml").write_text(SCENARIO.replace("LINK", link).replace("BACKEND", backend))
     asked: dict[str, tuple[str, ...]] = {}
 
-    def answer(kind: str, *words: str) -> dict[str, Any]:
+    def answer(_ended: threading.Event, kind: str, *words: str) -> dict[str, Any]:
         asked[kind] = words
         return (said or {}).get(kind, {"nat": NATS, "link": LINKS}[kind])
 
@@ -116,6 +123,56 @@ def test_what_is_wrong_is_said_in_a_phrase(
 
 
 def test_an_answer_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert calibrating._asked("nat", "--jobs", "65")["error"].startswith("Error: Invalid value for '--jobs': 65 is not")
+    never = threading.Event()
+    said = calibrating._asked(never, "nat", "--jobs", "65")["error"]
+    assert said.startswith("Error: Invalid value for '--jobs': 65 is not")
     monkeypatch.setattr(calibrating, "PATIENCE_S", 0.01)
-    assert calibrating._asked("nat", "--help") == {"error": "calibrating did not end within 0.01 s"}
+    monkeypatch.setattr(calibrating, "COMMAND", (sys.executable, "-c", "import time; time.sleep(600)"))
+    assert calibrating._asked(never, "nat") == {"error": "calibrating did not end within 0.01 s"}
+
+
+def test_what_a_killed_station_calibrates_by_ends_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "pid"
+    sleeps = f"import os, time; open({str(path)!r}, 'w').write(str(os.getpid()) + '.'); time.sleep(600)"
+    code = (
+        "import sys, threading; from harness.hosts import calibrate; "
+        f"calibrate.COMMAND = (sys.executable, '-c', {sleeps!r}); calibrate._asked(threading.Event(), 'nat')"
+    )
+    with subprocess.Popen([sys.executable, "-c", code]) as station:
+        wait_for(lambda: path.exists() and path.read_text().endswith("."))
+        station.kill()
+    left = Path("/proc", path.read_text().rstrip("."))
+    wait_for(lambda: not left.exists() or "(zombie)" in (left / "status").read_text())
+
+
+def wait_for(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline, "it does not come to pass"
+        time.sleep(0.01)
+
+
+def test_a_station_whose_client_has_gone_gives_its_calibration_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = threading.Event()
+
+    def until_given_up(_trials: object, _jobs: int, ended: threading.Event) -> dict[str, Any]:
+        begun.set()
+        assert ended.wait(60)
+        monkeypatch.setattr(calibrating, "COMMAND", ("false",))
+        return calibrating._asked(ended, "link")
+
+    monkeypatch.setattr(serving.calibrate, "calibrate", until_given_up)
+
+    async def go() -> None:
+        way: Any = object()
+        station = serving.Station(way, way, label="x", jobs=1, silence_s=60.0, scratch=tmp_path)
+        asking = asyncio.create_task(station._answer(Calibrate()))
+        await asyncio.to_thread(begun.wait)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+
+    began = time.monotonic()
+    asyncio.run(go())  # which waits for the thread
+    assert time.monotonic() - began < 60
