@@ -5,10 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "many-machines.md").read_text()
+from harness.campaign.shards import parse_shard
+from harness.commands.run import run_command
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+PAGE = (DOCS / "many-machines.md").read_text()
+NUMBER = "${{ matrix.shard }}"
 # As SLURM's: without --wait it returns at once, and the jobs run later.
 SBATCH = """\
 wait= jobs=
@@ -76,3 +83,29 @@ def test_tls_files_reach_hosts_whose_users_have_no_configuration_yet(pasted: Pat
     for host in ("rack1", "rack2"):
         copied = pasted / "there" / f"bench@{host}" / ".config" / "overlaybench" / "key.pem"
         assert copied.read_text() == "key"
+
+
+def test_the_workflow_runs_each_shard_once_and_merges_them_all() -> None:
+    jobs = yaml.safe_load((DOCS / "ci-shards.yaml").read_text())["jobs"]
+    shard, merge = jobs["shard"], jobs["merge"]
+    numbers = shard["strategy"]["matrix"]["shard"]
+    assert merge["needs"] == "shard" and not shard["strategy"]["fail-fast"]
+    (run,) = commands(shard["steps"])
+    parts = []
+    (upload,) = [step["with"] for step in shard["steps"] if "upload-artifact" in step.get("uses", "")]
+    for number in map(str, numbers):
+        words = run.partition(" || ")[0].replace(NUMBER, number).split()
+        asked = run_command.make_context("run", words[2:]).params
+        assert str(parse_shard(asked["shard"])) == f"{number}/{len(numbers)}"
+        out = str(asked["out"])
+        # Downloaded, each is a folder of its name.
+        assert upload["path"].replace(NUMBER, number) == upload["name"].replace(NUMBER, number) == out
+        parts.append(out)
+    (put_together,) = commands(merge["steps"])
+    words = put_together.split()
+    assert words[1] == "merge" and words[2 : words.index("--out")] == parts
+    assert [step["with"]["path"] for step in merge["steps"] if "with" in step] == [words[-1]]
+
+
+def commands(steps: list[dict[str, Any]]) -> list[str]:
+    return [step["run"] for step in steps if ".venv/bin/overlaybench " in step.get("run", "")]
