@@ -83,7 +83,7 @@ def differences(
     """Return what is not as it was when the run began, one phrase each: its results would be of several experiments.
 
     The machine's load is no difference, nor is what the manifest of an older version does not tell; the machine itself
-    is one only where it has to be the same.
+    is one only where it has to be the same, but for its Python.
     """
     return list(_differences(manifest, loaded, facts, same_machine))
 
@@ -104,6 +104,12 @@ def _differences(
     for key, name, value in singles:
         if key in manifest and manifest[key] != value:
             yield _changed(name, manifest[key], value)
+    began: Mapping[str, Any] = next(iter((manifest.get("hosts") or {}).values()), {})
+    if "code" in began and began.get("commit") == facts.commit and began["code"] != facts.code:
+        yield "overlaybench's local changes, which no commit tells"
+    python = (manifest.get("machine") or {}).get("python")
+    if not same_machine and python is not None and python != facts.machine.get("python"):
+        yield _changed("machine: python", python, facts.machine.get("python"))
     compared = [("tool_versions", "tool"), ("overlay_versions", "overlay")]
     for key, name in [*compared, *([("machine", "machine:")] if same_machine else [])]:
         then: Mapping[str, Any] = manifest.get(key) or {}

@@ -160,6 +160,10 @@ def _run(
     left = [trial for trial in trials if trial.id not in finished]
     if finished:
         console.print(f"{len(finished)} of {len(trials)} trials are there already", highlight=False)
+    if finished and pool is not None:
+        hosts = {str(record["trial"]): str(record.get("host")) for record in folder.read().records}
+        planned_as = {trial.id: trial for trial in trials}
+        pool.resume((planned_as[name], host) for name, host in hosts.items() if name in planned_as)
 
     names = {} if pool is None else {key: str(one["name"]) for key, one in pool.account()["hosts"].items()}
 
@@ -279,6 +283,8 @@ def _keep_account(manifest: dict[str, Any], pool: ManyHosts) -> None:
     for key in ("hosts", "hosts_refused"):
         if key in account:
             manifest[key] = {**manifest.get(key, {}), **account[key]}
+    for one in account["hosts"].values():  # what was mended since it was refused
+        manifest.get("hosts_refused", {}).pop(one["name"], None)
     before = [one for one in manifest.get("hosts_lost", []) if one not in account.get("hosts_lost", [])]
     if lost := [*before, *account.get("hosts_lost", [])]:
         manifest["hosts_lost"] = lost

@@ -13,7 +13,9 @@ import click
 from harness.calibration.nat_calibrate import calibrate_nat, select_cases
 from harness.commands.arguments import examples
 from harness.errors import EXIT_EXPECTATION
+from harness.hosts.calibrate import MOST_JOBS
 
+_JOBS = min(MOST_JOBS, 2 * (os.cpu_count() or 1))
 _EPILOG = examples(
     "overlaybench calibrate nat",
     "overlaybench calibrate nat --only 'port-*' --json",
@@ -22,7 +24,7 @@ _EPILOG = examples(
 
 @click.command("nat", epilog=_EPILOG)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document to stdout instead of a table.")
-@click.option("--jobs", type=click.IntRange(1, 64), default=2 * (os.cpu_count() or 1), show_default=True)
+@click.option("--jobs", type=click.IntRange(1, MOST_JOBS), default=_JOBS, show_default=True)
 @click.option("--only", multiple=True, metavar="PATTERN", help="Aliases or case names, `*` stands for anything.")
 @click.option("--seed", type=int, default=None, help="How early first packets come, where sequences start.")
 def calibrate_nat_command(as_json: bool, jobs: int, only: tuple[str, ...], seed: int | None) -> None:

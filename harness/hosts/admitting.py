@@ -12,7 +12,7 @@ from harness.errors import LabError, OverlaybenchError
 from harness.hosts.admission import Admitted, Own, not_ours, unlike
 from harness.hosts.contract import HostFacts
 from harness.hosts.member import Member, hand_over
-from harness.hosts.station_messages import Calibrate, Facts, Lacking, Plan
+from harness.hosts.station_messages import STANDING, Calibrate, Facts, Lacking, Plan
 
 
 class Admitting:
@@ -22,26 +22,33 @@ class Admitting:
         self._own, self._overlays = own, list(overlays)
         self.admitted: dict[str, Admitted] = {}
         self.refused: dict[str, str] = {}
+        self._standing: dict[str, str | None] = {}
 
     async def admit(self, members: Sequence[Member], plan: Sequence[Plan]) -> None:
-        """Ask all at once what they are; then those that are fit whether they can run the plan, and how it measures."""
-        asked = await asyncio.gather(*(self._first_look(member) for member in members))
-        first: HostFacts | None = None
-        fit: list[tuple[Member, HostFacts]] = []
-        for member, facts in zip(members, asked, strict=True):
-            if facts is None:
+        """Ask all at once what they are, and those that run our program whether they can run the plan.
+
+        Of those that can, the most that are alike are admitted, as far as they measure right; the first that are named
+        where several are as many. Where none of them does, it is the next ones' turn.
+        """
+        looked = await asyncio.gather(*(self._first_look(member, plan) for member in members))
+        alike: list[list[tuple[Member, HostFacts]]] = []
+        for member, facts in zip(members, looked, strict=True):
+            if facts is not None:
+                group = next((group for group in alike if not unlike(facts, group[0][1])), None)
+                if group is None:
+                    alike.append(group := [])
+                group.append((member, facts))
+        for group in sorted(alike, key=len, reverse=True):
+            first = next(iter(self.admitted.values()), None)
+            if first is not None:
+                self.refused |= {member.name: "; ".join(unlike(facts, first.facts)) for member, facts in group}
                 continue
-            wrong = not_ours(facts, self._own) or ([] if first is None else unlike(facts, first))
-            if wrong:
-                self.refused[member.name] = "; ".join(wrong)
-            else:
-                first = first or facts
-                fit.append((member, facts))
-        found = await asyncio.gather(*(self._second_look(member, plan) for member, _ in fit))
+            machines = self._each_for_itself(group)
+            found = await asyncio.gather(*(self._second_look(member) for member, _ in machines))
+            for (member, facts), calibration in zip(machines, found, strict=True):
+                if calibration is not None:
+                    self.admitted[member.name] = Admitted(facts, calibration)
         await asyncio.gather(*(member.close() for member in members), return_exceptions=True)
-        for (member, facts), calibration in zip(fit, found, strict=True):
-            if calibration is not None:
-                self.admitted[member.name] = Admitted(facts, calibration)
 
     async def facts_of(self, member: Member) -> HostFacts:
         """Return what a member is; it is called as the pool calls it.
@@ -51,6 +58,7 @@ class Admitting:
             LabError: it tells what a host of this program does not tell.
         """
         said = await member.ask(Facts(overlays=self._overlays))
+        self._standing[member.name] = said.pop(STANDING, None)
         try:
             told = HostFacts.model_validate(said)
         except ValidationError:  # a host of some other day's program
@@ -59,17 +67,34 @@ class Admitting:
             raise LabError(f"{text} {self._own.commit}") from None
         return told.model_copy(update={"name": member.name})
 
-    async def _first_look(self, member: Member) -> HostFacts | None:
+    def _each_for_itself(self, group: Sequence[tuple[Member, HostFacts]]) -> list[tuple[Member, HostFacts]]:
+        """Return the first member on each machine: two would load it at once, each believing that it is alone."""
+        first: dict[str, str] = {}
+        kept = []
+        for member, facts in group:
+            machine = self._standing[member.name]
+            if machine is not None and (other := first.setdefault(machine, member.name)) != member.name:
+                self.refused[member.name] = f"it is the same machine as {other}, which would be measured twice at once"
+            else:
+                kept.append((member, facts))
+        return kept
+
+    async def _first_look(self, member: Member, plan: Sequence[Plan]) -> HostFacts | None:
+        """Return the facts of a host of our program that can run the plan."""
         try:
             await member.open()
-            return await self.facts_of(member)
+            facts = await self.facts_of(member)
+            if wrong := not_ours(facts, self._own):
+                self.refused[member.name] = "; ".join(wrong)
+                return None
+            await hand_over(member, plan)
         except OverlaybenchError as error:
             self.refused[member.name] = str(error)
             return None
+        return facts
 
-    async def _second_look(self, member: Member, plan: Sequence[Plan]) -> dict[str, Any] | None:
+    async def _second_look(self, member: Member) -> dict[str, Any] | None:
         try:
-            await hand_over(member, plan)
             calibration = await member.ask(Calibrate())
         except OverlaybenchError as error:
             self.refused[member.name] = str(error)

@@ -5,39 +5,57 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Sequence
 from typing import Any, Final
 
+from harness.link.choose import choose_backend
 from harness.model.nat import ALIASES
 from harness.model.trial import Trial
 
 # One case for each thing that a link does: a wait, a loss, a rate with its queue.
 LINK_CASES: Final = ("delay-10ms", "loss-2%", "rate-10mbit-1400")
 PATIENCE_S: Final = 300.0
+COMMAND: Final = (sys.executable, "-m", "harness.cli", "calibrate")
+_LOOK_S: Final = 0.2
+# `overlaybench calibrate nat` takes no more.
+MOST_JOBS: Final = 64
 
 
-def calibrate(trials: Sequence[Trial], jobs: int) -> dict[str, Any]:
-    """Try the NATs of these trials that have a name, and links if any is impaired.
+def calibrate(trials: Sequence[Trial], jobs: int, ended: threading.Event | None = None) -> dict[str, Any]:
+    """Try the NATs of these trials that have a name, and links of their own backends if any is impaired.
+
+    `jobs` NATs are tried side by side, or as many as `overlaybench calibrate nat` takes. What runs is
+    killed when `ended` is set, or when this process is killed.
 
     Returns:
         `ok`; `nat` and `link` with how many cases were tried and what was wrong with each that was; `lateness_p99_us`,
         the worst of the link cases: how late frames were delivered.
     """
     found: dict[str, Any] = {"ok": True}
+    ended = ended or threading.Event()
     routers = [router for trial in trials for router in trial.topology.routers.values()]
     names = sorted({router.nat.label for router in routers} & ALIASES.keys())
     if names:
         words = [word for name in names for word in ("--only", name)]
-        said = _asked("nat", "--jobs", str(jobs), *words)
+        said = _asked(ended, "nat", "--jobs", str(min(jobs, MOST_JOBS)), *words)
         found["nat"] = {"cases": said.get("cases", 0), "wrong": said.get("error") or _wrong_nats(said)}
-    if any(trial.topology.impaired_links() for trial in trials):
-        said = _asked("link", *(word for name in LINK_CASES for word in ("--only", name)))
+    if backends := _backends(trials):
+        words = [word for name in LINK_CASES for word in ("--only", name)]
+        said = _asked(ended, "link", *words, *(word for name in backends for word in ("--backend", name)))
         findings = said.get("findings", [])
         found["link"] = {"cases": len(findings), "wrong": said.get("error") or _wrong_links(findings)}
         late = [one["observed"] for one in findings if one["metric"] == "helper_lateness_p99"]
         found["lateness_p99_us"] = round(max(late), 1) if late else None
     found["ok"] = not any(found.get(kind, {}).get("wrong") for kind in ("nat", "link"))
     return found
+
+
+def _backends(trials: Sequence[Trial]) -> list[str]:
+    """Return what carries the impaired links of these trials on this machine; what it has besides is none of theirs."""
+    wanted = {(trial.links, tuple(links)) for trial in trials if (links := trial.topology.impaired_links())}
+    return sorted({choose_backend(choice, links).name for choice, links in wanted})
 
 
 def _wrong_nats(said: dict[str, Any]) -> str:
@@ -54,13 +72,24 @@ def _wrong_links(findings: Sequence[dict[str, Any]]) -> str:
     )
 
 
-def _asked(kind: str, *words: str) -> dict[str, Any]:
+def _asked(ended: threading.Event, kind: str, *words: str) -> dict[str, Any]:
     """Return what `overlaybench calibrate` says as JSON; `error` where it says nothing of the kind."""
-    argv = [sys.executable, "-m", "harness.cli", "calibrate", kind, "--json", *words]
+    if ended.is_set():
+        return {"error": "calibrating was given up"}
+    # The kernel ends it, and so it does its sandboxes, when the thread that waits for it here is gone.
+    argv = ("setpriv", "--pdeathsig", "KILL", "--", *COMMAND, kind, "--json", *words)
+    deadline = time.monotonic() + PATIENCE_S
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        while True:
+            try:
+                out, complaint = process.communicate(timeout=_LOOK_S)
+                break
+            except subprocess.TimeoutExpired:
+                if ended.is_set() or time.monotonic() > deadline:
+                    process.kill()
+                    return {"error": f"calibrating did not end within {PATIENCE_S:g} s"}
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
-        return dict(json.loads(done.stdout))
-    except subprocess.TimeoutExpired:
-        return {"error": f"calibrating did not end within {PATIENCE_S:g} s"}
+        return dict(json.loads(out))
     except ValueError:
-        return {"error": done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"status {done.returncode}"}
+        said = complaint.strip().splitlines()
+        return {"error": said[-1] if said else f"status {process.returncode}"}

@@ -98,6 +98,9 @@ class Host(Protocol):
 class ManyHosts(Host, Protocol):
     """Several machines as one host; it says itself which trial may run next. It is described after `require` alone."""
 
+    def resume(self, ran: Iterable[tuple[Trial, str]]) -> None:
+        """Take into account on which hosts, by their ids, trials ran in an earlier part of the run, in order."""
+
     def choose(self, waiting: Iterable[Trial]) -> Trial | None:
         """Return the first of these trials that there is a place for now; the place is its own until `leave`.
 

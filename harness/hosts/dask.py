@@ -25,6 +25,8 @@ from harness.trial.messages import Done
 
 _FINDING_S: Final = 30.0
 _LOOK_S: Final = 1.0
+_KEEPING_S: Final = relay.IDLE_S / 4
+_CLOSING_S: Final = 15.0
 
 # On the worker, in its event loop.
 
@@ -37,6 +39,11 @@ async def open_station(label: str, options: str) -> bytes:
 async def close_station(label: str) -> bytes:
     """End the station of a run on this worker, if there is one."""
     return await relay.close_station(label)
+
+
+async def keep_station(label: str) -> bytes:
+    """Have the station of a run wait, though it has nothing to do."""
+    return await relay.keep_station(label)
 
 
 async def ask_station(label: str, question: str) -> bytes:
@@ -67,9 +74,11 @@ class DaskMember:
     def __init__(self, link: Link, name: str, slots: int) -> None:
         self.name, self.slots, self._link = name, slots, link
         self._address: str | None = None
+        self._keeping: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Find the worker, and have it start its station."""
+        """Find the worker, and have it start its station, which stays until `close` even where it has nothing to do."""
+        await self._keep_no_more()
         self._address = None
         options = {"name": self.name, "jobs": self.slots, "silence_s": self._link.silence_s}
         workers = await asyncio.to_thread(self._link.workers)
@@ -78,6 +87,7 @@ class DaskMember:
             raise HostLost(f"host {self.name}: it has no worker at {self._link.address}")
         self._address = found[-1]
         _answer(await self._submit(open_station, self._link.label, json.dumps(options)), self.name)
+        self._keeping = asyncio.create_task(self._keep())
 
     async def ask(self, question: Question) -> dict[str, Any]:
         """Pass it on."""
@@ -102,11 +112,25 @@ class DaskMember:
         return Done.model_validate_json(head), evidence
 
     async def close(self) -> None:
-        """End the station, if the worker still lives."""
+        """End the station, if the worker still lives; one that is frozen ends it itself when it goes on."""
+        await self._keep_no_more()
         if self._address is not None:
-            with contextlib.suppress(OverlaybenchError):
-                await asyncio.wait_for(self._submit(close_station, self._link.label), 15.0)
+            with contextlib.suppress(OverlaybenchError, TimeoutError):
+                await asyncio.wait_for(self._submit(close_station, self._link.label), _CLOSING_S)
         self._address = None
+
+    async def _keep(self) -> None:
+        """Say again and again that the station is wanted; whether it lives still, its next trial tells."""
+        while True:
+            await asyncio.sleep(_KEEPING_S)
+            with contextlib.suppress(OverlaybenchError):
+                await self._submit(keep_station, self._link.label)
+
+    async def _keep_no_more(self) -> None:
+        task, self._keeping = self._keeping, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     async def _submit(self, function: Callable[..., Any], *words: str, key: str | None = None) -> bytes:
         """Have the worker call a function of this module; return its bytes."""
@@ -145,12 +169,16 @@ def members_at(
         count: so many are waited for, `patience_s` at most.
 
     Raises:
-        MissingPrerequisite: the scheduler does not answer, has no worker, or two on one machine.
+        MissingPrerequisite: the scheduler does not answer, is open to everybody, has no worker, or two on one machine.
     """
     try:
         link.client().wait_for_workers(count, timeout=patience_s)
         workers = link.workers() or {}
     except (OverlaybenchError, OSError, TimeoutError) as error:
+        if link.exposed:
+            there = f"{', '.join(link.exposed)} takes whatever anybody sends"
+            remedy = "`--host 127.0.0.1` for scheduler and workers, or TLS: `overlaybench hosts init`"
+            raise MissingPrerequisite(f"a scheduler and workers that nobody else reaches ({there})", remedy) from None
         remedy = "start it, and `dask worker` on each host (docs/many-machines.md)"
         raise MissingPrerequisite(f"a Dask scheduler with a worker at {link.address} ({error})", remedy) from None
     names = [name_of(address, worker) for address, worker in workers.items()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from distributed.deploy import ssh
 from distributed.security import Security
 
 from harness.errors import MissingPrerequisite
+from harness.hosts.dask_pickles import keep_closed, open_again
 
 
 @dataclass(frozen=True)
@@ -31,15 +33,19 @@ class SshHost:
 _PAGES: Final[dict[str, Any]] = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
 
 
-def ssh_cluster(hosts: Sequence[SshHost], tls: Mapping[str, str], silence_s: float) -> Any:
+def ssh_cluster(
+    hosts: Sequence[SshHost], tls: Mapping[str, str], silence_s: float, *, there: Mapping[str, str] | None = None
+) -> Any:
     """Bring up a scheduler on the first host and a worker on each, by the parts of dask's own SSHCluster.
 
-    `tls` are files as they are called on the hosts. Everything ends when the campaign does, or is idle for minutes.
+    `tls` are the files that this process opens, `there` how they are called on the hosts, where that is otherwise.
+    Everything ends when the campaign does, or is idle for minutes. Until `end_ssh_cluster` this process opens no pickle
+    in messages of Dask's, since a scheduler elsewhere writes them.
 
     Raises:
         MissingPrerequisite: one of them cannot be reached, or cannot start.
     """
-    _configure(tls, silence_s)
+    _configure(there or tls, silence_s, idle_timeout="3 minutes")
     first = hosts[0]
     options = {"protocol": "tls", "port": 0, **_reached_at(first, alone=len(hosts) == 1), **_PAGES}
     scheduler = {"address": first.address, "connect_options": dict(first.connect), "remote_python": first.python}
@@ -60,13 +66,25 @@ def ssh_cluster(hosts: Sequence[SshHost], tls: Mapping[str, str], silence_s: flo
         }
         for host in hosts
     }
+    keep_closed()
     try:
         spec = {"cls": ssh.Scheduler, "options": {**scheduler, "kwargs": options}}
         return SpecCluster(workers, spec, name="overlaybench", security=Security(**tls, require_encryption=True))
-    except Exception as error:  # asyncssh's, dask's or the system's
+    except BaseException as error:
+        open_again()
+        if not isinstance(error, Exception):  # else it is asyncssh's, dask's or the system's
+            raise
         names = ", ".join(host.name for host in hosts)
         remedy = "try `ssh` to each, with overlaybench[dask] and the TLS files on it (docs/many-machines.md)"
         raise MissingPrerequisite(f"a worker by ssh on {names} ({error or type(error).__name__})", remedy) from None
+
+
+def end_ssh_cluster(cluster: Any) -> None:
+    """End what `ssh_cluster` brought up."""
+    try:
+        cluster.close()
+    finally:
+        open_again()
 
 
 def _reached_at(host: SshHost, *, alone: bool) -> dict[str, str]:
@@ -94,24 +112,41 @@ def slurm_cluster(options: Mapping[str, Any], hosts: int, tls: Mapping[str, str]
     """Submit a job for each host; the scheduler runs here, and the jobs end with it.
 
     Raises:
-        MissingPrerequisite: SLURM takes none.
+        MissingPrerequisite: SLURM does not take each of them; those that it took are cancelled.
     """
     from dask_jobqueue import SLURMCluster  # noqa: PLC0415
 
-    _configure(tls, silence_s)
+    # Jobs may wait for hours in the queue, and no task changes meanwhile: that is no idleness.
+    _configure(tls, silence_s, idle_timeout=None)
     try:
         security = Security(**tls, require_encryption=True)
         cluster = SLURMCluster(protocol="tls://", security=security, scheduler_options=_PAGES, **options)
-        cluster.scale(jobs=hosts)
+        with contextlib.ExitStack() as undone:
+            undone.callback(_close, cluster)
+            cluster.sync(_submit, cluster, hosts)
+            undone.pop_all()
     except Exception as error:
-        raise MissingPrerequisite(
-            f"jobs of SLURM ({error})", "try `sbatch` with the script of `hosts script`"
-        ) from None
+        why = " ".join(str(error).split())
+        raise MissingPrerequisite(f"jobs of SLURM ({why})", "try `sbatch` with the script of `hosts script`") from None
     return cluster
 
 
-def _configure(tls: Mapping[str, str], silence_s: float) -> None:
-    """Say how schedulers and workers that this process starts are to behave; those behind ssh take it over."""
+async def _submit(cluster: Any, jobs: int) -> None:
+    """Submit the jobs, and wait for what becomes of it: `scale` alone leaves that to the loop, which tells nobody."""
+    cluster.scale(jobs=jobs)
+    await cluster._correct_state()
+
+
+def _close(cluster: Any) -> None:
+    with contextlib.suppress(Exception):
+        cluster.close()
+
+
+def _configure(tls: Mapping[str, str], silence_s: float, *, idle_timeout: str | None) -> None:
+    """Say how schedulers and workers that this process starts are to behave; those behind ssh take it over.
+
+    `idle_timeout` is after what time without tasks a scheduler ends itself; None: never, it ends with this process.
+    """
     files = {
         f"distributed.comm.tls.{role}.{kind}": tls[f"tls_{role}_{kind}"]
         for role in ("scheduler", "worker", "client")
@@ -124,6 +159,6 @@ def _configure(tls: Mapping[str, str], silence_s: float) -> None:
             "distributed.comm.require-encryption": True,
             "distributed.scheduler.allowed-failures": 0,
             "distributed.scheduler.worker-ttl": f"{silence_s:g} s",
-            "distributed.scheduler.idle-timeout": "3 minutes",
+            "distributed.scheduler.idle-timeout": idle_timeout,
         }
     )

@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import dask.config
 from distributed import Client, Future
@@ -22,6 +23,7 @@ from distributed.security import Security
 
 from harness.errors import LabError, MissingPrerequisite, OverlaybenchError
 from harness.hosts.dask_pickles import Unopened, keep_closed, open_again
+from harness.hosts.scheduler import is_loopback
 from harness.hosts.station_client import HostLost
 from harness.hosts.station_messages import Refused, line_of
 
@@ -81,10 +83,16 @@ def why_lost(future: Future, who: str) -> OverlaybenchError:
     return HostLost(f"{who}: {said}")
 
 
+def _guarded(address: str) -> bool:
+    """Tell whether who listens there hears nobody but this machine, or holders of the key."""
+    return address.startswith(("tls://", "inproc://")) or is_loopback(urlsplit(address).hostname or "")
+
+
 class Link:
     """A connection to a scheduler, made again where it broke.
 
-    `own` is for a scheduler that runs in this very process: it opens the pickles of its client, as Dask does.
+    `own` is for a scheduler that runs in this very process: it opens the pickles of its client, as Dask does. `exposed`
+    are the addresses at which others reach it or its workers without TLS, as far as they say where they listen.
     """
 
     def __init__(
@@ -100,6 +108,7 @@ class Link:
         self._looked = -_LOOK_S
         self._silent: str | None = None
         self._workers: dict[str, dict[str, Any]] = {}
+        self.exposed: list[str] = []
         logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what is lost, the pool says
 
     def client(self) -> _Client:
@@ -137,7 +146,8 @@ class Link:
         """Return what the scheduler says of its workers, by address; asked at most once a second.
 
         Raises:
-            HostLost: it is gone, or says nothing: its host may be frozen, and then its connections stand as before.
+            HostLost: it is gone, or says nothing: its host may be frozen, and then its connections stand as before. Or
+                it is `exposed`.
         """
         with self._alone:
             if time.monotonic() - self._looked >= _LOOK_S:
@@ -159,6 +169,10 @@ class Link:
             why = str(error) or f"it said nothing for {self.silence_s:g} s"
             return f"the scheduler {self.address} is lost: {why}"
         self._workers = {str(address): dict(one) for address, one in info["workers"].items()}
+        nannies = [str(one["nanny"]) for one in self._workers.values() if one.get("nanny")]
+        self.exposed = [one for one in (str(info["address"]), *self._workers, *nannies) if not _guarded(one)]
+        if self.exposed:
+            return f"the scheduler {self.address} or its workers listen without TLS at {', '.join(self.exposed)}"
         return None
 
     def map(self, function: Callable[[str], bytes], texts: Sequence[str]) -> Iterator[bytes]:

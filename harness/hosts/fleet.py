@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -75,7 +76,7 @@ class Fleet(_Strict):
     """The hosts of a run: named ones, or jobs of SLURM.
 
     `python` is the interpreter of overlaybench on each, by default the one that runs here; `tls` the folder of the TLS
-    files on each, by default where they are here.
+    files on each host that `ssh` leads to, by default where they are here.
     """
 
     hosts: tuple[HostEntry, ...] = ()
@@ -111,6 +112,9 @@ def load_fleet(path: Path) -> tuple[Fleet, Document]:
     ]
     if fleet.hosts and len({entry.ssh is None for entry in fleet.hosts}) > 1:
         problems.append(document.problem(("hosts",), "hosts with ssh and hosts without do not go together"))
+    if fleet.tls is not None and not any(entry.ssh for entry in fleet.hosts):
+        text = "goes with hosts that ssh leads to: no others have TLS files of their own"
+        problems.append(document.problem(("tls",), text))
     if problems:
         raise ScenarioError(problems)
     return fleet, document
@@ -201,6 +205,7 @@ def _ssh_pool(fleet: Fleet, label: str, jobs: int) -> Pool:
         )
         for entry in fleet.hosts
     ]
-    cluster = clusters.ssh_cluster(hosts, there, silence_s())
+    cluster = clusters.ssh_cluster(hosts, tls, silence_s(), there=there)
     slots = {host.name: host.slots for host in hosts}
-    return pool_at(str(cluster.scheduler_address), tls, label, cluster.close, slots=slots, count=len(hosts))
+    address, ended = str(cluster.scheduler_address), partial(clusters.end_ssh_cluster, cluster)
+    return pool_at(address, tls, label, ended, slots=slots, count=len(hosts))

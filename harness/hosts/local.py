@@ -19,7 +19,14 @@ from harness.hosts.contract import BUSY_FILE, STARTING, Host, HostFacts, OnStep
 from harness.hosts.turns import Turns
 from harness.hosts.workers import Worker, Workers
 from harness.link.choose import automatic
-from harness.machine.describe import code_digest, describe_machine, harness_commit, overlay_version, tool_versions
+from harness.machine.describe import (
+    code_digest,
+    describe_machine,
+    harness_commit,
+    other_versions,
+    overlay_version,
+    tool_versions,
+)
 from harness.machine.processors import is_virtual, processors_awake, stolen_s
 from harness.machine.quiet import Quietness, Wanted, allowance_of, read_wanted, wait_for_quiet
 from harness.machine.requirements import require_for
@@ -69,7 +76,7 @@ class LocalHost:
             commit=commit,
             privileged=is_privileged(),
             machine=describe_machine(),
-            tool_versions=tool_versions(),
+            tool_versions={**other_versions(self._overlays.values()), **tool_versions()},
             overlay_versions={name: overlay_version(overlay) for name, overlay in self._overlays.items()},
             link_backend=automatic(),
             name=platform.node(),

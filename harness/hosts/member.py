@@ -98,3 +98,10 @@ def heard_from(name: str, on_step: OnStep) -> OnStep:
         on_step(f"{name}: {text}")
 
     return heard
+
+
+def with_earlier(found: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
+    """Return what became of a host's processors, with the time for which they were taken away in earlier rounds."""
+    if "stolen_s" not in found:
+        return found
+    return {**found, "stolen_s": round(found["stolen_s"] + before.get("stolen_s", 0.0), 2)}

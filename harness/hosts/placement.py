@@ -8,7 +8,7 @@ host: its last block is kept for a second one, even where that one is slower and
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
@@ -27,8 +27,20 @@ class Placement:
         self._held: dict[str, str] = {}
         self._live: Counter[str] = Counter()
         self._blocks: dict[int, str] = {}
-        self._seen: Counter[tuple[str, str]] = Counter()
+        self._seen: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._conditions: dict[int, str] = {}
+
+    def resume(self, ran: Iterable[tuple[Trial, str]]) -> None:
+        """Note where trials of an earlier part of the run ran, in order; these hosts may be others than those now.
+
+        A block of which some ran on a host that is here again goes on there.
+        """
+        told = set[tuple[int, str]]()
+        for trial, host in ran:
+            if (trial.seed, host) not in told:
+                told.add((trial.seed, host))
+                self._seen[self._condition_of(trial)][host] += 1
+            self._blocks[trial.seed] = host
 
     @property
     def up(self) -> frozenset[str]:
@@ -89,8 +101,8 @@ class Placement:
             free = [name for name in sorted(hosts(condition)) if self._free(name)]
             if not free:
                 return None
-            host = min(free, key=lambda name: (self._seen[condition, name], self._live[name] / self._slots[name]))
-            self._seen[condition, host] += 1
+            host = min(free, key=lambda name: (self._seen[condition][name], self._live[name] / self._slots[name]))
+            self._seen[condition][host] += 1
             self._blocks[trial.seed] = host
         elif not self._free(host):
             return None
@@ -100,8 +112,8 @@ class Placement:
 
     def _rarest(self, condition: str) -> list[str]:
         """Return the hosts that have seen a condition least often."""
-        least = min(self._seen[condition, host] for host in self._up)
-        return [host for host in self._up if self._seen[condition, host] == least]
+        least = min(self._seen[condition][host] for host in self._up)
+        return [host for host in self._up if self._seen[condition][host] == least]
 
     def _spared(self, trials: Sequence[Trial]) -> Callable[[str], Sequence[str]]:
         """Return which hosts a condition may go to such that blocks are left for others that are to see it."""
@@ -111,8 +123,8 @@ class Placement:
         )
 
         def hosts(condition: str) -> list[str]:
-            new = [host for host in self._up if not self._seen[condition, host]]
-            known = sum(1 for host in self._slots if self._seen[condition, host])
+            new = [host for host in self._up if not self._seen[condition][host]]
+            known = sum(1 for times in self._seen[condition].values() if times)  # hosts of an earlier part as well
             wanted = min(ENOUGH - known, len(new))
             # A block that has lost its host is none that is left.
             return list(self._up) if not left[condition] or left[condition] > wanted else new

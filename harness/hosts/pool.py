@@ -16,7 +16,7 @@ from harness.errors import LabError, MissingPrerequisite, OverlaybenchError, Sto
 from harness.hosts.admission import Admitted, Own
 from harness.hosts.admitting import Admitting, all_lacking
 from harness.hosts.contract import HostFacts, OnStep
-from harness.hosts.member import Member, heard_from, in_pieces, kept
+from harness.hosts.member import Member, heard_from, in_pieces, kept, with_earlier
 from harness.hosts.opening import Opening
 from harness.hosts.patience import silence_s
 from harness.hosts.placement import Placement
@@ -84,6 +84,11 @@ class Pool:
                 "mend one of them, or leave out --hosts",
             )
         self._placement = Placement({name: self._members[name].slots for name in admitted})
+
+    def resume(self, ran: Iterable[tuple[Trial, str]]) -> None:
+        """See `ManyHosts`."""
+        names = {one.facts.id: name for name, one in self._admitted.items()}
+        self._placement.resume((trial, names.get(host, f"{host} of an earlier part")) for trial, host in ran)
 
     def describe(self) -> HostFacts:
         """Return the facts of the first host that was admitted: programs and commit are all others' too."""
@@ -199,7 +204,7 @@ class Pool:
         with contextlib.suppress(Exception):
             found = await asyncio.wait_for(member.ask(Measured()), _MEASURED_S)
             if found:
-                self._measured[name] = found
+                self._measured[name] = with_earlier(found, self._measured.get(name, {}))
         await member.close()
 
     def _note_full(self, name: str, trial: Trial, why: str, opened: int | None) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import json
 import sys
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 from harness.errors import LabError, OverlaybenchError
@@ -18,12 +19,22 @@ from harness.hosts.station_client import HostLost, StationClient
 from harness.hosts.station_member import MODULE
 from harness.hosts.station_messages import REQUEST, Refused, line_of
 
-# A station ends when nobody has asked it anything for so long.
+# A station ends when nobody has asked it anything, or said that it is wanted (`keep_station`), for so long.
 IDLE_S: Final = 60.0
 _LOOK_S: Final = 1.0
 STATION: Final = [sys.executable, "-m", MODULE]
-_stations: dict[str, tuple[StationClient, asyncio.TimerHandle | None]] = {}
-_busy: dict[str, int] = {}
+
+
+@dataclass(eq=False)
+class _Kept:
+    """A station, by how many it is used just now, and when it ends unless somebody uses it again."""
+
+    client: StationClient
+    users: int = 0
+    timer: asyncio.TimerHandle | None = None
+
+
+_stations: dict[str, _Kept] = {}
 
 
 async def open_station(label: str, options: str) -> bytes:
@@ -35,18 +46,28 @@ async def open_station(label: str, options: str) -> bytes:
         client = await StationClient.start((*STATION, *words), str(said["name"]), float(said["silence_s"]))
     except HostLost as lost:
         return line_of(Refused.of(lost))
-    _stations[label] = (client, None)
+    kept = _stations[label] = _Kept(client)
+    _end_when_idle(label, kept)
     return b"{}"
 
 
 async def close_station(label: str) -> bytes:
     """End the station of a run, if there is one."""
-    client, timer = _stations.pop(label, (None, None))
-    if timer is not None:
-        timer.cancel()
-    if client is not None:
-        await client.close()
+    kept = _stations.pop(label, None)
+    if kept is not None:
+        if kept.timer is not None:
+            kept.timer.cancel()
+        await kept.client.close()
     return b"{}"
+
+
+async def keep_station(label: str) -> bytes:
+    """Note that the station of a run is wanted still, though it has nothing to do."""
+    try:
+        async with _using(label):
+            return b"{}"
+    except HostLost as lost:
+        return line_of(Refused.of(lost))
 
 
 async def ask_station(label: str, question: str) -> bytes:
@@ -80,19 +101,26 @@ async def run_trial(label: str, trial: str, on_step: OnStep, wanted: Callable[[]
 @contextlib.asynccontextmanager
 async def _using(label: str) -> AsyncIterator[StationClient]:
     """Give the station of a run, which ends a while after its last use."""
-    if label not in _stations:
+    kept = _stations.get(label)
+    if kept is None:
         raise HostLost("its station is closed")
-    client, timer = _stations[label]
-    if timer is not None:
-        timer.cancel()
-    _busy[label] = _busy.get(label, 0) + 1
+    if kept.timer is not None:
+        kept.timer.cancel()
+    kept.users += 1
     try:
-        yield client
+        yield kept.client
     finally:
-        _busy[label] -= 1
-        if not _busy[label] and label in _stations:
-            loop = asyncio.get_running_loop()
-            _stations[label] = (client, loop.call_later(IDLE_S, lambda: loop.create_task(close_station(label))))
+        kept.users -= 1
+        if not kept.users:
+            _end_when_idle(label, kept)
+
+
+def _end_when_idle(label: str, kept: _Kept) -> None:
+    """End a station in IDLE_S unless it is used before."""
+    if _stations.get(label) is not kept:
+        return  # it is closed, and there may be another by now
+    loop = asyncio.get_running_loop()
+    kept.timer = loop.call_later(IDLE_S, lambda: loop.create_task(close_station(label)))
 
 
 def _refused(error: Exception) -> Refused:

@@ -109,7 +109,7 @@ def check_address(address: str) -> None:
     if found is None or not 0 < int(found["port"]) < 65536:
         raise ScenarioError([Problem(address, 0, "--hosts", "a scheduler is called tls://NAME:PORT")])
     host = found["v6"] or found["host"]
-    if found["scheme"] == "tcp" and not _loopback(host):
+    if found["scheme"] == "tcp" and not is_loopback(host):
         text = (
             "a scheduler without TLS runs whatever anybody sends it, so only one on loopback is taken; make files with "
             f"`overlaybench hosts init` and use tls://, or a tunnel: ssh -L {found['port']}:localhost:{found['port']}"
@@ -117,7 +117,8 @@ def check_address(address: str) -> None:
         raise ScenarioError([Problem(address, 0, "--hosts", text)])
 
 
-def _loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Tell whether an address, or `localhost`, is this machine's own, which no other reaches."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

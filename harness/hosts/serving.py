@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from harness.hosts.rendering import job_of
 from harness.hosts.station_messages import (
     BEAT_S,
     REQUEST,
+    STANDING,
     Alive,
     Answer,
     Calibrate,
@@ -38,6 +40,7 @@ from harness.hosts.station_messages import (
     StepOf,
     line_of,
 )
+from harness.machine.describe import standing
 from harness.model.trial import Trial
 from harness.overlay.contract import Overlay
 from harness.overlay.registry import load_overlay, overlay_names
@@ -72,13 +75,12 @@ class Station:
 
     async def serve(self) -> None:
         """Serve until the client goes, or says nothing for too long."""
-        besides = [asyncio.create_task(self._watch()), asyncio.create_task(self._answer_all())]
+        obeying, silent = asyncio.create_task(self._obey_all()), asyncio.create_task(self._until_silent())
+        besides = [obeying, silent, asyncio.create_task(self._beat()), asyncio.create_task(self._answer_all())]
         try:
-            while line := await self._reader.readline():
-                self._heard = time.monotonic()
-                await self._obey(line)
-        except (ConnectionError, ValueError):
-            pass  # it went in the middle of a line, or the line never ends
+            await asyncio.wait({obeying, silent}, return_when=asyncio.FIRST_COMPLETED)
+            if obeying.done():
+                obeying.result()
         finally:
             ending = [*besides, *self._running.values()]
             for task in ending:
@@ -87,12 +89,23 @@ class Station:
             await self._host.close()
             self._awake.close()
 
-    async def _watch(self) -> None:
-        """Say that this station lives, and end it when its client does not."""
-        while time.monotonic() - self._heard < self._silence_s:
+    async def _obey_all(self) -> None:
+        """Obey until the client goes, in the middle of a line or by one that never ends as well."""
+        with contextlib.suppress(ConnectionError, ValueError):
+            while line := await self._reader.readline():
+                self._heard = time.monotonic()
+                await self._obey(line)
+
+    async def _until_silent(self) -> None:
+        """Wait until the client has been silent for too long. Nothing is sent: a client that is gone takes nothing."""
+        while (left_s := self._heard + self._silence_s - time.monotonic()) > 0:
+            await asyncio.sleep(left_s)
+
+    async def _beat(self) -> None:
+        """Say that this station lives."""
+        while True:
             await self._send(Alive())
             await asyncio.sleep(BEAT_S)
-        self._reader.feed_eof()
 
     async def _send(self, message: Any, evidence: bytes = b"") -> None:
         async with self._writing:
@@ -136,7 +149,8 @@ class Station:
             return {}
         if isinstance(question, Facts):
             asked = LocalHost(label=self._label, jobs=self._jobs, overlays=_overlays(question.overlays))
-            return (await asyncio.to_thread(asked.describe)).model_dump(mode="json")
+            facts = await asyncio.to_thread(asked.describe)
+            return {**facts.model_dump(mode="json"), STANDING: standing()}
         if isinstance(question, Lacking):
             return dict(await asyncio.to_thread(self._host.lacking, _overlays(question.overlays)))
         if isinstance(question, Measured):
@@ -144,7 +158,11 @@ class Station:
             return dict(self._measured or {})
         trials = list(self._plan.values())
         if isinstance(question, Calibrate):
-            return await asyncio.to_thread(calibrate.calibrate, trials, os.cpu_count() or 1)
+            ended = threading.Event()
+            try:
+                return await asyncio.to_thread(calibrate.calibrate, trials, os.cpu_count() or 1, ended)
+            finally:
+                ended.set()  # else the thread would keep this process until it is done, whoever has gone
         assert isinstance(question, Require)
         self._complete = True
         await asyncio.to_thread(self._host.require, trials, _overlays({trial.overlay for trial in trials}))

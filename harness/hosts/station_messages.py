@@ -19,6 +19,8 @@ LONGEST_LINE = 256 << 20
 PIECE = 50
 # How often each side says that it is alive.
 BEAT_S = 1.0
+# Beside a host's facts stands which machine it is, which is of no interest later.
+STANDING = "standing"
 
 
 class _Strict(BaseModel):

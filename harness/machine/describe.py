@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import importlib.metadata
 import os
 import platform
 import re
+import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import harness
 from harness.overlay.contract import Overlay, Requirement
+from harness.overlay.search_path import search_path
 
 _SYSCTLS = (
     "net/ipv4/tcp_congestion_control",
@@ -55,6 +59,18 @@ def describe_machine() -> dict[str, Any]:
     }
 
 
+def standing() -> str | None:
+    """Return a digest by which programs know that they share this machine and its network; None: nothing tells.
+
+    It is another one after each start of the machine, and in each network namespace.
+    """
+    try:
+        boot, network = Path("/proc/sys/kernel/random/boot_id").read_text(), Path("/proc/self/ns/net").stat().st_ino
+    except OSError:
+        return None
+    return hashlib.sha256(f"{boot.strip()} {network}".encode()).hexdigest()[:16]
+
+
 def tool_versions() -> dict[str, str | None]:
     """Return the measuring tools' versions, as they print them."""
     return {name: _version(argv, pattern) for name, (argv, pattern) in _TOOLS.items()}
@@ -67,6 +83,39 @@ def overlay_version(overlay: Overlay) -> str | None:
             return requirement_version(requirement)
     own = getattr(overlay, "version", None)
     return str(own) if own else None
+
+
+def other_versions(overlays: Iterable[Overlay]) -> dict[str, str | None]:
+    """Return the versions of the overlays' programs besides the first of each, by program.
+
+    That is what the program says, the version of its Debian package or wheel, or the start of its file's SHA-256.
+    """
+    found: dict[str, str | None] = {}
+    for overlay in overlays:
+        requirements = overlay.requirements()
+        first = next((one for one in requirements if one.version_argv), None)
+        for requirement in requirements:
+            if requirement is not first:
+                found[Path(requirement.program).name] = _identity(requirement)
+    return found
+
+
+def _identity(requirement: Requirement) -> str | None:
+    if requirement.version_argv:
+        return requirement_version(requirement)
+    if requirement.wheel is not None:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            return importlib.metadata.version(requirement.wheel.package)
+    if requirement.debian is not None:
+        package = _version(("dpkg-query", "-W", "-f=${Version}", requirement.debian), r"^(\d\S*)$")
+        if package is not None:
+            return package
+    path = shutil.which(requirement.program, path=search_path())
+    path = path or (requirement.program if Path(requirement.program).is_file() else None)
+    if path is None:
+        return None
+    with Path(path).open("rb") as file:
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"
 
 
 def requirement_version(requirement: Requirement) -> str | None:

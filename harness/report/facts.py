@@ -84,8 +84,11 @@ def machine(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the machine and the programs in pairs of (what, answer)."""
     described = manifest.get("machine") or {}
     rows = [(name, _text(described[key])) for key, name in _MACHINE if described.get(key) is not None]
-    if (manifest.get("processors") or {}).get("virtual"):
-        rows.append(("virtual machine", _virtual(manifest["processors"])))
+    processors = manifest.get("processors") or {}
+    if processors.get("virtual"):
+        rows.append(("virtual machine", _virtual(processors)))
+    of_hosts = processors.get("hosts") or {}
+    rows += [(f"virtual machine, {name}", _virtual(one)) for name, one in of_hosts.items() if one.get("virtual")]
     for key in ("overlay_versions", "tool_versions"):
         versions = manifest.get(key)
         if isinstance(versions, Mapping):

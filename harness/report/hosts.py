@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from harness.report.order import subject_name
 from harness.report.tables import TextTable
-from harness.results.hosts import HostEffect, effects, seen_on_one, unit
+from harness.results.hosts import HostEffect, effects, seen_on_one, seen_once, unit
 from harness.results.loading import Results
 
 
@@ -22,33 +22,64 @@ class HostsChapter:
 
 
 def hosts_chapter(results: Results) -> HostsChapter | None:
-    """Return the chapter; None where one host, or none that is known, ran all trials."""
-    trials = results.trials
+    """Return the chapter; None where one host, or none that is known, ran all trials and none was refused or lost."""
+    trials, manifest = results.trials, results.manifest
     if trials.empty or "host" not in trials:
         return None
     counts = {str(host): int(count) for host, count in trials["host"].value_counts().items() if host}
-    if len(counts) < 2:
+    if not counts or (len(counts) < 2 and not manifest.get("hosts_refused") and not manifest.get("hosts_lost")):
         return None
-    facts: Mapping[str, Any] = results.manifest.get("hosts") or {}
+    facts: Mapping[str, Any] = manifest.get("hosts") or {}
     names = {host: str((facts.get(host) or {}).get("name") or host) for host in sorted(counts)}
-    sentences = [
-        f"{len(trials)} trials ran on {len(counts)} hosts. All overlays of a condition and repeat ran on one of them, "
-        "so that a host is never mistaken for an overlay; differences are taken within hosts."
-    ]
-    alone, repeated = seen_on_one(results.pairs)
-    if alone:
-        sentences.append(
-            f"{alone} of {repeated} cells with several repeats were seen on one host alone: of these nobody can tell "
-            "what is the host's."
-        )
-    if refused := results.manifest.get("hosts_refused"):
-        told = "; ".join(f"{name}: {why}" for name, why in refused.items())
-        sentences.append(f"Took no trial: {told}.")
-    if lost := results.manifest.get("hosts_lost"):
-        sentences.append(f"{len(lost)} trials lost their host, and were run again.")
+    sentences = [*_dealt(results, names), *_went_wrong(manifest, names)]
     found = effects(results.pairs)
     tables = [_who(names, counts, facts), *([_spread(found, names)] if found else [])]
     return HostsChapter(sentences, tables)
+
+
+def _dealt(results: Results, names: Mapping[str, str]) -> Iterator[str]:
+    """Yield how the trials lie on the hosts, and what of it nobody can tell from the hosts."""
+    if len(names) == 1:
+        yield f"{_count(len(results.trials), 'trial')} ran on one host, {next(iter(names.values()))}."
+        return
+    yield (
+        f"{len(results.trials)} trials ran on {len(names)} hosts. All overlays of a condition and repeat ran on one of "
+        "them, so that a host is never mistaken for an overlay; differences are taken within hosts."
+    )
+    alone, repeated = seen_on_one(results.pairs)
+    if alone:
+        yield (
+            f"{alone} of {repeated} cells with several repeats were seen on one host alone: of these nobody can tell "
+            "what is the host's."
+        )
+    if once := seen_once(results.pairs):
+        yield (
+            f"{_count(once, 'cell')} had one trial, on one host: what differs between conditions of these, between "
+            "NATs say, may be what differs between hosts."
+        )
+
+
+def _went_wrong(manifest: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[str]:
+    """Yield which hosts were refused, lost, or there for nothing."""
+    refused = manifest.get("hosts_refused") or {}
+    if never := {name: why for name, why in refused.items() if name not in names.values()}:
+        yield f"Took no trial: {'; '.join(f'{name}: {why}' for name, why in never.items())}."
+    if later := {name: why for name, why in refused.items() if name in names.values()}:
+        yield f"Took none in a part of the run: {'; '.join(f'{name}: {why}' for name, why in later.items())}."
+    facts = manifest.get("hosts") or {}
+    # Of hosts that were admitted a calibration is told, if an empty one.
+    idle = [str(one.get("name") or key) for key, one in facts.items() if key not in names and "calibration" in one]
+    if idle := [name for name in idle if name not in names.values()]:
+        yield f"Were admitted, and ran none: {', '.join(idle)}."
+    if lost := manifest.get("hosts_lost"):
+        trials = len({one.get("trial") for one in lost})
+        often = f", {len(lost)} times in all" if len(lost) > trials else ""
+        which = "it" if trials == 1 else "them"
+        yield f"{_count(trials, 'trial')} lost the host that ran {which}{often}, and ran again."
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _who(names: Mapping[str, str], counts: Mapping[str, int], facts: Mapping[str, Any]) -> TextTable:

@@ -64,7 +64,7 @@ def differences(base: Results, new: Results) -> Differences:
     otherwise = {*probes, *(driven_by_timeline() if timelines_differ(base.plan, new.plan) else ())}
     left_out = sorted({metric for probe in otherwise for metric in metrics_of_probes().get(probe, ())})
     remarks += [f"probe {probe} was set otherwise ({how}): its metrics are left out" for probe, how in probes.items()]
-    hosts = [_hosts(results.manifest) for results in (base, new)]
+    hosts = [_hosts(results) for results in (base, new)]
     if hosts[0] != hosts[1] and max(len(side) for side in hosts) > 1:
         told = [
             " and ".join(f"{count} x {', '.join(map(str, kind))}" for kind, count in side.items()) for side in hosts
@@ -90,10 +90,17 @@ def _began_busy(*runs: Results) -> str:
     return f"trials that began although the machine was busy: {told[0]} of the base, {told[1]} of the new run"
 
 
-def _hosts(manifest: Mapping[str, Any]) -> Counter[tuple[Any, ...]]:
+def _hosts(results: Results) -> Counter[tuple[Any, ...]]:
     """Return how many hosts of each kind ran a run's trials: those of a merged run may be of several."""
-    machines = [facts.get("machine") or {} for facts in (manifest.get("hosts") or {}).values()]
-    return Counter(map(kind_of, machines or [manifest.get("machine") or {}]))
+    machines = [facts.get("machine") or {} for facts in hosts_that_ran(results).values()]
+    return Counter(map(kind_of, machines or [results.manifest.get("machine") or {}]))
+
+
+def hosts_that_ran(results: Results) -> dict[str, Mapping[str, Any]]:
+    """Return the facts of the hosts that ran trials, by id; of all that took part where no record names one."""
+    hosts = results.manifest.get("hosts") or {}
+    named = set(results.records["host"].dropna().astype(str)) if "host" in results.records else set()
+    return {key: facts for key, facts in hosts.items() if key in named} or dict(hosts)
 
 
 def kind_of(machine: Mapping[str, Any]) -> tuple[Any, ...]:

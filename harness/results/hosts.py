@@ -13,7 +13,7 @@ import pandas as pd
 from harness.results.cells import CONDITION
 from harness.results.clusters import estimate
 from harness.results.compare import MACHINE_BOUND
-from harness.results.differences import kinds_of_hosts
+from harness.results.differences import hosts_that_ran, kind_of
 from harness.results.loading import Results
 from harness.results.metrics import METRICS, is_of_a_path
 from harness.results.pairs import counted
@@ -106,13 +106,19 @@ def seen_on_one(pairs: pd.DataFrame) -> tuple[int, int]:
     return int((repeated["hosts"] == 1).sum()), len(repeated)
 
 
+def seen_once(pairs: pd.DataFrame) -> int:
+    """Return how many cells one trial measured, on one host therefore."""
+    trials = counted(pairs).groupby(list(CONDITION))["trial"].nunique()
+    return int((trials == 1).sum())
+
+
 def alike(base: Results, new: Results) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the records of two runs such that what a machine decides is compared with the same kind's alone.
 
     Where both ran on the same several kinds, those metrics of one kind become cells of their own; else the records
     are as they were.
     """
-    kinds = [_kinds(results.manifest) for results in (base, new)]
+    kinds = [_kinds(results) for results in (base, new)]
     if set(kinds[0].values()) != set(kinds[1].values()) or len(set(kinds[0].values())) < 2:
         return base.records, new.records
     return _by_kind(base.records, kinds[0]), _by_kind(new.records, kinds[1])
@@ -133,9 +139,10 @@ def _with(params: Any, kind: str) -> Any:
     return json.dumps(said, sort_keys=True, separators=(",", ":")) if isinstance(params, str) else said
 
 
-def _kinds(manifest: Mapping[str, Any]) -> dict[str, str]:
-    """Return the kind of each host of a run in words, by id."""
-    return {key: ", ".join(map(str, kind)) for key, kind in kinds_of_hosts(manifest).items()}
+def _kinds(results: Results) -> dict[str, str]:
+    """Return the kind of each host that ran a run's trials in words, by id."""
+    hosts = hosts_that_ran(results)
+    return {key: ", ".join(map(str, kind_of(facts.get("machine") or {}))) for key, facts in hosts.items()}
 
 
 def unit(metric: str) -> str:

@@ -56,6 +56,16 @@ class Cluster:
         """Send a signal to a process and, where it has one, to the process that its nanny watches over."""
         os.killpg(self.processes[name].pid, number)
 
+    def freeze(self, name: str) -> None:
+        """Stop a machine: the worker, its nanny, and its stations, which have sessions of their own."""
+        for pid in descendants(self.processes[name].pid):
+            os.kill(pid, signal.SIGSTOP)
+
+    def go_on(self, name: str) -> None:
+        """Let a machine that was frozen go on."""
+        for pid in descendants(self.processes[name].pid):
+            os.kill(pid, signal.SIGCONT)
+
     def said(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text(errors="replace")
 
@@ -85,3 +95,15 @@ class Cluster:
                 start_new_session=True,
                 cwd=self.folder,
             )
+
+
+def descendants(pid: int) -> list[int]:
+    """Return a process and all that it started, and those in turn, as far as they live."""
+    parents: dict[int, int] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+    found = [pid]
+    for one in found:
+        found += [child for child, parent in parents.items() if parent == one]
+    return found

@@ -1,7 +1,7 @@
 """A real station on a machine that only pretends: `python fake_station.py [--facts JSON] [station's options]`.
 
-A trial takes FAKE_TRIAL_S seconds, and comes to figures that its seed alone decides. Where the folder FAKE_FULL exists
-the disk is full.
+A trial takes FAKE_TRIAL_S seconds, and comes to figures that its seed alone decides and FAKE_EVIDENCE bytes besides.
+Where the folder FAKE_FULL exists the disk is full.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from harness.machine.describe import code_digest, harness_commit
 from harness.trial.messages import Done, Job
 
 TRIAL_S = float(os.environ.get("FAKE_TRIAL_S", "0"))
+EVIDENCE = int(os.environ.get("FAKE_EVIDENCE", "0"))
 FULL = Path(os.environ.get("FAKE_FULL", "/nonexistent"))
 CHANGES: dict[str, Any] = {}
 
@@ -56,6 +57,8 @@ class PretendingHost:
         if FULL.exists():
             return Done(outcome="failed", error="no room", cannot_write="no space left on device")
         (folder / "seed.log").write_text(str(job.trial.seed))
+        if EVIDENCE:
+            (folder / "more.log").write_bytes(bytes(EVIDENCE))
         return done_of(job.trial.seed)
 
     async def close(self) -> None: ...
@@ -67,7 +70,7 @@ def done_of(seed: int) -> Done:
     return Done(outcome="ok", measurements=[{**figure, "src": "a", "dst": "b", "evidence": "seed.log"}])
 
 
-def pretend(_trials: object, _jobs: int) -> dict[str, Any]:
+def pretend(*_: object) -> dict[str, Any]:
     """Stand for the calibration; a host that is told so fails it."""
     return {"ok": "FAKE_BROKEN" not in os.environ, "nat": {"cases": 1, "wrong": "full-cone: APDF"}}
 
@@ -76,6 +79,7 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--facts"]:
         CHANGES.update(json.loads(sys.argv[2]))
         del sys.argv[1:3]
+    serving.standing = lambda: None  # several pretend to be machines of their own
     serving.LocalHost = PretendingHost  # type: ignore[misc,assignment]
     serving.calibrate.calibrate = pretend
     station.main()

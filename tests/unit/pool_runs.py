@@ -19,7 +19,7 @@ from harness.campaign.campaign import Campaign
 from harness.hosts.contract import STARTING, OnStep
 from harness.hosts.pool import Pool
 from harness.hosts.station_client import HostLost
-from harness.hosts.station_messages import Calibrate, Facts, Measured, Plan, Question
+from harness.hosts.station_messages import STANDING, Calibrate, Facts, Measured, Plan, Question
 from harness.results.store import RunFolder
 from harness.scenario.planned import Planned, plan_trials
 from harness.trial.messages import Done
@@ -47,6 +47,7 @@ class FakeMember:
         self.name, self.slots = name, slots
         self.facts = FACTS.model_copy(update=facts)
         self.calibration: dict[str, Any] = {"ok": True, "lateness_p99_us": 20.0}
+        self.standing: str | None = None
         self.full = False
         self.is_open = False
         self.plan: set[str] = set()
@@ -70,7 +71,8 @@ class FakeMember:
         if isinstance(question, Plan):
             self.plan |= {trial.id for trial in question.trials}
             self.seeds |= {trial.id: trial.seed for trial in question.trials}
-        answers = {Facts: self.facts.model_dump(mode="json"), Calibrate: self.calibration, Measured: {"virtual": True}}
+        facts = {**self.facts.model_dump(mode="json"), STANDING: self.standing}
+        answers = {Facts: facts, Calibrate: self.calibration, Measured: {"virtual": True}}
         return answers.get(type(question), {})
 
     async def run(self, trial: str, on_step: OnStep) -> tuple[Done, bytes]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dask_cluster import Cluster
+from dask_cluster import Cluster, descendants
 from fake_host import Heard
 from pool_runs import labelled, lasting, plan
 
@@ -72,6 +72,14 @@ def run(cluster: Cluster, out: Path, heard: Heard, repeats: int = 2) -> Any:
     return pool
 
 
+def command_line(pid: int) -> str:
+    """Return a living process's words, empty for one that has ended."""
+    try:
+        return Path("/proc", str(pid), "cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
 class At(Heard):
     """Does something when so many trials have ended."""
 
@@ -95,7 +103,13 @@ def test_workers_that_are_killed_and_frozen_lose_nothing(
     for name in ("rack1", "rack2", "rack3"):
         cluster.start_worker(name)
     cluster.until(lambda: all("Registered to" in cluster.said(f"rack{k}") for k in (1, 2, 3)))
-    heard = At(n4=lambda: cluster.kill("rack1"), n12=lambda: cluster.kill("rack2", signal.SIGSTOP))
+    frozen: list[int] = []
+
+    def freeze(name: str) -> list[int]:
+        cluster.freeze(name)
+        return descendants(cluster.processes[name].pid)
+
+    heard = At(n4=lambda: cluster.kill("rack1"), n12=lambda: frozen.extend(freeze("rack2")))
     pool = run(cluster, tmp_path / "run", heard)
     records = RunFolder(tmp_path / "run").read()
     assert len(records.finished) == 36 and not records.problems
@@ -104,7 +118,9 @@ def test_workers_that_are_killed_and_frozen_lose_nothing(
     lost = {one["host"] for one in pool.account()["hosts_lost"]}
     assert lost == {"rack1", "rack2"} and len(pool.account()["hosts_lost"]) <= 8, "what was in flight, no more"
     assert (tmp_path / "run" / "trials" / "underlay_full-cone_full-cone_r1" / "seed.log").exists()
-    cluster.kill("rack2", signal.SIGCONT)
+    stations = [line for line in map(command_line, frozen) if "fake_station" in line]
+    assert stations, "a machine that freezes takes its station with it, which lives on until it goes on"
+    cluster.go_on("rack2")
     cluster.until(lambda: not labelled(tmp_path / "run"))
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -102,6 +104,92 @@ def test_a_fault_of_the_relay_is_no_lost_worker(link: Any) -> None:
     said = asyncio.run(go())
     with pytest.raises(LabError, match=r"(?s)a fault of the program:.*ZeroDivisionError: of the relay"):
         dask._answer(said, "rack1")
+
+
+def test_a_run_ends_beside_a_worker_of_which_nobody_knows_yet_that_it_is_frozen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its silence would be told as a fault of the folder: a TimeoutError is an OSError."""
+    monkeypatch.setattr(dask, "_CLOSING_S", 0.05)
+    member = dask.DaskMember(dask.Link("tls://127.0.0.1:1", None, "x", 60.0), "rack1", 1)
+    member._address = "tls://127.0.0.1:2"
+
+    async def never(*_words: object) -> bytes:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(member, "_submit", never)
+    asyncio.run(member.close())
+    assert member._address is None
+
+
+def test_a_station_without_work_is_kept_as_long_as_its_campaign_wants_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dask, "_KEEPING_S", 0.001)
+    link = dask.Link("tls://127.0.0.1:1", None, "x", 60.0)
+    monkeypatch.setattr(link, "workers", lambda: {"tls://127.0.0.1:2": {"name": "rack1"}})
+    member = dask.DaskMember(link, "rack1", 1)
+
+    async def go() -> None:
+        asked: asyncio.Queue[str] = asyncio.Queue()
+
+        async def submit(function: Any, *_words: object) -> bytes:
+            asked.put_nowait(function.__name__)
+            if function is dask.keep_station:
+                raise HostLost("not heard")
+            return b"{}"
+
+        monkeypatch.setattr(member, "_submit", submit)
+        await member.open()
+        said = [await asked.get() for _ in range(3)]
+        await member.close()
+        assert said == ["open_station", "keep_station", "keep_station"]
+        assert member._keeping is None and len(asyncio.all_tasks()) == 1
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "worker", "nanny", "exposed"),
+    [
+        ("tcp://127.0.0.1:8786", "tcp://127.0.0.1:1", "tcp://[::1]:2", ""),
+        ("tls://10.0.0.5:8786", "tls://10.0.0.6:1", "tls://10.0.0.6:2", ""),
+        ("tcp://10.0.0.5:8786", "tcp://127.0.0.1:1", "tcp://127.0.0.1:2", "tcp://10.0.0.5:8786"),
+        ("tcp://127.0.0.1:8786", "tcp://10.0.0.6:1", None, "tcp://10.0.0.6:1"),
+        ("tcp://127.0.0.1:8786", "tcp://127.0.0.1:1", "tcp://[2001:db8::1]:2", "tcp://[2001:db8::1]:2"),
+        ("tls://10.0.0.5:8786", "tcp://10.0.0.6:1", None, "tcp://10.0.0.6:1"),
+    ],
+)
+def test_what_listens_without_tls_for_others_is_refused_however_it_was_reached(
+    monkeypatch: pytest.MonkeyPatch, scheduler: str, worker: str, nanny: str | None, exposed: str
+) -> None:
+    """By a tunnel say: it ends on loopback, and leads to a scheduler that listens on all interfaces, Dask's default."""
+
+    class Reached:
+        scheduler = SimpleNamespace(identity=None)
+
+        def wait_for_workers(self, *_: object, **__: object) -> None: ...
+
+        def sync(self, *_: object, **__: object) -> dict[str, Any]:
+            return {"address": scheduler, "workers": {worker: {"name": "rack1", "nanny": nanny, "nthreads": 1}}}
+
+    link = dask.Link("tcp://127.0.0.1:8786", None, "x", 1.0)
+    monkeypatch.setattr(link, "_connected", Reached)
+    if not exposed:
+        assert [member.name for member in dask.members_at(link)] == ["rack1"]
+        return
+    said = rf"nobody else reaches \({re.escape(exposed)} takes whatever anybody sends\).*--host 127\.0\.0\.1"
+    with pytest.raises(MissingPrerequisite, match=said):
+        dask.members_at(link)
+
+
+def test_a_plain_scheduler_and_worker_on_loopback_are_taken() -> None:
+    options = {"n_workers": 1, "threads_per_worker": 3, "processes": False, "protocol": "tcp", "host": "127.0.0.1"}
+    with distributed.LocalCluster(**options, dashboard_address="127.0.0.1:0") as plain:
+        made = dask.Link(plain.scheduler_address, None, "plain", 30.0, own=True)
+        try:
+            assert [member.slots for member in dask.members_at(made)] == [3]
+        finally:
+            made.close()
 
 
 def test_errors_warnings_types_and_events_of_workers_are_not_opened(link: Any, tmp_path: Path) -> None:

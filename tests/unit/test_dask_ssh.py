@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import datetime
 import getpass
 import json
@@ -11,13 +12,17 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pool_runs import SCENARIO, begun_in, labelled, lasting
 
+from harness.errors import MissingPrerequisite
 from harness.hosts.certificates import make_files
+from harness.hosts.registry import kind_of
 from harness.results.store import RunFolder
 
+dask = pytest.importorskip("dask", reason="pip install -e '.[dask]'")
 pytest.importorskip("distributed", reason="pip install -e '.[dask]'")
 pytest.importorskip("asyncssh", reason="pip install -e '.[dask]'")
 # Against what hangs; how long it takes is for the machine to say.
@@ -86,3 +91,70 @@ def test_several_hosts_listen_where_each_other_can_reach_them(
     monkeypatch.setattr(clusters.socket, "gethostbyname", lambda _: found)
     host = clusters.SshHost(name="rack1", address="rack1", slots=1, python="python3")
     assert clusters._reached_at(host, alone=alone) == listens
+
+
+def test_each_end_opens_the_tls_files_where_it_has_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in the documentation: the file of hosts says where they are there, and here they are in somebody's home."""
+    clusters = pytest.importorskip("harness.hosts.dask_clusters")
+    make_files(tmp_path / "tls", datetime.datetime.now(datetime.UTC))
+    monkeypatch.setenv("OVERLAYBENCH_TLS", str(tmp_path / "tls"))
+    path = tmp_path / "hosts.yaml"
+    path.write_text("hosts:\n  - {ssh: rack1}\ntls: /home/bench/tls\n")
+    taken: dict[str, Any] = {}
+
+    class Enough(Exception):
+        pass
+
+    def brought_up(*_: object, security: Any, **__: object) -> None:
+        taken.update(here=security, there=dask.config.get("distributed.comm.tls"))
+        raise Enough("seen")
+
+    monkeypatch.setattr(clusters, "SpecCluster", brought_up)
+    kept = dask.config.set({"distributed": copy.deepcopy(dask.config.get("distributed"))})
+    with kept, pytest.raises(MissingPrerequisite, match=r"a worker by ssh on rack1 \(seen\)"):
+        kind_of(str(path)).open(str(path), label="x", jobs=1, overlays={})
+    for role in ("client", "scheduler", "worker"):
+        assert getattr(taken["here"], f"tls_{role}_key") == str(tmp_path / "tls" / "key.pem")
+        assert taken["there"][role] == {"cert": "/home/bench/tls/cert.pem", "key": "/home/bench/tls/key.pem"}
+    assert taken["here"].tls_ca_file == str(tmp_path / "tls" / "ca.pem")
+    assert taken["there"]["ca-file"] == "/home/bench/tls/ca.pem"
+
+
+def test_no_pickle_of_a_scheduler_elsewhere_is_opened_while_it_comes_up_or_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clusters = pytest.importorskip("harness.hosts.dask_clusters")
+    pickles = pytest.importorskip("harness.hosts.dask_pickles")
+    make_files(tmp_path / "tls", datetime.datetime.now(datetime.UTC))
+    monkeypatch.setenv("OVERLAYBENCH_TLS", str(tmp_path / "tls"))
+    path = tmp_path / "hosts.yaml"
+    path.write_text("hosts:\n  - {ssh: 127.0.0.1}\n")
+    closed: dict[str, bool] = {}
+
+    def look(when: str) -> None:
+        closed[when] = pickles.dasks.loads is pickles.plain
+
+    class Standing:
+        scheduler_address = "tls://127.0.0.1:1"
+
+        def __init__(self, *_: object, **__: object) -> None:
+            look("up")
+
+        def close(self) -> None:
+            look("down")
+
+    def nobody(*_: object, **__: object) -> None:
+        raise MissingPrerequisite("a worker", "one")
+
+    monkeypatch.setattr(clusters, "SpecCluster", Standing)
+    monkeypatch.setattr("harness.hosts.dask.members_at", nobody)
+    look("before")
+    kept = dask.config.set({"distributed": copy.deepcopy(dask.config.get("distributed"))})
+    with kept, pytest.raises(MissingPrerequisite, match="a worker"):
+        kind_of(str(path)).open(str(path), label="x", jobs=1, overlays={})
+    look("after")
+    monkeypatch.setattr(clusters, "SpecCluster", nobody)
+    with kept, pytest.raises(MissingPrerequisite, match="a worker by ssh on"):
+        kind_of(str(path)).open(str(path), label="x", jobs=1, overlays={})
+    look("after a failure")
+    assert closed == {"before": False, "up": True, "down": True, "after": False, "after a failure": False}

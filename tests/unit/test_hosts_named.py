@@ -136,6 +136,8 @@ def test_documented_commands_keep_dasks_pages_on_their_machine() -> None:
         ("hosts:\n  - {ssh: a}\n  - {name: b}", "1: hosts: hosts with ssh and hosts without do not go together"),
         ("hosts:\n  - {name: a, user: me}", "2: hosts[0]: user and port go with ssh"),
         ("hosts:\n  - {ssh: '-oProxyCommand=id'}", "2: hosts[0].ssh: string should match pattern"),
+        ("hosts:\n  - {name: a, through: [ssh, a]}\ntls: /tls", "3: tls: goes with hosts that ssh leads to"),
+        (f"{SLURM}\ntls: /tls", "2: tls: goes with hosts that ssh leads to"),
         ("slurm: {hosts: 1, slots: 1, cpus: 1, memory: much, walltime: '1:00:00'}", "1: slurm.memory: string should"),
     ],
 )
@@ -185,8 +187,34 @@ def test_the_scheduler_of_slurms_jobs_listens_for_tls_alone(tmp_path: Path, monk
         opened = listening() - before
         scheduler = int(cluster.scheduler_address.rpartition(":")[2])
         assert {port for host, port in opened if host not in ("127.0.0.1", "::1")} == {scheduler}
+        assert cluster.scheduler.idle_timeout is None, "jobs may wait in the queue for longer than any such time"
     finally:
         cluster.close()
+
+
+def test_jobs_that_slurm_does_not_take_are_told_and_those_it_took_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("dask_jobqueue", reason="pip install -e '.[dask]'")
+    make_files(tmp_path / "tls", NOW)
+    monkeypatch.setenv("OVERLAYBENCH_TLS", str(tmp_path / "tls"))
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    programs = {
+        "sbatch": f"mkdir {tmp_path}/first && echo Submitted batch job 7 || {{ echo no such partition >&2; exit 1; }}",
+        "scancel": f"echo $@ > {tmp_path}/cancelled",
+    }
+    for name, text in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    path = tmp_path / "hosts.yaml"
+    path.write_text(SLURM)
+    fleet, _ = load_fleet(path)
+    assert fleet.slurm is not None
+    before = listening()
+    with pytest.raises(MissingPrerequisite, match=r"jobs of SLURM \(.*no such partition.*try `sbatch`"):
+        require_clusters().slurm_cluster(slurm_options(fleet, fleet.slurm), 2, tls_files(), 5.0)
+    assert (tmp_path / "cancelled").read_text() == "7\n"
+    assert listening() == before, "and the scheduler is closed"
 
 
 def listening() -> set[tuple[str, int]]:

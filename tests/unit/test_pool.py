@@ -17,15 +17,13 @@ from rich.console import Console
 
 from harness.campaign import run as runs
 from harness.campaign.campaign import Campaign
-from harness.errors import MissingPrerequisite, StorageError
+from harness.errors import StorageError
 from harness.hosts import pool as pools
-from harness.hosts.admission import Own, not_ours, unlike
 from harness.hosts.contract import OnStep
 from harness.hosts.placement import Placement
 from harness.hosts.pool import Pool
 from harness.hosts.station_client import HostLost
-from harness.hosts.station_messages import Plan, Question
-from harness.machine.describe import code_digest
+from harness.hosts.station_messages import Measured, Plan, Question
 from harness.model.trial import Trial
 from harness.results.store import RunFolder
 from harness.trial.messages import Done
@@ -218,51 +216,24 @@ def test_a_host_that_is_full_once_more_when_it_comes_back_is_tried_again(
     assert run.tally.outcomes == {"ok": len(planned.trials)} and len(opened) == 2
 
 
-def test_hosts_that_differ_or_measure_wrong_take_no_trial(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    planned = plan(tmp_path, repeats=1)
-    late = FakeMember("late")
-    late.calibration = {"ok": False, "link": {"cases": 3, "wrong": "delay-10ms: delay_error_p99 is 9000 us"}}
-    away = FakeMember("away")
-    away.never_back = True
-    members = [
-        FakeMember("old", commit="aaa"),
-        FakeMember("good", machine={"kernel": "5", "cpus": 64}),
-        FakeMember("tools", tool_versions={"nft": "0.9"}),
-        late,
-        away,
-    ]
-    pool = Pool(members)
-    campaign(tmp_path, planned, pool).run(planned.trials)
-    account = pool.account()
-    assert account["hosts_refused"] == {
-        "old": "overlaybench there is at commit aaa, here at abc",
-        "tools": "tool nft is 0.9, missing on good",
-        "late": "its calibration failed: delay-10ms: delay_error_p99 is 9000 us",
-        "away": "host away: no route to it",
-    }
-    assert [(one["name"], one["calibration"]["ok"]) for one in account["hosts"].values()] == [("good", True)]
-    assert [bool(member.ran) for member in members] == [False, True, False, False, False]
-    assert "host old takes no trial: overlaybench there is at commit aaa" in caplog.text
-    with pytest.raises(MissingPrerequisite, match=r"a host that can take trials \(old: overlaybench there is at"):
-        Pool([members[0]]).require(planned.trials, planned.overlays)
+def test_processors_are_told_of_over_all_rounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run with `until` is several campaigns over one pool; each of them opens the hosts anew."""
+    planned, ask, stolen = plan(tmp_path, repeats=1), FakeMember.ask, iter([1.5, 2.25])
 
+    async def measured(member: FakeMember, question: Question) -> dict[str, Any]:
+        return {"stolen_s": next(stolen)} if isinstance(question, Measured) else await ask(member, question)
 
-def test_local_changes_are_taken_only_where_they_are_the_same() -> None:
-    own = Own("abc+changes", "digest", "3.11.2")
-    changed = FACTS.model_copy(update={"commit": "abc+changes", "machine": {"python": "3.11.2"}})
-    assert not_ours(changed.model_copy(update={"code": "digest"}), own) == []
-    assert "other local changes" in not_ours(changed.model_copy(update={"code": "other"}), own)[0]
-    assert "Python there is 3.12.0, here 3.11.2" in not_ours(
-        changed.model_copy(update={"code": "digest", "machine": {"python": "3.12.0"}}), own
-    )
-    first = FACTS.model_copy(update={"name": "first", "overlay_versions": {"tinc": "1.0"}, "link_backend": "netem"})
-    assert unlike(FACTS.model_copy(update={"privileged": False}), first) == [
-        "overlay tinc is missing, 1.0 on first (overlaybench install tinc)",
-        "links are carried by None, by netem on first",
-        "it runs as an ordinary user, first as root",
-    ]
-
-
-def test_a_digest_is_taken_where_the_commit_does_not_tell() -> None:
-    assert code_digest("abc") is None
-    assert code_digest(None) == code_digest("abc+changes") != code_digest("abc")
+    monkeypatch.setattr(FakeMember, "ask", measured)
+    pool = Pool([FakeMember("one")])
+    with pool.measuring() as found:
+        first = campaign(tmp_path, planned, pool)
+        first.run(planned.trials[:9])
+        Campaign(
+            folder=first.folder,
+            run="r",
+            overlays=planned.overlays,
+            host=pool,
+            facts=pool.describe(),
+            progress=Heard(),
+        ).run(planned.trials[9:])
+    assert found == {"hosts": {"one": {"stolen_s": 3.75}}}

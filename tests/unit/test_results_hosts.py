@@ -11,11 +11,12 @@ import pytest
 from compared_runs import run_of, verdict
 from result_samples import Maker
 
+from harness.report.facts import machine
 from harness.report.hosts import hosts_chapter
 from harness.results.compare import compare
 from harness.results.differences import differences
 from harness.results.frame import records_frame
-from harness.results.hosts import alike, effects, paired, seen_on_one
+from harness.results.hosts import alike, effects, paired, seen_on_one, seen_once
 from harness.results.loading import Results
 from harness.results.pairs import pairs_frame
 
@@ -98,17 +99,61 @@ def test_cells_that_one_host_saw_alone_are_counted_and_said() -> None:
     run = dealt(run_of(6, seed=1), hosts, by_nat)
     alone, repeated = seen_on_one(pairs_frame(run))
     assert alone == repeated > 0
-    lost = {"hosts_refused": {"c": "Python there is 3.12.0"}, "hosts_lost": [{"host": "a"}]}
+    lost = {"hosts_refused": {"c": "Python there is 3.12.0"}, "hosts_lost": [{"host": "a", "trial": "t"}]}
     chapter = hosts_chapter(results(run, {"a": "x", "b": "y"}, **lost))
     assert chapter is not None
     text = " ".join(chapter.sentences)
     assert f"{alone} of {repeated} cells with several repeats were seen on one host alone" in text
-    assert "Took no trial: c: Python there is 3.12.0." in text and "1 trials lost their host" in text
+    assert "Took no trial: c: Python there is 3.12.0." in text
+    assert "1 trial lost the host that ran it, and ran again." in text
     assert [row[:3] for row in chapter.tables[0].rows] == [
         ("rack-a", str(run[run["host"] == "a"]["trial"].nunique()), "4 x x"),
         ("rack-b", str(run[run["host"] == "b"]["trial"].nunique()), "4 x y"),
     ]
     assert hosts_chapter(results(run.assign(host="a"), {"a": "x"})) is None
+
+
+def test_what_became_of_hosts_is_said_where_one_ran_all() -> None:
+    run = run_of(6, seed=1).assign(host="a")
+    lost = [{"host": "b", "trial": name} for name in ("t", "t", "u")]
+    refused = {"hosts_refused": {"c": "Python there is 3.12.0", "rack-a": "its calibration failed: late"}}
+    made = results(run, {"a": "x", "b": "y"}, **refused, hosts_lost=lost)
+    made.manifest["hosts"]["b"]["calibration"] = {"ok": True}
+    chapter = hosts_chapter(made)
+    assert chapter is not None
+    assert chapter.sentences == [
+        f"{len(made.trials)} trials ran on one host, rack-a.",
+        "Took no trial: c: Python there is 3.12.0.",
+        "Took none in a part of the run: rack-a: its calibration failed: late.",
+        "Were admitted, and ran none: rack-b.",
+        "2 trials lost the host that ran them, 3 times in all, and ran again.",
+    ]
+    assert [row[0] for row in chapter.tables[0].rows] == ["rack-a"]
+
+
+def test_cells_of_one_trial_cannot_tell_nats_from_hosts() -> None:
+    run = dealt(run_of(1, seed=1), {"a": 1.0, "b": 1.0}, by_nat)
+    once = seen_once(pairs_frame(run))
+    chapter = hosts_chapter(results(run, {"a": "x", "b": "y"}))
+    assert once > 1 and chapter is not None
+    assert any(said.startswith(f"{once} cells had one trial, on one host: what differs") for said in chapter.sentences)
+    more = hosts_chapter(results(dealt(run_of(6, seed=1), {"a": 1.0, "b": 1.0}, in_turn), {"a": "x", "b": "y"}))
+    assert more is not None and not any("had one trial" in said for said in more.sentences)
+
+
+def test_a_host_that_ran_nothing_is_no_machine_of_the_run() -> None:
+    run = run_of(6, seed=1).assign(host="a")
+    idle, alone = results(run, {"a": "x", "b": "y"}), results(run, {"a": "x"})
+    found = differences(alone, idle)
+    assert found.same_machine and not any(remark.startswith("hosts differ") for remark in found.remarks)
+    assert alike(idle, idle)[0] is run, "no second kind measured anything"
+
+
+def test_each_hosts_processors_are_told() -> None:
+    rack1 = {"virtual": True, "kept_awake": "latency request", "stolen_s": 3.5}
+    said = dict(machine({"processors": {"hosts": {"rack1": rack1, "rack2": {"virtual": False}}}}))
+    assert set(said) == {"virtual machine, rack1"}
+    assert "kept from halting" in said["virtual machine, rack1"] and "for 3.50 s" in said["virtual machine, rack1"]
 
 
 def test_runs_that_were_dealt_otherwise_to_unlike_hosts_are_compared_like_with_like() -> None:

@@ -83,6 +83,29 @@ def test_what_has_changed_is_named(planned: Planned, facts: HostFacts, said: str
     assert differences(manifest_of(planned), planned.loaded, facts) == [said]
 
 
+def test_files_that_no_commit_tells_are_known_by_their_digest(planned: Planned) -> None:
+    begun = changed(commit="abc+changes", code="digest")
+    manifest = new_manifest(planned.loaded, begun, started_at="now", run="r", command=["overlaybench"], version="1")
+    assert differences(manifest, planned.loaded, begun) == []
+    other = begun.model_copy(update={"code": "another"})
+    for same_machine in (True, False):
+        found = differences(manifest, planned.loaded, other, same_machine=same_machine)
+        assert found == ["overlaybench's local changes, which no commit tells"]
+    (older,) = manifest["hosts"].values()
+    del older["code"]
+    assert differences(manifest, planned.loaded, other) == []
+
+
+def test_over_many_hosts_the_machine_may_be_another_and_its_python_not(planned: Planned) -> None:
+    begun = changed(machine={**FACTS.machine, "python": "3.11.2"})
+    manifest = new_manifest(planned.loaded, begun, started_at="now", run="r", command=["overlaybench"], version="1")
+    newer = changed(machine={"kernel": "6.12", "python": "3.11.2"})
+    assert differences(manifest, planned.loaded, newer, same_machine=False) == []
+    newer = changed(machine={"kernel": "6.12", "python": "3.12.0"})
+    said = differences(manifest, planned.loaded, newer, same_machine=False)
+    assert said == ["machine: python (was 3.11.2, is 3.12.0)"]
+
+
 def test_another_link_backend_is_no_difference_where_the_scenario_names_one(planned: Planned, tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(planned.loaded.text + "links: userlink\n")
     named = plan_trials(str(tmp_path / "mine.yaml"))

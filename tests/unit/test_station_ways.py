@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,9 +16,11 @@ from pool_runs import campaign, lasting, plan
 
 from harness.errors import ScenarioError, StorageError
 from harness.hosts.fleet import Fleet, HostEntry, stations
+from harness.hosts.member import in_pieces
 from harness.hosts.patience import silence_s
 from harness.hosts.pool import Pool
 from harness.hosts.station_member import StationMember
+from harness.hosts.station_messages import Require, Run, line_of
 from harness.results.store import RunFolder
 
 HERE = Path(__file__).parent
@@ -38,6 +42,34 @@ def test_a_run_of_any_name_is_shown_by_a_station_behind_ssh(tmp_path: Path, name
     planned = plan(tmp_path, repeats=1)
     tally = campaign(tmp_path, planned, Pool(stations(fleet, f"runs/{name}", 1))).run(planned.trials)
     assert tally.outcomes == {"ok": len(planned.trials)}
+
+
+def test_a_station_whose_client_takes_nothing_gives_up_in_the_middle_of_its_evidence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cable that was pulled, a campaign that was stopped: the way is full, and nothing can be sent."""
+    monkeypatch.setenv("FAKE_EVIDENCE", str(8 << 20))
+    planned, path = plan(tmp_path, repeats=1), tmp_path / "s"
+    process = subprocess.Popen([*FAKE, "--socket", str(path), "--silence-s", "5"], stderr=subprocess.PIPE, text=True)
+    try:
+        while not path.exists():
+            assert process.poll() is None, process.communicate()[1]
+            time.sleep(0.01)
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(os.fspath(path))
+            questions, said = (*in_pieces(planned.trials), Require()), b""
+            for question in questions:
+                client.sendall(line_of(question))
+            while said.count(b'"answer"') < len(questions):
+                said += client.recv(1 << 16)
+            client.sendall(line_of(Run(trial=planned.trials[0].id)))
+            assert process.wait(60) == 0
+            client.settimeout(0)
+            said = client.recv(64 << 20)
+    finally:
+        process.kill()
+        process.communicate()
+    assert b'"evidence_bytes"' in said and len(said) < 8 << 20, "it ended while it wrote"
 
 
 def can_mount() -> bool:

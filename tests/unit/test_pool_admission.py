@@ -1,0 +1,151 @@
+"""Which hosts of a pool take trials, and why others do not."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_host import FACTS
+from pool_runs import FakeMember, campaign, plan
+
+from harness.errors import MissingPrerequisite
+from harness.hosts import pool as pools
+from harness.hosts.admission import Own, not_ours, unlike
+from harness.hosts.admitting import Admitting
+from harness.hosts.pool import Pool
+from harness.hosts.station_member import MODULE, StationMember
+from harness.hosts.station_messages import Question, Require
+from harness.machine.describe import code_digest, standing
+
+APART = ("unshare", "--user", "--map-root-user", "--net", "true")
+
+
+@pytest.fixture(autouse=True)
+def same_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pools, "harness_commit", lambda: FACTS.commit)
+    monkeypatch.setattr(pools.platform, "python_version", lambda: None)
+
+
+def test_hosts_that_differ_or_measure_wrong_take_no_trial(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    planned = plan(tmp_path, repeats=1)
+    late = FakeMember("late")
+    late.calibration = {"ok": False, "link": {"cases": 3, "wrong": "delay-10ms: delay_error_p99 is 9000 us"}}
+    away = FakeMember("away")
+    away.never_back = True
+    members = [
+        FakeMember("old", commit="aaa"),
+        FakeMember("good", machine={"kernel": "5", "cpus": 64}),
+        FakeMember("tools", tool_versions={"nft": "0.9"}),
+        late,
+        away,
+    ]
+    pool = Pool(members)
+    campaign(tmp_path, planned, pool).run(planned.trials)
+    account = pool.account()
+    assert account["hosts_refused"] == {
+        "old": "overlaybench there is at commit aaa, here at abc",
+        "tools": "tool nft is 0.9, missing on good",
+        "late": "its calibration failed: delay-10ms: delay_error_p99 is 9000 us",
+        "away": "host away: no route to it",
+    }
+    assert [(one["name"], one["calibration"]["ok"]) for one in account["hosts"].values()] == [("good", True)]
+    assert [bool(member.ran) for member in members] == [False, True, False, False, False]
+    assert "host old takes no trial: overlaybench there is at commit aaa" in caplog.text
+    with pytest.raises(MissingPrerequisite, match=r"a host that can take trials \(old: overlaybench there is at"):
+        Pool([members[0]]).require(planned.trials, planned.overlays)
+
+
+def lacks_something(member: FakeMember, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask = FakeMember.ask
+
+    async def lacking(one: FakeMember, question: Question) -> dict[str, Any]:
+        if one is member and isinstance(question, Require):
+            raise MissingPrerequisite("/dev/net/tun", "modprobe tun")
+        return await ask(one, question)
+
+    monkeypatch.setattr(FakeMember, "ask", lacking)
+
+
+def test_a_bad_host_that_is_named_first_keeps_no_good_one_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    planned = plan(tmp_path, repeats=1)
+    members = [
+        FakeMember("old", tool_versions={"nft": "0.9"}),
+        FakeMember("bare", tool_versions={"nft": "0.8"}),
+        *(FakeMember(name, tool_versions={"nft": "1.0"}) for name in ("one", "two")),
+    ]
+    lacks_something(members[1], monkeypatch)
+    pool = Pool(members)
+    pool.require(planned.trials, planned.overlays)
+    assert [one["name"] for one in pool.account()["hosts"].values()] == ["one", "two"]
+    assert pool.account()["hosts_refused"] == {
+        "old": "tool nft is 0.9, 1.0 on one",
+        "bare": "/dev/net/tun; to get it: modprobe tun",
+    }
+
+
+def test_a_first_host_that_measures_wrong_keeps_no_other_one_out(tmp_path: Path) -> None:
+    planned = plan(tmp_path, repeats=1)
+    late = FakeMember("late", tool_versions={"nft": "0.9"})
+    late.calibration = {"ok": False, "link": {"cases": 3, "wrong": "delay-10ms: late"}}
+    pool = Pool([late, FakeMember("one", tool_versions={"nft": "1.0"})])
+    pool.require(planned.trials, planned.overlays)
+    assert pool.describe().name == "one"
+    assert pool.account()["hosts_refused"] == {"late": "its calibration failed: delay-10ms: late"}
+
+
+def test_a_machine_that_is_named_twice_is_one_host(tmp_path: Path) -> None:
+    """By two entries of a file, or by workers of Dask's: each would take its loads for alone."""
+    planned = plan(tmp_path, repeats=1)
+    members = [FakeMember(name) for name in ("old", "rack1-0", "rack1-1", "rack2")]
+    members[0].facts = members[0].facts.model_copy(update={"commit": "aaa"})
+    for member, machine in zip(members, ("one", "one", "one", "two"), strict=True):
+        member.standing = machine
+    pool = Pool(members)
+    pool.require(planned.trials, planned.overlays)
+    assert [one["name"] for one in pool.account()["hosts"].values()] == ["rack1-0", "rack2"]
+    assert pool.account()["hosts_refused"] == {
+        "old": "overlaybench there is at commit aaa, here at abc",
+        "rack1-1": "it is the same machine as rack1-0, which would be measured twice at once",
+    }
+
+
+def test_stations_know_that_they_share_a_machine() -> None:
+    async def told(*argv: str) -> str | None:
+        admitting = Admitting(Own(None, None, ""), [])
+        member = StationMember("one", 1, (*argv, sys.executable, "-m", MODULE), "x")
+        try:
+            await member.open()
+            await admitting.facts_of(member)
+            return admitting._standing["one"]
+        finally:
+            await member.close()
+
+    first, second = asyncio.run(told()), asyncio.run(told())
+    assert first is not None and first == second == standing()
+    if subprocess.run(APART, capture_output=True, check=False).returncode == 0:
+        assert asyncio.run(told(*APART[:-1])) not in (None, first), "namespaces may stand for machines"
+
+
+def test_local_changes_are_taken_only_where_they_are_the_same() -> None:
+    own = Own("abc+changes", "digest", "3.11.2")
+    changed = FACTS.model_copy(update={"commit": "abc+changes", "machine": {"python": "3.11.2"}})
+    assert not_ours(changed.model_copy(update={"code": "digest"}), own) == []
+    assert "other local changes" in not_ours(changed.model_copy(update={"code": "other"}), own)[0]
+    assert "Python there is 3.12.0, here 3.11.2" in not_ours(
+        changed.model_copy(update={"code": "digest", "machine": {"python": "3.12.0"}}), own
+    )
+    first = FACTS.model_copy(update={"name": "first", "overlay_versions": {"tinc": "1.0"}, "link_backend": "netem"})
+    assert unlike(FACTS.model_copy(update={"privileged": False}), first) == [
+        "overlay tinc is missing, 1.0 on first (overlaybench install tinc)",
+        "links are carried by None, by netem on first",
+        "it runs as an ordinary user, first as root",
+    ]
+
+
+def test_a_digest_is_taken_where_the_commit_does_not_tell() -> None:
+    assert code_digest("abc") is None
+    assert code_digest(None) == code_digest("abc+changes") != code_digest("abc")
