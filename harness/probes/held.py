@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 PORT: Final = 7412
 START_S: Final = 10.0
 _LATE: Final = f"it was not open within {START_S:g} s, before the traffic began"
-_SERVER, _CLIENT = (
-    (sys.executable, "-I", "-S", str(Path(program.__file__).resolve())) for program in (stream_peer, held_peer)
-)
+_SERVER = (sys.executable, "-I", "-S", str(Path(stream_peer.__file__).resolve()))
+_CLIENT = (sys.executable, "-I", "-S", str(Path(held_peer.__file__).resolve()))
 
 
 class HeldConnection:

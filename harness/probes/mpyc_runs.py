@@ -32,7 +32,7 @@ from harness.probes.contract import (
 )
 from harness.probes.exits import exits
 from harness.probes.gathering import members_of, require_all_pairs
-from harness.probes.mpyc_cost import cost_metrics, costs_of
+from harness.probes.mpyc_cost import COSTS, cost_columns, cost_metrics, costs_of
 from harness.probes.mpyc_log import Program, Ran, Spent, not_done, read_runs, useful_bytes
 from harness.probes.ordered import finite, of_all_sent
 from harness.probes.steady import Reading, Window, readings_text
@@ -143,6 +143,13 @@ class MpycProbe(Probe[MpycSettings, tuple[Ran, ...]]):
                 "Seconds of one run, and the same as a multiple of the underlay's; the parties' own computing, which "
                 "shares this machine's processors, is in both.",
             ),
+            Table(
+                COSTS,
+                "What MPyC programs cost the overlay",
+                _TABLE,
+                "IP bytes that the server, and all members' sites, send per byte of MPyC's messages, and CPU seconds "
+                "of the overlay's processes for a run.",
+            ),
         ),
         columns=tuple(
             column
@@ -150,6 +157,7 @@ class MpycProbe(Probe[MpycSettings, tuple[Ran, ...]]):
             for column in (
                 Column(_TABLE, f"{name} s", f"mpyc_{name}_s", digits=3),
                 Column(_TABLE, f"{name} / underlay", f"mpyc_{name}_underlay_ratio", of_underlay=False),
+                *cost_columns(name),
             )
         ),
     )
