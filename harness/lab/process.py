@@ -17,6 +17,10 @@ from typing import IO
 from harness.lab.node import LabNode
 
 TAIL_CHARACTERS = 2000
+# Of what says more than that, its log alone has the whole.
+KEPT_CHARACTERS = 1 << 20
+# What is looked for in a longer log is found if it is no longer than this.
+_LONGEST_MATCH_BYTES = 1 << 16
 LONGEST_GRACE_S = 20.0
 
 
@@ -31,7 +35,8 @@ class Usage:
 class Daemon:
     """A process of a lab, in the foreground of a node; its stdout and stderr go to one log file.
 
-    A thread copies the log, so that waiting for a line is waiting for an event, not polling a file.
+    A thread copies the log, so that waiting for a line is waiting for an event, not polling a file. Of one that says
+    more than KEPT_CHARACTERS the end alone stays in memory; the rest is read where it is.
     """
 
     def __init__(self, node: LabNode, argv: Sequence[str], *, log: Path, cwd: Path, env: Mapping[str, str]) -> None:
@@ -39,8 +44,12 @@ class Daemon:
         self.log = log
         self.where = node.name
         self._changed = threading.Condition()
-        self._text = ""
+        self._text = ""  # the end alone, if the log is the only whole
+        self._whole = True
+        self._said_bytes = 0
         self._ended = False
+        # One that is started again goes on in the log that it had.
+        self._begin_bytes = log.stat().st_size if log.exists() else 0
         self.started_at = time.monotonic()
         self._process = subprocess.Popen(
             node.enter(argv),
@@ -67,12 +76,19 @@ class Daemon:
             while chunk := os.read(pipe.fileno(), 65536):
                 file.write(chunk)
                 with self._changed:
-                    self._text += chunk.decode(errors="replace")
+                    self._keep(chunk)
                     self._changed.notify_all()
         self._process.wait()
         with self._changed:
             self._ended = True
             self._changed.notify_all()
+
+    def _keep(self, chunk: bytes) -> None:
+        self._said_bytes += len(chunk)
+        self._text += chunk.decode(errors="replace")
+        self._whole = self._whole and len(self._text) <= KEPT_CHARACTERS
+        if not self._whole:
+            self._text = self._text[-TAIL_CHARACTERS:]
 
     @property
     def tail(self) -> str:
@@ -84,7 +100,11 @@ class Daemon:
     def text(self) -> str:
         """Its whole log so far."""
         with self._changed:
-            return self._text
+            if self._whole:
+                return self._text
+        with self.log.open("rb") as file:
+            file.seek(self._begin_bytes)
+            return file.read().decode(errors="replace")
 
     @property
     def alive(self) -> bool:
@@ -97,16 +117,41 @@ class Daemon:
         return self._process.poll()
 
     def wait_for_line(self, pattern: str, timeout_s: float) -> bool:
-        """Wait until the log holds a match. False: it ended without one, or the time is over."""
+        """Wait until the log holds a match. False: it ended without one, or the time is over.
+
+        In a log that is longer than KEPT_CHARACTERS a match of up to 64 KiB is found.
+        """
         expression = re.compile(pattern)
         deadline = time.monotonic() + timeout_s
-        with self._changed:
-            while not expression.search(self._text):
+        searched_bytes = 0
+        while True:
+            with self._changed:
+                ended, said_bytes, text = self._ended, self._said_bytes, self._text if self._whole else None
+            if text is not None:
+                found = expression.search(text) is not None
+            else:
+                found, searched_bytes = self._search_log(expression, searched_bytes)
+            if found or ended:
+                return found
+            with self._changed:
                 left = deadline - time.monotonic()
-                if self._ended or left <= 0:
-                    return bool(expression.search(self._text))
-                self._changed.wait(left)
-        return True
+                if left <= 0:
+                    return False
+                if self._said_bytes == said_bytes and not self._ended:
+                    self._changed.wait(left)
+
+    def _search_log(self, expression: re.Pattern[str], from_bytes: int) -> tuple[bool, int]:
+        """Look for a match that ends after so many bytes, a part at a time; returns how many have been searched."""
+        with self.log.open("rb") as file:
+            begin = max(0, from_bytes - _LONGEST_MATCH_BYTES)
+            file.seek(self._begin_bytes + begin)
+            window = b""
+            while part := file.read(KEPT_CHARACTERS):
+                window = window[-_LONGEST_MATCH_BYTES:] + part
+                # From the second character on, as `^` is to match where the log begins, not where a part does.
+                if expression.search(window.decode(errors="replace"), 1 if begin or len(window) > len(part) else 0):
+                    return True, from_bytes
+            return False, file.tell() - self._begin_bytes
 
     def wait(self, timeout_s: float) -> int | None:
         """Wait for its end and for the last of its log; None: it still runs."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from harness.errors import LabError
@@ -56,22 +57,31 @@ class RouterDaemon:
             while chunk := os.read(pipe.fileno(), KEPT_BYTES):
                 self._said = (self._said + chunk)[-KEPT_BYTES:]
 
+    @contextlib.contextmanager
+    def starting(self) -> Iterator[None]:
+        """Stop it if the block, in which it is waited for and connected, fails: nobody else would know of it."""
+        try:
+            yield
+        except BaseException:
+            self.stop()
+            raise
+
     def wait_until(self, ready: Callable[[], bool]) -> None:
         """Wait for what shows that it works.
 
         Raises:
-            LabError: it ends, or is not ready after 20 s; it is stopped then.
+            LabError: it ends, or is not ready after 20 s. It is stopped then, and also if `ready` raises something.
         """
         deadline = time.monotonic() + _PATIENCE_S
-        while True:
-            late = time.monotonic() > deadline  # before the look: what is ready in it is in time, however long it took
-            if ready():
-                return
-            if (ended := self.why_ended()) is not None or late:
-                why = ended or f"{self.name} is not ready after {_PATIENCE_S:g} s: {self._last_words()}"
-                self.stop()
-                raise LabError(f"a router does not start: {why}")
-            time.sleep(_LOOK_S)
+        with self.starting():
+            while True:
+                late = time.monotonic() > deadline  # before the look: ready in it is in time, however long it took
+                if ready():
+                    return
+                if (ended := self.why_ended()) is not None or late:
+                    why = ended or f"{self.name} is not ready after {_PATIENCE_S:g} s: {self._last_words()}"
+                    raise LabError(f"a router does not start: {why}")
+                time.sleep(_LOOK_S)
 
     def why_ended(self) -> str | None:
         """Say how it ended and what it said last; None while it runs."""

@@ -8,6 +8,10 @@ networks deploy it.
 
 from __future__ import annotations
 
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from harness.errors import LabError
 from harness.model.nat64 import PREFIX
 from harness.nat.ports import TRANSLATOR_INTERFACE
 from harness.nat.programs import TAYGA
@@ -36,15 +40,25 @@ def start_tayga(pid: int) -> RouterDaemon:
 
     Raises:
         MissingPrerequisite: there is no tayga on this machine.
-        LabError: it does not start.
+        LabError: it does not start, or the kernel refuses what leads to it; it is stopped then.
     """
     TAYGA.require()
     argv = [TAYGA.name, "-n", "-d", "-c", _CONFIGURATION]
     daemon = RouterDaemon(pid, TAYGA.name, argv, configuration=(_CONFIGURATION, tayga_configuration()))
-    with netlink_inside(pid) as netlink:
+    with daemon.starting(), netlink_inside(pid) as netlink:
         daemon.wait_until(lambda: bool(netlink.link_lookup(ifname=TRANSLATOR_INTERFACE)))
-        (index,) = netlink.link_lookup(ifname=TRANSLATOR_INTERFACE)
-        netlink.link("set", index=index, state="up")
-        for network in (POOL, str(PREFIX)):
-            netlink.route("replace", dst=network, oif=index)
+        try:
+            _lead_to(netlink)
+        except NetlinkError as error:
+            raise LabError(f"nothing can be led to {TAYGA.name}: {error}") from None
     return daemon
+
+
+def _lead_to(netlink: IPRoute) -> None:
+    """Set the translator's interface up, with both routes over it."""
+    index = next(iter(netlink.link_lookup(ifname=TRANSLATOR_INTERFACE)), None)
+    if index is None:
+        raise LabError(f"{TAYGA.name} has taken its interface away again")
+    netlink.link("set", index=index, state="up")
+    for network in (POOL, str(PREFIX)):
+        netlink.route("replace", dst=network, oif=index)

@@ -26,7 +26,7 @@ from harness.probes.contract import (
     Table,
     Target,
 )
-from harness.probes.exits import exits, sent_over
+from harness.probes.exits import exits, sent_per_byte
 from harness.probes.gathering import BUILD, CONNECT_S, PROGRAM, Gathering
 from harness.probes.ordered import of_all_sent, percentiles
 from harness.probes.roundlog import PartyLog, Round, begin_of, rounds_of, rounds_text
@@ -238,11 +238,9 @@ def _cost(computed: Computed, figure: Any) -> Iterator[Measurement]:
     counts: Mapping[str, Mapping[str, DirectionCounts]] = computed.window.carried.counts
     readings = computed.evidence.removesuffix(".csv") + ".json"
     # What was under way of a round that was not finished is no part of `moved`, but of what links carried.
-    if moved and computed.completion_s is not None:
-        for who in ("server", "members"):
-            sent = sent_over(counts, computed.places[who])
-            if sent is not None:
-                yield figure(f"{who.removesuffix('s')}_bytes_per_byte", "B/B", sent[0] / moved, readings)
+    if computed.completion_s is not None:
+        for who, share in sent_per_byte(counts, computed.places, moved):
+            yield figure(f"{who}_bytes_per_byte", "B/B", share, readings)
     before, after = (one.usage.get(computed.server or "") for one in (computed.window.before, computed.window.after))
     if before is not None and after is not None:
         yield figure("server_cpu_s", "s", after.cpu_s - before.cpu_s, readings)

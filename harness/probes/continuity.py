@@ -25,7 +25,7 @@ from harness.probes.contract import (
 )
 from harness.probes.pings import HEADERS_BYTES
 
-_GRACE_S = 60.0
+_GRACE_S = 70.0
 _EVENT = "; `phase` names the event"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -38,3 +38,19 @@ def sent_over(carried: Mapping[str, Mapping[str, DirectionCounts]], links: Colle
     ways = [carried[link]["up"] for link in links]
     packets = sum(way.sent for way in ways)
     return sum(way.sent_bytes for way in ways) - ETHERNET_HEADER_BYTES * packets, packets
+
+
+def sent_per_byte(
+    carried: Mapping[str, Mapping[str, DirectionCounts]], places: Mapping[str, Collection[str]], useful_bytes: int
+) -> Iterator[tuple[str, float]]:
+    """Yield what the server's and the members' sites sent, in IP bytes a useful byte, where all of it is counted.
+
+    Args:
+        carried: what each impaired link carried, as in `Accounting.counts`.
+        places: the links at which it leaves, as of `exits`.
+        useful_bytes: what programs sent each other meanwhile.
+    """
+    for who, place in (("server", "server"), ("member", "members")):
+        sent = sent_over(carried, places[place])
+        if sent is not None and useful_bytes:
+            yield who, sent[0] / useful_bytes

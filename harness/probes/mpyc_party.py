@@ -2,7 +2,8 @@
 
     python -I mpyc_party.py -P HOST:PORT ... PROGRAM SIZE FEWEST MOST PRECISION
 
-Prints a JSON object a line: versions first, then one for each time that the program ran. The programs are ours, on
+Prints a JSON object a line: versions first, then that it is connected to all others, and, once SIGUSR1 has told it to
+begin, one for each time that the program ran; at last what it sent in all of them. The programs are ours, on
 MPyC's interface; what they send is what its own demonstrations of the same kind send.
 
 How many rounds a derangement takes is random, so a program runs until its median time is known to a share of PRECISION,
@@ -11,8 +12,10 @@ at least FEWEST and at most MOST times. Party 0 decides, since all must run it e
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
+import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -92,8 +95,12 @@ PROGRAMS: dict[str, Callable[[Any, int], Awaitable[None]]] = {"derangement": der
 async def compute(mpc: Any, program: str, size: int, *, fewest: int, most: int, precision: float) -> None:
     """Run a program again and again; a line each."""
     times_s: list[float] = []
+    told = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, told.set)
     async with mpc:
         _say(connected_unix_s=time.time())
+        await told.wait()
+        sent_before = _bytes_sent(mpc)
         go_on = True
         while go_on:
             sent = _bytes_sent(mpc)
@@ -103,6 +110,7 @@ async def compute(mpc: Any, program: str, size: int, *, fewest: int, most: int, 
             _say(elapsed_s=times_s[-1], bytes_sent=_bytes_sent(mpc) - sent, ended_unix_s=time.time())
             enough = len(times_s) >= most or (len(times_s) >= fewest and is_steady(times_s, precision))
             go_on = (await mpc.transfer(not enough, senders=0)) is True
+        _say(all_bytes_sent=_bytes_sent(mpc) - sent_before)
 
 
 def _bytes_sent(mpc: Any) -> int:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import statistics
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
@@ -28,9 +30,12 @@ from harness.probes.contract import (
     Table,
     Target,
 )
+from harness.probes.exits import exits
 from harness.probes.gathering import members_of, require_all_pairs
-from harness.probes.mpyc_log import Program, Ran, not_done, read_runs
+from harness.probes.mpyc_cost import COSTS, cost_columns, cost_metrics, costs_of
+from harness.probes.mpyc_log import Program, Ran, Spent, not_done, read_runs, useful_bytes
 from harness.probes.ordered import finite, of_all_sent
+from harness.probes.steady import Reading, Window, readings_text
 
 if TYPE_CHECKING:
     from harness.lab.process import Daemon
@@ -47,6 +52,7 @@ _PORT: Final = 7414
 _PARTY: Final = str(Path(mpyc_party.__file__).resolve())
 _START_S: Final = 30.0
 _LOOK_S: Final = 0.1
+_CONNECTED: Final = '"connected_unix_s"'
 _GET: Final = ".venv/bin/python -m pip install -c constraints.txt -e '.[mpc]'"
 _OURS: Final = "this project"
 _TABLE: Final = "mpyc"
@@ -113,6 +119,7 @@ def _metrics(name: Program) -> Iterator[Metric]:
     yield Metric(
         f"mpyc_{name}_sent_bytes", "B", f"MPyC's messages of one party for {what}, headers included: median.", _OURS
     )
+    yield from cost_metrics(name, what)
 
 
 class MpycProbe(Probe[MpycSettings, tuple[Ran, ...]]):
@@ -136,6 +143,13 @@ class MpycProbe(Probe[MpycSettings, tuple[Ran, ...]]):
                 "Seconds of one run, and the same as a multiple of the underlay's; the parties' own computing, which "
                 "shares this machine's processors, is in both.",
             ),
+            Table(
+                COSTS,
+                "What MPyC programs cost the overlay",
+                _TABLE,
+                "IP bytes that the server, and all members' sites, send per byte of MPyC's messages, and CPU seconds "
+                "of the overlay's processes for a run.",
+            ),
         ),
         columns=tuple(
             column
@@ -143,6 +157,7 @@ class MpycProbe(Probe[MpycSettings, tuple[Ran, ...]]):
             for column in (
                 Column(_TABLE, f"{name} s", f"mpyc_{name}_s", digits=3),
                 Column(_TABLE, f"{name} / underlay", f"mpyc_{name}_underlay_ratio", of_underlay=False),
+                *cost_columns(name),
             )
         ),
     )
@@ -159,9 +174,8 @@ class MpycProbe(Probe[MpycSettings, tuple[Ran, ...]]):
         Raises:
             OverlayError: there is no endpoint for a pair.
         """
-        del trial
         require_all_pairs(targets, self.name)
-        found = tuple(_run(targets, name, settings) for name in settings.programs)
+        found = tuple(_run(targets, name, settings, trial) for name in settings.programs)
         return {target.pair: found for target in targets}
 
     def over_underlay(self, settings: MpycSettings) -> bool:
@@ -186,7 +200,7 @@ class MpycProbe(Probe[MpycSettings, tuple[Ran, ...]]):
             yield from summarise_program(ran, below.get(ran.program))
 
 
-def _run(targets: Sequence[Target], program: Program, settings: MpycSettings) -> Ran:
+def _run(targets: Sequence[Target], program: Program, settings: MpycSettings, trial: Surroundings) -> Ran:
     """Run one program on all members, as often as its party 0 wants, or until the deadline."""
     from harness.lab.process import Daemon  # noqa: PLC0415  # reports load this module, and no lab
 
@@ -194,6 +208,8 @@ def _run(targets: Sequence[Target], program: Program, settings: MpycSettings) ->
     addresses = _addresses(targets)
     numbers = (settings.size.get(program, _USUAL[program]), settings.fewest, settings.most, settings.precision)
     parties: dict[str, Daemon] = {}
+    before: Reading | None = None
+    end_s = time.monotonic() + settings.deadline_s + _START_S
     try:
         for name in names:
             hosts = [f"{'' if other == name else _host(addresses[other])}:{_PORT}" for other in names]
@@ -201,19 +217,32 @@ def _run(targets: Sequence[Target], program: Program, settings: MpycSettings) ->
             argv = [sys.executable, "-I", _PARTY, *words]
             log = first.folder / f"{first.label}-mpyc-{program}-{name}.jsonl"
             parties[name] = Daemon(first.lab.nodes[name], argv, log=log, cwd=first.folder, env={})
-        why_not = _wait(parties, settings.deadline_s)
+        if all(one.wait_for_line(_CONNECTED, max(0.0, end_s - time.monotonic())) for one in parties.values()):
+            before = Reading(time.time(), 0, trial.usage(), trial.carried())
+            for one in parties.values():
+                one.send(signal.SIGUSR1)
+        why_not = _wait(parties, end_s, not_done(settings.deadline_s))
+        useful = useful_bytes(one.text for one in parties.values())
+        after = Reading(time.time(), useful, trial.usage(), trial.carried())
         killed = any((daemon.status or 0) < 0 for daemon in parties.values())
     finally:
         for daemon in parties.values():
             daemon.stop()
     times_s, sent = read_runs(parties[names[0]].text)
-    return Ran(program, times_s, sent, str(parties[names[0]].log), why_not, killed)
+    spent = None if before is None else _spent(first, program, Window(f"{first.label} {program}", before, after))
+    return Ran(program, times_s, sent, str(parties[names[0]].log), why_not, killed, spent)
 
 
-def _wait(parties: Mapping[str, Daemon], deadline_s: float) -> str | None:
+def _spent(first: Target, program: Program, window: Window) -> Spent:
+    evidence = first.folder / f"{first.label}-mpyc-{program}-readings.json"
+    evidence.write_text(readings_text([window]))
+    topology = first.lab.topology
+    return Spent(window, exits(topology), topology.members, topology.server, str(evidence))
+
+
+def _wait(parties: Mapping[str, Daemon], end_s: float, late: str) -> str | None:
     """Wait until all are done; else say why not. Parties that lose another wait for it for ever, and never end."""
-    end = time.monotonic() + deadline_s + _START_S
-    while time.monotonic() < end:
+    while time.monotonic() < end_s:
         for name, daemon in parties.items():
             if daemon.status not in (None, 0):
                 return f"{name} ended with status {daemon.status}: {daemon.tail.strip()[-500:]}"
@@ -221,7 +250,7 @@ def _wait(parties: Mapping[str, Daemon], deadline_s: float) -> str | None:
         if not running:
             return None
         running[0].wait(_LOOK_S)
-    return not_done(deadline_s)
+    return late
 
 
 def _addresses(targets: Sequence[Target]) -> dict[str, Address]:
@@ -256,6 +285,8 @@ def summarise_program(ran: Ran, below: Ran | None) -> Iterator[Measurement]:
     yield figure("runs", "count", float(len(ran.times_s)))
     if ran.sent_bytes:
         yield figure("sent_bytes", "B", float(statistics.median(ran.sent_bytes)))
+    for what, unit, value in costs_of(ran):
+        yield replace(figure(what, unit, value), evidence=None if ran.spent is None else ran.spent.evidence)
     if below is not None:
         below_s = _median_s(below)
         yield figure("underlay_s", "s", below_s, below)

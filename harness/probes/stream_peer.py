@@ -3,7 +3,6 @@
     python stream_peer.py serve ADDRESS PORT
     python stream_peer.py connect ADDRESS PORT COUNT
     python stream_peer.py trips ADDRESS PORT SECONDS REQUEST_BYTES ANSWER_BYTES INTERVAL_SECONDS
-    python stream_peer.py hold ADDRESS PORT SECONDS INTERVAL_SECONDS
     python stream_peer.py push|pull|half-close|server-closes ADDRESS PORT BYTES SEED
 
 The client opens each connection with a line of ASCII that says what it wants: `E REQUEST ANSWER` to be answered, `R
@@ -223,37 +222,11 @@ def server_closes(address: str, port: int, count: int, seed: int) -> dict[str, o
     return {"bytes": got, "intact": got == count and digest == digest_of(seed, count)}
 
 
-def hold(address: str, port: int, seconds: float, interval_s: float) -> dict[str, object]:
-    """Keep one connection for `seconds`, a request every `interval_s`; return the Unix times of request and answer.
-
-    It waits for an answer as long as the connection lives: what is measured is whether it lives.
-    """
-    asked: list[float] = []
-    answered: list[float] = []
-    end = time.time() + seconds
-    error = None
-    try:
-        with opened(address, port, "E 8 8") as connection:
-            connection.settimeout(None)
-            while (began := time.time()) < end:
-                asked.append(began)
-                connection.sendall(bytes(8))
-                connection.settimeout(max(0.001, end + PATIENCE_S - time.time()))
-                if len(read_exactly(connection, 8)) < 8:
-                    raise ConnectionError("the connection was closed by the other side")
-                answered.append(time.time())
-                time.sleep(max(0.0, began + interval_s - time.time()))
-    except OSError as failure:
-        error = str(failure) or type(failure).__name__
-    return {"asked": asked, "answered": answered, "error": error}
-
-
 _CLIENTS: dict[str, Callable[..., dict[str, object]]] = {
     "connect": lambda address, port, count: connect(address, port, int(count)),
     "trips": lambda address, port, seconds, request, answer, interval: trips(
         address, port, float(seconds), int(request), int(answer), float(interval)
     ),
-    "hold": lambda address, port, seconds, interval: hold(address, port, float(seconds), float(interval)),
     "push": lambda address, port, count, seed: push(address, port, int(count), int(seed)),
     "pull": lambda address, port, count, seed: pull(address, port, int(count), int(seed)),
     "half-close": lambda address, port, count, seed: half_close(address, port, int(count), int(seed)),

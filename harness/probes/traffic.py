@@ -70,7 +70,7 @@ def keep_traffic_up(targets: Sequence[Target], plan: Plan, trial: Surroundings) 
     watch = _Watch(targets[0].lab, targets, plan)
     there = [target for target in targets if present[target.pair]]
     servers = servers_of(there)
-    held = [HeldConnection(target, plan.duration_s, plan.interval_s, servers.get(target.dst)) for target in there]
+    held = [HeldConnection(target, plan.interval_s, servers.get(target.dst)) for target in there]
     try:
         first = watch.wait_until_it_flows(present)
         after_idle = {pair: AfterIdle(took_s, START_S) for pair, took_s in first.items()} if plan.idle_s else {}
@@ -78,10 +78,15 @@ def keep_traffic_up(targets: Sequence[Target], plan: Plan, trial: Surroundings) 
             return {target.pair: watch.so_far(target, after_idle.get(target.pair)) for target in targets}
         for one in held:
             one.begin()
+        opened_by_s = time.monotonic() + START_S
+        for one in held:
+            one.wait_until_open(max(0.0, opened_by_s - time.monotonic()))
         begin_s = time.time()
         trial.timeline.begin()
         end_s = begin_s + plan.duration_s
         _follow(trial, watch, end_s)
+        for one in held:
+            one.tell_end()
         happened, never = tuple(trial.timeline.happened), tuple(trial.timeline.never)
         asked = watch.end()
         connections = {one.target.pair: one.end() for one in held}

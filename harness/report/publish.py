@@ -130,7 +130,7 @@ _KEPT = (
 )
 # What every ping of the MTU probe said, transfers over UDP and through streams, what MPyC's parties said of their runs.
 _KEPT_PATTERNS = re.compile(
-    r"-mtu-[a-z0-9_]+\.log$|-iperf3-udp-[a-z0-9_]+\.json$|-stream-[a-z-]+\.json$|-mpyc-[a-z0-9_-]+\.jsonl$"
+    r"-mtu-[a-z0-9_]+\.log$|-iperf3-udp-[a-z0-9_]+\.json$|-stream-[a-z-]+\.json$|-mpyc-[a-z0-9_-]+\.jsonl?$"
 )
 
 LEFT_OUT = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 from weakref import WeakKeyDictionary
@@ -64,3 +65,8 @@ class Layers(Generic[State]):
             return Before(taken.before)
         layers[place].before = taken.before
         return None
+
+    def amend(self, lab: Lab, subject: str, change: Callable[[State], State]) -> None:
+        """Change what the ends of a subject's changes will lead back to."""
+        for layer in self._of.get(lab, {}).get(subject, []):
+            layer.before = change(layer.before)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.model.document import did_you_mean
 from harness.model.nodes import Host
@@ -36,8 +36,8 @@ class Move(Event[MoveSettings]):
     settings = MoveSettings
     replaces = True
 
-    def __init__(self) -> None:
-        self._layers: Layers[Host] = Layers()
+    # Of all, as the end of another event may fall into a move and concern the place that it will lead back to.
+    moved: ClassVar[Layers[Host]] = Layers()
 
     def subjects(self, topology: Topology) -> tuple[str, ...]:
         """Return the hosts of a topology of ours."""
@@ -71,7 +71,7 @@ class Move(Event[MoveSettings]):
 
         segment, via = _where(lab.topology, settings)
         assert segment is not None  # problems() says so
-        self._layers.put(lab, subject, settings, lab.topology.hosts[subject])
+        self.moved.put(lab, subject, settings, lab.topology.hosts[subject])
         return place_host(lab, subject, placed_on(lab.topology, subject, segment, settings.addresses, via))
 
     def undo(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: MoveSettings) -> float | None:
@@ -79,7 +79,7 @@ class Move(Event[MoveSettings]):
         del overlay
         from harness.lab.plugging import place_host  # noqa: PLC0415
 
-        before = self._layers.take(lab, subject, settings)
+        before = self.moved.take(lab, subject, settings)
         return None if before is None else place_host(lab, subject, before.state)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from harness.model.nodes import Host
 from harness.timeline.contract import Event, EventSettings, RunningDaemons, Topology
 from harness.timeline.layers import Layers
+from harness.timeline.move import Move
 from harness.timeline.placing import is_ours, placed_on, problems_of_place, with_host
 
 if TYPE_CHECKING:
@@ -57,11 +58,20 @@ class RenewIp(Event[RenewIpSettings]):
         return place_host(lab, subject, placed_on(lab.topology, subject, host.on, settings.addresses, host.via))
 
     def undo(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: RenewIpSettings) -> float | None:
-        """Give it the addresses that it had, unless it has been plugged in elsewhere meanwhile."""
+        """Give it the addresses that it had; one that is plugged in elsewhere meanwhile has them when it comes back."""
         del overlay
         from harness.lab.plugging import place_host  # noqa: PLC0415
 
         before, host = self._layers.take(lab, subject, settings), lab.topology.hosts[subject]
-        if before is None or before.state.on != host.on:
+        if before is None:
             return None
-        return place_host(lab, subject, host.model_copy(update={"addresses": before.state.addresses}))
+        former = before.state
+        if former.on != host.on:
+            Move.moved.amend(lab, subject, lambda left: _with_addresses_of(former, left))
+            return None
+        return place_host(lab, subject, _with_addresses_of(former, host))
+
+
+def _with_addresses_of(former: Host, host: Host) -> Host:
+    """Describe a host with the addresses that it had before, if it is where it had them."""
+    return host.model_copy(update={"addresses": former.addresses}) if host.on == former.on else host

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from harness.model.nat import parse_nat
 from harness.model.topology import Topology
 
-_IDEAL, _PLAIN = "ideal", "none"
+_IDEAL = "ideal"
+_PLAIN = tuple(parse_nat({"alias": "none", "ipv6_filtering": filtering}) for filtering in (None, "none"))
 
 
 def nat_label(topology: Topology, member: str) -> str | None:
@@ -18,7 +20,7 @@ def telling_routers(topology: Topology, member: str) -> list[str]:
     One that neither translates nor filters, a region's say, is left out where there is another one.
     """
     names = topology.routers_of(member)
-    return [name for name in names if topology.routers[name].nat.label != _PLAIN] or names[:1]
+    return [name for name in names if topology.routers[name].nat not in _PLAIN] or names[:1]
 
 
 def link_label(topology: Topology, member: str) -> str:

@@ -82,6 +82,32 @@ def figure_lines(figures: Sequence[Measurement], telling: str) -> list[str]:
     ]
 
 
+class PathsNow:
+    """The paths of a lab's first pairs of members since the last look, told by what its counters grew by."""
+
+    def __init__(self, lab: _Lab) -> None:
+        self._lab, self._counted = lab, _counted()
+        self._pairs = list(islice(combinations(lab.topology.members, 2), _MOST_PAIRS))
+
+    def look(self) -> dict[tuple[str, str], str]:
+        """Return the path of each pair; empty where the counters could not be read now or then, or began again."""
+        before, now = self._counted, _counted()
+        self._counted = now
+        if before is None or now is None or any(now.get(flow, 0) < total for flow, total in before.items()):
+            return {}
+        # Events change them.
+        members = {name for pair in self._pairs for name in pair}
+        addresses = {name: member_addresses(self._lab.topology, name) for name in members}
+        grown = counters.since(before, now)
+        return {(a, b): path_of_burst(grown, addresses[a], addresses[b], _LEAST_BYTES) for a, b in self._pairs}
+
+
+def _counted() -> counters.Counts | None:
+    with contextlib.suppress(OverlaybenchError):
+        return counters.read()
+    return None
+
+
 class LiveView:
     """Looks at a lab from a thread of its own until `close`; what it costs is the price of looking."""
 
@@ -99,19 +125,14 @@ class LiveView:
         self._events()
 
     def _watch(self) -> None:
-        members = self._lab.topology.members
-        addresses = {name: member_addresses(self._lab.topology, name) for name in members}
-        pairs = list(islice(combinations(members, 2), _MOST_PAIRS))
-        before, counted, at = self._bytes(), self._counted(), time.monotonic()
+        before, paths, at = self._bytes(), PathsNow(self._lab), time.monotonic()
         while not self._over.wait(_EVERY_S):
             self._events()
-            after, counts, now = self._bytes(), self._counted(), time.monotonic()
-            grown = counters.since(counted, counts)
-            paths = {(a, b): path_of_burst(grown, addresses[a], addresses[b], _LEAST_BYTES) for a, b in pairs}
-            line = line_of(rates_between(before, after, now - at), paths)
+            after, ways, now = self._bytes(), paths.look(), time.monotonic()
+            line = line_of(rates_between(before, after, now - at), ways)
             if line is not None:
                 self._say(line)
-            before, counted, at = after, counts, now
+            before, at = after, now
 
     def _events(self) -> None:
         happened = self._timeline.happened[self._told :]
@@ -131,8 +152,3 @@ class LiveView:
                 sent, got = (sum(int((one / kind).read_text()) for one in ports) for kind in ("rx_bytes", "tx_bytes"))
                 found[name] = (sent, got)
         return found
-
-    def _counted(self) -> dict[counters.Flow, int]:
-        with contextlib.suppress(OverlaybenchError):
-            return counters.read()
-        return {}

@@ -70,6 +70,7 @@ probes: {{path: {{deadline_s: 12}}}}
         ("two-sites", "ip: v6, nat_a: ipv6-firewall, nat_b: ipv6-only, link_a: fibre", ("direct", "unsupported")),
         ("cgnat", "ip: dual, nat_a: dual-stack, nat_b: dual-stack, nat_carrier: dual-stack", ("direct", "relayed")),
         ("same-site", "ip: v6, nat: dual-stack", ("direct", "unsupported")),
+        ("regions", "n: 2, ip: v6, nat: ipv6-firewall, server: as", ("direct", "unsupported")),
         ("two-sites", "nat_a: firewall, nat_b: firewall", ("direct", "relayed")),
     ],
 )

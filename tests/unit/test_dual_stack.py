@@ -30,7 +30,7 @@ from harness.topology.wiring import router_behaviour, router_ports
 from overlays.refmesh.network import Site, make_network
 
 DUAL = {"alias": "symmetric", "ipv6_filtering": "APDF"}
-ALL_TOPOLOGIES = ("two-sites", "same-site", "cgnat")
+ALL_TOPOLOGIES = ("two-sites", "same-site", "cgnat", "regions")
 
 
 def nats(topology: str, nat: object) -> dict[str, object]:

@@ -99,6 +99,23 @@ def test_an_end_after_a_change_for_good_leads_back_to_that_change(lab: Lab) -> N
     assert [step.split()[1] for step in lab.done] == ["lan_b", "internet", "lan_b"]
 
 
+def test_an_address_that_is_given_back_while_its_host_is_elsewhere_is_there_when_it_comes_home(lab: Lab) -> None:
+    """One begins after so many seconds, the other when all is direct: nobody can know beforehand that they overlap."""
+    renewed, moved, home = Doing(lab, "renew_ip", "a"), Doing(lab, "move", "a"), lab.topology.hosts["a"]
+    renewed.do(addresses=["192.168.1.77"])
+    moved.do(into="lan_b")
+    away = lab.topology.hosts["a"]
+    renewed.undo(addresses=["192.168.1.77"])
+    assert lab.topology.hosts["a"] == away, "its address there is none of that"
+    moved.undo(into="lan_b")
+    assert lab.topology.hosts["a"] == home
+    moved.do(into="lan_b")
+    renewed.do(addresses=["192.168.2.77"])
+    moved.undo(into="lan_b")
+    renewed.undo(addresses=["192.168.2.77"])
+    assert lab.topology.hosts["a"] == home, "what was another there is over with the place"
+
+
 def test_two_that_overlap_end_with_the_last_of_them(lab: Lab) -> None:
     blocked = Doing(lab, "block_udp", "ra")
     blocked.do()

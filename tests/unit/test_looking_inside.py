@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
+from ipaddress import ip_address
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -15,12 +17,14 @@ from rich.console import Console
 
 from harness.campaign.progress import PlainProgress
 from harness.commands.run import run_command
-from harness.errors import ScenarioError
+from harness.errors import CommandFailed, ScenarioError
+from harness.lab import counters
 from harness.lab.capture import LINKTYPE_RAW, CaptureWriter, read_capture
 from harness.probes.measurement import Measurement
+from harness.scenario.load import load_topology
 from harness.scenario.planned import plan_trials
 from harness.trial import pause
-from harness.trial.live import Rate, event_line, figure_lines, line_of, rates_between
+from harness.trial.live import PathsNow, Rate, event_line, figure_lines, line_of, rates_between
 from harness.trial.pause import GO_ON, RECORD, Pauses
 
 SCENARIO = "description: x\ntopology: two-sites\noverlays: {{underlay: }}\nprobes: [path]\ncaptures: {}\n"
@@ -70,6 +74,35 @@ def test_a_moment_in_a_line() -> None:
     assert line_of(rates, {("a", "b"): "direct"}) == "now: a up 1.00 down 0.00 Mbit/s; a-b direct"
     assert line_of(rates, {("a", "b"): "none"}) == "now: a up 1.00 down 0.00 Mbit/s"
     assert line_of({"b": Rate(0.0, 0.0)}, {}) is None
+
+
+def test_no_path_is_told_by_counters_that_could_not_be_read_or_began_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = load_topology("two-sites")
+    topology = source.resolve(source.complete({}))
+    a, b = topology.hosts["a"], topology.hosts["b"]
+    public = {name: topology.routers[router].outside.ipv4[0] for name, router in (("a", "ra"), ("b", "rb"))}
+    server = ip_address(topology.address("s"))
+
+    def seen(direct: int, relayed: int) -> dict[counters.Flow, int]:
+        ends = ((a.on, a.addresses[0], public["b"]), (b.on, b.addresses[0], public["a"]))
+        both = [(on, *ways) for on, near, far in ends for ways in itertools.permutations((near, far))]
+        by_server = [(on, *ways) for on, near, _ in ends for ways in itertools.permutations((near, server))]
+        return {counters.Flow(*one): total for some, total in ((both, direct), (by_server, relayed)) for one in some}
+
+    # It was relayed before this view began; it is direct now.
+    readings: list[Any] = [seen(0, 90_000), seen(1000, 90_000), None, seen(2000, 90_000), seen(3000, 90_000)]
+    readings += [seen(500, 400), seen(1500, 400)]  # a port has moved: the counters stand at nothing again
+
+    def read() -> dict[counters.Flow, int]:
+        reading = readings.pop(0)
+        if reading is None:
+            raise CommandFailed(["nft"], 1, "busy", "the sandbox")
+        return cast(dict[counters.Flow, int], reading)
+
+    monkeypatch.setattr(counters, "read", read)
+    paths = PathsNow(cast(Any, SimpleNamespace(topology=topology)))
+    told = [paths.look().get(("a", "b")) for _ in range(len(readings))]
+    assert told == ["direct", None, None, "direct", None, "direct"]
 
 
 def test_figures_and_events_in_lines() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 
 import pytest
 
 from harness.errors import ScenarioError
+from harness.lab.routes import routes_of
 from harness.model.trial import Trial
 from harness.overlay.registry import load_overlay, overlay_names
 from harness.overlay.support import helpers_of
@@ -216,6 +218,21 @@ def test_regions_have_public_nodes_of_their_own_and_distances_that_fit() -> None
     assert [topology.routers[f"r{number}"].outside.via for number in range(1, 5)] == ["x_eu", "x_as"] * 2
     with pytest.raises(ScenarioError, match="delay_ms"):
         source.resolve({"rtt_eu_as_ms": 500.0})
+
+
+@pytest.mark.parametrize("ip", ["dual", "v6"])
+def test_regions_have_ipv6_too_and_their_own_routers_tell_nothing_of_a_party(ip: str) -> None:
+    given = {"n": 20, "helpers": 4, "server": "us", "nat": "dual-stack", "ip": ip}
+    topology = load_topology("regions").resolve(given)
+    assert {nat_label(topology, member) for member in topology.members} == {"dual-stack"}
+    homes = [topology.segments[topology.hosts[name].on].of("ipv6") for name in topology.members]
+    regions = [topology.segments[topology.routers[name].outside.on].of("ipv6") for name in ("x_eu", "r1", "r2", "r3")]
+    shown = [one for one in (*homes, *regions) if one is not None]
+    assert len(shown) == 24 and not any(one.overlaps(other) for one, other in itertools.combinations(shown, 2))
+    known = {route.network: route.gateway for route in routes_of(topology, "x_eu") if route.family == "ipv6"}
+    gateways = [known[str(home)] for home in homes[:4]]
+    own = [str(topology.routers[name].outside.of("ipv6")[0]) for name in ("r1", "x_us", "x_as", "r4")]
+    assert gateways == own, "within a region straight to the home, to others by their exchange"
 
 
 def test_a_cell_that_stands_twice_is_refused(tmp_path: Path) -> None:

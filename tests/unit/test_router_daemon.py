@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pyroute2.netlink.exceptions import NetlinkError
 
 from harness.errors import LabError
-from harness.nat import router_daemon
+from harness.nat import router_daemon, translator
 from harness.nat.router_daemon import KEPT_BYTES, RouterDaemon
 
 Popen = subprocess.Popen
@@ -83,3 +87,60 @@ def test_one_that_ends_at_once_says_why(monkeypatch: pytest.MonkeyPatch) -> None
     daemon = daemon_of("raise SystemExit('bad configuration')")
     with pytest.raises(LabError, match=r"chatterd ended \(exit status 1\): bad configuration"):
         daemon.wait_until(lambda: False)
+
+
+@pytest.mark.usefixtures("at_home")
+def test_one_is_stopped_if_looking_whether_it_is_ready_fails() -> None:
+    daemon = daemon_of("import time\ntime.sleep(60)")
+
+    def ready() -> bool:
+        raise OSError("the router is gone")
+
+    with pytest.raises(OSError, match="is gone"):
+        daemon.wait_until(ready)
+    assert daemon.why_ended() is not None
+
+
+@pytest.mark.parametrize(
+    ("refused", "error", "said"),
+    [
+        ("route", NetlinkError(13, "Permission denied"), "nothing can be led to tayga: .*Permission denied"),
+        ("link_lookup", LookupError(), "tayga has taken its interface away again"),
+    ],
+)
+@pytest.mark.usefixtures("at_home")
+def test_a_translator_is_stopped_if_nothing_can_be_led_to_it(
+    monkeypatch: pytest.MonkeyPatch, refused: str, error: Exception, said: str
+) -> None:
+    started: list[RouterDaemon] = []
+    looks = itertools.count()
+
+    class Netlink:
+        """The router's, which refuses one thing."""
+
+        def link_lookup(self, ifname: str) -> list[int]:
+            del ifname
+            return [] if refused == "link_lookup" and next(looks) else [7]
+
+        def link(self, *_: str, **__: object) -> None: ...
+
+        def route(self, *_: str, **__: object) -> None:
+            raise error
+
+    @contextlib.contextmanager
+    def netlink_inside(pid: int) -> Iterator[Netlink]:
+        assert pid == 1
+        yield Netlink()
+
+    def start(pid: int, name: str, argv: Sequence[str], configuration: tuple[str, str]) -> RouterDaemon:
+        assert (pid, name, argv[0]) == (1, "tayga", "tayga") and "dynamic-pool" in configuration[1]
+        started.append(daemon_of("import time\ntime.sleep(60)"))
+        return started[0]
+
+    monkeypatch.setattr(translator, "TAYGA", SimpleNamespace(name="tayga", require=lambda: None))
+    monkeypatch.setattr(translator, "netlink_inside", netlink_inside)
+    monkeypatch.setattr(translator, "RouterDaemon", start)
+    with pytest.raises(LabError, match=said):
+        translator.start_tayga(1)
+    (daemon,) = started
+    assert daemon.why_ended() is not None
