@@ -69,3 +69,18 @@ def test_the_page_tells_what_every_overlay_promises_where_little_gets_out() -> N
             told = set(re.findall(r"direct|relayed|none", re.sub(r"\(.*\)", "", rows[aliases.get(name, name)][column])))
             promised = {path for mode in overlay.modes for path in overlay.paths_behind(egress, trial_of(name, mode))}
             assert told == (promised if promised == {"none"} else promised - {"none"}), (name, egress)
+
+
+def test_the_page_tells_where_a_mode_without_a_relay_reaches_nobody() -> None:
+    rows = rows_of_page("As their makers would deploy them")
+    for name in set(OURS) & set(rows):
+        overlay = load_overlay(name)
+        assert isinstance(overlay, PromisesPaths)
+        for column, egress in ((4, Egress.NO_UDP), (5, Egress.TCP_443)) if "direct" in overlay.modes else ():
+            told = re.search(r"`direct`: ([a-zA-Z ]+)", rows[name][column])
+            alone = overlay.paths_behind(egress, trial_of(name, "direct"))
+            if rows[name][column] != "none" and "none" in alone:
+                assert told is not None, (name, egress)
+                assert set(re.findall("direct|none", told.group(1))) == set(alone), (name, egress)
+            else:
+                assert told is None, (name, egress)
