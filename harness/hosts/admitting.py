@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,9 @@ from harness.errors import LabError, OverlaybenchError
 from harness.hosts.admission import Admitted, Own, not_ours, unlike
 from harness.hosts.contract import HostFacts
 from harness.hosts.member import Member, hand_over
-from harness.hosts.station_messages import STANDING, Calibrate, Facts, Lacking, Plan
+from harness.hosts.station_messages import STANDING, Calibrate, Facts, Install, Lacking, Plan
+
+_LOG = logging.getLogger("overlaybench.hosts")
 
 
 class Admitting:
@@ -87,11 +90,24 @@ class Admitting:
             if wrong := not_ours(facts, self._own):
                 self.refused[member.name] = "; ".join(wrong)
                 return None
+            if await self._has_installed(member):
+                facts = await self.facts_of(member)
             await hand_over(member, plan)
         except OverlaybenchError as error:
             self.refused[member.name] = str(error)
             return None
         return facts
+
+    async def _has_installed(self, member: Member) -> bool:
+        """Have a host get what it lacks, and tell whether it lacked anything; what cannot be had it is refused for."""
+        lacking = await member.ask(Lacking(overlays=self._overlays))
+        if not lacking:
+            return False
+        names = sorted(lacking)
+        _LOG.warning("host %s: overlaybench install %s", member.name, " ".join(names))
+        if failed := (await member.ask(Install(overlays=names))).get("failed"):
+            raise LabError(f"overlaybench install {' '.join(names)} did not succeed there: {failed}")
+        return True
 
     async def _second_look(self, member: Member) -> dict[str, Any] | None:
         try:

@@ -76,20 +76,27 @@ def _asked(ended: threading.Event, kind: str, *words: str) -> dict[str, Any]:
     """Return what `overlaybench calibrate` says as JSON; `error` where it says nothing of the kind."""
     if ended.is_set():
         return {"error": "calibrating was given up"}
-    # The kernel ends it, and so it does its sandboxes, when the thread that waits for it here is gone.
-    argv = ("setpriv", "--pdeathsig", "KILL", "--", *COMMAND, kind, "--json", *words)
-    deadline = time.monotonic() + PATIENCE_S
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        while True:
-            try:
-                out, complaint = process.communicate(timeout=_LOOK_S)
-                break
-            except subprocess.TimeoutExpired:
-                if ended.is_set() or time.monotonic() > deadline:
-                    process.kill()
-                    return {"error": f"calibrating did not end within {PATIENCE_S:g} s"}
+    ran = run_until((*COMMAND, kind, "--json", *words), ended, PATIENCE_S)
+    if ran is None:
+        return {"error": f"calibrating did not end within {PATIENCE_S:g} s"}
+    out, complaint, status = ran
     try:
         return dict(json.loads(out))
     except ValueError:
         said = complaint.strip().splitlines()
-        return {"error": said[-1] if said else f"status {process.returncode}"}
+        return {"error": said[-1] if said else f"status {status}"}
+
+
+def run_until(argv: Sequence[str], ended: threading.Event, patience_s: float) -> tuple[str, str, int] | None:
+    """Run a program; return its stdout, its stderr and its status. None: it was killed, by time or `ended`."""
+    deadline = time.monotonic() + patience_s
+    # The kernel ends it, and so it does its sandboxes, when the thread that waits for it here is gone.
+    tied = ("setpriv", "--pdeathsig", "KILL", "--", *argv)
+    with subprocess.Popen(tied, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        while True:
+            try:
+                return *process.communicate(timeout=_LOOK_S), process.returncode
+            except subprocess.TimeoutExpired:
+                if ended.is_set() or time.monotonic() > deadline:
+                    process.kill()
+                    return None

@@ -10,13 +10,14 @@ import os
 import shutil
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from harness.errors import LabError, OverlaybenchError, StorageError
-from harness.hosts import calibrate
+from harness.hosts import calibrate, installing
 from harness.hosts.evidence import pack
 from harness.hosts.local import LocalHost
 from harness.hosts.rendering import job_of
@@ -30,6 +31,7 @@ from harness.hosts.station_messages import (
     End,
     Ended,
     Facts,
+    Install,
     Lacking,
     Measured,
     Plan,
@@ -157,12 +159,8 @@ class Station:
             self._awake.close()
             return dict(self._measured or {})
         trials = list(self._plan.values())
-        if isinstance(question, Calibrate):
-            ended = threading.Event()
-            try:
-                return await asyncio.to_thread(calibrate.calibrate, trials, os.cpu_count() or 1, ended)
-            finally:
-                ended.set()  # else the thread would keep this process until it is done, whoever has gone
+        if isinstance(question, Calibrate | Install):
+            return await _at_length(question, trials)
         assert isinstance(question, Require)
         self._complete = True
         await asyncio.to_thread(self._host.require, trials, _overlays({trial.overlay for trial in trials}))
@@ -233,6 +231,17 @@ class Station:
         folder.mkdir()
         done = await self._host.run(job, folder, steps.put_nowait)
         return done, await asyncio.to_thread(pack, folder)
+
+
+async def _at_length(question: Calibrate | Install, trials: Sequence[Trial]) -> dict[str, Any]:
+    """Answer in a thread, which is told to end when nobody waits for it any more."""
+    ended = threading.Event()
+    try:
+        if isinstance(question, Install):
+            return await asyncio.to_thread(installing.install, list(_overlays(question.overlays)), ended)
+        return await asyncio.to_thread(calibrate.calibrate, trials, os.cpu_count() or 1, ended)
+    finally:
+        ended.set()  # else the thread would keep this process until it is done, whoever has gone
 
 
 def _overlays(names: Any) -> dict[str, Overlay]:

@@ -41,6 +41,13 @@ class Lacking(_Strict):
     overlays: list[str]
 
 
+class Install(_Strict):
+    """Get what these overlays lack by `overlaybench install`. Answered by `failed`: what it said last, or empty."""
+
+    do: Literal["install"] = "install"
+    overlays: list[str]
+
+
 class Plan(_Strict):
     """A piece of the plan: trials, with traces (base64) by the names by which their links call them."""
 
@@ -87,7 +94,7 @@ class Alive(_Strict):
     do: Literal["alive"] = "alive"
 
 
-Question = Facts | Lacking | Plan | Require | Calibrate | Measured
+Question = Facts | Lacking | Install | Plan | Require | Calibrate | Measured
 Request = Annotated[Question | Run | End | Alive, Field(discriminator="do")]
 REQUEST: TypeAdapter[Request] = TypeAdapter(Request)
 

@@ -18,7 +18,7 @@ from harness.hosts.admission import Own, not_ours, unlike
 from harness.hosts.admitting import Admitting
 from harness.hosts.pool import Pool
 from harness.hosts.station_member import MODULE, StationMember
-from harness.hosts.station_messages import Question, Require
+from harness.hosts.station_messages import Install, Lacking, Question, Require
 from harness.machine.describe import code_digest, standing
 
 APART = ("unshare", "--user", "--map-root-user", "--net", "true")
@@ -95,6 +95,33 @@ def test_a_first_host_that_measures_wrong_keeps_no_other_one_out(tmp_path: Path)
     pool.require(planned.trials, planned.overlays)
     assert pool.describe().name == "one"
     assert pool.account()["hosts_refused"] == {"late": "its calibration failed: delay-10ms: late"}
+
+
+def test_a_host_that_lacks_a_program_gets_it_or_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    planned, ask = plan(tmp_path, repeats=1), FakeMember.ask
+    has = {"refmesh": "1"}
+    members = [FakeMember("good", overlay_versions=has), *(FakeMember(name) for name in ("bare", "poor"))]
+
+    async def lacking(one: FakeMember, question: Question) -> dict[str, Any]:
+        if isinstance(question, Lacking):
+            return {} if one.facts.overlay_versions else {"refmesh": "it needs refmeshd: make it"}
+        if isinstance(question, Install):
+            assert question.overlays == ["refmesh"] and one.name != "good"
+            if one.name == "poor":
+                return {"failed": "no go"}
+            one.facts = one.facts.model_copy(update={"overlay_versions": has})
+            return {"failed": ""}
+        return await ask(one, question)
+
+    monkeypatch.setattr(FakeMember, "ask", lacking)
+    pool = Pool(members)
+    pool.require(planned.trials, planned.overlays)
+    assert [one["name"] for one in pool.account()["hosts"].values()] == ["good", "bare"]
+    said = "overlaybench install refmesh did not succeed there: no go"
+    assert pool.account()["hosts_refused"] == {"poor": said}
+    assert "host bare: overlaybench install refmesh" in caplog.text
 
 
 def test_a_machine_that_is_named_twice_is_one_host(tmp_path: Path) -> None:
