@@ -23,6 +23,7 @@ from harness.simulation.load import load_population
 from harness.simulation.remote import results_from
 
 distributed = pytest.importorskip("distributed", reason="pip install -e '.[dask]'")
+settings = pytest.importorskip("dask.config", reason="pip install -e '.[dask]'")
 protocol = pytest.importorskip("distributed.protocol", reason="pip install -e '.[dask]'")
 cloudpickle = pytest.importorskip("cloudpickle", reason="pip install -e '.[dask]'")
 dask = pytest.importorskip("harness.hosts.dask", reason="pip install -e '.[dask]'")
@@ -184,7 +185,9 @@ def test_what_listens_without_tls_for_others_is_refused_however_it_was_reached(
 
 def test_a_plain_scheduler_and_worker_on_loopback_are_taken() -> None:
     options = {"n_workers": 1, "threads_per_worker": 3, "processes": False, "protocol": "tcp", "host": "127.0.0.1"}
-    with distributed.LocalCluster(**options, dashboard_address="127.0.0.1:0") as plain:
+    # What a cluster that was brought up by an earlier test of this process has set.
+    plainly = settings.set({"distributed.comm.require-encryption": False})
+    with plainly, distributed.LocalCluster(**options, dashboard_address="127.0.0.1:0") as plain:
         made = dask.Link(plain.scheduler_address, None, "plain", 30.0, own=True)
         try:
             assert [member.slots for member in dask.members_at(made)] == [3]
