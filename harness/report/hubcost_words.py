@@ -125,8 +125,10 @@ def crossover(found: Sequence[Crossover]) -> list[str]:
         right = [one for one in part if one.found == one.expected]
         text = (
             f"{workload}: by rates alone the server's link becomes the bottleneck once n exceeds its rate divided by "
-            f"that of an access link; in {len(right)} of {len(part)} cases it did, as far as the n measured can tell"
+            "that of an access link"
         )
+        if part:
+            text += f"; in {len(right)} of {len(part)} cases it did, as far as the n measured can tell"
         wrong = [one for one in part if one.found != one.expected]
         if wrong:
             cases = [
@@ -136,7 +138,8 @@ def crossover(found: Sequence[Crossover]) -> list[str]:
             more = f"; and {len(wrong) - _MOST_NAMED} more" if len(wrong) > _MOST_NAMED else ""
             text += f"; the others: {'; '.join(cases)}{more}"
         if count := len(of_workload) - len(part):
-            text += f"; {count} more are not decided"
+            left = f"{count} more are" if part else f"{count} cases are" if count > 1 else "the one case is"
+            text += f"; {left} not decided"
         sentences.append(f"{text}.")
     return sentences
 

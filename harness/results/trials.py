@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -37,22 +39,41 @@ def trials_of(pairs: pd.DataFrame) -> pd.DataFrame:
     table["pairs"] = counts.size().reindex(table.index).fillna(0).astype(np.int64)
     direct = counts["hole_punch_success"].sum(min_count=1).reindex(table.index)
     table["pairs_direct"] = direct.fillna(0).astype(np.int64)
-    for trial in several:
-        rows = pairs[pairs["trial"] == trial]
-        own = real.loc[real["trial"] == trial, ["nat_a", "nat_b"]]
-        if len(own.drop_duplicates()) > 1:
-            table.loc[trial, ["nat_a", "nat_b"]] = SEVERAL
-        table.loc[trial, "path"] = path_text(list(real.loc[real["trial"] == trial, "path"]))
-        claims = [claim for claim in rows["path_claimed"] if claim]
-        table.loc[trial, "path_claimed"] = path_text(claims)
-        of_whole = rows[rows["src"] == ""] if rows.loc[rows["path"] != SEVERAL, "path"].nunique() > 1 else rows
-        for metric in metrics_in_tables():
-            values = as_floats((of_whole if is_of_a_path(metric.name) else rows)[metric.name].dropna())
-            table.loc[trial, metric.name] = _over_pairs(metric, values)
+    wide = pairs[pairs["trial"].isin(several)]
+    metrics = metrics_in_tables()
+    # All values at once, and each trial's rows by their places: a frame that is filtered for each trial takes minutes.
+    values = np.array([as_floats(wide[metric.name]) for metric in metrics]).reshape(len(metrics), len(wide))
+    words = wide[["src", "nat_a", "nat_b", "path", "path_claimed"]].astype(object)
+    found = {
+        trial: _of_several(words.iloc[places], values[:, places], metrics)
+        for trial, places in wide.groupby("trial", sort=False).indices.items()
+    }
+    over = pd.DataFrame.from_dict(found, orient="index")
+    for name in over:
+        told = over[name].notna() if name in ("nat_a", "nat_b") else np.full(len(over), True)
+        table.loc[over.index[told], name] = over.loc[told, name]
     return table.reset_index()
 
 
+def _of_several(rows: pd.DataFrame, values: np.ndarray, metrics: Sequence[Metric]) -> dict[str, object]:
+    """Return what a trial of several pairs has in place of one pair's; `values` has a row for each metric."""
+    real = rows[rows["src"] != ""]
+    nats = SEVERAL if len(set(zip(real["nat_a"], real["nat_b"], strict=True))) > 1 else None
+    mixed = rows.loc[rows["path"] != SEVERAL, "path"].nunique() > 1
+    whole = (rows["src"] == "").to_numpy() if mixed else np.full(len(rows), True)
+    return {
+        "nat_a": nats,
+        "nat_b": nats,
+        "path": path_text(list(real["path"])),
+        "path_claimed": path_text([claim for claim in rows["path_claimed"] if claim]),
+    } | {
+        metric.name: _over_pairs(metric, own[whole] if is_of_a_path(metric.name) else own)
+        for metric, own in zip(metrics, values, strict=True)
+    }
+
+
 def _over_pairs(metric: Metric, values: np.ndarray) -> float:
+    values = values[~np.isnan(values)]
     if not values.size:
         return float("nan")
     match metric.pairs:
