@@ -143,6 +143,7 @@ def test_a_scheduler_that_is_killed_ends_the_run_and_others_finish_it(
         kind_of("tls://127.0.0.1:1").open("tls://127.0.0.1:1", label="x", jobs=1, overlays={})
 
 
+@pytest.mark.nightly  # one that is killed ends it as well, and a station that stands still its worker
 def test_a_scheduler_that_stands_still_ends_the_run(
     cluster: Cluster, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
