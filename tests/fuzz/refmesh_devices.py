@@ -10,15 +10,14 @@ right where they were and wrong where they were wrong; what is ordinary comes ou
 
 from __future__ import annotations
 
-import argparse
 import random
 import sys
-import time
 import tracemalloc
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 
+from refmesh_command import command
 from refmesh_ends import ENDPOINTS, End, flush, scene_of
 from refmesh_inner import Inner, good_tcp, good_udp, hostile, hostile_read, series
 
@@ -190,18 +189,5 @@ def attack(count: int, seed: int) -> str | None:
     return None
 
 
-def main() -> None:
-    """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=1_000_000)
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
-    started = time.monotonic()
-    wrong = attack(options.count, options.seed)
-    took_s = time.monotonic() - started
-    print(wrong or f"{options.count} reads and sealed messages in {took_s:.1f} s: all that must hold has held")
-    sys.exit(wrong is not None)
-
-
 if __name__ == "__main__":
-    main()
+    command(__doc__, lambda count, seed: (attack(count, seed), f"{count} reads and sealed messages"))

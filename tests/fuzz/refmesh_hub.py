@@ -15,17 +15,14 @@ Afterwards the others still reach each other, and what is for one of them goes t
 
 from __future__ import annotations
 
-import argparse
-import itertools
 import random
 import sys
-import time
-import tracemalloc
 from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 
+from refmesh_command import command, each_role
 from refmesh_hostility import registration, sealed
 from refmesh_sayings import Sayings
 
@@ -41,7 +38,6 @@ from overlays.refmesh.wire import control
 from overlays.refmesh.wire.control import Endpoint
 
 SCENE = 20_000
-MAX_GROWTH = 6 << 20
 STEP_S = 0.0005
 BROADCAST = b"\xff" * 6
 MAC = {name: bytes((2, 0, 0, 0, 0, number)) for number, name in enumerate("abc", 1)}
@@ -265,36 +261,10 @@ def scene(seed: int, said: Counter[str], count: int) -> str | None:
     return f"seed {seed}: {wrong}" if wrong else None
 
 
-def attack(count: int, seed: int, said: Counter[str]) -> str | None:
-    """Let each role say `count` things, in scenes; return what went wrong, None when nothing did."""
-    first = 0
-    for number in itertools.count():
-        before = said.total()
-        wrong = scene(seed + number, said, count)
-        if wrong or said.total() == before:
-            return wrong
-        if number == 1:
-            tracemalloc.start()
-        elif number == 2:
-            first = tracemalloc.get_traced_memory()[0]
-        elif number > 2 and tracemalloc.get_traced_memory()[0] - first > MAX_GROWTH:
-            return f"{tracemalloc.get_traced_memory()[0] - first} octets more memory after {number} scenes"
-    return None
-
-
-def main() -> None:
-    """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=1_000_000)
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
-    started = time.monotonic()
-    said = Counter[str]()
-    wrong = attack(options.count, options.seed, said)
-    counts = ", ".join(f"{number} {role.replace('_', ' ')}" for role, number in sorted(said.items()))
-    print(wrong or f"{counts} in {time.monotonic() - started:.1f} s: all that must hold has held")
-    sys.exit(wrong is not None)
+def attack(count: int, seed: int) -> tuple[str | None, str]:
+    """Let each role say `count` things, in scenes; return what went wrong (None: nothing), and who said how much."""
+    return each_role(count, seed, scene)
 
 
 if __name__ == "__main__":
-    main()
+    command(__doc__, attack)

@@ -11,20 +11,19 @@ three times what he said, in all and to a single datagram.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import random
 import socket
 import ssl
 import sys
 import tempfile
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 
+from refmesh_command import command
 from refmesh_daemon import HOST, Client, Daemon, serving
 from refmesh_joined import Honest, Hostile
 
@@ -198,17 +197,5 @@ def attack(count: int, seed: int) -> str | None:
     return None
 
 
-def main() -> None:
-    """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=1_000_000)
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
-    started = time.monotonic()
-    found = attack(options.count, options.seed)
-    print(found or f"{options.count} datagrams in {time.monotonic() - started:.1f} s: the server is as it was")
-    sys.exit(found is not None)
-
-
 if __name__ == "__main__":
-    main()
+    command(__doc__, lambda count, seed: (attack(count, seed), f"{count} datagrams"))
