@@ -132,19 +132,19 @@ def test_plain_checks_come_first() -> None:
 
 def test_a_candidate_counts_as_tried_after_so_many_checks() -> None:
     finder = PathFinder(random.Random(1).randbytes, direct=True, relayed=True)
-    assert finder.tried()
+    assert finder.tried(0.0)
     assert not finder.translated
     finder.add(("45.9.1.2", 4000), HOST, 0.0)
     now = 0.0
     for _ in range(PLAIN_TRIES):
-        assert not finder.tried()
+        assert not finder.tried(0.0)
         now = finder.deadline()
         assert finder.due(now)
-    assert finder.tried()
+    assert finder.tried(0.0)
     assert now < START_AFTER_S
     finder.add(("45.9.1.1", 4000), SERVER_REFLEXIVE, now)
     assert finder.translated
-    assert not finder.tried()
+    assert not finder.tried(0.0)
 
 
 class Peerlike:

@@ -45,7 +45,8 @@ MAX_CREDIT, LEAD = 3, 6
 """Checks that a peer may owe us for its PINGs, and those of ours that go on though answered, to lead it on."""
 UNPROVED_PER_S, UNPROVED_BURST = 0.5, 250
 """Checks of addresses that nothing has come from: the peer names them, so they may be anybody's. A dozen candidates
-take some twenty checks each until they are tried every 30 s only. New addresses of ours give all of it again."""
+take some twenty checks each until they are tried every 30 s only. When our own addresses change, the whole burst is
+available again."""
 
 
 class PathFinder:
@@ -176,8 +177,10 @@ class PathFinder:
         """Return the PINGs to send now, as path and transaction; at most `limit`, the others stay due."""
         pings: list[tuple[Path, bytes]] = []
         checks = list(self.checks.values())
-        if self._unproved.available(now) < len(checks):
-            checks.sort(key=lambda check: check.unanswered)  # else the first would have had all turns
+        if self._short(now):
+            # Else the first would have had all turns. The newest first: a peer that has moved has left the older ones.
+            checks.reverse()
+            checks.sort(key=lambda check: check.unanswered)
         for check in checks:
             if now < check.due_s or len(pings) >= limit:
                 continue
@@ -216,13 +219,16 @@ class PathFinder:
         """Whether servers see the peer at another address than its own."""
         return any(check.kind == SERVER_REFLEXIVE for check in self.checks.values())
 
-    def tried(self) -> bool:
-        """Whether every plain direct candidate has been checked often enough to be given up for now."""
-        return all(
+    def tried(self, now: float) -> bool:
+        """Whether plain direct candidates have been checked often enough, or may not be, to be given up for now."""
+        return self._short(now) or all(
             check.unanswered >= PLAIN_TRIES
             for check in self.checks.values()
             if check.path.direct and not check.path.local
         )
+
+    def _short(self, now: float) -> bool:
+        return self._unproved.available(now) < len(self.checks)
 
     def ways(self, now: float) -> list[Path]:
         """Where a handshake may be sent: the relays, then direct candidates."""

@@ -64,7 +64,7 @@ class Holes:
         outbox = self._outbox
         self._puncher.watch(peer, now)
         # Without a session, in mode direct, handshakes are tried instead of checks.
-        tried = finder.tried() or not peer.session.usable(now)
+        tried = finder.tried(now) or not peer.session.usable(now)
         told = self._puncher.tick(peer, link, dependent=self._servers.dependent, tried=tried, now=now)
         if told is not None:
             outbox.send_sealed(link.peer, frame(peer.numbers[link.index], told), Path(link.endpoint), now)
