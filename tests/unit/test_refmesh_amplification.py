@@ -204,7 +204,7 @@ def test_a_member_that_names_other_ports_of_a_victim_for_ever_draws_little_from_
         server_of(world).outlet.datagrams += member_says(world, "b", control.json_frame(control.HELLO, hello))
         world._settle_server("s0")
         world.run(1.0)
-    # Most of the burst, of which the member's real address has its part; later that one has all turns, as it is named last.
+    # Most of the burst: the member's real address has its part of it, and all turns later, as it is named last.
     assert 0.8 * len(honest) * connectivity.UNPROVED_BURST < len(checks) <= len(honest) * connectivity.UNPROVED_BURST
 
 
