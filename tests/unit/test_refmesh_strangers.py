@@ -192,6 +192,26 @@ def test_who_connects_all_the_time_uses_up_its_own_share_alone(listening: tuple[
     assert taken <= listener_module.MAX_OF_ONE + seconds * listener_module.STREAMS_OF_ONE_PER_S
 
 
+def test_many_strangers_leave_room_for_where_members_have_come_from(listening: tuple[StreamListener, int]) -> None:
+    listener, port = listening
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(connected(port, tls=False, host="127.0.0.2"))
+        accept_all(listener, 100.0)
+        listener.members.add(("tls", 1))  # type: ignore[attr-defined]
+        listener.look(102.0)
+        listener._end(listener._streams[1], 102.0)
+        listener.members.clear()  # type: ignore[attr-defined]
+        for number in range(listener_module.STREAMS_BURST):
+            stack.enter_context(connected(port, tls=False, host=f"127.0.1.{1 + number}"))
+            accept_all(listener, 103.0)
+        assert len(listener._streams) == listener_module.STREAMS_BURST - listener_module.KEPT_FOR_MEMBERS
+        before = listener._next
+        for host in ("127.0.0.3", "127.0.0.2"):
+            stack.enter_context(connected(port, tls=False, host=host))
+            accept_all(listener, 103.0)
+        assert [entry.host for number, entry in listener._streams.items() if number >= before] == ["127.0.0.2"]
+
+
 def test_who_holds_all_connections_of_an_address_gives_way_to_members_behind_it(
     listening: tuple[StreamListener, int],
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import signal
 import socket
 from collections.abc import Iterator
@@ -157,3 +158,11 @@ def test_the_kernel_is_told_how_long_a_node_waits_for_an_acknowledgement(tried: 
     assert tried.stream is not None
     told = tried.stream._raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
     assert told == ACKNOWLEDGED_MS
+
+
+def test_an_address_that_cannot_be_asked_about_is_not_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(*_: object) -> socket.socket:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(addresses.socket, "socket", none_left)
+    assert addresses.is_ours("192.0.2.7")

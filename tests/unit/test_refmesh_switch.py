@@ -192,6 +192,17 @@ def test_a_hub_makes_so_many_copies_of_a_members_frames_and_others_have_their_ow
         assert copies("c", target, COPIES_BURST) == 0.1 * COPIES_PER_S
 
 
+def test_frames_that_no_rule_lets_pass_cost_a_member_its_copies_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = world_of("hub")
+    send(world, "c", frame("c", BROADCAST))
+    hub, looks = server_of(world).hub, [0]
+    monkeypatch.setattr(hub, "_open", lambda *_: bool(looks.append(looks.pop() + 1)))
+    payload = control.frame(control.ETHERNET, frame("c", BROADCAST))
+    for _ in range(3 * COPIES_BURST):
+        hub.switch(registration(world, "c"), frame("c", BROADCAST), payload, world.now)
+    assert looks == [2 * COPIES_BURST], "of two others, for as many frames as there are copies"
+
+
 def test_an_address_moves_when_it_has_been_silent_and_goes_with_its_member() -> None:
     table: Switch[str] = Switch(lambda _: None)
     assert table.learn(frame("b", BROADCAST), "one", 0.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import ipaddress
 import socket
 import struct
@@ -41,12 +42,15 @@ def local_addresses(but: str = "") -> list[str]:
 
 
 def is_ours(host: str) -> bool:
-    """Whether a literal address is one of this machine's, so that something can be sent from it."""
+    """Whether a literal address is one of this machine's, so that something can be sent from it.
+
+    Yes where that cannot be asked, for want of descriptors say: who asks would close what works.
+    """
     try:
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as asking:
             asking.bind((host, 0))
-    except OSError:
-        return False
+    except OSError as error:
+        return error.errno != errno.EADDRNOTAVAIL
     return True
 
 

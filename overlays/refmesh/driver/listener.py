@@ -5,6 +5,7 @@
 | connections | what the limit of descriptors leaves, 4096 at most; 64 from one address |
 | a new one at a limit | takes the place of the oldest, of that address or of all, that is no member's |
 | new ones | 50 a second, 200 at once: a TLS handshake costs a millisecond; 5 a second, 64 at once from one address |
+| the last 50 of the 200 | for addresses from which a member has come lately |
 | until it is a member's, handshake and session | 10 s |
 | without any datagram | 120 s; a member says something every 20 s |
 | not taking what is sent | 30 s |
@@ -18,7 +19,7 @@ import ipaddress
 import os
 import resource
 import socket
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -32,6 +33,9 @@ MAX_STREAMS, RESERVED, MAX_OF_ONE = 4096, 64, 64
 """`RESERVED`: descriptors that are for everything else."""
 STREAMS_PER_S, STREAMS_BURST = 50.0, 200
 STREAMS_OF_ONE_PER_S = 5.0
+KEPT_FOR_MEMBERS = 50
+"""New connections, of those that are taken at once, that addresses alone have from which a member has come lately."""
+MAX_REMEMBERED = 4096
 STRANGER_S, IDLE_S, STUCK_S = 10.0, 120.0, 30.0
 LOOK_EVERY_S = 1.0
 ACCEPTS_PER_ROUND = 16
@@ -74,6 +78,7 @@ class StreamListener:
         self._hosts: Counter[str] = Counter()
         self._new = Pacer(STREAMS_PER_S, STREAMS_BURST)
         self._new_of = Pacers(STREAMS_OF_ONE_PER_S, MAX_OF_ONE)
+        self._of_members: OrderedDict[str, None] = OrderedDict()
         self._next = 1
         self._looked_s = 0.0
         self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
@@ -93,7 +98,10 @@ class StreamListener:
             return
         self._looked_s = now
         for number, entry in list(self._streams.items()):
-            strange = now - entry.since_s > STRANGER_S and not self._is_member(("tls", number))
+            member = self._is_member(("tls", number))
+            if member:
+                self._remember(entry.host)
+            strange = now - entry.since_s > STRANGER_S and not member
             stuck = now - entry.served.stream.stuck_since_s > STUCK_S
             if strange or stuck or now - entry.heard_s > IDLE_S:
                 self._end(entry, now)
@@ -136,7 +144,8 @@ class StreamListener:
         """Whether one more connection from `host` is taken, which counts; an older one may have to go for it."""
         new_of = self._new_of.of(host)
         # Its own share first: what one address is refused must not be what all others have.
-        if new_of.available(now) < 1 or self._new.available(now) < 1:
+        kept = 0 if host in self._of_members else KEPT_FOR_MEMBERS
+        if new_of.available(now) < 1 or self._new.available(now) < 1 + kept:
             return False
         if self._hosts[host] >= MAX_OF_ONE:
             self._end_oldest(now, of=host)
@@ -147,6 +156,12 @@ class StreamListener:
         new_of.take()
         self._new.take()
         return True
+
+    def _remember(self, host: str) -> None:
+        self._of_members[host] = None
+        self._of_members.move_to_end(host)
+        if len(self._of_members) > MAX_REMEMBERED:
+            self._of_members.popitem(last=False)
 
     def _end_oldest(self, now: float, of: str | None = None) -> None:
         """End the oldest connection that is no member's, of one address or of all."""

@@ -27,7 +27,7 @@ FRESH_BUFFER = 1 << 18
 MAX_NEAR, UNUSED_S = 64, 60.0
 """So many near sockets at most; those unused for so long make room."""
 KEPT_S = 1.0
-"""So old may be what is known of where peers are, where strangers have all of them looked at."""
+"""How old the set of peers' endpoints may be that is kept: a flood of strangers has it looked at for each datagram."""
 
 
 class NodeSockets:

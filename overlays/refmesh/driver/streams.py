@@ -8,7 +8,7 @@
 | open | nothing of what waits to be sent can be sent for 10 s, or none of what was sent is acknowledged | closed |
 | open | the server answers over UDP | closed |
 
-A server that still does not answer is tried again, after 5 s at the soonest.
+A server that still does not answer is tried again within 5 s of that; tries are at least 5 s apart.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import errno
 import select
 import socket
 import struct
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from overlays.refmesh.errors import MachineError
@@ -91,7 +92,8 @@ class UdpSocket:
             except PermissionError:
                 sock.setsockopt(socket.SOL_SOCKET, plain, buffer)
         sock.setsockopt(SOL_UDP, UDP_GRO, 1)
-        self._asked: dict[Endpoint, bytes] = {}
+        # Ordered, not a plain dict: taking the first of one again and again leaves holes that each look for it crosses.
+        self._asked: OrderedDict[Endpoint, bytes] = OrderedDict()
         self._v4 = family == socket.AF_INET
         self._info = _INFO[family]
         if not host:
@@ -173,12 +175,11 @@ class UdpSocket:
 
     def _forget_one(self) -> None:
         for _ in range(len(self._asked)):
-            endpoint = next(iter(self._asked))
-            info = self._asked.pop(endpoint)
+            endpoint, info = self._asked.popitem(last=False)
             if not self.keeps(endpoint):
                 return
             self._asked[endpoint] = info  # now the newest: it is not looked at again before all others are
-        del self._asked[next(iter(self._asked))]
+        self._asked.popitem(last=False)
 
     def _from(self, endpoint: Endpoint) -> tuple[tuple[int, int, bytes], ...]:
         """Return the control message that sends a datagram from the address that was asked (RFC 1122, 4.1.3.5)."""

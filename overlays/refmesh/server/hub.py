@@ -10,6 +10,9 @@ from overlays.refmesh.core.switch import Switch
 from overlays.refmesh.server.outlet import Outlet
 from overlays.refmesh.server.registry import Registration, Registry
 
+LOOKS_PER_COPY = 20
+"""Members that may be looked at for the price of a copy to one."""
+
 
 class Hub:
     """A forwarder of decrypted packets."""
@@ -53,7 +56,8 @@ class Hub:
 
         Only members between whom all is allowed exchange frames. Elsewhere both ends see to that; here the sender does
         not know who gets its frame, nor the receiver from whom one is. A frame that is for all, or whose target is not
-        known, costs as much as there are members, so of those each has so many a second.
+        known, costs as much as there are members, so of those each has so many a second, also where rules let none of
+        the copies be made: asking them takes a twentieth of making one.
         """
         if not self._switch.learn(frame, registration, now):
             return
@@ -67,7 +71,7 @@ class Hub:
                 self._outlet.send(target, payload, now)
                 copies += 1
         if known is None:
-            registration.copies.take(copies)
+            registration.copies.take(max(1, copies, len(targets) // LOOKS_PER_COPY))
 
     def forget(self, registration: Registration) -> None:
         """Note that the member is gone."""
