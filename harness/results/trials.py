@@ -49,9 +49,9 @@ def trials_of(pairs: pd.DataFrame) -> pd.DataFrame:
         for trial, places in wide.groupby("trial", sort=False).indices.items()
     }
     over = pd.DataFrame.from_dict(found, orient="index")
-    for name in over:
-        told = over[name].notna() if name in ("nat_a", "nat_b") else np.full(len(over), True)
-        table.loc[over.index[told], name] = over.loc[told, name]
+    for name in map(str, over):
+        told = over[name].dropna() if name in ("nat_a", "nat_b") else over[name]
+        table.loc[told.index, name] = told
     return table.reset_index()
 
 
