@@ -11,7 +11,7 @@ bin=$PWD/.venv/bin
 mkdir -p build
 # Not where the labs' tests keep theirs: each pytest that starts closes that folder to others, ordinary users among them.
 scratch=$(mktemp -d)
-# `make test-all` has those as well of which a faster one holds the same door.
+# `make test-all` also runs the tests that a faster one stands in for by day.
 also=" and not nightly"
 [ "${OVERLAYBENCH_NIGHTLY:-}" != 1 ] || also=""
 behind=""

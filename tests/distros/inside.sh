@@ -57,6 +57,7 @@ if [ "$level" = smoke ]; then
     done
 fi
 step calibrate $bench calibrate nat "$@"
+selected=$([ $# = 0 ] || echo " of a selection")
 
 version() { "$@" 2>&1 | grep -oE '[0-9]+(\.[0-9]+)+' | head -n 1; }
 . /etc/os-release
@@ -64,5 +65,5 @@ trials=$(outcomes "$runs")
 tests=$(sed -n 's/^\(=* *\)\{0,1\}\([0-9][0-9a-z ,]* in [0-9.]*s\).*/\2/p' /tmp/tests /tmp/contract 2>/dev/null | sed 's/ in .*//' | paste -sd ';' -)
 printf '\n| %s | %s | %s | %s | %s | %s | %s | %s | %s |\n' "$PRETTY_NAME" "$(version .venv/bin/python --version)" \
     "$(version nft --version)" "$(version ip -V)" "$(version iperf3 --version)" "$trials" "$(outcomes /tmp/smoke-user)" \
-    "$(grep -oE '^[0-9]+ of [0-9]+' /tmp/calibrate)" "$tests"
+    "$(grep -oE '^[0-9]+ of [0-9]+' /tmp/calibrate)$selected" "$tests"
 [ -z "$failed" ] || { echo "failed in $PRETTY_NAME:$failed"; exit 1; }

@@ -110,6 +110,8 @@ if [ "$had" != "$wanted test" ] && [ "$had" != "$wanted $extent" ]; then
     if [ -d "$cache/ready" ]; then mv "$cache/ready" "$cache/ready.new"; else cp -a "$cache/base" "$cache/ready.new"; fi
     put_checkout "$cache/ready.new"
     enter kept "$cache/ready.new" ./setup.sh $extent || broken "setup.sh failed in $release"
+    [ -e "$cache/ready.new/srv/overlaybench/.venv/.setup-$wanted${extent:+-$extent}" ] ||
+        broken "some packages of $release could not be installed now; another call tries again"
     echo "$wanted $extent" >"$cache/ready.new/srv/wanted"
     mv "$cache/ready.new" "$cache/ready"
 fi

@@ -72,7 +72,7 @@ def test_a_link_that_changes_is_another_and_then_the_old_one(tmp_path: Path) -> 
     assert value(lines, "event_recovery_s", "after the end of link_change ra") is not None
 
 
-@pytest.mark.nightly  # server-dies-quick has it, and test_events_lab.py a server that is stopped
+@pytest.mark.nightly  # server-dies-quick expects that a hub's traffic stops and comes back
 def test_a_hub_that_dies_takes_its_traffic_along_until_it_is_back(tmp_path: Path) -> None:
     happened, lines = run(tmp_path, "openvpn: hub", 30, "{at_s: 1, do: kill, to: s, for_s: 4}")
     assert [one["undone"] for one in happened] == [False, True]

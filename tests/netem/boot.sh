@@ -4,8 +4,9 @@
 # build/netem/out. Everything is emulated in software unless NETEM_ACCEL=kvm.
 #     boot.sh [bench=MODULE,ARGUMENT,...]   the tests, or a benchmark instead
 #     boot.sh --changed                     the tests, unless all that they try is as it was when they passed last
-#     boot.sh fingerprint                   prints what stands for all that they try, and does nothing
-# tests/netem/passed has the fingerprint of the last pass; commit it.
+#     boot.sh fingerprint                   prints the fingerprint of everything that the tests cover, and does nothing
+# tests/netem/passed has the fingerprint of the last pass; commit it. A new kernel of Debian's is no change: `make test-all`
+# boots whatever has changed.
 # Exit: 0 all tests passed, 1 a test failed, 3 kernel or emulator cannot be had, 4 the guest did not get to the end.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -17,6 +18,7 @@ say() { printf 'netem-test: %s\n' "$*" >&2; }
 
 # The links, their calibration, the namespaces below both, these tests, and the packages that all of that runs with.
 tried=$(find harness/link harness/sandbox harness/model/link*.py harness/model/document.py harness/calibration/link_* tests/netem constraints.txt \
+    setup.sh setup.py tests/conftest.py tests/lab/conftest.py tests/lab/running.py \
     tests/lab/test_link_bundles_lab.py tests/lab/link_lab.py -type f \
     ! -name passed ! -name '*.pyc' ! -name overlaybench-userlink | LC_ALL=C sort | xargs sha256sum | sha256sum | cut -c1-16)
 passed=tests/netem/passed
@@ -27,6 +29,8 @@ case "${1:-}" in
         [ "$tried" != "$(cat "$passed" 2>/dev/null)" ] || { say "all that is tried is as it was when it passed last ($passed)"; exit 0; } ;;
 esac
 mkdir -p "$work/out"
+# The helper is built anew where its source has changed: the guest runs what is there.
+./setup.sh
 
 if ! command -v qemu-system-x86_64 >/dev/null; then
     say "installing qemu-system-x86"

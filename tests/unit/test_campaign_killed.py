@@ -54,8 +54,7 @@ def finished(folder: Path) -> int:
     return 0
 
 
-# SIGINT with real labs is in tests/lab/test_run.py.
-@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_campaign_that_ends_leaves_its_hosts_and_is_resumed(tmp_path: Path, number: signal.Signals) -> None:
     running = start(tmp_path, trial_s=1.5)  # all would take ten seconds more
     until(lambda: finished(tmp_path) >= 5)

@@ -23,7 +23,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy = tmp_path_factory.mktemp("netem") / "checkout"
     for name in ("harness", "tests/netem", "tests/lab"):
         shutil.copytree(CHECKOUT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(CHECKOUT / "constraints.txt", copy)
+    for name in ("constraints.txt", "setup.sh", "setup.py", "tests/conftest.py"):
+        shutil.copy(CHECKOUT / name, copy / name)
     return copy
 
 
@@ -45,11 +46,11 @@ def test_the_guest_is_booted_again_whenever_what_it_tries_has_changed(checkout: 
     modules = {f"harness.{name}" for name in ASKED}
     modules |= {one for name in list(modules) for one in graph.find_upstream_modules(name)}
     files = [f"{name.replace('.', '/')}.py" for name in sorted(modules - ELSEWHERE)]
-    for file in (*files, "harness/link/userlink/delay.c", "tests/netem/guest/worker.py", "constraints.txt"):
+    for file in (*files, "harness/link/userlink/delay.c", "tests/netem/guest/worker.py", "constraints.txt", "setup.sh"):
         with (checkout / file).open("a") as source:
             source.write("\n")
         seen.add(asked(checkout, "fingerprint").stdout)
-    assert len(seen) == 1 + len(files) + 3
+    assert len(seen) == 1 + len(files) + 4
 
 
 def test_the_guest_s_tests_name_no_other_part_of_the_harness() -> None:
