@@ -36,12 +36,15 @@ def hold(address: str, port: int, interval_s: float) -> dict[str, object]:
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 connection.sendall(f"E {_BYTES} {_BYTES}\n".encode("ascii"))
                 connection.settimeout(None)
-                while not answered or not _readable([enough], 0.0):
+                over = False
+                while not over:
                     if asked:
                         _readable([enough], max(0.0, asked[-1] + interval_s - time.time()))
+                    # Told just after an answer is told as well: what is asked now is the request that shows it.
+                    over = bool(answered) and bool(_readable([enough], 0.0))
                     asked.append(time.time())
                     connection.sendall(bytes(_BYTES))
-                    _read_answer(connection, enough)
+                    over = _read_answer(connection, enough) or over
                     answered.append(time.time())
                     if len(answered) == 1:
                         print("holding", flush=True)
@@ -56,8 +59,8 @@ def _told_by(number: signal.Signals) -> Iterator[socket.socket]:
     told, tell = socket.socketpair()
     with told, tell:
         tell.setblocking(False)
+        signal.set_wakeup_fd(tell.fileno())  # first: a signal between the two would be handled, and told to nobody
         signal.signal(number, lambda *_: None)
-        signal.set_wakeup_fd(tell.fileno())
         try:
             yield told
         finally:
@@ -69,7 +72,8 @@ def _readable(sockets: list[socket.socket], seconds: float | None) -> list[socke
     return select.select(sockets, [], [], seconds)[0]
 
 
-def _read_answer(connection: socket.socket, enough: socket.socket) -> None:
+def _read_answer(connection: socket.socket, enough: socket.socket) -> bool:
+    """Read one answer; return whether this process was told meanwhile that it is enough."""
     left, end_s = _BYTES, None
     while left:
         if end_s is None:
@@ -83,6 +87,7 @@ def _read_answer(connection: socket.socket, enough: socket.socket) -> None:
             if not piece:
                 raise ConnectionError("the connection was closed by the other side")
             left -= len(piece)
+    return end_s is not None
 
 
 if __name__ == "__main__":

@@ -82,6 +82,18 @@ def test_it_says_that_it_holds_once_it_was_answered_and_ends_when_told_with_one_
     assert said["asked"][1] >= told_s, "the interval is an hour: what shows that it lives is asked at the end"
 
 
+def test_told_right_after_the_first_answer_it_asks_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.getsignal(signal.SIGUSR1)
+    monkeypatch.setattr("builtins.print", lambda *_, **__: os.kill(os.getpid(), signal.SIGUSR1))
+    try:
+        with serving(echo) as port:
+            said: dict[str, Any] = held_peer.hold("127.0.0.1", port, 3600.0)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert said["error"] is None
+    assert (len(said["asked"]), len(said["answered"])) == (2, 2)
+
+
 def test_an_answer_that_never_comes_is_waited_for_after_the_end_but_not_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

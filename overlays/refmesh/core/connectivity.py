@@ -221,11 +221,8 @@ class PathFinder:
 
     def tried(self, now: float) -> bool:
         """Whether plain direct candidates have been checked often enough, or may not be, to be given up for now."""
-        return self._short(now) or all(
-            check.unanswered >= PLAIN_TRIES
-            for check in self.checks.values()
-            if check.path.direct and not check.path.local
-        )
+        plain = (check for check in self.checks.values() if check.path.direct and not check.path.local)
+        return self._short(now) or all(check.unanswered >= PLAIN_TRIES for check in plain)
 
     def _short(self, now: float) -> bool:
         return self._unproved.available(now) < len(self.checks)
