@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -65,12 +65,26 @@ def pages(root: Path = ROOT) -> Iterator[tuple[Path, str]]:
         yield claim, filled(claim.read_text(encoding="utf-8"), root / "results")
 
 
+def left_over(wanted: Collection[Path], root: Path = ROOT) -> list[Path]:
+    """Return the tables of published runs that are not among the pages that their folders make."""
+    return sorted(path for path in (root / "results").glob("*/tables/*") if path not in wanted)
+
+
 def renew(root: Path = ROOT) -> list[Path]:
-    """Write the pages that are not what their folders say; return them."""
-    changed = [(path, text) for path, text in pages(root) if not path.exists() or path.read_text("utf-8") != text]
-    for path, text in changed:
-        path.write_text(text, encoding="utf-8")
-    return [path for path, _ in changed]
+    """Write the pages that are not what their folders say, remove tables that no folder makes; return both."""
+    wanted = dict(pages(root))
+    changed = stale(wanted)
+    for path in changed:
+        path.write_text(wanted[path], encoding="utf-8")
+    gone = left_over(wanted, root)
+    for path in gone:
+        path.unlink()
+    return [*changed, *gone]
+
+
+def stale(wanted: Mapping[Path, str]) -> list[Path]:
+    """Return the pages that are not there, or not what their folders say."""
+    return [path for path, text in wanted.items() if not path.exists() or path.read_text("utf-8") != text]
 
 
 def main() -> None:
@@ -78,10 +92,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
     if parser.parse_args().check:
-        stale = [path for path, text in pages() if path.read_text("utf-8") != text]
-        for path in stale:
+        wanted = dict(pages())
+        wrong = [*stale(wanted), *left_over(wanted)]
+        for path in wrong:
             print(f"{path}: not what its folder says; python -m bench.published")
-        sys.exit(bool(stale))
+        sys.exit(bool(wrong))
     for path in renew():
         print(path)
 

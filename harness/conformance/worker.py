@@ -81,6 +81,12 @@ def look_at_all(job: Job, folder: Path, layer: str) -> dict[str, Any]:
     seen["outside"] = outside(counters.read(), trial.topology, deployment)
     overlay.stop()
     seen["statuses"] = {name: [daemon.where, daemon.status] for name, daemon in overlay.daemons.items()}
+    seen["outlasted"] = {
+        name: f"{daemon.outlasted}; it said last: {daemon.tail[-300:].strip()}"
+        for name, daemon in overlay.daemons.items()
+        if daemon.outlasted
+    }
+    seen["may_hang"] = sorted(service.name for service in deployment.services if service.may_hang)
     lab.stop()
     return seen
 

@@ -50,6 +50,8 @@ class Daemon:
         self._ended = False
         # One that is started again goes on in the log that it had.
         self._begin_bytes = log.stat().st_size if log.exists() else 0
+        self.outlasted = ""
+        """How it stood when it had to be killed, in words; empty: it ended by itself, or still runs."""
         self.started_at = time.monotonic()
         self._process = subprocess.Popen(
             node.enter(argv),
@@ -181,6 +183,7 @@ class Daemon:
                 lost_s = waited_for_processor_s(self.pid) - before_s
                 until_s = begun_s + min(grace_s + max(0.0, lost_s), max(grace_s, LONGEST_GRACE_S))
             if self.alive:
+                self.outlasted = _standing(self.pid, time.monotonic() - begun_s, before_s)
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(self.pid, signal.SIGKILL)
                 self.wait(grace_s)
@@ -200,6 +203,17 @@ def waited_for_processor_s(pid: int) -> float:
         for task in Path(f"/proc/{pid}/task").iterdir():
             waited_ns += int((task / "schedstat").read_text().split()[1])
     return waited_ns / 1e9
+
+
+def _standing(pid: int, seconds: float, waited_before_s: float) -> str:
+    """Say what the threads of a process do that should have ended: R and a long wait is a busy machine's fault."""
+    threads = []
+    with contextlib.suppress(OSError, IndexError):
+        for task in sorted(Path(f"/proc/{pid}/task").iterdir(), key=lambda task: int(task.name)):
+            state = (task / "stat").read_text().rsplit(") ", 1)[1][0]
+            threads.append(f"{(task / 'comm').read_text().strip()} {state} {(task / 'wchan').read_text().strip('0')}")
+    waited_s = waited_for_processor_s(pid) - waited_before_s
+    return f"{seconds:.1f} s after SIGTERM, {waited_s:.1f} of them without a processor: {', '.join(threads)}"
 
 
 def _usage(pid: int) -> Usage | None:

@@ -82,7 +82,8 @@ class Service(_Strict):
     """A daemon in the foreground. `after` names the services that must be ready before it starts.
 
     `configure` are commands for a daemon that is told by a client program what to do: run on its node, in its
-    environment, one after the other, once it is ready. Services that come `after` it wait for them.
+    environment, one after the other, once it is ready. Services that come `after` it wait for them. `may_hang` says
+    why it may still run 3 s after SIGTERM, where that is a known fault of the product; else it breaks the contract.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Service(_Strict):
     configure: tuple[tuple[str, ...], ...] = ()
     after: tuple[str, ...] = ()
     deadline_s: float = 15.0
+    may_hang: str = ""
 
 
 class ClaimSource(_Strict):

@@ -103,6 +103,7 @@ class WrittenService(_Repeated):
     configure: tuple[Argv, ...] = ()
     after: tuple[str, ...] = ()
     deadline_s: float = Field(default=15.0, gt=0)
+    may_hang: str = ""
 
 
 class WrittenInterface(_Strict):

@@ -219,6 +219,7 @@ class WrittenAdapter:
                 configure=tuple(self._argv(argv, (*where, "configure", n), at) for n, argv in enumerate(one.configure)),
                 after=self._argv(one.after, (*where, "after"), at),
                 deadline_s=one.deadline_s,
+                may_hang=one.may_hang,
             )
 
     def _ready(self, one: Any, where: Location, at: Context) -> LogLine | InterfaceAddress | CommandSays:

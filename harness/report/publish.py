@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import shutil
 import tarfile
@@ -39,8 +40,20 @@ def publish(run_dir: Path, out_dir: Path) -> Path:
     _require_replaceable(out_dir, run_dir)
     RunFolder(run_dir).finish()
     write_report(run_dir)
-    if out_dir.exists():
-        shutil.rmtree(out_dir)
+    # Next to it until it is whole: what was there before stays until then, whatever happens.
+    out_dir = out_dir.resolve()
+    made = out_dir.with_name(f".{out_dir.name}-{os.getpid()}")
+    try:
+        _copy(run_dir, made)
+        if out_dir.exists():
+            shutil.rmtree(out_dir)
+        made.rename(out_dir)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+    return out_dir / "README.md"
+
+
+def _copy(run_dir: Path, out_dir: Path) -> None:
     (out_dir / "plots").mkdir(parents=True)
     for name in ("manifest.json", "records.parquet", "churn.csv"):
         if (run_dir / name).exists():
@@ -65,9 +78,7 @@ def publish(run_dir: Path, out_dir: Path) -> Path:
         (out_dir / "tables").mkdir()
         for name, text in table_files(chapter).items():
             (out_dir / "tables" / name).write_text(text, encoding="utf-8")
-    readme = out_dir / "README.md"
-    readme.write_text(readme_of(load(out_dir)), encoding="utf-8")
-    return readme
+    (out_dir / "README.md").write_text(readme_of(load(out_dir)), encoding="utf-8")
 
 
 def table_files(chapter: HubCost) -> dict[str, str]:

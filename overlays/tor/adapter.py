@@ -29,7 +29,7 @@ from harness.overlay.contract import (
 from overlays.addressing import check_options, server_of
 from overlays.streams import SERVICE_PORT, listen_port, streams_between
 from overlays.tor.identity import Onion, onion
-from overlays.tor.network import BOOTSTRAPPED, OR_PORT, PROGRAM, RELAYS, Network, argv, new_network
+from overlays.tor.network import BOOTSTRAPPED, MAY_HANG, OR_PORT, PROGRAM, RELAYS, Network, argv, new_network
 from overlays.ways_out import by_tcp
 
 SOCKS_PORT = 9050
@@ -131,6 +131,7 @@ class Tor:
             ready=(bootstrapped,) if self.single_hop else (bootstrapped, uploaded),
             after=after,
             deadline_s=DEADLINE_S,
+            may_hang=MAY_HANG,
         )
         if not self.single_hop:
             return (one,)
@@ -141,6 +142,7 @@ class Tor:
             ready=(bootstrapped, uploaded),
             after=after,
             deadline_s=DEADLINE_S,
+            may_hang=MAY_HANG,
         )
         return (one, service)
 

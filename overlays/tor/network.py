@@ -15,6 +15,10 @@ OR_PORT = 443
 DIR_PORT = 7000
 RELAYS = 5
 BOOTSTRAPPED = r"Bootstrapped 100% \(done\)"
+MAY_HANG = (
+    "a worker thread of tor 0.4.9 that is at work when it is told to end looks for more work afterwards, not whether "
+    "it should end, and its main thread waits for it for ever"
+)
 # The shortest that tor accepts, so that the first consensus is there in seconds.
 _VOTING = """\
 V3AuthVotingInterval 10
@@ -94,6 +98,7 @@ class Network:
                 argv=argv("torrc"),
                 ready=(bootstrapped, complete) if node == self.authority else (bootstrapped,),
                 deadline_s=deadline_s,
+                may_hang=MAY_HANG,
             )
             for node in self.addresses
         )

@@ -200,7 +200,9 @@ GOOD: dict[str, Any] = {
     "path_without_server": "direct",
     "claims": {},
     "outside": [],
-    "statuses": {"tame-a": ["a", 0], "tame-s": ["s", -9]},
+    "statuses": {"tame-a": ["a", 0], "tame-s": ["s", -9], "tame-b": ["b", -9]},
+    "outlasted": {"tame-b": "3.0 s after SIGTERM: tame S futex"},
+    "may_hang": ["tame-b"],
 }
 
 
@@ -220,7 +222,8 @@ def test_a_deployment_that_keeps_the_contract_is_not_complained_of() -> None:
         ({"answered_without_server": 0.0}, "does not outlive the server"),
         ({"path_without_server": "relayed"}, "does not outlive the server"),
         ({"outside": ["10.9.0.1 > 8.8.8.8"]}, "10.9.0.1 > 8.8.8.8"),
-        ({"statuses": {"tame-a": ["a", -9]}}, "tame-a did not end"),
+        ({"statuses": {"tame-a": ["a", -9]}}, "tame-a did not end within 3 s of SIGTERM: it was killed"),
+        ({"may_hang": []}, "tame-b did not end within 3 s of SIGTERM: 3.0 s after SIGTERM: tame S futex"),
         ({"error": "it died"}, "it died"),
     ],
 )

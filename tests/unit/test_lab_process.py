@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import threading
 import time
@@ -31,6 +32,15 @@ def test_who_does_not_end_in_time_is_killed(tmp_path: Path) -> None:
     daemon = started(tmp_path, DEAF)
     daemon.stop(0.2)
     assert daemon.status == -9
+    told = re.fullmatch(r"(\d+\.\d) s after SIGTERM, \d+\.\d of them without a processor: sh \w .*", daemon.outlasted)
+    assert told, daemon.outlasted
+    assert float(told.group(1)) >= 0.2
+
+
+def test_of_who_ends_by_itself_nothing_is_told(tmp_path: Path) -> None:
+    daemon = started(tmp_path, SLOW)
+    daemon.stop(60)
+    assert (daemon.status, daemon.outlasted) == (7, "")
 
 
 def test_waiting_for_a_processor_is_not_taking_ones_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

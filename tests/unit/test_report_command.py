@@ -179,6 +179,11 @@ def test_publishing_replaces_a_copy_and_nothing_else(tmp_path: Path) -> None:
         assert (done.exit_code, done.stdout.strip()) == (0, str(out / "README.md")), done.exception
     assert (out / "adapters" / adapter.name).read_text() == "name: mine\n"
     assert "Written by `overlaybench publish`" in (out / "README.md").read_text()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("harness.report.publish.readme_of", lambda _results: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            publish(folder.path, out)
+    assert (out / "README.md").exists() and not list(tmp_path.glob(".out*")), "what cannot be written replaces nothing"
     own = tmp_path / "own"
     own.mkdir()
     (own / "thesis.tex").write_text("years of work")
