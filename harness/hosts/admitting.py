@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
 from harness.errors import LabError, OverlaybenchError
-from harness.hosts.admission import Admitted, Own, not_ours, unlike
+from harness.hosts.admission import Admitted, Own, not_ours, remedies, unlike
 from harness.hosts.contract import HostFacts
 from harness.hosts.member import Member, hand_over
 from harness.hosts.station_messages import STANDING, Calibrate, Facts, Install, Lacking, Plan
+from harness.overlay.contract import Overlay
 
 _LOG = logging.getLogger("overlaybench.hosts")
 
 
 class Admitting:
-    """What came of it: the hosts that were admitted, by name, and why others were not."""
+    """What came of it: the hosts that were admitted, by name, and why others were not.
 
-    def __init__(self, own: Own, overlays: Sequence[str]) -> None:
-        self._own, self._overlays = own, list(overlays)
+    Programs are installed on hosts only where the user allowed it (`install`).
+    """
+
+    def __init__(self, own: Own, overlays: Mapping[str, Overlay], *, install: bool = False) -> None:
+        self._own, self._overlays, self._install = own, sorted(overlays), install
+        self._remedies = remedies(overlays)
         self.admitted: dict[str, Admitted] = {}
         self.refused: dict[str, str] = {}
         self._standing: dict[str, str | None] = {}
@@ -37,14 +42,14 @@ class Admitting:
         alike: list[list[tuple[Member, HostFacts]]] = []
         for member, facts in zip(members, looked, strict=True):
             if facts is not None:
-                group = next((group for group in alike if not unlike(facts, group[0][1])), None)
+                group = next((group for group in alike if not self._unlike(facts, group[0][1])), None)
                 if group is None:
                     alike.append(group := [])
                 group.append((member, facts))
         for group in sorted(alike, key=len, reverse=True):
             first = next(iter(self.admitted.values()), None)
             if first is not None:
-                self.refused |= {member.name: "; ".join(unlike(facts, first.facts)) for member, facts in group}
+                self.refused |= {member.name: "; ".join(self._unlike(facts, first.facts)) for member, facts in group}
                 continue
             machines = self._each_for_itself(group)
             found = await asyncio.gather(*(self._second_look(member) for member, _ in machines))
@@ -70,6 +75,9 @@ class Admitting:
             raise LabError(f"{text} {self._own.commit}") from None
         return told.model_copy(update={"name": member.name})
 
+    def _unlike(self, facts: HostFacts, first: HostFacts) -> list[str]:
+        return unlike(facts, first, self._remedies)
+
     def _each_for_itself(self, group: Sequence[tuple[Member, HostFacts]]) -> list[tuple[Member, HostFacts]]:
         """Return the first member on each machine: two would load it at once, each believing that it is alone."""
         first: dict[str, str] = {}
@@ -90,7 +98,7 @@ class Admitting:
             if wrong := not_ours(facts, self._own):
                 self.refused[member.name] = "; ".join(wrong)
                 return None
-            if await self._has_installed(member):
+            if self._install and await self._has_installed(member):
                 facts = await self.facts_of(member)
             await hand_over(member, plan)
         except OverlaybenchError as error:
@@ -99,14 +107,20 @@ class Admitting:
         return facts
 
     async def _has_installed(self, member: Member) -> bool:
-        """Have a host get what it lacks, and tell whether it lacked anything; what cannot be had it is refused for."""
+        """Have a host get what it lacks, and tell whether it lacked anything.
+
+        Raises:
+            LabError: it cannot get all of it.
+        """
         lacking = await member.ask(Lacking(overlays=self._overlays))
         if not lacking:
             return False
         names = sorted(lacking)
-        _LOG.warning("host %s: overlaybench install %s", member.name, " ".join(names))
-        if failed := (await member.ask(Install(overlays=names))).get("failed"):
-            raise LabError(f"overlaybench install {' '.join(names)} did not succeed there: {failed}")
+        _LOG.warning("host %s lacks programs of %s, which are installed there", member.name, ", ".join(names))
+        failed = (await member.ask(Install(overlays=names))).get("failed")
+        if isinstance(failed, dict) and failed:
+            said = "; ".join(f"{what}: {why}" for what, why in failed.items())
+            raise LabError(f"what it lacks could not be installed there ({said})")
         return True
 
     async def _second_look(self, member: Member) -> dict[str, Any] | None:

@@ -53,10 +53,11 @@ def pool_at(
     count: int = 1,
     patience_s: float = 30.0,
     own: bool = False,
+    install: bool = False,
 ) -> Pool:
     """Return a scheduler's workers as one host; `released` is called when it is let go, or cannot be had.
 
-    `own`: the scheduler runs in this process.
+    `own`: the scheduler runs in this process. `install` is as of `Pool`.
 
     Raises:
         MissingPrerequisite: Dask is not installed, or nothing answers there.
@@ -69,7 +70,7 @@ def pool_at(
         released()
 
     try:
-        return Pool(dask.members_at(link, slots, count, patience_s), released=release)
+        return Pool(dask.members_at(link, slots, count, patience_s), released=release, install=install)
     except BaseException:
         release()
         raise

@@ -42,7 +42,7 @@ class Lacking(_Strict):
 
 
 class Install(_Strict):
-    """Get what these overlays lack by `overlaybench install`. Answered by `failed`: what it said last, or empty."""
+    """Get what these overlays lack. Answered by `failed`: why, by each program that could not be had."""
 
     do: Literal["install"] = "install"
     overlays: list[str]
