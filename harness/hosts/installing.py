@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from harness.errors import OverlaybenchError
-from harness.hosts.calibrate import run_until
+from harness.hosts.running import run_until
 from harness.overlay import install as overlay_install
 from harness.overlay.contract import Overlay
 from harness.overlay.registry import load_overlay
