@@ -18,6 +18,9 @@ from harness.overlay.contract import Overlay
 
 _LOG = logging.getLogger("overlaybench.hosts")
 
+# A member, and what it is.
+_Looked = tuple[Member, HostFacts]
+
 
 class Admitting:
     """What came of it: the hosts that were admitted, by name, and why others were not.
@@ -33,27 +36,23 @@ class Admitting:
         self._standing: dict[str, str | None] = {}
 
     async def admit(self, members: Sequence[Member], plan: Sequence[Plan]) -> None:
-        """Ask all at once what they are, and those that run our program whether they can run the plan.
+        """Ask all at once what they are, and each machine that runs our program whether it can run the plan.
 
-        Of those that can, the most that are alike are admitted, as far as they measure right; the first that are named
-        where several are as many. Where none of them does, it is the next ones' turn.
+        A machine with several members is asked by one of them after the other, until one can; the others are refused.
+        Of the machines that can, the most that are alike are admitted, as far as they measure right; the first that are
+        named where several are as many. Where none of them does, it is the next ones' turn.
         """
-        looked = await asyncio.gather(*(self._first_look(member, plan) for member in members))
-        alike: list[list[tuple[Member, HostFacts]]] = []
-        for member, facts in zip(members, looked, strict=True):
-            if facts is not None:
-                group = next((group for group in alike if not self._unlike(facts, group[0][1])), None)
-                if group is None:
-                    alike.append(group := [])
-                group.append((member, facts))
-        for group in sorted(alike, key=len, reverse=True):
+        looked = await asyncio.gather(*(self._first_look(member) for member in members))
+        ours = [(member, facts) for member, facts in zip(members, looked, strict=True) if facts is not None]
+        machines = self._by_machine(ours)
+        fit = await asyncio.gather(*(self._first_fit(candidates, plan) for candidates in machines))
+        for group in sorted(self._alike([one for one in fit if one is not None]), key=len, reverse=True):
             first = next(iter(self.admitted.values()), None)
             if first is not None:
                 self.refused |= {member.name: "; ".join(self._unlike(facts, first.facts)) for member, facts in group}
                 continue
-            machines = self._each_for_itself(group)
-            found = await asyncio.gather(*(self._second_look(member) for member, _ in machines))
-            for (member, facts), calibration in zip(machines, found, strict=True):
+            found = await asyncio.gather(*(self._second_look(member) for member, _ in group))
+            for (member, facts), calibration in zip(group, found, strict=True):
                 if calibration is not None:
                     self.admitted[member.name] = Admitted(facts, calibration)
         await asyncio.gather(*(member.close() for member in members), return_exceptions=True)
@@ -78,26 +77,53 @@ class Admitting:
     def _unlike(self, facts: HostFacts, first: HostFacts) -> list[str]:
         return unlike(facts, first, self._remedies)
 
-    def _each_for_itself(self, group: Sequence[tuple[Member, HostFacts]]) -> list[tuple[Member, HostFacts]]:
-        """Return the first member on each machine: two would load it at once, each believing that it is alone."""
-        first: dict[str, str] = {}
-        kept = []
-        for member, facts in group:
+    def _by_machine(self, members: Sequence[_Looked]) -> list[list[_Looked]]:
+        """Return the members on each machine; one that does not say where it is has a machine of its own."""
+        found: dict[tuple[str | None, str], list[_Looked]] = {}
+        for member, facts in members:
             machine = self._standing[member.name]
-            if machine is not None and (other := first.setdefault(machine, member.name)) != member.name:
-                self.refused[member.name] = f"it is the same machine as {other}, which would be measured twice at once"
-            else:
-                kept.append((member, facts))
-        return kept
+            found.setdefault((machine, member.name if machine is None else ""), []).append((member, facts))
+        return list(found.values())
 
-    async def _first_look(self, member: Member, plan: Sequence[Plan]) -> HostFacts | None:
-        """Return the facts of a host of our program that can run the plan."""
+    def _alike(self, members: Sequence[_Looked]) -> list[list[_Looked]]:
+        """Return the groups of members that measure alike, in the order of their first ones."""
+        groups: list[list[_Looked]] = []
+        for member, facts in members:
+            group = next((group for group in groups if not self._unlike(facts, group[0][1])), None)
+            if group is None:
+                groups.append(group := [])
+            group.append((member, facts))
+        return groups
+
+    async def _first_look(self, member: Member) -> HostFacts | None:
+        """Return the facts of a host of our program."""
         try:
             await member.open()
             facts = await self.facts_of(member)
-            if wrong := not_ours(facts, self._own):
-                self.refused[member.name] = "; ".join(wrong)
-                return None
+        except OverlaybenchError as error:
+            self.refused[member.name] = str(error)
+            return None
+        if wrong := not_ours(facts, self._own):
+            self.refused[member.name] = "; ".join(wrong)
+            return None
+        return facts
+
+    async def _first_fit(self, candidates: Sequence[_Looked], plan: Sequence[Plan]) -> _Looked | None:
+        """Return the first member on a machine that can run the plan, asked one at a time.
+
+        Two would install there at once, and would load it at once later, each believing that it is alone.
+        """
+        for number, (member, facts) in enumerate(candidates):
+            fit = await self._fit(member, facts, plan)
+            if fit is not None:
+                same = f"it is the same machine as {member.name}, which would be measured twice at once"
+                self.refused |= {other.name: same for other, _ in candidates[number + 1 :]}
+                return member, fit
+        return None
+
+    async def _fit(self, member: Member, facts: HostFacts, plan: Sequence[Plan]) -> HostFacts | None:
+        """Return the facts of a host that can run the plan, when it has what it lacked."""
+        try:
             if self._install and await self._has_installed(member):
                 facts = await self.facts_of(member)
             await hand_over(member, plan)

@@ -18,6 +18,7 @@ from harness.overlay import install as overlay_install
 from harness.overlay.contract import Overlay
 from harness.overlay.registry import load_overlay
 from harness.overlay.requirement import Requirement
+from harness.overlay.search_path import programs_folder
 
 COMMAND: Final = (sys.executable, "-m", "harness.hosts.installing")
 PATIENCE_S: Final = 3600.0
@@ -28,10 +29,18 @@ _HEAD, _TAIL = 100, 300
 def install(overlays: Sequence[str], ended: threading.Event) -> dict[str, Any]:
     """Get what these overlays lack on this machine, until `ended` is set at most.
 
+    Of several at once, of stations in namespaces of one machine or on hosts that share a home, one runs at a time.
+
     Returns:
         `failed`: why, by each program that could not be had; by the overlays where the installation itself failed.
+
+    Raises:
+        OSError: the folder of built programs cannot be written.
     """
-    ran = run_until((*COMMAND, *overlays), ended, PATIENCE_S)
+    folder = programs_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    alone = ("flock", "--no-fork", str(folder / ".installing.lock"))
+    ran = run_until((*alone, *COMMAND, *overlays), ended, PATIENCE_S)
     if ran is None:
         return {"failed": {", ".join(overlays): f"it did not end within {PATIENCE_S:g} s"}}
     out, complaint, status = ran

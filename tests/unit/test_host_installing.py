@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,11 @@ class Needs:
 
     def requirements(self) -> list[Requirement]:
         return self.programs
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 def failures(*programs: Requirement) -> dict[str, str]:
@@ -68,6 +74,15 @@ def test_each_program_that_could_not_be_had_is_told_with_its_reason(
 def test_the_command_itself_answers() -> None:
     assert installing.COMMAND[0] == sys.executable
     assert installing.install(["underlay"], threading.Event()) == {"failed": {}}
+
+
+def test_stations_of_one_machine_install_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those in namespaces say, which stand for machines, and share its disk."""
+    program = f"mkdir {tmp_path}/busy || exit 1; sleep 0.3; rmdir {tmp_path}/busy; echo {{}}"
+    monkeypatch.setattr(installing, "COMMAND", ("sh", "-c", program, "sh"))
+    with ThreadPoolExecutor(3) as pool:
+        asked = [pool.submit(installing.install, ["x"], threading.Event()) for _ in range(3)]
+    assert [one.result() for one in asked] == [{"failed": {}}] * 3
 
 
 def test_source_builds_are_had_and_each_failure_is_told(machine: Path, tmp_path: Path) -> None:

@@ -151,6 +151,42 @@ def test_a_machine_that_is_named_twice_is_one_host(tmp_path: Path) -> None:
     }
 
 
+def test_two_stations_of_a_machine_do_not_install_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And where the first one cannot run the plan after all, the second one may."""
+    planned, ask = plan(tmp_path, repeats=1), FakeMember.ask
+    members = [FakeMember(name) for name in ("a0", "b0", "a1", "a2", "b1")]
+    for member in members:
+        member.standing = member.name[0]
+    at_once, installed, both = set[str](), list[str](), asyncio.Event()
+
+    async def answered(one: FakeMember, question: Question) -> dict[str, Any]:
+        if isinstance(question, Lacking):
+            return {"refmesh": "it needs refmeshd"}
+        if isinstance(question, Install):
+            assert one.standing is not None and one.standing not in at_once
+            at_once.add(one.standing)
+            installed.append(one.name)
+            if len(installed) == 2:
+                both.set()
+            await asyncio.wait_for(both.wait(), 60)  # machines do not wait for each other
+            for _ in range(5):
+                await asyncio.sleep(0)
+            at_once.remove(one.standing)
+            return {"failed": {"refmeshd": "no go"} if one.name == "a0" else {}}
+        return await ask(one, question)
+
+    monkeypatch.setattr(FakeMember, "ask", answered)
+    pool = Pool(members, install=True)
+    pool.require(planned.trials, planned.overlays)
+    assert installed == ["a0", "b0", "a1"]
+    assert [one["name"] for one in pool.account()["hosts"].values()] == ["a1", "b0"]
+    assert pool.account()["hosts_refused"] == {
+        "a0": "what it lacks could not be installed there (refmeshd: no go)",
+        "a2": "it is the same machine as a1, which would be measured twice at once",
+        "b1": "it is the same machine as b0, which would be measured twice at once",
+    }
+
+
 def test_stations_know_that_they_share_a_machine() -> None:
     async def told(*argv: str) -> str | None:
         admitting = Admitting(Own(None, None, ""), {})
