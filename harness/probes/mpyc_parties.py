@@ -15,6 +15,7 @@ from harness.probes.contract import Surroundings, Target
 from harness.probes.exits import exits
 from harness.probes.gathering import members_of
 from harness.probes.mpyc_log import Program, Ran, Spent, not_done, read_runs, useful_bytes
+from harness.probes.readiness import why_ended, why_not_ready
 from harness.probes.steady import Reading, Window, readings_text
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ START_S: Final = 30.0
 _PORT: Final = 7414
 _PARTY: Final = str(Path(mpyc_party.__file__).resolve())
 _LOOK_S: Final = 0.1
+_LOG_S: Final = 1.0
 _CONNECTED: Final = '"connected_unix_s"'
 
 
@@ -53,11 +55,15 @@ def run_program(
             argv = [sys.executable, "-I", _PARTY, "--no-log", *addressed, program, *words]
             log = first.folder / f"{first.label}-mpyc-{program}-{name}.jsonl"
             parties[name] = Daemon(first.lab.nodes[name], argv, log=log, cwd=first.folder, env={})
-        if all(one.wait_for_line(_CONNECTED, max(0.0, end_s - time.monotonic())) for one in parties.values()):
+        why_not = why_not_ready(parties, _CONNECTED, end_s, lambda _: not_done(deadline_s))
+        if why_not is None:
             before = Reading(time.time(), 0, trial.usage(), trial.carried())
             for one in parties.values():
                 one.send(signal.SIGUSR1)
-        why_not = _wait(parties, end_s, not_done(deadline_s))
+            why_not = _wait(parties, end_s, not_done(deadline_s))
+        if why_not is None:
+            for one in parties.values():
+                one.wait(_LOG_S)  # what it sent is the last that it prints
         useful = useful_bytes(one.text for one in parties.values())
         after = Reading(time.time(), useful, trial.usage(), trial.carried())
         killed = any((daemon.status or 0) < 0 for daemon in parties.values())
@@ -81,7 +87,7 @@ def _wait(parties: Mapping[str, Daemon], end_s: float, late: str) -> str | None:
     while time.monotonic() < end_s:
         for name, daemon in parties.items():
             if daemon.status not in (None, 0):
-                return f"{name} ended with status {daemon.status}: {daemon.tail.strip()[-500:]}"
+                return why_ended(name, daemon)
         running = [daemon for daemon in parties.values() if daemon.alive]
         if not running:
             return None
