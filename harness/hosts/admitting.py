@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -20,6 +20,7 @@ _LOG = logging.getLogger("overlaybench.hosts")
 
 # A member, and what it is.
 _Looked = tuple[Member, HostFacts]
+_Result = TypeVar("_Result")
 
 
 class Admitting:
@@ -42,20 +43,25 @@ class Admitting:
         Of the machines that can, the most that are alike are admitted, as far as they measure right; the first that are
         named where several are as many. Where none of them does, it is the next ones' turn.
         """
-        looked = await asyncio.gather(*(self._first_look(member) for member in members))
+        try:
+            await self._admit(members, plan)
+        finally:
+            await asyncio.gather(*(member.close() for member in members), return_exceptions=True)
+
+    async def _admit(self, members: Sequence[Member], plan: Sequence[Plan]) -> None:
+        looked = await _together(self._first_look(member) for member in members)
         ours = [(member, facts) for member, facts in zip(members, looked, strict=True) if facts is not None]
         machines = self._by_machine(ours)
-        fit = await asyncio.gather(*(self._first_fit(candidates, plan) for candidates in machines))
+        fit = await _together(self._first_fit(candidates, plan) for candidates in machines)
         for group in sorted(self._alike([one for one in fit if one is not None]), key=len, reverse=True):
             first = next(iter(self.admitted.values()), None)
             if first is not None:
                 self.refused |= {member.name: "; ".join(self._unlike(facts, first.facts)) for member, facts in group}
                 continue
-            found = await asyncio.gather(*(self._second_look(member) for member, _ in group))
+            found = await _together(self._second_look(member) for member, _ in group)
             for (member, facts), calibration in zip(group, found, strict=True):
                 if calibration is not None:
                     self.admitted[member.name] = Admitted(facts, calibration)
-        await asyncio.gather(*(member.close() for member in members), return_exceptions=True)
 
     async def facts_of(self, member: Member) -> HostFacts:
         """Return what a member is; it is called as the pool calls it.
@@ -162,6 +168,17 @@ class Admitting:
         return None
 
 
+async def _together(works: Iterable[Coroutine[Any, Any, _Result]]) -> list[_Result]:
+    """Return what all come to; where one of them raises, the others have ended, and use no member, by then."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
 async def all_lacking(members: Sequence[Member], overlays: Sequence[str]) -> dict[str, str]:
     """Return what every member that answers lacks: by overlay, what the first of them said."""
 
@@ -174,5 +191,5 @@ async def all_lacking(members: Sequence[Member], overlays: Sequence[str]) -> dic
         finally:
             await member.close()
 
-    said = [found for found in await asyncio.gather(*map(one, members)) if found is not None]
+    said = [found for found in await _together(map(one, members)) if found is not None]
     return {name: str(why) for name, why in said[0].items() if all(name in one for one in said)} if said else {}

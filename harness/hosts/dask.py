@@ -46,23 +46,30 @@ async def keep_station(label: str) -> bytes:
     return await relay.keep_station(label)
 
 
-async def ask_station(label: str, question: str) -> bytes:
-    """Pass a question on, and its answer back."""
-    return await relay.ask_station(label, question)
+async def ask_station(label: str, question: str, key: str) -> bytes:
+    """Pass a question on as the task `key`, and its answer back."""
+    return await relay.ask_station(label, question, _wanted(key))
 
 
 async def run_trial(label: str, trial: str, key: str) -> bytes:
     """Run a trial of the plan as the task `key`."""
     worker = get_worker()
 
+    def on_step(text: str) -> None:
+        worker.log_event(f"steps-{label}", {"key": key, "text": text})
+
+    return await relay.run_trial(label, trial, on_step, _wanted(key))
+
+
+def _wanted(key: str) -> Callable[[], bool]:
+    """Return what tells whether a task of this worker is wanted: Dask does not end one that is cancelled."""
+    worker = get_worker()
+
     def wanted() -> bool:
         task = worker.state.tasks.get(key)
         return task is not None and task.state == "executing"
 
-    def on_step(text: str) -> None:
-        worker.log_event(f"steps-{label}", {"key": key, "text": text})
-
-    return await relay.run_trial(label, trial, on_step, wanted)
+    return wanted
 
 
 # In the campaign.
@@ -91,7 +98,8 @@ class DaskMember:
 
     async def ask(self, question: Question) -> dict[str, Any]:
         """Pass it on."""
-        said = await self._submit(ask_station, self._link.label, question.model_dump_json())
+        key = f"ask-{uuid.uuid4().hex}"
+        said = await self._submit(ask_station, self._link.label, question.model_dump_json(), key, key=key)
         return dict(_answer(said, self.name)["answer"])
 
     async def run(self, trial: str, on_step: OnStep) -> tuple[Done, bytes]:

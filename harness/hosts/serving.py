@@ -139,11 +139,11 @@ class Station:
             try:
                 answer = await self._answer(question)
             except OverlaybenchError as error:
-                await self._send(Refused.of(error))
+                await self._send(Refused.of(error, number=question.number))
             except OSError as error:
-                await self._send(Refused.of(StorageError.of(error, self._scratch)))
+                await self._send(Refused.of(StorageError.of(error, self._scratch), number=question.number))
             else:
-                await self._send(Answer(value=answer))
+                await self._send(Answer(number=question.number, value=answer))
 
     async def _answer(self, question: Question) -> dict[str, Any]:
         if isinstance(question, Plan):

@@ -187,6 +187,37 @@ def test_two_stations_of_a_machine_do_not_install_at_once(tmp_path: Path, monkey
     }
 
 
+def test_an_admission_that_fails_half_way_leaves_no_host_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    planned, open_it, ask = plan(tmp_path, repeats=1), FakeMember.open, FakeMember.ask
+    members = [FakeMember(name) for name in ("open", "faulty", "late")]
+    asked = asyncio.Event()
+
+    async def opened(one: FakeMember) -> None:
+        if one.name == "late":
+            await asked.wait()
+            for _ in range(5):
+                await asyncio.sleep(0)
+        await open_it(one)
+
+    async def answered(one: FakeMember, question: Question) -> dict[str, Any]:
+        if one.name == "faulty":
+            asked.set()
+            raise RuntimeError("a fault of the program")
+        return await ask(one, question)
+
+    monkeypatch.setattr(FakeMember, "open", opened)
+    monkeypatch.setattr(FakeMember, "ask", answered)
+
+    async def go() -> list[bool]:
+        with pytest.raises(RuntimeError):
+            await Admitting(Own("abc", None, ""), planned.overlays).admit(members, [])
+        for _ in range(20):
+            await asyncio.sleep(0)
+        return [member.is_open for member in members]
+
+    assert asyncio.run(go()) == [False] * 3
+
+
 def test_stations_know_that_they_share_a_machine() -> None:
     async def told(*argv: str) -> str | None:
         admitting = Admitting(Own(None, None, ""), {})
