@@ -71,7 +71,8 @@ class Admitting:
             LabError: it tells what a host of this program does not tell.
         """
         said = await member.ask(Facts(overlays=self._overlays))
-        self._standing[member.name] = said.pop(STANDING, None)
+        where = said.pop(STANDING, None)
+        self._standing[member.name] = where if isinstance(where, str) else None
         try:
             told = HostFacts.model_validate(said)
         except ValidationError:  # a host of some other day's program

@@ -151,6 +151,17 @@ def test_a_machine_that_is_named_twice_is_one_host(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("said", [["one"], {"one": 1}, 7])
+def test_what_does_not_tell_where_a_host_stands_is_left_out(tmp_path: Path, said: Any) -> None:
+    planned = plan(tmp_path, repeats=1)
+    members = [FakeMember(name) for name in ("one", "two")]
+    for member in members:
+        member.standing = said
+    pool = Pool(members)
+    pool.require(planned.trials, planned.overlays)
+    assert [one["name"] for one in pool.account()["hosts"].values()] == ["one", "two"]
+
+
 def test_two_stations_of_a_machine_do_not_install_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And where the first one cannot run the plan after all, the second one may."""
     planned, ask = plan(tmp_path, repeats=1), FakeMember.ask
