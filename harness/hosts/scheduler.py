@@ -113,7 +113,8 @@ def check_address(address: str) -> None:
     if found["scheme"] == "tcp" and not is_loopback(host):
         text = (
             "a scheduler without TLS runs whatever anybody sends it, so only one on loopback is taken; make files with "
-            f"`overlaybench hosts init` and use tls://, or a tunnel: ssh -L {found['port']}:localhost:{found['port']}"
+            "`overlaybench hosts init` and use tls://, or a tunnel to a scheduler that is started with "
+            f"`--host 127.0.0.1`: ssh -L {found['port']}:localhost:{found['port']}"
         )
         raise ScenarioError([Problem(address, 0, "--hosts", text)])
 

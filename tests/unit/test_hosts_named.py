@@ -51,6 +51,8 @@ def test_tls_and_loopback_are_taken(address: str) -> None:
 def test_a_scheduler_without_tls_elsewhere_is_refused(address: str) -> None:
     with pytest.raises(ScenarioError, match="only one on loopback is taken; make files with `overlaybench hosts init`"):
         kind_of(address).open(address, label="x", jobs=1, overlays={})
+    with pytest.raises(ScenarioError, match=r"started with `--host 127\.0\.0\.1`: ssh -L 8786:localhost:8786"):
+        check_address(address)  # one behind a tunnel that listens for others is refused as well
 
 
 @pytest.mark.parametrize("address", ["tls://rack", "tls://:8786", "tls://rack:0", "tls://rack:99999", "tls://a b:1"])
