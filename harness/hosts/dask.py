@@ -128,7 +128,7 @@ class DaskMember:
         self._address = None
 
     async def _keep(self) -> None:
-        """Say again and again that the station is wanted; whether it lives still, its next trial tells."""
+        """Tell the worker at intervals that the station is still needed; the next trial shows if it is still alive."""
         while True:
             await asyncio.sleep(_KEEPING_S)
             with contextlib.suppress(OverlaybenchError):
@@ -171,13 +171,14 @@ class DaskMember:
 def members_at(
     link: Link, slots: Mapping[str, int] | None = None, count: int = 1, patience_s: float = _FINDING_S
 ) -> list[DaskMember]:
-    """Return the hosts of a scheduler, one for each worker; a worker has as many slots as threads, or as is said.
+    """Return the hosts of a scheduler, one for each worker, with the slots given by name or as many as it has threads.
 
     Args:
-        count: so many are waited for, `patience_s` at most.
+        count: how many workers to wait for, for at most `patience_s` seconds.
 
     Raises:
-        MissingPrerequisite: the scheduler does not answer, is open to everybody, has no worker, or two on one machine.
+        MissingPrerequisite: the scheduler does not answer, can be reached by others without TLS, has no worker, or has
+            two workers of one name.
     """
     try:
         link.client().wait_for_workers(count, timeout=patience_s)
@@ -186,7 +187,9 @@ def members_at(
         if link.exposed:
             there = f"{', '.join(link.exposed)} takes whatever anybody sends"
             remedy = "`--host 127.0.0.1` for scheduler and workers, or TLS: `overlaybench hosts init`"
-            raise MissingPrerequisite(f"a scheduler and workers that nobody else reaches ({there})", remedy) from None
+            raise MissingPrerequisite(
+                f"a scheduler and workers that only this machine can reach ({there})", remedy
+            ) from None
         remedy = "start it, and `dask worker` on each host (docs/many-machines.md)"
         raise MissingPrerequisite(f"a Dask scheduler with a worker at {link.address} ({error})", remedy) from None
     names = [name_of(address, worker) for address, worker in workers.items()]
@@ -199,7 +202,7 @@ def members_at(
 
 
 def name_of(address: str, worker: Mapping[str, Any]) -> str:
-    """Return what a worker's host is called: as it was started (`--name`), else its address without the port."""
+    """Return the name of a worker's host: the worker's own (`--name`) if it has one, else its address without port."""
     name = str(worker.get("name", address))
     return str(worker.get("host") or name) if "://" in name else name
 

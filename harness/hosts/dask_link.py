@@ -92,7 +92,7 @@ def why_lost(future: Future, who: str) -> OverlaybenchError:
 
 
 def _guarded(address: str) -> bool:
-    """Tell whether who listens there hears nobody but this machine, or holders of the key; False: nobody can tell."""
+    """Tell whether only this machine, or holders of the key, can connect to an address; False also if it is none."""
     if address.startswith(("tls://", "inproc://")):
         return True
     try:

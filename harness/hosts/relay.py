@@ -19,7 +19,7 @@ from harness.hosts.station_client import HostLost, StationClient
 from harness.hosts.station_member import MODULE
 from harness.hosts.station_messages import REQUEST, Refused, line_of
 
-# A station ends when nobody has asked it anything, or said that it is wanted (`keep_station`), for so long.
+# In s: a station ends after this time without a question, a running trial or a call of `keep_station`.
 IDLE_S: Final = 60.0
 _LOOK_S: Final = 1.0
 _Result = TypeVar("_Result")
@@ -28,7 +28,7 @@ STATION: Final = [sys.executable, "-m", MODULE]
 
 @dataclass(eq=False)
 class _Kept:
-    """A station, by how many it is used just now, and when it ends unless somebody uses it again."""
+    """A station, the number of calls that use it now, and the timer that ends it when no call has used it for long."""
 
     client: StationClient
     users: int = 0
@@ -106,7 +106,11 @@ async def _while_wanted(work: Coroutine[Any, Any, _Result], wanted: Callable[[],
 
 @contextlib.asynccontextmanager
 async def _using(label: str) -> AsyncIterator[StationClient]:
-    """Give the station of a run, which ends a while after its last use."""
+    """Give the station of a run, and keep it from ending meanwhile.
+
+    Raises:
+        HostLost: it has been closed.
+    """
     kept = _stations.get(label)
     if kept is None:
         raise HostLost("its station is closed")

@@ -95,13 +95,13 @@ def connected(address: str, label: str) -> Iterator[Any]:
 
 
 def require_scheduler(address: str) -> None:
-    """Look whether there is a scheduler with a worker. Raises as `connected`."""
+    """Check that there is a scheduler with a worker. Raises as `connected`."""
     with connected(address, "looking"):
         pass
 
 
 def check_address(address: str) -> None:
-    """Check the form, and that nobody else can reach a scheduler without TLS: who does is whoever its workers run as.
+    """Check an address's form, and that it has TLS or is on loopback: who reaches a scheduler can run anything there.
 
     Raises:
         ScenarioError: it is no such address, or one that is not safe.
@@ -120,7 +120,7 @@ def check_address(address: str) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether an address, or `localhost`, is this machine's own, which no other reaches."""
+    """Tell whether a host is `localhost` or a loopback address, to which no other machine can connect."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -179,7 +179,7 @@ def test_what_listens_without_tls_for_others_is_refused_however_it_was_reached(
     if not exposed:
         assert [member.name for member in dask.members_at(link)] == ["rack1"]
         return
-    said = rf"nobody else reaches \({re.escape(exposed)} takes whatever anybody sends\).*--host 127\.0\.0\.1"
+    said = rf"only this machine can reach \({re.escape(exposed)} takes whatever anybody sends\).*--host 127\.0\.0\.1"
     with pytest.raises(MissingPrerequisite, match=said):
         dask.members_at(link)
 
