@@ -5,11 +5,14 @@ Kernel, processors and load may differ; they are recorded, and the host is a blo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 from harness.hosts.contract import HostFacts
+from harness.machine.requirements import MEASURING_TOOLS
+from harness.overlay.contract import Overlay
 
 CHANGED: Final = "+changes"
 
@@ -51,12 +54,27 @@ def not_ours(facts: HostFacts, own: Own) -> list[str]:
     return found
 
 
-def unlike(facts: HostFacts, first: HostFacts) -> list[str]:
-    """Return in what a host measures otherwise than the campaign's first one, a phrase each."""
-    return list(_unlike(facts, first))
+def remedies(overlays: Mapping[str, Overlay]) -> dict[str, str]:
+    """Return the command that gets, or updates, each program whose version is compared, by the name that facts use."""
+    tools = MEASURING_TOOLS.items()  # some go by their package's name
+    found = {name: f"apt-get install -y {package}" for program, package in tools for name in (program, package)}
+    for name, overlay in overlays.items():
+        needed = overlay.requirements()
+        found |= {Path(one.program).name: one.install for one in needed}
+        if needed:
+            found[name] = next((one for one in needed if one.version_argv), needed[0]).install
+    return found
 
 
-def _unlike(facts: HostFacts, first: HostFacts) -> Iterator[str]:
+def unlike(facts: HostFacts, first: HostFacts, remedies: Mapping[str, str]) -> list[str]:
+    """Return in what a host measures otherwise than the campaign's first one, a phrase each.
+
+    `remedies` are as of the function of that name; a program's is part of its phrase.
+    """
+    return list(_unlike(facts, first, remedies))
+
+
+def _unlike(facts: HostFacts, first: HostFacts, remedies: Mapping[str, str]) -> Iterator[str]:
     where = f"on {first.name}"
     for kind, ours, theirs in (
         ("tool", facts.tool_versions, first.tool_versions),
@@ -64,7 +82,7 @@ def _unlike(facts: HostFacts, first: HostFacts) -> Iterator[str]:
     ):
         for name in sorted(ours.keys() | theirs.keys()):
             if ours.get(name) != theirs.get(name):
-                remedy = f" (overlaybench install {name})" if kind == "overlay" else ""
+                remedy = f" ({remedies[name]})" if name in remedies else ""
                 yield f"{kind} {name} is {ours.get(name) or 'missing'}, {theirs.get(name) or 'missing'} {where}{remedy}"
     if facts.link_backend != first.link_backend:
         yield f"links are carried by {facts.link_backend}, by {first.link_backend} {where}"

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import threading
-import time
 from collections.abc import Sequence
 from typing import Any, Final
 
+from harness.hosts.running import run_until
 from harness.link.choose import choose_backend
 from harness.model.nat import ALIASES
 from harness.model.trial import Trial
@@ -18,7 +17,6 @@ from harness.model.trial import Trial
 LINK_CASES: Final = ("delay-10ms", "loss-2%", "rate-10mbit-1400")
 PATIENCE_S: Final = 300.0
 COMMAND: Final = (sys.executable, "-m", "harness.cli", "calibrate")
-_LOOK_S: Final = 0.2
 # `overlaybench calibrate nat` takes no more.
 MOST_JOBS: Final = 64
 
@@ -85,18 +83,3 @@ def _asked(ended: threading.Event, kind: str, *words: str) -> dict[str, Any]:
     except ValueError:
         said = complaint.strip().splitlines()
         return {"error": said[-1] if said else f"status {status}"}
-
-
-def run_until(argv: Sequence[str], ended: threading.Event, patience_s: float) -> tuple[str, str, int] | None:
-    """Run a program; return its stdout, its stderr and its status. None: it was killed, by time or `ended`."""
-    deadline = time.monotonic() + patience_s
-    # The kernel ends it, and so it does its sandboxes, when the thread that waits for it here is gone.
-    tied = ("setpriv", "--pdeathsig", "KILL", "--", *argv)
-    with subprocess.Popen(tied, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        while True:
-            try:
-                return *process.communicate(timeout=_LOOK_S), process.returncode
-            except subprocess.TimeoutExpired:
-                if ended.is_set() or time.monotonic() > deadline:
-                    process.kill()
-                    return None

@@ -46,23 +46,30 @@ async def keep_station(label: str) -> bytes:
     return await relay.keep_station(label)
 
 
-async def ask_station(label: str, question: str) -> bytes:
-    """Pass a question on, and its answer back."""
-    return await relay.ask_station(label, question)
+async def ask_station(label: str, question: str, key: str) -> bytes:
+    """Pass a question on as the task `key`, and its answer back."""
+    return await relay.ask_station(label, question, _wanted(key))
 
 
 async def run_trial(label: str, trial: str, key: str) -> bytes:
     """Run a trial of the plan as the task `key`."""
     worker = get_worker()
 
+    def on_step(text: str) -> None:
+        worker.log_event(f"steps-{label}", {"key": key, "text": text})
+
+    return await relay.run_trial(label, trial, on_step, _wanted(key))
+
+
+def _wanted(key: str) -> Callable[[], bool]:
+    """Return what tells whether a task of this worker is wanted: Dask does not end one that is cancelled."""
+    worker = get_worker()
+
     def wanted() -> bool:
         task = worker.state.tasks.get(key)
         return task is not None and task.state == "executing"
 
-    def on_step(text: str) -> None:
-        worker.log_event(f"steps-{label}", {"key": key, "text": text})
-
-    return await relay.run_trial(label, trial, on_step, wanted)
+    return wanted
 
 
 # In the campaign.
@@ -91,7 +98,8 @@ class DaskMember:
 
     async def ask(self, question: Question) -> dict[str, Any]:
         """Pass it on."""
-        said = await self._submit(ask_station, self._link.label, question.model_dump_json())
+        key = f"ask-{uuid.uuid4().hex}"
+        said = await self._submit(ask_station, self._link.label, question.model_dump_json(), key, key=key)
         return dict(_answer(said, self.name)["answer"])
 
     async def run(self, trial: str, on_step: OnStep) -> tuple[Done, bytes]:
@@ -120,7 +128,7 @@ class DaskMember:
         self._address = None
 
     async def _keep(self) -> None:
-        """Say again and again that the station is wanted; whether it lives still, its next trial tells."""
+        """Tell the worker at intervals that the station is still needed; the next trial shows if it is still alive."""
         while True:
             await asyncio.sleep(_KEEPING_S)
             with contextlib.suppress(OverlaybenchError):
@@ -163,13 +171,14 @@ class DaskMember:
 def members_at(
     link: Link, slots: Mapping[str, int] | None = None, count: int = 1, patience_s: float = _FINDING_S
 ) -> list[DaskMember]:
-    """Return the hosts of a scheduler, one for each worker; a worker has as many slots as threads, or as is said.
+    """Return the hosts of a scheduler, one for each worker, with the slots given by name or as many as it has threads.
 
     Args:
-        count: so many are waited for, `patience_s` at most.
+        count: how many workers to wait for, for at most `patience_s` seconds.
 
     Raises:
-        MissingPrerequisite: the scheduler does not answer, is open to everybody, has no worker, or two on one machine.
+        MissingPrerequisite: the scheduler does not answer, can be reached by others without TLS, has no worker, or has
+            two workers of one name.
     """
     try:
         link.client().wait_for_workers(count, timeout=patience_s)
@@ -178,7 +187,9 @@ def members_at(
         if link.exposed:
             there = f"{', '.join(link.exposed)} takes whatever anybody sends"
             remedy = "`--host 127.0.0.1` for scheduler and workers, or TLS: `overlaybench hosts init`"
-            raise MissingPrerequisite(f"a scheduler and workers that nobody else reaches ({there})", remedy) from None
+            raise MissingPrerequisite(
+                f"a scheduler and workers that only this machine can reach ({there})", remedy
+            ) from None
         remedy = "start it, and `dask worker` on each host (docs/many-machines.md)"
         raise MissingPrerequisite(f"a Dask scheduler with a worker at {link.address} ({error})", remedy) from None
     names = [name_of(address, worker) for address, worker in workers.items()]
@@ -191,7 +202,7 @@ def members_at(
 
 
 def name_of(address: str, worker: Mapping[str, Any]) -> str:
-    """Return what a worker's host is called: as it was started (`--name`), else its address without the port."""
+    """Return the name of a worker's host: the worker's own (`--name`) if it has one, else its address without port."""
     name = str(worker.get("name", address))
     return str(worker.get("host") or name) if "://" in name else name
 

@@ -88,11 +88,11 @@ def end_ssh_cluster(cluster: Any) -> None:
 
 
 def _reached_at(host: SshHost, *, alone: bool) -> dict[str, str]:
-    """Return where its programs are to listen: where ssh reaches it.
+    """Return the address on which its programs are to listen: the one by which ssh reaches it.
 
-    By itself each takes what its host uses towards the Internet, or else is named: without such a route, loopback. Of
-    what only ssh's configuration knows there is no address; a name for this machine itself (Debian's 127.0.1.1) leads
-    no other host here.
+    By default they listen on the address of the route to the Internet, which is loopback where there is no such route.
+    It is left at that for names that only ssh's configuration knows, and where the name stands for this machine itself
+    (127.0.1.1 on Debian): other hosts could not connect to loopback.
     """
     try:
         found = socket.gethostbyname(host.address)
@@ -132,7 +132,7 @@ def slurm_cluster(options: Mapping[str, Any], hosts: int, tls: Mapping[str, str]
 
 
 async def _submit(cluster: Any, jobs: int) -> None:
-    """Submit the jobs, and wait for what becomes of it: `scale` alone leaves that to the loop, which tells nobody."""
+    """Submit the jobs and wait until SLURM has taken or refused them; after `scale` alone an error would be lost."""
     cluster.scale(jobs=jobs)
     await cluster._correct_state()
 
@@ -143,9 +143,9 @@ def _close(cluster: Any) -> None:
 
 
 def _configure(tls: Mapping[str, str], silence_s: float, *, idle_timeout: str | None) -> None:
-    """Say how schedulers and workers that this process starts are to behave; those behind ssh take it over.
+    """Configure the schedulers and workers that this process starts, here or by ssh.
 
-    `idle_timeout` is after what time without tasks a scheduler ends itself; None: never, it ends with this process.
+    A scheduler ends itself when it has had no task for `idle_timeout`; None: only when this process ends.
     """
     files = {
         f"distributed.comm.tls.{role}.{kind}": tls[f"tls_{role}_{kind}"]

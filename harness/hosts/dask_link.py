@@ -6,6 +6,7 @@ told as text, and what comes otherwise is not opened.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import threading
@@ -56,7 +57,14 @@ async def answered(function: Callable[..., Awaitable[bytes]], *words: str) -> by
 
 
 class _Client(Client):  # type: ignore[misc]  # distributed is untyped
-    """Opens no pickle of a worker's: neither its warnings nor its errors, nor what type a result is of."""
+    """Opens no pickle of a worker's: neither its warnings nor its errors, nor what type a result is of.
+
+    It waits for a scheduler no longer than its `timeout`.
+    """
+
+    async def _ensure_connected(self, timeout: Any = None) -> None:
+        """Connect within the time, handshake included: Dask would wait for that of a frozen host for ever."""
+        await asyncio.wait_for(super()._ensure_connected(timeout), self._timeout)
 
     def subscribe_topic(self, topic: Any, handler: Any) -> None:
         """Leave out what a client has read to it of itself: `warn` are pickles, and `print` is not this program's."""
@@ -84,8 +92,18 @@ def why_lost(future: Future, who: str) -> OverlaybenchError:
 
 
 def _guarded(address: str) -> bool:
-    """Tell whether who listens there hears nobody but this machine, or holders of the key."""
-    return address.startswith(("tls://", "inproc://")) or is_loopback(urlsplit(address).hostname or "")
+    """Tell whether only this machine, or holders of the key, can connect to an address; False also if it is none."""
+    if address.startswith(("tls://", "inproc://")):
+        return True
+    try:
+        return is_loopback(urlsplit(address).hostname or "")
+    except ValueError:  # no address: the scheduler says what it likes
+        return False
+
+
+def _colon(error: Exception) -> str:
+    """Return what an error says, if anything, as the end of a sentence."""
+    return f": {error}" if str(error) else ""
 
 
 class Link:
@@ -138,7 +156,7 @@ class Link:
                         deserializers=["dask", "msgpack"],
                     )
                 except (OSError, TimeoutError, Unopened) as error:
-                    raise HostLost(f"the scheduler {self.address} does not answer: {error}") from None
+                    raise HostLost(f"the scheduler {self.address} does not answer{_colon(error)}") from None
             self._client.subscribe_topic(f"steps-{self.label}", self._heard)
         return self._client
 
@@ -165,9 +183,10 @@ class Link:
             info = client.sync(asked, n_workers=-1, callback_timeout=self.silence_s)
         except HostLost as lost:
             return str(lost)
-        except (OSError, TimeoutError, Unopened) as error:
-            why = str(error) or f"it said nothing for {self.silence_s:g} s"
-            return f"the scheduler {self.address} is lost: {why}"
+        except TimeoutError:
+            return f"the scheduler {self.address} is lost: it said nothing for {self.silence_s:g} s"
+        except (OSError, Unopened) as error:
+            return f"the scheduler {self.address} is lost{_colon(error)}"
         self._workers = {str(address): dict(one) for address, one in info["workers"].items()}
         nannies = [str(one["nanny"]) for one in self._workers.values() if one.get("nanny")]
         self.exposed = [one for one in (str(info["address"]), *self._workers, *nannies) if not _guarded(one)]

@@ -76,13 +76,16 @@ class Fleet(_Strict):
     """The hosts of a run: named ones, or jobs of SLURM.
 
     `python` is the interpreter of overlaybench on each, by default the one that runs here; `tls` the folder of the TLS
-    files on each host that `ssh` leads to, by default where they are here.
+    files on each host that `ssh` leads to, by default where they are here. `install` allows to get programs of overlays
+    that a host lacks, as far as they are built from source or are Python packages, without root; by default nothing is
+    installed on any host.
     """
 
     hosts: tuple[HostEntry, ...] = ()
     slurm: Slurm | None = None
     python: Python | None = None
     tls: Path | None = None
+    install: bool = False
 
     @model_validator(mode="after")
     def _either(self) -> Fleet:
@@ -146,7 +149,7 @@ class FleetKind:
             return _slurm_pool(fleet, fleet.slurm, label)
         if fleet.hosts[0].ssh is not None:
             return _ssh_pool(fleet, label, jobs)
-        return Pool(stations(fleet, label, jobs))
+        return Pool(stations(fleet, label, jobs), install=fleet.install)
 
 
 def stations(fleet: Fleet, label: str, jobs: int) -> Sequence[StationMember]:
@@ -188,7 +191,8 @@ def _slurm_pool(fleet: Fleet, slurm: Slurm, label: str) -> Pool:
     clusters = require_clusters()
     cluster = clusters.slurm_cluster(slurm_options(fleet, slurm), slurm.hosts, tls, silence_s())
     address = str(cluster.scheduler_address)
-    return pool_at(address, tls, label, cluster.close, count=slurm.hosts, patience_s=slurm.wait_s, own=True)
+    options: dict[str, Any] = {"count": slurm.hosts, "patience_s": slurm.wait_s, "own": True}
+    return pool_at(address, tls, label, cluster.close, install=fleet.install, **options)
 
 
 def _ssh_pool(fleet: Fleet, label: str, jobs: int) -> Pool:
@@ -208,4 +212,4 @@ def _ssh_pool(fleet: Fleet, label: str, jobs: int) -> Pool:
     cluster = clusters.ssh_cluster(hosts, tls, silence_s(), there=there)
     slots = {host.name: host.slots for host in hosts}
     address, ended = str(cluster.scheduler_address), partial(clusters.end_ssh_cluster, cluster)
-    return pool_at(address, tls, label, ended, slots=slots, count=len(hosts))
+    return pool_at(address, tls, label, ended, slots=slots, count=len(hosts), install=fleet.install)

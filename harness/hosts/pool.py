@@ -38,12 +38,14 @@ _LOG = logging.getLogger("overlaybench.hosts")
 class Pool:
     """The hosts of one run; see `harness.hosts.contract.ManyHosts`.
 
-    `released` is called when the run is over.
+    `released` is called when the run is over. `install` allows to install what a host lacks.
     """
 
-    def __init__(self, members: Sequence[Member], *, released: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, members: Sequence[Member], *, released: Callable[[], None] = lambda: None, install: bool = False
+    ) -> None:
         self._members = {member.name: member for member in members}
-        self._released = released
+        self._released, self._install = released, install
         self._admitting: Admitting | None = None
         self._opening = Opening(self._members, self._require_same)
         self._placement = Placement({})
@@ -73,7 +75,7 @@ class Pool:
         plan = self._opening.plan = list(in_pieces(trials))
         commit = harness_commit()
         own = Own(commit, code_digest(commit), platform.python_version())
-        self._admitting = Admitting(own, sorted(overlays))
+        self._admitting = Admitting(own, overlays, install=self._install)
         asyncio.run(self._admitting.admit(list(self._members.values()), plan))
         admitted, refused = self._admitting.admitted, self._admitting.refused
         for name, why in refused.items():

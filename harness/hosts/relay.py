@@ -9,9 +9,9 @@ import asyncio
 import contextlib
 import json
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from harness.errors import LabError, OverlaybenchError
 from harness.hosts.contract import OnStep
@@ -19,15 +19,16 @@ from harness.hosts.station_client import HostLost, StationClient
 from harness.hosts.station_member import MODULE
 from harness.hosts.station_messages import REQUEST, Refused, line_of
 
-# A station ends when nobody has asked it anything, or said that it is wanted (`keep_station`), for so long.
+# In s: a station ends after this time without a question, a running trial or a call of `keep_station`.
 IDLE_S: Final = 60.0
 _LOOK_S: Final = 1.0
+_Result = TypeVar("_Result")
 STATION: Final = [sys.executable, "-m", MODULE]
 
 
 @dataclass(eq=False)
 class _Kept:
-    """A station, by how many it is used just now, and when it ends unless somebody uses it again."""
+    """A station, the number of calls that use it now, and the timer that ends it when no call has used it for long."""
 
     client: StationClient
     users: int = 0
@@ -70,12 +71,12 @@ async def keep_station(label: str) -> bytes:
         return line_of(Refused.of(lost))
 
 
-async def ask_station(label: str, question: str) -> bytes:
-    """Pass a question on, and its answer back."""
+async def ask_station(label: str, question: str, wanted: Callable[[], bool]) -> bytes:
+    """Pass a question on as long as its answer is wanted; return the answer."""
     try:
         async with _using(label) as client:
             asked: Any = REQUEST.validate_json(question)
-            return json.dumps({"answer": await client.ask(asked)}).encode()
+            return json.dumps({"answer": await _while_wanted(client.ask(asked), wanted)}).encode()
     except (OverlaybenchError, ValueError) as error:
         return line_of(_refused(error))
 
@@ -84,23 +85,32 @@ async def run_trial(label: str, trial: str, on_step: OnStep, wanted: Callable[[]
     """Run a trial of the plan as long as it is wanted; return its end in a line, and its evidence."""
     try:
         async with _using(label) as client:
-            running = asyncio.create_task(client.run(trial, on_step))
-            try:
-                while not (await asyncio.wait({running}, timeout=_LOOK_S))[0]:
-                    if not wanted():
-                        raise HostLost("nobody wants it any more")
-                done, evidence = running.result()
-                return done.model_dump_json().encode() + b"\n" + evidence
-            finally:
-                running.cancel()
-                await asyncio.gather(running, return_exceptions=True)
+            done, evidence = await _while_wanted(client.run(trial, on_step), wanted)
+            return done.model_dump_json().encode() + b"\n" + evidence
     except OverlaybenchError as error:
         return line_of(_refused(error))
 
 
+async def _while_wanted(work: Coroutine[Any, Any, _Result], wanted: Callable[[], bool]) -> _Result:
+    """Return what the work comes to; end it as soon as nobody wants it, which is looked for every _LOOK_S."""
+    running = asyncio.create_task(work)
+    try:
+        while not (await asyncio.wait({running}, timeout=_LOOK_S))[0]:
+            if not wanted():
+                raise HostLost("nobody wants it any more")
+        return running.result()
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
 @contextlib.asynccontextmanager
 async def _using(label: str) -> AsyncIterator[StationClient]:
-    """Give the station of a run, which ends a while after its last use."""
+    """Give the station of a run, and keep it from ending meanwhile.
+
+    Raises:
+        HostLost: it has been closed.
+    """
     kept = _stations.get(label)
     if kept is None:
         raise HostLost("its station is closed")

@@ -53,10 +53,11 @@ def pool_at(
     count: int = 1,
     patience_s: float = 30.0,
     own: bool = False,
+    install: bool = False,
 ) -> Pool:
     """Return a scheduler's workers as one host; `released` is called when it is let go, or cannot be had.
 
-    `own`: the scheduler runs in this process.
+    `own`: the scheduler runs in this process. `install` is as of `Pool`.
 
     Raises:
         MissingPrerequisite: Dask is not installed, or nothing answers there.
@@ -69,7 +70,7 @@ def pool_at(
         released()
 
     try:
-        return Pool(dask.members_at(link, slots, count, patience_s), released=release)
+        return Pool(dask.members_at(link, slots, count, patience_s), released=release, install=install)
     except BaseException:
         release()
         raise
@@ -94,13 +95,13 @@ def connected(address: str, label: str) -> Iterator[Any]:
 
 
 def require_scheduler(address: str) -> None:
-    """Look whether there is a scheduler with a worker. Raises as `connected`."""
+    """Check that there is a scheduler with a worker. Raises as `connected`."""
     with connected(address, "looking"):
         pass
 
 
 def check_address(address: str) -> None:
-    """Check the form, and that nobody else can reach a scheduler without TLS: who does is whoever its workers run as.
+    """Check an address's form, and that it has TLS or is on loopback: who reaches a scheduler can run anything there.
 
     Raises:
         ScenarioError: it is no such address, or one that is not safe.
@@ -112,13 +113,14 @@ def check_address(address: str) -> None:
     if found["scheme"] == "tcp" and not is_loopback(host):
         text = (
             "a scheduler without TLS runs whatever anybody sends it, so only one on loopback is taken; make files with "
-            f"`overlaybench hosts init` and use tls://, or a tunnel: ssh -L {found['port']}:localhost:{found['port']}"
+            "`overlaybench hosts init` and use tls://, or a tunnel to a scheduler that is started with "
+            f"`--host 127.0.0.1`: ssh -L {found['port']}:localhost:{found['port']}"
         )
         raise ScenarioError([Problem(address, 0, "--hosts", text)])
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether an address, or `localhost`, is this machine's own, which no other reaches."""
+    """Tell whether a host is `localhost` or a loopback address, to which no other machine can connect."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -10,6 +10,7 @@ import os
 import shutil
 import threading
 import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -77,14 +78,14 @@ class Station:
 
     async def serve(self) -> None:
         """Serve until the client goes, or says nothing for too long."""
-        obeying, silent = asyncio.create_task(self._obey_all()), asyncio.create_task(self._until_silent())
-        besides = [obeying, silent, asyncio.create_task(self._beat()), asyncio.create_task(self._answer_all())]
+        work = (self._obey_all(), self._until_silent(), self._beat(), self._answer_all())
+        tasks = [asyncio.create_task(one) for one in work]
         try:
-            await asyncio.wait({obeying, silent}, return_when=asyncio.FIRST_COMPLETED)
-            if obeying.done():
-                obeying.result()
+            ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in ended:
+                task.result()  # a fault of the program in any of them ends the station: it would only pretend to serve
         finally:
-            ending = [*besides, *self._running.values()]
+            ending = [*tasks, *self._running.values()]
             for task in ending:
                 task.cancel()
             await asyncio.gather(*ending, return_exceptions=True)
@@ -138,12 +139,10 @@ class Station:
             question = await self._asked.get()
             try:
                 answer = await self._answer(question)
-            except OverlaybenchError as error:
-                await self._send(Refused.of(error))
-            except OSError as error:
-                await self._send(Refused.of(StorageError.of(error, self._scratch)))
+            except Exception as error:  # whatever it is: the next question may be answered
+                await self._send(Refused.of(_told(error, self._scratch), number=question.number))
             else:
-                await self._send(Answer(value=answer))
+                await self._send(Answer(number=question.number, value=answer))
 
     async def _answer(self, question: Question) -> dict[str, Any]:
         if isinstance(question, Plan):
@@ -211,10 +210,8 @@ class Station:
             while not steps.empty():
                 await self._send(StepOf(trial=trial.id, text=steps.get_nowait()))
             await self._send(Ended(trial=trial.id, done=done, evidence_bytes=len(evidence)), evidence)
-        except OverlaybenchError as error:
-            await self._send(Refused.of(error, trial=trial.id))
-        except OSError as error:
-            await self._send(Refused.of(StorageError.of(error, folder), trial=trial.id))
+        except Exception as error:  # whatever it is: the client waits for the trial's end
+            await self._send(Refused.of(_told(error, folder), trial=trial.id))
         finally:
             telling.cancel()
             await asyncio.to_thread(_remove, folder)
@@ -231,6 +228,15 @@ class Station:
         folder.mkdir()
         done = await self._host.run(job, folder, steps.put_nowait)
         return done, await asyncio.to_thread(pack, folder)
+
+
+def _told(error: Exception, folder: Path) -> OverlaybenchError:
+    """Return an error as the client is to hear it; one of the operating system is about `folder` if about no file."""
+    if isinstance(error, OverlaybenchError):
+        return error
+    if isinstance(error, OSError):
+        return StorageError.of(error, folder)
+    return LabError(f"a fault of the program:\n{''.join(traceback.format_exception(error))}")
 
 
 async def _at_length(question: Calibrate | Install, trials: Sequence[Trial]) -> dict[str, Any]:

@@ -53,7 +53,8 @@ class StationClient:
         self._heard = time.monotonic()
         self._asking = asyncio.Lock()
         self._writing = asyncio.Lock()
-        self._answers: asyncio.Queue[Answer | Refused] = asyncio.Queue()
+        self._number = 0
+        self._answer: asyncio.Future[Answer | Refused] = asyncio.get_running_loop().create_future()
         self._trials: dict[str, tuple[OnStep, asyncio.Future[tuple[Done, bytes]]]] = {}
         self._lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._tasks = [asyncio.create_task(work) for work in (self._read(), self._complain(), self._watch())]
@@ -80,15 +81,17 @@ class StationClient:
         return self._lost.done()
 
     async def ask(self, question: Question) -> dict[str, Any]:
-        """Return the answer.
+        """Return the answer. Who is cancelled meanwhile leaves nothing that the next one would take for its own.
 
         Raises:
             HostLost: there will be none.
             OverlaybenchError: what the station answered instead.
         """
         async with self._asking:
-            await self._send(question)
-            answer: Answer | Refused = await self._unless_lost(self._answers.get())
+            self._number += 1
+            self._answer = asyncio.get_running_loop().create_future()
+            await self._send(question.model_copy(update={"number": self._number}))
+            answer: Answer | Refused = await self._unless_lost(self._answer)
         if isinstance(answer, Refused):
             raise answer.raised()
         return answer.value
@@ -187,7 +190,8 @@ class StationClient:
         if isinstance(reply, Alive):
             return
         if isinstance(reply, Answer) or (isinstance(reply, Refused) and reply.trial is None):
-            self._answers.put_nowait(reply)
+            if reply.number in (None, self._number) and not self._answer.done():
+                self._answer.set_result(reply)
             return
         assert reply.trial is not None
         on_step, ended = self._trials.get(reply.trial, (None, None))

@@ -27,28 +27,34 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Facts(_Strict):
+class _Question(_Strict):
+    """`number` tells the answer from that to a question that is no longer waited for."""
+
+    number: int = 0
+
+
+class Facts(_Question):
     """What is the machine, and of which version are these overlays? Answered by `HostFacts`."""
 
     do: Literal["facts"] = "facts"
     overlays: list[str]
 
 
-class Lacking(_Strict):
+class Lacking(_Question):
     """Which of these overlays does the machine lack, and what? Answered by texts by name."""
 
     do: Literal["lacking"] = "lacking"
     overlays: list[str]
 
 
-class Install(_Strict):
-    """Get what these overlays lack by `overlaybench install`. Answered by `failed`: what it said last, or empty."""
+class Install(_Question):
+    """Get what these overlays lack. Answered by `failed`: why, by each program that could not be had."""
 
     do: Literal["install"] = "install"
     overlays: list[str]
 
 
-class Plan(_Strict):
+class Plan(_Question):
     """A piece of the plan: trials, with traces (base64) by the names by which their links call them."""
 
     do: Literal["plan"] = "plan"
@@ -56,19 +62,19 @@ class Plan(_Strict):
     traces: dict[str, str] = {}
 
 
-class Require(_Strict):
+class Require(_Question):
     """The plan is complete: can the machine run it? Answered by nothing."""
 
     do: Literal["require"] = "require"
 
 
-class Calibrate(_Strict):
+class Calibrate(_Question):
     """Are the plan's NATs, and links, what they say on this machine, and in time? Answered as by `calibrate`."""
 
     do: Literal["calibrate"] = "calibrate"
 
 
-class Measured(_Strict):
+class Measured(_Question):
     """What became of the processors since the first job? Answered as by `Host.measuring`."""
 
     do: Literal["measured"] = "measured"
@@ -100,27 +106,33 @@ REQUEST: TypeAdapter[Request] = TypeAdapter(Request)
 
 
 class Answer(_Strict):
-    """What a question came to; questions are answered in their order."""
+    """What the question of this number came to; questions are answered in their order."""
 
     do: Literal["answer"] = "answer"
+    number: int = 0
     value: dict[str, Any] = {}
 
 
 class Refused(_Strict):
-    """A question, or a job, that came to nothing; `error` is the class."""
+    """A job, or the question of this number, that came to nothing; `error` is the class.
+
+    Without trial and number it is for a request that could not be read.
+    """
 
     do: Literal["refused"] = "refused"
     error: str
     text: str
     remedy: str = ""
     trial: str | None = None
+    number: int | None = None
 
     @classmethod
-    def of(cls, error: OverlaybenchError, trial: str | None = None) -> Refused:
+    def of(cls, error: OverlaybenchError, *, trial: str | None = None, number: int | None = None) -> Refused:
         """Return an error as a message."""
+        kind, text, remedy = type(error).__name__, str(error), ""
         if isinstance(error, MissingPrerequisite):
-            return cls(error="MissingPrerequisite", text=error.missing, remedy=error.remedy, trial=trial)
-        return cls(error=type(error).__name__, text=str(error), trial=trial)
+            kind, text, remedy = "MissingPrerequisite", error.missing, error.remedy
+        return cls(error=kind, text=text, remedy=remedy, trial=trial, number=number)
 
     def raised(self) -> OverlaybenchError:
         """Return the error again, as what it was where that matters here."""

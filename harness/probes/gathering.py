@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from harness.errors import OverlayError
 from harness.probes.measurement import Target
+from harness.probes.readiness import why_not_ready
 from harness.probes.roundlog import PartyLog, read_party
 
 if TYPE_CHECKING:
@@ -89,13 +90,16 @@ class Gathering:
         """Return once every party has a connection to every other.
 
         Raises:
-            OverlayError: one has not after `CONNECT_S`.
+            OverlayError: one has not after `CONNECT_S`, or has ended.
         """
-        end = time.monotonic() + CONNECT_S
-        for party, daemon in self.daemons.items():
-            if not daemon.wait_for_line("^connected", max(0.0, end - time.monotonic())):
-                said = f": {daemon.tail.strip()}" if daemon.tail.strip() else ""
-                raise OverlayError(f"{party} has no connection to every other party after {CONNECT_S:g} s{said}")
+
+        def late(party: str) -> str:
+            said = f": {tail}" if (tail := self.daemons[party].tail.strip()) else ""
+            return f"{party} has no connection to every other party after {CONNECT_S:g} s{said}"
+
+        why_not = why_not_ready(self.daemons, "^connected", time.monotonic() + CONNECT_S, late)
+        if why_not is not None:
+            raise OverlayError(why_not)
 
     def begin(self) -> None:
         """Let all begin."""

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 import statistics
-import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 from pydantic import Field, PositiveInt
 
-from harness.errors import OverlayError
-from harness.probes import mpyc_party
 from harness.probes.contract import (
     Chapter,
     Column,
@@ -30,16 +24,11 @@ from harness.probes.contract import (
     Table,
     Target,
 )
-from harness.probes.exits import exits
-from harness.probes.gathering import members_of, require_all_pairs
+from harness.probes.gathering import require_all_pairs
 from harness.probes.mpyc_cost import COSTS, cost_columns, cost_metrics, costs_of
-from harness.probes.mpyc_log import Program, Ran, Spent, not_done, read_runs, useful_bytes
+from harness.probes.mpyc_log import Program, Ran
+from harness.probes.mpyc_parties import START_S, run_program
 from harness.probes.ordered import finite, of_all_sent
-from harness.probes.steady import Reading, Window, readings_text
-
-if TYPE_CHECKING:
-    from harness.lab.process import Daemon
-    from harness.model.family import Address
 
 _PROGRAMS: Final[tuple[Program, ...]] = get_args(Program)
 _USUAL: Final[Mapping[Program, int]] = {"derangement": 8, "dense": 16, "cnn": 1}
@@ -48,11 +37,6 @@ _WHAT: Final[Mapping[Program, str]] = {
     "dense": "a batch through two dense layers",
     "cnn": "an image through a convolutional network",
 }
-_PORT: Final = 7414
-_PARTY: Final = str(Path(mpyc_party.__file__).resolve())
-_START_S: Final = 30.0
-_LOOK_S: Final = 0.1
-_CONNECTED: Final = '"connected_unix_s"'
 _GET: Final = ".venv/bin/python -m pip install -c constraints.txt -e '.[mpc]'"
 _OURS: Final = "this project"
 _TABLE: Final = "mpyc"
@@ -77,7 +61,11 @@ class MpycSettings(ProbeSettings):
 
     def own_time_s(self) -> float:
         """Return how long the probe may rightly take for one pair."""
-        return len(self.programs) * (self.deadline_s + _START_S)
+        return len(self.programs) * (self.deadline_s + START_S)
+
+    def words(self, program: Program) -> tuple[str, ...]:
+        """Return what a party is told of a program: its size, the fewest and most runs, the precision."""
+        return tuple(map(str, (self.size.get(program, _USUAL[program]), self.fewest, self.most, self.precision)))
 
     def conditions(self) -> dict[str, Any]:
         """Return the sizes that are not the usual ones: such runs are not repeats of others."""
@@ -175,7 +163,9 @@ class MpycProbe(Probe[MpycSettings, tuple[Ran, ...]]):
             OverlayError: there is no endpoint for a pair.
         """
         require_all_pairs(targets, self.name)
-        found = tuple(_run(targets, name, settings, trial) for name in settings.programs)
+        found = tuple(
+            run_program(targets, name, settings.words(name), settings.deadline_s, trial) for name in settings.programs
+        )
         return {target.pair: found for target in targets}
 
     def over_underlay(self, settings: MpycSettings) -> bool:
@@ -198,73 +188,6 @@ class MpycProbe(Probe[MpycSettings, tuple[Ran, ...]]):
         below = {one.program: one for one in found[0].underlay or ()}
         for ran in found[0].overlay:
             yield from summarise_program(ran, below.get(ran.program))
-
-
-def _run(targets: Sequence[Target], program: Program, settings: MpycSettings, trial: Surroundings) -> Ran:
-    """Run one program on all members, as often as its party 0 wants, or until the deadline."""
-    from harness.lab.process import Daemon  # noqa: PLC0415  # reports load this module, and no lab
-
-    names, first = members_of(targets), targets[0]
-    addresses = _addresses(targets)
-    numbers = (settings.size.get(program, _USUAL[program]), settings.fewest, settings.most, settings.precision)
-    parties: dict[str, Daemon] = {}
-    before: Reading | None = None
-    end_s = time.monotonic() + settings.deadline_s + _START_S
-    try:
-        for name in names:
-            hosts = [f"{'' if other == name else _host(addresses[other])}:{_PORT}" for other in names]
-            words = ["--no-log", *(word for host in hosts for word in ("-P", host)), program, *map(str, numbers)]
-            argv = [sys.executable, "-I", _PARTY, *words]
-            log = first.folder / f"{first.label}-mpyc-{program}-{name}.jsonl"
-            parties[name] = Daemon(first.lab.nodes[name], argv, log=log, cwd=first.folder, env={})
-        if all(one.wait_for_line(_CONNECTED, max(0.0, end_s - time.monotonic())) for one in parties.values()):
-            before = Reading(time.time(), 0, trial.usage(), trial.carried())
-            for one in parties.values():
-                one.send(signal.SIGUSR1)
-        why_not = _wait(parties, end_s, not_done(settings.deadline_s))
-        useful = useful_bytes(one.text for one in parties.values())
-        after = Reading(time.time(), useful, trial.usage(), trial.carried())
-        killed = any((daemon.status or 0) < 0 for daemon in parties.values())
-    finally:
-        for daemon in parties.values():
-            daemon.stop()
-    times_s, sent = read_runs(parties[names[0]].text)
-    spent = None if before is None else _spent(first, program, Window(f"{first.label} {program}", before, after))
-    return Ran(program, times_s, sent, str(parties[names[0]].log), why_not, killed, spent)
-
-
-def _spent(first: Target, program: Program, window: Window) -> Spent:
-    evidence = first.folder / f"{first.label}-mpyc-{program}-readings.json"
-    evidence.write_text(readings_text([window]))
-    topology = first.lab.topology
-    return Spent(window, exits(topology), topology.members, topology.server, str(evidence))
-
-
-def _wait(parties: Mapping[str, Daemon], end_s: float, late: str) -> str | None:
-    """Wait until all are done; else say why not. Parties that lose another wait for it for ever, and never end."""
-    while time.monotonic() < end_s:
-        for name, daemon in parties.items():
-            if daemon.status not in (None, 0):
-                return f"{name} ended with status {daemon.status}: {daemon.tail.strip()[-500:]}"
-        running = [daemon for daemon in parties.values() if daemon.alive]
-        if not running:
-            return None
-        running[0].wait(_LOOK_S)
-    return late
-
-
-def _addresses(targets: Sequence[Target]) -> dict[str, Address]:
-    return {
-        name: address
-        for target in targets
-        for name, address in ((target.src, target.source), (target.dst, target.destination))
-    }
-
-
-def _host(address: Address) -> str:
-    if address.version == 6:
-        raise OverlayError(f"MPyC takes HOST:PORT, in which {address} has no place")
-    return str(address)
 
 
 def summarise_program(ran: Ran, below: Ran | None) -> Iterator[Measurement]:

@@ -1,4 +1,4 @@
-"""The chapter on hosts, where a run had several: who they were, how far apart their figures lie, who saw what alone."""
+"""The chapter on the hosts of a run: which they were, how much their figures differ, which cells ran on one only."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class HostsChapter:
 
 
 def hosts_chapter(results: Results) -> HostsChapter | None:
-    """Return the chapter; None where one host, or none that is known, ran all trials and none was refused or lost."""
+    """Return the chapter; None where one host ran all trials, or none is known, and no host was refused or lost."""
     trials, manifest = results.trials, results.manifest
     if trials.empty or "host" not in trials:
         return None
@@ -38,44 +38,48 @@ def hosts_chapter(results: Results) -> HostsChapter | None:
 
 
 def _dealt(results: Results, names: Mapping[str, str]) -> Iterator[str]:
-    """Yield how the trials lie on the hosts, and what of it nobody can tell from the hosts."""
+    """Yield how the trials were distributed over the hosts, and where a difference may be due to the host."""
     if len(names) == 1:
         yield f"{_count(len(results.trials), 'trial')} ran on one host, {next(iter(names.values()))}."
         return
     yield (
         f"{len(results.trials)} trials ran on {len(names)} hosts. All overlays of a condition and repeat ran on one of "
-        "them, so that a host is never mistaken for an overlay; differences are taken within hosts."
+        "them, so that a difference between overlays is never one between hosts."
     )
     alone, repeated = seen_on_one(results.pairs)
     if alone:
         yield (
-            f"{alone} of {repeated} cells with several repeats were seen on one host alone: of these nobody can tell "
-            "what is the host's."
+            f"{alone} of {repeated} cells with several repeats ran on one host only: how much of their figures is due "
+            "to the host is unknown."
         )
     if once := seen_once(results.pairs):
         yield (
-            f"{_count(once, 'cell')} had one trial, on one host: what differs between conditions of these, between "
-            "NATs say, may be what differs between hosts."
+            f"{_count(once, 'cell')} had a single trial, on one host: differences between such cells, of two NATs for "
+            "example, may be differences between hosts."
         )
 
 
 def _went_wrong(manifest: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[str]:
-    """Yield which hosts were refused, lost, or there for nothing."""
+    """Yield which hosts were refused, were lost, or ran no trial."""
     refused = manifest.get("hosts_refused") or {}
     if never := {name: why for name, why in refused.items() if name not in names.values()}:
-        yield f"Took no trial: {'; '.join(f'{name}: {why}' for name, why in never.items())}."
+        yield f"Hosts that were refused: {_reasons(never)}."
     if later := {name: why for name, why in refused.items() if name in names.values()}:
-        yield f"Took none in a part of the run: {'; '.join(f'{name}: {why}' for name, why in later.items())}."
+        yield f"Hosts that were refused in a part of the run: {_reasons(later)}."
     facts = manifest.get("hosts") or {}
-    # Of hosts that were admitted a calibration is told, if an empty one.
+    # Only hosts that were admitted have a calibration, which may be empty.
     idle = [str(one.get("name") or key) for key, one in facts.items() if key not in names and "calibration" in one]
     if idle := [name for name in idle if name not in names.values()]:
-        yield f"Were admitted, and ran none: {', '.join(idle)}."
+        yield f"Hosts that were admitted but ran no trial: {', '.join(idle)}."
     if lost := manifest.get("hosts_lost"):
         trials = len({one.get("trial") for one in lost})
         often = f", {len(lost)} times in all" if len(lost) > trials else ""
         which = "it" if trials == 1 else "them"
         yield f"{_count(trials, 'trial')} lost the host that ran {which}{often}, and ran again."
+
+
+def _reasons(refused: Mapping[str, str]) -> str:
+    return "; ".join(f"{name}: {why}" for name, why in refused.items())
 
 
 def _count(number: int, what: str) -> str:
@@ -115,9 +119,9 @@ def _spread(found: list[HostEffect], names: Mapping[str, str]) -> TextTable:
     ]
     header = ("overlay", "metric", *names.values(), "spread", "minus underlay, within host")
     note = (
-        "Medians on each host over cells that several saw. Spread: largest minus smallest of the hosts' typical "
-        "departures from a cell's median. Last column: median of overlay minus underlay, paired by block on one host; "
-        "with an interval where it is of one cell."
+        "Medians on each host over the cells that ran on several. Spread: largest minus smallest of the hosts' typical "
+        "deviations from a cell's median. Last column: median of overlay minus underlay, paired by block on one host; "
+        "with an interval where it is of a single cell."
     )
     return TextTable("Between hosts", header, tuple(rows), frozenset(range(2, len(header))), note)
 

@@ -158,6 +158,7 @@ def test_a_station_without_work_is_kept_as_long_as_its_campaign_wants_it(monkeyp
         ("tcp://127.0.0.1:8786", "tcp://10.0.0.6:1", None, "tcp://10.0.0.6:1"),
         ("tcp://127.0.0.1:8786", "tcp://127.0.0.1:1", "tcp://[2001:db8::1]:2", "tcp://[2001:db8::1]:2"),
         ("tls://10.0.0.5:8786", "tcp://10.0.0.6:1", None, "tcp://10.0.0.6:1"),
+        ("tcp://127.0.0.1:8786", "tcp://[10.0.0.6:1", None, "tcp://[10.0.0.6:1"),  # no address at all
     ],
 )
 def test_what_listens_without_tls_for_others_is_refused_however_it_was_reached(
@@ -178,7 +179,7 @@ def test_what_listens_without_tls_for_others_is_refused_however_it_was_reached(
     if not exposed:
         assert [member.name for member in dask.members_at(link)] == ["rack1"]
         return
-    said = rf"nobody else reaches \({re.escape(exposed)} takes whatever anybody sends\).*--host 127\.0\.0\.1"
+    said = rf"only this machine can reach \({re.escape(exposed)} takes whatever anybody sends\).*--host 127\.0\.0\.1"
     with pytest.raises(MissingPrerequisite, match=said):
         dask.members_at(link)
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -129,27 +128,6 @@ def test_an_answer_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(calibrating, "PATIENCE_S", 0.01)
     monkeypatch.setattr(calibrating, "COMMAND", (sys.executable, "-c", "import time; time.sleep(600)"))
     assert calibrating._asked(never, "nat") == {"error": "calibrating did not end within 0.01 s"}
-
-
-def test_what_a_killed_station_calibrates_by_ends_with_it(tmp_path: Path) -> None:
-    path = tmp_path / "pid"
-    sleeps = f"import os, time; open({str(path)!r}, 'w').write(str(os.getpid()) + '.'); time.sleep(600)"
-    code = (
-        "import sys, threading; from harness.hosts import calibrate; "
-        f"calibrate.COMMAND = (sys.executable, '-c', {sleeps!r}); calibrate._asked(threading.Event(), 'nat')"
-    )
-    with subprocess.Popen([sys.executable, "-c", code]) as station:
-        wait_for(lambda: path.exists() and path.read_text().endswith("."))
-        station.kill()
-    left = Path("/proc", path.read_text().rstrip("."))
-    wait_for(lambda: not left.exists() or "(zombie)" in (left / "status").read_text())
-
-
-def wait_for(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < deadline, "it does not come to pass"
-        time.sleep(0.01)
 
 
 def test_a_station_whose_client_has_gone_gives_its_calibration_up(

@@ -11,6 +11,7 @@ import sys
 import threading
 from pathlib import Path
 from socket import socketpair
+from unittest.mock import MagicMock
 
 import pytest
 from click import Command
@@ -20,6 +21,7 @@ from harness.commands.hosts import hosts_group
 from harness.commands.run import run_command
 from harness.commands.simulate import simulate_command
 from harness.errors import MissingPrerequisite, ScenarioError, StorageError
+from harness.hosts import fleet as fleets
 from harness.hosts.certificates import make_files, tls_files
 from harness.hosts.fleet import load_fleet, slurm_options
 from harness.hosts.registry import kind_of
@@ -49,6 +51,8 @@ def test_tls_and_loopback_are_taken(address: str) -> None:
 def test_a_scheduler_without_tls_elsewhere_is_refused(address: str) -> None:
     with pytest.raises(ScenarioError, match="only one on loopback is taken; make files with `overlaybench hosts init`"):
         kind_of(address).open(address, label="x", jobs=1, overlays={})
+    with pytest.raises(ScenarioError, match=r"started with `--host 127\.0\.0\.1`: ssh -L 8786:localhost:8786"):
+        check_address(address)  # one behind a tunnel that listens for others is refused as well
 
 
 @pytest.mark.parametrize("address", ["tls://rack", "tls://:8786", "tls://rack:0", "tls://rack:99999", "tls://a b:1"])
@@ -138,6 +142,7 @@ def test_documented_commands_keep_dasks_pages_on_their_machine() -> None:
         ("hosts:\n  - {ssh: '-oProxyCommand=id'}", "2: hosts[0].ssh: string should match pattern"),
         ("hosts:\n  - {name: a, through: [ssh, a]}\ntls: /tls", "3: tls: goes with hosts that ssh leads to"),
         (f"{SLURM}\ntls: /tls", "2: tls: goes with hosts that ssh leads to"),
+        ("hosts: [{name: a}]\ninstall: apt", "2: install: input should be a valid boolean"),
         ("slurm: {hosts: 1, slots: 1, cpus: 1, memory: much, walltime: '1:00:00'}", "1: slurm.memory: string should"),
     ],
 )
@@ -147,6 +152,33 @@ def test_a_file_of_hosts_is_refused_with_line_and_field(tmp_path: Path, text: st
     with pytest.raises(ScenarioError) as error:
         load_fleet(path)
     assert f"{path}:{said}" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "install"),
+    [
+        (f"{way}{more}", more.endswith("true"))
+        for way in ("hosts: [{name: a}]", "hosts: [{ssh: a}]", SLURM)
+        for more in ("", "\ninstall: false", "\ninstall: true")
+    ],
+)
+def test_hosts_install_only_where_their_file_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, install: bool
+) -> None:
+    """By whichever way they are reached."""
+    taken: list[bool] = []
+
+    def pool(*_: object, install: bool = False, **__: object) -> None:
+        taken.append(install)
+
+    for name in ("Pool", "pool_at"):
+        monkeypatch.setattr(fleets, name, pool)
+    monkeypatch.setattr(fleets, "tls_files", dict)
+    monkeypatch.setattr(fleets, "require_clusters", MagicMock)
+    path = tmp_path / "hosts.yaml"
+    path.write_text(text)
+    kind_of(str(path)).open(str(path), label="x", jobs=1, overlays={})
+    assert taken == [install]
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,13 @@ from pool_runs import FakeMember, campaign, plan
 
 from harness.errors import MissingPrerequisite
 from harness.hosts import pool as pools
-from harness.hosts.admission import Own, not_ours, unlike
+from harness.hosts.admission import Own, not_ours, remedies, unlike
 from harness.hosts.admitting import Admitting
 from harness.hosts.pool import Pool
 from harness.hosts.station_member import MODULE, StationMember
 from harness.hosts.station_messages import Install, Lacking, Question, Require
 from harness.machine.describe import code_digest, standing
+from harness.overlay.registry import load_overlay
 
 APART = ("unshare", "--user", "--map-root-user", "--net", "true")
 
@@ -48,7 +49,7 @@ def test_hosts_that_differ_or_measure_wrong_take_no_trial(tmp_path: Path, caplog
     account = pool.account()
     assert account["hosts_refused"] == {
         "old": "overlaybench there is at commit aaa, here at abc",
-        "tools": "tool nft is 0.9, missing on good",
+        "tools": "tool nft is 0.9, missing on good (apt-get install -y nftables)",
         "late": "its calibration failed: delay-10ms: delay_error_p99 is 9000 us",
         "away": "host away: no route to it",
     }
@@ -82,7 +83,7 @@ def test_a_bad_host_that_is_named_first_keeps_no_good_one_out(tmp_path: Path, mo
     pool.require(planned.trials, planned.overlays)
     assert [one["name"] for one in pool.account()["hosts"].values()] == ["one", "two"]
     assert pool.account()["hosts_refused"] == {
-        "old": "tool nft is 0.9, 1.0 on one",
+        "old": "tool nft is 0.9, 1.0 on one (apt-get install -y nftables)",
         "bare": "/dev/net/tun; to get it: modprobe tun",
     }
 
@@ -97,31 +98,41 @@ def test_a_first_host_that_measures_wrong_keeps_no_other_one_out(tmp_path: Path)
     assert pool.account()["hosts_refused"] == {"late": "its calibration failed: delay-10ms: late"}
 
 
-def test_a_host_that_lacks_a_program_gets_it_or_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("install", [True, False])
+def test_a_host_that_lacks_a_program_gets_it_only_where_the_user_allows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, install: bool
 ) -> None:
     planned, ask = plan(tmp_path, repeats=1), FakeMember.ask
     has = {"refmesh": "1"}
     members = [FakeMember("good", overlay_versions=has), *(FakeMember(name) for name in ("bare", "poor"))]
+    asked: list[str] = []
 
     async def lacking(one: FakeMember, question: Question) -> dict[str, Any]:
         if isinstance(question, Lacking):
             return {} if one.facts.overlay_versions else {"refmesh": "it needs refmeshd: make it"}
         if isinstance(question, Install):
-            assert question.overlays == ["refmesh"] and one.name != "good"
+            asked.append(one.name)
+            assert question.overlays == ["refmesh"]
             if one.name == "poor":
-                return {"failed": "no go"}
+                return {"failed": {"refmeshd": "no go", "refmesh-tool": "no disk"}}
             one.facts = one.facts.model_copy(update={"overlay_versions": has})
-            return {"failed": ""}
+            return {"failed": {}}
+        if isinstance(question, Require) and not one.facts.overlay_versions:
+            raise MissingPrerequisite("the program `refmeshd` (overlay refmesh)", "make it")
         return await ask(one, question)
 
     monkeypatch.setattr(FakeMember, "ask", lacking)
-    pool = Pool(members)
+    pool = Pool(members, install=install)
     pool.require(planned.trials, planned.overlays)
-    assert [one["name"] for one in pool.account()["hosts"].values()] == ["good", "bare"]
-    said = "overlaybench install refmesh did not succeed there: no go"
-    assert pool.account()["hosts_refused"] == {"poor": said}
-    assert "host bare: overlaybench install refmesh" in caplog.text
+    account = pool.account()
+    if install:
+        assert [one["name"] for one in account["hosts"].values()] == ["good", "bare"]
+        said = "what it lacks could not be installed there (refmeshd: no go; refmesh-tool: no disk)"
+        assert account["hosts_refused"] == {"poor": said}
+        assert "host bare lacks programs of refmesh, which are installed there" in caplog.text
+    else:
+        said = "the program `refmeshd` (overlay refmesh); to get it: make it"
+        assert asked == [] and account["hosts_refused"] == {"bare": said, "poor": said}
 
 
 def test_a_machine_that_is_named_twice_is_one_host(tmp_path: Path) -> None:
@@ -140,9 +151,87 @@ def test_a_machine_that_is_named_twice_is_one_host(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("said", [["one"], {"one": 1}, 7])
+def test_what_does_not_tell_where_a_host_stands_is_left_out(tmp_path: Path, said: Any) -> None:
+    planned = plan(tmp_path, repeats=1)
+    members = [FakeMember(name) for name in ("one", "two")]
+    for member in members:
+        member.standing = said
+    pool = Pool(members)
+    pool.require(planned.trials, planned.overlays)
+    assert [one["name"] for one in pool.account()["hosts"].values()] == ["one", "two"]
+
+
+def test_two_stations_of_a_machine_do_not_install_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And where the first one cannot run the plan after all, the second one may."""
+    planned, ask = plan(tmp_path, repeats=1), FakeMember.ask
+    members = [FakeMember(name) for name in ("a0", "b0", "a1", "a2", "b1")]
+    for member in members:
+        member.standing = member.name[0]
+    at_once, installed, both = set[str](), list[str](), asyncio.Event()
+
+    async def answered(one: FakeMember, question: Question) -> dict[str, Any]:
+        if isinstance(question, Lacking):
+            return {"refmesh": "it needs refmeshd"}
+        if isinstance(question, Install):
+            assert one.standing is not None and one.standing not in at_once
+            at_once.add(one.standing)
+            installed.append(one.name)
+            if len(installed) == 2:
+                both.set()
+            await asyncio.wait_for(both.wait(), 60)  # machines do not wait for each other
+            for _ in range(5):
+                await asyncio.sleep(0)
+            at_once.remove(one.standing)
+            return {"failed": {"refmeshd": "no go"} if one.name == "a0" else {}}
+        return await ask(one, question)
+
+    monkeypatch.setattr(FakeMember, "ask", answered)
+    pool = Pool(members, install=True)
+    pool.require(planned.trials, planned.overlays)
+    assert installed == ["a0", "b0", "a1"]
+    assert [one["name"] for one in pool.account()["hosts"].values()] == ["a1", "b0"]
+    assert pool.account()["hosts_refused"] == {
+        "a0": "what it lacks could not be installed there (refmeshd: no go)",
+        "a2": "it is the same machine as a1, which would be measured twice at once",
+        "b1": "it is the same machine as b0, which would be measured twice at once",
+    }
+
+
+def test_an_admission_that_fails_half_way_leaves_no_host_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    planned, open_it, ask = plan(tmp_path, repeats=1), FakeMember.open, FakeMember.ask
+    members = [FakeMember(name) for name in ("open", "faulty", "late")]
+    asked = asyncio.Event()
+
+    async def opened(one: FakeMember) -> None:
+        if one.name == "late":
+            await asked.wait()
+            for _ in range(5):
+                await asyncio.sleep(0)
+        await open_it(one)
+
+    async def answered(one: FakeMember, question: Question) -> dict[str, Any]:
+        if one.name == "faulty":
+            asked.set()
+            raise RuntimeError("a fault of the program")
+        return await ask(one, question)
+
+    monkeypatch.setattr(FakeMember, "open", opened)
+    monkeypatch.setattr(FakeMember, "ask", answered)
+
+    async def go() -> list[bool]:
+        with pytest.raises(RuntimeError):
+            await Admitting(Own("abc", None, ""), planned.overlays).admit(members, [])
+        for _ in range(20):
+            await asyncio.sleep(0)
+        return [member.is_open for member in members]
+
+    assert asyncio.run(go()) == [False] * 3
+
+
 def test_stations_know_that_they_share_a_machine() -> None:
     async def told(*argv: str) -> str | None:
-        admitting = Admitting(Own(None, None, ""), [])
+        admitting = Admitting(Own(None, None, ""), {})
         member = StationMember("one", 1, (*argv, sys.executable, "-m", MODULE), "x")
         try:
             await member.open()
@@ -166,8 +255,13 @@ def test_local_changes_are_taken_only_where_they_are_the_same() -> None:
         changed.model_copy(update={"code": "digest", "machine": {"python": "3.12.0"}}), own
     )
     first = FACTS.model_copy(update={"name": "first", "overlay_versions": {"tinc": "1.0"}, "link_backend": "netem"})
-    assert unlike(FACTS.model_copy(update={"privileged": False}), first) == [
-        "overlay tinc is missing, 1.0 on first (overlaybench install tinc)",
+    commands = remedies({name: load_overlay(name) for name in ("tinc", "nebula")})
+    other = {"privileged": False, "tool_versions": {"nebula-cert": "1", "iproute2": "6", "own": "1"}}
+    assert unlike(FACTS.model_copy(update=other), first, commands) == [
+        "tool iproute2 is 6, missing on first (apt-get install -y iproute2)",
+        "tool nebula-cert is 1, missing on first (apt-get install -y nebula)",
+        "tool own is 1, missing on first",
+        "overlay tinc is missing, 1.0 on first (apt-get install -y tinc)",
         "links are carried by None, by netem on first",
         "it runs as an ordinary user, first as root",
     ]

@@ -48,12 +48,27 @@ def test_a_station_that_is_wanted_waits_on() -> None:
         assert await relay.keep_station("run") == b"{}"
         assert first is not None and first.cancelled()
         assert kept.timer is not None and not kept.timer.cancelled() and kept.timer.when() > first.when()
-        assert json.loads(await relay.ask_station("run", Measured().model_dump_json())) == {"answer": {}}
+        assert json.loads(await relay.ask_station("run", Measured().model_dump_json(), lambda: True)) == {"answer": {}}
         await relay.close_station("run")
         said = json.loads(await relay.keep_station("run"))
         assert (said["error"], said["text"]) == ("HostLost", "its station is closed")
 
     asyncio.run(go())
+
+
+def test_a_question_whose_answer_nobody_wants_any_more_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else its station would count as used, and would not end, until it has answered."""
+    monkeypatch.setattr(relay, "STATION", [sys.executable, "-c", "import sys\nfor _ in sys.stdin: pass"])
+    monkeypatch.setattr(relay, "_LOOK_S", 0.01)
+
+    async def go() -> None:
+        await relay.open_station("run", OPTIONS)
+        said = json.loads(await relay.ask_station("run", Measured().model_dump_json(), lambda: False))
+        assert (said["error"], said["text"]) == ("HostLost", "nobody wants it any more")
+        assert relay._stations["run"].users == 0
+        await relay.close_station("run")
+
+    asyncio.run(asyncio.wait_for(go(), 60))
 
 
 def test_who_used_a_station_that_is_closed_does_nothing_to_the_next_one() -> None:

@@ -50,7 +50,7 @@ def test_a_station_whose_client_takes_nothing_gives_up_in_the_middle_of_its_evid
     """A cable that was pulled, a campaign that was stopped: the way is full, and nothing can be sent."""
     monkeypatch.setenv("FAKE_EVIDENCE", str(8 << 20))
     planned, path = plan(tmp_path, repeats=1), tmp_path / "s"
-    process = subprocess.Popen([*FAKE, "--socket", str(path), "--silence-s", "5"], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([*FAKE, "--socket", str(path), "--silence-s", "20"], stderr=subprocess.PIPE, text=True)
     try:
         while not path.exists():
             assert process.poll() is None, process.communicate()[1]
@@ -61,7 +61,9 @@ def test_a_station_whose_client_takes_nothing_gives_up_in_the_middle_of_its_evid
             for question in questions:
                 client.sendall(line_of(question))
             while said.count(b'"answer"') < len(questions):
-                said += client.recv(1 << 16)
+                piece = client.recv(1 << 16)
+                assert piece, "it gave its client up before it was silent"
+                said += piece
             client.sendall(line_of(Run(trial=planned.trials[0].id)))
             assert process.wait(60) == 0
             client.settimeout(0)
