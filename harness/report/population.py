@@ -16,16 +16,8 @@ from harness.report.plots.style import Style
 from harness.report.population_plots import condition_name, curves, figure_of_band, whole
 from harness.report.population_times import direct_by, looks_s, with_interval
 from harness.report.tables import NOTHING, TextTable
-from harness.results.agreement import (
-    DIFFERENCE,
-    POWER,
-    CellAgreement,
-    agreement,
-    condition_key,
-    counts_of,
-    of_condition,
-    weighted,
-)
+from harness.results.agreement import CellAgreement, agreement, condition_key, counts_of, of_condition, weighted
+from harness.results.counts import DIFFERENCE, FEWEST_RUNS, POWER
 from harness.results.loading import Results
 from harness.results.parts import record_parts
 from harness.results.store import ResultFolderError
@@ -204,6 +196,10 @@ def _count(count: Any) -> str:
     return f"{count.successes}/{count.runs} [{low:.3f}, {high:.3f}]"
 
 
+def _runs(count: int | None) -> str:
+    return NOTHING if count is None else str(count)
+
+
 def _declared(described: Mapping[str, Any]) -> TextTable:
     rows = []
     for level in described["declared"]:
@@ -216,9 +212,11 @@ def _declared(described: Mapping[str, Any]) -> TextTable:
                 "no" if level["ipv6"] else "yes",
                 _percent(level["pairs"]),
                 _percent(level.get("pairs_with_lab")),
+                _runs(level.get("lab_runs")),
                 _percent(level.get("lab_covers"), 0),
                 _percent(expected),
                 _percent(measured),
+                _runs(level.get("emulated_runs")),
                 ", ".join(level.get("differs", ())),
             )
         )
@@ -228,9 +226,11 @@ def _declared(described: Mapping[str, Any]) -> TextTable:
         "IPv4 only here",
         "pairs direct %, as declared",
         "with the lab's cells %",
-        "which cover %",
+        "lab runs behind that",
+        "lab has % of pairs",
         "lab's cells: expected %",
         "seen %",
+        "lab runs",
         "differ",
     )
     dual = math.fsum(each["share"] for each in described["access"].values() if each.get("ipv6"))
@@ -239,12 +239,15 @@ def _declared(described: Mapping[str, Any]) -> TextTable:
         "mapping and IPv6 are in where the row names them: where the adapter says that the product, as it is deployed "
         "here, asks routers for ports or runs over IPv6, and counts where an access has them. IPv4 only here: so "
         f"the adapter deploys it, whatever the product can do, and that {_percent(dual, 0)} % of peers have IPv6 "
-        "brings it nothing: such rows compare with each other alone. Where a lab has run the product, its own rates "
-        "stand for the cells that it has, which cover so many of all pairs. Of those cells: "
-        "the mean of what is declared and of what was seen, whatever their shares, and which of them differ (99 %)."
+        "brings it nothing: such rows compare with each other alone. With the lab's cells: where a lab has run the "
+        "product, its own rate stands for what is declared of a cell, but only if the two differ (exact test at 1 %) "
+        f"and the cell has {FEWEST_RUNS} runs or more; fewer know less than what is declared. How many lab runs stand "
+        "behind such rates is said beside them: 0 where none was taken. Lab has: the share of pairs in cells that the "
+        "lab has at all. Of those cells: the mean of what is declared and of what was seen, whatever their shares, "
+        "in how many runs, and which of them differ, however few their runs."
         f"{_lab_said(described)} What is declared knows no time: who needs longer differs from it."
     )
-    return TextTable("What products would reach", header, tuple(rows), frozenset(range(3, 8)), note)
+    return TextTable("What products would reach", header, tuple(rows), frozenset(range(3, 10)), note)
 
 
 def _bands(described: Mapping[str, Any]) -> TextTable:

@@ -15,7 +15,7 @@ from harness.nat.oracle import ALL_PROTOCOLS, Technique
 from harness.overlay.contract import HasUnderlays, Overlay, Traverses
 from harness.overlay.registry import load_overlay, overlay_names
 from harness.overlay.support import asks_by
-from harness.results.agreement import Count, with_probability
+from harness.results.counts import FEWEST_RUNS, Count, with_probability
 from harness.simulation.algebra import CellExpectation, Level, expected_cells, expected_pair, pair_success
 from harness.simulation.algebra import level_of as engine_level
 from harness.simulation.contract import engines
@@ -85,8 +85,9 @@ def _against_lab(
     return {
         "emulated_expected": math.fsum(expected) / len(cells),
         "emulated": math.fsum(count.rate for count in seen) / len(cells),
+        "emulated_runs": sum(count.runs for count in seen),
         "differs": [
-            " x ".join(cell["nats"])
+            f"{' x '.join(each or 'public' for each in cell['nats'])} ({count.successes}/{count.runs})"
             for cell, probability, count in zip(cells, expected, seen, strict=True)
             if with_probability(count, probability) == "differ"
         ],
@@ -96,18 +97,35 @@ def _against_lab(
 def _with_lab(
     level: Declared, population: Population, cells: Sequence[CellExpectation], emulated: Sequence[Mapping[str, Any]]
 ) -> dict[str, float]:
-    """Return the rate with the lab's own in each cell that it has, and the share of pairs in those cells."""
-    lab = {tuple(cell["nats"]): Count(cell["successes"], cell["runs"]).rate for cell in emulated}
+    """Return the rate with the lab's own in the cells in which it differs by enough runs, and what stands behind that.
+
+    A few runs, or ones that agree, know less than what is declared: one trial makes 0 or 1 of any probability.
+    `lab_covers` is the share of pairs in cells that the lab has, `lab_taken` in those of which its rate is taken, and
+    `lab_runs` are the runs of these.
+    """
+    lab = {tuple(cell["nats"]): Count(cell["successes"], cell["runs"]) for cell in emulated}
     if not lab:
         return {}
-    rate, covered = [], []
+    rate, covered, replaced, taken = [], [], [], {}
     for each in cells:
         first, second = population.access[each.cell.first], population.access[each.cell.second]
         nats = nats_in_effect(first, second, asks_by=level.asks_by, ipv6=level.ipv6)
         seen = None if each.cell.shared_layers else lab.get(nats)
-        rate.append(each.share * (each.probability if seen is None else seen))
-        covered.append(each.share if seen is not None else 0.0)
-    return {"pairs_with_lab": math.fsum(rate), "lab_covers": math.fsum(covered)}
+        probability = each.probability
+        if seen is not None:
+            covered.append(each.share)
+            if with_probability(seen, probability) == "differ" and seen.runs >= FEWEST_RUNS:
+                replaced.append(each.share)
+                # Several cells may be one of the lab's.
+                taken[nats] = seen.runs
+                probability = seen.rate
+        rate.append(each.share * probability)
+    return {
+        "pairs_with_lab": math.fsum(rate),
+        "lab_covers": math.fsum(covered),
+        "lab_taken": math.fsum(replaced),
+        "lab_runs": sum(taken.values()),
+    }
 
 
 def _cells_of(name: str, emulated: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from harness.results.agreement import Count, with_probability
+from harness.results.counts import Count, with_probability
 from harness.scenario.load import POPULATIONS
 from harness.simulation.algebra import expected_cells, level_of
 from harness.simulation.contract import Abilities, engines

@@ -10,7 +10,8 @@ import yaml
 from result_samples import Maker
 
 from harness.report.population import population_of
-from harness.results.agreement import Count, WorldCounts, agreement
+from harness.results.agreement import WorldCounts, agreement
+from harness.results.counts import Count
 from harness.results.loading import load
 from harness.results.store import ResultFolderError, RunFolder
 from harness.scenario.load import POPULATIONS

@@ -18,7 +18,8 @@ from harness.cli import cli
 from harness.errors import ScenarioError
 from harness.report.plots.style import SCREEN
 from harness.report.population import population_of, population_section
-from harness.results.agreement import CellAgreement, Count, agreement, counts_of, weighted
+from harness.results.agreement import CellAgreement, agreement, counts_of, weighted
+from harness.results.counts import Count
 from harness.results.loading import load
 from harness.scenario.load import POPULATIONS
 from harness.simulation import algebra
