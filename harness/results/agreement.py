@@ -5,18 +5,34 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
 
-from harness.results.counts import Agrees, Count, of_two, with_probability
+from harness.results.counts import Agrees, Count, difference, of_two, with_probability
 from harness.results.record import COUNTED
 
 
 @dataclass(frozen=True)
+class Held:
+    """Two layers held against each other: by how much the first one's rate is larger, and what tests say."""
+
+    between: float
+    low: float
+    high: float
+    verdict: Agrees
+
+
+@dataclass(frozen=True)
 class CellAgreement:
-    """A cell under a condition; `emulated` where a lab had the same NATs and the overlay its full technique."""
+    """A cell under a condition, or all those in which the same NATs are in effect (`by_nats`).
+
+    Attributes:
+        emulated: where a lab had the same NATs and the overlay its full technique.
+        nats: which those are, as labs name them.
+        cells: so many cells of the population.
+    """
 
     params: Mapping[str, Any]
     first: str
@@ -27,28 +43,68 @@ class CellAgreement:
     reason: str
     simulated: Count | None
     emulated: Count | None
+    nats: tuple[str, ...] = ()
+    cells: int = 1
 
     @property
-    def _judged(self) -> dict[str, Agrees]:
-        """What is said of each two of the three that are there."""
-        found: dict[str, Agrees] = {}
+    def held(self) -> dict[str, Held]:
+        """What is said of each two of the three layers that are there; see `LAYERS`."""
+        found: dict[str, Held] = {}
         if self.simulated is not None:
-            found["algebra and engine"] = with_probability(self.simulated, self.expected)
-        if self.emulated is not None:
-            found["algebra and emulation"] = with_probability(self.emulated, self.expected)
+            found[ENGINE_ALGEBRA] = _against(self.simulated, self.expected)
         if self.simulated is not None and self.emulated is not None:
-            found["engine and emulation"] = of_two(self.simulated, self.emulated)
+            between = self.emulated.rate - self.simulated.rate
+            verdict = of_two(self.simulated, self.emulated)
+            found[LAB_ENGINE] = Held(between, *difference(self.emulated, self.simulated), verdict)
+        if self.emulated is not None:
+            found[LAB_ALGEBRA] = _against(self.emulated, self.expected)
         return found
 
     @property
     def complaints(self) -> list[str]:
-        """Which of the three differ."""
-        return [name for name, judged in self._judged.items() if judged == "differ"]
+        """Which two of the three differ."""
+        return [name for name, held in self.held.items() if held.verdict == "differ"]
 
     @property
     def open(self) -> list[str]:
-        """Of which of the three too few runs tell."""
-        return [name for name, judged in self._judged.items() if judged == "cannot tell"]
+        """Of which two of the three too few runs tell."""
+        return [name for name, held in self.held.items() if held.verdict == "cannot tell"]
+
+
+LAYERS = ENGINE_ALGEBRA, LAB_ENGINE, LAB_ALGEBRA = "engine - algebra", "emulation - engine", "emulation - algebra"
+"""Two layers each: the difference of their rates."""
+
+
+def _against(count: Count, expected: float) -> Held:
+    low, high = count.interval()
+    return Held(count.rate - expected, low - expected, high - expected, with_probability(count, expected))
+
+
+def by_nats(cells: Iterable[CellAgreement]) -> list[CellAgreement]:
+    """Return the cells that a lab has, those of a condition in which the same NATs are in effect as one.
+
+    To the lab they are one cell, whose trials would else count once for each of them. Simulated worlds are added up.
+    What is expected may depend on the links; then it is the mean over these worlds, and a sum of unlike chances varies
+    less than the binomial test supposes.
+    """
+    groups: dict[tuple[str, tuple[str, ...]], list[CellAgreement]] = {}
+    for cell in cells:
+        if cell.emulated is not None:
+            groups.setdefault((condition_key(cell.params), cell.nats), []).append(cell)
+    return [_as_one(group) for group in groups.values()]
+
+
+def _as_one(group: Sequence[CellAgreement]) -> CellAgreement:
+    simulated = [cell.simulated for cell in group if cell.simulated is not None]
+    runs = sum(count.runs for count in simulated)
+    weights = [cell.simulated.runs if cell.simulated is not None else 0 for cell in group] if runs else [1] * len(group)
+    return replace(
+        group[0],
+        share=math.fsum(cell.share for cell in group),
+        expected=math.fsum(w * cell.expected for w, cell in zip(weights, group, strict=True)) / sum(weights),
+        simulated=Count(sum(count.successes for count in simulated), runs) if runs else None,
+        cells=len(group),
+    )
 
 
 CellName = tuple[str, str, int]
@@ -147,6 +203,7 @@ def agreement(described: Mapping[str, Any], counts: WorldCounts, overlay: str) -
                     reason=cell["reason"],
                     simulated=counts.cells.get((condition_key(params), name)),
                     emulated=lab.get(_nats_of(cell, access)) if whole and not cell["shared_layers"] else None,
+                    nats=_nats_of(cell, access),
                 )
             )
     return found

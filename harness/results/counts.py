@@ -7,6 +7,7 @@ in either direction that there is, with a power of 80 %; else it cannot be told:
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from dataclasses import dataclass
 from functools import lru_cache
@@ -80,6 +81,15 @@ def of_two(one: Count, other: Count) -> Agrees:
     away = [end for end in (rate - DIFFERENCE, rate + DIFFERENCE) if 0 <= end <= 1]
     few, many = sorted((one, other), key=lambda count: count.runs)
     return "agree" if min(_power(many, few.runs, end) for end in away) >= POWER else "cannot tell"
+
+
+def difference(one: Count, other: Count, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Return the interval of how much larger the first rate is (Newcombe 1998, method 10: of Wilson's intervals)."""
+    (low, high), (other_low, other_high) = one.interval(confidence), other.interval(confidence)
+    between = one.rate - other.rate
+    below = math.hypot(one.rate - low, other_high - other.rate)
+    above = math.hypot(high - one.rate, other.rate - other_low)
+    return between - below, between + above
 
 
 def _p_of_two(k: int, n: int, j: int, m: int) -> float:

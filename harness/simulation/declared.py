@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from harness.errors import MissingPrerequisite
@@ -18,7 +19,7 @@ from harness.overlay.support import asks_by
 from harness.results.counts import FEWEST_RUNS, Count, with_probability
 from harness.simulation.algebra import CellExpectation, Level, expected_cells, expected_pair, pair_success
 from harness.simulation.algebra import level_of as engine_level
-from harness.simulation.contract import engines
+from harness.simulation.contract import SimulatedEngine, engines
 from harness.simulation.effect import nats_in_effect
 from harness.simulation.plan import Condition
 from harness.simulation.population import Population
@@ -53,7 +54,8 @@ def declared_levels(population: Population, emulated: Sequence[Mapping[str, Any]
             engine = next((each for each in engines().values() if name in each.overlays), None)
             condition = Condition(level.technique, bool(level.asks_by), level.ipv6, 2)
             asks = level.asks_by
-            can = engine_level(engine, population, asks) if engine is not None else Level(*ONE_TRY, asks)
+            waiting = _waiting(engine, population, asks)
+            can = waiting(population.deadline_s)
             cells = expected_cells(population, condition, can)
             found.append(
                 {
@@ -63,26 +65,53 @@ def declared_levels(population: Population, emulated: Sequence[Mapping[str, Any]
                     "asks_by": sorted(level.asks_by),
                     "ipv6": level.ipv6,
                     "pairs": pair_success(cells),
-                    **_against_lab(name, condition, can, emulated),
+                    **_against_lab(condition, _in_its_time(name, emulated, population.deadline_s), waiting),
                     **_with_lab(level, population, cells, _cells_of(name, emulated)),
                 }
             )
     return found
 
 
+def _waiting(
+    engine: SimulatedEngine | None, population: Population, asks: frozenset[PortMappingProtocol]
+) -> Callable[[float], Level]:
+    """Return what a product can do by so many seconds; of most the pace is not known."""
+
+    @cache
+    def level(deadline_s: float) -> Level:
+        if engine is None:
+            return Level(*ONE_TRY, asks)
+        return engine_level(engine, population.model_copy(update={"deadline_s": deadline_s}), asks)
+
+    return level
+
+
+def _in_its_time(name: str, emulated: Sequence[Mapping[str, Any]], deadline_s: float) -> list[Mapping[str, Any]]:
+    """Return an overlay's cells with the counts of the lab's own deadline; they had the population's alone before."""
+    of_before = ({"deadline_s": deadline_s} | dict(cell) for cell in _cells_of(name, emulated))
+    return [cell | cell.get("waited", {}) for cell in of_before]
+
+
 def _against_lab(
-    name: str, condition: Condition, level: Level, emulated: Sequence[Mapping[str, Any]]
-) -> dict[str, float | list[str]]:
-    found = [(cell, _expected(cell["nats"], condition, level)) for cell in _cells_of(name, emulated)]
-    # Of NATs without an alias the label does not tell all that they do.
-    cells, expected = (
-        [cell for cell, said in found if said is not None],
-        [said for _, said in found if said is not None],
-    )
+    condition: Condition, emulated: Sequence[Mapping[str, Any]], waiting: Callable[[float], Level]
+) -> dict[str, Any]:
+    """Hold what is expected against what was seen, both within the time for which the lab waited itself.
+
+    Within a shorter one a product whose first paths come later would differ, since its technique is declared without a
+    pace.
+    """
+    cells, expected = [], []
+    for cell in emulated:
+        said = _expected(cell["nats"], condition, waiting(cell["deadline_s"])) if cell["runs"] else None
+        # Of NATs without an alias the label does not tell all that they do.
+        if said is not None:
+            cells.append(cell)
+            expected.append(said)
     if not cells:
         return {}
     seen = [Count(cell["successes"], cell["runs"]) for cell in cells]
     return {
+        "emulated_within_s": cells[0]["deadline_s"],
         "emulated_expected": math.fsum(expected) / len(cells),
         "emulated": math.fsum(count.rate for count in seen) / len(cells),
         "emulated_runs": sum(count.runs for count in seen),
