@@ -145,7 +145,7 @@ def _of_all(frame: pd.DataFrame, churn: Mapping[str, Any]) -> TextTable:
         rows += [
             ("after its return, receives at most, messages/s", f"{worst['received_per_s']:,.0f}"),
             ("how long after its return, s", f"{worst['since_return_s']:g}"),
-            ("that is so many times the quiet rate", f"{worst['received_per_s'] / calm:.1f}" if calm else NOTHING),
+            ("that is so many times the quiet rate", f"{worst['received_per_s'] / calm:.1f}" if calm > 0 else NOTHING),
         ]
     note = (
         f"{frame['network'].nunique()} networks of {members} were simulated; {peers:,} peers are {networks:,.0f} of "
@@ -166,7 +166,7 @@ def storm_of(frame: pd.DataFrame, networks: float) -> pd.DataFrame:
 
 
 def _mean(frame: pd.DataFrame, column: str) -> float:
-    """Return a network's rate a second."""
+    """Return a network's rate a second; NaN without samples, as where a run is over before its quiet time begins."""
     sums = frame.groupby("network")[[column, "seconds"]].sum()
     return float((sums[column] / sums["seconds"]).mean())
 
