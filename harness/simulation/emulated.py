@@ -17,6 +17,7 @@ from harness.results.record import COUNTED
 from harness.results.store import ResultFolderError
 
 _Key = tuple[str, str, tuple[str, ...]]
+_NATS = ("nat_a", "nat_b")
 _CONDITION = ("topology", "link", "link_backend", "params")
 
 
@@ -109,7 +110,7 @@ def _require_alike(folder: Path, key: _Key, one: dict[str, str], other: dict[str
 @lru_cache(maxsize=4096)
 def _without_nats(params: str) -> str:
     """Return a trial's parameters without those that say which NATs there are, in which order."""
-    said = {name: value for name, value in json.loads(params).items() if not name.startswith("nat")}
+    said = {name: value for name, value in json.loads(params).items() if name not in _NATS}
     return json.dumps(said, sort_keys=True)
 
 

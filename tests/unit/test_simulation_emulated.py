@@ -128,6 +128,8 @@ def test_a_lab_may_have_nats_that_have_no_alias(tmp_path: Path) -> None:
     [
         ({"link": "lossy"}, "link is ideal and lossy"),
         ({"params": {"nat_a": "full-cone", "tls_port": 0}}, r'params is \{\} and \{"tls_port": 0\}'),
+        # It begins like the two parameters that only say in which order the NATs are.
+        ({"params": {"nat_a": "full-cone", "nat_lifetime_s": 30}}, r'params is \{\} and \{"nat_lifetime_s": 30\}'),
         ({"topology": "carrier"}, "topology is two-sites and carrier"),
     ],
 )
