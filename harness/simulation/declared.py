@@ -25,7 +25,7 @@ from harness.simulation.plan import Condition
 from harness.simulation.population import Population
 
 # Of a product whose pace we do not know: the one round that the oracle's formula supposes.
-ONE_TRY = (256, 256)
+ONE_TRY = (256, (256,))
 
 
 @dataclass(frozen=True)
