@@ -109,12 +109,12 @@ def _of_networks(frame: pd.DataFrame, churn: Mapping[str, Any] | None) -> TextTa
         ("a member sends, B/s", _spread(quiet, "member_bytes_per_s")),
     ]
     note = (
-        "Connected is what both members say, which probes of some pairs are held against. "
-        "Mean over the time, and the largest between two looks. UDP payloads; but for the probes no data is sent: it "
-        "is upkeep. "
-        f"The first {_begun_s(churn):g} s, in which all start, and {QUIET_AFTER_S:g} s after a return are left out of "
-        "what servers and members send and servers receive, but where it is named. Settled: "
-        "both there for 30 s. What a server remembers is counted as Python objects, without its program."
+        "Connected: both members say so; probes of some pairs show whether that is true. Each figure is the mean over "
+        "the time, and the largest between two looks. Messages and bytes are of UDP payloads, and all upkeep, because "
+        "no data is sent but for the probes. What servers send and receive, and what members send, leaves out the "
+        f"first {_begun_s(churn):g} s, in which all start, and the {QUIET_AFTER_S:g} s after a return, except in rows "
+        "that name them. Settled: both there for 30 s. What a server remembers is counted as Python objects, without "
+        "its program."
     )
     return TextTable("Over time", ("figure", "value"), tuple(rows), frozenset({1}), note)
 
