@@ -87,16 +87,16 @@ def _name(cell: CellAgreement) -> str:
 def _note(
     judged: Sequence[CellAgreement], of_lab: Sequence[CellAgreement], described: Mapping[str, Any], links: str | None
 ) -> str:
-    held = [f"{ENGINE_ALGEBRA}: {_tally(judged, ENGINE_ALGEBRA)} of {len(judged)} simulated cells"]
-    held += [f"{layers}: {_tally(of_lab, layers)} of {len(of_lab)} rows with a lab" for layers in LAYERS[1:] if of_lab]
+    held = [f"{ENGINE_ALGEBRA}: of {len(judged)} simulated cells {_tally(judged, ENGINE_ALGEBRA)}"]
+    held += [f"{layers}: of {len(of_lab)} rows with a lab {_tally(of_lab, layers)}" for layers in LAYERS[1:] if of_lab]
     text = (
-        f"{'; '.join(held)}. Each is of two layers, with the difference of their rates in percentage points "
-        "and its 99 % interval (Wilson's; between two samples Newcombe's). Two layers differ where an exact test says "
-        "so at 1 % (binomial against the algebra, Barnard's between two samples), and agree where so many runs would "
-        f"have shown {100 * DIFFERENCE:.0f} points with a power of {100 * POWER:.0f} %; else there are too few runs to "
-        "tell. Such a test finds a difference where there is none at most once in a hundred times, so one or another "
-        "of some hundreds of cells may differ by chance. Conditions of one cell use the same seeds: what differs by "
-        "chance in one is likely to differ in the others as well."
+        f"{'; '.join(held)}. Each verdict is of two layers, and beside it is the difference of their rates in "
+        "percentage points with its 99 % interval (Wilson's; between two samples Newcombe's). Two layers differ where "
+        "an exact test says so at 1 % (binomial against the algebra, Barnard's between two samples), and agree where "
+        f"so many runs would have shown {100 * DIFFERENCE:.0f} points with a power of {100 * POWER:.0f} %; else there "
+        "are too few runs to tell. Such a test finds a difference where there is none at most once in a hundred times, "
+        "so one or another of some hundreds of cells may differ by chance. Conditions of one cell use the same seeds: "
+        "what differs by chance in one is likely to differ in the others as well."
     )
     text += f" Links of the simulation: {links or 'not recorded'}."
     if of_lab:
@@ -114,7 +114,7 @@ def _note(
 
 def _tally(cells: Sequence[CellAgreement], layers: str) -> str:
     found = Counter(cell.held[layers].verdict for cell in cells)
-    return f"{found['agree']} agree, {found['differ']} differ, {found['cannot tell']} cannot be told"
+    return f"{found['agree']} agree, {found['differ']} differ, {found['cannot tell']} have too few runs to tell"
 
 
 def _held(held: Held | None) -> str:
@@ -190,9 +190,9 @@ def _declared_note(described: Mapping[str, Any]) -> str:
     return text + (
         f" With the lab's cells: the same with the lab's own rate within {deadline_s:g} s in each cell where that "
         f"differs from what is declared (exact test at 1 %) and is of {FEWEST_RUNS} runs or more; fewer tell no rate. "
-        "Beside it stands how many lab runs these rates are of, 0 where none was taken, and what share of all pairs is "
-        "in cells that the lab has. Expected and seen are means over the lab's cells, whatever their shares, both "
-        "within the seconds that the row names, for which the lab waited. A technique is declared without a pace: a "
-        "product that needs longer than that differs. All cells that differ are named with their counts, however few "
-        f"their runs.{lab_said(described)}"
+        "The next two columns have the number of lab runs behind these rates, 0 where none was taken, and the share of "
+        f"all pairs in cells that the lab has.{lab_said(described)} Expected and seen are means over the lab's cells, "
+        "whatever their shares. Both are within the seconds that the row names, for which the lab waited: techniques "
+        "are declared without a pace, and a product that needs longer differs. All cells that differ are named with "
+        "their counts, however few their runs."
     )

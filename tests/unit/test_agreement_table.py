@@ -65,7 +65,7 @@ def test_cells_in_which_the_same_nats_are_in_effect_are_one_row_with_a_lab() -> 
     assert two == other
     table = table_of(*alike, other)
     assert [row["cell"] for row in rows_of(table)] == ["cgn x symmetric (2 cells)", "cgn x strict"]
-    assert f"{LAB_ENGINE}: 1 agree, 0 differ, 1 cannot be told of 2 rows with a lab" in table.note
+    assert f"{LAB_ENGINE}: of 2 rows with a lab 1 agree, 0 differ, 1 have too few runs to tell" in table.note
     # In another condition they are another row: with port mapping they do otherwise.
     mapped = cell("dual", Count(50, 50), Count(3, 3), nats=("cgn", "symmetric"), params=PARAMS | {"port_mapping": True})
     assert len(by_nats([*alike, mapped])) == 2
@@ -91,5 +91,5 @@ def test_the_note_has_both_links_and_what_chance_does() -> None:
         ("3 others, each", "agree"),
         ("1 others, each", "cannot tell"),
     ]
-    assert f"{ENGINE_ALGEBRA}: 3 agree, 0 differ, 1 cannot be told of 4 simulated cells" in alone.note
+    assert f"{ENGINE_ALGEBRA}: of 4 simulated cells 3 agree, 0 differ, 1 have too few runs to tell" in alone.note
     assert "Links of the lab" not in alone.note
