@@ -109,12 +109,12 @@ def _of_networks(frame: pd.DataFrame, churn: Mapping[str, Any] | None) -> TextTa
         ("a member sends, B/s", _spread(quiet, "member_bytes_per_s")),
     ]
     note = (
-        "Connected is what both members say, which probes of some pairs are held against. "
-        "Mean over the time, and the largest between two looks. UDP payloads; but for the probes no data is sent: it "
-        "is upkeep. "
-        f"The first {_begun_s(churn):g} s, in which all start, and {QUIET_AFTER_S:g} s after a return are left out of "
-        "what servers and members send and servers receive, but where it is named. Settled: "
-        "both there for 30 s. What a server remembers is counted as Python objects, without its program."
+        "Connected: both members say so; probes of some pairs show whether that is true. Each figure is the mean over "
+        "the time, and the largest between two looks. Messages and bytes are of UDP payloads, and all upkeep, because "
+        "no data is sent but for the probes. What servers send and receive, and what members send, leaves out the "
+        f"first {_begun_s(churn):g} s, in which all start, and the {QUIET_AFTER_S:g} s after a return, except in rows "
+        "that name them. Settled: both there for 30 s. What a server remembers is counted as Python objects, without "
+        "its program."
     )
     return TextTable("Over time", ("figure", "value"), tuple(rows), frozenset({1}), note)
 
@@ -145,7 +145,7 @@ def _of_all(frame: pd.DataFrame, churn: Mapping[str, Any]) -> TextTable:
         rows += [
             ("after its return, receives at most, messages/s", f"{worst['received_per_s']:,.0f}"),
             ("how long after its return, s", f"{worst['since_return_s']:g}"),
-            ("that is so many times the quiet rate", f"{worst['received_per_s'] / calm:.1f}" if calm else NOTHING),
+            ("that is so many times the quiet rate", f"{worst['received_per_s'] / calm:.1f}" if calm > 0 else NOTHING),
         ]
     note = (
         f"{frame['network'].nunique()} networks of {members} were simulated; {peers:,} peers are {networks:,.0f} of "
@@ -166,7 +166,7 @@ def storm_of(frame: pd.DataFrame, networks: float) -> pd.DataFrame:
 
 
 def _mean(frame: pd.DataFrame, column: str) -> float:
-    """Return a network's rate a second."""
+    """Return a network's rate a second; NaN without samples, as where a run is over before its quiet time begins."""
     sums = frame.groupby("network")[[column, "seconds"]].sum()
     return float((sums[column] / sums["seconds"]).mean())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,6 +13,7 @@ from harness.model.nat_order import nat_rank
 from harness.report.order import subject_name
 from harness.report.tables import groups
 from harness.report.verdict import listed
+from harness.results.cells import CONDITION
 from harness.results.declared import NEVER
 from harness.results.loading import Results
 
@@ -44,7 +46,7 @@ def asked(results: Results) -> list[tuple[str, str]]:
             ("topology", listed(sorted(set(trials["topology"])))),
             ("NATs", listed(nats) or "none"),
             ("links", _links(results)),
-            ("repeats", str(trials["repeat"].nunique())),
+            _repeats(results),
         ]
     rows += _probes(results.plan)
     labels = results.manifest.get("labels")
@@ -62,6 +64,25 @@ def asked(results: Results) -> list[tuple[str, str]]:
     planned = len(results.plan)
     done = f"{len(trials)} of {planned} planned" if planned else str(len(trials))
     return [*rows, ("trials finished", done)]
+
+
+def _repeats(results: Results) -> tuple[str, str]:
+    """Say how often each condition was run; of a simulation, pairs by cell and larger groups by size."""
+    if results.manifest.get("engine") == "simulated":
+        planned = (
+            pd.DataFrame(results.plan)
+            if results.plan
+            else results.trials.assign(params=results.trials["params"].map(json.loads))
+        )
+        size = planned["params"].map(lambda params: int(params.get("group", 2)))
+        of_pairs, of_groups = planned["repeat"][size == 2], planned["repeat"][size > 2]
+        said = [f"{of_pairs.nunique()} of each cell of a pair"] if len(of_pairs) else []
+        said += [f"{of_groups.nunique()} of each size of larger groups"] if len(of_groups) else []
+        return "worlds", ", ".join(said)
+    trials = results.trials
+    condition = [trials[name].astype(str) for name in CONDITION if name in trials]
+    counts = trials["repeat"].groupby(condition).nunique() if condition else trials["repeat"].agg(["nunique"])
+    return "repeats", f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
 
 
 def _links(results: Results) -> str:

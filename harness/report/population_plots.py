@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 
 from harness.report.plots.figure import Plot
 from harness.report.plots.style import COLOURS, MARKERS
-from harness.results.agreement import CellAgreement, Count, condition_key, of_condition, weighted
+from harness.results.agreement import CellAgreement, condition_key, of_condition, weighted
+from harness.results.counts import Count
 
 
 def condition_name(params: Mapping[str, Any]) -> str:

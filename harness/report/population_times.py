@@ -47,6 +47,11 @@ def direct_by(
     return TextTable("How soon pairs are direct", header, tuple(rows), frozenset(range(1, len(header))), note)
 
 
+def percent(value: float | None, digits: int = 1) -> str:
+    """Return a share in percent."""
+    return NOTHING if value is None else f"{100 * value:.{digits}f}"
+
+
 def with_interval(found: Weighted | None) -> str:
     """Return a rate in percent with its interval."""
     if found is None:

@@ -1,56 +1,38 @@
-"""Three ways to one figure: what the oracle expects of a cell, what the simulated engine did, what the lab saw. Pure.
-
-Two rates differ where Barnard's exact test says so, and a rate differs from a probability where the exact binomial test
-does, at 1 % each. Where they do not differ they agree only if so many runs could have shown a difference of 20 points,
-in either direction that there is, with a power of 80 %; else it cannot be told: 3 of 3 agree with nearly everything.
-"""
+"""What the oracle expects of a cell, what the simulated engine did, and what the lab saw, held together. Pure."""
 
 from __future__ import annotations
 
 import json
 import math
-from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-import numpy as np
 import pandas as pd
-from scipy import stats
 
+from harness.results.counts import Agrees, Count, difference, of_two, with_probability
 from harness.results.record import COUNTED
-from harness.results.statistics import wilson
-
-CONFIDENCE = 0.99
-# What must be seen, and how surely, for "no difference" to say anything.
-DIFFERENCE, POWER = 0.2, 0.8
-# Beyond so many pairs of counts the exact test takes long, and Fisher's is hardly weaker.
-_MOST_EXACT = 200
-
-Agrees = Literal["agree", "differ", "cannot tell"]
 
 
 @dataclass(frozen=True)
-class Count:
-    """Successes of so many runs."""
+class Held:
+    """Two layers held against each other: by how much the first one's rate is larger, and what tests say."""
 
-    successes: int
-    runs: int
-
-    @property
-    def rate(self) -> float:
-        """The share."""
-        return self.successes / self.runs
-
-    def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float]:
-        """Wilson's."""
-        return wilson(self.rate, self.runs, confidence)
+    between: float
+    low: float
+    high: float
+    verdict: Agrees
 
 
 @dataclass(frozen=True)
 class CellAgreement:
-    """A cell under a condition; `emulated` where a lab had the same NATs and the overlay its full technique."""
+    """A cell under a condition, or all those in which the same NATs are in effect (`by_nats`).
+
+    Attributes:
+        emulated: where a lab had the same NATs and the overlay its full technique.
+        nats: which those are, as labs name them.
+        cells: so many cells of the population.
+    """
 
     params: Mapping[str, Any]
     first: str
@@ -61,84 +43,68 @@ class CellAgreement:
     reason: str
     simulated: Count | None
     emulated: Count | None
+    nats: tuple[str, ...] = ()
+    cells: int = 1
 
     @property
-    def _judged(self) -> dict[str, Agrees]:
-        """What is said of each two of the three that are there."""
-        found: dict[str, Agrees] = {}
+    def held(self) -> dict[str, Held]:
+        """What is said of each two of the three layers that are there; see `LAYERS`."""
+        found: dict[str, Held] = {}
         if self.simulated is not None:
-            found["algebra and engine"] = with_probability(self.simulated, self.expected)
-        if self.emulated is not None:
-            found["algebra and emulation"] = with_probability(self.emulated, self.expected)
+            found[ENGINE_ALGEBRA] = _against(self.simulated, self.expected)
         if self.simulated is not None and self.emulated is not None:
-            found["engine and emulation"] = of_two(self.simulated, self.emulated)
+            between = self.emulated.rate - self.simulated.rate
+            verdict = of_two(self.simulated, self.emulated)
+            found[LAB_ENGINE] = Held(between, *difference(self.emulated, self.simulated), verdict)
+        if self.emulated is not None:
+            found[LAB_ALGEBRA] = _against(self.emulated, self.expected)
         return found
 
     @property
     def complaints(self) -> list[str]:
-        """Which of the three differ."""
-        return [name for name, judged in self._judged.items() if judged == "differ"]
+        """Which two of the three differ."""
+        return [name for name, held in self.held.items() if held.verdict == "differ"]
 
     @property
     def open(self) -> list[str]:
-        """Of which of the three too few runs tell."""
-        return [name for name, judged in self._judged.items() if judged == "cannot tell"]
+        """Of which two of the three too few runs tell."""
+        return [name for name, held in self.held.items() if held.verdict == "cannot tell"]
 
 
-@lru_cache(maxsize=65536)
-def with_probability(count: Count, probability: float) -> Agrees:
-    """Hold a rate against what is expected. Pure."""
-    rejected, power = _binomial_test(count.runs, probability)
-    if rejected[count.successes]:
-        return "differ"
-    return "agree" if power >= POWER else "cannot tell"
+LAYERS = ENGINE_ALGEBRA, LAB_ENGINE, LAB_ALGEBRA = "engine - algebra", "emulation - engine", "emulation - algebra"
+"""Two layers each: the difference of their rates."""
 
 
-@lru_cache(maxsize=65536)
-def _binomial_test(runs: int, probability: float) -> tuple[tuple[bool, ...], float]:
-    """Return of each count whether the exact test rejects the probability, and its power against the nearest other."""
-    seen = np.arange(runs + 1)
-    mass = stats.binom.pmf(seen, runs, probability)
-    order = np.argsort(mass, kind="stable")
-    # Two-sided: all counts that are no likelier than the one that was seen; equal ones but for rounding are as likely.
-    below = np.searchsorted(mass[order], mass * (1 + 1e-7), side="right")
-    rejected = np.cumsum(mass[order])[below - 1] < 1 - CONFIDENCE
-    away = [other for other in (probability - DIFFERENCE, probability + DIFFERENCE) if 0 <= other <= 1]
-    power = min(float(stats.binom.pmf(seen, runs, other)[rejected].sum()) for other in away)
-    return tuple(rejected.tolist()), power
+def _against(count: Count, expected: float) -> Held:
+    low, high = count.interval()
+    return Held(count.rate - expected, low - expected, high - expected, with_probability(count, expected))
 
 
-@lru_cache(maxsize=65536)
-def of_two(one: Count, other: Count) -> Agrees:
-    """Hold two rates against each other. Pure."""
-    if _p_of_two(one.successes, one.runs, other.successes, other.runs) < 1 - CONFIDENCE:
-        return "differ"
-    rate = (one.successes + other.successes) / (one.runs + other.runs)
-    away = [end for end in (rate - DIFFERENCE, rate + DIFFERENCE) if 0 <= end <= 1]
-    few, many = sorted((one, other), key=lambda count: count.runs)
-    return "agree" if min(_power(many, few.runs, end) for end in away) >= POWER else "cannot tell"
+def by_nats(cells: Iterable[CellAgreement]) -> list[CellAgreement]:
+    """Return the cells that a lab has, those of a condition in which the same NATs are in effect as one.
+
+    To the lab they are one cell, whose trials would else count once for each of them. Simulated worlds are added up.
+    What is expected may depend on the links; then it is the mean over these worlds, and a sum of unlike chances varies
+    less than the binomial test supposes.
+    """
+    groups: dict[tuple[str, tuple[str, ...]], list[CellAgreement]] = {}
+    for cell in cells:
+        if cell.emulated is not None:
+            groups.setdefault((condition_key(cell.params), cell.nats), []).append(cell)
+    return [_as_one(group) for group in groups.values()]
 
 
-def _p_of_two(k: int, n: int, j: int, m: int) -> float:
-    table = [[k, j], [n - k, m - j]]
-    if k + j in (0, n + m):
-        return 1.0
-    if max(n, m) > _MOST_EXACT:
-        return float(stats.fisher_exact(table).pvalue)
-    return float(stats.barnard_exact(table, n=16).pvalue)
-
-
-def _power(many: Count, runs: int, rate: float) -> float:
-    """Return how surely the test finds a smaller sample of so many runs that has this rate to differ. Exact."""
-
-    def differs(successes: int) -> bool:
-        return _p_of_two(many.successes, many.runs, successes, runs) < 1 - CONFIDENCE
-
-    # What differs lies on the two sides of what agrees most.
-    alike = round(many.rate * runs)
-    below = bisect_left(range(alike + 1), True, key=lambda successes: not differs(successes))
-    above = bisect_left(range(alike, runs + 1), True, key=differs) + alike
-    return float(stats.binom.cdf(below - 1, runs, rate) + stats.binom.sf(above - 1, runs, rate))
+def _as_one(group: Sequence[CellAgreement]) -> CellAgreement:
+    simulated = [cell.simulated for cell in group if cell.simulated is not None]
+    runs = sum(count.runs for count in simulated)
+    weights = [cell.simulated.runs if cell.simulated is not None else 0 for cell in group] if runs else [1] * len(group)
+    return replace(
+        group[0],
+        share=math.fsum(cell.share for cell in group),
+        expected=math.fsum(w * cell.expected for w, cell in zip(weights, group, strict=True)) / sum(weights),
+        simulated=Count(sum(count.successes for count in simulated), runs) if runs else None,
+        cells=len(group),
+    )
 
 
 CellName = tuple[str, str, int]
@@ -237,6 +203,7 @@ def agreement(described: Mapping[str, Any], counts: WorldCounts, overlay: str) -
                     reason=cell["reason"],
                     simulated=counts.cells.get((condition_key(params), name)),
                     emulated=lab.get(_nats_of(cell, access)) if whole and not cell["shared_layers"] else None,
+                    nats=_nats_of(cell, access),
                 )
             )
     return found

@@ -9,8 +9,9 @@ from __future__ import annotations
 import itertools
 import math
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from harness.model.nat import Mapping as NatMapping
@@ -29,16 +30,17 @@ MOST_COUNTED, DRAWN = 50_000, 20_000
 class Level:
     """What an overlay does within its technique.
 
-    Birthday probing: ports opened at a time, ports tried by the deadline. Where a condition has port mapping: the
-    protocols by which routers are asked. `guesses_both`: whether ports are tried where both mappings depend on the
-    destination. `ports_between`: the two numbers of ports between hosts with these links, where those matter.
+    Birthday probing: ports opened at a time, ports tried by the deadline in each of some equally likely ways. Where
+    a condition has port mapping: the protocols by which routers are asked. `guesses_both`: whether ports are tried
+    where both mappings depend on the destination. `ports_between`: the two numbers of ports between hosts with
+    these links, where those matter.
     """
 
     opened_ports: int
-    tried_ports: int
+    tried_ports: tuple[int, ...]
     asks_by: frozenset[PortMappingProtocol] = ALL_PROTOCOLS
     guesses_both: bool = True
-    ports_between: Callable[[AccessLink, AccessLink], tuple[int, int]] | None = None
+    ports_between: Callable[[AccessLink, AccessLink], tuple[int, tuple[int, ...]]] | None = None
 
     def between(self, one: AccessLink, other: AccessLink) -> Level:
         """Return what it does between hosts with these links."""
@@ -54,7 +56,7 @@ def level_of(
     """Return what an engine does by the population's deadline, over its links."""
 
     @cache
-    def ports(one: AccessLink, other: AccessLink) -> tuple[int, int]:
+    def ports(one: AccessLink, other: AccessLink) -> tuple[int, tuple[int, ...]]:
         delays = Delays(*map(_delay_s, (one, other, population.server)))
         return engine.birthday_ports(population.deadline_s, delays)
 
@@ -98,17 +100,30 @@ def _in_ipv6(router: NatBehaviour) -> NatBehaviour:
 def expected_pair(
     a: Sequence[NatBehaviour], b: Sequence[NatBehaviour], shared_layers: int, condition: Condition, level: Level
 ) -> Expectation:
-    """Return what the oracle expects of two stacks of routers in one IP version."""
-    return expected_path(
-        a,
-        b,
-        condition.technique,
-        shared_layers,
-        asks_by=level.asks_by if condition.port_mapping else ASKS_NOBODY,
-        opened_ports=level.opened_ports,
-        tried_ports=level.tried_ports,
-        guesses_both=level.guesses_both,
-    )
+    """Return what the oracle expects of two stacks of routers in one IP version.
+
+    The mean of the probabilities of all numbers of ports that may be tried. That of their mean would be larger, as each
+    further port adds less.
+    """
+
+    def with_tries(tried_ports: int) -> Expectation:
+        return expected_path(
+            a,
+            b,
+            condition.technique,
+            shared_layers,
+            asks_by=level.asks_by if condition.port_mapping else ASKS_NOBODY,
+            opened_ports=level.opened_ports,
+            tried_ports=tried_ports,
+            guesses_both=level.guesses_both,
+        )
+
+    counts = Counter(level.tried_ports)
+    found = with_tries(max(counts))
+    if found.path != "either" or len(counts) == 1:
+        return found
+    probabilities = (count * with_tries(tried).probability for tried, count in counts.items())
+    return replace(found, probability=math.fsum(probabilities) / counts.total())
 
 
 def expected_cells(

@@ -88,11 +88,12 @@ class SimulatedEngine(Protocol):
     techniques: Sequence[str]
     guesses_both: bool
 
-    def birthday_ports(self, within_s: float, delays: Delays) -> tuple[int, int]:
+    def birthday_ports(self, within_s: float, delays: Delays) -> tuple[int, tuple[int, ...]]:
         """Return how many ports birthday probing has opened at a time, and how many it has tried, by then.
 
-        Tried counts of what is tried early enough for both ends to be direct by then, on average over who asks. Time
-        runs from the start of the later of the two hosts.
+        Tried is a number for each of the ways in which it may come, all equally likely: who starts last, who asks, who
+        tries. Each counts what is tried early enough for both ends to be direct by then. Time runs from the start of
+        the later of the two hosts.
         """
 
     def network(

@@ -39,7 +39,7 @@ def described(loaded: LoadedPopulation, emulated: Sequence[Mapping[str, Any]] = 
     population = loaded.population
     plan = Plan(population)
     level = level_of(engines()[population.engine], population)
-    tried = {level.between(one.link, other.link).tried_ports for one, other in _two_each(population)}
+    tried = {ports for one, other in _two_each(population) for ports in level.between(one.link, other.link).tried_ports}
     return {
         "name": loaded.name,
         "description": population.description,

@@ -8,7 +8,8 @@ import pytest
 from result_samples import Maker
 from scipy import stats
 
-from harness.results.agreement import Count, counts_of, of_two, with_probability
+from harness.results.agreement import counts_of
+from harness.results.counts import Count, of_two, with_probability
 from harness.results.frame import records_frame
 
 

@@ -6,7 +6,9 @@ import os
 import time
 from pathlib import Path
 
-from bench.population import MOMENTS, NAMES, measured, resident_mib
+import pytest
+
+from bench.population import GOALS_S, MOMENTS, NAMES, judged, measured, resident_mib
 from harness.scenario.load import POPULATIONS
 from harness.simulation.algebra import expected_cells, level_of, pair_success
 from harness.simulation.contract import engines
@@ -31,5 +33,15 @@ def test_each_moment_has_its_time_and_its_memory(tmp_path: Path) -> None:
     assert [name for name in found if name in moments] == moments
     times = [found[name]["wall_s"] for name in moments]
     assert times == sorted(times) and times[0] < times[2]
+    assert "goal_s" not in found, "a few worlds tell nothing of how long all take"
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     assert resident_mib() >= 0.5 * pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_time_goal_is_judged_where_all_worlds_were_run_and_only_there(name: str) -> None:
+    goal_s = GOALS_S[name]
+    assert judged(name, 100, goal_s) == {"goal_s": goal_s, "goal_met": True}
+    assert judged(name, 100, goal_s + 1) == {"goal_s": goal_s, "goal_met": False}
+    for share in (10, 99.9):
+        assert judged(name, share, 1.0) == judged(name, share, 1e6) == {}

@@ -1,4 +1,4 @@
-"""A published simulation is of the bundled population as it is now, whole."""
+"""A published simulation is of the bundled population as it is now, whole, and comes out the same for a stranger."""
 
 from __future__ import annotations
 
@@ -7,7 +7,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
+
+from harness.results.frame import records_frame
+from harness.results.loading import load
+from harness.scenario.load import POPULATIONS
+from harness.simulation.contract import engines
+from harness.simulation.load import load_population
+from harness.simulation.plan import Plan
+from harness.simulation.records import OfRun, records_of
+from harness.simulation.world import run_world
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("--worlds", "--groups", "--seed")
@@ -33,3 +43,35 @@ def test_what_is_published_is_of_the_bundled_file_as_it_is(said: dict[str, Any])
 @pytest.mark.parametrize("said", MANIFESTS.values(), ids=MANIFESTS.keys())
 def test_what_is_published_is_no_part_of_it(said: dict[str, Any]) -> None:
     assert [word for word in said["command"] if word.split("=")[0] in PARTS] == []
+
+
+WORLDS = 20
+# What says by which program a world was run.
+OF_THE_RUN = ["run", "overlay_version"]
+
+
+@pytest.mark.parametrize("name", MANIFESTS)
+def test_worlds_that_are_run_again_come_out_as_published(name: str) -> None:
+    """A stranger who runs some of its worlds must get their records, to the microsecond; `make population` renews them.
+
+    They are spread over the plan, so over techniques, cells and groups.
+    """
+    said = MANIFESTS[name]
+    loaded = load_population(said["scenario"], POPULATIONS)
+    plan, engine = Plan(loaded.population), engines()[loaded.population.engine]
+    assert len(plan) == said["worlds"]
+    worlds = [plan.world(len(plan) * (2 * number + 1) // (2 * WORLDS)) for number in range(WORLDS)]
+    records = load(ROOT / "results" / name).records
+    published = records[records["trial"].isin([world.id for world in worlds])]
+    assert published["trial"].nunique() == WORLDS
+    run = OfRun("", loaded.name, loaded.population, None)
+    again = records_frame(
+        [record.as_dict() for world in worlds for record in records_of(run, world, run_world(plan.spec(world), engine))]
+    )
+    different = {str(world.id) for world in worlds if rows_of(published, world.id) != rows_of(again, world.id)}
+    assert different == set()
+
+
+def rows_of(records: pd.DataFrame, trial: str) -> list[dict[str, Any]]:
+    rows = records[records["trial"] == trial].drop(columns=OF_THE_RUN).astype(object)
+    return rows.where(rows.notna(), None).to_dict(orient="records")

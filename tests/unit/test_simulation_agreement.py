@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from harness.report.population import _declared
-from harness.results.agreement import CellAgreement, Count, WorldCounts, agreement, with_probability
+from harness.report.population_lab import declared_table
+from harness.results.agreement import CellAgreement, WorldCounts, agreement
+from harness.results.counts import Count, with_probability
 from harness.scenario.load import POPULATIONS
 from harness.simulation.algebra import expected_cell, level_of
 from harness.simulation.contract import engines
@@ -88,20 +90,62 @@ def test_engine_and_algebra_agree_with_ports_on_request_and_ipv6_on_and_off(name
 
 def test_what_a_product_would_reach_is_what_the_lab_saw_where_it_saw_less() -> None:
     loaded = load_population("natcracker-2009", POPULATIONS)
-    rows = {row["overlay"]: row for row in described(loaded, lab_of(loaded))["declared"]}
-    assert rows["nebula"]["lab_covers"] == pytest.approx(1.0)
+    # As if each trial of the lab had come out so 30 times.
+    often = [cell | {key: 30 * cell[key] for key in ("successes", "runs")} for cell in lab_of(loaded)]
+    rows = {row["overlay"]: row for row in described(loaded, often)["declared"]}
+    nebula, tailscale = rows["nebula"], rows["tailscale"]
+    assert nebula["lab_covers"] == pytest.approx(1.0)
     # Who calls decides; in this lab the cone always did, and the relay was there first.
-    assert rows["nebula"]["pairs_with_lab"] < rows["nebula"]["pairs"] - 0.04
-    assert rows["tailscale"]["pairs_with_lab"] == pytest.approx(rows["tailscale"]["pairs"])
+    assert nebula["pairs_with_lab"] < nebula["pairs"] - 0.04
+    assert 0 < nebula["lab_taken"] < 0.5
+    assert nebula["lab_runs"] % 30 == 0 < nebula["lab_runs"] < 30 * 21
+    # Where the lab saw what is declared it is not taken.
+    assert (tailscale["pairs_with_lab"], tailscale["lab_runs"]) == (pytest.approx(tailscale["pairs"]), 0)
+
+
+@pytest.mark.parametrize(
+    ("routers", "successes", "runs", "is_taken"),
+    [
+        (("full-cone", "port-restricted"), 0, 1, False),  # 1.0 is declared, which one trial contradicts
+        (("full-cone", "port-restricted"), 5, 7, False),
+        (("full-cone", "port-restricted"), 5, 8, True),
+        (("full-cone", "port-restricted"), 30, 30, False),
+        (("full-cone", "symmetric"), 0, 1, False),  # 1/2 is declared: who calls decides
+        (("full-cone", "symmetric"), 14, 30, False),
+        (("full-cone", "symmetric"), 30, 30, True),
+    ],
+)
+def test_a_lab_is_taken_where_it_differs_by_enough_runs(
+    tmp_path: Path, routers: tuple[str, str], successes: int, runs: int, is_taken: bool
+) -> None:
+    """One trial made 0 or 1 of a probability."""
+    file = tmp_path / "two.yaml"
+    access = {name: {"share": 0.5, "routers": [router]} for name, router in zip("ab", routers, strict=True)}
+    file.write_text(yaml.safe_dump({"description": "x", "access": access}))
+    loaded = load_population(str(file), POPULATIONS)
+    cell = {"overlay": "nebula", "mode": "mesh", "nats": list(routers), "successes": successes, "runs": runs}
+    said = described(loaded, [cell])
+    (row,) = (row for row in said["declared"] if row["overlay"] == "nebula")
+    assert (row["lab_covers"], row["emulated_runs"]) == (0.5, runs)
+    assert (row["lab_runs"], row["lab_taken"]) == ((runs, 0.5) if is_taken else (0, 0.0))
+    declared = 0.5 if "symmetric" in routers else 1.0
+    moved = 0.5 * (successes / runs - declared) if is_taken else 0.0
+    assert row["pairs_with_lab"] == pytest.approx(row["pairs"] + moved)
+    table = declared_table(said)
+    shown = dict(zip(table.header, next(row for row in table.rows if row[0] == "nebula"), strict=True))
+    assert shown["lab runs behind that"] == str(runs if is_taken else 0)
+    assert shown["lab runs"] == str(runs)
+    if 0 < successes < runs and declared == 1.0:
+        assert shown["differ"] == f"full-cone x port-restricted ({successes}/{runs})"
 
 
 def test_a_row_says_which_product_is_deployed_over_ipv4_alone() -> None:
-    table = _declared(described(load_population("field", POPULATIONS)))
+    table = declared_table(described(load_population("field", POPULATIONS)))
     place = table.header.index("IPv4 only here")
     said = {row[0]: row[place] for row in table.rows}
     assert said["refmesh"] == "no"
     assert {said[name] for name in ("nebula", "tailscale", "n2n", "wireguard")} == {"yes"}
-    assert "that 37 % of peers have IPv6 brings it nothing" in table.note
+    assert "the 37 % of peers who have IPv6 gain nothing from it" in table.note
     assert {len(row) for row in table.rows} == {len(table.header)}
 
 
@@ -146,6 +190,7 @@ def test_what_adapters_declare_is_what_the_lab_saw_of_every_cell() -> None:
     loaded = load_population("nat-matrix", POPULATIONS)
     rows = described(loaded, lab_of(loaded))["declared"]
     measured = {row["overlay"]: row for row in rows if "emulated" in row}
+    assert {row["emulated_within_s"] for row in measured.values()} == {loaded.population.deadline_s}
     assert set(measured) >= {"easytier", "n2n", "nebula", "nebula-go", "refmesh", "tailscale", "tinc", "wireguard"}
     assert {name: row["differs"] for name, row in measured.items() if row["differs"]} == {}
     for name, row in measured.items():

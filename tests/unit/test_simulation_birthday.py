@@ -8,9 +8,10 @@ from collections import Counter
 
 import pytest
 
-from harness.results.agreement import Count, with_probability
+from harness.nat.oracle import expected_path
+from harness.results.counts import Count, with_probability
 from harness.scenario.load import POPULATIONS
-from harness.simulation.algebra import expected_cells, level_of
+from harness.simulation.algebra import expected_cell, expected_cells, level_of
 from harness.simulation.contract import Abilities, engines
 from harness.simulation.describe import described
 from harness.simulation.internet import Internet
@@ -98,3 +99,32 @@ def test_ports_tried_by_a_deadline_are_those_that_the_engine_has_tried(
         between.append(0.05 < expected < 0.95)
         assert with_probability(Count(direct, 100), expected) == "agree", (deadline_s, direct, expected)
     assert sum(between) >= 3, "where all or none is direct, any number of tries agrees"
+
+
+@pytest.mark.parametrize("deadline_s", [2.0, 2.25, 2.5])
+def test_the_algebra_takes_the_mean_of_probabilities_and_not_that_of_a_mean_of_tries(deadline_s: float) -> None:
+    """Each further port adds less, so the probability of a mean number of tries is larger, here by up to a point."""
+    access = {
+        name: Access(share=0.5, routers=(name,), link=AccessLink(delay_ms=delay_ms))
+        for name, delay_ms in (("port-restricted", 20), ("symmetric", 40))
+    }
+    sweep = Sweep(technique=("birthday",))
+    population = Population(
+        description="by when", access=access, matrix=sweep, deadline_s=deadline_s, server=AccessLink(delay_ms=5)
+    )
+    engine, (condition,) = engines()["refmesh"], Plan(population).conditions
+    one, other = access.values()
+    level = level_of(engine, population).between(one.link, other.link)
+    assert len(set(level.tried_ports)) > 1, "else there is nothing to take a mean of"
+
+    def probability(tried: int) -> float:
+        found = expected_path(
+            one.behaviours, other.behaviours, "birthday", opened_ports=level.opened_ports, tried_ports=tried
+        )
+        return found.probability
+
+    mean = sum(map(probability, level.tried_ports)) / len(level.tried_ports)
+    found = expected_cell(one, other, 0, condition, level_of(engine, population))
+    assert found.probability == pytest.approx(mean)
+    of_mean = probability(round(sum(level.tried_ports) / len(level.tried_ports)))
+    assert 0.001 < of_mean - found.probability < 0.01

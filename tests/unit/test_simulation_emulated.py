@@ -10,7 +10,9 @@ import yaml
 from result_samples import Maker
 
 from harness.report.population import population_of
-from harness.results.agreement import Count, WorldCounts, agreement
+from harness.report.population_lab import declared_table
+from harness.results.agreement import WorldCounts, agreement
+from harness.results.counts import Count
 from harness.results.loading import load
 from harness.results.store import ResultFolderError, RunFolder
 from harness.scenario.load import POPULATIONS
@@ -88,9 +90,15 @@ def test_of_a_lab_that_waited_longer_counts_what_was_direct_in_time(tmp_path: Pa
     (cell,) = emulated_cells(folder, 4.0)
     assert (cell["successes"], cell["runs"], cell["untold"]) == (4, 9, 1)
     assert cell["waited_s"] == [4.0, 15.0]
+    # The lab's own time is the shortest, so that all of it tells.
+    assert cell["waited"] == {"deadline_s": 4.0, "successes": 4, "runs": 9, "untold": 1}
     # Where the lab waited as long it does not matter since when a path was direct.
-    (cell,) = emulated_cells(lab(tmp_path / "same", [each for each in LATE if each.get("deadline_s") is None]), 15.0)
+    same = lab(tmp_path / "same", [each for each in LATE if each.get("deadline_s") is None])
+    (cell,) = emulated_cells(same, 15.0)
     assert (cell["successes"], cell["runs"], cell["untold"]) == (6, 8, 0)
+    (cell,) = emulated_cells(same, 4.0)
+    assert (cell["successes"], cell["runs"], cell["untold"]) == (3, 7, 1)
+    assert cell["waited"] == {"deadline_s": 15.0, "successes": 6, "runs": 8, "untold": 0}
 
 
 def test_a_lab_that_waited_for_a_shorter_time_is_refused(tmp_path: Path) -> None:
@@ -120,6 +128,8 @@ def test_a_lab_may_have_nats_that_have_no_alias(tmp_path: Path) -> None:
     [
         ({"link": "lossy"}, "link is ideal and lossy"),
         ({"params": {"nat_a": "full-cone", "tls_port": 0}}, r'params is \{\} and \{"tls_port": 0\}'),
+        # It begins like the two parameters that only say in which order the NATs are.
+        ({"params": {"nat_a": "full-cone", "nat_lifetime_s": 30}}, r'params is \{\} and \{"nat_lifetime_s": 30\}'),
         ({"topology": "carrier"}, "topology is two-sites and carrier"),
     ],
 )
@@ -161,11 +171,41 @@ def test_the_report_says_what_of_the_lab_counts(tmp_path: Path) -> None:
     assert found is not None
     tables = {table.title: table for table in found[0]}
     held = tables["Algebra, engine, emulation"]
-    assert [row[4].split()[0] for row in held.rows if row[0] == "open x strict"] == ["4/9"]
+    assert [row[4].split()[0] for row in held.rows if row[0] == "full-cone x port-restricted"] == ["4/9"]
     for table in (held, tables["What products would reach"]):
-        assert "counts what was direct within 4 s, though it waited 15 s" in table.note
-        assert "Left out: 1 of its pairs" in table.note
+        assert "direct within 4 s and still was when the lab stopped waiting, after 15 s" in table.note
+        assert "1 of its pairs are left out" in table.note
         assert "those of run abc123 at commit 0123456789ab, link ideal" in table.note
+
+
+def test_what_is_declared_and_what_a_lab_saw_are_of_one_deadline(tmp_path: Path) -> None:
+    """EasyTier needs 12 s, for which its lab waited: it differed in every cell from what it had in the end."""
+    late = {"overlay": "easytier", "direct_s": 12.0}
+    cells = emulated_cells(lab(tmp_path / "lab", [late] * 9), 10.0)
+    said = described(population(tmp_path), cells)
+    (row,) = (row for row in said["declared"] if row["overlay"] == "easytier")
+    assert (row["emulated_expected"], row["emulated"], row["emulated_within_s"], row["differs"]) == (1, 1, 15, [])
+    # But of the population's pairs, half of which are of that cell, none is direct within its 10 s.
+    assert (row["pairs"], row["pairs_with_lab"], row["lab_runs"]) == (1.0, 0.5, 9)
+    table = declared_table(said)
+    (shown,) = (dict(zip(table.header, row, strict=True)) for row in table.rows if row[0] == "easytier")
+    assert (shown["seen %"], shown["within s"], shown["differ"]) == ("100.0", "15", "")
+    # A folder of before has the population's counts alone, and says so.
+    del cells[0]["waited"]
+    (row,) = (row for row in described(population(tmp_path), cells)["declared"] if row["overlay"] == "easytier")
+    assert (row["emulated"], row["emulated_within_s"]) == (0.0, 10.0)
+    assert row["differs"] == ["full-cone x port-restricted (0/9)"]
+
+
+def test_birthday_probing_is_expected_of_the_time_that_its_lab_waited(tmp_path: Path) -> None:
+    """In 2 s it tries fewer ports than in 15."""
+    pair = {"nat_a": "port-restricted", "nat_b": "symmetric"}
+    cells = emulated_cells(lab(tmp_path / "lab", [pair] * 9), 2.0)
+    (row,) = (
+        row for row in described(population(tmp_path, deadline_s=2.0), cells)["declared"] if row["overlay"] == "refmesh"
+    )
+    assert row["emulated_expected"] > 0.99
+    assert row["differs"] == []
 
 
 class Silent:

@@ -16,6 +16,7 @@ import yaml
 
 from harness.errors import ScenarioError
 from harness.report.churn import churn_tables, read_churn, storm_of
+from harness.report.tables import NOTHING
 from harness.scenario.load import POPULATIONS
 from harness.simulation import churn as churn_module
 from harness.simulation import remote
@@ -246,6 +247,23 @@ def test_no_start_counts_as_quiet(tmp_path: Path) -> None:
         assert dict(of_networks.rows)["a server receives, messages/s"] == receives
         assert dict(of_all.rows)["receives, messages/s"] == f"{2 * float(receives.split(',')[0]):.3g}"
         assert f"first {start_within_s + 60:g} s" in of_networks.note
+
+
+def test_a_run_without_any_quiet_time_has_no_quiet_rate(tmp_path: Path) -> None:
+    """It is over before all have found each other; the storm was `nan` times the quiet rate."""
+    rows = [
+        dict.fromkeys(COLUMNS, 0) | {"at_s": at, "server_up": int(at != 20), "members_up": 5, "server_received": 10}
+        for at in (10, 20, 21, 30)
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "churn.csv", index=False)
+    frame = read_churn(tmp_path)
+    assert frame is not None
+    of_networks, of_all = churn_tables(frame, {"peers": 10, "members": 5, "start_within_s": 10.0})
+    figures = dict(of_all.rows)
+    assert figures["after its return, receives at most, messages/s"] == "20"
+    assert figures["that is so many times the quiet rate"] == figures["receives, messages/s"] == NOTHING
+    assert dict(of_networks.rows)["a server receives, messages/s"] == NOTHING
+    assert "nan" not in str((of_networks.rows, of_all.rows))
 
 
 def test_a_bundled_population_is_named_as_the_user_would_type_it(monkeypatch: pytest.MonkeyPatch) -> None:

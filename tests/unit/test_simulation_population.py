@@ -18,7 +18,16 @@ from harness.cli import cli
 from harness.errors import ScenarioError
 from harness.report.plots.style import SCREEN
 from harness.report.population import population_of, population_section
-from harness.results.agreement import CellAgreement, Count, agreement, counts_of, weighted
+from harness.results.agreement import (
+    ENGINE_ALGEBRA,
+    LAB_ALGEBRA,
+    LAB_ENGINE,
+    CellAgreement,
+    agreement,
+    counts_of,
+    weighted,
+)
+from harness.results.counts import Count
 from harness.results.loading import load
 from harness.scenario.load import POPULATIONS
 from harness.simulation import algebra
@@ -222,11 +231,11 @@ def test_disagreement_is_seen() -> None:
         return CellAgreement({}, "a", "b", 0, 1.0, expected, "", simulated, emulated)
 
     assert cell(0.64, Count(9, 9)).complaints == []  # nine runs say too little
-    assert cell(0.64, Count(100, 100)).complaints == ["algebra and engine"]
-    assert cell(1.0, Count(995, 1000)).complaints == ["algebra and engine"]
-    assert cell(0.5, Count(50, 100), Count(99, 100)).complaints == ["algebra and emulation", "engine and emulation"]
-    assert cell(0.64, Count(9, 9)).open == ["algebra and engine"], "so they do not agree either"
-    assert cell(1.0, Count(30, 30), Count(10, 10)).open == ["engine and emulation"]
+    assert cell(0.64, Count(100, 100)).complaints == [ENGINE_ALGEBRA]
+    assert cell(1.0, Count(995, 1000)).complaints == [ENGINE_ALGEBRA]
+    assert cell(0.5, Count(50, 100), Count(99, 100)).complaints == [LAB_ENGINE, LAB_ALGEBRA]
+    assert cell(0.64, Count(9, 9)).open == [ENGINE_ALGEBRA], "so they do not agree either"
+    assert cell(1.0, Count(30, 30), Count(10, 10)).open == [LAB_ENGINE]
     agreed = cell(1.0, Count(100, 100), Count(30, 30))
     assert (agreed.complaints, agreed.open) == ([], [])
     whole = weighted([cell(0.5, Count(50, 100))])

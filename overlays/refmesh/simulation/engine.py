@@ -37,17 +37,17 @@ class RefmeshSimulation:
     techniques: Sequence[str] = TRAVERSALS
     guesses_both = False  # `punching.plan` opens and tries no random port there
 
-    def birthday_ports(self, within_s: float, delays: Delays) -> tuple[int, int]:
+    def birthday_ports(self, within_s: float, delays: Delays) -> tuple[int, tuple[int, ...]]:
         """How many ports are open at a time, and how many are tried by then: rounds of a fixed number, paced.
 
         On links that lose nothing. Where a packet takes more than 100 ms from one host by the server to the other,
         rounds begin later than is said here: both then begin a session, and plain checks start anew.
         """
-        found = [
+        found = (
             _tries(within_s - first_s, by_server_s, delays.first_s + delays.second_s)
             for first_s, by_server_s in _first_shots(delays)
-        ]
-        return punching.BIRTHDAY_SOCKETS, round(sum(found) / len(found))
+        )
+        return punching.BIRTHDAY_SOCKETS, tuple(found)
 
     def network(
         self, internet: Internet, hosts: Sequence[Host], rng: random.Random, abilities: Abilities, crypto: Crypto
