@@ -8,10 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Captures(BaseModel):
-    """Nodes (hosts or routers) on all of whose interfaces every packet is kept, the overlay's own included.
+    """The nodes (hosts or routers) at which every packet on every interface is kept, the overlay's own included.
 
-    A node's file ends at `max_mb` (10^6 bytes), and of a frame the first `frame_bytes` are kept. Capturing takes time
-    of the processors that the lab needs: runs with captures are for looking inside, not for figures.
+    A node's file ends at `max_mb` (10^6 bytes), and only the first `frame_bytes` of each frame are kept. Capturing uses
+    processor time that the lab needs: use captures to look inside a trial, not in runs whose figures you want.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

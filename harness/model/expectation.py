@@ -32,13 +32,18 @@ _Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 class Bound(_Strict):
     """At least `min`, at most `max`, in the metric's own unit (its name ends with it; ratios are 0 to 1).
 
-    Judged over all repeats of a cell by the 95 % interval of the estimate: *met* when all of it keeps the bound, *not
-    met* when none of it does, else *not decided*. Medians of fewer than six repeats have no such interval: nothing is
-    decided, but what each of them breaks is *against it*. A success rate's interval is the exact one (Clopper and
-    Pearson), between each pair of NATs where those of the members differ; `min: 1` asks that none failed. Each path is
-    judged by itself; `path` judges pairs on these alone, and is broken where no pair took it, unless the scenario
-    allows others (`path`, `oracle`). What is not met, against it, or was never measured makes exit code 1; what is not
-    decided is said, with the repeats that would do, and changes no exit code.
+    A bound is judged over all repeats of a cell, by the 95 % interval of the estimate. It is *met* if the whole
+    interval keeps the bound, *not met* if none of the interval does, otherwise *not decided*.
+
+    The median of fewer than six repeats has no such interval, so it is not decided; but if every repeat breaks the
+    bound, they are *against it*. A success rate has an exact interval (Clopper and Pearson), for each pair of NATs if
+    the members' NATs differ; `min: 1` asks that none failed.
+
+    Each path is judged by itself. With `path` a bound judges only pairs that took that path. If no pair took it, the
+    bound is broken, unless the scenario allows other paths (`path`, `oracle`).
+
+    A bound that is not met, against it or never measured leads to exit code 1. One that is not decided is reported,
+    with the number of repeats that would decide it, and does not change the exit code.
     """
 
     min: _Number | None = None
@@ -68,12 +73,13 @@ class ExpectedNumber(Bound):
 
 
 class Expectation(_Strict):
-    """What must come out of the trials that match `when`; a trial key may be given one value or a list.
+    """What must come out of the trials that match `when`; each key of `when` takes one value or a list.
 
-    `oracle: true` takes the path from the NAT pair and the overlay's declared traversal technique instead. Any metric
-    may stand here as well, with a bound: `added_rtt_p50_ms: {max: 5}`. It holds for the underlay's own trials only
-    where `when` names its overlay or mode. Of several items the last that says something of a trial's path, or of a
-    metric, holds. A trial of which anything is expected must not fail, unless `outcome` allows `failed`.
+    `oracle: true` derives the expected path from the NAT pair and the overlay's declared traversal technique. Any
+    metric may stand here as well, with a bound: `added_rtt_p50_ms: {max: 5}`. A bound applies to the underlay's own
+    trials only if `when` names their overlay or mode. If several items say something about a trial's path, or about the
+    same metric, the last one holds. A trial of which anything is expected must not fail, unless `outcome` allows
+    `failed`.
     """
 
     when: dict[str, Any] = {}

@@ -91,7 +91,7 @@ ProbeName = Annotated[str, _ProbeName()]
 
 
 class Probes(BaseModel):
-    """Which probes run, and how; an absent one does not run."""
+    """Which probes run, and how. A probe that is not named does not run."""
 
     # Each probe there is can be asked for as an attribute: its settings, or None where it does not run. They stand in
     # the place of fields, but which there can be is not known before the first is asked for.

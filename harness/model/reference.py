@@ -42,11 +42,12 @@ _WORDS = {"string": "text", "integer": "a whole number", "number": "a number", "
 
 _INTRODUCTION = """# Scenario files
 
-This page is made from the models by `python -m harness.model.reference`; a test keeps it true. `overlaybench check`
-says what is wrong with a file, line by line; `overlaybench list overlays`, `list topologies`, `list nats` and
-`list links` show the names that a scenario may use, and `overlaybench plan` shows the trials that it becomes.
+This page lists every key of a scenario file. `overlaybench check` says what is wrong with a file, line by line.
+`overlaybench list overlays`, `list topologies`, `list nats` and `list links` show the names that a scenario may use,
+and `overlaybench plan` shows the trials that a scenario becomes. The page is made from the models by
+`python -m harness.model.reference`; a test keeps the two the same.
 
-An editor with a YAML language server completes and checks while you type when the first line is
+An editor with a YAML language server completes and checks while you type if the file's first line is
 
 ```yaml
 # yaml-language-server: $schema=PATH/docs/scenario.schema.json

@@ -60,9 +60,9 @@ class Pairs(_Strict):
 class Until(_Strict):
     """The rule by which a cell repeats until its interval is narrow enough; `repeats` is the cap.
 
-    `half_width` is half of the 95 % interval of `metric`: a share of the estimate for medians (0.05: within 5 %), an
-    absolute share for success rates. Each path must be as narrow, and of rates each pair of NATs. No cell stops before
-    `at_least` runs.
+    `half_width` is half of the 95 % interval of `metric`: as a share of the estimate for medians (0.05: within 5 %),
+    absolute for success rates. Each path must become that narrow by itself, and for success rates each pair of NATs
+    too. No cell stops before `at_least` runs.
     """
 
     metric: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
@@ -75,10 +75,10 @@ def _as_expectations(value: Any) -> Any:
 
 
 class Scenario(_Strict):
-    """A scenario file: a topology, what is swept, which overlays in which modes, which probes, how often.
+    """A scenario file: a topology, what is swept, which overlays in which modes, which probes, and how often.
 
     `not_installed` says what happens when this machine lacks an overlay's programs: `refuse` runs nothing, `skip`
-    leaves out that overlay alone and names it.
+    leaves out that overlay and names it.
     """
 
     description: str

@@ -77,8 +77,7 @@ def _with_settings(schema: dict[str, Any]) -> None:
 class TimelineItem(BaseModel):
     """One event of a timeline: `do` it `to` a node, `at_s` seconds after the traffic began or `after` a moment.
 
-    `for_s` is how long it lasts before it is undone. Lists of seconds are swept. Whatever else stands here are the
-    event's own settings.
+    After `for_s` seconds the event is undone. A list of seconds is swept. All other keys are the event's own settings.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra=_with_settings)

@@ -41,11 +41,12 @@ _US_IN_MS: Final = 1000.0
 
 
 class RoundsSettings(ProbeSettings):
-    """Computations of all members in rounds: one TCP connection a pair, everybody sends to everybody.
+    """Joint computations in rounds: all members send to all others, over one TCP connection for each pair.
 
-    `chatty` is 32 B and 150 rounds, `mixed` 35 kB and 100, `bulk` 500 kB and 17, as MPyC programs have them; `rounds`
-    and `payload_bytes` say otherwise by workload. A workload that is not done after `deadline_s` is ended. `baseline:
-    lab` runs them over the underlay of the same lab as well, once the overlay has stopped; `none` leaves that out.
+    `chatty` is 150 rounds of 32 B, `mixed` 100 rounds of 35 kB, `bulk` 17 rounds of 500 kB, as in MPyC programs;
+    `rounds` and `payload_bytes` change that for single workloads. A workload that is not done after `deadline_s` is
+    ended. `baseline: lab` also runs the workloads over the underlay of the same lab, once the overlay has stopped;
+    `none` leaves that out.
     """
 
     workloads: tuple[WorkloadName, ...] = Field(default=NAMES, min_length=1)

@@ -44,8 +44,8 @@ _BACK = "From the end of the timeline's first event, or from the event where it 
 class AvailabilitySettings(ProbeSettings):
     """A computation of all members in rounds of `payload_bytes` that goes on through the timeline, next to pings.
 
-    The traffic goes on for `duration_s`; the moment at which all parties have begun is the timeline's zero. Judged is
-    the first event, against the time before it.
+    The traffic lasts for `duration_s`; the timeline's zero is when all parties have begun. What is judged is the first
+    event, compared with the time before it.
     """
 
     drives_timeline: ClassVar[bool] = True

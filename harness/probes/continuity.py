@@ -32,10 +32,10 @@ _EVENT = "; `phase` names the event"
 class ContinuitySettings(ProbeSettings):
     """Traffic over every pair, and one TCP connection that should survive, while the timeline runs.
 
-    A ping every `interval_ms`, each with a size of its own of up to `payload_bytes`, by which its way is told; over an
-    overlay that carries streams alone, a request on a fresh connection, which has a second for its answer. The traffic
-    goes on for `duration_s`; when it has begun is the timeline's zero. Before it nothing is sent over the
-    overlay for `idle_s`.
+    A ping is sent every `interval_ms`. Each has a size of its own, up to `payload_bytes`, by which its path is told.
+    Over an overlay that carries only streams, the probe sends a request on a fresh connection instead, which has one
+    second for its answer. The traffic lasts for `duration_s`, and its start is the timeline's zero. For `idle_s` before
+    that, nothing is sent over the overlay.
     """
 
     drives_timeline: ClassVar[bool] = True

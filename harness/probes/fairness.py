@@ -66,10 +66,10 @@ _SOON = ("-i", "0.1")
 class FairnessSettings(ProbeSettings):
     """TCP goodput of all pairs of members at once (iperf3, src to dst), and how equally they share.
 
-    What counts is what the receivers got while all pairs sent: `omit_s` after the last has begun, until the first ends.
-    A pair that begins when half of `duration_s` is over is not waited for: it got nothing until then. Needs three
-    members or more, `parties` say. `baseline` measures the same over the underlay, once the overlay has stopped. All
-    programs run on one machine: with many pairs it is what is shared.
+    Only what receivers get while all pairs send counts: from `omit_s` after the last pair has begun until the first one
+    ends. A pair that has not begun after half of `duration_s` is not waited for; it counts as 0 until it begins. The
+    probe needs three members or more, as in `parties`. `baseline` measures the same over the underlay, once the overlay
+    has stopped. All programs share one machine, so with many pairs its processors may be what they compete for.
     """
 
     duration_s: int = Field(default=5, ge=1, le=3600)

@@ -25,7 +25,7 @@ _LATE_S = 1.0
 
 
 class GroupsSettings(ProbeSettings):
-    """`count` datagrams to everybody and to a multicast group, out of the overlay's interface: does one arrive?"""
+    """Whether broadcast and multicast arrive: `count` datagrams of each are sent out of the overlay's interface."""
 
     count: int = Field(default=5, ge=1, le=100)
 

@@ -58,9 +58,9 @@ class Watched:
 
 
 class HandshakeSettings(ProbeSettings):
-    """What the overlay sends until its members are connected: nothing to set, and it takes no time of its own.
+    """What the overlay sends until its members are connected. It has no settings and takes no time of its own.
 
-    The path probe's pings are in it, until the first is answered: `path: {interval_ms: 1000}` leaves few of them.
+    The figure includes the path probe's pings up to the first answer; `path: {interval_ms: 1000}` keeps them few.
     """
 
     def own_time_s(self) -> float:

@@ -53,7 +53,7 @@ class Quiet:
 
 
 class IdleSettings(ProbeSettings):
-    """What the overlay sends and uses while nothing is sent through it, for `duration_s`, while other trials run."""
+    """What the overlay sends and uses in `duration_s` without user traffic; other trials may run at the same time."""
 
     duration_s: float = Field(default=60.0, ge=1, le=3600)
 

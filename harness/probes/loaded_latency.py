@@ -25,9 +25,9 @@ _RAMP_S = 1
 
 
 class LoadedLatencySettings(ProbeSettings):
-    """RTT samples (irtt) while TCP fills both directions (iperf3), over the overlay: as a call during a backup.
+    """RTT samples (irtt) while TCP fills both directions (iperf3), over the overlay: like a call during a backup.
 
-    With the latency probe in the same trial, the rise over the idle median is reported as well.
+    If the latency probe runs in the same trial, the rise over the idle median is reported as well.
     """
 
     duration_s: float = Field(default=3.0, gt=0, le=3600)

@@ -43,12 +43,11 @@ _TABLE: Final = "mpyc"
 
 
 class MpycSettings(ProbeSettings):
-    """MPyC programs of all members: `derangement` (secret santa), `dense` (two dense layers), `cnn`.
+    """MPyC programs run by all members: `derangement` (secret santa), `dense` (two dense layers), `cnn`.
 
-    Each runs until its median time is known to `precision`, between `fewest` and `most` times: how many rounds it
-    takes is random. `size` is that of the draw, of the batch, or a number of images, by program. A program that is not
-    done after `deadline_s` is ended: what ran until then counts. `baseline: none` leaves out the underlay of the same
-    lab.
+    How many rounds a program takes is random, so each runs `fewest` to `most` times, until its median time is known to
+    `precision`. `size` sets, by program, the size of the draw, the batch size, or the number of images. A program that
+    is not done after `deadline_s` is ended; the runs it finished count. `baseline: none` leaves out the underlay.
     """
 
     programs: tuple[Program, ...] = Field(default=("derangement", "dense"), min_length=1)

@@ -103,8 +103,8 @@ def patience_for(attempts: int, timeout_s: float, sent: int, trips_s: Sequence[f
 class MtuSettings(ProbeSettings):
     """The largest packet that crosses the overlay unfragmented, and whether larger ones vanish silently.
 
-    Each size is tried `attempts` times with the don't-fragment bit, `timeout_s` each, before it counts as lost; more
-    often on a path that loses small packets too, and longer where a round trip takes long.
+    Each size is tried `attempts` times with the don't-fragment bit, waiting `timeout_s` each time, before it counts as
+    lost. A path that loses small packets too gets more attempts, and one with long round trips a longer wait.
     """
 
     attempts: int = Field(default=3, ge=1, le=20)

@@ -47,9 +47,10 @@ class Looks:
 
 
 class MtuWatchSettings(ProbeSettings):
-    """The path MTU over time, src to dst: a search as the probe `mtu` makes it every `every_s`, for `duration_s`.
+    """The path MTU from src to dst over time: for `duration_s`, it is searched every `every_s` as the probe `mtu` does.
 
-    A search takes about a dozen pings; where sizes vanish in silence each waits for `timeout_s`, `attempts` times.
+    One search takes about a dozen pings. If packets of some size vanish silently, each of these pings waits for
+    `timeout_s`, and is tried `attempts` times.
     """
 
     duration_s: float = Field(default=30.0, gt=0, le=3600)

@@ -20,14 +20,16 @@ _DIRECT = "first of these that went directly, packets and requests both ways"
 
 
 class PathSettings(ProbeSettings):
-    """Who carries the traffic, and how soon. The verdict is that of the lab's counters and captures.
+    """Who carries the traffic, and how soon. The verdict comes from the lab's counters and captures.
 
-    `deadline_s` counts from the start of the last member's daemon. Pings are `interval_ms` apart, with many pairs
-    more; each has a size of its own, 272 to `payload_bytes`, by which it is told from the overlay's own packets. At the
-    end at least `burst_packets` of them are sent at once, more where many are lost: the verdict is on these.
+    `deadline_s` counts from the start of the last member's daemon. Pings are sent every `interval_ms`, or less often if
+    there are many pairs. Each ping has a size of its own, from 272 to `payload_bytes`, which tells it from the
+    overlay's own packets. At the end a burst of at least `burst_packets` pings is sent at once, and more if many are
+    lost: the verdict is about the burst.
 
-    Streams carry requests of 6 to 12 kB instead, each over a connection of its own, and a burst over one. Content of
-    1 MB is published and fetched, fresh each time, until it comes directly where the mode punches, else once.
+    Over streams the probe sends requests of 6 to 12 kB instead of pings, each over a connection of its own, and the
+    burst over one connection. For content it publishes and fetches fresh files of 1 MB: until one comes directly if the
+    mode punches holes, otherwise once.
     """
 
     deadline_s: float = Field(default=15.0, gt=0, le=600)

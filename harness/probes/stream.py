@@ -33,9 +33,10 @@ _ENDINGS = ("push", "pull", "half-close", "server-closes")
 class StreamSettings(ProbeSettings):
     """TCP streams between members: connecting, round trips of request and answer, integrity, and how streams end.
 
-    `connections` fresh ones are opened one after the other; round trips of `request_bytes` and `answer_bytes` go on for
-    `duration_s` on one connection, a request every `interval_ms`, whether or not the last was answered, and each counts
-    from when it was due; `integrity_mb` megabytes are sent each way, 0 leaves that out.
+    `connections` fresh connections are opened one after the other. Then one connection carries requests of
+    `request_bytes` and answers of `answer_bytes` for `duration_s`. A request is due every `interval_ms`, whether or not
+    the previous one was answered, and its round trip counts from the time at which it was due. `integrity_mb` megabytes
+    are sent each way; 0 leaves that out.
     """
 
     connections: int = Field(default=5, ge=1, le=1000)

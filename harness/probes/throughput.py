@@ -26,10 +26,11 @@ _BOTH_WAYS = "The mean of both directions."
 class ThroughputSettings(ProbeSettings):
     """TCP throughput by iperf3, one direction after the other, over the overlay and over the underlay.
 
-    `baseline: lab` measures the underlay in the very same lab, once the overlay has stopped; `cell` takes it from the
-    underlay's own trial of the same cell and repeat, which halves the time that a trial needs the machine alone.
-    `both` adds a run with both directions at once. The first `omit_s` of each run, slow start, do not count; with 0, or
-    a `duration_s` of a second or two, what a byte costs is off by several per cent.
+    `baseline: lab` measures the underlay in the very same lab, once the overlay has stopped. `cell` takes the figure
+    from the underlay's own trial of the same cell and repeat instead, which halves the time for which a trial needs the
+    machine alone. `both` adds a run with both directions at once. The first `omit_s` of each run do not count, because
+    TCP is in slow start then; with an `omit_s` of 0, or a `duration_s` of only a second or two, the cost per byte is
+    off by several per cent.
     """
 
     baseline: Literal["lab", "cell"] = "lab"

@@ -25,8 +25,9 @@ _MOST_TRIES = 12
 class UdpSettings(ProbeSettings):
     """UDP goodput without loss: the highest rate at which no more than `loss_percent` is lost, by binary search.
 
-    Each try lasts `duration_s`; the search begins at `max_mbit` and ends when what passed and what did not lie within
-    `resolution_percent`. On a link that loses packets of its own, `loss_percent: 0` finds next to nothing: say more.
+    Each try lasts `duration_s`. The search begins at `max_mbit` and ends when the highest rate that passed and the
+    lowest that failed are within `resolution_percent` of each other. On a link that itself loses packets,
+    `loss_percent: 0` finds next to nothing: choose a higher value.
     """
 
     duration_s: int = Field(default=1, ge=1, le=3600)

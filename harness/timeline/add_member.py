@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 class AddMemberSettings(NoSettings):
-    """A member that was not there is switched on: its interfaces come up, its daemons start as at a deployment.
+    """A member that was absent is switched on: its interfaces come up, and its daemons start as in a deployment.
 
-    Probes before the timeline measure the pairs of the others alone. It takes effect when the first daemon is started;
-    what follows until it is ready is the overlay's own time.
+    Probes that run before the timeline measure only the pairs of the other members. The event takes effect when the
+    first daemon is started; the time from then until the member is ready is the overlay's own.
     """
 
 

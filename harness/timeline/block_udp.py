@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class BlockUdpSettings(NoSettings):
-    """A router drops all UDP that it would forward; mappings outlive the blockade as far as their lifetime goes."""
+    """A router drops all UDP that it would forward. Mappings outlive the blockade if their lifetime is long enough."""
 
 
 class BlockUdp(Event[BlockUdpSettings]):

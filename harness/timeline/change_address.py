@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 class ChangeAddressSettings(EventSettings):
-    """A router's external IPv4 addresses are others from now on; all mappings and sessions are lost, also when undone.
+    """A router gets other external IPv4 addresses. All mappings and sessions are lost, now and when this is undone.
 
-    As many as the router's pool needs, its own first.
+    Give as many addresses as the router's pool needs, beginning with the router's own new address.
     """
 
     addresses: tuple[IPv4Address, ...] = Field(min_length=1)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class ChangeNatSettings(EventSettings):
-    """A router's NAT behaves differently from now on; all mappings and sessions are lost, also when it is undone."""
+    """A router's NAT changes its behaviour. All mappings and sessions are lost, now and when this is undone."""
 
     nat: Annotated[NatBehaviour, BeforeValidator(parse_nat, json_schema_input_type=str | dict[str, Any])]
 

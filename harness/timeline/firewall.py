@@ -29,11 +29,12 @@ Traffic = Annotated[
 
 
 class FirewallSettings(EventSettings):
-    """A router lets through only what `allow` names, or all but what `deny` names, or it is a captive portal's.
+    """A router lets through only what `allow` names, or everything but what `deny` names, or has a captive portal.
 
-    Traffic is `udp`, `tcp`, `icmp` or `all`, or with ports outside `tcp/443`, `udp/1000-2000`. Behind a captive portal
-    names are resolved (port 53), web pages (TCP 80 and 443) answered by the portal, and all else is dropped. Flows that
-    were open before obey it as well. It is taken away by its end (`for_s`): signing in, say.
+    Traffic is named `udp`, `tcp`, `icmp` or `all`, or with the ports outside: `tcp/443`, `udp/1000-2000`. Behind a
+    captive portal names are resolved (port 53), the portal answers web pages (TCP 80 and 443), and everything else is
+    dropped. The firewall also applies to flows that were already open. When it ends (`for_s`), it is taken away, as
+    after signing in at a portal.
     """
 
     allow: Traffic | None = None

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class KillSettings(ServiceSettings):
     """All daemons of the overlay on a host are killed (SIGKILL). With `for_s` they are started again after that time.
 
-    With `service` only those of these names (`*` is anything). An overlay that runs nothing there goes on as if
-    nothing had happened, which is what is to be shown.
+    `service` limits this to the services of these names (`*` stands for anything). If an overlay runs nothing on the
+    host, it goes on as if nothing had happened; showing that is the point.
     """
 
 

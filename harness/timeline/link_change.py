@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 class LinkChangeSettings(EventSettings):
-    """The link of a host, or a router's access link, has another profile; frames under way keep their times.
+    """A host's link, or a router's access link, gets another profile; frames under way keep their times.
 
-    With `over_s` it becomes so gradually, in steps of 0.1 s: delays and losses evenly, rates by even factors. Several
-    steps of one's own are several events.
+    With `over_s` the change is gradual, in steps of 0.1 s: delays and losses change by equal amounts, rates by equal
+    factors. For steps of your own, write several events.
     """
 
     link: Annotated[LinkProfile, BeforeValidator(parse_link, json_schema_input_type=str | dict[str, Any])]

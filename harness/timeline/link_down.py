@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class LinkDownSettings(NoSettings):
-    """The interfaces of a host, or the outside of a router, are down: programs see it, and packets are gone."""
+    """The interfaces of a host, or the outside of a router, go down: programs see it, and packets are lost."""
 
 
 class LinkDown(Event[LinkDownSettings]):

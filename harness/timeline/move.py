@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 class MoveSettings(EventSettings):
-    """A host is on another segment from now on, named by `into` or by a router whose first inside it is.
+    """A host moves to another segment: `into` names the segment, or a router whose first inside segment it is.
 
-    It has other addresses, those given or free ones of the segment, and sends everything by `via`, or else by that
-    router or the first one inside there. It takes effect when the cable is pulled; plugging it in elsewhere takes the
-    lab a moment. What it had open ends, unless its program or overlay knows better; a host that others know by its
-    address cannot survive this, which is a result.
+    The host gets the `addresses` given, or free ones of that segment. It sends everything by `via`; without `via`, by
+    the router that `into` names or else the first router with an inside there. The event takes effect when the cable is
+    pulled; plugging it in elsewhere takes the lab a moment. Open connections end unless the program or the overlay
+    prevents that. A host that others know by its address cannot survive this, which is a result.
     """
 
     into: str

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 class PartitionSettings(EventSettings):
     """Packets between a host and those of `away_from` vanish, both ways; the host reaches everybody else as before.
 
-    Hosts are told by their addresses, and by those of the routers in front of them that no other host is behind: who
-    shares a router with others is parted alone, which is refused where on both sides others are behind the router.
+    Hosts are recognised by their addresses, and by the addresses of routers that stand in front of no other host. A
+    host that shares a router with others is cut off alone. If others are behind the routers on both sides, the event is
+    refused, because between the two no packet tells whose it is.
     """
 
     away_from: Annotated[

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class RebootSettings(NoSettings):
-    """A router loses all mappings and sessions; how long it would be away is not modelled."""
+    """A router loses all mappings and sessions. The time for which a rebooting router is away is not modelled."""
 
 
 class Reboot(Event[RebootSettings]):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class RemoveMemberSettings(NoSettings):
-    """A member's daemons are asked to end (SIGTERM), then its interfaces are down. With `for_s` it comes back."""
+    """A member's daemons are asked to end (SIGTERM), then its interfaces go down. With `for_s` it comes back."""
 
 
 class RemoveMember(Event[RemoveMemberSettings]):

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 class RenewIpSettings(EventSettings):
-    """A host's addresses on its segment are others from now on, those given or free ones; the former are gone.
+    """A host gets other addresses on its segment, those given or free ones; the former addresses are gone.
 
-    A router's external address is another event's, `change_address`.
+    To change a router's external addresses, use `change_address`.
     """
 
     addresses: tuple[IPv4Address | IPv6Address, ...] = ()

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 class RestartSettings(ServiceSettings):
     """All daemons of the overlay on a host are asked to end (SIGTERM) and started again at once.
 
-    With `service` only those of these names (`*` is anything). It takes effect when they have ended.
+    `service` limits this to the services of these names (`*` stands for anything). The event takes effect when they
+    have ended.
     """
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class SleepSettings(NoSettings):
-    """The overlay's daemons on a host are stopped (SIGSTOP) and its interfaces are down; the clocks go on."""
+    """The overlay's daemons on a host are stopped (SIGSTOP) and its interfaces go down; the clocks keep running."""
 
 
 class Sleep(Event[SleepSettings]):

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 class StopSettings(ServiceSettings):
     """All daemons of the overlay on a host are asked to end (SIGTERM). With `for_s` they are started again after that.
 
-    With `service` only those of these names (`*` is anything). Who does not end within 5 s is killed.
+    `service` limits this to the services of these names (`*` stands for anything). A daemon that does not end within 5
+    s is killed.
     """
 
 

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 class SwitchUplinkSettings(EventSettings):
-    """The default route of a host, or of a router's outside, leads to another router of its segment: `via`.
+    """The default route of a host, or of a router's outside, is switched to another router of its segment: `via`.
 
-    Its addresses stay; seen from outside it has others, those of the other router.
+    Its own addresses stay, but from outside it is seen with those of the other router.
     """
 
     via: str
