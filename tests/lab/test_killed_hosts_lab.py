@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from harness.hosts.station_member import MODULE
-from tests.lab.running import machine_state, processes_naming, records
+from tests.lab.hosts_runs import ends
+from tests.lab.running import machine_state, processes_naming
 
 # By day the stations of tests/unit/test_station.py, which pretend, are killed.
 pytestmark = [pytest.mark.lab, pytest.mark.waits, pytest.mark.nightly, pytest.mark.timeout(280)]
@@ -79,9 +80,9 @@ def test_a_station_that_is_killed_in_the_middle_of_a_trial_leaves_nothing(tmp_pa
         os.kill(station, signal.SIGKILL)
         assert campaign.wait(200) == 0, (tmp_path / "run.log").read_text()
     manifest = json.loads((out / "manifest.json").read_text())
-    ends = [line for line in records(out) if (line["probe"], line["metric"]) == ("trial", "duration_s")]
-    assert sorted(line["trial"] for line in ends) == ["refmesh_mesh_r1", "underlay_r1"]
-    assert {line["outcome"] for line in ends} == {"ok"} and 1 <= len(manifest["hosts_lost"]) <= 2
+    ended = ends(out)
+    assert sorted(ended) == ["refmesh_mesh_r1", "underlay_r1"]
+    assert {line["outcome"] for line in ended.values()} == {"ok"} and 1 <= len(manifest["hosts_lost"]) <= 2
     until(lambda: not processes_naming(str(out)))
     assert machine_state() == before
 

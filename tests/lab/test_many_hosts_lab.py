@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.running import machine_state, processes_naming, records
+from tests.lab.hosts_runs import ends, scenario
+from tests.lab.running import machine_state, processes_naming
 
 pytestmark = [
     pytest.mark.lab,
@@ -25,14 +26,6 @@ pytestmark = [
 
 DOCS = Path(__file__).parents[2] / "docs" / "many-machines.md"
 BIN = Path(sys.executable).parent
-SCENARIO = """\
-description: two hosts
-topology: two-sites
-params: {nat_a: full-cone, nat_b: full-cone}
-overlays: {underlay: , refmesh: mesh}
-probes: {path: {deadline_s: 6}}
-repeats: 6
-"""
 TRIALS = 12
 SILENCE_S = 8
 
@@ -91,7 +84,7 @@ def test_two_hosts_by_the_documented_commands_and_a_cable_that_is_pulled(hosts: 
         "SCHEDULER": "10.213.77.1",
         "DASK_TEMPORARY_DIRECTORY": str(tmp_path),
     }
-    (tmp_path / "two.yaml").write_text(SCENARIO)
+    (tmp_path / "two.yaml").write_text(scenario(repeats=TRIALS // 2))
     init = [str(BIN / "overlaybench"), "hosts", "init", "--dir", str(tmp_path / "tls")]
     subprocess.run(init, check=True, capture_output=True)
     started: list[subprocess.Popen[bytes]] = []
@@ -131,16 +124,15 @@ def test_two_hosts_by_the_documented_commands_and_a_cable_that_is_pulled(hosts: 
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-    ends = [line for line in records(out) if (line["probe"], line["metric"]) == ("trial", "duration_s")]
-    assert sorted(line["trial"] for line in ends) == sorted({line["trial"] for line in ends})
-    assert len(ends) == TRIALS and {line["outcome"] for line in ends} == {"ok"}
+    ended = ends(out)
+    assert len(ended) == TRIALS and {line["outcome"] for line in ended.values()} == {"ok"}
     manifest = json.loads((out / "manifest.json").read_text())
     names = {key: one["name"] for key, one in manifest["hosts"].items()}
-    assert {names[line["host"]] for line in ends} == {"rack1", "rack2"}
+    assert {names[line["host"]] for line in ended.values()} == {"rack1", "rack2"}
     assert all(one["calibration"]["ok"] and one["calibration"]["nat"]["cases"] for one in manifest["hosts"].values())
     lost = manifest["hosts_lost"]
     assert {one["host"] for one in lost} == {"rack2"} and 1 <= len(lost) <= 2, "what was in flight there"
-    assert (out / "trials" / ends[0]["trial"] / "job.json").exists(), "evidence came back"
+    assert (out / "trials" / next(iter(ended)) / "job.json").exists(), "evidence came back"
     label = re.sub(r"[^A-Za-z0-9._-]", "-", str(out))
     until(lambda: not processes_naming(label))
     assert machine_state() == before

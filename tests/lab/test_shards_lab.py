@@ -7,24 +7,16 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from harness.results.store import RunFolder
-from tests.lab.running import machine_state, records
+from tests.lab.hosts_runs import ends, scenario
+from tests.lab.running import machine_state
 
 pytestmark = [pytest.mark.lab, pytest.mark.waits, pytest.mark.timeout(280)]
 NIGHT = pytest.mark.timeout(1500)
 DOCS = Path(__file__).parents[2] / "docs" / "many-machines.md"
-SCENARIO = """\
-description: two blocks
-topology: two-sites
-params: {nat_a: full-cone, nat_b: full-cone}
-overlays: {underlay: , refmesh: mesh}
-probes: {path: {deadline_s: 6}}
-repeats: 2
-"""
 
 
 def documented() -> list[str]:
@@ -39,18 +31,11 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(trials)): path.read_bytes() for path in trials.rglob("*") if path.is_file()}
 
 
-def ends(folder: Path) -> dict[str, dict[str, Any]]:
-    rows = [line for line in records(folder) if (line["probe"], line["metric"]) == ("trial", "duration_s")]
-    assert len({line["trial"] for line in rows}) == len(rows), "each trial ends once"
-    # A merged run has one name, the first part's.
-    return {line["trial"]: {**line, "run": ""} for line in rows}
-
-
 # The demo itself takes minutes and loads the machine.
 @pytest.mark.parametrize("name", ["two.yaml", pytest.param("demo", marks=[pytest.mark.nightly, NIGHT])])
 def test_two_shards_and_their_merging_by_the_documented_commands(tmp_path: Path, name: str) -> None:
     before = machine_state()
-    (tmp_path / "two.yaml").write_text(SCENARIO)
+    (tmp_path / "two.yaml").write_text(scenario(repeats=2))
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     commands = [line.replace(" demo ", f" {name} ") for line in documented()]
     assert [line.split()[1] for line in commands] == ["run", "run", "merge"]
@@ -61,13 +46,17 @@ def test_two_shards_and_their_merging_by_the_documented_commands(tmp_path: Path,
         # 1: something was invalid, which a demo beside others may be; `merge` judges the whole.
         assert done.returncode == 0 or (done.returncode == 1 and name == "demo"), f"{line}: {done.stderr}"
     whole, parts = tmp_path / "runs" / "demo", [tmp_path / "part1", tmp_path / "part2"]
-    of_parts = [ends(part) for part in parts]
+    *of_parts, of_whole = [
+        # A merged run has one name, the first part's.
+        {trial: {**end, "run": ""} for trial, end in ends(folder).items()}
+        for folder in (*parts, whole)
+    ]
     assert of_parts[0] and of_parts[1] and not of_parts[0].keys() & of_parts[1].keys()
-    assert ends(whole) == {**of_parts[0], **of_parts[1]} and len(ends(whole)) == len(RunFolder(whole).plan()) > 3
+    assert of_whole == {**of_parts[0], **of_parts[1]} and len(of_whole) == len(RunFolder(whole).plan()) > 3
     assert files_of(whole) == {**files_of(parts[0]), **files_of(parts[1])} != {}
     for part in of_parts:  # a block is in one of them, with all its overlays
         seeds = {line["seed"] for line in part.values()}
-        assert all(line["trial"] in part for line in ends(whole).values() if line["seed"] in seeds)
+        assert all(line["trial"] in part for line in of_whole.values() if line["seed"] in seeds)
     assert (whole / "report.html").stat().st_size > 0
     assert "shard" not in json.loads((whole / "manifest.json").read_text())
     assert machine_state() == before

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.running import machine_state, processes_naming, records
+from tests.lab.hosts_runs import ends, scenario
+from tests.lab.running import machine_state, processes_naming
 
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
 pytestmark = [
@@ -31,14 +32,6 @@ PORT = 2222
 HERE = "10.213.78.1"
 MACHINES = {"rack1": "10.213.78.2", "rack2": "10.213.78.3"}
 PRIVILEGE_SEPARATION = Path("/run/sshd")
-SCENARIO = """\
-description: two hosts behind ssh
-topology: two-sites
-params: {nat_a: full-cone, nat_b: port-restricted}
-overlays: {underlay: , refmesh: mesh}
-probes: {path: {deadline_s: 6}}
-repeats: 2
-"""
 TRIALS = 4
 CONFIG = """\
 ListenAddress {address}:{port}
@@ -157,7 +150,7 @@ def test_a_run_goes_to_two_hosts_through_their_sshds_and_leaves_nothing_there(
     out = tmp_path / "run"
     environment = {**os.environ, "HOME": str(tmp_path / "home"), "OVERLAYBENCH_TLS": str(tmp_path / "tls")}
     make_keys(tmp_path)
-    (tmp_path / "two.yaml").write_text(SCENARIO)
+    (tmp_path / "two.yaml").write_text(scenario(repeats=TRIALS // 2, nat_b="port-restricted"))
     (tmp_path / "hosts.yaml").write_text(way(tmp_path))
     with contextlib.ExitStack() as servers:
         for host, namespace in machines.items():
@@ -173,10 +166,10 @@ def test_a_run_goes_to_two_hosts_through_their_sshds_and_leaves_nothing_there(
             time.sleep(0.1)
         assert not left_of(tmp_path)
     assert all("Accepted publickey" in one for one in said)
-    ends = [line for line in records(out) if (line["probe"], line["metric"]) == ("trial", "duration_s")]
-    assert len(ends) == TRIALS and {line["outcome"] for line in ends} == {"ok"}
+    ended = ends(out).values()
+    assert len(ended) == TRIALS and {line["outcome"] for line in ended} == {"ok"}
     hosts = json.loads((out / "manifest.json").read_text())["hosts"]
-    assert {one["name"] for one in hosts.values()} == set(MACHINES) and {line["host"] for line in ends} == set(hosts)
+    assert {one["name"] for one in hosts.values()} == set(MACHINES) and {line["host"] for line in ended} == set(hosts)
     assert machine_state() == before
 
 

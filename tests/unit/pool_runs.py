@@ -9,8 +9,9 @@ import json
 import os
 import re
 import tarfile
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fake_host import FACTS, Heard
 from fake_station import done_of
@@ -23,6 +24,9 @@ from harness.hosts.station_messages import STANDING, Calibrate, Facts, Measured,
 from harness.results.store import RunFolder
 from harness.scenario.planned import Planned, plan_trials
 from harness.trial.messages import Done
+
+if TYPE_CHECKING:  # `bench.hosts` measures by these, and needs no pytest
+    import pytest
 
 SCENARIO = """\
 description: x
@@ -121,6 +125,29 @@ def campaign(tmp_path: Path, planned: Planned, pool: Pool, heard: Heard | None =
     return Campaign(
         folder=folder, run="r", overlays=planned.overlays, host=pool, facts=pool.describe(), progress=heard or Heard()
     )
+
+
+def admission(
+    members: Sequence[FakeMember], planned: Planned, *, install: bool = False
+) -> tuple[list[str], dict[str, str]]:
+    """Return the names of the hosts that are admitted, and why each of the others is refused."""
+    pool = Pool(members, install=install)
+    pool.require(planned.trials, planned.overlays)
+    account = pool.account()
+    return [one["name"] for one in account["hosts"].values()], account.get("hosts_refused", {})
+
+
+def answering(
+    monkeypatch: pytest.MonkeyPatch, answer: Callable[[FakeMember, Question], Awaitable[dict[str, Any] | None]]
+) -> None:
+    """Have members answer as `answer` says; where it says None, as ever."""
+    ask = FakeMember.ask
+
+    async def answered(one: FakeMember, question: Question) -> dict[str, Any]:
+        said = await answer(one, question)
+        return await ask(one, question) if said is None else said
+
+    monkeypatch.setattr(FakeMember, "ask", answered)
 
 
 def lasting(folder: Path) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import datetime
 import getpass
 import json
@@ -16,10 +15,10 @@ from typing import Any
 
 import pytest
 from pool_runs import SCENARIO, begun_in, labelled, lasting
+from ssh_hosts import hosts_file, require_refused
 
 from harness.errors import MissingPrerequisite
 from harness.hosts.certificates import make_files
-from harness.hosts.registry import kind_of
 from harness.results.store import RunFolder
 
 dask = pytest.importorskip("dask", reason="pip install -e '.[dask]'")
@@ -96,10 +95,7 @@ def test_several_hosts_listen_where_each_other_can_reach_them(
 def test_each_end_opens_the_tls_files_where_it_has_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As in the documentation: the file of hosts says where they are there, and here they are in somebody's home."""
     clusters = pytest.importorskip("harness.hosts.dask_clusters")
-    make_files(tmp_path / "tls", datetime.datetime.now(datetime.UTC))
-    monkeypatch.setenv("OVERLAYBENCH_TLS", str(tmp_path / "tls"))
-    path = tmp_path / "hosts.yaml"
-    path.write_text("hosts:\n  - {ssh: rack1}\ntls: /home/bench/tls\n")
+    path = hosts_file(tmp_path, monkeypatch, "hosts:\n  - {ssh: rack1}\ntls: /home/bench/tls\n")
     taken: dict[str, Any] = {}
 
     class Enough(Exception):
@@ -110,9 +106,7 @@ def test_each_end_opens_the_tls_files_where_it_has_them(tmp_path: Path, monkeypa
         raise Enough("seen")
 
     monkeypatch.setattr(clusters, "SpecCluster", brought_up)
-    kept = dask.config.set({"distributed": copy.deepcopy(dask.config.get("distributed"))})
-    with kept, pytest.raises(MissingPrerequisite, match=r"a worker by ssh on rack1 \(seen\)"):
-        kind_of(str(path)).open(str(path), label="x", jobs=1, overlays={})
+    require_refused(path, r"a worker by ssh on rack1 \(seen\)")
     for role in ("client", "scheduler", "worker"):
         assert getattr(taken["here"], f"tls_{role}_key") == str(tmp_path / "tls" / "key.pem")
         assert taken["there"][role] == {"cert": "/home/bench/tls/cert.pem", "key": "/home/bench/tls/key.pem"}
@@ -125,10 +119,7 @@ def test_no_pickle_of_a_scheduler_elsewhere_is_opened_while_it_comes_up_or_goes(
 ) -> None:
     clusters = pytest.importorskip("harness.hosts.dask_clusters")
     pickles = pytest.importorskip("harness.hosts.dask_pickles")
-    make_files(tmp_path / "tls", datetime.datetime.now(datetime.UTC))
-    monkeypatch.setenv("OVERLAYBENCH_TLS", str(tmp_path / "tls"))
-    path = tmp_path / "hosts.yaml"
-    path.write_text("hosts:\n  - {ssh: 127.0.0.1}\n")
+    path = hosts_file(tmp_path, monkeypatch, "hosts:\n  - {ssh: 127.0.0.1}\n")
     closed: dict[str, bool] = {}
 
     def look(when: str) -> None:
@@ -149,12 +140,9 @@ def test_no_pickle_of_a_scheduler_elsewhere_is_opened_while_it_comes_up_or_goes(
     monkeypatch.setattr(clusters, "SpecCluster", Standing)
     monkeypatch.setattr("harness.hosts.dask.members_at", nobody)
     look("before")
-    kept = dask.config.set({"distributed": copy.deepcopy(dask.config.get("distributed"))})
-    with kept, pytest.raises(MissingPrerequisite, match="a worker"):
-        kind_of(str(path)).open(str(path), label="x", jobs=1, overlays={})
+    require_refused(path, "a worker")
     look("after")
     monkeypatch.setattr(clusters, "SpecCluster", nobody)
-    with kept, pytest.raises(MissingPrerequisite, match="a worker by ssh on"):
-        kind_of(str(path)).open(str(path), label="x", jobs=1, overlays={})
+    require_refused(path, "a worker by ssh on")
     look("after a failure")
     assert closed == {"before": False, "up": True, "down": True, "after": False, "after a failure": False}

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from fake_host import FACTS
-from pool_runs import FakeMember, campaign, plan
+from pool_runs import FakeMember, admission, answering, campaign, plan
 
 from harness.errors import MissingPrerequisite
 from harness.hosts import pool as pools
@@ -60,17 +60,6 @@ def test_hosts_that_differ_or_measure_wrong_take_no_trial(tmp_path: Path, caplog
         Pool([members[0]]).require(planned.trials, planned.overlays)
 
 
-def lacks_something(member: FakeMember, monkeypatch: pytest.MonkeyPatch) -> None:
-    ask = FakeMember.ask
-
-    async def lacking(one: FakeMember, question: Question) -> dict[str, Any]:
-        if one is member and isinstance(question, Require):
-            raise MissingPrerequisite("/dev/net/tun", "modprobe tun")
-        return await ask(one, question)
-
-    monkeypatch.setattr(FakeMember, "ask", lacking)
-
-
 def test_a_bad_host_that_is_named_first_keeps_no_good_one_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     planned = plan(tmp_path, repeats=1)
     members = [
@@ -78,11 +67,16 @@ def test_a_bad_host_that_is_named_first_keeps_no_good_one_out(tmp_path: Path, mo
         FakeMember("bare", tool_versions={"nft": "0.8"}),
         *(FakeMember(name, tool_versions={"nft": "1.0"}) for name in ("one", "two")),
     ]
-    lacks_something(members[1], monkeypatch)
-    pool = Pool(members)
-    pool.require(planned.trials, planned.overlays)
-    assert [one["name"] for one in pool.account()["hosts"].values()] == ["one", "two"]
-    assert pool.account()["hosts_refused"] == {
+
+    async def lacking(one: FakeMember, question: Question) -> dict[str, Any] | None:
+        if one.name == "bare" and isinstance(question, Require):
+            raise MissingPrerequisite("/dev/net/tun", "modprobe tun")
+        return None
+
+    answering(monkeypatch, lacking)
+    admitted, refused = admission(members, planned)
+    assert admitted == ["one", "two"]
+    assert refused == {
         "old": "tool nft is 0.9, 1.0 on one (apt-get install -y nftables)",
         "bare": "/dev/net/tun; to get it: modprobe tun",
     }
@@ -92,22 +86,20 @@ def test_a_first_host_that_measures_wrong_keeps_no_other_one_out(tmp_path: Path)
     planned = plan(tmp_path, repeats=1)
     late = FakeMember("late", tool_versions={"nft": "0.9"})
     late.calibration = {"ok": False, "link": {"cases": 3, "wrong": "delay-10ms: late"}}
-    pool = Pool([late, FakeMember("one", tool_versions={"nft": "1.0"})])
-    pool.require(planned.trials, planned.overlays)
-    assert pool.describe().name == "one"
-    assert pool.account()["hosts_refused"] == {"late": "its calibration failed: delay-10ms: late"}
+    found = admission([late, FakeMember("one", tool_versions={"nft": "1.0"})], planned)
+    assert found == (["one"], {"late": "its calibration failed: delay-10ms: late"})
 
 
 @pytest.mark.parametrize("install", [True, False])
 def test_a_host_that_lacks_a_program_gets_it_only_where_the_user_allows_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, install: bool
 ) -> None:
-    planned, ask = plan(tmp_path, repeats=1), FakeMember.ask
+    planned = plan(tmp_path, repeats=1)
     has = {"refmesh": "1"}
     members = [FakeMember("good", overlay_versions=has), *(FakeMember(name) for name in ("bare", "poor"))]
     asked: list[str] = []
 
-    async def lacking(one: FakeMember, question: Question) -> dict[str, Any]:
+    async def lacking(one: FakeMember, question: Question) -> dict[str, Any] | None:
         if isinstance(question, Lacking):
             return {} if one.facts.overlay_versions else {"refmesh": "it needs refmeshd: make it"}
         if isinstance(question, Install):
@@ -119,20 +111,17 @@ def test_a_host_that_lacks_a_program_gets_it_only_where_the_user_allows_it(
             return {"failed": {}}
         if isinstance(question, Require) and not one.facts.overlay_versions:
             raise MissingPrerequisite("the program `refmeshd` (overlay refmesh)", "make it")
-        return await ask(one, question)
+        return None
 
-    monkeypatch.setattr(FakeMember, "ask", lacking)
-    pool = Pool(members, install=install)
-    pool.require(planned.trials, planned.overlays)
-    account = pool.account()
+    answering(monkeypatch, lacking)
+    admitted, refused = admission(members, planned, install=install)
     if install:
-        assert [one["name"] for one in account["hosts"].values()] == ["good", "bare"]
         said = "what it lacks could not be installed there (refmeshd: no go; refmesh-tool: no disk)"
-        assert account["hosts_refused"] == {"poor": said}
+        assert (admitted, refused) == (["good", "bare"], {"poor": said})
         assert "host bare lacks programs of refmesh, which are installed there" in caplog.text
     else:
         said = "the program `refmeshd` (overlay refmesh); to get it: make it"
-        assert asked == [] and account["hosts_refused"] == {"bare": said, "poor": said}
+        assert asked == [] and (admitted, refused) == (["good"], {"bare": said, "poor": said})
 
 
 def test_a_machine_that_is_named_twice_is_one_host(tmp_path: Path) -> None:
@@ -142,10 +131,9 @@ def test_a_machine_that_is_named_twice_is_one_host(tmp_path: Path) -> None:
     members[0].facts = members[0].facts.model_copy(update={"commit": "aaa"})
     for member, machine in zip(members, ("one", "one", "one", "two"), strict=True):
         member.standing = machine
-    pool = Pool(members)
-    pool.require(planned.trials, planned.overlays)
-    assert [one["name"] for one in pool.account()["hosts"].values()] == ["rack1-0", "rack2"]
-    assert pool.account()["hosts_refused"] == {
+    admitted, refused = admission(members, planned)
+    assert admitted == ["rack1-0", "rack2"]
+    assert refused == {
         "old": "overlaybench there is at commit aaa, here at abc",
         "rack1-1": "it is the same machine as rack1-0, which would be measured twice at once",
     }
@@ -157,20 +145,18 @@ def test_what_does_not_tell_where_a_host_stands_is_left_out(tmp_path: Path, said
     members = [FakeMember(name) for name in ("one", "two")]
     for member in members:
         member.standing = said
-    pool = Pool(members)
-    pool.require(planned.trials, planned.overlays)
-    assert [one["name"] for one in pool.account()["hosts"].values()] == ["one", "two"]
+    assert admission(members, planned) == (["one", "two"], {})
 
 
 def test_two_stations_of_a_machine_do_not_install_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And where the first one cannot run the plan after all, the second one may."""
-    planned, ask = plan(tmp_path, repeats=1), FakeMember.ask
+    planned = plan(tmp_path, repeats=1)
     members = [FakeMember(name) for name in ("a0", "b0", "a1", "a2", "b1")]
     for member in members:
         member.standing = member.name[0]
     at_once, installed, both = set[str](), list[str](), asyncio.Event()
 
-    async def answered(one: FakeMember, question: Question) -> dict[str, Any]:
+    async def answered(one: FakeMember, question: Question) -> dict[str, Any] | None:
         if isinstance(question, Lacking):
             return {"refmesh": "it needs refmeshd"}
         if isinstance(question, Install):
@@ -184,14 +170,12 @@ def test_two_stations_of_a_machine_do_not_install_at_once(tmp_path: Path, monkey
                 await asyncio.sleep(0)
             at_once.remove(one.standing)
             return {"failed": {"refmeshd": "no go"} if one.name == "a0" else {}}
-        return await ask(one, question)
+        return None
 
-    monkeypatch.setattr(FakeMember, "ask", answered)
-    pool = Pool(members, install=True)
-    pool.require(planned.trials, planned.overlays)
-    assert installed == ["a0", "b0", "a1"]
-    assert [one["name"] for one in pool.account()["hosts"].values()] == ["a1", "b0"]
-    assert pool.account()["hosts_refused"] == {
+    answering(monkeypatch, answered)
+    admitted, refused = admission(members, planned, install=True)
+    assert installed == ["a0", "b0", "a1"] and admitted == ["a1", "b0"]
+    assert refused == {
         "a0": "what it lacks could not be installed there (refmeshd: no go)",
         "a2": "it is the same machine as a1, which would be measured twice at once",
         "b1": "it is the same machine as b0, which would be measured twice at once",
@@ -199,7 +183,7 @@ def test_two_stations_of_a_machine_do_not_install_at_once(tmp_path: Path, monkey
 
 
 def test_an_admission_that_fails_half_way_leaves_no_host_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    planned, open_it, ask = plan(tmp_path, repeats=1), FakeMember.open, FakeMember.ask
+    planned, open_it = plan(tmp_path, repeats=1), FakeMember.open
     members = [FakeMember(name) for name in ("open", "faulty", "late")]
     asked = asyncio.Event()
 
@@ -210,14 +194,13 @@ def test_an_admission_that_fails_half_way_leaves_no_host_open(tmp_path: Path, mo
                 await asyncio.sleep(0)
         await open_it(one)
 
-    async def answered(one: FakeMember, question: Question) -> dict[str, Any]:
+    async def answered(one: FakeMember, _question: Question) -> None:
         if one.name == "faulty":
             asked.set()
             raise RuntimeError("a fault of the program")
-        return await ask(one, question)
 
     monkeypatch.setattr(FakeMember, "open", opened)
-    monkeypatch.setattr(FakeMember, "ask", answered)
+    answering(monkeypatch, answered)
 
     async def go() -> list[bool]:
         with pytest.raises(RuntimeError):
