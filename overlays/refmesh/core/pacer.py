@@ -15,7 +15,8 @@ class Pacer:
 
     def available(self, now: float) -> int:
         """How many events may happen now."""
-        self._tokens = min(self._burst, self._tokens + max(0.0, now - self._seen_s) * self._per_s)
+        if self._tokens is not self._burst:  # else it is full, as most are that are asked
+            self._tokens = min(self._burst, self._tokens + max(0.0, now - self._seen_s) * self._per_s)
         self._seen_s = now
         return int(self._tokens)
 
