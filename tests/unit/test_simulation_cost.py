@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from harness.model.nat import parse_nat
+from harness.simulation.internet import Internet, Link
 from overlays.refmesh.core import reflexive
 from overlays.refmesh.core.keypair import REJECT_AFTER_S
 from overlays.refmesh.core.tunnel import Tunnel
@@ -53,6 +55,30 @@ def test_a_look_at_an_idle_peer_is_cheap() -> None:
     cost = calls(look)
     assert not node.outbox.main
     assert cost <= 110
+
+
+def test_a_packet_through_two_routers_is_cheap() -> None:
+    internet = Internet(random.Random(1))
+    came: list[bytes] = []
+
+    def receive(datagram: bytes, _source: tuple[str, int], _port: int) -> None:
+        came.append(datagram)
+
+    one, two = (internet.host(internet.router(parse_nat("full-cone"), link=Link(0.01)), receive) for _ in range(2))
+    assert two.router is not None
+    far = (two.router.tables.addresses[0], 40000)
+    assert one.router is not None
+    two.send(b"opens", 40000, (one.router.tables.addresses[0], 40000))
+    one.send(b"first", 40000, far)
+    internet.events.run(1.0)
+
+    def through() -> None:
+        one.send(b"second", 40000, far)
+        internet.events.run(1.0)
+
+    cost = calls(through)
+    assert came[-1] == b"second"
+    assert cost <= 80
 
 
 def test_what_servers_say_of_our_nat_is_found_out_again_when_they_say_something_else(
