@@ -69,6 +69,11 @@ class SimulatedNat:
         self._rng = rng
         self._blocks = tuple(blocks)
         self._leased = leased
+        # Read once: each packet asks.
+        self._mapping, self._egress = behaviour.mapping, behaviour.egress
+        self._open = behaviour.ipv4 and self._egress not in (Egress.NO_UDP, Egress.TCP_443)
+        self._outbound_only = behaviour.udp_refresh is Refresh.OUTBOUND
+        self._udp_lifetime_s = behaviour.udp_lifetime_s
         self.reboot()
 
     def reboot(self) -> None:
@@ -87,7 +92,9 @@ class SimulatedNat:
         """Return what becomes of a packet from inside at `now`."""
         self._tables.tidy(now)
         b = self.behaviour
-        if not b.ipv4 or self._egress_forbids(packet) or not self._line.lets_through(packet, now, outward=True):
+        if not self._open and (not b.ipv4 or self._egress_forbids(packet)):
+            return None
+        if not self._line.lets_through(packet, now, outward=True):
             return None
         if packet.destination.address in self._pool and b.translates:
             return self._hairpin(packet, now)
@@ -102,25 +109,26 @@ class SimulatedNat:
         return arrived if passes else None
 
     def _let_in(self, packet: Packet, now: float) -> Packet | None:
-        b = self.behaviour
-        if not b.ipv4 or (b.egress is Egress.NO_UDP and packet.protocol == "udp"):
+        b, protocol = self.behaviour, packet.protocol
+        if not self._open and (not b.ipv4 or (self._egress is Egress.NO_UDP and protocol == "udp")):
             return None
         if not b.translates:
             return packet if self._firewall_passes(packet, now) else None
-        mapping = self._session_mapping(packet, now) or self._live(
-            self._back.get((packet.protocol, packet.destination)), now
-        )
-        if mapping is None or not self._filter_passes(mapping, packet.source, packet.protocol, now):
-            self._note_unsolicited(packet, now)
-            return None
-        key = (packet.protocol, mapping.internal, packet.source)
-        session = self._live(self._sessions.get(key), now)
-        if session is None:
-            session = self._sessions[key] = Session(mapping, 0.0)
-        if self._live(session.mapping, now) is None and b.udp_refresh is Refresh.OUTBOUND and packet.protocol == "udp":
+        mapping = self._back.get((protocol, packet.destination))
+        key = (protocol, mapping.internal if mapping is not None else packet.destination, packet.source)
+        session = self._live(self._sessions.get(key), now) if mapping is not None else None
+        if session is None or session.mapping.external != packet.destination:
+            # Not of a session that has this mapping, which lets in also when the mapping itself is gone.
+            mapping = self._live(mapping, now)
+            if mapping is None or not self._filter_passes(mapping, packet.source, protocol, now):
+                self._note_unsolicited(packet, now)
+                return None
+            if session is None:
+                session = self._sessions[key] = Session(mapping, 0.0)
+        if self._outbound_only and protocol == "udp" and self._live(session.mapping, now) is None:
             return None
         self._touch(session, key, now, outward=False)
-        return packet.sent_to(mapping.internal)
+        return packet.sent_to(key[1])
 
     def holder(self, external: Endpoint, now: float) -> Endpoint | None:
         """Return the internal endpoint that has an external UDP one, by a mapping or a session that outlives it."""
@@ -167,13 +175,9 @@ class SimulatedNat:
         return mapping
 
     def _mapping_key(self, protocol: Protocol, internal: Endpoint, remote: Endpoint) -> tuple[object, ...]:
-        match self.behaviour.mapping:
-            case Mapping.APDM:
-                return (protocol, internal, remote)
-            case Mapping.ADM:
-                return (protocol, internal, remote.address)
-            case _:
-                return (protocol, internal)
+        if self._mapping is Mapping.APDM:
+            return (protocol, internal, remote)
+        return (protocol, internal, remote.address) if self._mapping is Mapping.ADM else (protocol, internal)
 
     def _enter(self, key: tuple[object, ...], protocol: Protocol, mapping: MappingEntry) -> None:
         self._out[key] = mapping
@@ -188,14 +192,6 @@ class SimulatedNat:
         return None
 
     # Filtering
-
-    def _session_mapping(self, packet: Packet, now: float) -> MappingEntry | None:
-        """Return the mapping of the session of a packet from outside, also when the mapping itself is gone."""
-        known = self._back.get((packet.protocol, packet.destination))
-        if known is None:
-            return None
-        session = self._live(self._sessions.get((packet.protocol, known.internal, packet.source)), now)
-        return known if session is not None and session.mapping.external == packet.destination else None
 
     def _filter_passes(self, mapping: MappingEntry, remote: Endpoint, protocol: Protocol, now: float) -> bool:
         session = self._live(self._sessions.get((protocol, mapping.internal, remote)), now)
@@ -228,7 +224,7 @@ class SimulatedNat:
             self._poisoned[key] = Expiry(now + self._lifetime_s(packet.protocol, both_ways=False))
 
     def _egress_forbids(self, packet: Packet) -> bool:
-        match self.behaviour.egress:
+        match self._egress:
             case Egress.NO_UDP:
                 return packet.protocol == "udp"
             case Egress.TCP_443:
@@ -271,21 +267,22 @@ class SimulatedNat:
             session.both_ways = True
         until = now + self._lifetime_s(protocol, session.both_ways)
         session.expires = until
-        if not outward and self.behaviour.udp_refresh is Refresh.OUTBOUND and protocol == "udp":
+        if not outward and self._outbound_only and protocol == "udp":
             return
         mapping = session.mapping
         mapping.expires = until
         self._back[protocol, mapping.external] = mapping
-        existing = self._live(self._out.get(self._mapping_key(protocol, internal, remote)), now)
-        if existing is None:
-            self._out[self._mapping_key(protocol, internal, remote)] = mapping
+        place = self._mapping_key(protocol, internal, remote)
+        existing = self._out.get(place)
+        if existing is None or existing.expires <= now:
+            self._out[place] = mapping
         if outward:
             mapping.contacted[remote] = until
 
     def _lifetime_s(self, protocol: Protocol, both_ways: bool) -> float:
-        b = self.behaviour
         if protocol == "udp":
-            return b.udp_lifetime_s
+            return self._udp_lifetime_s
+        b = self.behaviour
         return b.tcp_established_lifetime_s if both_ways else b.tcp_transitory_lifetime_s
 
     @staticmethod

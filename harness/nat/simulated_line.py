@@ -15,7 +15,7 @@ class Line:
     """A router's two directions, whose buckets are full at first."""
 
     def __init__(self, behaviour: NatBehaviour) -> None:
-        self._behaviour = behaviour
+        self._drops_fragments = behaviour.fragments is Fragments.DROP
         rate = behaviour.udp_rate_mbit
         self._policers = None if rate is None else {outward: Policer(rate) for outward in (True, False)}
 
@@ -23,7 +23,9 @@ class Line:
         """Tell whether a packet passes that has a mapping and is let in by the filter."""
         if packet.protocol != "udp":  # a segment of TCP is never longer than a frame
             return True
+        if not self._drops_fragments and self._policers is None:
+            return True
         size_bytes = len(packet.payload) + _HEADERS_BYTES[":" in packet.destination.address]
-        if self._behaviour.fragments is Fragments.DROP and size_bytes > FULL_MTU_BYTES:
+        if self._drops_fragments and size_bytes > FULL_MTU_BYTES:
             return False
         return self._policers is None or self._policers[outward].passes(size_bytes, now)

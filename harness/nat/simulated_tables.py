@@ -12,7 +12,7 @@ LOOK_S = 60.0
 """More are looked at so often: birthday probing leaves thousands, and after it little is added."""
 
 
-@dataclass
+@dataclass(slots=True)
 class MappingEntry:
     """An external endpoint for an internal one; `contacted` says until when its filter knows a remote one."""
 
@@ -22,7 +22,7 @@ class MappingEntry:
     contacted: dict[Endpoint, float] = field(default_factory=dict)
 
 
-@dataclass
+@dataclass(slots=True)
 class Session:
     """A pair (internal endpoint, remote endpoint) and the mapping that it uses; connection tracking's entry."""
 
@@ -54,7 +54,7 @@ class Tables:
     def tidy(self, now: float) -> None:
         """Drop what has expired: every minute, and once there is twice as much as was left the last time."""
         entries = len(self.sessions) + len(self.poisoned)
-        if entries < FEWEST or (entries < self._enough and now < self._look_s):
+        if entries < self._enough and (now < self._look_s or entries < FEWEST):
             return
         self._drop(now)
         self._enough = max(FEWEST, 2 * (len(self.sessions) + len(self.poisoned)))
@@ -63,10 +63,12 @@ class Tables:
     def _drop(self, now: float) -> None:
         for key in [key for key, session in self.sessions.items() if session.expires <= now]:
             del self.sessions[key]
-        # A session that lives finds its mapping also when that has expired.
-        used = {(protocol, session.mapping.external) for (protocol, _, _), session in self.sessions.items()}
-        for end in [end for end, entry in self.back.items() if entry.expires <= now and end not in used]:
-            del self.back[end]
+        if ended := [end for end, entry in self.back.items() if entry.expires <= now]:
+            # A session that lives finds its mapping also when that has expired.
+            used = {(protocol, session.mapping.external) for (protocol, _, _), session in self.sessions.items()}
+            for end in ended:
+                if end not in used:
+                    del self.back[end]
         for place in [place for place, entry in self.out.items() if entry.expires <= now]:
             del self.out[place]
         for flow in [flow for flow, expiry in self.poisoned.items() if expiry.expires <= now]:

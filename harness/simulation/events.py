@@ -28,13 +28,14 @@ class Events:
 
     def run_to(self, end: float, until: Callable[[], bool] | None = None) -> bool:
         """Let time pass to this moment, with all that is to happen then."""
+        queue, pop = self._queue, heapq.heappop
         while True:
             if until is not None and until():
                 return True
-            if not self._queue or self._queue[0][0] > end:
+            if not queue or queue[0][0] > end:
                 self.now = end
                 return until is not None and until()
-            at, _, action = heapq.heappop(self._queue)
+            at, _, action = pop(queue)
             self.now = max(self.now, at)
             self.happened += 1
             action()

@@ -16,6 +16,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 from harness.model.nat import NatBehaviour
 from harness.nat.packet import Endpoint, Packet
@@ -189,7 +190,10 @@ class Internet:
 
     def send(self, host: Host, packet: Packet) -> None:
         """Carry a packet from a host, who knows its own address in that IP version."""
-        self._links.cross(host, packet, lambda: self._forward(host, packet, host.network))
+        if host.link is IDEAL:
+            self._forward(host, packet, host.network)
+        else:
+            self._links.cross(host, packet, lambda: self._forward(host, packet, host.network))
 
     def lease(self, host: Host, port: int, wanted: int, lifetime_s: float) -> PlainEndpoint | None:
         """Ask the nearest router by UPnP IGD, which takes no packets here; None: it maps nothing."""
@@ -228,10 +232,9 @@ class Internet:
         device = network.devices.get(target)
         router = network.router
         if isinstance(device, Host):
-            self._leg(packet, network, device, lambda: self._deliver(sender, device, packet))
+            self._leg(packet, network, device, partial(self._deliver, sender, device, packet))
         elif device is not None:
-            entered = device
-            self._leg(packet, network, entered, lambda: self._into(sender, packet, entered))
+            self._leg(packet, network, device, partial(self._into, sender, packet, device))
         elif router is not None and target == router.tables.inside:
             for answer in router.tables.asked(packet, now):
                 self._forward(sender, Packet(packet.destination, packet.source, answer), network)
@@ -242,7 +245,7 @@ class Internet:
             if out.destination != packet.destination:
                 self._forward(sender, out, network)  # hairpinned
                 return
-            self._links.cross(router, out, lambda: self._forward(sender, out, router.outside))
+            self._links.cross(router, out, partial(self._forward, sender, out, router.outside))
 
     def _into(self, sender: Host, packet: Packet, router: Router) -> None:
         inside = router.tables.inbound(packet, self.events.now)
@@ -264,8 +267,10 @@ class Internet:
             return
         if self.drops is not None and self.drops(packet):
             return
-        source, destination = packet.source.address, packet.destination.address
-        core = self.core_of.get(destination) or self.core_of.get(source) or self.core
+        core = self.core
+        if self.core_of:
+            source, destination = packet.source.address, packet.destination.address
+            core = self.core_of.get(destination) or self.core_of.get(source) or core
         self._links.cross(device, packet, then, core, inwards=True)
 
 

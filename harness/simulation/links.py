@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 from harness.nat.packet import Endpoint, Packet
@@ -22,6 +23,11 @@ class Link:
     jitter_s: float = 0.0
     loss: float = 0.0
     reorders: bool = False
+
+    @cached_property
+    def steady(self) -> bool:
+        """Whether each packet takes the same time, and some."""
+        return self.delay_s > 0 and not self.jitter_s and not self.loss
 
 
 IDEAL = Link()
@@ -56,6 +62,9 @@ class Links:
         link = device.link
         if link is IDEAL and before is IDEAL:
             then()
+            return
+        if before is IDEAL and link.steady:
+            self._events.at(self._events.now + link.delay_s, then)
             return
         delay_s, reorders, rng = 0.0, True, self._rng
         for each in (before, link):

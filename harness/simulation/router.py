@@ -76,7 +76,8 @@ class SimulatedRouter:
         """Return what becomes of a packet from inside; one for a host inside has been hairpinned."""
         if ":" in packet.destination.address:
             return self.ipv6.outbound(packet, now) if self.ipv6 is not None else None
-        forward = self._through_forward.get((packet.source, packet.destination))
+        through = self._through_forward
+        forward = through.get((packet.source, packet.destination)) if through else None
         if forward is not None and forward.expires > now:
             return packet.sent_by(forward.external)
         return self.ipv4.outbound(packet, now)

@@ -176,8 +176,10 @@ class PathFinder:
     def due(self, now: float, limit: int = MAX_CANDIDATES) -> list[tuple[Path, bytes]]:
         """Return the PINGs to send now, as path and transaction; at most `limit`, the others stay due."""
         pings: list[tuple[Path, bytes]] = []
-        checks = list(self.checks.values())
-        if self._short(now):
+        checks, short = list(self.checks.values()), self._short(now)
+        if self.deadline() > now:
+            return pings
+        if short:
             # Else the first would have had all turns. The newest first: a peer that has moved has left the older ones.
             checks.reverse()
             checks.sort(key=lambda check: check.unanswered)
@@ -212,7 +214,7 @@ class PathFinder:
 
     def deadline(self) -> float:
         """When the next PING is due."""
-        return min((check.due_s for check in self.checks.values()), default=math.inf)
+        return min([check.due_s for check in self.checks.values()], default=math.inf)
 
     @property
     def translated(self) -> bool:

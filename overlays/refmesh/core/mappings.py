@@ -100,6 +100,8 @@ class Mappings:
 
     def deadline(self) -> float:
         """When something is due."""
+        if not self._mappers and not self._igd:
+            return math.inf
         due_s = [mapper.deadline() for mapper in self._mappers]
         if self._translated:
             due_s += [each.deadline() for each in self._igd.values()]

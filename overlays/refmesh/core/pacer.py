@@ -15,7 +15,8 @@ class Pacer:
 
     def available(self, now: float) -> int:
         """How many events may happen now."""
-        self._tokens = min(self._burst, self._tokens + max(0.0, now - self._seen_s) * self._per_s)
+        if self._tokens < self._burst:  # most that are asked are full
+            self._tokens = min(self._burst, self._tokens + max(0.0, now - self._seen_s) * self._per_s)
         self._seen_s = now
         return int(self._tokens)
 

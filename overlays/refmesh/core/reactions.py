@@ -133,9 +133,8 @@ class Reactions:
             self._outbox.events.append(f"{peer.name} sent nonsense: {error}")
 
     def _on_check(self, peer: Peer, payload: bytes, path: Path, now: float) -> None:
-        kind, body = control.read(payload)
-        peer.bulk = bool(payload[1] & self._flags & control.READS_BULK)
-        transaction = body[: control.TRANSACTION_LEN]
+        kind, flags, transaction = control.check_parts(payload)
+        peer.bulk = bool(flags & self._flags & control.READS_BULK)
         if path.local in peer.handover.quiet:
             return
         if kind == control.PING:

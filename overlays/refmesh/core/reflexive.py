@@ -30,6 +30,25 @@ def translated(links: Sequence[ServerLink], candidates: Sequence[Candidate]) -> 
     return any(endpoint[0] not in own for endpoint in seen(links))
 
 
+class Nat:
+    """What links say of our NAT, found out anew when they say something else: each look at a peer asks."""
+
+    def __init__(self, links: Sequence[ServerLink]) -> None:
+        self._links = links
+        self._said: list[object] | None = None
+        self._found = False, False
+
+    def known(self, candidates: Sequence[Candidate]) -> tuple[bool, bool]:
+        """Return `dependent` and `translated`."""
+        said: list[object] = [*candidates]
+        for link in self._links:
+            said += (link.seen_as, link.mapped)
+        if said != self._said:
+            self._said = said
+            self._found = dependent(self._links), translated(self._links, candidates)
+        return self._found
+
+
 def told_to(link: ServerLink, links: Sequence[ServerLink], candidates: Sequence[Candidate]) -> list[list[Any]]:
     """Return what a server is to tell others of us: our own `candidates`, and where all servers see us but itself.
 

@@ -26,14 +26,15 @@ class Schedule(Generic[Item]):
 
     def set(self, item: Item, at: float) -> None:
         """Make the item due at that time, and at no other."""
-        if self._at.get(item, math.inf) == at:
+        planned, heap = self._at, self._heap
+        if planned.get(item, math.inf) == at:
             return
         if at == math.inf:
-            self._at.pop(item, None)
+            planned.pop(item, None)
             return
-        self._at[item] = at
-        heapq.heappush(self._heap, (at, next(self._order), item))
-        if len(self._heap) > 2 * len(self._at) + _SLACK:
+        planned[item] = at
+        heapq.heappush(heap, (at, next(self._order), item))
+        if len(heap) > 2 * len(planned) + _SLACK:
             # Most are of times that were changed since.
             self._heap = [(when, next(self._order), each) for each, when in self._at.items()]
             heapq.heapify(self._heap)

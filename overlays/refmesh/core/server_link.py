@@ -260,8 +260,9 @@ class ServerLink:
         stun_due_s = self._stun_due_s if self.entry.stun is not None else math.inf
         tls_due_s = self.tls_due_s if self.entry.tls is not None and not self.tls_open else math.inf
         look_s = self.udp_probe_s if self.up else tls_due_s
-        due_s = min(self.greeting.due_s, math.inf if self.listed else self._introduce_s)
-        return min(due_s, stun_due_s, look_s, self.peer.due_s, self.peer.session.deadline())
+        introduce_s = math.inf if self.listed else self._introduce_s
+        peer = self.peer
+        return min(self.greeting.due_s, introduce_s, stun_due_s, look_s, peer.due_s, peer.session.deadline())
 
     def status(self, now: float) -> dict[str, Any]:
         """Return the server for the status socket."""

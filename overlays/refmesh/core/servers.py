@@ -58,6 +58,7 @@ class Servers:
             for i, entry in enumerate(config.servers)
             if certificate is not None
         ]
+        self._nat = reflexive.Nat(self.links)
         self._by_key = {link.peer.session.remote: link for link in self.links}
 
     @property
@@ -68,12 +69,12 @@ class Servers:
     @property
     def dependent(self) -> bool:
         """Whether our mapping is known to depend on the destination: servers' ports see different ports of ours."""
-        return reflexive.dependent(self.links)
+        return self._nat.known(self.candidates)[0]
 
     @property
     def translated(self) -> bool:
         """Whether a server sees us at an address that no interface of ours has."""
-        return reflexive.translated(self.links, self.candidates)
+        return self._nat.known(self.candidates)[1]
 
     @property
     def hub(self) -> Peer | None:
@@ -144,7 +145,7 @@ class Servers:
 
     def deadline(self) -> float:
         """When something is due."""
-        return min((link.deadline() for link in self.links), default=math.inf)
+        return min([link.deadline() for link in self.links], default=math.inf)
 
     def tick(self, now: float) -> None:
         """Do what is due."""

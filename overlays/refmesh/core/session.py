@@ -251,7 +251,7 @@ class Session:
         return min(due_s, self.spoke_s + self.persistent_s) if self.persistent_s else due_s
 
     def _answer_due_s(self) -> float:
-        if self.asked_s <= self.last_received_s or self.attempt_due_s != NEVER:
+        if self.asked_s <= self.last_received_s or self._attempt_due_s != NEVER:
             return NEVER
         return self.unanswered_s + KEEPALIVE_TIMEOUT_S + REKEY_TIMEOUT_S
 
@@ -275,12 +275,14 @@ class Session:
 
     def deadline(self) -> float:
         """When work is due next. Traffic moves it, so ask again every few seconds while there is some."""
-        due = min(self.attempt_due_s, self._answer_due_s())
-        if self.current is not None:
-            due = min(due, self.current.born_s + REJECT_AFTER_S)
-        if self.current is not None or self.persistent_s:
-            due = min(due, self._keepalive_due_s())
-        return due
+        due_s, current = self._attempt_due_s, self.current
+        if due_s == NEVER and self.asked_s > self.last_received_s:
+            due_s = self._answer_due_s()
+        if current is not None:
+            due_s = min(due_s, current.born_s + REJECT_AFTER_S)
+        if self.persistent_s or (current is not None and self.last_data_s > self.spoke_s):
+            return min(due_s, self._keepalive_due_s())
+        return due_s
 
     def _begin(self, now: float) -> None:
         self._attempts, self._attempts_since_s, self.resting = 0, now, False

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from overlays.refmesh.core import noise
 from overlays.refmesh.core.cookie import Gate
-from overlays.refmesh.core.keypair import Keypair
+from overlays.refmesh.core.keypair import REJECT_AFTER_S, Keypair
 from overlays.refmesh.core.pacer import Pacer
 from overlays.refmesh.core.ratelimit import RateLimiter
 from overlays.refmesh.core.session import PENDING_INITIATIONS, REKEY_TIMEOUT_S, Session
@@ -102,6 +102,8 @@ class Tunnel:
 
     def tick(self, session: Session, now: float) -> tuple[bytes | None, bytes | None]:
         """Return what is due for one session: (an initiation, a keepalive), each None when it is not."""
+        if _idle(session, now):
+            return None, None
         session.check_answer(now)
         session.forget_old_keys(now)
         self._free(session)
@@ -226,3 +228,13 @@ class Tunnel:
             index = int(_INDEX.unpack(self._rng(4))[0])
             if index not in self._keypairs and index not in self._pending:
                 return index
+
+
+def _idle(session: Session, now: float) -> bool:
+    """Whether nothing is due and no keys are to be dropped: what most looks at a session find."""
+    if session.deadline() <= now or session.freed or session.unconfirmed:
+        return False
+    current, previous = session.current, session.previous
+    return (current is None or now - current.born_s < REJECT_AFTER_S) and (
+        previous is None or now - previous.born_s < REJECT_AFTER_S
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from weakref import WeakSet
 
 from overlays.refmesh.core.check import Path
@@ -60,24 +59,32 @@ class Upkeep:
                 self._outbox.send(path, initiation)
         if keepalive is not None and peer.path is not None:
             self._outbox.send(peer.path, keepalive)
-        due_s = min(session.deadline(), self._probing.tick(peer, now) if peer.mtus else math.inf)
-        if finder is not None and session.usable(now):
-            if peer.data_sent_s - session.last_received_s > SILENCE_S:
-                best = finder.checks.get(peer.path) if peer.path is not None else None
-                if best is None or not best.unanswered:
-                    finder.suspect(now)
-                if peer.path is not None and not peer.path.direct:
-                    self._servers.doubt(peer.path, now)
-            for path, transaction in finder.due(now, self._checks.available(now)):
-                self._checks.take()
-                self._outbox.send_sealed(peer, control.frame(control.PING, transaction, self._flags), path, now)
-            self._peers.use(peer, finder.best, now)
+        due_s = session.deadline()
+        if peer.mtus:
+            due_s = min(due_s, self._probing.tick(peer, now))
+        usable = session.usable(now)
+        if finder is not None and usable:
+            self._check(peer, finder, now)
         if finder is not None and not peer.hub_servers:
             due_s = min(due_s, self._holes.tick(peer, finder, now))
-        if finder is not None and session.usable(now):
+        if finder is not None and usable:
             due_s = min(session.deadline(), due_s, self._next_check_s(peer, finder, now))
         # Traffic moves deadlines without telling; looking every few seconds is cheaper than telling each time.
         peer.due_s = min(due_s, now + LOOK_S) if session.current is not None else due_s
+
+    def _check(self, peer: Peer, finder: PathFinder, now: float) -> None:
+        """Send the checks that are due to a peer with which there are keys."""
+        if peer.data_sent_s - peer.session.last_received_s > SILENCE_S:
+            best = finder.checks.get(peer.path) if peer.path is not None else None
+            if best is None or not best.unanswered:
+                finder.suspect(now)
+            if peer.path is not None and not peer.path.direct:
+                self._servers.doubt(peer.path, now)
+        for path, transaction in finder.due(now, self._checks.available(now)):
+            self._checks.take()
+            self._outbox.send_sealed(peer, control.frame(control.PING, transaction, self._flags), path, now)
+        if finder.best is not peer.path:
+            self._peers.use(peer, finder.best, now)
 
     def _next_check_s(self, peer: Peer, finder: PathFinder, now: float) -> float:
         due_s = finder.deadline()

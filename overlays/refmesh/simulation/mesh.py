@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from harness.simulation.internet import Host, Internet
@@ -214,25 +215,27 @@ class Mesh:
         node = self.nodes[name]
         if not self.hosts[name].reachable:
             return  # a machine that sleeps does nothing; whoever wakes it settles it
-        now = self.now
-        if now >= node.deadline:
+        now, outbox = self.internet.events.now, node.outbox
+        if now >= outbox.deadline:
             node.tick(now)
-        if node.outbox.events:
-            self._log(name, node.outbox.events)
-            node.outbox.events.clear()
+        if outbox.events:
+            self._log(name, outbox.events)
+            outbox.events.clear()
         if node.plane.to_tun:
             self.received[name] += node.plane.to_tun
             node.plane.to_tun.clear()
-        self._empty(name, node)
+        if outbox.main or outbox.probes or outbox.fresh:
+            self._empty(name, node)
         while node.mappings.requests:
             request = node.mappings.requests.pop(0)
             external = self.internet.lease(self.hosts[name], request.port, request.external_port, 3600.0)
             node.port_mapped(request, external, 3600.0, now)
             self._empty(name, node)
-        for local in node.puncher.closed:
-            self.sockets[name].close(local)
-        node.puncher.closed.clear()
-        self._schedule(name, node.deadline, lambda: self._tick_node(name, node))
+        if node.puncher.closed:
+            for local in node.puncher.closed:
+                self.sockets[name].close(local)
+            node.puncher.closed.clear()
+        self._schedule(name, outbox.deadline, partial(self._tick_node, name, node))
 
     def _empty(self, name: str, node: Node) -> None:
         main, probes, fresh = node.outbox.main[:], node.outbox.probes[:], node.outbox.fresh[:]
@@ -265,10 +268,11 @@ class Mesh:
         self._schedule(name, server.deadline, lambda: self._settle_server(name))
 
     def _schedule(self, name: str, at: float, action: Callable[[], None]) -> None:
-        at = max(at, self.now + 1e-4)
-        if self._ticks.get(name, -1.0) <= self.now or at < self._ticks[name]:
+        events, planned = self.internet.events, self._ticks.get(name, -1.0)
+        at = max(at, events.now + 1e-4)
+        if planned <= events.now or at < planned:
             self._ticks[name] = at
-            self.internet.events.at(at, action)
+            events.at(at, action)
 
     def _log(self, name: str, events: Sequence[str]) -> None:
         if self._keeps_log:

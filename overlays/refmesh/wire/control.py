@@ -62,6 +62,11 @@ def read(payload: bytes) -> tuple[int, bytes]:
     return kind, payload[_HEAD.size : _HEAD.size + length]
 
 
+def check_parts(payload: bytes) -> tuple[int, int, bytes]:
+    """Type, flags and transaction of a PING or PONG that `read` has taken for one."""
+    return payload[0], payload[1], payload[_HEAD.size : _HEAD.size + TRANSACTION_LEN]
+
+
 def pack_endpoint(endpoint: Endpoint | None) -> bytes:
     """Return an address and port as 18 bytes, IPv4 in its IPv6-mapped form; zeros for None and for a stream."""
     if endpoint is None or endpoint[0] == "tls":
