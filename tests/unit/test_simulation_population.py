@@ -76,7 +76,7 @@ def test_bundled_populations_are_right_and_their_shares_a_whole(name: str) -> No
 
 def test_sums_are_what_drawing_peers_gives(tmp_path: Path) -> None:
     population = written(tmp_path).population
-    cells = expected_cells(population, BIRTHDAY, Level(256, 300))
+    cells = expected_cells(population, BIRTHDAY, Level(256, (300,)))
     probability = {(c.cell.first, c.cell.second): c.probability for c in cells if not c.cell.shared_layers}
     names, shares = list(population.access), [each.share for each in population.access.values()]
     rng = random.Random(1)
