@@ -78,6 +78,11 @@ class StorageError(OverlaybenchError):
 
     exit_code = EXIT_MACHINE
 
+    @staticmethod
+    def is_one(error: OSError) -> bool:
+        """Tell whether it is of the kinds that this is for, and not a program that is missing or a fault of ours."""
+        return error.errno in _REMEDIES
+
     @classmethod
     def of(cls, error: OSError, what: object = None) -> StorageError:
         """Return the operating system's error in a line, with the file that it is about (`what` where it has none)."""

@@ -45,8 +45,9 @@ def _complaints(seen: Mapping[str, Any], overlay: Overlay, mode: Mode) -> Iterat
     # The public nodes' daemons were killed on purpose where it was looked at what outlives them.
     spared = {"s", *seen["helpers"]} if mode in SEEKING_DIRECT else set()
     for name, (where, status) in seen["statuses"].items():
-        if status == _KILLED and where not in spared and name not in seen["may_hang"]:
-            yield f"service {name} did not end within 3 s of SIGTERM: {seen['outlasted'].get(name, 'it was killed')}"
+        hung = seen["outlasted"].get(name)
+        if status == _KILLED and where not in spared and not (hung and name in seen["may_hang"]):
+            yield f"service {name} did not end within 3 s of SIGTERM: {hung or 'something else killed it'}"
 
 
 def _of_interfaces(seen: Mapping[str, Any], overlay: Overlay, mode: Mode) -> Iterator[str]:

@@ -13,6 +13,7 @@ from harness.errors import LabError, OverlaybenchError
 from harness.hosts.admission import Admitted, Own, not_ours, remedies, unlike
 from harness.hosts.contract import HostFacts
 from harness.hosts.member import Member, hand_over
+from harness.hosts.station_client import HostLost
 from harness.hosts.station_messages import STANDING, Calibrate, Facts, Install, Lacking, Plan
 from harness.overlay.contract import Overlay
 
@@ -35,6 +36,7 @@ class Admitting:
         self.admitted: dict[str, Admitted] = {}
         self.refused: dict[str, str] = {}
         self._standing: dict[str, str | None] = {}
+        self._stands_for: dict[str, str] = {}
 
     async def admit(self, members: Sequence[Member], plan: Sequence[Plan]) -> None:
         """Ask all at once what they are, and each machine that runs our program whether it can run the plan.
@@ -62,6 +64,9 @@ class Admitting:
             for (member, facts), calibration in zip(group, found, strict=True):
                 if calibration is not None:
                     self.admitted[member.name] = Admitted(facts, calibration)
+        for name, chosen in self._stands_for.items():
+            if chosen not in self.admitted:
+                self.refused[name] = f"it is the same machine as {chosen}, which was asked in its place and is refused"
 
     async def facts_of(self, member: Member) -> HostFacts:
         """Return what a member is; it is called as the pool calls it.
@@ -70,7 +75,13 @@ class Admitting:
             HostLost: it was lost meanwhile.
             LabError: it tells what a host of this program does not tell.
         """
-        said = await member.ask(Facts(overlays=self._overlays))
+        try:
+            said = await member.ask(Facts(overlays=self._overlays))
+        except HostLost:
+            raise
+        except LabError as error:  # a host of our program answers this one whatever it lacks
+            text = f"it does not say what it is, as a host at another commit than {self._own.commit} may not ({error})"
+            raise LabError(text) from None
         where = said.pop(STANDING, None)
         self._standing[member.name] = where if isinstance(where, str) else None
         try:
@@ -124,7 +135,9 @@ class Admitting:
             fit = await self._fit(member, facts, plan)
             if fit is not None:
                 same = f"it is the same machine as {member.name}, which would be measured twice at once"
-                self.refused |= {other.name: same for other, _ in candidates[number + 1 :]}
+                others = [other.name for other, _ in candidates[number + 1 :]]
+                self.refused |= dict.fromkeys(others, same)
+                self._stands_for |= dict.fromkeys(others, member.name)
                 return member, fit
         return None
 
@@ -180,13 +193,13 @@ async def _together(works: Iterable[Coroutine[Any, Any, _Result]]) -> list[_Resu
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def all_lacking(members: Sequence[Member], overlays: Sequence[str]) -> dict[str, str]:
+async def all_lacking(members: Sequence[Member], question: Lacking) -> dict[str, str]:
     """Return what every member that answers lacks: by overlay, what the first of them said."""
 
     async def one(member: Member) -> dict[str, Any] | None:
         try:
             await member.open()
-            return await member.ask(Lacking(overlays=list(overlays)))
+            return await member.ask(question)
         except OverlaybenchError:
             return None  # it is refused later, and told why
         finally:

@@ -181,7 +181,10 @@ def members_at(
             two workers of one name.
     """
     try:
-        link.client().wait_for_workers(count, timeout=patience_s)
+        client = link.client()
+        # The method of this name has no bound on a single answer: a scheduler that freezes now was waited for for ever.
+        bounds = {"timeout": patience_s, "callback_timeout": patience_s + link.silence_s}
+        client.sync(client._wait_for_workers, count, **bounds)
         workers = link.workers() or {}
     except (OverlaybenchError, OSError, TimeoutError) as error:
         if link.exposed:

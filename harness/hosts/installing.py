@@ -55,11 +55,25 @@ def install(overlays: Sequence[str], ended: threading.Event) -> dict[str, Any]:
 def get_missing(overlays: Mapping[str, Overlay]) -> dict[str, str]:
     """Get the programs that are missing, all or none of them; return why, by each program that could not be had."""
     missing = overlay_install.missing([one for overlay in overlays.values() for one in overlay.requirements()])
-    refused = {one.program: why for one in missing if (why := _why_left_to_user(one)) is not None}
+    refused = {one.program: why for one in missing if (why := _why_not(one)) is not None}
     if refused:
         return refused  # the host is refused anyway: builds that take minutes would be for nothing
     failures = overlay_install.install(missing, lambda _who, _line: None)
     return {program: _brief(error) for program, error in failures.items()}
+
+
+def out_of_reach(overlays: Mapping[str, Overlay]) -> dict[str, str]:
+    """Return, by the name of each overlay that lacks a program which no run installs here, why the first one is not."""
+    lacking = {name: overlay_install.missing(overlay.requirements()) for name, overlay in overlays.items()}
+    refused = {name: [f"{one.program}: {why}" for one in of if (why := _why_not(one))] for name, of in lacking.items()}
+    return {name: of[0] for name, of in refused.items() if of}
+
+
+def _why_not(needed: Requirement) -> str | None:
+    """Return why a program is not installed on this machine, as far as can be known before it is tried."""
+    why = _why_left_to_user(needed)
+    obstacle = overlay_install.obstacle(needed) if why is None else None
+    return why if obstacle is None else str(obstacle)
 
 
 def _why_left_to_user(needed: Requirement) -> str | None:

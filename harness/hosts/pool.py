@@ -21,7 +21,7 @@ from harness.hosts.opening import Opening
 from harness.hosts.patience import silence_s
 from harness.hosts.placement import Placement
 from harness.hosts.station_client import HostLost
-from harness.hosts.station_messages import Measured
+from harness.hosts.station_messages import Lacking, Measured
 from harness.machine.describe import code_digest, harness_commit
 from harness.model.trial import Trial
 from harness.overlay.contract import Overlay
@@ -67,8 +67,9 @@ class Pool:
     # Before the first trial.
 
     def lacking(self, overlays: Mapping[str, Overlay]) -> dict[str, str]:
-        """Return what no host has; one that alone lacks something is refused."""
-        return asyncio.run(all_lacking(list(self._members.values()), sorted(overlays)))
+        """Return what no host has, nor is to get; one that alone lacks something is refused."""
+        question = Lacking(overlays=sorted(overlays), out_of_reach=self._install)
+        return asyncio.run(all_lacking(list(self._members.values()), question))
 
     def require(self, trials: Sequence[Trial], overlays: Mapping[str, Overlay]) -> None:
         """Admit the hosts: the same program and subjects, able to run the plan, with NATs and links that are right."""

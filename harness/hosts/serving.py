@@ -153,7 +153,8 @@ class Station:
             facts = await asyncio.to_thread(asked.describe)
             return {**facts.model_dump(mode="json"), STANDING: standing()}
         if isinstance(question, Lacking):
-            return dict(await asyncio.to_thread(self._host.lacking, _overlays(question.overlays)))
+            look = installing.out_of_reach if question.out_of_reach else self._host.lacking
+            return dict(await asyncio.to_thread(look, _overlays(question.overlays)))
         if isinstance(question, Measured):
             self._awake.close()
             return dict(self._measured or {})
@@ -234,7 +235,7 @@ def _told(error: Exception, folder: Path) -> OverlaybenchError:
     """Return an error as the client is to hear it; one of the operating system is about `folder` if about no file."""
     if isinstance(error, OverlaybenchError):
         return error
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and StorageError.is_one(error):
         return StorageError.of(error, folder)
     return LabError(f"a fault of the program:\n{''.join(traceback.format_exception(error))}")
 

@@ -45,20 +45,24 @@ async def _serve(options: argparse.Namespace, scratch: Path) -> None:
 
 
 async def _serve_socket(path: Path, settings: dict[str, Any]) -> None:
-    ended = asyncio.Event()
+    ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     taken = False
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal taken
-        if not taken:
-            taken = True
-            await Station(reader, writer, **settings).serve()
-            ended.set()
-        writer.close()
+        try:
+            if not taken:
+                taken = True
+                await Station(reader, writer, **settings).serve()
+                ended.set_result(None)
+        except Exception as error:  # raised again where it ends the station: nobody hears it here
+            ended.set_exception(error)
+        finally:
+            writer.close()
 
     server = await asyncio.start_unix_server(connected, sock=listening_at(path), limit=LONGEST_LINE)
     try:
-        await ended.wait()
+        await ended
     finally:
         server.close()
         path.unlink(missing_ok=True)

@@ -27,7 +27,13 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class _Question(_Strict):
+class _Open(BaseModel):
+    """What another commit's program may send with more fields: who reads it is to learn what that program is."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class _Question(_Open):
     """`number` tells the answer from that to a question that is no longer waited for."""
 
     number: int = 0
@@ -41,10 +47,14 @@ class Facts(_Question):
 
 
 class Lacking(_Question):
-    """Which of these overlays does the machine lack, and what? Answered by texts by name."""
+    """Which of these overlays does the machine lack, and what? Answered by texts by name.
+
+    `out_of_reach` leaves out those for which `Install` would get all that they lack, as far as can be known before.
+    """
 
     do: Literal["lacking"] = "lacking"
     overlays: list[str]
+    out_of_reach: bool = False
 
 
 class Install(_Question):
@@ -105,7 +115,7 @@ Request = Annotated[Question | Run | End | Alive, Field(discriminator="do")]
 REQUEST: TypeAdapter[Request] = TypeAdapter(Request)
 
 
-class Answer(_Strict):
+class Answer(_Open):
     """What the question of this number came to; questions are answered in their order."""
 
     do: Literal["answer"] = "answer"
@@ -113,7 +123,7 @@ class Answer(_Strict):
     value: dict[str, Any] = {}
 
 
-class Refused(_Strict):
+class Refused(_Open):
     """A job, or the question of this number, that came to nothing; `error` is the class.
 
     Without trial and number it is for a request that could not be read.

@@ -12,7 +12,7 @@ from harness.report.population_plots import condition_name
 from harness.report.population_times import percent
 from harness.report.tables import NOTHING, TextTable
 from harness.results.agreement import ENGINE_ALGEBRA, LAYERS, CellAgreement, Held, by_nats
-from harness.results.counts import DIFFERENCE, FEWEST_RUNS, POWER, Count
+from harness.results.counts import DIFFERENCE, FEWEST_RUNS, MOST_EXACT, POWER, Count
 
 
 def lab_said(described: Mapping[str, Any]) -> str:
@@ -92,11 +92,14 @@ def _note(
     text = (
         f"{'; '.join(held)}. Each verdict is of two layers, and beside it is the difference of their rates in "
         "percentage points with its 99 % interval (Wilson's; between two samples Newcombe's). Two layers differ where "
-        "an exact test says so at 1 % (binomial against the algebra, Barnard's between two samples), and agree where "
-        f"so many runs would have shown {100 * DIFFERENCE:.0f} points with a power of {100 * POWER:.0f} %; else there "
-        "are too few runs to tell. Such a test finds a difference where there is none at most once in a hundred times, "
-        "so one or another of some hundreds of cells may differ by chance. Conditions of one cell use the same seeds: "
-        "what differs by chance in one is likely to differ in the others as well."
+        "an exact test says so at 1 % (binomial against the algebra; between two samples Barnard's, or Fisher's where "
+        f"one has more than {MOST_EXACT} runs), and agree where so many runs would have shown "
+        f"{100 * DIFFERENCE:.0f} points with a power of {100 * POWER:.0f} %; else there are too few runs to tell. So "
+        "`agree` rules out no difference that lies within the interval. The verdict is the test's: near 0 and 100 % "
+        "the interval, which is an approximation, may leave out zero where the test finds no difference. Such a test "
+        "finds a difference where there is none at most once in a hundred times, so one or another of some hundreds of "
+        "cells may differ by chance. Conditions of one cell use the same seeds: what differs by chance in one is "
+        "likely to differ in the others as well."
     )
     text += f" Links of the simulation: {links or 'not recorded'}."
     if of_lab:
@@ -106,7 +109,10 @@ def _note(
             "same in every condition. Cells without a lab have a row only where they differ."
         )
         lab_links = sorted({str(cell["link"]) for cell in described["emulated"] if cell.get("link")})
-        text += f" Links of the lab: {' and '.join(lab_links) or 'not recorded'}."
+        text += (
+            f" Links of the lab: {' and '.join(lab_links) or 'not recorded'}; the algebra's rates are for the links of "
+            "the simulation."
+        )
     else:
         text += " Only cells that differ have a row."
     return text + lab_said(described)
@@ -190,9 +196,10 @@ def _declared_note(described: Mapping[str, Any]) -> str:
     return text + (
         f" With the lab's cells: the same with the lab's own rate within {deadline_s:g} s in each cell where that "
         f"differs from what is declared (exact test at 1 %) and is of {FEWEST_RUNS} runs or more; fewer tell no rate. "
-        "The next two columns have the number of lab runs behind these rates, 0 where none was taken, and the share of "
-        f"all pairs in cells that the lab has.{lab_said(described)} Expected and seen are means over the lab's cells, "
-        "whatever their shares. Both are within the seconds that the row names, for which the lab waited: techniques "
-        "are declared without a pace, and a product that needs longer differs. All cells that differ are named with "
-        "their counts, however few their runs."
+        "A rate that is taken only where it differs is likely to be further off than the true one, so this column is "
+        "an indication. The next two columns have the number of lab runs behind these rates, 0 where none was taken, "
+        f"and the share of all pairs in cells that the lab has.{lab_said(described)} Expected and seen are means over "
+        "the lab's cells, whatever their shares. Both are within the seconds that the row names, for which the lab "
+        "waited: techniques are declared without a pace, and a product that needs longer differs. All cells that "
+        "differ within these seconds are named with their counts, however few their runs."
     )

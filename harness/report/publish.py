@@ -42,14 +42,20 @@ def publish(run_dir: Path, out_dir: Path) -> Path:
     write_report(run_dir)
     # Next to it until it is whole: what was there before stays until then, whatever happens.
     out_dir = out_dir.resolve()
-    made = out_dir.with_name(f".{out_dir.name}-{os.getpid()}")
+    made, before = (out_dir.with_name(f".{out_dir.name}-{os.getpid()}-{which}") for which in ("new", "old"))
     try:
         _copy(run_dir, made)
         if out_dir.exists():
-            shutil.rmtree(out_dir)
+            out_dir.rename(before)
         made.rename(out_dir)
+    except BaseException:
+        if before.exists() and not out_dir.exists():
+            before.rename(out_dir)
+        raise
     finally:
         shutil.rmtree(made, ignore_errors=True)
+    if before.exists():
+        shutil.rmtree(before)
     return out_dir / "README.md"
 
 

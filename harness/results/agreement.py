@@ -91,7 +91,7 @@ def by_nats(cells: Iterable[CellAgreement]) -> list[CellAgreement]:
     for cell in cells:
         if cell.emulated is not None:
             groups.setdefault((condition_key(cell.params), cell.nats), []).append(cell)
-    return [_as_one(group) for group in groups.values()]
+    return [_as_one(group) if len(group) > 1 else group[0] for group in groups.values()]
 
 
 def _as_one(group: Sequence[CellAgreement]) -> CellAgreement:

@@ -1,8 +1,9 @@
 """Exact tests of counts: a rate against a probability, and two rates against each other. Pure.
 
-Two rates differ where Barnard's exact test says so, and a rate differs from a probability where the exact binomial test
-does, at 1 % each. Where they do not differ they agree only if so many runs could have shown a difference of 20 points,
-in either direction that there is, with a power of 80 %; else it cannot be told: 3 of 3 agree with nearly everything.
+Two rates differ where Barnard's exact test says so (Fisher's where a sample has more than 200 runs), and a rate differs
+from a probability where the exact binomial test does, at 1 % each. Where they do not differ they agree only if so many
+runs could have shown a difference of 20 points, in either direction that there is, with a power of 80 %; else it cannot
+be told: 3 of 3 agree with nearly everything.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ CONFIDENCE = 0.99
 # What must be seen, and how surely, for "no difference" to say anything.
 DIFFERENCE, POWER = 0.2, 0.8
 # Beyond so many pairs of counts the exact test takes long, and Fisher's is hardly weaker.
-_MOST_EXACT = 200
+MOST_EXACT = 200
 
 Agrees = Literal["agree", "differ", "cannot tell"]
 
@@ -69,7 +70,7 @@ def _binomial_test(runs: int, probability: float) -> tuple[tuple[bool, ...], flo
 
 FEWEST_RUNS = next(runs for runs in range(1, 100) if _binomial_test(runs, 1.0)[1] >= POWER)
 """Fewer runs tell no rate. One run that comes out otherwise contradicts a probability of 0 or 1, but only so many would
-have shown a difference of 20 points from it; other probabilities are rejected by about as many runs or more."""
+have shown a difference of 20 points from it."""
 
 
 @lru_cache(maxsize=65536)
@@ -96,7 +97,7 @@ def _p_of_two(k: int, n: int, j: int, m: int) -> float:
     table = [[k, j], [n - k, m - j]]
     if k + j in (0, n + m):
         return 1.0
-    if max(n, m) > _MOST_EXACT:
+    if max(n, m) > MOST_EXACT:
         return float(stats.fisher_exact(table).pvalue)
     return float(stats.barnard_exact(table, n=16).pvalue)
 

@@ -88,7 +88,7 @@ def _waiting(
 
 def _in_its_time(name: str, emulated: Sequence[Mapping[str, Any]], deadline_s: float) -> list[Mapping[str, Any]]:
     """Return an overlay's cells with the counts of the lab's own deadline; they had the population's alone before."""
-    of_before = ({"deadline_s": deadline_s} | dict(cell) for cell in _cells_of(name, emulated))
+    of_before = ({"deadline_s": deadline_s} | dict(cell) for cell in emulated if _is_of(name, cell))
     return [cell | cell.get("waited", {}) for cell in of_before]
 
 
@@ -158,7 +158,11 @@ def _with_lab(
 
 
 def _cells_of(name: str, emulated: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    return [cell for cell in emulated if (cell["overlay"], cell["mode"]) == (name, "mesh") and cell["runs"]]
+    return [cell for cell in emulated if _is_of(name, cell) and cell["runs"]]
+
+
+def _is_of(name: str, cell: Mapping[str, Any]) -> bool:
+    return (cell["overlay"], cell["mode"]) == (name, "mesh")
 
 
 def _expected(nats: Sequence[str], condition: Condition, level: Level) -> float | None:

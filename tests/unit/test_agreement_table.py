@@ -84,7 +84,7 @@ def test_a_cell_that_differs_among_others_that_are_added_up_has_its_own_row() ->
 def test_the_note_has_both_links_and_what_chance_does() -> None:
     table = table_of(cell("strict", Count(100, 100), Count(9, 9)))
     assert "Links of the simulation: 8 ms one way." in table.note
-    assert "Links of the lab: fibre." in table.note
+    assert "Links of the lab: fibre; the algebra's rates are for the links of the simulation." in table.note
     assert "use the same seeds" in table.note
     alone = table_of(*(cell(name, Count(100, 100)) for name in "abc"), cell("d", Count(3, 3)), lab=False)
     assert [(row["cell"], row[ENGINE_ALGEBRA]) for row in rows_of(alone)] == [
@@ -93,3 +93,10 @@ def test_the_note_has_both_links_and_what_chance_does() -> None:
     ]
     assert f"{ENGINE_ALGEBRA}: of 4 simulated cells 3 agree, 0 differ, 1 have too few runs to tell" in alone.note
     assert "Links of the lab" not in alone.note
+
+
+def test_a_cell_that_is_a_row_by_itself_is_that_very_cell() -> None:
+    """Weighted by itself 0.1 came out as another number, so a cell that differs stood there twice."""
+    alone = cell("strict", Count(3, 3), Count(9, 9), expected=0.1)
+    assert by_nats([alone]) == [alone]
+    assert [row["cell"] for row in rows_of(table_of(alone))] == ["cgn x strict"]

@@ -41,7 +41,7 @@ def test_each_moment_has_its_time_and_its_memory(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_time_goal_is_judged_where_all_worlds_were_run_and_only_there(name: str) -> None:
     goal_s = GOALS_S[name]
-    assert judged(name, 100, goal_s) == {"goal_s": goal_s, "goal_met": True}
-    assert judged(name, 100, goal_s + 1) == {"goal_s": goal_s, "goal_met": False}
-    for share in (10, 99.9):
-        assert judged(name, share, 1.0) == judged(name, share, 1e6) == {}
+    assert judged(name, 100, 2, goal_s) == {"goal_s": goal_s, "goal_met": True}
+    assert judged(name, 100, 2, goal_s + 1) == {"goal_s": goal_s, "goal_met": False}
+    for share, jobs in ((10, 2), (99.9, 2), (100, 1), (100, 16)):
+        assert judged(name, share, jobs, 1.0) == judged(name, share, jobs, 1e6) == {}

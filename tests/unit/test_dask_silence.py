@@ -51,8 +51,9 @@ def test_a_scheduler_that_accepts_and_never_answers_is_lost_in_time() -> None:
 
 def test_a_scheduler_that_falls_silent_is_lost_in_time_and_not_for_good() -> None:
     """Its connection stands as before: nothing but the clock tells."""
-    with plain_cluster(1.0) as (cluster, link):
+    with plain_cluster(30.0) as (cluster, link):
         assert link._look() is None
+        link.silence_s = 1.0
         handlers = cluster.scheduler.handlers
         answers = handlers["identity"]
 
@@ -67,7 +68,20 @@ def test_a_scheduler_that_falls_silent_is_lost_in_time_and_not_for_good() -> Non
         with pytest.raises(HostLost, match="it said nothing for 1 s"):
             link.require_alive("tcp://127.0.0.1:1", "rack1")
         handlers["identity"] = answers
+        link.silence_s = 30.0
         assert link._look() is None
+
+
+def test_a_scheduler_that_falls_silent_while_workers_are_waited_for_is_given_up() -> None:
+    with plain_cluster(30.0) as (cluster, link):
+
+        async def never(**_: object) -> None:
+            await asyncio.Event().wait()
+
+        link.silence_s = 0.5
+        cluster.scheduler.handlers["identity"] = never
+        with pytest.raises(dask.MissingPrerequisite, match="a Dask scheduler with a worker at"):
+            dask.members_at(link, patience_s=0.5)
 
 
 def test_a_question_is_wanted_until_its_task_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:

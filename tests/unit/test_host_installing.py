@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 from install_requests import GO, script, two_modules
 
-from harness.errors import LabError
+from harness.errors import LabError, MissingPrerequisite
 from harness.hosts import installing, serving
 from harness.hosts.station_messages import Install
+from harness.overlay import install as overlay_install
 from harness.overlay.contract import Requirement
 from harness.overlay.search_path import programs_folder
 
@@ -111,6 +112,20 @@ def test_nothing_is_installed_as_root_or_that_takes_long(
         "packaged": "a run installs no packages of the distribution: apt-get install -y p",
         "no-such-program": "ask its vendor",
     }
+    assert not (tmp_path / "called").exists()
+
+
+def test_what_lacks_its_compiler_keeps_all_from_being_built(
+    machine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is known at once, and the host is refused anyway."""
+    script(machine, "go", f"echo >>{tmp_path}/called")
+    quick, other = two_modules(tmp_path, 1)
+    no_cargo = MissingPrerequisite("Rust to build two", "get Rust")
+    monkeypatch.setattr(overlay_install, "obstacle", lambda one: no_cargo if one.program == "two" else None)
+    assert failures(quick, other) == {"two": "Rust to build two; to get it: get Rust"}
+    overlays: Any = {"x": Needs([quick]), "y": Needs([quick, other])}
+    assert installing.out_of_reach(overlays) == {"y": "two: Rust to build two; to get it: get Rust"}
     assert not (tmp_path / "called").exists()
 
 

@@ -95,7 +95,7 @@ def test_what_a_party_says_last_is_waited_for(tmp_path: Path, monkeypatch: pytes
         keep(daemon, chunk)
 
     def asked(daemon: Daemon, timeout_s: float) -> int | None:
-        if "p1" in daemon.log.name:
+        if "p1" in daemon.log.name and daemon.status is not None:
             waited_for.set()
         return wait(daemon, timeout_s)
 

@@ -12,7 +12,7 @@ import pytest
 from fake_host import FACTS
 from pool_runs import FakeMember, admission, answering, campaign, plan
 
-from harness.errors import MissingPrerequisite
+from harness.errors import LabError, MissingPrerequisite
 from harness.hosts import pool as pools
 from harness.hosts.admission import Own, not_ours, remedies, unlike
 from harness.hosts.admitting import Admitting
@@ -253,3 +253,43 @@ def test_local_changes_are_taken_only_where_they_are_the_same() -> None:
 def test_a_digest_is_taken_where_the_commit_does_not_tell() -> None:
     assert code_digest("abc") is None
     assert code_digest(None) == code_digest("abc+changes") != code_digest("abc")
+
+
+@pytest.mark.parametrize("install", [True, False])
+def test_what_no_host_has_is_skipped_only_where_it_is_not_to_be_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, install: bool
+) -> None:
+    """A rack of equal bare hosts skipped what `install: true` was to build there."""
+
+    async def lacking(_one: FakeMember, question: Question) -> dict[str, Any] | None:
+        assert isinstance(question, Lacking)
+        return {} if question.out_of_reach else {"refmesh": "it needs refmeshd"}
+
+    answering(monkeypatch, lacking)
+    pool = Pool([FakeMember("one"), FakeMember("two")], install=install)
+    skipped = {} if install else {"refmesh": "it needs refmeshd"}
+    assert pool.lacking(plan(tmp_path, repeats=1).overlays) == skipped
+
+
+def test_who_was_passed_over_for_one_that_is_refused_is_told_so(tmp_path: Path) -> None:
+    planned = plan(tmp_path, repeats=1)
+    members = [FakeMember("rack1-0"), FakeMember("rack1-1"), FakeMember("good")]
+    members[0].calibration = {"ok": False, "link": {"cases": 3, "wrong": "delay-10ms: late"}}
+    members[0].standing = members[1].standing = "one"
+    admitted, refused = admission(members, planned)
+    assert admitted == ["good"]
+    assert refused["rack1-1"] == "it is the same machine as rack1-0, which was asked in its place and is refused"
+
+
+def test_a_host_that_does_not_understand_the_first_question_may_be_at_another_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def older(one: FakeMember, _question: Question) -> dict[str, Any] | None:
+        if one.name == "old":
+            raise LabError("not understood: extra inputs are not permitted")
+        return None
+
+    answering(monkeypatch, older)
+    admitted, refused = admission([FakeMember("old"), FakeMember("good")], plan(tmp_path, repeats=1))
+    assert admitted == ["good"]
+    assert "a host at another commit than abc may not (not understood" in refused["old"]

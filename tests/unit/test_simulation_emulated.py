@@ -16,6 +16,7 @@ from harness.results.counts import Count
 from harness.results.loading import load
 from harness.results.store import ResultFolderError, RunFolder
 from harness.scenario.load import POPULATIONS
+from harness.simulation.declared import _in_its_time
 from harness.simulation.describe import described
 from harness.simulation.emulated import emulated_cells
 from harness.simulation.load import LoadedPopulation, load_population
@@ -195,6 +196,14 @@ def test_what_is_declared_and_what_a_lab_saw_are_of_one_deadline(tmp_path: Path)
     (row,) = (row for row in described(population(tmp_path), cells)["declared"] if row["overlay"] == "easytier")
     assert (row["emulated"], row["emulated_within_s"]) == (0.0, 10.0)
     assert row["differs"] == ["full-cone x port-restricted (0/9)"]
+
+
+def test_a_cell_of_which_it_is_unknown_since_when_paths_were_direct_counts_for_the_labs_own_time() -> None:
+    """All that is known of it are successes: without it the rate that was seen was too low."""
+    within = {"overlay": "easytier", "mode": "mesh", "nats": ["full-cone", "full-cone"], "successes": 0, "runs": 0}
+    cells = [{**within, "waited": {"deadline_s": 15.0, "successes": 2, "runs": 2, "untold": 0}}]
+    assert [(cell["successes"], cell["runs"]) for cell in _in_its_time("easytier", cells, 10.0)] == [(2, 2)]
+    assert _in_its_time("tinc", cells, 10.0) == []
 
 
 def test_birthday_probing_is_expected_of_the_time_that_its_lab_waited(tmp_path: Path) -> None:

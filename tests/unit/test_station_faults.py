@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +13,10 @@ import pytest
 from fake_station import PretendingHost
 from pool_runs import plan
 
+from harness.errors import StorageError
 from harness.hosts import serving
-from harness.hosts.station_messages import Answer, Facts, Lacking, Run, line_of
+from harness.hosts.station import _serve_socket
+from harness.hosts.station_messages import REQUEST, Answer, Facts, Lacking, Refused, Run, line_of
 
 
 class Said:
@@ -107,3 +110,44 @@ def test_a_station_that_can_answer_no_more_ends(tmp_path: Path, monkeypatch: pyt
 
     with pytest.raises(RuntimeError, match="it cannot be sent"):
         asyncio.run(asyncio.wait_for(go(), 60))
+
+
+def test_a_station_at_a_socket_ends_by_a_fault_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its client saw a connection on which nothing came, and its process stayed."""
+
+    async def failing(_station: serving.Station) -> None:
+        raise RuntimeError("it cannot serve")
+
+    async def go() -> bytes:
+        path = tmp_path / "s"
+        settings = {"label": "x", "jobs": 1, "silence_s": 60.0, "scratch": tmp_path}
+        serving_it = asyncio.create_task(_serve_socket(path, settings))
+        while not path.exists():
+            await asyncio.sleep(0)
+        reader, writer = await asyncio.open_unix_connection(path)
+        said = await reader.read()
+        writer.close()
+        with pytest.raises(RuntimeError, match="it cannot serve"):
+            await serving_it
+        assert not path.exists()
+        return said
+
+    monkeypatch.setattr(serving.Station, "serve", failing)
+    assert asyncio.run(asyncio.wait_for(go(), 60)) == b""
+
+
+def test_only_what_concerns_storage_is_told_as_such(tmp_path: Path) -> None:
+    """Others would be sent what a host without setpriv refused, as if its disk were full."""
+    full = serving._told(OSError(errno.ENOSPC, "no space left on device"), tmp_path)
+    assert isinstance(full, StorageError)
+    for error in (FileNotFoundError(errno.ENOENT, "no such file", "setpriv"), TimeoutError("too late")):
+        told = serving._told(error, tmp_path)
+        assert not isinstance(told, StorageError)
+        assert "a fault of the program" in str(told)
+
+
+def test_messages_of_another_commit_may_have_more_fields() -> None:
+    """Its host must be able to say at which commit it is."""
+    assert REQUEST.validate_json('{"do": "facts", "overlays": [], "new": 1}') == Facts(overlays=[])
+    assert Answer.model_validate({"do": "answer", "new": 1, "value": {"a": 1}}).value == {"a": 1}
+    assert Refused.model_validate({"do": "refused", "error": "LabError", "text": "no", "new": 1}).text == "no"
