@@ -60,18 +60,18 @@ import socket
 spec = {"delay_ms": 2, "loss_percent": 10}
 with rig(spec) as made:
     sender, receiver = made.udp_socket(made.a, A_ADDRESS), made.udp_socket(made.b, B_ADDRESS, 5000)
-    receiver.settimeout(0.5)
-    receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+    receiver.settimeout(0.3)
     sender.setsockopt(17, 103, 1000)  # UDP_SEGMENT
     sent = [number.to_bytes(2, "big") * 500 for number in range(400)]
+    arrived = []
     for first in range(0, 400, 40):
         sender.sendto(b"".join(sent[first : first + 40]), (B_ADDRESS, 5000))
-    arrived = []
-    try:
-        while True:
-            arrived.append(receiver.recv(65536))
-    except TimeoutError:
-        pass
+        # Before the next ones: a socket's buffer holds 92 of them, and some users may have no larger one.
+        try:
+            while True:
+                arrived.append(receiver.recv(65536))
+        except TimeoutError:
+            pass
     up = made.links.accounting().counts["a-b"]["up"]
     out([up.received, up.lost, len(arrived), sorted(arrived) == sorted(set(arrived) & set(sent))])
 """
