@@ -169,7 +169,7 @@ def test_what_listens_without_tls_for_others_is_refused_however_it_was_reached(
     class Reached:
         scheduler = SimpleNamespace(identity=None)
 
-        def wait_for_workers(self, *_: object, **__: object) -> None: ...
+        _wait_for_workers = None
 
         def sync(self, *_: object, **__: object) -> dict[str, Any]:
             return {"address": scheduler, "workers": {worker: {"name": "rack1", "nanny": nanny, "nthreads": 1}}}
