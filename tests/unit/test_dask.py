@@ -18,6 +18,7 @@ from pool_runs import labelled, lasting, plan
 from harness.campaign.campaign import Campaign
 from harness.errors import MissingPrerequisite
 from harness.hosts.registry import kind_of
+from harness.hosts.relay import IDLE_S
 from harness.hosts.station_client import HostLost
 from harness.results.store import RunFolder
 from harness.scenario.load import POPULATIONS
@@ -121,7 +122,8 @@ def test_workers_that_are_killed_and_frozen_lose_nothing(
     stations = [line for line in map(command_line, frozen) if "fake_station" in line]
     assert stations, "a machine that freezes takes its station with it, which lives on until it goes on"
     cluster.go_on("rack2")
-    cluster.until(lambda: not labelled(tmp_path / "run"))
+    # A question that reached the frozen worker is asked now, and its station waits for others from then on.
+    cluster.until(lambda: not labelled(tmp_path / "run"), IDLE_S + 60)
 
 
 def test_a_scheduler_that_is_killed_ends_the_run_and_others_finish_it(
@@ -134,7 +136,7 @@ def test_a_scheduler_that_is_killed_ends_the_run_and_others_finish_it(
         run(cluster, tmp_path / "run", heard)
     before = RunFolder(tmp_path / "run").finished_trials()
     assert 6 <= len(before) < 36
-    cluster.until(lambda: not labelled(tmp_path / "run"))
+    cluster.until(lambda: not labelled(tmp_path / "run"), IDLE_S + 60)
     cluster.start_scheduler()
     cluster.start_worker("another")
     run(cluster, tmp_path / "run", Heard())
