@@ -45,24 +45,31 @@ async def _serve(options: argparse.Namespace, scratch: Path) -> None:
 
 
 async def _serve_socket(path: Path, settings: dict[str, Any]) -> None:
-    ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    served: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     taken = False
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal taken
+        if taken:
+            writer.close()
+            return
+        taken, fault = True, None
         try:
-            if not taken:
-                taken = True
-                await Station(reader, writer, **settings).serve()
-                ended.set_result(None)
-        except Exception as error:  # raised again where it ends the station: nobody hears it here
-            ended.set_exception(error)
+            await Station(reader, writer, **settings).serve()
+        except Exception as error:  # raised again below, where it ends the station: nobody hears it here
+            fault = error
         finally:
             writer.close()
+        if served.done():  # a signal has ended the station meanwhile
+            return
+        if fault is None:
+            served.set_result(None)
+        else:
+            served.set_exception(fault)
 
     server = await asyncio.start_unix_server(connected, sock=listening_at(path), limit=LONGEST_LINE)
     try:
-        await ended
+        await served
     finally:
         server.close()
         path.unlink(missing_ok=True)
