@@ -140,6 +140,16 @@ def test_nothing_sticks_out_sideways(page: Path, width: int, dark: bool) -> None
     assert pictures >= 6
 
 
+def test_what_is_hidden_in_a_far_column_does_not_widen_the_page(page: Path) -> None:
+    script = """
+      const cells = "<td style='min-width: 900px'>x</td>".repeat(3) + "<td>y<span class='hidden'>hidden</span></td>";
+      document.querySelector(".wide").innerHTML = `<table><tbody><tr>${cells}</tr></tbody></table>`;
+      return [document.documentElement.scrollWidth, innerWidth, document.querySelector(".wide").scrollWidth];
+    """
+    scroll, inner, inside = ask_page(page, script, width=1200)
+    assert scroll <= inner < inside
+
+
 @pytest.mark.parametrize("dark", [False, True])
 def test_a_phone_shows_it_without_sideways_scrolling(page: Path, dark: bool) -> None:
     """The page in a frame of 390 px, since a headless window cannot be that narrow: media queries see the frame."""
