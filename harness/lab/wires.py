@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import ipaddress
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,8 @@ _SPANNING_TREE = {
 }
 # linux/if_addr.h: usable at once, without asking whether another node has it.
 _IFA_F_NODAD = 0x02
+# An earlier net's ports go some time after the namespaces of its nodes, and the next one's may have the same names.
+_LEFTOVER_S = 5.0
 
 
 class LabInterface(Intf):  # type: ignore[misc]
@@ -122,11 +126,16 @@ class LabLink(Link):  # type: ignore[misc]
             if node.inNamespace:
                 end["net_ns_pid"] = node.pid
             ends.append(end)
-        try:
-            sandbox_netlink().link("add", kind="veth", index=pair_number(), **ends[0], peer=ends[1])
-        except NetlinkError as error:
-            raise LabError(f"link {intfname1} <-> {intfname2}: {error}") from error
-        return intfname1, intfname2
+        end = time.monotonic() + _LEFTOVER_S
+        while True:
+            try:
+                sandbox_netlink().link("add", kind="veth", index=pair_number(), **ends[0], peer=ends[1])
+            except NetlinkError as error:
+                if error.code == errno.EEXIST and time.monotonic() < end:
+                    time.sleep(0.01)
+                    continue
+                raise LabError(f"link {intfname1} <-> {intfname2}: {error}") from error
+            return intfname1, intfname2
 
 
 class LinkSpace:
