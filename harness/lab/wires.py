@@ -126,12 +126,12 @@ class LabLink(Link):  # type: ignore[misc]
             if node.inNamespace:
                 end["net_ns_pid"] = node.pid
             ends.append(end)
-        end = time.monotonic() + _LEFTOVER_S
+        given_up = time.monotonic() + _LEFTOVER_S
         while True:
             try:
                 sandbox_netlink().link("add", kind="veth", index=pair_number(), **ends[0], peer=ends[1])
             except NetlinkError as error:
-                if error.code == errno.EEXIST and time.monotonic() < end:
+                if error.code == errno.EEXIST and time.monotonic() < given_up:
                     time.sleep(0.01)
                     continue
                 raise LabError(f"link {intfname1} <-> {intfname2}: {error}") from error

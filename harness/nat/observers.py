@@ -83,7 +83,7 @@ class Observers:
     def __exit__(self, *_: object) -> None:
         # The kernel takes a namespace's interfaces down some time after the namespace has ended: the next observers'
         # ports have the same names.
-        for pid, (port, _) in self._attachments.items():
+        for pid, (port, _inside) in self._attachments.items():
             with contextlib.suppress(NetlinkError):  # the namespace there is ending as well
                 self._netlinks[pid].link("del", index=port)
         for netlink in self._netlinks.values():
