@@ -25,6 +25,18 @@ from harness.nat.ruleset import render_ruleset, router_sysctls
 from harness.nat.translator import start_tayga
 
 _UDP_BLOCK = "inet filter_udp_block"
+# Nothing passes from the moment in which new rules are there until the old ones' connections are forgotten: a packet of
+# such a connection would write its mapping, with the address that it had, into the new rules' maps, and what the host
+# sends afterwards would be translated by it.
+_RELOAD = "inet filter_reload"
+_SHUT = f"""table {_RELOAD} {{
+	chain prerouting {{
+		type filter hook prerouting priority -450; policy accept;
+		iifname != "lo" drop
+	}}
+}}
+"""
+_OPEN = f"table {_RELOAD}\ndelete table {_RELOAD}\n"
 
 
 class RouterNode(Protocol):
@@ -61,15 +73,18 @@ class RunningRouter:
             LabError: the kernel refused a sysctl.
             ValueError: the router has too few addresses for its behaviour.
         """
+        running = bool(self.ruleset)
         self.ruleset = render_ruleset(self.behaviour, self.ports, seed=self.seed)
-        self.node.check_output(["nft", "-f", "-"], stdin=self.ruleset)
+        self.node.check_output(["nft", "-f", "-"], stdin=self.ruleset + (_SHUT if running else ""))
         self.node.write_sysctls(router_sysctls(self.behaviour))
         if self.ports.line_mtu_bytes < FULL_MTU_BYTES:
             # One that does not know its line's MTU sends what the line then loses.
             mtu_bytes = self.ports.line_mtu_bytes if self.behaviour.mtu_errors else FULL_MTU_BYTES
             self.node.check_output(["ip", "link", "set", self.ports.wan, "mtu", str(mtu_bytes)])
-        flush_connections(self.node.pid)
         self.stop_daemons()
+        self.forget()
+        if running:
+            self.node.check_output(["nft", "-f", "-"], stdin=_OPEN)
         if self.behaviour.nat64:
             self._daemons.append(start_tayga(self.node.pid))
         if self.behaviour.port_mapping:
@@ -78,14 +93,16 @@ class RunningRouter:
     def forget(self) -> None:
         """Lose all mappings and sessions and keep the rules, which is quicker than loading them again.
 
+        What passes meanwhile may be remembered: nobody must be sending.
+
         A sequence of ports goes on where it is, and a policer's bucket stays as full as it is. What hosts have asked
         for by a port mapping protocol stays.
 
         Raises:
             LabError: the kernel refused.
         """
-        empty_sets(self.node.pid, list(filled_by_packets(self.ruleset)))
         flush_connections(self.node.pid)
+        empty_sets(self.node.pid, list(filled_by_packets(self.ruleset)))
 
     def stop_daemons(self) -> None:
         """End the port mapping daemon and the translator, where there are any."""

@@ -162,6 +162,13 @@ def test_a_trial_s_check_knows_what_a_router_does_to_packets() -> None:
         assert [(one["refused"], one["left"]) for one in honest] == [("", [])] * 2, case
 
 
+@pytest.mark.parametrize("alias", ["full-cone", "port-restricted", "symmetric"])
+def test_a_flow_in_use_does_not_bring_its_old_mapping_through_a_change(alias: str) -> None:
+    """A packet between new rules and the end of old connections gave the host its old address for minutes."""
+    for address, mapped in in_sandbox("reloaded_in_use", alias, 10):
+        assert mapped == address
+
+
 @pytest.mark.parametrize(("nat", "label"), [("symmetric", "APDM/APDF/random"), ("cgn", "EIM/EIF/block")])
 def test_no_link_lies_between_a_trial_s_observers_and_the_router(nat: str, label: str) -> None:
     said = in_sandbox("checked_beside_dead_links", nat)
