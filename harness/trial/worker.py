@@ -5,6 +5,7 @@ The trial's folder holds job.json and takes the evidence.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -54,6 +55,44 @@ def work(folder: Path, spawned: float) -> None:
     os.environ["PATH"] = search_path()
     channel = Channel()
     os.chdir(folder)
+    try:
+        ground, run, pauses = _prepared(folder, spawned, channel)
+    except OverlaybenchError as failure:
+        told = Done(outcome=failure.outcome, error=str(failure), cannot_write=exhausted(folder))  # type: ignore[arg-type]
+        channel.say(told)
+        return
+    except OSError as failure:
+        _trace()
+        channel.say(Done(outcome="error", error=str(failure), cannot_write=exhausted(folder, failure)))
+        return
+    outcome, error, cannot_write = "ok", None, None
+    try:
+        run.run()
+    except OverlaybenchError as failure:
+        outcome, error, cannot_write = failure.outcome, str(failure), exhausted(folder)
+    except OSError as failure:
+        _trace()
+        outcome, error, cannot_write = "error", str(failure), exhausted(folder, failure)
+    except Exception as failure:  # the orchestrator must hear of it, whatever it is
+        _trace()
+        outcome, error, cannot_write = "error", f"{type(failure).__name__}: {failure}", exhausted(folder)
+    pauses.after(outcome, error)
+    channel.say(
+        Done(
+            outcome=outcome,  # type: ignore[arg-type]
+            error=error,
+            measurements=[asdict(_relative(one, folder)) for one in run.measurements],
+            nat_observed=run.nat_observed,
+            link_backend=ground.link_backend,
+            link_accounts=None if ground.links is None else ", ".join(ground.links.accounts_for) or "nothing",
+            claims=run.claims,
+            sysctls=ground.sysctls,
+            cannot_write=cannot_write,
+        )
+    )
+
+
+def _prepared(folder: Path, spawned: float, channel: Channel) -> tuple[LabGround, TrialRun, Pauses]:
     job = Job.model_validate_json((folder / "job.json").read_text())
     make_private(folder)
     ground = LabGround(job.trial, folder)
@@ -76,31 +115,13 @@ def work(folder: Path, spawned: float) -> None:
         timeline=timeline,
         pause=lambda failure: pauses.after(failure.outcome, str(failure)),
     )
-    outcome, error, cannot_write = "ok", None, None
-    try:
-        run.run()
-    except OverlaybenchError as failure:
-        outcome, error, cannot_write = failure.outcome, str(failure), exhausted(folder)
-    except OSError as failure:
-        outcome, error, cannot_write = "error", str(failure), exhausted(folder, failure)
+    return ground, run, pauses
+
+
+def _trace() -> None:
+    # The log may lie on the very disk that is full: then the outcome alone tells.
+    with contextlib.suppress(OSError):
         traceback.print_exc()
-    except Exception as failure:  # the orchestrator must hear of it, whatever it is
-        traceback.print_exc()
-        outcome, error = "error", f"{type(failure).__name__}: {failure}"
-    pauses.after(outcome, error)
-    channel.say(
-        Done(
-            outcome=outcome,  # type: ignore[arg-type]
-            error=error,
-            measurements=[asdict(_relative(one, folder)) for one in run.measurements],
-            nat_observed=run.nat_observed,
-            link_backend=ground.link_backend,
-            link_accounts=None if ground.links is None else ", ".join(ground.links.accounts_for) or "nothing",
-            claims=run.claims,
-            sysctls=ground.sysctls,
-            cannot_write=cannot_write,
-        )
-    )
 
 
 def _relative(measurement: Measurement, folder: Path) -> Measurement:

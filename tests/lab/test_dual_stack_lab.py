@@ -12,7 +12,7 @@ from tests.lab.running import overlaybench, records
 
 # A run of nine trials: beside other busy programs it takes more than the usual limit.
 # One worker, so that what its fixture runs is run once.
-pytestmark = [pytest.mark.lab, pytest.mark.waits, pytest.mark.timeout(240), pytest.mark.xdist_group("dual stack")]
+pytestmark = [pytest.mark.lab, pytest.mark.waits, pytest.mark.timeout(240)]
 
 
 def outcomes(folder: Path) -> dict[str, str]:

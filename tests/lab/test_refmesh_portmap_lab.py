@@ -17,7 +17,7 @@ from harness.sandbox.unshare import sandbox_argv
 from tests.lab.running import overlaybench, records
 
 # One worker, so that what its fixture runs is run once.
-pytestmark = [pytest.mark.lab, pytest.mark.waits, pytest.mark.xdist_group("ports")]
+pytestmark = [pytest.mark.lab, pytest.mark.waits]
 
 SCENARIO = """\
 description: two symmetric NATs, one of which maps ports for those who ask
