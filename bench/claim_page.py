@@ -69,7 +69,16 @@ def _circumstances(results: Path) -> str:
         run = _loaded(results / name)
         if run is not None:
             facts = dict(machine(run.manifest)[:8] + reproduce(run.manifest))
-            chosen = ("CPU", "CPUs", "load when it began (1 min)", "kernel", "commit", "command", "started", "ended")
+            chosen = (
+                "CPU",
+                "CPUs",
+                "load average at the start (1 min)",
+                "kernel",
+                "commit",
+                "command",
+                "started",
+                "ended",
+            )
             spoilt = left_out(outcomes(run.pairs)) or "all ok"
             rows += [(f"{name}: trials", f"{run.pairs['trial'].nunique()} ({spoilt})")]
             rows += [(f"{name}: {what}", facts[what]) for what in chosen if what in facts]

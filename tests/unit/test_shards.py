@@ -172,7 +172,7 @@ def test_a_merge_for_which_there_is_no_room_can_be_tried_again(
     left = {"nothing": None, "an empty folder": [], "a file of somebody's": ["notes.txt"]}[there]
     assert (sorted(path.name for path in out.iterdir()) if out.exists() else None) == left
     assert merge(parts, out) == 18
-    with pytest.raises(ResultFolderError, match="name another, or delete it and merge again"):
+    with pytest.raises(ResultFolderError, match="choose another folder, or delete it and merge again"):
         merge(parts, out)
 
 
@@ -204,7 +204,7 @@ def test_missing_doubled_and_whole_runs_are_refused(planned: Planned, tmp_path: 
     shutil.copytree(parts[0], copy)
     assert f"{copy}:0: merge: shard 1 is {parts[0]} already" in refused([*parts, copy], out)
     whole = run(planned, tmp_path / "whole")
-    assert f"{whole}:0: merge: is no shard" in refused([*parts, whole], out)
+    assert f"{whole}:0: merge: is not a shard" in refused([*parts, whole], out)
     with pytest.raises(ResultFolderError):
         merge([tmp_path], out)
 
@@ -272,4 +272,4 @@ def test_a_shard_with_unfinished_trials_is_refused(planned: Planned, tmp_path: P
     lines = path.read_text().splitlines(keepends=True)
     kept = [line for line in lines if json.loads(line)["trial"] != json.loads(lines[0])["trial"]]
     path.write_text("".join(kept))
-    assert "has not finished; go on with --resume" in refused(parts, tmp_path / "merged")
+    assert "has not finished; continue with --resume" in refused(parts, tmp_path / "merged")
