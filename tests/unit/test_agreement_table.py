@@ -39,7 +39,7 @@ def test_each_two_layers_have_a_verdict_and_an_interval_of_their_own() -> None:
     assert row[ENGINE_ALGEBRA].startswith("agree")
     assert row[LAB_ENGINE].startswith("differ: -33.3 [-5")
     assert row[LAB_ALGEBRA].startswith("differ: -33.3 [-")
-    assert row["what the oracle says"] == "it follows"
+    assert row["the oracle's reason"] == "it follows"
 
 
 def test_the_interval_of_a_difference_is_newcombes() -> None:

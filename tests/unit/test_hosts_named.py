@@ -201,7 +201,7 @@ def test_jobs_that_nobody_would_heed_are_refused(tmp_path: Path, text: str, igno
 def test_jobs_of_a_schedulers_workers_are_refused(command: Command) -> None:
     done = CliRunner().invoke(command, ["nothing-of-that-name", "--hosts", "tls://rack:8786", "--jobs", "4"])
     assert done.exit_code == 2
-    assert "--jobs would be ignored: the workers of tls://rack:8786 say it themselves: --nthreads" in done.output
+    assert "--jobs would be ignored: `--nthreads` of the workers of tls://rack:8786 decides" in done.output
 
 
 def test_the_scheduler_of_slurms_jobs_listens_for_tls_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

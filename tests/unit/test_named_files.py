@@ -52,7 +52,7 @@ def test_the_skeleton_of_an_overlay_keeps_the_pure_half_and_runs_in_a_scenario(
     assert made.exit_code == 0, made.output
     assert f"contract {named}" in made.output
     checked = CliRunner().invoke(cli, ["contract", "--pure", named], standalone_mode=False)
-    assert checked.output == "my-vpn hub: its rendering keeps the contract\n"
+    assert checked.output == "my-vpn hub: what it renders keeps the contract\n"
     Path("mine.yaml").write_text(SCENARIO.format(overlay=named))
     (trial,) = plan_trials("mine.yaml").trials
     assert (trial.overlay, trial.id) == ("my-vpn", "my-vpn_hub_r1")

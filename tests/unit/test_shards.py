@@ -213,7 +213,7 @@ def test_a_shard_of_another_plan_or_with_other_programs_is_refused(planned: Plan
     parts, out = shards(planned, tmp_path, 2), tmp_path / "merged"
     (tmp_path / "mine.yaml").write_text(SCENARIO.replace("repeats: 2", "repeats: 4"))
     other = run(plan_trials(str(tmp_path / "mine.yaml")), tmp_path / "other", Shard(2, 2))
-    assert "is a shard of another plan" in refused([parts[0], other], out)
+    assert "belongs to another plan" in refused([parts[0], other], out)
     manifest = RunFolder(parts[1]).manifest()
     manifest["tool_versions"] = {"nft": "1.1.3"}
     manifest["overlaybench_commit"] = "def"

@@ -137,7 +137,7 @@ def test_figures_of_drawn_groups_are_marked(monkeypatch: pytest.MonkeyPatch, tmp
         found = population_of(load(out))
         assert found is not None
         (rates, *_), (_, whole) = found
-        groups = [rates.header.index(f"groups of {size} all direct %") for size in (3, 5, 10)]
+        groups = [rates.header.index(f"groups of {size} all direct (%)") for size in (3, 5, 10)]
         marks.append([row[place].startswith("~") for row in rates.rows for place in groups])
         assert ("~:" in rates.note) is ("Groups of 5, 10 are drawn" in whole.caption) is any(marks[-1])
     assert marks == [[False] * 6, [False, True, True] * 2]
