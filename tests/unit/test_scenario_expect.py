@@ -58,7 +58,7 @@ def test_a_multiple_of_the_underlay_may_be_bounded_above_one(tmp_path: Path) -> 
     (bound,) = [one for one in planned(tmp_path, text)[-1].expected_numbers if one.metric == "chatty_underlay_ratio"]
     assert bound.max == 3
     (problem,) = problems_of(tmp_path, text.replace("max: 3", "max: -1"))
-    assert "is a multiple, 0 or more" in problem
+    assert "is a multiple (0 or more)" in problem
 
 
 def test_the_last_bound_of_a_metric_on_the_same_paths_holds(tmp_path: Path) -> None:
