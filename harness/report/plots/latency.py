@@ -58,7 +58,7 @@ def latency_plots(
         axes = figure.subplots()
         _lines(axes, data, look_of, tail=True)
         least = max(1 / max((data["packets"] / data["runs"]).max(), 10), 1e-4)
-        axes.set(ylabel="share of packets that were slower", yscale="log", ylim=(least, 1))
+        axes.set(ylabel="share of slower packets", yscale="log", ylim=(least, 1))
         fit_x(axes, as_floats(data["rtt_ms"]), "round-trip time (ms)")
         legend_below(figure, axes)
 
