@@ -46,9 +46,14 @@ def _of_claim(name: str, title: str) -> Callable[[Path], str]:
 
 
 def _verdict(results: Path) -> str:
-    runs = [_loaded(results / name) for name in ("claim", "claim-outage")]
-    chapters = [hub_cost(run) for run in runs if run is not None]
-    return "\n\n".join(sentence for one in chapters if one is not None for sentence in one.sentences) or _UNMEASURED
+    parts = []
+    for name in ("claim", "claim-outage"):
+        run = _loaded(results / name)
+        if run is not None and (chapter := hub_cost(run)) is not None:
+            parts.append(
+                "\n".join([f"In [results/{name}](../results/{name}):\n", *(f"- {one}" for one in chapter.sentences)])
+            )
+    return "\n\n".join(parts) or _UNMEASURED
 
 
 def _plots(results: Path) -> str:
@@ -64,7 +69,16 @@ def _circumstances(results: Path) -> str:
         run = _loaded(results / name)
         if run is not None:
             facts = dict(machine(run.manifest)[:8] + reproduce(run.manifest))
-            chosen = ("CPU", "CPUs", "load when it began (1 min)", "kernel", "commit", "command", "started", "ended")
+            chosen = (
+                "CPU",
+                "CPUs",
+                "load average at the start (1 min)",
+                "kernel",
+                "commit",
+                "command",
+                "started",
+                "ended",
+            )
             spoilt = left_out(outcomes(run.pairs)) or "all ok"
             rows += [(f"{name}: trials", f"{run.pairs['trial'].nunique()} ({spoilt})")]
             rows += [(f"{name}: {what}", facts[what]) for what in chosen if what in facts]
@@ -84,7 +98,10 @@ def _mixed_nats(results: Path) -> str:
         for subject, of in sorted(rates.items())
         if len(of) == len(nats) * (len(nats) + 1) // 2
     ]
-    note = f"NATs drawn evenly from {', '.join(nats)}: a choice that makes products comparable, no claim about users."
+    note = (
+        f"NATs drawn evenly from {', '.join(nats)}. This mix was chosen to compare products; it says nothing about "
+        "what users have."
+    )
     table = TextTable("", ("overlay", *(f"n = {n}" for n in _SIZES)), tuple(rows), frozenset(range(1, 6)), note)
     return f"{to_markdown(table)}\n{note}"
 

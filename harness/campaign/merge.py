@@ -67,7 +67,7 @@ def merge(folders: Sequence[Path], out: Path) -> int:
     )
     folder = RunFolder(out)
     if folder.manifest_path.exists() or folder.records_path.exists():
-        raise ResultFolderError(f"{out}: holds results already; name another, or delete it and merge again")
+        raise ResultFolderError(f"{out}: already holds results; choose another folder, or delete it and merge again")
     with storage_errors(out), _whole_or_nothing(out):
         manifest = _manifest(parts)
         folder.create(manifest, [entry for _, entry, _ in placed])
@@ -115,7 +115,7 @@ def _problems(parts: Sequence[_Part]) -> Iterator[tuple[Path, str]]:
     first = parts[0]
     whole = [part for part in parts if "shard" not in part.manifest]
     if whole:
-        yield from ((part.path, "is no shard: it was run without --shard") for part in whole)
+        yield from ((part.path, "is not a shard: it was run without --shard") for part in whole)
         return
     for part in parts[1:]:
         yield from ((part.path, text) for text in _different(first, part))
@@ -128,7 +128,7 @@ def _problems(parts: Sequence[_Part]) -> Iterator[tuple[Path, str]]:
         unfinished = [str(entry["id"]) for entry in part.plan if str(entry["id"]) not in part.by_trial]
         if unfinished:
             more = f" and {len(unfinished) - 1} more" if len(unfinished) > 1 else ""
-            yield part.path, f"trial {unfinished[0]}{more} has not finished; go on with --resume"
+            yield part.path, f"trial {unfinished[0]}{more} has not finished; continue with --resume"
         elif part.damage:
             more = f" and {len(part.damage) - 1} more" if len(part.damage) > 1 else ""
             yield part.path, f"{part.damage[0]}{more}: copy this shard again from where it ran, or run it again"
@@ -144,7 +144,7 @@ def _different(first: _Part, part: _Part) -> Iterator[str]:
         yield f"{name} was skipped in {without.path} alone ({why}): get it there, or leave it out of all"
     for key in ("of", "planned", "plan_sha256"):
         if first.shard[key] != part.shard[key]:
-            yield f"is a shard of another plan than {first.path} ({key} {part.shard[key]}, not {first.shard[key]})"
+            yield f"belongs to another plan than {first.path} ({key} {part.shard[key]}, not {first.shard[key]})"
     for key in _SAME:
         if first.manifest.get(key) != part.manifest.get(key):
             yield f"{key} is {part.manifest.get(key)}, and {first.manifest.get(key)} in {first.path}"

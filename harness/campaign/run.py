@@ -131,7 +131,7 @@ def _part_of(planned: Planned, shard: Shard | None) -> tuple[Planned, dict[str, 
     if shard is None:
         return planned, {}
     if planned.loaded.scenario.until is not None:
-        text = "a scenario with `until` has no shards: each would stop by its own figures alone"
+        text = "a scenario with `until` cannot be run in shards, because each shard would stop by its own results alone"
         raise ScenarioError([planned.loaded.document.problem(("until",), text)])
     trials, places = trials_of(planned.trials, shard)
     if not trials:
@@ -159,7 +159,7 @@ def _run(
     trials, manifest, finished = _begin(planned, options, folder, facts=facts, described=described, pool=pool)
     left = [trial for trial in trials if trial.id not in finished]
     if finished:
-        console.print(f"{len(finished)} of {len(trials)} trials are there already", highlight=False)
+        console.print(f"{len(finished)} of {len(trials)} trials are done already", highlight=False)
     if finished and pool is not None:
         hosts = {str(record["trial"]): str(record.get("host")) for record in folder.read().records}
         planned_as = {trial.id: trial for trial in trials}
@@ -239,8 +239,8 @@ def _begin(
         changed += changed_adapters(manifest, planned.files)
         if changed and not options.accept_changes:
             text = (
-                f"not what {folder.path} began with: {'; '.join(changed)}. Use another --out, or add --accept-changes: "
-                "each record then says on which of the two it was made"
+                f"differs from what {folder.path} began with: {'; '.join(changed)}. Use another --out, or add "
+                "--accept-changes: each record then says with which of the two it was made"
             )
             raise ScenarioError([Problem(loaded.document.file, 0, "--resume", text)])
         if changed:

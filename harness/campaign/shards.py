@@ -33,7 +33,7 @@ def parse_shard(text: str) -> Shard:
     """
     found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
     if found is None:
-        raise ValueError(f"{text!r} is not of the form K/N, 2/8 say")
+        raise ValueError(f"{text!r} is not of the form K/N, for example 2/8")
     shard = Shard(int(found[1]), int(found[2]))
     if not 1 <= shard.number <= shard.of:
         raise ValueError(f"{text!r}: there is no part {shard.number} of {shard.of}")

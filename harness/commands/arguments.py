@@ -13,11 +13,11 @@ def examples(*lines: str) -> str:
 min_effect_option = click.option(
     "--min-effect",
     type=click.FloatRange(min=0),
-    help="Smallest change that counts, a share of the baseline (of 1 for rates). Default: each metric's own.",
+    help="Smallest change that counts, as a share of the baseline (for rates: of 1). Default: each metric's own.",
 )
 
 only_option = click.option(
-    "--only", multiple=True, metavar="KEY=VALUE", help="Only trials with this value; may be given again."
+    "--only", multiple=True, metavar="KEY=VALUE", help="Only trials with this value; may be repeated."
 )
 
 
@@ -26,7 +26,7 @@ label_option = click.option(
     "label",
     multiple=True,
     metavar="KEY=VALUE",
-    help="What this run is of, kept in its manifest: commit=$GITHUB_SHA say, by which `trend` tells runs apart.",
+    help="A label kept in the manifest, such as commit=$GITHUB_SHA; `trend` can group runs by it.",
 )
 NOT_LABELS = ("version", "run")
 """What `trend --by` takes besides labels: one of that name could not be asked for."""
@@ -39,7 +39,7 @@ def labels_of(texts: tuple[str, ...]) -> dict[str, str]:
         if len(values) > 1:
             raise click.UsageError(f"--label {key} is given twice: {' and '.join(values)}")
         if key in NOT_LABELS:
-            raise click.UsageError(f"--label {key}= cannot be told from `trend --by {key}`; name it otherwise")
+            raise click.UsageError(f"--label {key}= would be confused with `trend --by {key}`; choose another name")
         if not values[0]:
             raise click.UsageError(f"--label {key}= has no value")
         found[key] = values[0]

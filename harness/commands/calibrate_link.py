@@ -25,7 +25,7 @@ _EPILOG = examples(
 
 
 @click.command("link", epilog=_EPILOG)
-@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON on stdout.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Cases side by side.")
 @click.option("--only", multiple=True, metavar="TEXT", help="Only cases whose name contains TEXT; may be repeated.")
 @click.option("--backend", "backends", multiple=True, metavar="NAME", help="Only this backend; may be repeated.")

@@ -23,10 +23,10 @@ _EPILOG = examples(
 
 
 @click.command("nat", epilog=_EPILOG)
-@click.option("--json", "as_json", is_flag=True, help="One JSON document to stdout instead of a table.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option("--jobs", type=click.IntRange(1, MOST_JOBS), default=_JOBS, show_default=True)
-@click.option("--only", multiple=True, metavar="PATTERN", help="Aliases or case names, `*` stands for anything.")
-@click.option("--seed", type=int, default=None, help="How early first packets come, where sequences start.")
+@click.option("--only", multiple=True, metavar="PATTERN", help="Only these aliases or cases; `*` matches anything.")
+@click.option("--seed", type=int, default=None, help="Seed of packet timing and of first port numbers.")
 def calibrate_nat_command(as_json: bool, jobs: int, only: tuple[str, ...], seed: int | None) -> None:
     """Prove every NAT behaviour on this machine: declared against observed. Exit 1 on any difference."""
     seed = random.SystemRandom().randrange(2**31) if seed is None else seed
@@ -53,6 +53,6 @@ def calibrate_nat_command(as_json: bool, jobs: int, only: tuple[str, ...], seed:
             "results": [result.as_dict() for result in sorted(results, key=lambda result: result.name)],
         }
         click.echo(json.dumps(document, indent=1))
-    click.echo(f"{passed} of {len(results)} behaviours are what they say; {duration_s:.0f} s, seed {seed}", err=True)
+    click.echo(f"{passed} of {len(results)} behaviours are as declared; {duration_s:.0f} s, seed {seed}", err=True)
     if passed != len(results):
         sys.exit(EXIT_EXPECTATION)

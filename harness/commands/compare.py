@@ -39,8 +39,10 @@ Exit codes: 0 no regression found, 1 a regression, 2 wrong input (no result fold
     help="False-alarm rate: the largest share of comparisons without any change that may find a regression.",
 )
 @min_effect_option
-@click.option("--html", "html_path", type=click.Path(path_type=Path, dir_okay=False), help="Also writes a page there.")
-@click.option("--json", "as_json", is_flag=True, help="JSON on stdout instead of Markdown.")
+@click.option(
+    "--html", "html_path", type=click.Path(path_type=Path, dir_okay=False), help="Also write an HTML page to this file."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of Markdown.")
 def compare_command(
     *, baseline_dir: Path, new_dir: Path, alpha: float, min_effect: float | None, html_path: Path | None, as_json: bool
 ) -> None:

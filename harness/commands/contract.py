@@ -34,13 +34,17 @@ _EPILOG = examples(
 
 @click.command("contract", epilog=_EPILOG)
 @click.argument("overlays", nargs=-1, required=True, metavar="OVERLAY...")
+@click.option("--mode", "modes", multiple=True, type=click.Choice(MODES[1:]), help="Only this mode; may be repeated.")
 @click.option(
-    "--mode", "modes", multiple=True, type=click.Choice(MODES[1:]), help="Only this mode; may be given again."
+    "--set", "settings", multiple=True, metavar="OPTION=VALUE", help="Option of the overlay; may be repeated."
 )
-@click.option("--set", "settings", multiple=True, metavar="OPTION=VALUE", help="An option of the overlay.")
-@click.option("--pure", is_flag=True, help="Only what holds of the rendering: starts nothing, needs no privileges.")
 @click.option(
-    "--out", type=click.Path(file_okay=False, path_type=Path), help="Keep configuration, logs and captures here."
+    "--pure", is_flag=True, help="Only check what the adapter renders; starts nothing and needs no privileges."
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Keep configuration, logs and captures in this folder.",
 )
 @click.pass_context
 def contract_command(  # noqa: PLR0917  # click passes them by name
@@ -77,7 +81,7 @@ def contract_command(  # noqa: PLR0917  # click passes them by name
         if scratch is not None:
             shutil.rmtree(scratch, ignore_errors=True)
     if broken and not pure and out is None:
-        click.echo("to keep configuration, logs and captures: again with --out DIR", err=True)
+        click.echo("to keep configuration, logs and captures, repeat it with --out DIR", err=True)
     ctx.exit(EXIT_EXPECTATION if broken else 0)
 
 
@@ -105,7 +109,7 @@ def _broken(overlay: Overlay, home: Path | None, modes: Sequence[Mode], asked: _
     broken = _tell(overlay.name, requirement_complaints(overlay), "")
     for mode in modes:
         found = rendering_complaints(overlay, mode, asked.options)
-        what, took = "its rendering keeps the contract", ""
+        what, took = "what it renders keeps the contract", ""
         if not found and asked.scratch is not None:
             what, begun = "keeps the contract", time.monotonic()
             found = _in_labs(overlay, mode, home, asked, asked.scratch)

@@ -21,7 +21,7 @@ _DISCOVERED = "symmetric"
 
 
 @click.command("doctor", epilog=_EPILOG)
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.pass_context
 def doctor_command(ctx: click.Context, as_json: bool) -> None:
     """Show what this machine can do, what is missing, and the command that gets it. Exit 3 if nothing can run."""

@@ -28,7 +28,7 @@ _EPILOG: Final = examples(
 @click.argument("trial")
 @click.argument("node", required=False)
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
-@click.option("--go-on", is_flag=True, help="Let the trial end, and the run go on.")
+@click.option("--go-on", is_flag=True, help="End the trial and let the run continue.")
 def enter_command(trial: str, node: str | None, command: tuple[str, ...], go_on: bool) -> None:
     """Open a shell, or run COMMAND, in NODE of a paused TRIAL: its folder, or its id below ./runs.
 
@@ -76,7 +76,7 @@ def _let_go_on(folder: Path) -> None:
 
 
 def _gone(folder: Path) -> ScenarioError:
-    return ScenarioError([Problem(str(folder), 0, "TRIAL", "its lab is gone, or is another user's")])
+    return ScenarioError([Problem(str(folder), 0, "TRIAL", "its lab has ended, or belongs to another user")])
 
 
 def _folder(trial: str) -> Path:

@@ -27,7 +27,7 @@ def hosts_group() -> None:
     "--dir",
     "folder",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Where; default: your configuration folder.",
+    help="Folder to write to. Default: your configuration folder.",
 )
 def init_command(folder: Path | None) -> None:
     """Make the TLS files of a cluster: whoever has them may run trials on its hosts, and nobody else."""

@@ -28,8 +28,13 @@ def _names(_context: click.Context, _parameter: click.Parameter, incomplete: str
 
 @click.command("install", epilog=_EPILOG)
 @click.argument("overlays", nargs=-1, metavar="OVERLAY...", shell_complete=_names)
-@click.option("--all", "everything", is_flag=True, help="All overlays but those whose build takes half an hour.")
-@click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Compile with N processes; default: processors.")
+@click.option("--all", "everything", is_flag=True, help="All overlays except those whose build takes half an hour.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Number of processes to compile with. Default: number of processors.",
+)
 def install_command(overlays: tuple[str, ...], everything: bool, jobs: int | None) -> None:
     """Get the software of OVERLAY: packages of Debian and Python, pinned builds into the user's cache folder."""
     if bool(overlays) == everything:
@@ -54,10 +59,10 @@ def _left_out(name: str, needed: Sequence[Requirement]) -> bool:
     """Say what `--all` does not get: what cannot be installed here, and what is built on request alone."""
     for one in install.missing(needed):
         if not one.is_installable:
-            click.echo(f"{name}: left out, {one.program} comes from elsewhere: {one.install}", err=True)
+            click.echo(f"{name}: not installed: {one.program} has to be got by hand: {one.install}", err=True)
             return True
         if one.on_request:
-            click.echo(f"{name}: left out, its build takes long: overlaybench install {name}", err=True)
+            click.echo(f"{name}: not installed, because its build takes long: overlaybench install {name}", err=True)
             return True
     return False
 
@@ -67,5 +72,5 @@ def _failure(needed: Sequence[Requirement], failures: dict[str, OverlaybenchErro
 
 
 def _conclude(name: str, was_here: bool, error: OverlaybenchError | None) -> None:
-    said = str(error) if error is not None else "everything is here" if was_here else "ready"
+    said = str(error) if error is not None else "everything is installed" if was_here else "ready"
     click.echo(f"{name}: {said}", err=True)

@@ -131,7 +131,7 @@ _EPILOG = examples(
 
 @click.command("list", epilog=_EPILOG)
 @click.argument("what", type=click.Choice(list(_LISTS)))
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def list_command(what: str, as_json: bool) -> None:
     """List what there is to put into a scenario."""
     rows = _LISTS[what]()

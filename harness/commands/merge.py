@@ -23,7 +23,7 @@ _EPILOG = examples(
 
 @click.command("merge", epilog=_EPILOG)
 @click.argument("dirs", nargs=-1, required=True, metavar="DIR...", type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="The new result folder.")
+@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Result folder to create.")
 @click.pass_context
 def merge_command(ctx: click.Context, dirs: tuple[Path, ...], out: Path) -> None:
     """Put the shards of a run together: all of them, each once, into one result folder with its report.

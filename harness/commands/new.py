@@ -25,7 +25,7 @@ _EPILOG = examples(
 @click.command("new", epilog=_EPILOG)
 @click.argument("kind", type=click.Choice(["overlay", "probe", "event", "scenario"]))
 @click.argument("name")
-@click.option("--yaml", "as_yaml", is_flag=True, help="An overlay without any Python: an adapter written as YAML.")
+@click.option("--yaml", "as_yaml", is_flag=True, help="Write an overlay adapter as YAML, without Python.")
 def new_command(kind: str, name: str, as_yaml: bool) -> None:
     """Write a skeleton of an overlay, a probe, an event or a scenario that works as it stands.
 
@@ -54,7 +54,7 @@ def _written(kind: str, name: str, as_yaml: bool) -> list[Path]:
     else:
         wanted = {Path(name, f"{module}.py"): f"{kind}.py.in", Path(name, "pyproject.toml"): "pyproject.toml.in"}
     if there := [path for path in wanted if path.exists()]:
-        raise ScenarioError([Problem(str(path), 0, "new", "is there already, and stays as it is") for path in there])
+        raise ScenarioError([Problem(str(path), 0, "new", "exists already, and is left as it is") for path in there])
     for path, skeleton in wanted.items():
         words = {"NAME": name, "CLASS": class_of(name), "MODULE": module, "KIND": kind, "FILE": str(path)}
         text = re.sub(r"@([A-Z]+)@", lambda word: words[word[1]], (_SKELETONS / skeleton).read_text(encoding="utf-8"))  # noqa: B023

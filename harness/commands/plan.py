@@ -35,10 +35,15 @@ _EPILOG = examples(
 
 @click.command("plan", epilog=_EPILOG)
 @click.argument("scenario", type=Bundled(SCENARIOS))
-@click.option("--trial", "trial_id", metavar="ID", help="Everything that would be rendered for this trial.")
+@click.option(
+    "--trial", "trial_id", metavar="ID", help="Show all files and commands that would be rendered for this trial."
+)
 @only_option
 @click.option(
-    "--repeat", "--repeats", type=click.IntRange(1, 10_000), help="Repeats of every cell, instead of the scenario's."
+    "--repeat",
+    "--repeats",
+    type=click.IntRange(1, 10_000),
+    help="Number of repeats of every cell, in place of the scenario's.",
 )
 @click.option(
     "--from",
@@ -46,9 +51,9 @@ _EPILOG = examples(
     multiple=True,
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="A past run, by which duration and size are told; may be given again.",
+    help="A past run from which duration and size are estimated; may be repeated.",
 )
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def plan_command(
     scenario: str,
     trial_id: str | None,

@@ -21,7 +21,7 @@ Examples:
   overlaybench report runs/demo --style paper          plots as wide as a column, 8 pt
   overlaybench report runs/demo --format latex         the tables on stdout
   overlaybench report runs/demo --format latex --out t a file for each: t/overlays.tex and so on
-  overlaybench report /mnt/runs/demo --out demo        of a folder that cannot be written
+  overlaybench report /mnt/runs/demo --out demo        if DIR cannot be written
   overlaybench report runs/demo --flent /tmp/flent     a .flent.gz per trial
 
 Exit codes: 0 done, 2 DIR is no result folder, 3 something cannot be written.
@@ -30,22 +30,29 @@ Exit codes: 0 done, 2 DIR is no result folder, 3 something cannot be written.
 
 @click.command("report", epilog=_EPILOG)
 @click.argument("run_dir", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--style", type=click.Choice(sorted(STYLES)), default="screen", show_default=True, help="Plots' looks.")
+@click.option(
+    "--style", type=click.Choice(sorted(STYLES)), default="screen", show_default=True, help="Look of the plots."
+)
 @click.option(
     "--format",
     "form",
     type=click.Choice(["html", "md", "latex"]),
     default="html",
     show_default=True,
-    help="md and latex print the tables on stdout and write nothing, unless --out says where.",
+    help="html writes a page; md and latex print the tables, or write them if --out is given.",
 )
 @click.option(
     "--out",
     "out_dir",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Where to write, DIR unless given; with md and latex, a file for each table.",
+    help="Folder to write to. Default: DIR. With md and latex: a file for each table.",
 )
-@click.option("--flent", "flent_dir", type=click.Path(path_type=Path, file_okay=False), help="Also exports for Flent.")
+@click.option(
+    "--flent",
+    "flent_dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Also write files for Flent into this folder.",
+)
 def report_command(*, run_dir: Path, style: str, form: str, out_dir: Path | None, flent_dir: Path | None) -> None:
     """Make tables, plots and report.html from the files in DIR alone."""
     with storage_errors(out_dir or run_dir):

@@ -34,35 +34,44 @@ _EPILOG = examples(
 
 @click.command("run", epilog=_EPILOG)
 @click.argument("scenario", type=Bundled(SCENARIOS))
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Result folder; default runs/NAME-TIME.")
-@click.option("--jobs", type=click.IntRange(1, 1000), help="Trials side by side while they wait; default 4 a core.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Result folder. Default: runs/NAME-TIME.")
 @click.option(
-    "--repeat", "--repeats", type=click.IntRange(1, 10_000), help="Repeats of every cell, instead of the scenario's."
+    "--jobs",
+    type=click.IntRange(1, 1000),
+    help="Number of trials that run at the same time while they wait. Default: 4 per core.",
+)
+@click.option(
+    "--repeat",
+    "--repeats",
+    type=click.IntRange(1, 10_000),
+    help="Number of repeats of every cell, in place of the scenario's.",
 )
 @only_option
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Another seed than the scenario's.")
-@click.option("--resume", is_flag=True, help="Go on with the folder given by --out.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Seed, in place of the scenario's.")
+@click.option("--resume", is_flag=True, help="Continue the run in the folder given by --out.")
 @click.option(
     "--accept-changes",
     is_flag=True,
-    help="With --resume: go on although machine, programs or topology have changed; each record says on which it was.",
+    help="With --resume: continue although machine, programs or topology have changed. Each record keeps which "
+    "it was made with.",
 )
-@click.option("--shard", metavar="K/N", help="The K-th of N parts of the plan; `merge` puts them together.")
+@click.option("--shard", metavar="K/N", help="Run only part K of N of the plan; `merge` puts the parts together.")
 @label_option
 @click.option(
     "--hosts",
     metavar="FILE|ADDRESS",
-    help="Where the trials run: a file of hosts, or a scheduler (docs/many-machines.md); default: this machine.",
+    help="Where the trials run: a file of hosts, or the address of a scheduler (docs/many-machines.md). Default: "
+    "this machine.",
 )
 @click.option(
     "--pause-on",
     multiple=True,
     type=click.Choice(_PAUSES),
-    help="Leave the lab of a trial with this outcome standing, for `overlaybench enter`; may be given again.",
+    help="Keep the lab of a trial with this outcome, for `overlaybench enter`; may be repeated.",
 )
 @click.option("--keep-failed", is_flag=True, help="The same as --pause-on failed.")
 @click.option(
-    "--no-report", is_flag=True, help="Keep records and evidence alone; `overlaybench report` makes a page of them."
+    "--no-report", is_flag=True, help="Write records and evidence only; `overlaybench report` can make the page later."
 )
 @click.option("--live", is_flag=True, help="Show paths, rates and events of running trials; costs some processor time.")
 @click.pass_context
@@ -86,18 +95,18 @@ def run_command(  # noqa: PLR0917  # click passes them by name
 ) -> None:
     """Run SCENARIO (a path or a bundled name) and report."""
     if resume and out is None:
-        raise click.UsageError("--resume needs --out DIR: the folder to go on with")
+        raise click.UsageError("--resume needs --out DIR, the folder of the run to continue")
     if accept_changes and not resume:
-        raise click.UsageError("--accept-changes goes with --resume")
+        raise click.UsageError("--accept-changes needs --resume")
     selected = pairs(only, "--only")
     try:
         part = None if shard is None else parse_shard(shard)
     except ValueError as error:
         raise click.UsageError(f"--shard: {error}") from None
     if (pause_on or keep_failed) and hosts not in (None, "local"):
-        raise click.UsageError("--pause-on and --keep-failed leave labs standing on this machine, not on --hosts")
+        raise click.UsageError("--pause-on and --keep-failed keep labs on this machine only, not on --hosts")
     if live and hosts not in (None, "local"):
-        raise click.UsageError("--live shows labs on this machine, not on --hosts")
+        raise click.UsageError("--live shows labs on this machine only, not on --hosts")
     if jobs is not None and (said := kind_of(hosts).slots_said(hosts)) is not None:
         raise click.UsageError(f"--jobs would be ignored: {said}")
     pauses = tuple(dict.fromkeys((*pause_on, *(("failed",) if keep_failed else ()))))
@@ -144,6 +153,6 @@ def _conclude(result: RunResult, console: Console) -> int:
     tally = result.tally
     if tally.interrupted:
         kept = f"the results of {result.done} of {result.planned} trials are kept in {result.folder.path}"
-        console.print(f"stopped: {kept}; go on with --resume", highlight=False, soft_wrap=True)
+        console.print(f"stopped: {kept}; continue with --resume", highlight=False, soft_wrap=True)
         return EXIT_SIGNAL + tally.interrupted
     return conclude(result.judgement, console)

@@ -24,7 +24,9 @@ _EPILOG = examples(
 
 @click.command("shell", epilog=_EPILOG)
 @click.argument("topology", type=Bundled(TOPOLOGIES))
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A parameter of the topology.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Parameter of the topology; may be repeated."
+)
 @click.option(
     "--commands",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),

@@ -35,28 +35,30 @@ _EPILOG = examples(
 
 @click.command("simulate", epilog=_EPILOG)
 @click.argument("population", type=Bundled(POPULATIONS))
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Result folder; default runs/NAME-TIME.")
-@click.option("--jobs", type=click.IntRange(1, 1000), help="Processes side by side; default one a core.")
-@click.option("--worlds", type=click.IntRange(1, 100_000), help="Worlds of each cell, instead of the population's.")
-@click.option("--groups", type=click.IntRange(1, 100_000), help="Groups of each size, instead of the population's.")
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Another seed than the population's.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Result folder. Default: runs/NAME-TIME.")
+@click.option("--jobs", type=click.IntRange(1, 1000), help="Number of processes. Default: one per core.")
+@click.option(
+    "--worlds", type=click.IntRange(1, 100_000), help="Number of worlds of each cell, in place of the population's."
+)
+@click.option(
+    "--groups", type=click.IntRange(1, 100_000), help="Number of groups of each size, in place of the population's."
+)
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Seed, in place of the population's.")
 @click.option(
     "--emulated",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="A lab's result folder with the same NATs: the report holds its cells against the simulated ones.",
+    help="Result folder of emulated trials with the same NATs; the report compares its cells with the simulated ones.",
 )
 @click.option(
     "--cells-of",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Run nothing: print what the cells of this simulation come to with the shares of POPULATION.",
+    help="Run nothing: print the results of this simulation, weighted by the shares of POPULATION.",
 )
-@click.option("--resume", is_flag=True, help="Go on with the folder given by --out.")
+@click.option("--resume", is_flag=True, help="Continue the run in the folder given by --out.")
 @label_option
-@click.option(
-    "--hosts", metavar="ADDRESS", help="A Dask scheduler whose workers run the worlds, and networks over time."
-)
+@click.option("--hosts", metavar="ADDRESS", help="Address of a Dask scheduler whose workers run the worlds.")
 @click.pass_context
 def simulate_command(  # noqa: PLR0917  # click passes them by name
     ctx: click.Context,
@@ -74,9 +76,9 @@ def simulate_command(  # noqa: PLR0917  # click passes them by name
 ) -> None:
     """Run an overlay's own engine over POPULATION (a path or a bundled name) in memory, and report."""
     if resume and out is None:
-        raise click.UsageError("--resume needs --out DIR: the folder to go on with")
+        raise click.UsageError("--resume needs --out DIR, the folder of the run to continue")
     if jobs is not None and hosts is not None:
-        raise click.UsageError(f"--jobs would be ignored: the workers of {hosts} say it themselves: --nthreads")
+        raise click.UsageError(f"--jobs would be ignored: `--nthreads` of the workers of {hosts} decides")
     require_kind(population, "population")
     loaded = load_population(population, POPULATIONS)
     if cells_of is not None:
@@ -99,7 +101,9 @@ def simulate_command(  # noqa: PLR0917  # click passes them by name
         with _Bar(console, len(left) + (churn.networks if churn is not None else 0)) as bar:
             simulate(loaded, folder, left, jobs or os.cpu_count() or 1, bar, hosts=hosts)
     except KeyboardInterrupt:
-        console.print(f"stopped: what was done is kept in {out}; go on with --resume", highlight=False, soft_wrap=True)
+        console.print(
+            f"stopped: what was done is kept in {out}; continue with --resume", highlight=False, soft_wrap=True
+        )
         ctx.exit(EXIT_SIGNAL + signal.SIGINT)
     with storage_errors(out):
         folder.finish()

@@ -13,11 +13,11 @@ from harness.site.build import write_site
 _EPILOG = (
     examples(
         "overlaybench site runs/demo runs/nat-matrix --out site",
-        "overlaybench site results/* --out site        files that are no folders are passed over",
+        "overlaybench site results/* --out site        plain files are skipped",
     )
     + """
 \b
-Exit codes: 0 done, 2 a DIR is no result folder or SITE holds something else, 3 something cannot be written.
+Exit codes: 0 done, 2 a DIR is not a result folder, or SITE holds something else, 3 something cannot be written.
 """
 )
 
@@ -29,7 +29,7 @@ Exit codes: 0 done, 2 a DIR is no result folder or SITE holds something else, 3 
     required=True,
     metavar="SITE",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder that the site is written into.",
+    help="Folder to write the site to.",
 )
 def site_command(*, folders: tuple[Path, ...], out: Path) -> None:
     """Make a static site of any number of runs: a scoreboard, and a page for each overlay, run and metric.

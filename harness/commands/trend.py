@@ -22,7 +22,7 @@ Examples:
   overlaybench trend history/* --by commit --check >> "$GITHUB_STEP_SUMMARY"
   overlaybench trend history/* --out trend --since 3f9c2a1
 
-Exit codes: 0 done, 1 with --check: a regression that stands, 2 wrong input (no result folder, a label that is
+Exit codes: 0 done, 1 with --check: a regression still stands, 2 wrong input (no result folder, a label that is
 missing, nothing in common), 3 something cannot be written.
 """
 
@@ -32,25 +32,30 @@ missing, nothing in common), 3 something cannot be written.
 @click.option(
     "--by",
     metavar="version|run|LABEL",
-    help="What tells points apart: the overlay's version, each run, or a label of `run --label`. "
-    "Default: the label commit where all have it, else the version where an overlay has several, else the run.",
+    help="How runs are grouped into points: by the overlay's version, each run by itself, or by a label that "
+    "`run --label` gave. Default: the label commit if all runs have it, otherwise the version if an overlay has "
+    "several, otherwise each run by itself.",
 )
-@click.option("--as-given", is_flag=True, help="Runs are in the order of the command line, not of their start.")
-@click.option("--check", is_flag=True, help="Exit with 1 where a regression stands at the newest point.")
-@click.option("--since", metavar="POINT", help="With --check: only what began after this point counts.")
+@click.option(
+    "--as-given", is_flag=True, help="Order points as on the command line, not by when they were first measured."
+)
+@click.option("--check", is_flag=True, help="Exit with 1 if a regression still stands at the newest point.")
+@click.option("--since", metavar="POINT", help="With --check: ignore what began at this point or before.")
 @click.option(
     "--alpha",
     default=0.05,
     show_default=True,
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="How often at most a history without any change may fail.",
+    help="False-alarm rate: the largest share of histories without any change that may fail.",
 )
 @min_effect_option
 @click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), help="Writes trend.md, trend.csv and plots there."
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write trend.md, trend.csv and plots into this folder.",
 )
-@click.option("--all-plots", is_flag=True, help="With --out: a plot of each series, not only of those that changed.")
-@click.option("--json", "as_json", is_flag=True, help="JSON on stdout instead of Markdown.")
+@click.option("--all-plots", is_flag=True, help="With --out: plot every series, not only those that changed.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of Markdown.")
 def trend_command(
     *,
     dirs: tuple[Path, ...],
@@ -64,17 +69,17 @@ def trend_command(
     all_plots: bool,
     as_json: bool,
 ) -> None:
-    """Show what changed over many runs, of one version or commit after the other: when, by how much, how certainly.
+    """Show what changed over the runs of successive versions or commits: when, by how much, and how certainly.
 
-    Points are in the order in which they were first measured. Up to five are compared as two runs are; more are
-    searched for change points and drifts.
+    Points are in the order in which they were first measured. Up to five are compared with the tests of `compare`;
+    more are searched for change points and drifts.
     """
     if since is not None and not check:
-        raise click.UsageError("--since goes with --check")
+        raise click.UsageError("--since needs --check")
     if all_plots and out is None:
-        raise click.UsageError("--all-plots goes with --out")
+        raise click.UsageError("--all-plots needs --out")
     if len(dirs) < 2:
-        raise click.UsageError("a trend takes two result folders or more")
+        raise click.UsageError("a trend needs at least two result folders")
     from harness.report.trend import to_json, to_summary, verdict_line  # noqa: PLC0415  # scipy is slow to load
     from harness.results.changes import Rule  # noqa: PLC0415
     from harness.results.history import history_of  # noqa: PLC0415
@@ -82,7 +87,7 @@ def trend_command(
 
     found = trend(history_of([_load(path) for path in dirs], by, as_given=as_given), Rule(alpha, min_effect))
     if not found.judged:
-        click.echo(f"{verdict_line(found, [])} Points are told apart by {found.history.by} (--by)", err=True)
+        click.echo(f"{verdict_line(found, [])} Runs were grouped into points by {found.history.by} (--by).", err=True)
         raise SystemExit(EXIT_INPUT)
     standing = found.regressions if since is None else _since(found, since)
     if out is not None:

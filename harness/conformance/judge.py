@@ -62,11 +62,11 @@ def _of_interfaces(seen: Mapping[str, Any], overlay: Overlay, mode: Mode) -> Ite
     yield from _of_path(seen["path_after_bulk"], mode, "pings after 10 MB")
     if overlay.layer == "L2":
         if seen["neighbours"] < 1:
-            yield "says that it is of L2, and carries no ARP"
+            yield "says that it is L2, but carries no ARP"
         if not seen["multicast"]:
-            yield "says that it is of L2, and carries no multicast"
+            yield "says that it is L2, but carries no multicast"
     elif seen["neighbours"]:
-        yield f"carries ARP, and says that it is of {overlay.layer}, not of L2"
+        yield f"carries ARP, but says that it is {overlay.layer}, not L2"
     if mode in SEEKING_DIRECT:
         yield from _without_server(overlay, seen["answered_without_server"], seen["path_without_server"])
 
@@ -107,11 +107,11 @@ def _without_server(overlay: Overlay, answered: float, path: str) -> Iterator[st
     """Judge that a direct session outlives the server, unless the adapter says that it does not."""
     if isinstance(overlay, DependsOnServer):
         if answered >= 0.5:
-            yield "says that it depends on its server, and a direct session outlives it"
+            yield "says that it depends on its server, but a direct session outlives the server"
     elif answered < _MOST or path != "direct":
         yield (
             f"a direct session does not outlive the server ({answered:.0%} answered, path {path}); "
-            "where that is the product's nature, say `depends_on_server`"
+            "if that is how the product works, set `depends_on_server`"
         )
 
 

@@ -150,7 +150,7 @@ def _services(_overlay: Overlay, trial: Trial, deployment: Deployment) -> Iterat
             why = f"which there is not: {_listed(unknown)}" if unknown else "and these wait for each other"
             yield f"service {service.name} waits for {_listed(service.after)}, {why}"
         if not service.ready:
-            yield f"service {service.name} is ready by nothing"
+            yield f"service {service.name} has no condition of readiness"
         if service.node not in trial.topology.hosts:
             yield f"service {service.name} runs on {service.node}, which is no node"
     for claim in deployment.claims:
@@ -167,7 +167,7 @@ def _options(overlay: Overlay, trial: Trial, _deployment: Deployment) -> Iterato
     except Exception as error:  # somebody else's code
         yield f"an unknown option makes `render` raise {type(error).__name__} instead of ValueError: {error}"
     else:
-        yield "ignores an unknown option; raise a ValueError that names it, or give the class `options`"
+        yield "ignores an unknown option; it must raise a ValueError that names it, or give the class `options`"
 
 
 def _listed(words: Any) -> str:

@@ -55,7 +55,7 @@ def make_files(folder: Path, now: datetime.datetime) -> None:
     """
     there = [name for name in (CA, CERTIFICATE, KEY) if (folder / name).exists()]
     if there:
-        raise StorageError(f"{folder / there[0]} is there already; name another folder (--dir), or delete it")
+        raise StorageError(f"{folder / there[0]} exists already; choose another folder (--dir), or delete it")
     authority, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "overlaybench hosts")])
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "overlaybench host")])

@@ -109,7 +109,7 @@ def load_fleet(path: Path) -> tuple[Fleet, Document]:
     fleet = validate(Fleet, document)
     names = [entry.called for entry in fleet.hosts]
     problems = [
-        document.problem(("hosts", number), f"{name} stands twice")
+        document.problem(("hosts", number), f"{name} is listed twice")
         for number, name in enumerate(names)
         if name in names[:number]
     ]

@@ -84,7 +84,7 @@ class Pool:
         if not admitted:
             raise MissingPrerequisite(
                 f"a host that can take trials ({'; '.join(f'{name}: {why}' for name, why in refused.items())})",
-                "mend one of them, or leave out --hosts",
+                "fix one of them, or leave out --hosts",
             )
         self._placement = Placement({name: self._members[name].slots for name in admitted})
 

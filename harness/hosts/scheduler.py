@@ -32,7 +32,7 @@ class SchedulerKind:
 
     def slots_said(self, address: str | None) -> str:
         """By each worker."""
-        return f"the workers of {address} say it themselves: --nthreads"
+        return f"`--nthreads` of the workers of {address} decides"
 
     def open(self, address: str | None, *, label: str, jobs: int, overlays: Mapping[str, Overlay]) -> Host:
         """Make one host of the scheduler's workers."""

@@ -75,9 +75,9 @@ def wait_for_room(
             names = ", ".join(users(before, after)) or "processes of other users"
             say(
                 f"the machine is too busy for an ordinary user's labs: {100 * share:.0f} % of its {os.cpu_count()} "
-                f"processors are idle, the rest is used by {names}; "
-                f"waiting up to {PATIENCE_S:.0f} s until {100 * ROOM:.0f} % are"
+                f"processors are idle (in use by {names}); waiting up to {PATIENCE_S:.0f} s until {100 * ROOM:.0f} % "
+                "are"
             )
         if waited_s >= PATIENCE_S:
-            say("it still is: starting all the same; trials whose links are late will be invalid")
+            say("the machine is still busy; starting anyway. Trials whose links are late will be invalid")
             return False

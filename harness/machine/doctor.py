@@ -99,7 +99,9 @@ _INSIDE = (
 def _inside() -> Iterator[Finding]:
     for what, program, remedy in _INSIDE:
         if what.startswith("nftables") and shutil.which("nft") is None:
-            yield Finding(what, False, "cannot be tried without nft", f"apt-get install -y {MEASURING_TOOLS['nft']}")
+            yield Finding(
+                what, False, "not tested, because nft is missing", f"apt-get install -y {MEASURING_TOOLS['nft']}"
+            )
             continue
         try:
             error = _try_in_sandbox(program)
@@ -113,7 +115,7 @@ def _rulesets() -> Finding:
     """Tell whether nft takes the ruleset of every alias and axis; `calibrate nat` proves what a router does with it."""
     what, install = "nftables rulesets", f"apt-get install -y {MEASURING_TOOLS['nft']}"
     if shutil.which("nft") is None:
-        return Finding(what, False, "cannot be tried without nft", install)
+        return Finding(what, False, "not tested, because nft is missing", install)
     version = f"nft {tool_versions()['nft'] or 'of unknown version'}"
     try:
         error, said = _run_in_sandbox("from harness.nat.acceptance import main; main()")
@@ -123,7 +125,7 @@ def _rulesets() -> Finding:
         return Finding(what, False, f"{version}: {error}", "see the message")
     refused: dict[str, str] = json.loads(said)
     if not refused:
-        return Finding(what, True, f"{version} takes that of every alias and axis")
+        return Finding(what, True, f"{version} accepts the rulesets of all aliases and axes")
     name, complaint = next(iter(refused.items()))
     return Finding(
         what,
@@ -156,7 +158,7 @@ def _tun() -> Finding:
     remedy = tun_remedy()
     if remedy is None:
         return Finding(str(TUN), True, "usable")
-    detail = "not yours to open; udev's own rule would make it 0666" if TUN.exists() else "missing"
+    detail = "no permission to open it; udev's default rule sets mode 0666" if TUN.exists() else "missing"
     return Finding(str(TUN), False, detail, remedy)
 
 
@@ -169,7 +171,7 @@ def _netem() -> Finding:
 
 def _helper() -> Finding:
     built = helper_argv() is not None
-    detail = "built" if built else "not built: links fall back to pure Python"
+    detail = "built" if built else "not built, so that links use the slower Python backend"
     return Finding(
         "link backend userlink", built, detail, "apt-get install -y gcc libc6-dev && make setup", needed=False
     )

@@ -113,7 +113,7 @@ async def wait_for_quiet(
         if not busy or waited_s + PAUSE_S > PATIENCE_S or allowance.left_s < PAUSE_S:
             return Quietness(round(share, 3), round(waited_s, 3), after.by, busy)
         if not waited_s:
-            say(f"waiting: others want the processors {100 * share:.0f} % of the time")
+            say(f"waiting: other processes wait for the processors {100 * share:.0f} % of the time")
         await sleep(PAUSE_S)
         waited_s += PAUSE_S + LOOK_S
         allowance.left_s -= PAUSE_S + LOOK_S

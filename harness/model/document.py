@@ -110,7 +110,7 @@ def parse(text: str, file: str, first_line: int = 1) -> Document:
                     key = str(key_node.value)
                 here = (*location, key)
                 if key in made:
-                    problems.append(Problem(file, line_at(key_node.start_mark), dotted(here), "this key stands twice"))
+                    problems.append(Problem(file, line_at(key_node.start_mark), dotted(here), "this key appears twice"))
                 lines[here] = line_at(key_node.start_mark)
                 made[key] = build(value_node, here)
             return made

@@ -54,7 +54,7 @@ class Bound(_Strict):
     @classmethod
     def _is_a_bound(cls, value: Any) -> Any:
         if not isinstance(value, Mapping | BaseModel):
-            raise ValueError(f"expected a bound, {{min: {value}}} or {{max: {value}}} say, got {value!r}")
+            raise ValueError(f"expected a bound such as {{min: {value}}} or {{max: {value}}}, got {value!r}")
         return value
 
     @model_validator(mode="after")

@@ -139,7 +139,7 @@ ALIASES: Dict[str, NatAlias] = MappingProxyType(
             ),
             _alias(
                 "symmetric-descending",
-                "the same with falling ports: who predicts upwards alone misses them",
+                "the same with descending ports, which a predictor that only counts upwards misses",
                 mapping="APDM",
                 port_allocation="sequential",
                 port_step=-1,
@@ -159,7 +159,7 @@ ALIASES: Dict[str, NatAlias] = MappingProxyType(
             ),
             _alias(
                 "home-router",
-                "a home router of the better sort: RFC 4787 and 5382, with the strict filter",
+                "a good home router: RFC 4787 and 5382, with the strict filter",
                 hairpinning="external-source",
                 udp_refresh="outbound",
             ),
@@ -197,7 +197,7 @@ ALIASES: Dict[str, NatAlias] = MappingProxyType(
             ),
             _alias(
                 "mtu-black-hole",
-                "a router that is silent about its line's MTU and clamps nothing (RFC 2923 section 2.1)",
+                "a router that sends no MTU errors and clamps no MSS (RFC 2923 section 2.1)",
                 mtu_errors=False,
                 mss_clamping=False,
             ),

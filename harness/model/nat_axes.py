@@ -55,14 +55,17 @@ class NatAxes(BaseModel):
     udp_rate_mbit: float | None = Field(
         default=None, gt=0, le=10_000, allow_inf_nan=False, description="each way; TCP is not policed"
     )
-    mtu_errors: bool = Field(default=True, description="ICMP says what is too long for the line (RFC 1191, RFC 8201)")
+    mtu_errors: bool = Field(
+        default=True,
+        description="whether ICMP errors report packets that are too long for the line (RFC 1191, RFC 8201)",
+    )
     mss_clamping: bool = Field(
-        default=True, description="TCP is told what fits the line, where that is below 1500 bytes"
+        default=True, description="whether the MSS of TCP is clamped to the line's MTU, if that is below 1500 bytes"
     )
     ipv4: bool = True
     ipv6_filtering: Filtering | None = Field(default=None, description="absent: the router forwards no IPv6")
     nptv6: IPv6Network | None = Field(
-        default=None, description="the IPv6 prefix that the outside sees in place of the inside's (RFC 6296)"
+        default=None, description="the IPv6 prefix that the outside sees in place of the inside prefix (RFC 6296)"
     )
     nat64: bool = Field(default=False, description="inside hosts with IPv6 reach IPv4 by 64:ff9b::/96 (RFC 6146)")
 

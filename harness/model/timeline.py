@@ -114,7 +114,7 @@ class TimelineItem(BaseModel):
         if self.for_s is not None and not event.can_be_undone:
             raise ValueError(f"{self.do} cannot be undone: `for_s` has no meaning")
         if self.for_s is not None and 0 in self.for_s:
-            raise ValueError("`for_s` is longer than nothing")
+            raise ValueError("`for_s` must be greater than 0")
         try:
             event.settings.model_validate(self.settings)
         except ValidationError as error:

@@ -72,7 +72,7 @@ def _addresses(topology: TopologyShape) -> Iterator[Complaint]:
                     f"{address} needs a link of {_IPV6_LEAST_BYTES} bytes MTU (RFC 8200 section 5)",
                 )
             if (attachment.on, address) in taken:
-                yield where, f"address {address} is {taken[attachment.on, address]}'s already"
+                yield where, f"address {address} is already used by {taken[attachment.on, address]}"
             taken[attachment.on, address] = node
 
 
@@ -118,7 +118,7 @@ def _exchanged_prefixes(topology: TopologyShape) -> Iterator[Complaint]:
         where = ("routers", name, "nat")
         for other, theirs in (*taken, *shown[:number]):
             if prefix.overlaps(theirs):
-                yield where, f"nptv6 {prefix} is {other}'s already: the outside could not tell them apart"
+                yield where, f"nptv6 {prefix} is already used by {other}: the outside could not tell the two apart"
         inside = {attachment.on for attachment in topology.routers[name].inside}
         for other, further in topology.routers.items():
             if further.outside.on in inside and further.outside.ipv6 and further.forwards("ipv6"):
@@ -144,7 +144,7 @@ def _roles(topology: TopologyShape) -> Iterator[Complaint]:
         if name not in hosts:
             yield ("members",), f"there is no host {name}{did_you_mean(name, hosts)}"
     if len(set(topology.members)) != len(topology.members):
-        yield ("members",), "a host stands twice"
+        yield ("members",), "a host is listed twice"
     if topology.server is not None and topology.server not in hosts:
         yield ("server",), f"there is no host {topology.server}{did_you_mean(topology.server, hosts)}"
     for name in topology.helpers:
@@ -155,7 +155,7 @@ def _roles(topology: TopologyShape) -> Iterator[Complaint]:
         elif (behind := hosts[name].via) is not None and not _is_plain(topology, behind):
             yield ("helpers",), f"{name} is behind {behind}: a helper is a public node"
     if len(set(topology.helpers)) != len(topology.helpers):
-        yield ("helpers",), "a host stands twice"
+        yield ("helpers",), "a host is listed twice"
 
 
 def _is_plain(topology: TopologyShape, router: str) -> bool:
@@ -185,13 +185,16 @@ def _stuck(topology: TopologyShape, host: str) -> Iterator[Complaint]:
         assert inside is not None  # held by the rules on `via`
         for place, attachment in (("outside", router.outside), ("inside", inside)):
             if not set(left) & set(families_of(attachment)):
-                yield ("routers", name, place), f"{name} has no {_words(left)} address here, and {host} no other"
+                yield (
+                    ("routers", name, place),
+                    f"{name} has no {_words(left)} address here, and {host} has no address of another family",
+                )
                 return
         forwarded = tuple(family for family in left if router.forwards(family))
         if not forwarded:
             yield (
                 ("routers", name, "nat"),
-                f"{router.nat.label} forwards no {_words(left)}, and {host} has no other address",
+                f"{router.nat.label} forwards no {_words(left)}, and {host} has no address of another family",
             )
             return
         left = tuple(family for family in forwarded if router.carries(family, on))

@@ -106,7 +106,7 @@ class Computed:
             return None
         lost = [f"{party.name} lost {', '.join(party.lost)}" for party in self.parties if party.lost]
         said = f": {'; '.join(lost)}" if lost else ""
-        return f"carried {len(self.rounds)} of {self.planned} rounds of `{self.name}` and no more{said}"
+        return f"carried {len(self.rounds)} of the {self.planned} rounds of `{self.name}`{said}"
 
 
 class RoundsProbe(Probe[RoundsSettings, tuple[Computed, ...]]):
@@ -127,8 +127,8 @@ class RoundsProbe(Probe[RoundsSettings, tuple[Computed, ...]]):
                 TABLE,
                 "Computations in rounds",
                 CHAPTER,
-                "Every party sends to every other and goes on when all have come. Seconds for all rounds of a "
-                "workload, and the same as a multiple of the underlay's.",
+                "In each round every party sends to every other, and goes on when it has received from all. Time "
+                "for all rounds of a workload, and the same as a multiple of the underlay's.",
             ),
         ),
         columns=tuple(column for name in NAMES for column in columns_of(name)),

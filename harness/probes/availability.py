@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 _STEP_S = 0.02
 _OURS = "this project"
-_BACK = "From the end of the timeline's first event, or from the event where it is not undone, "
+_BACK = "From the end of the timeline's first event (from the event itself if nothing ends it) "
 
 
 class AvailabilitySettings(ProbeSettings):
@@ -97,8 +97,8 @@ class AvailabilityProbe(Probe[AvailabilitySettings, Outlived]):
         Metric(
             "availability",
             "1",
-            "Rounds that all parties finished from the timeline's first event until it was undone, or the traffic "
-            "ended, as a share of as many seconds at the rate before it.",
+            "Rounds that all parties finished between the timeline's first event and its end (or the end of the "
+            "traffic), as a share of the rounds in as much time at the rate before the event.",
             _OURS,
             better="higher",
             min_absolute=0.05,
@@ -107,7 +107,7 @@ class AvailabilityProbe(Probe[AvailabilitySettings, Outlived]):
         Metric(
             "availability_after",
             "1",
-            "The same from the moment at which it was undone until the traffic ended.",
+            "The same between the end of the event and the end of the traffic.",
             _OURS,
             better="higher",
             min_absolute=0.05,
@@ -116,8 +116,8 @@ class AvailabilityProbe(Probe[AvailabilitySettings, Outlived]):
         Metric(
             "coasted_s",
             "s",
-            "How long after the timeline's first event rounds went on until one stalled: a second, or 20 times the "
-            "median round before. None: none did before the traffic ended.",
+            "From the timeline's first event until a round stalled, that is, lasted a second or 20 times the median "
+            "round before. Censored if none stalled before the traffic ended.",
             _OURS,
             better="higher",
             estimator="censored median",
@@ -127,7 +127,7 @@ class AvailabilityProbe(Probe[AvailabilitySettings, Outlived]):
         Metric(
             "rounds_recovery_s",
             "s",
-            f"{_BACK}to the end of the next round. None: there was none any more.",
+            f"{_BACK}to the end of the next round. Censored if no round followed.",
             _OURS,
             better="lower",
             estimator="censored median",
@@ -137,7 +137,7 @@ class AvailabilityProbe(Probe[AvailabilitySettings, Outlived]):
         Metric(
             "overlay_recovery_s",
             "s",
-            f"{_BACK}until on every pair a ping sent after it was answered. None: on one none was.",
+            f"{_BACK}until every pair had answered a ping sent after it. Censored if a pair never did.",
             _OURS,
             better="lower",
             estimator="censored median",
@@ -147,33 +147,33 @@ class AvailabilityProbe(Probe[AvailabilitySettings, Outlived]):
         Metric(
             "tcp_recovery_s",
             "s",
-            "How much later the rounds went on than the overlay carried pings again: TCP's back-off. None: not before "
-            "the traffic ended.",
+            "From the moment at which the overlay carried pings again until rounds went on, which is TCP's "
+            "back-off. Censored if they did not before the traffic ended.",
             "RFC 6298",
             estimator="censored median",
             min_absolute=0.2,
             in_tables=True,
         ),
-        Metric("rounds_per_s", "1/s", "Rounds a second before the timeline's first event.", _OURS),
+        Metric("rounds_per_s", "1/s", "Rounds per second before the timeline's first event.", _OURS),
     )
     shows = Shown(
-        chapters=(Chapter("availability", "Does a computation go on", place=41),),
+        chapters=(Chapter("availability", "Whether a computation goes on", place=41),),
         tables=(
             Table(
                 "availability",
                 "A computation through the timeline's first event",
                 "availability",
-                "Rounds done as a share of the rate before the event, while it lasted and after it; then from its end: "
-                "to the next round, of which until all pairs answered pings, and the rest, which is TCP's back-off. "
-                "lost: not before the traffic ended.",
+                "Rounds during the event and after it, as a share of the rate before. Next round, overlay back: "
+                "time from the end of the event until a round was done, and until all pairs answered pings; the "
+                "difference is TCP's back-off. lost: not before the traffic ended.",
             ),
         ),
         columns=(
-            Column("availability", "during", "availability", "percent"),
-            Column("availability", "after", "availability_after", "percent"),
-            Column("availability", "back after s", "rounds_recovery_s"),
-            Column("availability", "overlay's s", "overlay_recovery_s"),
-            Column("availability", "TCP's s", "tcp_recovery_s"),
+            Column("availability", "rounds during event", "availability", "percent"),
+            Column("availability", "rounds after it", "availability_after", "percent"),
+            Column("availability", "next round after (s)", "rounds_recovery_s"),
+            Column("availability", "overlay back after (s)", "overlay_recovery_s"),
+            Column("availability", "TCP's part (s)", "tcp_recovery_s"),
         ),
         plots=(
             Plot(

@@ -70,7 +70,7 @@ class ContentProbe(Probe[ContentSettings, tuple[Fetched, ...]]):
         Metric(
             "content_goodput_mbit",
             "Mbit/s",
-            "Size of the largest content over the time from the command to fetch it to its last byte.",
+            "Size of the largest content, divided by the time from the command that fetches it to its last byte.",
             "this project",
             better="higher",
             in_tables=True,
@@ -78,7 +78,7 @@ class ContentProbe(Probe[ContentSettings, tuple[Fetched, ...]]):
         Metric(
             "content_last_byte_s",
             "s",
-            "From the command to fetch the largest content to its last byte.",
+            "From the command that fetches the largest content to its last byte.",
             "this project",
             better="lower",
             min_absolute=0.02,
@@ -86,7 +86,7 @@ class ContentProbe(Probe[ContentSettings, tuple[Fetched, ...]]):
         Metric(
             "content_small_last_byte_s",
             "s",
-            "From the command to fetch the smallest content to its last byte: what a small file costs.",
+            "From the command that fetches the smallest content to its last byte: the cost of a small file.",
             "this project",
             better="lower",
             min_absolute=0.02,
@@ -95,8 +95,8 @@ class ContentProbe(Probe[ContentSettings, tuple[Fetched, ...]]):
         Metric(
             "content_first_byte_s",
             "s",
-            "From the command to fetch the largest content to its first byte in the file; none where the file comes "
-            "into being whole.",
+            "From the command that fetches the largest content to its first byte in the file. Missing if the file "
+            "appears all at once.",
             "this project",
             better="lower",
             min_absolute=0.02,
@@ -105,7 +105,7 @@ class ContentProbe(Probe[ContentSettings, tuple[Fetched, ...]]):
         Metric(
             "content_publish_s",
             "s",
-            "From the command to publish the largest content to the end of that command.",
+            "Duration of the command that publishes the largest content.",
             "this project",
             better="lower",
             min_absolute=0.02,
@@ -114,8 +114,8 @@ class ContentProbe(Probe[ContentSettings, tuple[Fetched, ...]]):
         Metric(
             "content_underlay_bytes_per_byte",
             "B/B",
-            "IP bytes that the members' sites sent over the outermost segment per byte of the largest content, from "
-            "its publishing to its last byte.",
+            "IP bytes that the members' sites sent over the outermost segment, per byte of the largest content, "
+            "from its publication to its last byte.",
             "this project",
             better="lower",
             min_effect=0.05,
@@ -124,19 +124,20 @@ class ContentProbe(Probe[ContentSettings, tuple[Fetched, ...]]):
         Metric(
             "underlay_content_goodput_mbit",
             "Mbit/s",
-            "The same goodput without overlay, by HTTP between the members' own addresses, same lab.",
+            "The same goodput without overlay: by HTTP between the members' own addresses, in the same lab.",
             "this project",
         ),
         Metric(
             "underlay_content_small_last_byte_s",
             "s",
-            "From the command to fetch the smallest content to its last byte, without overlay, by HTTP, same lab.",
+            "From the command that fetches the smallest content to its last byte without overlay: by HTTP, in the "
+            "same lab.",
             "this project",
         ),
         Metric(
             "content_goodput_ratio",
             "1",
-            "Goodput of the largest content as a share of that by HTTP without overlay, same lab.",
+            "Goodput of the largest content as a share of that by HTTP without overlay in the same lab.",
             "this project",
             better="higher",
             in_tables=True,
@@ -156,12 +157,12 @@ class ContentProbe(Probe[ContentSettings, tuple[Fetched, ...]]):
         chapters=(Chapter("content", "Content", place=35),),
         tables=(Table("content", "Content", "content"),),
         columns=(
-            Column("content", "publish s", "content_publish_s"),
-            Column("content", "first byte s", "content_first_byte_s"),
-            Column("content", "small file s", "content_small_last_byte_s"),
+            Column("content", "publish (s)", "content_publish_s"),
+            Column("content", "first byte (s)", "content_first_byte_s"),
+            Column("content", "small file (s)", "content_small_last_byte_s"),
             Column("content", "Mbit/s", "content_goodput_mbit", digits=1),
             Column("content", "share of HTTP", "content_goodput_ratio", "percent", of_underlay=False),
-            Column("content", "underlay B/B", "content_underlay_bytes_per_byte"),
+            Column("content", "underlay bytes/byte", "content_underlay_bytes_per_byte"),
             Column("content", "intact", "content_intact", "count"),
         ),
         plots=(Plot("strip", "content", "content_goodput_mbit", "Goodput of content", label="Mbit/s"),),

@@ -77,8 +77,9 @@ class ContinuityProbe(Probe[ContinuitySettings, Continued]):
         Metric(
             "event_recovery_s",
             "s",
-            f"From the moment at which an event took effect to the first answer of a ping sent after it{_EVENT}. None: "
-            "not before the next event, its own end say, or the end of the traffic.",
+            f"From the moment at which an event took effect to the first answer of a ping sent after it{_EVENT}. "
+            "Censored if there was none before the next event (which may be this event's own end) or the end of the "
+            "traffic.",
             "this project",
             better="lower",
             estimator="censored median",
@@ -88,9 +89,9 @@ class ContinuityProbe(Probe[ContinuitySettings, Continued]):
         Metric(
             "event_path_recovery_s",
             "s",
-            "From an event to the answer of the first ping after it that went the way that the pair's pings went "
-            f"before the first event: direct or relayed{_EVENT}. None: not before the next event, or the end of the "
-            "traffic.",
+            "From an event to the answer of the first ping after it that took the path (direct or relayed) that the "
+            f"pair's pings took before the first event{_EVENT}. Censored if there was none before the next event or "
+            "the end of the traffic.",
             "this project",
             better="lower",
             estimator="censored median",
@@ -100,9 +101,9 @@ class ContinuityProbe(Probe[ContinuitySettings, Continued]):
         Metric(
             "event_tcp_recovery_s",
             "s",
-            "From an event to the first answer of a request sent after it on the TCP connection that was opened before "
-            f"the timeline{_EVENT}. None: not before the next event or the end of the traffic, or the connection "
-            "broke.",
+            "From an event to the first answer of a request sent after it on the TCP connection that was opened "
+            f"before the timeline{_EVENT}. Censored if there was none before the next event or the end of the "
+            "traffic, or if the connection broke.",
             "this project",
             better="lower",
             estimator="censored median",
@@ -112,9 +113,9 @@ class ContinuityProbe(Probe[ContinuitySettings, Continued]):
         Metric(
             "event_gap_s",
             "s",
-            "The longest time without an answer from when an event took effect until the next one begins to be done, "
-            "or the traffic ends. None: it was not over by then; one that is not over counts from when it is longer "
-            "than all that ended.",
+            "The longest time without an answer between the moment at which an event took effect and the start of "
+            "the next one (or the end of the traffic). A gap that is still open then counts once it is longer than "
+            "all that ended; the value is then censored.",
             "this project",
             better="lower",
             estimator="censored median",
@@ -124,9 +125,9 @@ class ContinuityProbe(Probe[ContinuitySettings, Continued]):
         Metric(
             "phase_answered_ratio",
             "1",
-            "Share of the pings sent before the first event, or between an event and the next, that were answered; "
-            "what is sent while an event is being done counts to neither; `path` is that of the last ten answered, "
-            "`none` where the last two seconds had no answer.",
+            "Share of answered pings among those sent before the first event, or between an event and the next. "
+            "Pings sent while an event is being carried out belong to neither. `path` is that of the last ten "
+            "answered, or `none` if the last two seconds had no answer.",
             "this project",
             better="higher",
             min_absolute=0.01,
@@ -135,12 +136,16 @@ class ContinuityProbe(Probe[ContinuitySettings, Continued]):
         Metric("phase_lost", "count", f"Pings that were never answered{_EVENT}.", "RFC 2680", better="lower"),
         Metric("phase_duplicates", "count", f"Pings answered more than once{_EVENT}.", "RFC 5560", better="lower"),
         Metric(
-            "phase_reordered", "count", f"Answers that a later ping's overtook{_EVENT}.", "RFC 4737", better="lower"
+            "phase_reordered",
+            "count",
+            f"Answers that the answer of a later ping overtook{_EVENT}.",
+            "RFC 4737",
+            better="lower",
         ),
         Metric(
             "continuity_answered_ratio",
             "1",
-            "Share of the pings of the whole timeline that were answered.",
+            "Share of answered pings in the whole timeline.",
             "this project",
             better="higher",
             min_absolute=0.01,
@@ -149,8 +154,8 @@ class ContinuityProbe(Probe[ContinuitySettings, Continued]):
         Metric(
             "continuity_longest_gap_s",
             "s",
-            "The longest time without an answer in the whole timeline. None: it was not over when the traffic ended; "
-            "one that is not over counts from when it is longer than all that ended.",
+            "The longest time without an answer in the whole timeline. A gap that is still open when the traffic "
+            "ends counts once it is longer than all that ended; the value is then censored.",
             "this project",
             better="lower",
             estimator="censored median",
@@ -160,7 +165,7 @@ class ContinuityProbe(Probe[ContinuitySettings, Continued]):
         Metric(
             "tcp_survives",
             "1",
-            "Whether a TCP connection opened before the timeline was alive and answered at its end.",
+            "Whether a TCP connection that was opened before the timeline still answered at its end.",
             "this project",
             better="higher",
             estimator="proportion",
@@ -171,13 +176,17 @@ class ContinuityProbe(Probe[ContinuitySettings, Continued]):
             "continuity_duplicates", "count", "Pings that were answered more than once.", "RFC 5560", better="lower"
         ),
         Metric(
-            "continuity_reordered", "count", "Answers that a later ping's answer overtook.", "RFC 4737", better="lower"
+            "continuity_reordered",
+            "count",
+            "Answers that the answer of a later ping overtook.",
+            "RFC 4737",
+            better="lower",
         ),
         Metric(
             "idle_first_answer_s",
             "s",
-            "From the first ping after `idle_s` without traffic to the first answer. None: there was none within 10 s, "
-            "and the trial failed.",
+            "From the first ping after `idle_s` without traffic to the first answer. Censored if there was none "
+            "within 10 s; the trial has then failed.",
             "this project",
             better="lower",
             estimator="censored median",
@@ -195,40 +204,57 @@ class ContinuityProbe(Probe[ContinuitySettings, Continued]):
         Metric(
             "event_late_ms",
             "ms",
-            "How long after it was due an event took effect in the lab; `phase` names the event.",
+            "Delay between the time at which an event was due and its effect in the lab; `phase` names the event.",
             "this project",
             of_instrument=True,
         ),
     )
     shows = Shown(
-        chapters=(Chapter("continuity", "What events did", place=40),),
+        chapters=(Chapter("continuity", "Effects of events", place=40),),
         tables=(
-            Table("continuity", "Continuity", "continuity", "Medians; open: not over when the traffic ended."),
+            Table(
+                "continuity",
+                "Continuity of traffic",
+                "continuity",
+                "Medians. open: the gap had not ended when the traffic ended.",
+            ),
             Table(
                 "events",
                 "Event by event",
                 "continuity",
-                "Medians; > means: not before the traffic ended; open: a gap that lasted into the next event. The path "
-                "is that at the end of the phase, the right path the one that there was before the first event.",
+                "Medians. >: not before the traffic ended. open: the gap lasted into the next event. Path: the one "
+                "at the end of the phase. Right path: the one before the first event.",
                 by_phase=True,
             ),
         ),
         columns=(
-            Column("continuity", "longest gap s", "continuity_longest_gap_s", "gap"),
+            Column("continuity", "longest gap (s)", "continuity_longest_gap_s", "gap"),
             Column("continuity", "answered", "continuity_answered_ratio", "percent"),
             Column("continuity", "TCP survives", "tcp_survives", "count"),
-            Column("continuity", "first answer after idling s", "idle_first_answer_s", "gap"),
-            Column("events", "at s", "event_at_s", digits=1),
+            Column("continuity", "first answer after idling (s)", "idle_first_answer_s", "gap"),
+            Column("events", "at (s)", "event_at_s", digits=1),
             Column("events", "path", "phase_answered_ratio", "path"),
             Column("events", "answered", "phase_answered_ratio", "percent"),
-            Column("events", "longest gap s", "event_gap_s", "gap"),
-            Column("events", "answer after s", "event_recovery_s", "time"),
-            Column("events", "right path after s", "event_path_recovery_s", "time"),
-            Column("events", "TCP after s", "event_tcp_recovery_s", "time"),
+            Column("events", "longest gap (s)", "event_gap_s", "gap"),
+            Column("events", "answer after (s)", "event_recovery_s", "time"),
+            Column("events", "right path after (s)", "event_path_recovery_s", "time"),
+            Column("events", "TCP after (s)", "event_tcp_recovery_s", "time"),
         ),
         plots=(
-            Plot("timeline", "continuity", "phase_answered_ratio", "The timeline", name="timeline"),
-            Plot("strip", "continuity", "continuity_longest_gap_s", "Longest time without an answer", label="s"),
+            Plot(
+                "timeline",
+                "continuity",
+                "phase_answered_ratio",
+                "Round-trip times and paths through the timeline",
+                name="timeline",
+            ),
+            Plot(
+                "strip",
+                "continuity",
+                "continuity_longest_gap_s",
+                "Longest time without an answer",
+                label="(s)",
+            ),
         ),
     )
 

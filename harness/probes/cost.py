@@ -16,7 +16,7 @@ COST_METRICS = (
     Metric(
         "cpu_s_per_gb",
         "s/GB",
-        "CPU time of the overlay's processes at both ends and between per 10^9 bytes of goodput.",
+        "CPU time of the overlay's processes on all nodes (both ends and between), per 10^9 bytes of goodput.",
         "this project",
         better="lower",
         in_tables=True,
@@ -45,22 +45,22 @@ COST_SHOWN = Shown(
     tables=(
         Table(
             "cost",
-            "What a useful byte costs",
+            "Cost of a useful byte",
             "throughput",
-            "For each byte of TCP goodput: what the members' sites, and the server, send over the outermost segment; "
-            "CPU time of the overlay's processes; the largest resident memory of a node, and a peer's part of it. "
-            "Edge: by about so much the bytes are off, since what was under way changed; above 2 % the load was too "
-            "short, or not steady yet.",
+            "Per byte of TCP goodput: bytes that the members' sites and the server send over the outermost segment; "
+            "CPU time of the overlay's processes. Memory: the largest resident memory on one node, and the same per "
+            "peer. Uncertainty: about how far the bytes per byte may be off, because the amount of data in flight "
+            "changed; above 2 % the load was too short or not yet steady.",
         ),
     ),
     columns=(
-        Column("cost", "underlay B/B", "underlay_bytes_per_byte", digits=3),
+        Column("cost", "underlay bytes/byte", "underlay_bytes_per_byte", digits=3),
         Column("cost", "packets/MB", "underlay_packets_per_mb", digits=0),
-        Column("cost", "server B/B", "server_bytes_per_byte", digits=3),
-        Column("cost", "edge", "tcp_edge_ratio", "percent"),
-        Column("cost", "CPU s/GB", "cpu_s_per_gb", digits=1),
-        Column("cost", "memory MiB", "rss_mib", digits=0),
-        Column("cost", "MiB a peer", "rss_per_peer_mib", digits=1),
+        Column("cost", "server bytes/byte", "server_bytes_per_byte", digits=3),
+        Column("cost", "uncertainty", "tcp_edge_ratio", "percent"),
+        Column("cost", "CPU (s/GB)", "cpu_s_per_gb", digits=1),
+        Column("cost", "memory (MiB)", "rss_mib", digits=0),
+        Column("cost", "memory per peer (MiB)", "rss_per_peer_mib", digits=1),
     ),
     plots=(
         Plot(
@@ -78,7 +78,7 @@ COST_SHOWN = Shown(
             "packets sent by the sites per useful MB",
         ),
         Plot("strip", "throughput", "server_bytes_per_byte", "Bytes that the server sends", "bytes per useful byte"),
-        Plot("strip", "throughput", "cpu_s_per_gb", "CPU time", "CPU seconds per gigabyte"),
+        Plot("strip", "throughput", "cpu_s_per_gb", "CPU time per gigabyte", "CPU time per gigabyte (s)"),
         Plot("strip", "throughput", "rss_mib", "Memory", "largest resident memory of a node (MiB)"),
     ),
 )

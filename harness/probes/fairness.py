@@ -95,8 +95,9 @@ class FairnessProbe(Probe[FairnessSettings, Shares]):
         Metric(
             "concurrent_jain_index",
             "1",
-            "Jain's fairness index of the pairs' TCP goodputs in the time in which all pairs of members send: 1 where "
-            "all get the same, 1/n where one of n gets all. None, with the reason: too little time in common.",
+            "Jain's fairness index of the pairs' TCP goodputs while all pairs of members send: 1 if all get the "
+            "same, 1/n if one of n gets everything. Missing, with the reason, if all sent at once for too short a "
+            "time.",
             "Jain, Chiu and Hawe 1984; RFC 5166",
             better="higher",
             min_effect=0.05,
@@ -105,8 +106,8 @@ class FairnessProbe(Probe[FairnessSettings, Shares]):
         Metric(
             "concurrent_tcp_mbit",
             "Mbit/s",
-            "TCP goodput src to dst while all other pairs of members send as well; 0 where it could not connect or was "
-            "cut off meanwhile, and until it begins.",
+            "TCP goodput from src to dst while all other pairs of members send as well. A pair that cannot connect, "
+            "has not begun yet or was cut off counts as 0.",
             "RFC 6349",
             better="higher",
             in_tables=True,
@@ -114,7 +115,7 @@ class FairnessProbe(Probe[FairnessSettings, Shares]):
         Metric(
             "concurrent_tcp_share",
             "1",
-            "A pair's part of all pairs' TCP goodput while all send at once.",
+            "A pair's share of the TCP goodput of all pairs while all send at once.",
             "this project",
             in_tables=True,
         ),
@@ -129,14 +130,14 @@ class FairnessProbe(Probe[FairnessSettings, Shares]):
         Metric(
             "underlay_concurrent_jain_index",
             "1",
-            "The same index without overlay, same lab.",
+            "The same index without overlay, in the same lab.",
             "Jain, Chiu and Hawe 1984; RFC 5166",
             in_tables=True,
         ),
         Metric(
             "concurrent_tcp_total_ratio",
             "1",
-            "All pairs' TCP goodput at once through the overlay as a share of the underlay's, same lab.",
+            "TCP goodput of all pairs at once through the overlay, as a share of the underlay's in the same lab.",
             "RFC 6349",
             better="higher",
             in_tables=True,
@@ -149,16 +150,16 @@ class FairnessProbe(Probe[FairnessSettings, Shares]):
                 "concurrent",
                 "Goodput and fairness of all pairs at once",
                 "concurrent",
-                "TCP of every pair of members at the same time. Jain's index is 1 where all get the same; unequal "
-                "links make unequal shares as well, so compare it with that of the underlay.",
+                "TCP between all pairs of members at the same time. Jain's index is 1 if all get the same. Unequal "
+                "links lead to unequal shares as well, so compare it with the underlay's index.",
             ),
         ),
         columns=(
             Column("concurrent", "Jain's index", "concurrent_jain_index", digits=3),
-            Column("concurrent", "underlay's", "underlay_concurrent_jain_index", digits=3, of_underlay=False),
-            Column("concurrent", "Mbit/s a pair", "concurrent_tcp_mbit", digits=1),
-            Column("concurrent", "all Mbit/s", "concurrent_tcp_total_mbit", digits=1),
-            Column("concurrent", "share of underlay", "concurrent_tcp_total_ratio", "percent", of_underlay=False),
+            Column("concurrent", "underlay's index", "underlay_concurrent_jain_index", digits=3, of_underlay=False),
+            Column("concurrent", "Mbit/s per pair", "concurrent_tcp_mbit", digits=1),
+            Column("concurrent", "Mbit/s of all", "concurrent_tcp_total_mbit", digits=1),
+            Column("concurrent", "share of underlay's", "concurrent_tcp_total_ratio", "percent", of_underlay=False),
         ),
     )
 

@@ -56,7 +56,8 @@ class GroupsProbe(Probe[GroupsSettings, Heard]):
         Metric(
             "broadcast_heard",
             "1",
-            "1 when a datagram to 255.255.255.255 out of the overlay's interface arrived at the other member, else 0.",
+            "1 if a datagram sent to 255.255.255.255 through the overlay's interface arrived at the other member, "
+            "else 0.",
             "RFC 919",
             better="higher",
             estimator="proportion",
@@ -66,7 +67,7 @@ class GroupsProbe(Probe[GroupsSettings, Heard]):
         Metric(
             "multicast_heard",
             "1",
-            "1 when a datagram to a multicast group that the other member has joined arrived there, else 0.",
+            "1 if a datagram sent to a multicast group that the other member has joined arrived there, else 0.",
             "RFC 1112, RFC 4291",
             better="higher",
             estimator="proportion",

@@ -86,8 +86,8 @@ class HandshakeProbe(Probe[HandshakeSettings, Watched]):
         Metric(
             "handshake_bytes",
             "B",
-            "IP bytes that a member sends and receives over the underlay from before its daemon's start until all its "
-            "pairs are connected, pings sent by then included; mean over the members.",
+            "IP bytes that a member sends and receives over the underlay from the start of its daemon until all its "
+            "pairs are connected, the path probe's pings included; mean over the members.",
             "this project",
             better="lower",
             min_absolute=500.0,
@@ -105,7 +105,7 @@ class HandshakeProbe(Probe[HandshakeSettings, Watched]):
         Metric(
             "handshake_server_bytes",
             "B",
-            "IP bytes between all members and the server, its helpers included, in the same time.",
+            "IP bytes between all members and the server (with its helpers) in the same time.",
             "this project",
             better="lower",
             min_absolute=500.0,
@@ -114,8 +114,8 @@ class HandshakeProbe(Probe[HandshakeSettings, Watched]):
         Metric(
             "handshake_ping_bytes",
             "B",
-            "At most so many of `handshake_bytes` are the path probe's own pings: IP bytes of those that a member had "
-            "sent, or been sent, by then; mean over the members.",
+            "Upper bound of the part of `handshake_bytes` that is the path probe's own pings: IP bytes of the pings "
+            "to and from a member in that time; mean over the members.",
             "this project",
             in_tables=True,
         ),
@@ -125,10 +125,10 @@ class HandshakeProbe(Probe[HandshakeSettings, Watched]):
         tables=(
             Table(
                 "handshake",
-                "What joining costs",
+                "Cost of joining",
                 "handshake",
-                "From before the daemons' start until all pairs are connected, a member's mean; of the bytes at most "
-                "so many are the probe's own pings.",
+                "From the daemons' start until all pairs are connected: mean over the members. Pings' bytes: at "
+                "most this many of the bytes are the probe's own pings.",
             ),
         ),
         columns=(

@@ -96,8 +96,8 @@ class IdleProbe(Probe[IdleSettings, Quiet]):
         Metric(
             "keepalive_interval_s",
             "s",
-            "Median time between the packets that a member sends to whom it sends most often while idle, packets "
-            "within 0.1 s counting as one; the shortest of all members.",
+            "Median time between packets that an idle member sends to the destination to which it sends most often "
+            "(packets within 0.1 s count as one); the shortest over the members.",
             "RFC 4787 REQ-5",
             in_tables=True,
         ),
@@ -134,19 +134,20 @@ class IdleProbe(Probe[IdleSettings, Quiet]):
         tables=(
             Table(
                 "idle",
-                "What an idle overlay sends and takes",
+                "Cost of an idle overlay",
                 "idle",
-                "While nothing is sent through it: a member's packets over the underlay, the time between those to "
-                "whom it sends most often (of all members the shortest), and the busiest node's processes.",
+                "While nothing is sent through the overlay: a member's packets over the underlay; keepalive, the "
+                "median time between packets to the destination to which it sends most often (the shortest over the "
+                "members); CPU and memory of the overlay's processes on the busiest node.",
             ),
         ),
         columns=(
             Column("idle", "B/s", "idle_bytes_per_s", digits=1),
             Column("idle", "packets/s", "idle_packets_per_s"),
-            Column("idle", "keepalive s", "keepalive_interval_s", digits=1),
+            Column("idle", "keepalive (s)", "keepalive_interval_s", digits=1),
             Column("idle", "CPU %", "idle_cpu_percent"),
-            Column("idle", "CPU % a peer", "idle_cpu_percent_per_peer"),
-            Column("idle", "memory MiB", "idle_rss_mib", digits=0),
+            Column("idle", "CPU % per peer", "idle_cpu_percent_per_peer"),
+            Column("idle", "memory (MiB)", "idle_rss_mib", digits=0),
         ),
     )
 

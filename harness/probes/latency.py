@@ -52,7 +52,7 @@ class LatencyProbe(Probe[LatencySettings, list[Sample]]):
         Metric(
             "loss_ratio",
             "1",
-            "Share of probes that got no answer.",
+            "Share of packets without an answer.",
             "RFC 6673; RFC 8912 section 4 (RTLoss)",
             better="lower",
             min_absolute=0.005,
@@ -70,7 +70,7 @@ class LatencyProbe(Probe[LatencySettings, list[Sample]]):
             Metric(
                 f"rtt_{part}_ms",
                 "ms",
-                f"Round-trip time through the overlay: {text} {_SENT}; a lost one took for ever.",
+                f"Round-trip time through the overlay: {text} {_SENT}; a lost packet counts as infinite.",
                 "RFC 2681",
                 better="lower",
                 estimator="censored median",
@@ -82,7 +82,7 @@ class LatencyProbe(Probe[LatencySettings, list[Sample]]):
         Metric(
             "added_rtt_p50_ms",
             "ms",
-            "Median overlay round-trip time minus the underlay's of the same lab.",
+            "Median round-trip time through the overlay minus that of the underlay in the same lab.",
             "RFC 8219 (latency), by analogy",
             better="lower",
             estimator="censored median",
@@ -92,7 +92,7 @@ class LatencyProbe(Probe[LatencySettings, list[Sample]]):
         Metric(
             "underlay_rtt_p50_ms",
             "ms",
-            "Median round-trip time without overlay, same lab.",
+            "Median round-trip time without overlay, in the same lab.",
             "RFC 2681",
             estimator="censored median",
             in_tables=True,
@@ -110,7 +110,7 @@ class LatencyProbe(Probe[LatencySettings, list[Sample]]):
         Metric(
             "ipdv_p50_ms",
             "ms",
-            "Size of the difference in one-way delay between packets sent one after the other: median.",
+            "Median absolute difference in one-way delay between successive packets.",
             "RFC 3393",
             better="lower",
             min_absolute=0.1,
@@ -119,7 +119,7 @@ class LatencyProbe(Probe[LatencySettings, list[Sample]]):
             Metric(
                 f"pdv_{part}_ms",
                 "ms",
-                f"One-way delay above the smallest of the trial, {text}, {_SENT}.",
+                f"One-way delay minus the smallest of the trial, {text}, {_SENT}.",
                 source,
                 better="lower",
                 estimator="censored median",
@@ -134,7 +134,7 @@ class LatencyProbe(Probe[LatencySettings, list[Sample]]):
         Metric(
             "oneway_loss_ratio",
             "1",
-            "Share of probes lost on the way src to dst; only where the way is known of every lost one.",
+            "Share of packets lost on the way from src to dst; missing unless the direction of every loss is known.",
             "RFC 7680; RFC 8912 section 8 (OWLoss)",
             better="lower",
             min_absolute=0.005,
@@ -142,7 +142,7 @@ class LatencyProbe(Probe[LatencySettings, list[Sample]]):
     )
     shows = Shown(
         chapters=(Chapter("latency", "Latency", place=10, always=True),),
-        columns=(Column(OVERVIEW, "added RTT ms", "added_rtt_p50_ms", digits=1, of_underlay=False, always=True),),
+        columns=(Column(OVERVIEW, "added RTT (ms)", "added_rtt_p50_ms", digits=1, of_underlay=False, always=True),),
         plots=(
             Plot("distribution", "latency", "rtt_p50_ms", "Latency", name="latency"),
             Plot(
@@ -159,8 +159,8 @@ class LatencyProbe(Probe[LatencySettings, list[Sample]]):
                 "latency",
                 "owd_p50_ms",
                 "One-way delay",
-                label="median delay of one way (ms)",
-                caption="The mean of both directions. One clock.",
+                label="median one-way delay (ms)",
+                caption="Mean of both directions; all nodes share one clock.",
             ),
         ),
     )

@@ -76,7 +76,7 @@ class LoadedLatencyProbe(Probe[LoadedLatencySettings, list[Sample]]):
         Metric(
             "loaded_loss_ratio",
             "1",
-            "Share of probes without an answer while TCP fills both directions.",
+            "Share of packets without an answer while TCP fills both directions.",
             "RFC 6673",
             better="lower",
             min_absolute=0.01,
@@ -88,8 +88,8 @@ class LoadedLatencyProbe(Probe[LoadedLatencySettings, list[Sample]]):
             Chapter(
                 "loaded",
                 "Under load",
-                "Round trips while TCP fills both directions: as a call during a backup sees them. Queues of the links "
-                "are in it as well as the overlay's own, so look at the underlay's line first.",
+                "Round trips while TCP fills both directions, as in a call during a backup. They include the queues "
+                "of the links as well as the overlay's own, so compare them with the underlay's.",
                 place=20,
             ),
         ),
@@ -98,14 +98,14 @@ class LoadedLatencyProbe(Probe[LoadedLatencySettings, list[Sample]]):
                 "load",
                 "Delay and rates under load",
                 "loaded",
-                "RTT during TCP in both directions; rise: over the idle median of the same trial. UDP: payload at the "
-                "highest rate without loss, or with what the scenario allows.",
+                "RTT while TCP fills both directions. Rise: the same minus the idle median of the same trial. UDP: "
+                "payload at the highest rate without loss (or with the loss that the scenario allows).",
             ),
         ),
         columns=(
-            Column("load", "RTT ms", "loaded_rtt_p50_ms", digits=1),
-            Column("load", "its p95 ms", "loaded_rtt_p95_ms", digits=1),
-            Column("load", "rise ms", "rtt_rise_p50_ms", digits=1),
+            Column("load", "RTT (ms)", "loaded_rtt_p50_ms", digits=1),
+            Column("load", "RTT p95 (ms)", "loaded_rtt_p95_ms", digits=1),
+            Column("load", "rise (ms)", "rtt_rise_p50_ms", digits=1),
             Column("load", "lost", "loaded_loss_ratio", "percent"),
         ),
         plots=(

@@ -40,10 +40,10 @@ def cost_metrics(program: str, what: str) -> Iterator[Metric]:
 def cost_columns(program: str) -> tuple[Column, ...]:
     """Return the columns of a program in the table of costs."""
     return (
-        Column(COSTS, f"{program}: server B/B", f"mpyc_{program}_server_bytes_per_byte"),
-        Column(COSTS, f"{program}: sites B/B", f"mpyc_{program}_member_bytes_per_byte"),
-        Column(COSTS, f"{program}: server CPU s", f"mpyc_{program}_server_cpu_s", digits=3),
-        Column(COSTS, f"{program}: members CPU s", f"mpyc_{program}_members_cpu_s", digits=3),
+        Column(COSTS, f"{program}: server bytes/byte", f"mpyc_{program}_server_bytes_per_byte"),
+        Column(COSTS, f"{program}: sites bytes/byte", f"mpyc_{program}_member_bytes_per_byte"),
+        Column(COSTS, f"{program}: server CPU (s)", f"mpyc_{program}_server_cpu_s", digits=3),
+        Column(COSTS, f"{program}: members CPU (s)", f"mpyc_{program}_members_cpu_s", digits=3),
     )
 
 

@@ -51,7 +51,7 @@ class Ran:
             or (self.why_not == not_done(deadline_s) and sum(self.times_s) > deadline_s / 2)
         ):
             return None
-        return f"carried {len(self.times_s)} runs of `{self.program}` and no more: {self.why_not}"
+        return f"carried only {len(self.times_s)} runs of `{self.program}`: {self.why_not}"
 
 
 def not_done(deadline_s: float) -> str:

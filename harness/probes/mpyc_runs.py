@@ -80,8 +80,8 @@ def _metrics(name: Program) -> Iterator[Metric]:
     yield Metric(
         f"mpyc_{name}_s",
         "s",
-        f"{what[0].upper()}{what[1:]} with all members as parties: median of the times that it ran in the trial; one "
-        "that the probe's deadline, or a party's end, interrupted took for ever.",
+        f"{what[0].upper()}{what[1:]} with all members as parties: median time of its runs in the trial. A run that "
+        "was cut short by the probe's deadline or by the end of a party counts as infinite.",
         _OURS,
         better="lower",
         estimator="censored median",
@@ -102,9 +102,12 @@ def _metrics(name: Program) -> Iterator[Metric]:
         min_absolute=0.05,
         in_tables=True,
     )
-    yield Metric(f"mpyc_{name}_runs", "count", f"How often {what} ran through in the trial.", _OURS)
+    yield Metric(f"mpyc_{name}_runs", "count", f"Number of completed runs of {what} in the trial.", _OURS)
     yield Metric(
-        f"mpyc_{name}_sent_bytes", "B", f"MPyC's messages of one party for {what}, headers included: median.", _OURS
+        f"mpyc_{name}_sent_bytes",
+        "B",
+        f"Bytes of one party's MPyC messages for {what}, headers included: median.",
+        _OURS,
     )
     yield from cost_metrics(name, what)
 
@@ -127,22 +130,22 @@ class MpycProbe(Probe[MpycSettings, tuple[Ran, ...]]):
                 _TABLE,
                 "MPyC programs",
                 _TABLE,
-                "Seconds of one run, and the same as a multiple of the underlay's; the parties' own computing, which "
-                "shares this machine's processors, is in both.",
+                "Time of one run, and the same as a multiple of the underlay's. Both include the parties' own "
+                "computing, for which they share this machine's processors.",
             ),
             Table(
                 COSTS,
-                "What MPyC programs cost the overlay",
+                "Cost of MPyC programs on the overlay",
                 _TABLE,
-                "IP bytes that the server, and all members' sites, send per byte of MPyC's messages, and CPU seconds "
-                "of the overlay's processes for a run.",
+                "IP bytes that the server and all members' sites send per byte of MPyC's messages, and CPU time of "
+                "the overlay's processes for a run.",
             ),
         ),
         columns=tuple(
             column
             for name in _PROGRAMS
             for column in (
-                Column(_TABLE, f"{name} s", f"mpyc_{name}_s", digits=3),
+                Column(_TABLE, f"{name} (s)", f"mpyc_{name}_s", digits=3),
                 Column(_TABLE, f"{name} / underlay", f"mpyc_{name}_underlay_ratio", of_underlay=False),
                 *cost_columns(name),
             )

@@ -132,7 +132,7 @@ class MtuProbe(Probe[MtuSettings, list[Measurement]]):
         Metric(
             "path_mtu_bytes",
             "B",
-            "Largest IPv4 packet whose echo came back unfragmented, src to dst.",
+            "Largest IPv4 packet from src to dst whose echo came back unfragmented.",
             "RFC 1191, RFC 8899",
             better="higher",
             min_effect=0.01,
@@ -142,7 +142,7 @@ class MtuProbe(Probe[MtuSettings, list[Measurement]]):
         Metric(
             "offered_mtu_bytes",
             "B",
-            "MTU of the interface that leads to the peer, as src has it.",
+            "MTU of the interface through which src reaches the peer.",
             "RFC 1191",
             in_tables=True,
             ways="smaller",
@@ -150,7 +150,7 @@ class MtuProbe(Probe[MtuSettings, list[Measurement]]):
         Metric(
             "pmtu_black_hole",
             "1",
-            "1 when packets that the interface takes vanish for their size without an error, else 0.",
+            "1 if packets that the interface accepts are dropped for their size without an error, else 0.",
             "RFC 2923",
             better="lower",
             estimator="proportion",
@@ -166,8 +166,8 @@ class MtuProbe(Probe[MtuSettings, list[Measurement]]):
                 "sizes",
                 "MTU offered and carried",
                 "sizes",
-                "Bytes of IPv4 packet, the smaller way's. A black hole: what the interface takes vanishes for its "
-                "size, without an error.",
+                "Size of an IPv4 packet in bytes, of the direction that carries less. Black hole: packets that the "
+                "interface accepts are dropped for their size without an error.",
             ),
         ),
         columns=(
@@ -181,8 +181,8 @@ class MtuProbe(Probe[MtuSettings, list[Measurement]]):
                 "sizes",
                 "path_mtu_bytes",
                 "Largest packet carried",
-                label="bytes of IPv4 packet",
-                caption="The smaller way's.",
+                label="size of IPv4 packet (bytes)",
+                caption="Of the direction that carries less.",
             ),
         ),
     )

@@ -77,8 +77,8 @@ class MtuWatchProbe(Probe[MtuWatchSettings, Looks]):
         Metric(
             "path_mtu_settled_s",
             "s",
-            "From the first look at the path MTU to the one from which on all found the same. None: the last look "
-            "found another, or nothing came back.",
+            "From the first measurement of the path MTU to the one from which on all gave the same result. Censored "
+            "if the last one differed or had no answer.",
             "RFC 8899, by analogy",
             better="lower",
             estimator="censored median",
@@ -88,7 +88,7 @@ class MtuWatchProbe(Probe[MtuWatchSettings, Looks]):
         Metric(
             "path_mtu_changes",
             "count",
-            "How often a look found another path MTU than the one before it.",
+            "How often a measurement gave another path MTU than the one before it.",
             "this project",
             better="lower",
             min_absolute=1.0,
@@ -97,7 +97,7 @@ class MtuWatchProbe(Probe[MtuWatchSettings, Looks]):
         Metric(
             "path_mtu_first_bytes",
             "B",
-            "Largest IP packet whose echo came back unfragmented, at the first look.",
+            "Largest IP packet whose echo came back unfragmented, at the first measurement.",
             "RFC 1191, RFC 8899",
             better="higher",
             min_effect=0.01,
@@ -106,7 +106,7 @@ class MtuWatchProbe(Probe[MtuWatchSettings, Looks]):
         Metric(
             "path_mtu_last_bytes",
             "B",
-            "The same at the last look.",
+            "The same at the last measurement.",
             "RFC 1191, RFC 8899",
             better="higher",
             min_effect=0.01,
@@ -117,7 +117,7 @@ class MtuWatchProbe(Probe[MtuWatchSettings, Looks]):
         columns=(
             Column("sizes", "first carried", "path_mtu_first_bytes", digits=0),
             Column("sizes", "last carried", "path_mtu_last_bytes", digits=0),
-            Column("sizes", "settled s", "path_mtu_settled_s", digits=0),
+            Column("sizes", "settled after (s)", "path_mtu_settled_s", digits=0),
             Column("sizes", "changes", "path_mtu_changes", digits=0),
         ),
     )

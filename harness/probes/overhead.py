@@ -45,8 +45,8 @@ OVERHEAD_METRICS = (
     Metric(
         "tcp_edge_ratio",
         "1",
-        "By how much the payload under way (sent, not yet received) grew or shrank between the two readings of a load, "
-        "over the payload moved between them: by about so much what a byte costs on the underlay is off.",
+        "Change of the payload in flight (sent, not yet received) between the two readings of a load, divided by "
+        "the payload moved between them: about how far the bytes on the underlay per byte may be off.",
         "this project",
         in_tables=True,
     ),

@@ -108,8 +108,8 @@ class PathProbe(Probe[PathSettings, PathFound]):
         Metric(
             "new_streams_direct_ratio",
             "1",
-            "Share of connections that are direct, of those opened once the path of streams is: some products decide "
-            "for each.",
+            "Share of direct connections among those opened after the path of streams had become direct. Some "
+            "products choose a path for each connection.",
             "this project",
             better="higher",
             min_absolute=0.05,
@@ -117,35 +117,35 @@ class PathProbe(Probe[PathSettings, PathFound]):
         ),
     )
     shows = Shown(
-        chapters=(Chapter("soon", "How soon", place=8),),
+        chapters=(Chapter("soon", "How soon members are connected", place=8),),
         tables=(
             Table(
                 "ready",
-                "From readiness",
+                "Time from readiness",
                 "soon",
-                "Seconds from the moment at which all daemons were ready, over all paths; late: not by the deadline, "
-                "which counts from their start.",
+                "Time from the moment at which all daemons were ready, over all paths. late: not by the deadline, "
+                "which counts from the daemons' start.",
                 of_all_paths=True,
             ),
             Table(
                 "mesh",
-                "The whole mesh",
+                "Time until the whole mesh is connected",
                 "soon",
-                "Seconds from the start of the last member's daemon until all pairs of three or more members were "
-                "connected, and all direct.",
+                "Time from the start of the last member's daemon until all pairs of members (three or more) were "
+                "connected, and until all were direct.",
                 of_all_paths=True,
             ),
         ),
         columns=(
-            Column("ready", "connect s", "ready_to_connect_s", "late", of_underlay=False),
-            Column("ready", "direct s", "ready_to_direct_s", "late", of_underlay=False),
-            Column("mesh", "all connected s", "time_to_full_mesh_s", "time"),
-            Column("mesh", "all direct s", "time_to_direct_mesh_s", "time", of_underlay=False),
+            Column("ready", "connected after (s)", "ready_to_connect_s", "late", of_underlay=False),
+            Column("ready", "direct after (s)", "ready_to_direct_s", "late", of_underlay=False),
+            Column("mesh", "all connected after (s)", "time_to_full_mesh_s", "time"),
+            Column("mesh", "all direct after (s)", "time_to_direct_mesh_s", "time", of_underlay=False),
             Column(OVERVIEW, "hole punch", "hole_punch_success", "success", **_OF_SUBJECT),
-            Column(OVERVIEW, "direct s", "time_to_direct_s", "time", **_OF_SUBJECT),
+            Column(OVERVIEW, "direct after (s)", "time_to_direct_s", "time", **_OF_SUBJECT),
             Column(OVERVIEW, "path", "connect_success", "path", always=True),
-            Column(OVERVIEW, "connect s", "time_to_connect_s", "time", always=True),
-            Column(OVERVIEW, "new ones direct", "new_streams_direct_ratio", "percent", of_underlay=False),
+            Column(OVERVIEW, "connected after (s)", "time_to_connect_s", "time", always=True),
+            Column(OVERVIEW, "new connections direct", "new_streams_direct_ratio", "percent", of_underlay=False),
         ),
         plots=(
             Plot("time", PUNCHING, "time_to_direct_s", "Time to a direct path"),

@@ -77,8 +77,8 @@ class StreamProbe(Probe[StreamSettings, Streamed]):
         Metric(
             "stream_rtt_p50_ms",
             "ms",
-            "Request and answer on an open TCP connection, each request when it was due: median of the trial's round "
-            "trips.",
+            "Request and answer on an open TCP connection, from when each request was due: median of the trial's "
+            "round trips.",
             "RFC 2681, by analogy",
             better="lower",
             min_absolute=0.2,
@@ -93,11 +93,13 @@ class StreamProbe(Probe[StreamSettings, Streamed]):
             better="lower",
             min_absolute=0.5,
         ),
-        Metric("underlay_stream_rtt_p50_ms", "ms", "The same without overlay, same lab.", "RFC 2681, by analogy"),
+        Metric(
+            "underlay_stream_rtt_p50_ms", "ms", "The same without overlay, in the same lab.", "RFC 2681, by analogy"
+        ),
         Metric(
             "added_stream_rtt_p50_ms",
             "ms",
-            "Median stream round-trip time minus the underlay's of the same lab.",
+            "Median stream round-trip time minus the underlay's in the same lab.",
             "RFC 8219 (latency), by analogy",
             better="lower",
             min_absolute=0.2,
@@ -106,13 +108,13 @@ class StreamProbe(Probe[StreamSettings, Streamed]):
         Metric(
             "stream_connect_p50_ms",
             "ms",
-            "From opening a fresh TCP connection to the first byte answered: median of the trial's connections.",
+            "From opening a new TCP connection to the first byte of the answer: median over the trial's connections.",
             "this project",
             better="lower",
             min_absolute=1.0,
             in_tables=True,
         ),
-        Metric("underlay_stream_connect_p50_ms", "ms", "The same without overlay, same lab.", "this project"),
+        Metric("underlay_stream_connect_p50_ms", "ms", "The same without overlay, in the same lab.", "this project"),
         Metric(
             "stream_intact",
             "1",
@@ -126,7 +128,7 @@ class StreamProbe(Probe[StreamSettings, Streamed]):
         Metric(
             "stream_half_close",
             "1",
-            "Whether the server learns that the client has ended its direction, and can still answer (RFC 9293, 3.6).",
+            "Whether the server sees that the client has closed its direction, and can still answer (RFC 9293, 3.6).",
             "RFC 9293",
             better="higher",
             estimator="proportion",
@@ -136,7 +138,7 @@ class StreamProbe(Probe[StreamSettings, Streamed]):
         Metric(
             "stream_server_close",
             "1",
-            "Whether everything arrives when the server closes right after its last byte, and the client sees the end.",
+            "Whether everything arrives, and the client sees the end, if the server closes right after its last byte.",
             "RFC 9293",
             better="higher",
             estimator="proportion",
@@ -148,9 +150,9 @@ class StreamProbe(Probe[StreamSettings, Streamed]):
         chapters=(Chapter("streams", "Streams", place=20),),
         tables=(Table("streams", "Streams", "streams"),),
         columns=(
-            Column("streams", "connect ms", "stream_connect_p50_ms", digits=1),
-            Column("streams", "RTT ms", "stream_rtt_p50_ms", digits=2),
-            Column("streams", "added RTT ms", "added_stream_rtt_p50_ms", digits=2, of_underlay=False),
+            Column("streams", "connect (ms)", "stream_connect_p50_ms", digits=1),
+            Column("streams", "RTT (ms)", "stream_rtt_p50_ms", digits=2),
+            Column("streams", "added RTT (ms)", "added_stream_rtt_p50_ms", digits=2, of_underlay=False),
             Column("streams", "intact", "stream_intact", "count"),
             Column("streams", "half-close", "stream_half_close", "count"),
             Column("streams", "server closes first", "stream_server_close", "count"),

@@ -20,7 +20,7 @@ from harness.probes.steady import Window, readings_text, watch_load
 from harness.probes.tcpflows import Flow, Throughput, parse_iperf3, summarise_throughput
 from harness.results.declared import OVERVIEW, Chapter, Column, Metric, OfCell, Plot, Shown, Table
 
-_BOTH_WAYS = "The mean of both directions."
+_BOTH_WAYS = "Mean of both directions."
 
 
 class ThroughputSettings(ProbeSettings):
@@ -142,7 +142,7 @@ class ThroughputProbe(Probe[ThroughputSettings, Moved]):
         Metric(
             "tcp_throughput_mbit",
             "Mbit/s",
-            "TCP goodput through the overlay, src to dst, warm-up omitted.",
+            "TCP goodput through the overlay from src to dst, without the warm-up.",
             "RFC 6349",
             better="higher",
             in_tables=True,
@@ -150,7 +150,7 @@ class ThroughputProbe(Probe[ThroughputSettings, Moved]):
         Metric(
             "tcp_throughput_both_mbit",
             "Mbit/s",
-            "TCP goodput src to dst while the other direction is filled as well.",
+            "TCP goodput from src to dst while TCP fills the other direction as well.",
             "RFC 6349",
             better="higher",
             in_tables=True,
@@ -158,27 +158,25 @@ class ThroughputProbe(Probe[ThroughputSettings, Moved]):
         Metric(
             "underlay_tcp_throughput_mbit",
             "Mbit/s",
-            "TCP goodput without overlay: same lab, or with `baseline: cell` same cell.",
+            "TCP goodput without overlay, in the same lab (with `baseline: cell`: in the same cell).",
             "RFC 6349",
             in_tables=True,
         ),
         Metric(
             "tcp_throughput_ratio",
             "1",
-            "TCP goodput through the overlay as a share of the underlay's: same lab, or with `baseline: cell` same "
-            "cell.",
+            "TCP goodput through the overlay as a share of the underlay's in the same lab (with `baseline: cell`: "
+            "in the same cell).",
             "RFC 6349",
             better="higher",
             in_tables=True,
         ),
-        Metric("tcp_received_bytes", "B", "TCP payload that the receiver got in the measured seconds.", "iperf3(1)"),
-        Metric(
-            "tcp_sent_bytes", "B", "TCP payload that the sender handed to TCP in the measured seconds.", "iperf3(1)"
-        ),
+        Metric("tcp_received_bytes", "B", "TCP payload received in the measured time.", "iperf3(1)"),
+        Metric("tcp_sent_bytes", "B", "TCP payload that the sender handed to TCP in the measured time.", "iperf3(1)"),
         Metric(
             "tcp_retransmissions",
             "count",
-            "Segments that the sender's TCP sent again in the measured seconds.",
+            "Segments that the sender's TCP retransmitted in the measured time.",
             "RFC 6349 section 4.1 (TCP efficiency)",
             better="lower",
             min_absolute=10.0,
@@ -191,12 +189,17 @@ class ThroughputProbe(Probe[ThroughputSettings, Moved]):
         chapters=(Chapter("throughput", "Throughput and cost", place=30, always=True),),
         tables=(
             *COST_SHOWN.tables,
-            Table("again", "What TCP sent again", "throughput", "Segments in the measured seconds, mean of both ways."),
+            Table(
+                "again",
+                "TCP retransmissions",
+                "throughput",
+                "Segments retransmitted in the measured time, mean of both directions.",
+            ),
         ),
         columns=(
-            Column(OVERVIEW, "TCP Mbit/s", "tcp_throughput_mbit", digits=1, always=True),
-            Column(OVERVIEW, "TCP share", "tcp_throughput_ratio", "percent", of_underlay=False, always=True),
-            Column("load", "TCP both ways Mbit/s", "tcp_throughput_both_mbit", digits=1),
+            Column(OVERVIEW, "TCP (Mbit/s)", "tcp_throughput_mbit", digits=1, always=True),
+            Column(OVERVIEW, "TCP / underlay's", "tcp_throughput_ratio", "percent", of_underlay=False, always=True),
+            Column("load", "TCP both ways (Mbit/s)", "tcp_throughput_both_mbit", digits=1),
             Column("again", "retransmissions", "tcp_retransmissions", digits=0),
             *COST_SHOWN.columns,
         ),

@@ -43,7 +43,7 @@ class UdpSettings(ProbeSettings):
 
 @dataclass(frozen=True)
 class Try:
-    """One offered rate in Mbit/s of payload, what arrived of it, and the share that was lost."""
+    """One offered rate in UDP payload (Mbit/s), what arrived of it, and the share that was lost."""
 
     offered_mbit: float
     received_mbit: float
@@ -87,22 +87,23 @@ class UdpProbe(Probe[UdpSettings, list[Measurement]]):
         Metric(
             "udp_goodput_mbit",
             "Mbit/s",
-            "UDP payload that arrived at the highest rate with no more loss than the probe allows (none by default).",
+            "UDP payload received at the highest rate at which no more is lost than the probe allows (by default "
+            "nothing).",
             "RFC 2544 section 26.1, RFC 9097",
             better="higher",
             in_tables=True,
         ),
     )
     shows = Shown(
-        columns=(Column("load", "UDP Mbit/s", "udp_goodput_mbit", digits=1),),
+        columns=(Column("load", "UDP (Mbit/s)", "udp_goodput_mbit", digits=1),),
         plots=(
             Plot(
                 "strip",
                 "throughput",
                 "udp_goodput_mbit",
                 "UDP goodput without loss",
-                label="Mbit/s of payload",
-                caption="The mean of both directions.",
+                label="UDP payload (Mbit/s)",
+                caption="Mean of both directions.",
             ),
         ),
     )

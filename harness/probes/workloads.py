@@ -49,19 +49,21 @@ def metrics_of(name: WorkloadName) -> Iterator[Metric]:
     yield metric(
         "completion_s",
         "s",
-        f"All rounds of the workload `{name}`, from the moment at which the last party has begun until the last has "
-        "finished. None: not by the probe's deadline.",
+        f"Time for all rounds of the workload `{name}`, from the moment at which the last party began until the last "
+        "has finished. Censored at the probe's deadline.",
         estimator="censored median",
         in_tables=True,
         min_absolute=0.02,
         **lower,
     )
-    yield metric("underlay_completion_s", "s", "The same without overlay, same lab.", estimator="censored median")
+    yield metric(
+        "underlay_completion_s", "s", "The same without overlay, in the same lab.", estimator="censored median"
+    )
     yield metric(
         "underlay_ratio",
         "1",
-        f"Completion time of `{name}` through the overlay as a multiple of the underlay's of the same lab; "
-        "what was not done took for ever.",
+        f"Completion time of `{name}` through the overlay as a multiple of the underlay's in the same lab. A "
+        "workload that was not completed counts as infinite.",
         estimator="censored median",
         multiple=True,
         in_tables=True,
@@ -71,7 +73,7 @@ def metrics_of(name: WorkloadName) -> Iterator[Metric]:
     yield metric(
         "round_p50_ms",
         "ms",
-        f"A round of `{name}`: median over its rounds. Rounds that were not done took for ever.",
+        f"Duration of a round of `{name}`: median over its rounds. Rounds that were not completed count as infinite.",
         estimator="censored median",
         min_absolute=0.5,
         **lower,
@@ -79,7 +81,8 @@ def metrics_of(name: WorkloadName) -> Iterator[Metric]:
     yield metric(
         "round_p95_ms",
         "ms",
-        f"A round of `{name}`: 95th percentile, from 20 rounds on. Rounds that were not done took for ever.",
+        f"Duration of a round of `{name}`: 95th percentile, if there are 20 rounds or more. Rounds that were not "
+        "completed count as infinite.",
         estimator="censored median",
         min_absolute=1.0,
         **lower,
@@ -88,14 +91,14 @@ def metrics_of(name: WorkloadName) -> Iterator[Metric]:
     yield metric(
         "server_bytes_per_byte",
         "B/B",
-        f"IP bytes that the server sent per byte that parties sent each other in `{name}`.",
+        f"IP bytes that the server sent, per byte that parties sent each other in `{name}`.",
         min_effect=0.02,
         **lower,
     )
     yield metric(
         "member_bytes_per_byte",
         "B/B",
-        f"IP bytes that the members' sites sent per byte that parties sent each other in `{name}`.",
+        f"IP bytes that the members' sites sent, per byte that parties sent each other in `{name}`.",
         min_effect=0.02,
         **lower,
     )
@@ -109,20 +112,21 @@ def metrics_of(name: WorkloadName) -> Iterator[Metric]:
     yield metric(
         "waited_relayed_ratio",
         "1",
-        f"Share of the rounds of `{name}` that ended with data whose pair's path was not direct.",
+        f"Share of the rounds of `{name}` whose last data came from a pair without a direct path.",
         min_absolute=0.05,
     )
     yield metric(
         "probe_cpu_ms",
         "ms",
-        f"CPU time in user mode a round of `{name}`, all parties of the probe together: what the probe itself costs.",
+        f"CPU time in user mode per round of `{name}`, of all parties of the probe together: the cost of the probe "
+        "itself.",
         of_instrument=True,
     )
     yield metric(
         "probe_kernel_ms",
         "ms",
-        f"CPU time in the kernel a round of `{name}`, all parties together: TCP's and the links' on their behalf, as "
-        "with any program that sends as much.",
+        f"CPU time in the kernel per round of `{name}`, of all parties together: TCP's and the links' work, as for "
+        "any program that sends as much.",
         of_instrument=True,
     )
 
@@ -130,7 +134,7 @@ def metrics_of(name: WorkloadName) -> Iterator[Metric]:
 def columns_of(name: WorkloadName) -> tuple[Column, ...]:
     """Return the columns of a workload in the table of the probe."""
     return (
-        Column(TABLE, f"{name} s", f"{name}_completion_s"),
+        Column(TABLE, f"{name} (s)", f"{name}_completion_s"),
         Column(TABLE, f"{name} / underlay", f"{name}_underlay_ratio", of_underlay=False),
     )
 

@@ -94,29 +94,28 @@ def _of_networks(frame: pd.DataFrame, churn: Mapping[str, Any] | None) -> TextTa
     quiet, dead = _quiet(frame, churn), frame[frame["server_up"] == 0]
     back = _returning(frame)
     rows = [
-        ("networks, members there (median)", f"{frame['network'].nunique()}, {frame['members_up'].median():.0f}"),
-        ("settled pairs connected %", _settled(frame)),
-        ("the same while the servers are dead %", _settled(dead)),
-        ("of such pairs, probed: carried within 1 s %", _carried(frame)),
-        ("a server receives, messages/s", _spread(quiet, "server_received_per_s")),
-        ("a server sends, messages/s", _spread(quiet, "server_messages_per_s")),
-        ("a server sends, kbit/s", _spread(quiet, "server_kbit_per_s")),
-        ("the minute after its return: receives, messages/s", _spread(back, "server_received_per_s")),
-        ("the minute after its return: sends, messages/s", _spread(back, "server_messages_per_s")),
-        ("a dead server would receive, messages/s", _spread(dead, "server_received_per_s")),
-        ("a server remembers, kB", _state(frame)),
-        ("a member sends, messages/s", _spread(quiet, "member_messages_per_s")),
-        ("a member sends, B/s", _spread(quiet, "member_bytes_per_s")),
+        ("networks; members present (median)", f"{frame['network'].nunique()}, {frame['members_up'].median():.0f}"),
+        ("settled pairs that are connected (%)", _settled(frame)),
+        ("the same while the servers are dead (%)", _settled(dead)),
+        ("probes of such pairs that arrived within 1 s (%)", _carried(frame)),
+        ("received by a server (messages/s)", _spread(quiet, "server_received_per_s")),
+        ("sent by a server (messages/s)", _spread(quiet, "server_messages_per_s")),
+        ("sent by a server (kbit/s)", _spread(quiet, "server_kbit_per_s")),
+        ("received by a server in the minute after its return (messages/s)", _spread(back, "server_received_per_s")),
+        ("sent by a server in the minute after its return (messages/s)", _spread(back, "server_messages_per_s")),
+        ("sent to a dead server (messages/s)", _spread(dead, "server_received_per_s")),
+        ("state of a server (kB)", _state(frame)),
+        ("sent by a member (messages/s)", _spread(quiet, "member_messages_per_s")),
+        ("sent by a member (B/s)", _spread(quiet, "member_bytes_per_s")),
     ]
     note = (
-        "Connected: both members say so; probes of some pairs show whether that is true. Each figure is the mean over "
-        "the time, and the largest between two looks. Messages and bytes are of UDP payloads, and all upkeep, because "
-        "no data is sent but for the probes. What servers send and receive, and what members send, leaves out the "
-        f"first {_begun_s(churn):g} s, in which all start, and the {QUIET_AFTER_S:g} s after a return, except in rows "
-        "that name them. Settled: both there for 30 s. What a server remembers is counted as Python objects, without "
-        "its program."
+        "Rates: mean over time, and the largest between two samples. Connected: both members say so; probes of some "
+        "pairs check it. Settled: both members have been present for 30 s. Messages and bytes are UDP payloads, all "
+        f"of them upkeep, because nothing but the probes sends data. Rates leave out the first {_begun_s(churn):g} s, "
+        f"in which all members start, and the {QUIET_AFTER_S:g} s after a server's return, unless the row says "
+        "otherwise. State of a server: its Python objects, without the program."
     )
-    return TextTable("Over time", ("figure", "value"), tuple(rows), frozenset({1}), note)
+    return TextTable("A network over time: figures", ("figure", "value"), tuple(rows), frozenset({1}), note)
 
 
 def _carried(frame: pd.DataFrame) -> str:
@@ -132,25 +131,29 @@ def _of_all(frame: pd.DataFrame, churn: Mapping[str, Any]) -> TextTable:
     rows = [
         (name, _total(quiet, column, networks, factor))
         for name, column, factor in (
-            ("receives, messages/s", "server_received", 1.0),
-            ("receives, Mbit/s", "server_received_bytes", 8e-6),
-            ("sends, messages/s", "server_messages", 1.0),
-            ("sends, Mbit/s", "server_bytes", 8e-6),
+            ("received (messages/s)", "server_received", 1.0),
+            ("received (Mbit/s)", "server_received_bytes", 8e-6),
+            ("sent (messages/s)", "server_messages", 1.0),
+            ("sent (Mbit/s)", "server_bytes", 8e-6),
         )
     ]
     state = frame.groupby("network")["server_state_bytes"].max()
-    rows.append(("remembers, MB", _interval(state * 1e-6, networks)))
+    rows.append(("state (MB)", _interval(state * 1e-6, networks)))
     if len(storm):
         worst = storm.sort_values("received_per_s", ascending=False).to_dict(orient="records")[0]
         rows += [
-            ("after its return, receives at most, messages/s", f"{worst['received_per_s']:,.0f}"),
-            ("how long after its return, s", f"{worst['since_return_s']:g}"),
-            ("that is so many times the quiet rate", f"{worst['received_per_s'] / calm:.1f}" if calm > 0 else NOTHING),
+            ("largest rate received after its return (messages/s)", f"{worst['received_per_s']:,.0f}"),
+            ("time of that after its return (s)", f"{worst['since_return_s']:g}"),
+            (
+                "that rate as a multiple of the usual rate",
+                f"{worst['received_per_s'] / calm:.1f}" if calm > 0 else NOTHING,
+            ),
         ]
     note = (
-        f"{frame['network'].nunique()} networks of {members} were simulated; {peers:,} peers are {networks:,.0f} of "
-        "them. Networks do not know each other, so their loads add up: mean of a network times their number, with its "
-        "95 % interval over networks. The storm is the sum over the same moments."
+        f"{frame['network'].nunique()} networks of {members} members were simulated; {peers:,} peers are "
+        f"{networks:,.0f} such networks. Networks do not know each other, so that their loads add up: the mean per "
+        "network times the number of networks, with its 95 % interval over networks. The rates after the server's "
+        "return are sums over the same moments."
     )
     return TextTable(f"One server for {peers:,} peers", ("figure", "value"), tuple(rows), frozenset({1}), note)
 
@@ -230,29 +233,32 @@ def _series(frame: pd.DataFrame) -> Plot:
         above, below = figure.subplots(2, sharex=True)
         hours = data["at_s"] / 3600
         for number, (column, name) in enumerate(
-            (("pairs", "both there"), ("pairs_connected", "connected"), ("pairs_direct", "direct"))
+            (("pairs", "both present"), ("pairs_connected", "connected"), ("pairs_direct", "direct"))
         ):
             above.step(hours, data[column], where="post", color=COLOURS[number], label=name)
         above.set(ylabel="pairs", ylim=(0, None))
         above.legend()
         below.step(hours, data["server_messages_per_s"], where="pre", color=COLOURS[3])
-        below.set(xlabel="hours", ylabel="server sends (1/s)", ylim=(0, None))
+        below.set(xlabel="time (h)", ylabel="sent by server\n(messages/s)", ylim=(0, None))
         for axes in (above, below):
             axes.fill_between(
                 hours, 0, 1, where=data["server_up"] == 0, transform=axes.get_xaxis_transform(), alpha=0.15, step="pre"
             )
 
-    caption = "The first network. Shaded: its servers are dead."
+    caption = (
+        "The first network. Pairs: of members that are both present, connected, and direct. Shaded: its "
+        "servers are dead."
+    )
     return Plot("population-over-time", "A network over time", caption, data[columns], 3.6, draw)
 
 
 def _storm(storm: pd.DataFrame, whose: str) -> Plot:
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        for column, name, colour in (("received_per_s", "receives", COLOURS[0]), ("sent_per_s", "sends", COLOURS[1])):
+        for column, name, colour in (("received_per_s", "received", COLOURS[0]), ("sent_per_s", "sent", COLOURS[1])):
             axes.step(storm["since_return_s"], storm[column], where="pre", label=name, color=colour)
-        axes.set(xlabel="seconds since the servers' return", ylabel="messages/s", ylim=(0, None))
+        axes.set(xlabel="time since the servers' return (s)", ylabel="messages/s", ylim=(0, None))
         axes.legend()
 
-    caption = f"What the servers of {whose} receive and send after they come back without any state."
+    caption = f"Messages that the servers of {whose} receive and send after their return without any state."
     return Plot("population-storm", "After the servers' return", caption, storm, 2.6, draw)

@@ -23,6 +23,16 @@ _HEADER = (
 _NUMERIC = frozenset(range(3, 10))
 _MOST_CELLS = 3
 _MOST_TOLD = 5
+HOW_TO_READ = (
+    "Base, new and change are each the median over cells (of rates the mean), so that the change need not be new minus "
+    "base. Cliff's delta is +1 if every new value is worse, and -1 if every one is better. Detectable: the smallest "
+    "change that these trials would have shown with a power of 90 %. late: not by the deadline."
+)
+HOW_TO_READ = (
+    "Base, new and change are each the median over cells (of rates the mean), so that the change need not be new minus "
+    "base. Cliff's delta is +1 if every new value is worse, and -1 if every one is better. Detectable: the smallest "
+    "change that these trials would have shown with a power of 90 %. late: not by the deadline."
+)
 # What the summary shows before it folds the rest away.
 TOLD = frozenset({"regression", "improvement", "worse, not yet certain"})
 
@@ -32,19 +42,25 @@ def verdict_line(comparison: Comparison) -> str:
     counts = Counter(change.verdict for change in comparison.changes)
     rule, total = comparison.rule, len(comparison.changes)
     if counts["regression"]:
-        found = f"{counts['regression']} regression(s) at alpha = {rule.alpha:g} after Holm's correction."
+        found = (
+            f"{counts['regression']} regression{'s' * (counts['regression'] > 1)} at alpha = {rule.alpha:g} "
+            "after Holm's correction."
+        )
     elif counts["undecided"] == total:
-        found = "Nothing was judged: too few trials to show a change in anything."
+        found = "Nothing was judged: there are too few trials to show any change."
     else:
-        found = f"No regression found at alpha = {rule.alpha:g} after Holm's correction; that does not say equal."
+        found = (
+            f"No regression found at alpha = {rule.alpha:g} after Holm's correction. That does not mean that "
+            "the runs are equal."
+        )
     if counts["worse, not yet certain"]:
-        found += f" {counts['worse, not yet certain']} more got worse, which is not yet certain."
+        found += f" {counts['worse, not yet certain']} more got worse, but not yet with certainty."
     if counts["undecided"]:
-        found += f" {counts['undecided']} of {total} comparisons had too few trials to show anything."
+        found += f" {counts['undecided']} of {total} comparisons had too few trials to show any change."
     if comparison.repeats_needed:
         found += (
-            f" About {comparison.repeats_needed} repeats a cell (--repeat) would find changes of twice what "
-            "matters in all that is open, with a power of 90 %, by the noise of these runs."
+            f" With the noise of these runs, about {comparison.repeats_needed} repeats per cell (--repeat) would show "
+            "changes of twice the minimum effect in all open comparisons, with a power of 90 %."
         )
     return found
 
@@ -58,15 +74,17 @@ def remarks(comparison: Comparison, circumstances: Sequence[str] = ()) -> list[s
         if cells:
             lines.append(f"only in the {name}: {_first(cells)}")
     if comparison.lacking:
-        lines.append(f"not in all trials: {_first(comparison.lacking)}")
+        lines.append(f"measured in some trials only: {_first(comparison.lacking)}")
     if moved := _moved(comparison.shift):
         lines.append(
-            f"the machine itself moved between the runs ({moved}): what changed by less than twice as much as the "
-            "control of its own kind, in the same direction, is not called"
+            f"the machine itself changed between the runs ({moved}): a change in the same direction, and less than "
+            "twice as large as that of its control, is reported as `machine moved`"
         )
     lines += comparison.remarks
     if comparison.left_out:
-        lines.append(f"left out, since they would not compare like with like: {', '.join(comparison.left_out)}")
+        lines.append(
+            f"not compared, because the two runs did not measure the same thing: {', '.join(comparison.left_out)}"
+        )
     return lines
 
 
@@ -74,7 +92,11 @@ def _moved(shift: Shift) -> str:
     """Return which controls moved, if any moved by as much as a reader must know."""
     by_factor = [f"{name} x {ratio:.2f}" for name, ratio in shift.ratios.items()] if shift.largest > 1.1 else []
     own = [f"the underlay's {name} {step:+.3g}" for name, step in shift.own.items() if step]
-    far = [f"{100 * rise:+.0f} points of {name} far off" for name, rise in shift.outliers.items() if rise >= 0.05]
+    far = [
+        f"outliers of {name} {100 * rise:+.0f} percentage points"
+        for name, rise in shift.outliers.items()
+        if rise >= 0.05
+    ]
     return ", ".join([*by_factor, *own, *far])
 
 
@@ -106,13 +128,13 @@ def changes_table(changes: Sequence[Change], title: str) -> TextTable:
 
 
 def verdict_text(change: Change) -> str:
-    """Return the verdict; beside "no difference found" the smallest change that these trials would have found."""
+    """Return the verdict; beside "no difference found" the smallest change that these trials can detect."""
     if change.verdict != "no difference found" or change.findable is None:
         return change.verdict
     if not math.isfinite(change.findable) or (change.unit == "1" and change.findable > 1):
-        return f"{change.verdict} (none of any size would have been)"
+        return f"{change.verdict} (detectable: none)"
     share = f" ({100 * change.findable / abs(change.base):.0f} %)" if _has_share(change) else ""
-    return f"{change.verdict} ({number(change.findable, change)}{share} would have been)"
+    return f"{change.verdict} (detectable: {number(change.findable, change)}{share})"
 
 
 def _has_share(change: Change) -> bool:
@@ -125,10 +147,10 @@ def cells_text(change: Change) -> str:
     named = [cell for cell in change.cells if cell.cell in change.named]
     texts = [f"{cell.cell} ({_shift_text(cell, change)})" for cell in named[:_MOST_CELLS]]
     if len(named) > _MOST_CELLS:
-        texts.append(f"and {len(named) - _MOST_CELLS} more of {len(change.cells)}")
+        texts.append(f"and {len(named) - _MOST_CELLS} more of {len(change.cells)} cells")
     if change.outliers_worse:
         base, new = change.outliers
-        texts.append(f"{100 * new:.0f} % of the values are above twice the median, were {100 * base:.0f} %")
+        texts.append(f"{100 * new:.0f} % of the values are above twice the median (base: {100 * base:.0f} %)")
     return "; ".join(texts)
 
 
@@ -160,7 +182,7 @@ def number(value: float, change: Change, *, sign: bool = False) -> str:
     if math.isnan(value):
         return "-"
     if math.isinf(value):
-        return "late" if value > 0 else "no more late"
+        return "late" if value > 0 else "no longer late"
     value = value + 0.0
     plus = "+" if sign else ""
     if change.unit == "1":
@@ -178,12 +200,9 @@ def to_summary(comparison: Comparison, base: str, new: str, circumstances: Seque
     if told:
         parts.append(to_markdown(changes_table(told, "Changes")).rstrip())
     if rest:
-        table = to_markdown(changes_table(rest, "All others")).rstrip()
+        table = to_markdown(changes_table(rest, "Other comparisons")).rstrip()
         parts.append(f"<details><summary>{len(rest)} other comparisons</summary>\n\n{table}\n\n</details>")
-    parts.append(
-        "Base, new and change are those of the middle cell (rates: means over cells), so a change need not be the "
-        "difference of the two; Cliff's delta is +1 where every new value is worse."
-    )
+    parts.append(HOW_TO_READ)
     return "\n\n".join(parts) + "\n"
 
 
@@ -203,11 +222,11 @@ def to_json(comparison: Comparison, circumstances: Sequence[str] = ()) -> dict[s
 
 
 def plain_json(value: Any) -> Any:
-    """Return what JSON has; beyond a deadline is the text `late` or `no more late`, no number is null."""
+    """Return what JSON has; beyond a deadline is the text `late` or `no longer late`, no number is null."""
     if isinstance(value, dict):
         return {key: plain_json(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
         return [plain_json(one) for one in value]
     if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else "late" if value > 0 else "no more late"
+        return None if math.isnan(value) else "late" if value > 0 else "no longer late"
     return value

@@ -38,12 +38,12 @@ def sentence(found: RunJudgement) -> str:
     """Return what was judged, for the head of the page; nothing where nothing was expected."""
     if not found.judged:
         return ""
-    how = "as expected" if found.as_expected else "not all as expected"
+    how = "all met" if found.as_expected else "not all met"
     if found.as_expected and any(one.judgement == "not decided" for one in found.numbers):
-        how = "nothing against it, but not all is decided"
+        how = "none broken, but not all decided"
     if found.errors:
-        how += f"; trials with an error of the harness: {len(found.errors)} (exit code {EXIT_HARNESS})"
-    return f"Against what the scenario expects: {how} ({found.text})."
+        how += f"; errors of the harness in trials: {len(found.errors)} (exit code {EXIT_HARNESS})"
+    return f"What the scenario expects: {how} ({found.text})."
 
 
 def expected_table(found: RunJudgement) -> TextTable | None:
@@ -54,12 +54,13 @@ def expected_table(found: RunJudgement) -> TextTable | None:
     if not rows:
         return None
     note = (
-        "A number is met when its whole 95 % interval keeps the bound, and not met when none of it does. Of fewer than "
-        "six repeats a median has no such interval: it is not decided, and against it where each of them breaks it."
+        "met: the whole 95 % interval keeps the bound. not met: no part of the interval keeps it. With fewer than "
+        "six repeats a median has no 95 % interval and is not decided; it is against it if every repeat breaks the "
+        "bound."
     )
     if len(rows) > _MOST:
         note += f" The first {_MOST} of {len(rows)}."
-    return TextTable("Expected, and found", ("judgement", "what"), tuple(rows[:_MOST]), note=note)
+    return TextTable("Expected and found", ("verdict", "expected, found"), tuple(rows[:_MOST]), note=note)
 
 
 _ORDER = ("not met", "against it", "not measured", "not decided", "met")

@@ -21,7 +21,7 @@ _MACHINE = (
     ("cpu_model", "CPU"),
     ("cpus", "CPUs"),
     ("memory_mib", "memory (MiB)"),
-    ("load_1min", "load when it began (1 min)"),
+    ("load_1min", "load average at the start (1 min)"),
     ("kernel", "kernel"),
     ("distribution", "distribution"),
     ("architecture", "architecture"),
@@ -59,7 +59,10 @@ def asked(results: Results) -> list[tuple[str, str]]:
     if isinstance(reached, list) and reached:
         narrow = sum(cell.get("reason") == "narrow enough" for cell in reached)
         rows.append(
-            ("repeated until narrow", f"{narrow} of {len(reached)} cells; the others reached the cap of repeats")
+            (
+                "repeated until intervals were narrow",
+                f"{narrow} of {len(reached)} cells; the others reached the maximum number of repeats",
+            )
         )
     planned = len(results.plan)
     done = f"{len(trials)} of {planned} planned" if planned else str(len(trials))
@@ -76,8 +79,8 @@ def _repeats(results: Results) -> tuple[str, str]:
         )
         size = planned["params"].map(lambda params: int(params.get("group", 2)))
         of_pairs, of_groups = planned["repeat"][size == 2], planned["repeat"][size > 2]
-        said = [f"{of_pairs.nunique()} of each cell of a pair"] if len(of_pairs) else []
-        said += [f"{of_groups.nunique()} of each size of larger groups"] if len(of_groups) else []
+        said = [f"{of_pairs.nunique()} per pair of access types"] if len(of_pairs) else []
+        said += [f"{of_groups.nunique()} per size of larger groups"] if len(of_groups) else []
         return "worlds", ", ".join(said)
     trials = results.trials
     condition = [trials[name].astype(str) for name in CONDITION if name in trials]
@@ -87,7 +90,7 @@ def _repeats(results: Results) -> tuple[str, str]:
 
 def _links(results: Results) -> str:
     if results.manifest.get("engine") == "simulated":
-        return str(results.manifest.get("links") or "one for each type of access, as the population says")
+        return str(results.manifest.get("links") or "one for each type of access (see the population file)")
     return listed(sorted(set(results.trials["link"]) - {""})) or "ideal"
 
 
@@ -97,7 +100,7 @@ def _probes(plan: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     rows = [("probes", listed(names))] if names else []
     chosen = {(one.get("throughput") or {}).get("baseline") for one in probes}
     if where := [text for name, text in _BASELINES.items() if name in chosen]:
-        rows.append(("baseline of TCP", listed(where)))
+        rows.append(("TCP baseline", listed(where)))
     return rows
 
 
@@ -116,9 +119,9 @@ def machine(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
             rows += [(str(name), _text(version)) for name, version in versions.items() if version is not None]
     # What the labs' nodes had decides; the machine's own may differ.
     in_labs = manifest.get("lab_sysctls") or {}
-    rows += [(f"{key} in labs", _text(value)) for key, value in in_labs.items()]
+    rows += [(f"{key} (in labs)", _text(value)) for key, value in in_labs.items()]
     rows += [
-        (f"{key} of the machine", _text(value))
+        (f"{key} (on the machine)", _text(value))
         for key, value in (described.get("sysctls") or {}).items()
         if in_labs.get(key) != value
     ]
@@ -135,9 +138,9 @@ def began_busy(manifest: Mapping[str, Any]) -> str:
     waited_s = sum(found["waited_s"] for found in busy.values())
     more = f" and {len(began) - _MOST_NAMED} more" if len(began) > _MOST_NAMED else ""
     return (
-        f"{len(began)} of {len(busy)} trials that load the machine began while others wanted its processors, up to "
-        f"{100 * most:.0f} % of the time, after {waited_s:.0f} s of waiting in all: what they measured may be too slow "
-        f"({', '.join(began[:_MOST_NAMED])}{more})."
+        f"{len(began)} of {len(busy)} trials that load the machine began while other processes were waiting for its "
+        f"processors (up to {100 * most:.0f} % of the time), although the run had waited {waited_s:.0f} s in all. "
+        f"Their figures may be too slow ({', '.join(began[:_MOST_NAMED])}{more})."
     )
 
 
@@ -149,8 +152,8 @@ def never_came(records: pd.DataFrame) -> str:
     names = rows["phase"].astype(str).str.removeprefix("after ")
     of_each = [f"{name} in {rows.loc[names == name, 'trial'].nunique()}" for name in sorted(set(names))]
     return (
-        f"In {rows['trial'].nunique()} of {records['trial'].nunique()} trials an event never came before the traffic "
-        f"ended ({', '.join(of_each)}): nothing here tells what it would have done."
+        f"In {rows['trial'].nunique()} of {records['trial'].nunique()} trials the traffic ended before an event could "
+        f"happen ({', '.join(of_each)}), so that its effect there is unknown."
     )
 
 
@@ -163,7 +166,7 @@ def _virtual(processors: Mapping[str, Any]) -> str:
     stolen = processors.get("stolen_s")
     if stolen is None:
         return f"yes; {how}"
-    return f"yes; {how}; the host had them elsewhere for {_text(stolen)} s (all processors together)"
+    return f"yes; {how}; the host gave {_text(stolen)} s of their time to others (all processors together)"
 
 
 def reproduce(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -43,19 +43,19 @@ def _dealt(results: Results, names: Mapping[str, str]) -> Iterator[str]:
         yield f"{_count(len(results.trials), 'trial')} ran on one host, {next(iter(names.values()))}."
         return
     yield (
-        f"{len(results.trials)} trials ran on {len(names)} hosts. All overlays of a condition and repeat ran on one of "
-        "them, so that a difference between overlays is never one between hosts."
+        f"{len(results.trials)} trials ran on {len(names)} hosts. All overlays of a condition and repeat ran on the "
+        "same host, so that a difference between overlays is never a difference between hosts."
     )
     alone, repeated = seen_on_one(results.pairs)
     if alone:
         yield (
-            f"{alone} of {repeated} cells with several repeats ran on one host only: how much of their figures is due "
-            "to the host is unknown."
+            f"{alone} of {repeated} cells with several repeats ran on one host only, so that the host's influence on "
+            "their figures is unknown."
         )
     if once := seen_once(results.pairs):
         yield (
-            f"{_count(once, 'cell')} had a single trial, on one host: differences between such cells, of two NATs for "
-            "example, may be differences between hosts."
+            f"{_count(once, 'cell')} had a single trial each: a difference between two such cells (of two NATs, for "
+            "example) may be a difference between hosts."
         )
 
 
@@ -65,7 +65,7 @@ def _went_wrong(manifest: Mapping[str, Any], names: Mapping[str, str]) -> Iterat
     if never := {name: why for name, why in refused.items() if name not in names.values()}:
         yield f"Hosts that were refused: {_reasons(never)}."
     if later := {name: why for name, why in refused.items() if name in names.values()}:
-        yield f"Hosts that were refused in a part of the run: {_reasons(later)}."
+        yield f"Hosts that were refused for part of the run: {_reasons(later)}."
     facts = manifest.get("hosts") or {}
     # Only hosts that were admitted have a calibration, which may be empty.
     idle = [str(one.get("name") or key) for key, one in facts.items() if key not in names and "calibration" in one]
@@ -75,7 +75,7 @@ def _went_wrong(manifest: Mapping[str, Any], names: Mapping[str, str]) -> Iterat
         trials = len({one.get("trial") for one in lost})
         often = f", {len(lost)} times in all" if len(lost) > trials else ""
         which = "it" if trials == 1 else "them"
-        yield f"{_count(trials, 'trial')} lost the host that ran {which}{often}, and ran again."
+        yield f"{_count(trials, 'trial')} lost the host that ran {which}{often}, and had to be repeated."
 
 
 def _reasons(refused: Mapping[str, str]) -> str:
@@ -102,7 +102,7 @@ def _who(names: Mapping[str, str], counts: Mapping[str, int], facts: Mapping[str
                 _number(late),
             )
         )
-    header = ("host", "trials", "processors", "kernel", "load at first", "links late by, p99, us")
+    header = ("host", "trials", "processors", "kernel", "load at the start", "link lateness p99 (us)")
     return TextTable("Hosts", header, tuple(rows), frozenset({1, 4, 5}))
 
 
@@ -117,13 +117,13 @@ def _spread(found: list[HostEffect], names: Mapping[str, str]) -> TextTable:
         )
         for one in found
     ]
-    header = ("overlay", "metric", *names.values(), "spread", "minus underlay, within host")
+    header = ("overlay", "metric", *names.values(), "spread", "minus underlay, same host")
     note = (
-        "Medians on each host over the cells that ran on several. Spread: largest minus smallest of the hosts' typical "
-        "deviations from a cell's median. Last column: median of overlay minus underlay, paired by block on one host; "
-        "with an interval where it is of a single cell."
+        "Median on each host, over the cells that ran on several hosts. Spread: the largest minus the smallest of "
+        "the hosts' typical deviations from a cell's median. Last column: median of overlay minus underlay, paired "
+        "by block on the same host; for a single cell with its interval."
     )
-    return TextTable("Between hosts", header, tuple(rows), frozenset(range(2, len(header))), note)
+    return TextTable("Differences between hosts", header, tuple(rows), frozenset(range(2, len(header))), note)
 
 
 def _within(one: HostEffect) -> str:

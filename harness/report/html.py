@@ -39,8 +39,8 @@ MOST_LISTED = 2000
 MOST_PAIRS = 20_000
 """Pairs of simulated members that the page's general chapters tell of: a pair of them takes ten kilobytes."""
 FIRST_REPEATS = (
-    "This page tells of the first {} worlds of each cell, and groups of each size, as if there were no more; its "
-    "chapter on the population, and summary.csv, are of all of them."
+    "This page covers only the first {} worlds of each cell and of each size of groups; its chapter on the population, "
+    "and summary.csv, cover all of them."
 )
 
 

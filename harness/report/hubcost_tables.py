@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from harness.report.hubcost_words import condition, hub_words
+from harness.report.hubcost_words import condition, hub_words, why_undecided
 from harness.report.intervals import RANGES
 from harness.report.order import subject_key, subject_name
 from harness.report.tables import NOTHING, TextTable
@@ -15,7 +15,7 @@ from harness.results.hubcost import Cost, Crossover, Hub, Subject, completion
 from harness.results.outages import Outage
 from harness.results.statistics import Estimate
 
-_SAYS = {"slower": "slower", "as fast": "not slower: refuted", "faster": "faster: refuted", "undecided": "not decided"}
+_VERDICTS = {"slower": "slower", "as fast": "not slower: refuted", "faster": "faster: refuted"}
 
 
 def completion_table(rows: pd.DataFrame) -> TextTable:
@@ -29,7 +29,10 @@ def completion_table(rows: pd.DataFrame) -> TextTable:
         for (workload, hub, n), of in found.items()
     ]
     header = ("workload", "server's link", "n", *(subject_name(*subject) for subject in subjects))
-    note = f"Seconds for all rounds: median and interval over repeats; {RANGES}. late: not by the deadline."
+    note = (
+        f"Seconds for all rounds: median over repeats, in brackets its 95 % interval. {RANGES} late: not finished by "
+        "the deadline."
+    )
     return TextTable("Completion time by parties", header, tuple(body), frozenset(range(2, len(header))), note)
 
 
@@ -44,16 +47,17 @@ def cost_table(found: Sequence[Cost]) -> TextTable:
             subject_name(*cost.mesh),
             ratio_text(cost.ratio),
             _repeats(cost),
-            _SAYS[cost.judgement],
+            _VERDICTS.get(cost.judgement) or f"not decided: {why_undecided(cost)}",
         )
         for cost in found
     ]
-    header = ("workload", "server's link", "n", "subject", "mesh", "times as long", "repeats", "says")
+    header = ("workload", "server's link", "n", "subject", "mesh", "time / mesh's time", "repeats", "verdict")
     note = (
-        f"Paired by repeat; the interval is that of the median over repeats; {RANGES}. One that holds 1 and nothing "
-        "above 1.1 refutes the claim; one that holds both decides nothing, nor do fewer than six repeats. late: not by "
-        "the deadline, or the trial failed; neither: nor did the mesh, which makes no ratio. A product without a mesh "
-        "of its own stands against each of the cell's."
+        "Completion time divided by that of the mesh in the same repeat: median over repeats, in brackets its 95 % "
+        f"interval. {RANGES} Slower: the whole interval lies above 1. Not slower, which refutes the claim: it "
+        "contains 1 and nothing above 1.1. Not decided: it contains both 1 and values above 1.1 (interval too wide), "
+        "or there are fewer than six repeats. late: not by the deadline, or the trial failed. neither: the mesh was "
+        "late too, and there is no ratio. A product without a mesh of its own is compared with each mesh of the cell."
     )
     return TextTable("Hub and relay against mesh", header, tuple(body), frozenset({2, 5, 6}), note)
 
@@ -73,11 +77,11 @@ def crossover_table(found: Sequence[Crossover]) -> TextTable:
         )
         for one in found
     ]
-    header = ("workload", "server's link", "subject", "mesh", "n measured", "expected from", "found from", "agrees")
+    header = ("workload", "server's link", "subject", "mesh", "n measured", "expected from n", "found from n", "agrees")
     note = (
-        "Expected: the first n measured above the ratio of the server's rate to the access rate. Found: the first from "
-        "which on the interval of hub over mesh lies above 1.1. -: at none. A far server costs its detour at every n, "
-        "whatever the rates."
+        "Expected: the smallest n measured that exceeds the server's rate divided by the access rate. Found: the "
+        "smallest n measured from which on the whole interval of hub / mesh lies above 1.1. -: no n measured, or not "
+        "decided. A distant server costs its detour at every n, whatever the rates."
     )
     return TextTable("Where the server's link becomes the bottleneck", header, tuple(body), frozenset({5, 6}), note)
 
@@ -98,15 +102,15 @@ def outage_table(found: Sequence[Outage]) -> TextTable:
         for one in sorted(found, key=lambda one: (subject_key(one.subject), one.params))
     ]
     header = (
-        *("overlay", "condition", "repeats", "rounds done meanwhile", "after"),
-        *("stalled after s", "next round after s", "overlay back after s", "TCP's part s", "says"),
+        *("overlay", "condition", "repeats", "rounds during outage", "rounds after it"),
+        *("stalled after (s)", "next round after (s)", "overlay back after (s)", "TCP's part (s)", "verdict"),
     )
     note = (
-        "Rounds done as a share of the rate before, while the server was dead and after it; how long after its death a "
-        "round stalled; and from its return on, how long until the next round, until all pairs answered pings, and the "
-        "difference, which is TCP's back-off. Medians over repeats with their intervals. stopped: a round stalled, and "
-        "less than half were done meanwhile; went on: at least nine in ten were; degraded: neither; undecided: the "
-        "interval holds several of these."
+        "Rounds: their rate while the server was dead, and after its return, as a share of the rate before. Stalled "
+        "after: from the server's death until a round stalled. Next round, overlay back: from the server's return "
+        "until a round was done, and until all pairs answered pings; TCP's part is the difference, TCP's back-off. "
+        "Medians over repeats, in brackets their intervals. Stopped: a round stalled, and the rate was below 50 %. "
+        "Went on: it was at least 90 %. Degraded: neither. Undecided: the intervals allow several of these."
     )
     return TextTable("When the server dies", header, tuple(body), frozenset(range(2, 9)), note)
 
@@ -124,8 +128,11 @@ def direct_table(found: Mapping[tuple[str, str, int, str], Estimate]) -> TextTab
         )
         for (overlay, mode, n, nats), one in found.items()
     ]
-    header = ("overlay", "NATs", "n", "pairs", "trials with all direct", "share")
-    note = "Share with Wilson's 95 % interval. A round waits for its slowest pair: one that is relayed slows them all."
+    header = ("overlay", "condition", "n", "pairs", "trials with all pairs direct", "share")
+    note = (
+        "Share of trials, in brackets its 95 % interval (Wilson). A round waits for its slowest pair, so that one "
+        "relayed pair slows every round."
+    )
     return TextTable("All pairs direct, by parties", header, tuple(body), frozenset({2, 3, 4, 5}), note)
 
 

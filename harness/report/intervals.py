@@ -10,11 +10,19 @@ from harness.results.cells import CONDITION
 from harness.results.clusters import estimate
 from harness.results.declared import Column
 
-RANGES = "of fewer than six trials it is their range, which covers " + ", ".join(
-    f"{100 * statistics.range_coverage(n):.0f} % of {n}" for n in range(2, statistics.FEWEST_FOR_INTERVAL)
+RANGES = (
+    "A median of fewer than six trials has the range of its values instead, which contains the true median with a "
+    "probability of "
+    + ", ".join(
+        f"{100 * statistics.range_coverage(n):.0f} % ({n} trials)" for n in range(2, statistics.FEWEST_FOR_INTERVAL)
+    )
+    + "."
 )
-INTERVALS = f"In brackets: 95 % intervals; {RANGES}."
-OVER_CELLS = "In parentheses: over how many cells it is; those were chosen and not drawn, so it has no interval."
+INTERVALS = f"In brackets: 95 % intervals. {RANGES}"
+OVER_CELLS = (
+    "In parentheses: the number of cells that a figure is over. Cells were chosen, not drawn at random, so that such a "
+    "figure has no interval."
+)
 
 
 def cells_of(rows: pd.DataFrame) -> pd.Series:

@@ -92,8 +92,8 @@ def reweighed(described: Mapping[str, Any], folder: Path) -> TextTable:
 
 
 _DRAWN = (
-    " ~: there are too many ways to make up such a group to sum them all, so the algebra's figure is of 20,000 groups "
-    "that were drawn, with a standard error below 0.4 points."
+    " ~: such groups can be made up in too many ways to sum them all, so that the algebra's figure rests on 20,000 "
+    "groups drawn at random (standard error below 0.4 points)."
 )
 
 
@@ -112,11 +112,16 @@ def _rates(described: Mapping[str, Any], cells: Sequence[CellAgreement], groups:
             row.append(text)
         rows.append(tuple(row))
     sizes = list(described["conditions"][0]["groups"]) if described["conditions"] else []
-    header = ("technique", "pairs direct %, algebra", "engine", *(f"groups of {size} all direct %" for size in sizes))
+    header = (
+        "technique",
+        "pairs direct (%), algebra",
+        "engine",
+        *(f"groups of {size} all direct (%)" for size in sizes),
+    )
     note = (
-        "Algebra: what the oracle expects, summed over all pairs. Engine: rates of simulated cells weighted by their "
-        "shares, 95 % interval. Groups: algebra (pairs independent, given the types), then simulated groups where "
-        f"there are any. Deadline {described['deadline_s']:g} s."
+        "Algebra: what the oracle expects, summed over all pairs. Engine: rates of the simulated cells, weighted by "
+        "their shares, with the 95 % interval. Groups: the algebra (which takes pairs as independent, given the "
+        f"types of access), then simulated groups if there are any. Deadline: {described['deadline_s']:g} s."
         + (_DRAWN if any(condition.get("groups_drawn") for condition in described["conditions"]) else "")
     )
     return TextTable("The population", header, tuple(rows), frozenset(range(1, len(header))), note)
@@ -132,4 +137,4 @@ def _bands(described: Mapping[str, Any]) -> TextTable:
         )
         for band in described["bands"]
     ]
-    return TextTable("Field figures", ("study", "figure", "conditions", "source"), tuple(rows))
+    return TextTable("Published field measurements", ("study", "figure", "conditions", "source"), tuple(rows))

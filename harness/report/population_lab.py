@@ -21,21 +21,26 @@ def lab_said(described: Mapping[str, Any]) -> str:
     if not lab:
         return ""
     if any("waited_s" not in cell for cell in lab):
-        return " A path of the lab counts if it was direct by the lab's own deadline, which is not recorded here."
+        return " A path in the lab counts as direct if it was so by the lab's own deadline, which is not recorded here."
     deadline_s = described["deadline_s"]
     made = sorted(
         {f"run {cell['run']} at commit {cell['commit']}, link {cell['link']}" for cell in lab if "run" in cell}
     )
-    of_lab = f" The lab's cells are those of {' and '.join(made)}." if made else ""
+    of_lab = f" The lab's cells come from {' and '.join(made)}." if made else ""
     longer = sorted({each for cell in lab for each in cell["waited_s"] if each != deadline_s})
     if not longer:
-        return f" A path of the lab counts if it was direct within {deadline_s:g} s; so long the lab waited.{of_lab}"
+        return (
+            f" A path in the lab counts as direct if it was so within {deadline_s:g} s, the time for which the "
+            f"lab waited.{of_lab}"
+        )
     text = (
-        f" A path of the lab counts if it was direct within {deadline_s:g} s and still was when the lab stopped "
+        f" A path in the lab counts as direct if it was so within {deadline_s:g} s and still when the lab stopped "
         f"waiting, after {' or '.join(f'{each:g}' for each in longer)} s."
     )
     if untold := sum(cell["untold"] for cell in lab):
-        text += f" {untold} of its pairs are left out: they were direct in the end, but it is not known since when."
+        text += (
+            f" {untold} of its pairs are left out, because they were direct in the end but it is not known since when."
+        )
     return text + of_lab
 
 
@@ -64,7 +69,7 @@ def agreement_table(cells: Sequence[CellAgreement], described: Mapping[str, Any]
     ]
     rest = [cell.held[ENGINE_ALGEBRA].verdict for cell in judged if id(cell) in alone and not cell.complaints]
     rows += [(f"{others} others, each", "", "", "", "", word, "", "", "") for word, others in Counter(rest).items()]
-    header = ("cell", "technique", "algebra", "engine", "emulation", *LAYERS, "what the oracle says")
+    header = ("cell", "technique", "algebra", "engine", "emulation", *LAYERS, "the oracle's reason")
     return TextTable(
         "Algebra, engine, emulation", header, tuple(rows), frozenset({2}), _note(judged, of_lab, described, links)
     )
@@ -88,25 +93,28 @@ def _note(
     judged: Sequence[CellAgreement], of_lab: Sequence[CellAgreement], described: Mapping[str, Any], links: str | None
 ) -> str:
     held = [f"{ENGINE_ALGEBRA}: of {len(judged)} simulated cells {_tally(judged, ENGINE_ALGEBRA)}"]
-    held += [f"{layers}: of {len(of_lab)} rows with a lab {_tally(of_lab, layers)}" for layers in LAYERS[1:] if of_lab]
+    held += [
+        f"{layers}: of {len(of_lab)} rows with lab runs {_tally(of_lab, layers)}" for layers in LAYERS[1:] if of_lab
+    ]
     text = (
-        f"{'; '.join(held)}. Each verdict is of two layers, and beside it is the difference of their rates in "
-        "percentage points with its 99 % interval (Wilson's; between two samples Newcombe's). Two layers differ where "
-        "an exact test says so at 1 % (binomial against the algebra; between two samples Barnard's, or Fisher's where "
-        f"one has more than {MOST_EXACT} runs), and agree where so many runs would have shown "
-        f"{100 * DIFFERENCE:.0f} points with a power of {100 * POWER:.0f} %; else there are too few runs to tell. So "
-        "`agree` rules out no difference that lies within the interval. The verdict is the test's: near 0 and 100 % "
-        "the interval, which is an approximation, may leave out zero where the test finds no difference. Such a test "
-        "finds a difference where there is none at most once in a hundred times, so one or another of some hundreds of "
-        "cells may differ by chance. Conditions of one cell use the same seeds: what differs by chance in one is "
-        "likely to differ in the others as well."
+        f"{'; '.join(held)}. Each of the three columns compares two layers: a verdict, the difference of their rates "
+        "in percentage points, and its 99 % interval (Wilson's; between two samples Newcombe's). Differ: an exact "
+        "test finds a difference at 1 % (binomial against the algebra; between two samples Barnard's, or Fisher's if "
+        f"one has more than {MOST_EXACT} runs). Agree: it finds none, although so many runs would have shown "
+        f"{100 * DIFFERENCE:.0f} points with a power of {100 * POWER:.0f} %; smaller differences within the interval "
+        "remain possible. Otherwise there are too few runs. Near 0 and 100 % the interval is approximate and may "
+        "exclude zero although the test finds no difference; the verdict is the test's. The test finds a difference "
+        "where there is none at most once in a hundred times, so that a few of several hundred cells may differ by "
+        "chance. Conditions of one cell use the same seeds: what differs by chance in one is likely to differ in the "
+        "others as well."
     )
     text += f" Links of the simulation: {links or 'not recorded'}."
     if of_lab:
         text += (
-            " A row with a lab is of all cells in which the same NATs are in effect, because the lab has these once: "
-            "their simulated worlds are added up, and the algebra is the mean. The lab's runs of these NATs are the "
-            "same in every condition. Cells without a lab have a row only where they differ."
+            " A row with lab runs covers all cells in which the same NATs are in effect, because the lab has these "
+            "NATs only once: the simulated worlds of these cells are added up, and the algebra is their mean. The "
+            "lab's runs of these NATs are the same in every condition. Cells without lab runs have a row only if "
+            "they differ."
         )
         lab_links = sorted({str(cell["link"]) for cell in described["emulated"] if cell.get("link")})
         text += (
@@ -120,14 +128,15 @@ def _note(
 
 def _tally(cells: Sequence[CellAgreement], layers: str) -> str:
     found = Counter(cell.held[layers].verdict for cell in cells)
-    return f"{found['agree']} agree, {found['differ']} differ, {found['cannot tell']} have too few runs to tell"
+    return f"{found['agree']} agree, {found['differ']} differ, {found['cannot tell']} have too few runs"
 
 
 def _held(held: Held | None) -> str:
     if held is None:
         return NOTHING
     between, low, high = (f"{100 * each:+.1f}" for each in (held.between, held.low, held.high))
-    return f"{held.verdict}: {between} [{low}, {high}]"
+    verdict = "too few runs" if held.verdict == "cannot tell" else held.verdict
+    return f"{verdict}: {between} [{low}, {high}]"
 
 
 def _count(count: Count | None) -> str:
@@ -166,15 +175,15 @@ def declared_table(described: Mapping[str, Any]) -> TextTable:
         "overlay",
         "declares",
         "IPv4 only here",
-        "pairs direct %, as declared",
-        "with the lab's cells %",
-        "lab runs behind that",
-        "lab has % of pairs",
-        "lab's cells: expected %",
-        "seen %",
-        "within s",
+        "pairs direct (%), as declared",
+        "the same with lab rates (%)",
+        "lab runs used",
+        "pairs that the lab covers (%)",
+        "lab's cells: expected (%)",
+        "lab's cells: seen (%)",
+        "within (s)",
         "lab runs",
-        "differ",
+        "cells that differ",
     )
     return TextTable(
         "What products would reach", header, tuple(rows), frozenset(range(3, 11)), _declared_note(described)
@@ -185,21 +194,21 @@ def _declared_note(described: Mapping[str, Any]) -> str:
     dual = math.fsum(each["share"] for each in described["access"].values() if each.get("ipv6"))
     deadline_s = described["deadline_s"]
     text = (
-        "As declared: what the technique that each adapter declares of its product can reach at most, by the algebra. "
-        "A row that names port mapping or IPv6 counts them where an access has them; the adapter says whether the "
-        "product, as it is deployed here, asks routers for ports or runs over IPv6. IPv4 only here: the adapter "
+        "As declared: the most that the technique declared by the product's adapter can reach, by the algebra. Port "
+        "mapping and IPv6 count in rows that name them, where the type of access has them; the adapter says whether "
+        "the product, as deployed here, asks routers for ports or runs over IPv6. IPv4 only here: the adapter "
         f"deploys the product over IPv4 alone, so that the {percent(dual, 0)} % of peers who have IPv6 gain nothing "
-        "from it; compare such rows with each other alone."
+        "from it; compare such rows only with each other."
     )
     if not described.get("emulated"):
         return text
     return text + (
-        f" With the lab's cells: the same with the lab's own rate within {deadline_s:g} s in each cell where that "
-        f"differs from what is declared (exact test at 1 %) and is of {FEWEST_RUNS} runs or more; fewer tell no rate. "
-        "A rate that is taken only where it differs is likely to be further off than the true one, so this column is "
-        "an indication. The next two columns have the number of lab runs behind these rates, 0 where none was taken, "
-        f"and the share of all pairs in cells that the lab has.{lab_said(described)} Expected and seen are means over "
-        "the lab's cells, whatever their shares. Both are within the seconds that the row names, for which the lab "
-        "waited: techniques are declared without a pace, and a product that needs longer differs. All cells that "
-        "differ within these seconds are named with their counts, however few their runs."
+        f" The same with lab rates: in each cell where the lab's rate within {deadline_s:g} s differs from what is "
+        f"declared (exact test at 1 %) and rests on {FEWEST_RUNS} runs or more, the lab's rate is used. Because it is "
+        "used only where it differs, it tends to exaggerate, so that this column is an indication only. The next two "
+        "columns give the number of lab runs used (0: no rate was replaced), and the share of all pairs in cells "
+        f"that the lab covers.{lab_said(described)} Expected and seen are means over the lab's cells, regardless of "
+        "their shares, within the time for which the lab waited (the column within): techniques are declared without "
+        "a speed, so that a slower product differs. The last column names every cell that differs, with its counts, "
+        "however few its runs."
     )

@@ -74,23 +74,28 @@ def curves(described: Mapping[str, Any], cells: Sequence[CellAgreement]) -> Plot
         (below or axes).set_xlabel("share of peers with endpoint-independent mapping")
 
     caption = (
-        "A type counts as endpoint-independent if all its routers' mappings are, one that lets no UDP out too, of "
-        "which no pair is direct: so a curve need not come to 100 % at the right. Lines and hollow marks: algebra. "
-        "Full marks: the engine's cells, reweighted for each share. Grey: field "
-        "figures, each under its own conditions (see the table); where a curve crosses one is no estimate: many mixes "
-        "give one rate."
+        "A type of access counts as endpoint-independent if the mappings of all its routers are. That includes types "
+        "that let no UDP out and have no direct pairs, so that a curve need not reach 100 % at the right. Lines and "
+        "hollow marks: algebra. Filled marks: the engine's cells, reweighted for each share. Grey: field "
+        "measurements, each under its own conditions (see the table). The point where a curve crosses one is not an "
+        "estimate, because many mixes lead to the same rate."
     )
     if 0 < data["eim_share"].nunique() < 2:
-        caption += " All types here map alike in this respect, so there is one point and no curve."
+        caption += " All types of access here are alike in this respect, so that there is one point and no curve."
     if counts:
         caption += (
-            " Below: studies that counted NATs, peers or ISPs and no pairs. Full bars are shares with a mapping that "
-            "holes can be punched through, so of the axis, though of NATs and not of these peers; hatched ones are "
-            "shares of something else, for which the axis is a scale of percent alone."
+            " Below: studies that counted NATs, peers or ISPs instead of pairs. Filled bars: shares with a mapping "
+            "through which holes can be punched, as on the axis, but of NATs, not of these peers. Hatched bars: "
+            "shares of something else, for which the axis is only a percentage scale."
         )
     height = 3.4 + 0.18 * math.ceil(len(described["conditions"]) / 2) + (0.35 + 0.24 * len(counts) if counts else 0.0)
     return Plot(
-        "population-curves", "Success against the share of endpoint-independent mapping", caption, data, height, draw
+        "population-curves",
+        "Direct pairs against the share of endpoint-independent mapping",
+        caption,
+        data,
+        height,
+        draw,
     )
 
 
@@ -171,13 +176,13 @@ def whole(described: Mapping[str, Any], groups: Mapping[tuple[str, int], Count])
                 bars = [100 * each for each in off]
                 filled = look | {"linestyle": "", "markerfacecolor": look["color"], "linewidth": 1}
                 axes.errorbar(at, 100 * seen["engine"], bars, **filled)
-        axes.set(xlabel="members of a group", ylabel="all pairs direct (%)", ylim=(0, 102))
+        axes.set(xlabel="number of members of a group", ylabel="all pairs direct (%)", ylim=(0, 102))
         axes.set_xticks(sorted(set(data["size"])))
         axes.legend()
 
     caption = (
-        "Lines and hollow marks: algebra, pairs independent given the types. Full marks: simulated groups, with 95 % "
-        "intervals."
+        "Lines and hollow marks: algebra, which takes pairs as independent, given the types of access. Filled marks: "
+        "simulated groups, with 95 % intervals."
         + (
             " Groups of " + ", ".join(drawn) + " are drawn in the algebra too (standard error below 0.4 points)."
             if (drawn := _drawn(described))

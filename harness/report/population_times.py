@@ -40,9 +40,10 @@ def direct_by(
             rows.append((condition_name(params), *map(with_interval, found)))
     header = ("technique", *(f"within {seconds:g} s" for seconds in within))
     note = (
-        "Pairs direct %, engine: both ends said so no later than so many seconds after the last member's start, and "
-        "probes at the end of the world went directly. Cells weighted by their shares, 95 % interval. A world of two "
-        "ends once they are direct, so a run with a shorter deadline has the same columns up to it."
+        "Direct pairs in the engine (%): both ends reported a direct path within that time after the last member's "
+        "start, and probes at the end of the world went directly. Cells are weighted by their shares; in brackets "
+        "the 95 % interval. A world of two members ends once they are direct, so that a run with a shorter deadline "
+        "has the same columns up to it."
     )
     return TextTable("How soon pairs are direct", header, tuple(rows), frozenset(range(1, len(header))), note)
 

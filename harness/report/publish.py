@@ -98,9 +98,9 @@ def table_files(chapter: HubCost) -> dict[str, str]:
 
 def _require_run(run_dir: Path) -> None:
     if not (run_dir / "manifest.json").is_file():
-        raise ResultFolderError(f"{run_dir} is no result folder: it has no manifest.json")
+        raise ResultFolderError(f"{run_dir} is not a result folder: it has no manifest.json")
     if not (run_dir / "records.jsonl").is_file():
-        raise ResultFolderError(f"{run_dir} has no records.jsonl: it is a published copy already, or no run")
+        raise ResultFolderError(f"{run_dir} has no records.jsonl: it is a published copy already, or not a run")
 
 
 def _require_replaceable(out_dir: Path, run_dir: Path) -> None:
@@ -110,7 +110,7 @@ def _require_replaceable(out_dir: Path, run_dir: Path) -> None:
     inside = out_dir.resolve() in (run_dir.resolve(), *run_dir.resolve().parents)
     is_copy = (out_dir / "manifest.json").is_file() and not (out_dir / "records.jsonl").exists()
     if inside or (any(out_dir.iterdir()) and not is_copy):
-        text = "is there, and no published copy that could be replaced; name another folder"
+        text = "exists and is not a published copy that could be replaced; name another folder"
         raise ScenarioError([Problem(str(out_dir), 0, "DIR", text)])
 
 

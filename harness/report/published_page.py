@@ -21,10 +21,10 @@ def readme_of(results: Results) -> str:
     population = population_of(results)
     parts = [
         f"# {results.manifest.get('scenario', 'A run')}",
-        "Written by `overlaybench publish`; what the files hold is said in overlaybench's `results/README.md`.",
+        "Written by `overlaybench publish`. overlaybench's `results/README.md` describes the files.",
         *(_population(results, *population) if population is not None else _measured(results)),
         *([] if population is not None else ["## Plots", "\n".join(f"![{name}](plots/{name}.svg)" for name in plots)]),
-        "## What was asked, on what machine, and how to repeat it",
+        "## Scenario, machine, and how to repeat the run",
         "\n".join(
             ["| | |", "|---|---|"]
             + [

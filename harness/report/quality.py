@@ -14,8 +14,8 @@ from harness.report.tables import TextTable
 from harness.results.statistics import as_floats
 
 _FIGURES = (
-    ("link_lateness_p99_us", "link emulator later than due, p99", "us", 0),
-    ("repeated_measurements", "measurements of a trial taken again, a link having been late", "", 0),
+    ("link_lateness_p99_us", "lateness of the link emulator, 99th percentile", "us", 0),
+    ("repeated_measurements", "measurements of a trial that were repeated because a link was late", "", 0),
     ("lab_start_s", "lab start", "s", 2),
     ("fixed_overhead_s", "fixed overhead of a trial", "s", 2),
     ("duration_s", "duration of a trial", "s", 1),
@@ -60,7 +60,7 @@ def quality_of(records: pd.DataFrame, trials: pd.DataFrame) -> Quality:
     claimed = trials[(trials["path"] != "") & (trials["path_claimed"] != "")]
     wrong = claimed[claimed["path"] != claimed["path_claimed"]]
     sentences = [
-        f"{row.trial}: it says {row.path_claimed}, {saw(str(row.engine), str(row.path))}"
+        f"{row.trial}: the overlay says {row.path_claimed}, {saw(str(row.engine), str(row.path))}"
         for row in wrong.itertuples(index=False)
     ]
     return Quality(figures, _nats(trials), _skipped(records), _troubles(trials), backends, len(claimed), sentences)
@@ -73,8 +73,8 @@ def _skipped(records: pd.DataFrame) -> TextTable:
         (subject_name(str(row.overlay), str(row.mode)), str(row.probe), _why(row.error)) for row in rows.itertuples()
     )
     return TextTable(
-        "Not measured, and why",
-        ("overlay", "probe", "why", "pairs"),
+        "What was not measured, with the reason",
+        ("overlay", "probe", "reason", "pairs"),
         tuple((*key, str(count)) for key, count in sorted(counts.items())),
         frozenset({3}),
     )
@@ -83,10 +83,13 @@ def _skipped(records: pd.DataFrame) -> TextTable:
 def _troubles(trials: pd.DataFrame) -> TextTable:
     bad = trials[trials["outcome"] != "ok"].sort_values(["outcome", "trial"]) if len(trials) else trials
     rows = [(str(row.trial), str(row.outcome), _why(row.error)) for row in bad.head(_MOST_TROUBLES).itertuples()]
-    note = "Failed: the overlay's fault, no success in what it did not reach. All others do not count."
+    note = (
+        "failed: the overlay's fault; what it did not reach counts as no success. Trials with another outcome "
+        "are not counted."
+    )
     if len(bad) > len(rows):
         note += f" The first {len(rows)} of {len(bad)}."
-    return TextTable("Trials that are not ok, and why", ("trial", "outcome", "why"), tuple(rows), note=note)
+    return TextTable("Trials that are not ok, with the reason", ("trial", "outcome", "reason"), tuple(rows), note=note)
 
 
 def _why(error: object) -> str:
@@ -106,6 +109,6 @@ def _nats(trials: pd.DataFrame) -> TextTable:
     both = both[both["declared"] != ""]
     counts = Counter(zip(both["declared"].astype(str), both["observed"].astype(str), strict=True))
     rows = [(declared, observed, str(count)) for (declared, observed), count in sorted(counts.items())]
-    note = "Observed by probes that know nothing of the ruleset; a trial whose NAT differs is invalid."
+    note = "Observed: by probes that do not know the ruleset. A trial whose NAT is not as declared is invalid."
     header = ("declared", "observed", "times")
     return TextTable("NATs: declared and observed", header, tuple(rows), frozenset({2}), note)

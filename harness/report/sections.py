@@ -31,8 +31,8 @@ _OWN_PLOTS = (
         QUALITY,
         "link_lateness_p99_us",
         "Link emulator: lateness",
-        "later than due, 99th percentile (us)",
-        "Over whole trials, invalid ones and measurements that were taken again included.",
+        "99th percentile (us)",
+        "Delay of packets after they were due, over whole trials, including invalid trials and repeated measurements.",
     ),
 )
 

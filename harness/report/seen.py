@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-EMULATED, SIMULATED = "what the lab's counters saw", "the way of a probe, followed from host to host in the simulation"
+EMULATED, SIMULATED = "what the lab's counters saw", "what a probe took, followed from host to host in the simulation"
 
 
 def verdict_of(rows: pd.DataFrame) -> str:
@@ -12,7 +12,7 @@ def verdict_of(rows: pd.DataFrame) -> str:
     engines = set(rows["engine"].astype(str)) if "engine" in rows else {"emulated"}
     if engines == {"simulated"}:
         return SIMULATED
-    return f"{EMULATED}; of simulated trials, {SIMULATED}" if "simulated" in engines else EMULATED
+    return f"{EMULATED} (in simulated trials: {SIMULATED})" if "simulated" in engines else EMULATED
 
 
 def saw(engine: str, path: str) -> str:

@@ -149,14 +149,14 @@ def overview(rows: pd.DataFrame, *, intervals: bool = False) -> TextTable:
     )
     many = cells_of(rows.assign(overlay="", mode="")).nunique()
     over += f" in {many} cells" if many > 1 else ""
-    note = f"Medians over {over}, path by path"
+    note = f"Medians over {over}, for each path separately"
     of_all = [columns[at].header for at in kept if columns[at].of_all_paths]
     note += f" ({' and '.join(of_all)}: over all paths)" if of_all else ""
-    note += f"; > means: not by the deadline. Paths are {verdict_of(rows)}."
+    note += f". >: not by the deadline. The path is {verdict_of(rows)}."
     if any("cells" in text for row in table for text in row):
-        note += " A cell is a pair of NATs; it counts when every one of its trials was direct."
+        note += " A cell is a pair of NATs; hole punch counts the cells in which all trials were direct."
     if (rows["trial"][rows["src"].ne("")].duplicated() if "src" in rows else pd.Series(dtype=bool)).any():
-        note += " Paths and medians are over pairs of members; a trial succeeds when all of its pairs do."
+        note += " Paths and medians are over pairs of members; a trial succeeds if all of its pairs do."
     note = f"{note} {note_on([text for row in table for text in row])}".strip()
     first = 2 if any(layers) else 1
     numeric = frozenset(place for place, at in enumerate(kept, first) if columns[at].form != "path")
@@ -210,7 +210,7 @@ def success_text(group: pd.DataFrame, metric: str = "hole_punch_success") -> str
         return f"{int(tried[metric].sum())}/{len(tried)} pairs, {whole} trials"
     rates = tried.groupby(cells, sort=False)[metric].mean()
     part = int(((rates > 0) & (rates < 1)).sum())
-    return f"{int((rates == 1).sum())}/{len(rates)} cells" + (f", {part} in part" if part else "")
+    return f"{int((rates == 1).sum())}/{len(rates)} cells" + (f", {part} partly" if part else "")
 
 
 def outcomes(group: pd.DataFrame) -> pd.Series:

@@ -101,7 +101,7 @@ def _words(chains: Mapping[str, list[str]], nats: Mapping[str, str]) -> str:
     parts = []
     for host, chain in chains.items():
         if len(chain) == 1:
-            parts.append(f"{host} is on the Internet itself")
+            parts.append(f"{host} has a public address")
         else:
             boxes = ", then ".join(f"{name} ({nats[name]})" if name in nats else name for name in chain[1:])
             parts.append(f"{host} is behind {boxes}")

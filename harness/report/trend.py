@@ -23,9 +23,9 @@ _HEADER = (
 _NUMERIC = frozenset({4, 5, 6, 7, 8})
 # `python -m bench.trend_power` measures it; docs/trend.md has what was measured.
 FALSE_ALARMS = (
-    "Alpha is how often a history without any change may fail, as far as runs differ by chance or in ways that the "
-    "underlay shows. Up to five points do not tell how far runs differ beyond that (docs/trend.md): measure each in "
-    "several runs, in turns, before you believe it."
+    "Alpha limits the false-alarm rate: how often a history without any change may fail, if its runs differ only by "
+    "chance or in ways that the underlay shows as well. Up to five points do not show how far runs differ beyond that "
+    "(docs/trend.md). Before you rely on a result, measure each point in several runs, alternating between points."
 )
 _TOLD = frozenset({"regression", "improvement", "worse, not yet certain"})
 
@@ -40,37 +40,46 @@ def verdict_line(trend: Trend, standing: Sequence[Finding]) -> str:
         plural = "s" if len(standing) > 1 else ""
         found = f"{len(standing)} regression{plural} {alpha}."
     elif trend.silent == trend.judged:
-        found = "Nothing was judged: too few trials to show a change in anything."
+        found = "Nothing was judged: there are too few trials to show any change."
     else:
-        found = f"No regression found {alpha}; that does not say equal."
+        found = f"No regression found {alpha}. That does not mean that nothing changed."
     if few := sum(one.too_few_runs and one.change.verdict == "worse, not yet certain" for one in trend.findings):
         found += (
-            f" Of {few} change{'s' if few > 1 else ''} for the worse there are too few runs to tell: measure each "
-            "point in several runs, in turns."
+            f" {few} more change{'s' if few > 1 else ''} for the worse {'are' if few > 1 else 'is'} uncertain, because "
+            "there are too few runs: measure each point in several runs, alternating between points."
         )
     if undone:
-        found += f" {undone} more {'were' if undone > 1 else 'was'} made good since."
+        found += f" {undone} earlier regression{'s have' if undone > 1 else ' has'} been undone since."
     if 0 < trend.silent < trend.judged:
-        found += f" {trend.silent} of {trend.judged} series had too few trials, or no variation, to show anything."
+        found += (
+            f" {trend.silent} of {trend.judged} series had too few trials, or no variation, and could not "
+            "show any change."
+        )
     if any(one.alone for one in standing):
-        found += " What one point alone shows may be that run's: run it again to confirm."
+        found += " A change that only one point shows may be a peculiarity of that run: run it again to confirm."
     return found
 
 
 def remarks(trend: Trend) -> list[str]:
     """Return what a reader must know to judge the trend."""
     history = trend.history
-    lines = [f"{len(history.runs)} runs, told apart by {history.by}"]
+    lines = [f"{len(history.runs)} runs, grouped into points by {history.by}"]
     for axis in history.axes:
         count = len(axis.points)
         if count > 1:
-            way = "searched for changes" if count >= FEWEST_SEARCHED_POINTS else "compared as two runs are"
+            way = (
+                "searched for change points and drifts"
+                if count >= FEWEST_SEARCHED_POINTS
+                else "compared with the tests of `compare`"
+            )
             lines.append(f"{', '.join(axis.overlays)}: {count} points, {axis.points[0]} to {axis.points[-1]}, {way}")
     if trend.single:
-        lines.append(f"no history yet, one point alone: {', '.join(trend.single)}")
+        lines.append(f"no history, because there is only one point: {', '.join(trend.single)}")
     machines = sorted({one.machine for one in trend.series if one.machine})
     if machines:
-        lines.append(f"figures that depend on the machine are followed on each by itself: {'; '.join(machines)}")
+        lines.append(
+            f"figures that depend on the machine are followed on each machine separately: {'; '.join(machines)}"
+        )
     return [*lines, *history.remarks]
 
 
@@ -99,10 +108,10 @@ def verdict_text(finding: Finding) -> str:
     """Return the verdict, and whether it still holds."""
     verdict: str = finding.change.verdict
     if verdict == "regression" and not finding.standing:
-        return "regression, made good since"
+        return "regression, undone since"
     if finding.too_few_runs:
-        return f"{verdict}: too few runs to tell"
-    return f"{verdict}, one point alone" if finding.alone and verdict in {"regression", "improvement"} else verdict
+        return f"{verdict} (too few runs)"
+    return f"{verdict}, one point only" if finding.alone and verdict in {"regression", "improvement"} else verdict
 
 
 def when_text(finding: Finding) -> str:
@@ -123,12 +132,13 @@ def to_summary(trend: Trend, standing: Sequence[Finding], plots: Sequence[tuple[
     if told:
         parts.append(to_markdown(findings_table(told, "Changes")).rstrip())
     if rest:
-        table = to_markdown(findings_table(rest, "Not called")).rstrip()
-        parts.append(f"<details><summary>{len(rest)} found and not called</summary>\n\n{table}\n\n</details>")
+        table = to_markdown(findings_table(rest, "Not reported as changes")).rstrip()
+        parts.append(
+            f"<details><summary>{len(rest)} found, but not reported as changes</summary>\n\n{table}\n\n</details>"
+        )
     parts += [f"![{title}]({file})" for title, file in plots]
     parts.append(
-        "Before and after are those of the middle cell (rates: means over cells) of the runs next to the change. "
-        + FALSE_ALARMS
+        "Before and after are medians over cells (of rates the means), of the runs next to the change. " + FALSE_ALARMS
     )
     return "\n\n".join(parts) + "\n"
 

@@ -27,8 +27,8 @@ def _ran(rows: pd.DataFrame) -> str:
     counts = Counter(outcomes(rows))
     subjects = [subject_name(*subject) for subject, _ in groups(rows)]
     trials, rest = counts.total(), left_out(outcomes(rows))
-    fine = f"{counts['ok']} of {trials} trials are ok" if rest else f"All {trials} trials ran"
-    return f"{fine} ({listed(subjects)}){f'; {rest}, and those are shown, not dropped' if rest else ''}."
+    fine = f"{counts['ok']} of {trials} trials are ok" if rest else f"All {trials} trials are ok"
+    return f"{fine} ({listed(subjects)}){f'; {rest}: these are listed below and not counted' if rest else ''}."
 
 
 def _punched(rows: pd.DataFrame) -> str:
@@ -53,7 +53,7 @@ def _success(tried: pd.DataFrame) -> str:
     always, sometimes = int((rates == 1).sum()), int(((rates > 0) & (rates < 1)).sum())
     only_nats = not condition_labels(tried).nunique() > 1
     text = f"{always} of {len(rates)} {'pairs of NATs' if only_nats else 'cells'}"
-    remarks = [f"at times in {sometimes} more"] * bool(sometimes)
+    remarks = [f"in some trials of {sometimes} more"] * bool(sometimes)
     never = _never(tried)
     remarks += [f"never for {listed(never)}"] * (0 < len(never) <= 3)
     return text + (f" ({'; '.join(remarks)})" if remarks else "")
@@ -74,14 +74,14 @@ def _cost(trials: pd.DataFrame) -> str:
         rtt, share = (_medians(of_path, metric) for metric in ("added_rtt_p50_ms", "tcp_throughput_ratio"))
         facts = []
         if rtt:
-            facts.append(f"{_span(rtt, '{:+.1f}')} ms round trip")
+            facts.append(f"{_span(rtt, '{:+.1f}')} ms of round-trip time")
         if share:
             facts.append(f"{_span([100 * one for one in share], '{:.0f}')} % of the TCP throughput")
         if facts:
-            parts.append(f"over {name} {' and '.join(facts)}")
+            parts.append(f"over {name}, {' and '.join(facts)}")
     conditions = condition_labels(trials).nunique()
     over = f" over {conditions} conditions" if conditions > 1 else ""
-    return f"Against the underlay, in the median of each overlay{over}: {'; '.join(parts)}." if parts else ""
+    return f"Compared with the underlay (medians of each overlay{over}): {'; '.join(parts)}." if parts else ""
 
 
 def _medians(of_subjects: Sequence[pd.DataFrame], metric: str) -> list[float]:

@@ -25,17 +25,20 @@ def driven_by_timeline() -> frozenset[str]:
 def asked_otherwise(base: Plan, new: Plan) -> Iterator[str]:
     """Say what was asked for otherwise: events, the overlays' options, who carries the links, captures."""
     for old, now in _otherwise(base, new, "timeline", _events):
-        yield f"timeline differs: {old or 'none'}, against {now or 'none'}"
+        yield f"timeline differs: {old or 'none'} in the base, {now or 'none'} in the new run"
     overlays = [{str(trial.get("overlay") or "") for trial in plan} for plan in (base, new)]
     for overlay in sorted(overlays[0] & overlays[1]):
         own = [[trial for trial in plan if str(trial.get("overlay") or "") == overlay] for plan in (base, new)]
         for old, now in _otherwise(own[0], own[1], "options", _settings):
-            yield f"options of {overlay or 'an overlay'} differ: {old or 'none'}, against {now or 'none'}"
+            yield (
+                f"options of {overlay or 'an overlay'} differ: {old or 'none'} in the base, {now or 'none'} in "
+                "the new run"
+            )
     for old, now in _otherwise(base, new, "links", str):
         if old and now:  # plans of earlier versions do not tell
-            yield f"links were asked of {old} and of {now}"
+            yield f"requested link backends differ: {old} and {now}"
     for old, now in _otherwise(base, new, "captures", _settings):
-        yield f"captures differ: {old or 'none'}, against {now or 'none'}"
+        yield f"captures differ: {old or 'none'} in the base, {now or 'none'} in the new run"
 
 
 def _otherwise(base: Plan, new: Plan, key: str, told: Any) -> list[tuple[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 import pandas as pd
 
@@ -42,12 +42,12 @@ def swept(rows: pd.DataFrame, values: pd.DataFrame | None = None) -> list[str]:
 
 def _parameters(rows: pd.DataFrame) -> pd.DataFrame:
     """Return a column of labels for each parameter that differs anywhere."""
-    distinct = {text: json.loads(text) for text in rows["params"].astype(str).unique()}
-    names = sorted({name for params in distinct.values() for name in params})
-    varied = [name for name in names if len({canonical_value(p.get(name)) for p in distinct.values()}) > 1]
-    columns = {
-        name: [canonical_value(distinct[text].get(name)) for text in rows["params"].astype(str)] for name in varied
+    texts = rows["params"].astype(str)
+    distinct = {text: json.loads(text) for text in texts.unique()}
+    labels = {
+        name: _labels(distinct, name) for name in sorted({name for params in distinct.values() for name in params})
     }
+    columns = {name: [of[text] for text in texts] for name, of in labels.items() if len(set(of.values())) > 1}
     return pd.DataFrame(columns, index=rows.index)
 
 
@@ -59,9 +59,25 @@ def varied_parameters(params: Iterable[object], without: Collection[str] = ()) -
     """
     given = {str(text): json.loads(str(text)) for text in params}
     names = sorted({name for one in given.values() for name in one if name not in without})
-    values = {text: {name: canonical_value(one.get(name)) for name in names} for text, one in given.items()}
-    varied = [name for name in names if len({of[name] for of in values.values()}) > 1]
-    return {text: ", ".join(f"{name}={of[name]}" for name in varied) for text, of in values.items()}
+    values = {name: _labels(given, name) for name in names}
+    varied = [name for name in names if len(set(values[name].values())) > 1]
+    return {text: ", ".join(f"{name}={values[name][text]}" for name in varied) for text in given}
+
+
+def _labels(given: Mapping[str, Mapping[str, object]], parameter: str) -> dict[str, str]:
+    """Return a parameter's value in each set of parameters as a label: different values have different labels.
+
+    A link profile is told by its name, as long as no two profiles share it.
+    """
+    whole = {text: canonical_value(of.get(parameter)) for text, of in given.items()}
+    short = {text: _name(of.get(parameter)) or whole[text] for text, of in given.items()}
+    return short if len(set(short.values())) == len(set(whole.values())) else whole
+
+
+def _name(value: object) -> str:
+    """Return the name that a value gives itself; empty where it has none."""
+    name = value.get("name") if isinstance(value, dict) else None
+    return name if isinstance(name, str) else ""
 
 
 def told_apart(rows: pd.DataFrame, without: Collection[str] = ()) -> list[str]:

@@ -46,16 +46,18 @@ def differences(base: Results, new: Results) -> Differences:
     backends = [list(results.manifest.get("link_backends") or ()) for results in (base, new)]
     if all(backends) and backends[0] != backends[1]:
         by = f"links were emulated by {', '.join(backends[0])} and by {', '.join(backends[1])}"
-        remarks.append(f"{by}: what differs in that is not compared")
+        remarks.append(f"{by}: cells that differ in this are not compared")
     same_lab = not _other_topology(base.manifest, new.manifest)
     if not same_lab:
-        remarks.append(f"the content of topology {new.manifest.get('topology')} differs: labs are not the same")
+        remarks.append(
+            f"the content of topology {new.manifest.get('topology')} differs, so that the labs are not the same"
+        )
     remarks += asked_otherwise(base.plan, new.plan)
     if busy := _began_busy(base, new):
         remarks.append(busy)
     rights = [results.manifest.get("privileged") for results in (base, new)]
     if None not in rights and rights[0] != rights[1]:
-        remarks.append(f"one was run as root: the {'base' if rights[0] else 'new run'}")
+        remarks.append(f"only one was run as root: the {'base' if rights[0] else 'new run'}")
     for key in ("overlay_versions", "tool_versions"):
         versions = [results.manifest.get(key) or {} for results in (base, new)]
         shared = sorted(versions[0].keys() & versions[1].keys())
@@ -63,13 +65,15 @@ def differences(base: Results, new: Results) -> Differences:
     probes = _other_probes(base.plan, new.plan)
     otherwise = {*probes, *(driven_by_timeline() if timelines_differ(base.plan, new.plan) else ())}
     left_out = sorted({metric for probe in otherwise for metric in metrics_of_probes().get(probe, ())})
-    remarks += [f"probe {probe} was set otherwise ({how}): its metrics are left out" for probe, how in probes.items()]
+    remarks += [
+        f"probe {probe} had different settings ({how}): its metrics are not compared" for probe, how in probes.items()
+    ]
     hosts = [_hosts(results) for results in (base, new)]
     if hosts[0] != hosts[1] and max(len(side) for side in hosts) > 1:
         told = [
             " and ".join(f"{count} x {', '.join(map(str, kind))}" for kind, count in side.items()) for side in hosts
         ]
-        remarks.append(f"hosts differ: {told[0]}, against {told[1]}")
+        remarks.append(f"hosts differ: {told[0]} and {told[1]}")
     kind = hosts[0].keys() == hosts[1].keys()
     return Differences(kind, tuple(left_out), tuple(remarks), same_lab)
 
@@ -87,7 +91,7 @@ def _began_busy(*runs: Results) -> str:
     if not any(counts):
         return ""
     told = [f"{count} of {run.records['trial'].nunique()}" for count, run in zip(counts, runs, strict=True)]
-    return f"trials that began although the machine was busy: {told[0]} of the base, {told[1]} of the new run"
+    return f"trials that began while the machine was busy: {told[0]} in the base, {told[1]} in the new run"
 
 
 def _hosts(results: Results) -> Counter[tuple[Any, ...]]:
@@ -152,7 +156,7 @@ def _settings(plan: Sequence[Mapping[str, Any]]) -> dict[str, set[str]]:
 
 def _how(base: set[str], new: set[str]) -> str:
     if len(base) != 1 or len(new) != 1:
-        return "in several ways"
+        return "several settings"
     old, now = json.loads(min(base)), json.loads(min(new))
     names = [name for name in sorted({*old, *now}) if old.get(name) != now.get(name)]
     return ", ".join(f"{name} {old.get(name)} and {now.get(name)}" for name in names)

@@ -68,7 +68,7 @@ def _points(run: Results, number: int, by: str) -> pd.Series:
     labels = run.manifest.get("labels") or {}
     if by not in labels:
         known = f"it has {', '.join(sorted(labels))}" if labels else "it has none"
-        text = f"its manifest lacks this label ({known}); give it with `run --label {by}=...`, or choose another --by"
+        text = f"its manifest lacks this label ({known}); set it with `run --label {by}=...`, or choose another --by"
         raise ScenarioError([Problem(str(run.path / "manifest.json"), 0, f"labels.{by}", text)])
     return pd.Series(shown_point(str(labels[by])), index=records.index)
 
@@ -100,7 +100,7 @@ def _remarks(runs: Sequence[Results]) -> Iterator[str]:
     for run in runs[:-1]:
         if left := differences(run, newest).left_out:
             shown = ", ".join(name for name in COMPARED if name in left)
-            yield f"{run.path}: probes were set otherwise than in the newest run; left out of it: {shown}"
+            yield f"{run.path}: its probes had other settings than in the newest run; not used from it: {shown}"
 
 
 def series_of(history: History, axis: Axis) -> list[Series]:

@@ -71,7 +71,7 @@ class Judged:
             return f"{wanted}, it was never measured{remark}"
         low, high = (number(end) for end in (self.found.low, self.found.high))
         interval = f"{low} to {high}; " if not math.isnan(self.found.low) else ""
-        silent = f"; nothing of {self.silent} more trials" if self.silent else ""
+        silent = f"; {self.silent} more trials gave no value" if self.silent else ""
         value = f"{number(self.found.value)}{unit if math.isfinite(self.found.value) else ''}"
         exactly = f"; exactly {' to '.join(map(number, self.exact))}" if self.exact else ""
         return f"{wanted}, it was {value} ({interval}{self.found.method}; n = {self.found.n}{silent}){exactly}{remark}"
@@ -196,7 +196,10 @@ def _judged(cell: str, bound: ExpectedNumber, rows: Sequence[Row], part: Part) -
         if judgement == "not decided" and runs < FEWEST_FOR_INTERVAL and _each_breaks(bound, values):
             rate = (bound.min or 0) if found.value == 0 else 1 - (bound.max or 0)
             needed = max(runs, runs_to_exclude(rate))
-            judgement, remark = "against it", f"every repeat breaks it; {needed} such would show it"
+            judgement, remark = (
+                "against it",
+                f"every repeat breaks it; {needed} such repeats would be enough for `not met`",
+            )
         return Judged(cell, bound, found, judgement, path, phase, remark=remark, exact=exact, nats=nats)
     # One run has no interval but its value.
     alone = math.isnan(found.low)
@@ -210,7 +213,7 @@ def _judged(cell: str, bound: ExpectedNumber, rows: Sequence[Row], part: Part) -
         if runs > 1
         else "1 repeat gives no confidence"
     )
-    return Judged(cell, bound, found, few, path, phase, remark=f"{surely}, {FEWEST_FOR_INTERVAL} would do")
+    return Judged(cell, bound, found, few, path, phase, remark=f"{surely}, {FEWEST_FOR_INTERVAL} would be enough")
 
 
 def _is_of_all(bound: ExpectedNumber) -> bool:
@@ -231,7 +234,7 @@ def _all_succeeded(bound: ExpectedNumber, found: Estimate, runs: int) -> str:
     if found.value < 1 or not bound.min or bound.min >= 1:
         return ""
     needed = max(runs, runs_to_exclude(1 - bound.min))
-    return f"{needed} repeats without a failure would do"
+    return f"{needed} repeats without a failure would be enough"
 
 
 def _judgement(bound: ExpectedNumber, found: Estimate, interval: tuple[float, float]) -> Judgement:

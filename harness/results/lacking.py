@@ -49,7 +49,7 @@ def lacking(
         of = [int(trials.get((subject, cell, side), 0)) for side in (False, True)]
         listed = 0 in (old, now) and what.split()[0] in compared
         if all(of) and not listed and _missed((old, of[0]), (now, of[1])):
-            told = f"in {old} of {of[0]} trials of the base, {now} of {of[1]} of the new run"
+            told = f"in {old} of {of[0]} trials of the base and {now} of {of[1]} of the new run"
             where = f"{cell}, {pair}" if pair else cell
             line = (0 not in (old, now), _by_chance((old, of[0]), (now, of[1])), subject, told)
             lines.setdefault(line, {}).setdefault(what, []).append(where)

@@ -101,7 +101,7 @@ def fresh_parquet(folder: RunFolder) -> pq.ParquetFile | None:
         if is_known(file.schema_arrow.names):
             return file
         if not has_source:
-            raise ValueError("its columns are those of no version that this program reads")
+            raise ValueError("no version that overlaybench can read has these columns")
     except (OSError, ValueError) as error:
         if not has_source:
             raise _unreadable(folder, error) from None

@@ -23,7 +23,7 @@ _OWN = (
     Metric(
         "duration_s",
         "s",
-        "Wall time of the trial, sandbox included; ends the trial.",
+        "Wall time of the trial, sandbox included; its record is the last of the trial.",
         "this project",
         in_tables=True,
         of_instrument=True,
@@ -31,17 +31,19 @@ _OWN = (
     Metric(
         TRIAL_SUCCESS,
         "1",
-        "1 when a trial ended ok, 0 when it failed; `compare` and `expect:` make it of outcomes, no record has it.",
+        "1 if a trial ended ok, 0 if it failed. Derived from outcomes by `compare` and `expect:`; no record has it.",
         "this project",
         better="higher",
         estimator="proportion",
     ),
-    Metric("lab_start_s", "s", "From the worker's start until nodes, routers and links stand.", "this project"),
-    Metric("nat_check_s", "s", "Checking every router's NAT before the overlay starts.", "this project"),
+    Metric("lab_start_s", "s", "From the worker's start until nodes, routers and links are up.", "this project"),
+    Metric(
+        "nat_check_s", "s", "Duration of the check of every router's NAT, before the overlay starts.", "this project"
+    ),
     Metric(
         "fixed_overhead_s",
         "s",
-        "Worker start to first probe, without the overlay's own start.",
+        "From the worker's start to the first probe, without the time that the overlay takes to start.",
         "this project",
         in_tables=True,
         of_instrument=True,
@@ -49,7 +51,7 @@ _OWN = (
     Metric(
         "link_lateness_p99_us",
         "us",
-        "How much later than due the link emulator sent a packet, 99th percentile over the whole trial.",
+        "Delay with which the link emulator sent packets after they were due: 99th percentile over the whole trial.",
         "this project",
         in_tables=True,
         of_instrument=True,
@@ -57,7 +59,7 @@ _OWN = (
     Metric(
         "repeated_measurements",
         "count",
-        "Measurements of the trial that were thrown away because a link was late, and taken again.",
+        "Number of measurements that were discarded because a link was late, and repeated.",
         "this project",
     ),
     Metric(

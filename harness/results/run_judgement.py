@@ -47,7 +47,7 @@ class RunJudgement:
             failed = f" ({self.failed} failed)" if self.failed else ""
             return (
                 f"nothing was judged: the scenario expects nothing of {_many(self.finished, 'trial')}{failed}; exit "
-                "code 0 says no more than that they ran"
+                "code 0 only means that they ran"
             )
         text = f"judged: {self.judged} of {_many(self.finished, 'trial')}"
         if self.numbers:

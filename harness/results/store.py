@@ -43,7 +43,9 @@ class RunFolder:
     def create(self, manifest: Mapping[str, Any], plan: Iterable[Mapping[str, Any]]) -> None:
         """Start a new folder. Raises ResultFolderError when one is there already: results are never overwritten."""
         if self.manifest_path.exists() or self.records_path.exists():
-            raise ResultFolderError(f"{self.path}: holds results already; continue them with --resume, or name another")
+            raise ResultFolderError(
+                f"{self.path}: already holds results; continue with --resume, or choose another folder"
+            )
         (self.path / "trials").mkdir(parents=True, exist_ok=True)
         write_atomically(self.plan_path, _list_lines(plan))
         write_atomically(self.records_path, b"")
@@ -181,7 +183,7 @@ def _end_of_last_trial(path: Path) -> tuple[int, bool]:
             if is_terminating(parse_line(line)):
                 end, whole = offset, line.endswith(b"\n")
         except OtherSchema as error:
-            raise ResultFolderError(f"{path}: written by another version of this program: {error}") from None
+            raise ResultFolderError(f"{path}: written by another version of overlaybench: {error}") from None
         except ValueError:
             continue
     return end, whole
@@ -199,7 +201,7 @@ def _read_json(path: Path, kind: type) -> Any:
     try:
         data = json.loads(path.read_bytes())
     except FileNotFoundError:
-        raise ResultFolderError(f"{path.parent}: no result folder (it has no {path.name})") from None
+        raise ResultFolderError(f"{path.parent}: not a result folder (it has no {path.name})") from None
     except ValueError as error:
         raise ResultFolderError(f"{path}: unreadable: {error}") from None
     if not isinstance(data, kind):

@@ -106,8 +106,8 @@ def _wrong_number(metric: str, bound: Bound, loaded: LoadedScenario) -> str | No
         for value in (bound.min, bound.max):
             if value is not None and not 0 <= value <= (math.inf if METRICS[metric].multiple else 1):
                 if METRICS[metric].multiple:
-                    return f"is a multiple, 0 or more, so {value:g} cannot be meant"
-                return f"is a ratio, 0 to 1, so {value:g} cannot be meant"
+                    return f"is a multiple (0 or more), which {value:g} is not"
+                return f"is a ratio (0 to 1), which {value:g} is not"
     return None
 
 

@@ -54,7 +54,9 @@ def _check_probes(loaded: LoadedScenario) -> Iterator[Problem]:
     asked, document = dict(loaded.scenario.probes.items()), loaded.document
     for name, settings in asked.items():
         for other in sorted(declared_probes()[name].builds_on - asked.keys()):
-            yield document.problem(("probes", name), f"tells nothing without the probe {other}: name that as well")
+            yield document.problem(
+                ("probes", name), f"measures nothing without the probe {other}: add that probe as well"
+            )
         if settings.baseline_of_cell and "underlay" not in loaded.scenario.overlays:
             yield document.problem(("probes", name, "baseline"), "`cell` needs `underlay` among the overlays")
 

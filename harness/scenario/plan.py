@@ -76,7 +76,7 @@ def expand(
     seen = Counter(trial.id for trial in trials)
     twice = sorted(name for name, count in seen.items() if count > 1)
     if twice:
-        raise ScenarioError([loaded.document.problem(("matrix",), f"a cell stands twice: {twice[0]}")])
+        raise ScenarioError([loaded.document.problem(("matrix",), f"the same cell appears twice: {twice[0]}")])
     return trials
 
 

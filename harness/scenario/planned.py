@@ -139,5 +139,7 @@ def _collisions(loaded: LoadedScenario, trials: Sequence[Trial], overlays: Mappi
             yield loaded.document.problem(("overlays", name), text)
         found = dict.fromkeys(text for one in topologies for text in in_range(overlay, one))
         if isinstance(overlay, HasNetwork) and found:
-            text = f"{name} gives its members addresses of {overlay.network}, and {', '.join(found)}"
-            yield loaded.document.problem(("overlays", name), f"{text}: a host would answer itself")
+            text = f"{name} gives its members addresses of {overlay.network}, but {', '.join(found)}"
+            yield loaded.document.problem(
+                ("overlays", name), f"{text}: packets to that address would never leave the host"
+            )

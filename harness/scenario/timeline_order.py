@@ -101,9 +101,9 @@ def too_early(items: Sequence[Placed]) -> Iterator[tuple[Placed, str]]:
     for one in items:
         for other in (other for other in adding if other is not one and other.item.to == one.item.to):
             if one.event.subject_is_absent and one.number > other.number:
-                yield one, f"{one.item.to} comes with {other}: nobody comes twice"
+                yield one, f"{one.item.to} already joins with {other}, and cannot join twice"
             elif not one.event.subject_is_absent and other.follows(one):
-                yield one, f"{one.item.to} is not there yet: it comes with {other}"
+                yield one, f"{one.item.to} has not joined yet: it joins with {other}"
 
 
 def _contend(one: Placed, other: Placed) -> bool:
@@ -129,4 +129,4 @@ def _conflict(items: Sequence[Placed], earlier: Placed, later: Placed) -> str | 
         and later.may_follow(one)
         for one in items
     )
-    return None if both_replace or lifted else f"{earlier} is in force still: nothing ends it"
+    return None if both_replace or lifted else f"{earlier} is still in force, because nothing ends it"

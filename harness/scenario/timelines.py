@@ -71,21 +71,21 @@ def _beyond_the_traffic(scenario: Scenario, one: Placed) -> Iterator[tuple[str, 
     """Yield what of an item would never come, or not in time, each with its field."""
     takes_s, item = one.event.takes_s(one.settings), one.item
     if one.clock == 0:
-        why = f"after `{item.after}` nobody watches the clock: give `at_s`, or `after: traffic`"
+        why = f"after `{item.after}` the timing is not exact: use `at_s` or `after: traffic`"
         if item.for_s is not None:
-            yield "for_s", f"its end would come late; {why}"
+            yield "for_s", f"its end would be late; {why}"
         if takes_s:
-            yield "", f"it takes {takes_s:g} s, and would come late; {why}"
+            yield "", f"it takes {takes_s:g} s and would be late; {why}"
         return
     ends_s = min((one.traffic_s() for one in scenario.probes.named() if one.drives_timeline), default=math.inf)
     until = f"the traffic ends after {ends_s:g} s"
     if one.begin_s >= ends_s:
         yield "at_s", f"at {one.begin_s:g} s it would never happen: {until}"
     elif item.for_s is not None and one.end_s >= ends_s:
-        text = f"its end at {one.end_s:g} s would never come: {until}; without `for_s` nothing ends it"
+        text = f"its end at {one.end_s:g} s would never happen: {until}; to leave it without an end, omit `for_s`"
         yield "for_s", text
     elif one.begin_s + takes_s >= ends_s:
-        yield "", f"at {one.begin_s + takes_s:g} s it would be done: {until}"
+        yield "", f"it would not be complete before {one.begin_s + takes_s:g} s: {until}"
 
 
 def _moment_problems(loaded: LoadedScenario) -> Iterator[Problem]:
@@ -96,19 +96,25 @@ def _moment_problems(loaded: LoadedScenario) -> Iterator[Problem]:
         text = ""
         if item.after == "connected" and not any(known[name].tells_connected for name in asked):
             tell = [name for name, probe in known.items() if probe.tells_connected]
-            text = f"whether all are connected is told by the probe {' or '.join(tell)}, which is not asked for"
+            text = (
+                f"the moment at which all are connected is found by the probe {' or '.join(tell)}, which the "
+                "scenario lacks"
+            )
         elif item.after == "direct" and not any(one.tells_direct for one in asked.values()):
             tell = [name for name, probe in known.items() if probe.settings.tells_direct]
-            text = f"whether the traffic is direct is told by the probe {' or '.join(tell)}, which is not asked for"
+            text = (
+                f"the moment at which traffic is direct is found by the probe {' or '.join(tell)}, which the "
+                "scenario lacks"
+            )
         elif item.after == "direct" and not any(
             mode in (*SEEKING_DIRECT, "underlay") for use in scenario.overlays.values() for mode in use.modes
         ):
-            text = "no overlay here looks for a direct path: it would never happen"
+            text = "no overlay here looks for a direct path, so that it would never happen"
         if text:
             yield loaded.document.problem(("timeline", number, "after"), text)
     if scenario.timeline and all(item.after in {"ready", "connected"} for item in scenario.timeline):
         for name in (name for name, settings in asked.items() if settings.needs_timeline):
-            text = f"{name} looks at the first event since its traffic began: here all come before"
+            text = f"{name} measures the first event after its traffic begins, but here all events come before that"
             yield loaded.document.problem(("probes", name), text)
 
 
@@ -156,14 +162,14 @@ def _traffic_problems(loaded: LoadedScenario) -> Iterator[Problem]:
     driving = [name for name, settings in loaded.scenario.probes.items() if settings.drives_timeline]
     if loaded.scenario.timeline and not driving:
         known = " or ".join(f"`{name}`" for name, one in declared_probes().items() if one.settings.drives_timeline)
-        text = f"a timeline needs the probe {known}: its traffic is time zero, and shows what events do"
+        text = f"a timeline needs the probe {known}, whose traffic sets time zero and shows the effect of events"
         yield loaded.document.problem(("timeline",), text)
     for name, settings in loaded.scenario.probes.items():
         if settings.needs_timeline and not loaded.scenario.timeline:
-            text = f"{name} shows what events do: there is no `timeline`"
+            text = f"{name} measures the effect of events, but there is no `timeline`"
             yield loaded.document.problem(("probes", name), text)
     if loaded.scenario.timeline and len(driving) > 1:
-        text = f"{' and '.join(driving)} each begin the timeline: ask for one of them"
+        text = f"{' and '.join(driving)} each set the timeline's zero: use only one of them"
         yield loaded.document.problem(("probes", driving[-1]), text)
 
 

@@ -41,7 +41,7 @@ def load_population(name: str, folder: Path) -> LoadedPopulation:
     population = validate(Population, document)
     known = list(engines())
     if population.engine not in known:
-        text = f"no engine of that name can be simulated{did_you_mean(population.engine, known)}: {', '.join(known)}"
+        text = f"there is no simulated engine of that name{did_you_mean(population.engine, known)}: {', '.join(known)}"
         raise ScenarioError([document.problem(("engine",), text)])
     able = engines()[population.engine].techniques
     named: list[tuple[Location, str]] = [(("matrix", "technique"), each) for each in population.matrix.technique]

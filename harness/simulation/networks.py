@@ -48,7 +48,7 @@ def write_churn(
             progress.advance(1)
             done += 1
     if done != churn.networks:
-        raise NetworksMissing(f"{part} has {done} of {churn.networks} networks; go on with --resume")
+        raise NetworksMissing(f"{part} has {done} of {churn.networks} networks; continue with --resume")
     part.replace(path)
 
 

@@ -120,7 +120,7 @@ class Band(_Strict):
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         if self.low_percent > self.high_percent:
-            raise FieldError(("low_percent",), "more than high_percent")
+            raise FieldError(("low_percent",), "greater than high_percent")
         return self
 
 
@@ -206,7 +206,7 @@ class Sweep(_Strict):
     def _no_value_twice(self) -> Self:
         for name, values in self:
             if len(set(values)) != len(values):
-                raise FieldError((name,), "a value stands twice")
+                raise FieldError((name,), "a value is listed twice")
         if len(set(self.levels)) != len(self.levels):
             raise FieldError(("also",), "one of them is among the combinations")
         return self

@@ -47,8 +47,8 @@ def _unbroken(found: Iterator[str]) -> Iterator[str]:
         yield from found
     except BrokenProcessPool:
         raise ProcessKilled(
-            "a process of the simulation was killed, for want of memory perhaps; what was done is kept: go on with "
-            "--resume, and fewer --jobs"
+            "a process of the simulation was killed, perhaps because memory ran out; what was done is kept: continue "
+            "with --resume and fewer --jobs"
         ) from None
     except RuntimeError as error:
         if not isinstance(error.__cause__, StopIteration):

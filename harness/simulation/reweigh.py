@@ -24,7 +24,7 @@ def require_same_cells(loaded: LoadedPopulation, folder: Path) -> None:
     """
     manifest = RunFolder(folder).manifest()
     if manifest.get("engine") != "simulated":
-        raise ResultFolderError(f"{folder}: no simulation")
+        raise ResultFolderError(f"{folder}: not the folder of a simulation")
     document = parse(str(manifest["scenario_text"]), str(manifest["scenario_file"]))
     if differs := list(_differences(validate(Population, document), loaded.population)):
         raise ScenarioError(

@@ -79,15 +79,17 @@ def _report(run: Run, runs: int) -> str:
 def _files_of(out: Path) -> set[str]:
     """Return the files of the site that is there, none where there is no site yet."""
     if (out / "manifest.json").exists():
-        raise SiteFolderError(f"{out}: is a result folder; name another folder for the site")
+        raise SiteFolderError(f"{out}: is a result folder; choose another folder for the site")
     try:
         data = json.loads((out / MANIFEST).read_bytes())
         names = {str(name) for name in data["files"]}
     except FileNotFoundError:
         if (out / "index.html").exists():
-            raise SiteFolderError(f"{out}: has an index.html that is no site of ours; name another folder") from None
+            raise SiteFolderError(
+                f"{out}: has an index.html that overlaybench did not make; choose another folder"
+            ) from None
         return set()
     except (ValueError, KeyError, TypeError):
-        raise SiteFolderError(f"{out / MANIFEST}: unreadable; remove it or name another folder") from None
+        raise SiteFolderError(f"{out / MANIFEST}: cannot be read; remove it or choose another folder") from None
     root = out.resolve()
     return {name for name in names if (root / name).resolve().is_relative_to(root)}

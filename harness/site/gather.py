@@ -47,7 +47,7 @@ def gather(folders: Sequence[Path]) -> list[Run]:
     for folder in folders:
         run = _run(load(folder))
         if run.key in found:
-            raise ResultFolderError(f"{folder}: holds the same run as {found[run.key][0]}")
+            raise ResultFolderError(f"{folder}: contains the same run as {found[run.key][0]}")
         found[run.key] = folder, run
     return sorted((run for _, run in found.values()), key=lambda run: (run.started, run.key), reverse=True)
 

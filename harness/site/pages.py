@@ -32,7 +32,7 @@ from harness.site.tables import (
 from harness.site.words import about
 
 _ERROR_CHARACTERS = 160
-_BETTER = {"higher": "higher is better", "lower": "lower is better", "neither": "neither way is better"}
+_BETTER = {"higher": "higher is better", "lower": "lower is better", "neither": "neither is better"}
 
 
 class Pages:

@@ -13,7 +13,7 @@ from harness.overlay.registry import load_overlay, overlay_names
 from harness.overlay.support import asks_by
 from harness.report.verdict import listed
 
-NOT_HERE = "Its adapter is not installed where this page was made, so that only its figures are here."
+NOT_HERE = "Its adapter was not installed where this page was made, so that the page has only its figures."
 
 
 @dataclass(frozen=True)
@@ -50,14 +50,14 @@ def _can(overlay: Overlay) -> tuple[tuple[str, str], ...]:
     families = sorted(overlay.underlays) if isinstance(overlay, HasUnderlays) else ["ipv4"]
     rows = [
         ("modes", listed(modes)),
-        ("modes that it has not", listed(missing) if "underlay" not in overlay.modes else ""),
+        ("modes that it lacks", listed(missing) if "underlay" not in overlay.modes else ""),
         ("layer", overlay.layer),
         ("endpoints", listed(kinds)),
         ("runs over", listed([{"ipv4": "IPv4", "ipv6": "IPv6"}[family] for family in families])),
         ("needs a public server", "yes" if overlay.needs_server else "no"),
-        ("direct sessions end with the server", "yes" if getattr(overlay, "depends_on_server", False) else ""),
-        ("asks routers for ports by", listed(sorted(asks_by(overlay, {})))),
-        ("needs routers that forward ports when asked", "yes" if getattr(overlay, "asks_for_ports", False) else ""),
+        ("direct sessions end when the server does", "yes" if getattr(overlay, "depends_on_server", False) else ""),
+        ("asks routers for port mappings by", listed(sorted(asks_by(overlay, {})))),
+        ("needs routers that forward ports on request", "yes" if getattr(overlay, "asks_for_ports", False) else ""),
     ]
     return tuple((name, value) for name, value in rows if value)
 
@@ -69,9 +69,9 @@ def _deployed(overlay: Overlay) -> tuple[tuple[str, str], ...]:
         rows = [
             ("its makers recommend", said.makers),
             ("we set", said.ours),
-            ("where we differ, and why", said.differs),
-            ("a pair where UDP is blocked", said.udp_blocked),
-            ("a pair where TCP port 443 alone gets out", said.tls_only),
+            ("where we differ from that, and why", said.differs),
+            ("in a network that blocks UDP", said.udp_blocked),
+            ("in a network that lets out only TCP port 443", said.tls_only),
         ]
     rows += [(f"program {requirement.program}", _source(requirement)) for requirement in overlay.requirements()]
     if isinstance(overlay, HasOptions):

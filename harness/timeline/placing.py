@@ -64,7 +64,7 @@ def problems_of_addresses(
             kind = "network's own" if address == subnet.network_address else "broadcast"
             yield f"{address} is the {kind} address of {subnet}: no node can have it"
         if address in addresses[:number]:
-            yield f"{address} stands twice"
+            yield f"{address} is listed twice"
         takers = [name for name, attached in topology.attachments().items() for p in attached if address in p.addresses]
         if takers:
             yield f"{address} is {takers[0]}'s"

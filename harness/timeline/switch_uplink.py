@@ -40,7 +40,7 @@ class SwitchUplink(Event[SwitchUplinkSettings]):
         others = _others(topology, subject)
         if settings.via in others:
             return []
-        return [f"{subject} cannot go by {settings.via} (it can by {', '.join(others)})"]
+        return [f"{subject} cannot use {settings.via} (it can use {', '.join(others)})"]
 
     def applied(self, topology: Topology, subject: str, settings: SwitchUplinkSettings) -> Topology:
         """Describe the host or router behind the other one."""

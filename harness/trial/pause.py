@@ -51,7 +51,7 @@ def said(folder: Path, error: str | None) -> str:
     """Return what the user is told: why, and what can be done now."""
     reason = (error or "").strip().split("\n")[0][:160]
     enter = f"overlaybench enter {folder}"
-    return f"{PAUSED}: {reason}; look inside: {enter} NODE; go on: {enter} --go-on"
+    return f"{PAUSED}: {reason}; to look inside: {enter} NODE; to continue: {enter} --go-on"
 
 
 def wait_for_user(folder: Path, nodes: Mapping[str, int], error: str | None) -> None:

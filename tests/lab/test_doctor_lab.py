@@ -48,7 +48,10 @@ def test_the_doctor_has_nft_check_every_ruleset_and_discovers_a_router() -> None
     status, findings = doctor(os.environ["PATH"])
     assert status == 0
     version = subprocess.run(["nft", "--version"], capture_output=True, text=True, check=True).stdout.split()[1]
-    assert findings["nftables rulesets"]["detail"] == f"nft {version.lstrip('v')} takes that of every alias and axis"
+    assert (
+        findings["nftables rulesets"]["detail"]
+        == f"nft {version.lstrip('v')} accepts the rulesets of all aliases and axes"
+    )
     assert findings["NAT discovery"]["ok"]
 
 

@@ -62,7 +62,7 @@ def test_a_run_on_a_disk_that_fills_stops_and_goes_on_elsewhere(tiny: Path, tmp_
     again = overlaybench(*argv, "--out", str(moved), "--resume")
     ends = [line["trial"] for line in records(moved) if line["probe"] == "trial"]
     assert len(ends) == len(set(ends)) == 12, again.stderr
-    assert f"{len(kept)} of 12 trials are there already" in again.stderr
+    assert f"{len(kept)} of 12 trials are done already" in again.stderr
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ def main() -> None:
     bad = False
     for name in sys.argv[1:] or sys.exit("usage: python -m tests.recompute RUN_DIR..."):
         if not Path(name, "manifest.json").is_file():
-            sys.exit(f"{name}: no result folder (it has no manifest.json)")
+            sys.exit(f"{name}: not a result folder (it has no manifest.json)")
         found = check(Path(name))
         for difference in found.differences:
             print(difference)

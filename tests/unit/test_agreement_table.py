@@ -33,13 +33,13 @@ def test_each_two_layers_have_a_verdict_and_an_interval_of_their_own() -> None:
     """A row said `agree` or `differ` of all three together, so a lab of one trial made every one of them untold."""
     (row,) = rows_of(table_of(cell("strict", Count(100, 100), Count(1, 1))))
     assert row[ENGINE_ALGEBRA] == "agree: +0.0 [-6.2, +0.0]"
-    assert row[LAB_ENGINE].startswith("cannot tell: +0.0 [-86.9, ")
-    assert row[LAB_ALGEBRA] == "cannot tell: +0.0 [-86.9, +0.0]"
+    assert row[LAB_ENGINE].startswith("too few runs: +0.0 [-86.9, ")
+    assert row[LAB_ALGEBRA] == "too few runs: +0.0 [-86.9, +0.0]"
     (row,) = rows_of(table_of(cell("strict", Count(100, 100), Count(20, 30))))
     assert row[ENGINE_ALGEBRA].startswith("agree")
     assert row[LAB_ENGINE].startswith("differ: -33.3 [-5")
     assert row[LAB_ALGEBRA].startswith("differ: -33.3 [-")
-    assert row["what the oracle says"] == "it follows"
+    assert row["the oracle's reason"] == "it follows"
 
 
 def test_the_interval_of_a_difference_is_newcombes() -> None:
@@ -65,7 +65,7 @@ def test_cells_in_which_the_same_nats_are_in_effect_are_one_row_with_a_lab() -> 
     assert two == other
     table = table_of(*alike, other)
     assert [row["cell"] for row in rows_of(table)] == ["cgn x symmetric (2 cells)", "cgn x strict"]
-    assert f"{LAB_ENGINE}: of 2 rows with a lab 1 agree, 0 differ, 1 have too few runs to tell" in table.note
+    assert f"{LAB_ENGINE}: of 2 rows with lab runs 1 agree, 0 differ, 1 have too few runs" in table.note
     # In another condition they are another row: with port mapping they do otherwise.
     mapped = cell("dual", Count(50, 50), Count(3, 3), nats=("cgn", "symmetric"), params=PARAMS | {"port_mapping": True})
     assert len(by_nats([*alike, mapped])) == 2
@@ -91,7 +91,7 @@ def test_the_note_has_both_links_and_what_chance_does() -> None:
         ("3 others, each", "agree"),
         ("1 others, each", "cannot tell"),
     ]
-    assert f"{ENGINE_ALGEBRA}: of 4 simulated cells 3 agree, 0 differ, 1 have too few runs to tell" in alone.note
+    assert f"{ENGINE_ALGEBRA}: of 4 simulated cells 3 agree, 0 differ, 1 have too few runs" in alone.note
     assert "Links of the lab" not in alone.note
 
 

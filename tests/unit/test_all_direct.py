@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from result_samples import Maker
 
 from harness.report.hubcost_words import all_direct
 from harness.results.alldirect import expected_all_direct, measured_by_n
+from harness.results.conditions import varied_parameters
 from harness.results.frame import records_frame
 
 
@@ -26,7 +29,7 @@ def test_all_direct_is_of_trials_not_of_pairs() -> None:
     found = measured_by_n(records_frame([record.as_dict() for record in records]))
     estimate = found["refmesh", "mesh", 3, "2 cgn, 1 symmetric"]
     assert (estimate.n, estimate.value) == (4, 0.75)
-    assert "refmesh mesh of 3 (2 cgn, 1 symmetric): 75 % of 4" in all_direct(found)[0]
+    assert "refmesh mesh with 3 parties (2 cgn, 1 symmetric) in 75 % of 4 trials" in all_direct(found)[0]
 
 
 def test_one_relayed_kind_of_pair_makes_all_direct_rare() -> None:
@@ -55,3 +58,11 @@ def test_trials_of_unlike_links_have_no_rate_together() -> None:
         "symmetric; link=dsl": (1.0, 5),
         "symmetric; link=satellite": (0.0, 5),
     }
+
+
+@pytest.mark.parametrize(("other", "said"), [("far", "link_s=far"), ("near", '"delay_ms": 40')])
+def test_a_link_profile_is_told_by_its_name_unless_two_share_it(other: str, said: str) -> None:
+    near, far = ({"name": name, "delay_ms": delay} for name, delay in (("near", 2), (other, 40)))
+    texts = [json.dumps({"n": 3, "link_s": link}) for link in (near, far)]
+    told = varied_parameters(texts)
+    assert said in told[texts[1]] and len(set(told.values())) == 2, "records of unlike links are not pooled"

@@ -121,7 +121,7 @@ def test_compare_finds_the_failures_and_names_the_rows_that_one_side_lost(tmp_pa
 def test_the_page_says_what_the_exit_code_says(tmp_path: Path) -> None:
     bounded = SCENARIO + "    outcome: [ok, failed]\n    trial_success: {min: 0.6}\n"
     for name, scenario, loses, words in (
-        ("sound", SCENARIO, False, "Against what the scenario expects: as expected (judged: 20 of 20 trials)."),
+        ("sound", SCENARIO, False, "What the scenario expects: all met (judged: 20 of 20 trials)."),
         ("broken", SCENARIO, True, f"refmesh_mesh_r1: expected path direct, but the trial failed: {LOST}"),
         ("bounded", bounded, True, "not all as expected (judged: 20 of 20 trials, 1 number: 1 not met)"),
     ):

@@ -62,14 +62,14 @@ def test_a_campaign_that_ends_leaves_its_hosts_and_is_resumed(tmp_path: Path, nu
     _, said = running.communicate(timeout=60)
     assert running.returncode == (-9 if number == signal.SIGKILL else 130), said
     if number == signal.SIGINT:
-        assert "go on with --resume" in said
+        assert "continue with --resume" in said
     until(lambda: not naming(str(tmp_path / "run")))
     before = finished(tmp_path)
     assert 5 <= before < TRIALS
     again = start(tmp_path, "--resume")
     _, said = again.communicate(timeout=250)
     assert again.returncode == 0, said
-    assert f"{before} of {TRIALS} trials are there already" in said and "on one" in said and "on two" in said
+    assert f"{before} of {TRIALS} trials are done already" in said and "on one" in said and "on two" in said
     assert len(lasting(tmp_path / "run")) == 2 * TRIALS and finished(tmp_path) == TRIALS
     manifest = RunFolder(tmp_path / "run").manifest()
     assert {one["name"] for one in manifest["hosts"].values()} == {"one", "two"}

@@ -62,12 +62,12 @@ def test_more_of_a_timeline_in_cells_that_one_run_has_alone_is_no_difference() -
 def test_other_options_and_another_carrier_of_links_are_named() -> None:
     found = differences(made({"options": {"mtu": 1400}, "links": "userlink"}), made({"options": {}, "links": "netem"}))
     assert 'options of nebula differ: {"mtu": 1400}, against none' in found.remarks
-    assert "links were asked of userlink and of netem" in found.remarks
+    assert "requested link backends differ: userlink and netem" in found.remarks
 
 
 def test_another_content_of_the_topology_is_named_and_its_lab_no_control() -> None:
     found = differences(made(topology_sha256="a"), made(topology_sha256="b"))
-    assert found.remarks == ("the content of topology two-sites differs: labs are not the same",)
+    assert found.remarks == ("the content of topology two-sites differs, so that the labs are not the same",)
     assert not found.same_lab
     other = differences(made(topology_sha256="a"), made(topology_sha256="b", topology="four-sites"))
     assert other.same_lab, "another name is a condition, which the comparison names"
@@ -80,7 +80,7 @@ def test_another_content_of_the_topology_is_named_and_its_lab_no_control() -> No
 def test_trials_that_began_on_a_busy_machine_are_counted() -> None:
     busy = {f"t{number}": {"began_busy": number < 30} for number in range(36)}
     (remark,) = differences(made(busy={}), made(busy=busy)).remarks
-    assert remark == "trials that began although the machine was busy: 0 of 36 of the base, 30 of 36 of the new run"
+    assert remark == "trials that began while the machine was busy: 0 of 36 in the base, 30 of 36 in the new run"
 
 
 def test_rights_are_named() -> None:

@@ -85,7 +85,7 @@ def test_what_differs_around_the_runs_is_named_and_other_deadlines_are_not_compa
     ):
         assert any(text in remark for remark in found.remarks), text
     assert "version of nebula differs: 1.9 and 1.10" in found.remarks
-    assert "probe path was set otherwise (deadline_s 5.0 and 15.0): its metrics are left out" in found.remarks
+    assert "probe path had different settings (deadline_s 5.0 and 15.0): its metrics are not compared" in found.remarks
     assert set(found.left_out) == {metric.name for metric in probes()["path"].metrics}
     assert {"connect_success", "hole_punch_success", "time_to_connect_s", "time_to_direct_s"} <= set(found.left_out)
     comparison = compare(run_of(seed=1), run_of(seed=2), without=found.left_out)

@@ -96,7 +96,7 @@ def test_it_is_told_beside_no_difference_found() -> None:
     assert found.findable is not None
     share = 100 * found.findable / found.base
     assert 10 < share < 30
-    assert f"({share:.0f} %) would have been)" in verdict_text(found)
+    assert f"({share:.0f} %))" in verdict_text(found)
 
 
 def test_rates_are_told_as_well() -> None:

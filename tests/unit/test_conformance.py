@@ -137,7 +137,7 @@ SPOILT: list[tuple[Callable[..., Deployment], str]] = [
     (with_services(service(), service()), "has several services named one"),
     (with_services(service(after=("two",))), "service one waits for two, which there is not: two"),
     (with_services(service(after=("two",)), service("two", after=("one",))), "and these wait for each other"),
-    (with_services(service(ready=False)), "service one is ready by nothing"),
+    (with_services(service(ready=False)), "service one has no condition of readiness"),
     (with_services(service(node="nowhere")), "runs on nowhere, which is no node"),
     (
         lambda d: d.model_copy(update={"claims": (ClaimSource(name="c", node="p1", service="gone"),)}),
@@ -238,6 +238,6 @@ def test_l2_carries_what_l2_carries() -> None:
         layer: Layer = "L2"
 
     assert [one for one in complaints(GOOD, Switch(), "mesh") if "carries no" in one] == [
-        "says that it is of L2, and carries no ARP",
-        "says that it is of L2, and carries no multicast",
+        "says that it is L2, but carries no ARP",
+        "says that it is L2, but carries no multicast",
     ]

@@ -95,7 +95,7 @@ def test_a_dual_stack_file_of_ones_own_holds_together(tmp_path: Path) -> None:
         ),
         (
             {"b": '{on: internet, addresses: [45.45.0.9, "2a0e:45::1"]}'},
-            "12: routers.r.outside.addresses[1]: address 2a0e:45::1 is b's already",
+            "12: routers.r.outside.addresses[1]: address 2a0e:45::1 is already used by b",
         ),
         (
             {"lan": "{subnets: [10.1.0.0/24, 10.2.0.0/24]}"},
@@ -112,7 +112,7 @@ def test_a_dual_stack_file_of_ones_own_holds_together(tmp_path: Path) -> None:
         ),
         (
             {"outside": "{on: internet, address: 45.45.1.1}", "a": '{on: lan, address: "2a0e:45:1::2", via: r}'},
-            "12: routers.r.outside: r has no IPv6 address here, and a no other",
+            "12: routers.r.outside: r has no IPv6 address here, and a has no address of another family",
         ),
         (
             {"nat": "ipv6-firewall", "b": "{on: internet, address: 45.45.0.9}"},

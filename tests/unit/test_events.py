@@ -97,7 +97,7 @@ def test_what_cannot_be_is_refused_with_its_line(tmp_path: Path, item: str, said
 
 def test_a_spare_line_can_be_switched_to_and_no_other(tmp_path: Path) -> None:
     assert planned(tmp_path, "{at_s: 1, do: switch_uplink, to: a, via: ra2, for_s: 2}", "two-uplinks")
-    with pytest.raises(ScenarioError, match=r"a cannot go by rb2 \(it can by ra2\)"):
+    with pytest.raises(ScenarioError, match=r"a cannot use rb2 \(it can use ra2\)"):
         planned(tmp_path, "{at_s: 1, do: switch_uplink, to: a, via: rb2}", "two-uplinks")
 
 

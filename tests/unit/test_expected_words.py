@@ -36,7 +36,7 @@ def judged(values: list[float | None], outcomes: tuple[str, ...] = ("ok", "faile
 def test_a_number_says_of_how_many_trials_it_knows_nothing() -> None:
     (number,) = judged([3.0, *[None] * 9]).numbers
     assert number.judgement == "not decided" and number.silent == 9
-    assert "n = 1; nothing of 9 more trials)" in number.text
+    assert "n = 1; 9 more trials gave no value)" in number.text
     (whole,) = judged([3.0] * 6).numbers
     assert whole.text.endswith("n = 6)")
 

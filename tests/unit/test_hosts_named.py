@@ -70,7 +70,7 @@ def test_tls_files_let_their_owners_speak_and_nobody_else(tmp_path: Path, monkey
     assert shaken(ours, ours) == []
     said = " ".join(shaken(ours, theirs)).lower()
     assert "verify failed" in said or "unknown ca" in said, "who does not say so sees the connection end"
-    with pytest.raises(StorageError, match="is there already"):
+    with pytest.raises(StorageError, match="exists already"):
         make_files(ours, NOW)
     monkeypatch.setenv("OVERLAYBENCH_TLS", str(ours))
     assert tls_files()["tls_client_key"] == str(ours / "key.pem")
@@ -133,7 +133,7 @@ def test_documented_commands_keep_dasks_pages_on_their_machine() -> None:
     ("text", "said"),
     [
         ("hosts: []", "1: (document): give hosts, or slurm"),
-        ("hosts:\n  - {name: a}\n  - {name: b}\n  - {name: a}", "4: hosts[2]: a stands twice"),
+        ("hosts:\n  - {name: a}\n  - {name: b}\n  - {name: a}", "4: hosts[2]: a is listed twice"),
         ("hosts:\n  - {name: a, slot: 3}", "2: hosts[0].slot: unknown key (did you mean slots?)"),
         ("hosts:\n  - {slots: 3}", "2: hosts[0]: a host without ssh needs a name"),
         ("hosts:\n  - {ssh: a, through: [ssh, a]}", "2: hosts[0]: either ssh or through leads there, not both"),
@@ -201,7 +201,7 @@ def test_jobs_that_nobody_would_heed_are_refused(tmp_path: Path, text: str, igno
 def test_jobs_of_a_schedulers_workers_are_refused(command: Command) -> None:
     done = CliRunner().invoke(command, ["nothing-of-that-name", "--hosts", "tls://rack:8786", "--jobs", "4"])
     assert done.exit_code == 2
-    assert "--jobs would be ignored: the workers of tls://rack:8786 say it themselves: --nthreads" in done.output
+    assert "--jobs would be ignored: `--nthreads` of the workers of tls://rack:8786 decides" in done.output
 
 
 def test_the_scheduler_of_slurms_jobs_listens_for_tls_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -131,7 +131,7 @@ def test_a_lab_that_was_killed_while_it_waited_is_said_to_be_gone(tmp_path: Path
     (tmp_path / RECORD).write_text('{"error": "x", "nodes": {"a": 2}}')
     argv = [sys.executable, "-m", "harness.cli", "enter", str(tmp_path), *more]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, f"{tmp_path}:0: TRIAL: its lab is gone" in done.stderr) == (2, True), done
+    assert (done.returncode, f"{tmp_path}:0: TRIAL: its lab has ended" in done.stderr) == (2, True), done
 
 
 def test_a_trial_is_left_standing_once_and_only_where_there_is_a_lab(

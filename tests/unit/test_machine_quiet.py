@@ -98,7 +98,7 @@ def test_a_quiet_machine_is_looked_at_for_milliseconds() -> None:
 def test_load_waits_until_others_are_done_and_says_for_what() -> None:
     found, _, said = wait(3, Allowance())
     assert not found.is_busy and found.waited_s == pytest.approx(3 * (PAUSE_S + LOOK_S))
-    assert said == ["waiting: others want the processors 100 % of the time"]
+    assert said == ["waiting: other processes wait for the processors 100 % of the time"]
 
 
 def test_a_machine_that_stays_busy_holds_nobody_up_for_long() -> None:
@@ -131,6 +131,8 @@ def test_the_manifest_has_each_trials_busiest_load_and_the_report_warns(tmp_path
         "b": {"share": 0.83, "waited_s": 5.7, "by": "pressure", "began_busy": True},
     }
     said = began_busy({"busy": busy})
-    assert said.startswith("1 of 2 trials that load the machine began while others wanted its processors, up to 83 %")
+    assert said.startswith(
+        "1 of 2 trials that load the machine began while other processes were waiting for its processors (up to 83 %"
+    )
     assert said.endswith("(b).") and "6 s of waiting" in said
     assert began_busy({"busy": {"a": busy["a"]}}) == began_busy({}) == ""

@@ -52,7 +52,7 @@ def test_the_skeleton_of_an_overlay_keeps_the_pure_half_and_runs_in_a_scenario(
     assert made.exit_code == 0, made.output
     assert f"contract {named}" in made.output
     checked = CliRunner().invoke(cli, ["contract", "--pure", named], standalone_mode=False)
-    assert checked.output == "my-vpn hub: its rendering keeps the contract\n"
+    assert checked.output == "my-vpn hub: what it renders keeps the contract\n"
     Path("mine.yaml").write_text(SCENARIO.format(overlay=named))
     (trial,) = plan_trials("mine.yaml").trials
     assert (trial.overlay, trial.id) == ("my-vpn", "my-vpn_hub_r1")
@@ -85,7 +85,7 @@ def test_the_skeleton_of_a_scenario_is_right(new: Callable[..., Result]) -> None
 def test_nothing_is_overwritten_and_names_are_checked(new: Callable[..., Result]) -> None:
     Path("mine.yaml").write_text("x")
     for arguments, said in (
-        (("scenario", "mine"), "mine.yaml:0: new: is there already"),
+        (("scenario", "mine"), "mine.yaml:0: new: exists already"),
         (("overlay", "My VPN"), "got 'My VPN'"),
     ):
         refused = new(*arguments)
@@ -107,7 +107,7 @@ WRONG_YAML = [
     ("{{ node.number }}.2\n  interface", "{{ node.number }.2\n  interface", "endpoints.address: this is no template"),
     ("      - log: listening on\n", "      - {}\n", "services[0].ready[0]: give one of `log`, `address` and `command`"),
     ("options:\n  port: 5000", "options:\n  Port: 5000", "options.Port."),
-    ("  interface: tun0\n", "  interface: tun0\n  interface: tun1\n", "endpoints.interface: this key stands twice"),
+    ("  interface: tun0\n", "  interface: tun0\n  interface: tun1\n", "endpoints.interface: this key appears twice"),
     ("network: 10.20.0.0/16", "network: 10.20.0.0/31", "network: 3 nodes do not fit into 10.20.0.0/31"),
 ]
 

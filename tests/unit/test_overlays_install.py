@@ -121,7 +121,7 @@ def test_what_nobody_carries_ends_with_its_own_remedy() -> None:
 def test_the_command_says_what_is_there_and_what_is_unknown() -> None:
     runner = CliRunner()
     there = runner.invoke(install_command, ["underlay"])
-    assert (there.exit_code, "everything is here" in there.output) == (0, True)
+    assert (there.exit_code, "everything is installed" in there.output) == (0, True)
     unknown = runner.invoke(install_command, ["openvpm"])
     assert (unknown.exit_code, "openvpn" in unknown.output) == (2, True)
 
@@ -162,8 +162,8 @@ def test_all_leaves_out_what_takes_long_or_comes_from_elsewhere(
     monkeypatch.setattr("harness.commands.install.load_overlay", overlays.__getitem__)
     done = CliRunner().invoke(install_command, ["--all"])
     assert done.exit_code == 0, done.output
-    assert "long: left out, its build takes long: overlaybench install long" in done.output
-    assert "vendors: left out, no-such-program comes from elsewhere: ask its vendor" in done.output
+    assert "long: not installed, because its build takes long: overlaybench install long" in done.output
+    assert "vendors: not installed: no-such-program has to be got by hand: ask its vendor" in done.output
     assert "quick: ready" in done.output
     assert (programs_folder() / "one").exists()
     assert not (programs_folder() / "two").exists()

@@ -236,7 +236,7 @@ def test_regions_have_ipv6_too_and_their_own_routers_tell_nothing_of_a_party(ip:
 
 
 def test_a_cell_that_stands_twice_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ScenarioError, match="a cell stands twice: underlay_full-cone_r1"):
+    with pytest.raises(ScenarioError, match="the same cell appears twice: underlay_full-cone_r1"):
         plan(
             tmp_path,
             "description: x\ntopology: two-sites\nmatrix: {nat_a: [full-cone, full-cone]}\n"

@@ -58,8 +58,8 @@ def test_others_find_the_way_by_the_prefix_that_they_see() -> None:
     [
         ({"nat_a": {"nptv6": OTHER}}, "the router forwards no IPv6 whose prefix it could exchange"),
         ({"nat_a": nptv6("2a0e:45:a1::1/64")}, "not a valid IPv6 network"),
-        ({"nat_a": nptv6("2a0e:45::/64")}, "is internet's already"),
-        ({"nat_a": nptv6(), "nat_b": nptv6()}, "is ra's already"),
+        ({"nat_a": nptv6("2a0e:45::/64")}, "is already used by internet"),
+        ({"nat_a": nptv6(), "nat_b": nptv6()}, "is already used by ra"),
     ],
 )
 def test_what_cannot_be_is_refused(params: dict[str, Any], said: str) -> None:

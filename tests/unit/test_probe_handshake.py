@@ -84,5 +84,5 @@ def test_it_is_refused_without_the_probe_that_tells_when(tmp_path: Path) -> None
     with pytest.raises(ScenarioError) as caught:
         plan_trials(str(file))
     assert str(caught.value.problems[0]).endswith(
-        "s.yaml:6: probes.handshake: tells nothing without the probe path: name that as well"
+        "s.yaml:6: probes.handshake: measures nothing without the probe path: add that probe as well"
     )

@@ -189,7 +189,7 @@ def test_publishing_replaces_a_copy_and_nothing_else(tmp_path: Path) -> None:
     (own / "thesis.tex").write_text("years of work")
     for place in (own, folder.path, tmp_path):
         refused = CliRunner().invoke(publish_command, [str(folder.path), str(place)]).exception
-        assert isinstance(refused, ScenarioError) and "no published copy that could be replaced" in str(refused)
+        assert isinstance(refused, ScenarioError) and "not a published copy that could be replaced" in str(refused)
     assert (own / "thesis.tex").exists() and folder.manifest_path.exists()
     for wrong in (out, own):
         refused = CliRunner().invoke(publish_command, [str(wrong), str(tmp_path / "new")]).exception

@@ -55,7 +55,7 @@ def test_what_is_over_chosen_nats_has_no_interval_but_says_over_how_many_cells()
     assert any(text.endswith("(3 cells)") and text.startswith("11.") for text in found), "gaps after an event"
     overview = tables(trials(NATS))[0]
     assert "60 trials in 6 cells" in overview.note and "95 %" not in overview.note
-    assert "hole punch and direct s: over all paths" in overview.note
+    assert "hole punch and direct after (s): over all paths" in overview.note
 
 
 def test_one_cell_has_its_intervals() -> None:

@@ -117,8 +117,8 @@ def test_trials_that_began_on_a_busy_machine_are_said_on_top_of_the_page(tmp_pat
     folder.append(Maker().ended("t1", "failed", **PAIR))
     page = write_report(folder.path).read_text()
     assert (
-        "1 of 1 trials that load the machine began while others wanted its processors, up to 83\N{NO-BREAK SPACE}%"
-        in page
+        "1 of 1 trials that load the machine began while other processes were waiting for its processors (up to "
+        "83\N{NO-BREAK SPACE}%" in page
     )
 
 

@@ -60,7 +60,7 @@ def plots_of(trials: pd.DataFrame) -> Iterator[Plot]:
     look = look_of(trials)
     for metric, label in (
         ("added_rtt_p50_ms", "median RTT minus the underlay's (ms)"),
-        ("link_lateness_p99_us", "later than due, 99th percentile (us)"),
+        ("link_lateness_p99_us", "99th percentile (us)"),
         ("rss_mib", "largest resident memory of a node (MiB)"),
     ):
         wide = trials.assign(**{metric: trials[metric] * np.where(trials["path"] == "direct", 1, 40)})

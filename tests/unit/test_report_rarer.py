@@ -27,13 +27,13 @@ FIGURES: dict[str, tuple[str, float | None]] = {
     "time_to_full_mesh_s": ("path", 3.25),
     "time_to_direct_mesh_s": ("path", None),
 }
-IDLE = {"B/s": "12.3", "packets/s": "0.25", "keepalive s": "25.0", "CPU %": "0.50", "CPU % a peer": "0.25"}
+IDLE = {"B/s": "12.3", "packets/s": "0.25", "keepalive (s)": "25.0", "CPU %": "0.50", "CPU % per peer": "0.25"}
 CELLS = {
-    "What an idle overlay sends and takes": IDLE | {"memory MiB": "21"},
-    "What a useful byte costs": {"memory MiB": "30", "MiB a peer": "15.5"},
-    "The whole mesh": {"all connected s": "3.25", "all direct s": ">15"},
-    "From readiness": {"connect s": "1.25", "direct s": "late"},
-    "What TCP sent again": {"retransmissions": "7"},
+    "Cost of an idle overlay": IDLE | {"memory (MiB)": "21"},
+    "Cost of a useful byte": {"memory (MiB)": "30", "memory per peer (MiB)": "15.5"},
+    "Time until the whole mesh is connected": {"all connected after (s)": "3.25", "all direct after (s)": ">15"},
+    "Time from readiness": {"connected after (s)": "1.25", "direct after (s)": "late"},
+    "TCP retransmissions": {"retransmissions": "7"},
 }
 
 
@@ -70,7 +70,7 @@ def test_what_was_measured_has_a_table(title: str) -> None:
     for row in table.rows:
         said = dict(zip(table.header, row, strict=True))
         assert {name: said[name] for name in CELLS[title]} == CELLS[title]
-    rows = {"What TCP sent again": 2}  # what paths cost has a row for each
+    rows = {"TCP retransmissions": 2}  # what paths cost has a row for each
     assert len(table.rows) == rows.get(title, 1)
 
 

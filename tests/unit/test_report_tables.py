@@ -87,14 +87,22 @@ def test_rarer_probes_have_tables_of_their_own_and_only_where_they_ran() -> None
     alone = [r.as_dict() for r in Maker().trial("t", overlay="underlay", mode="underlay", nat_a="x", nat_b="x")]
     assert [table.title for table in all_tables(pairs_frame(records_frame(alone)))] == ["Overlays"]
     load, costs, sizes = all_tables(pairs_frame(frame_of(Maker(full=True))))[2:]
-    assert load.header == ("overlay", "TCP both ways Mbit/s", "RTT ms", "its p95 ms", "rise ms", "lost", "UDP Mbit/s")
+    assert load.header == (
+        "overlay",
+        "TCP both ways (Mbit/s)",
+        "RTT (ms)",
+        "RTT p95 (ms)",
+        "rise (ms)",
+        "lost",
+        "UDP (Mbit/s)",
+    )
     assert {row[0]: row[1:] for row in sizes.rows}["nebula mesh, direct"] == ("1420", "1340", "5/5")  # the worse way's
     assert {row[0]: row[1:] for row in sizes.rows}["nebula mesh, relayed"] == ("1420", "1340", "1/1")
     assert {row[0]: row[1:] for row in sizes.rows}["refmesh relay"] == ("1420", "1420", "0/6")
     rows = {row[0]: dict(zip(costs.header, row, strict=True)) for row in costs.rows}
-    assert rows["underlay"]["server B/B"] == "-"
-    assert rows["openvpn hub"]["server B/B"] == "1.100"
-    assert 1.9 < float(rows["underlay"]["underlay B/B"]) < float(rows["refmesh relay"]["underlay B/B"])
+    assert rows["underlay"]["server bytes/byte"] == "-"
+    assert rows["openvpn hub"]["server bytes/byte"] == "1.100"
+    assert 1.9 < float(rows["underlay"]["underlay bytes/byte"]) < float(rows["refmesh relay"]["underlay bytes/byte"])
 
 
 def test_a_pipe_gets_whole_lines_without_colours() -> None:

@@ -61,7 +61,7 @@ def test_a_row_per_event_in_the_order_of_the_timeline() -> None:
     assert list(rows.loc[rows["trial"] == "t2", "deadline_s"]) == pytest.approx([np.nan, 7.0, 4.0], nan_ok=True)
     tables = {table.title: table for table in all_tables(pairs_frame(RECORDS), rows)}
     table = tables["Event by event"]
-    place = table.header.index("answer after s")
+    place = table.header.index("answer after (s)")
     assert [(row[:2], row[place]) for row in table.rows] == [
         (("nebula mesh", BEFORE), "-"),
         (("nebula mesh", DOWN), "0.10"),

@@ -15,7 +15,7 @@ from harness.results.pairs import pairs_frame
 def test_verdict_is_three_sentences_with_numbers() -> None:
     sentences = verdict(pairs_frame(frame_of(repeats=3)))
     assert len(sentences) == 3
-    assert "All 108 trials ran" in sentences[0]
+    assert "All 108 trials are ok" in sentences[0]
     assert "refmesh mesh in 5 of 6 pairs of NATs (never for symmetric x symmetric)" in sentences[1]
     one = frame_of(repeats=3)
     one = one[(one["nat_a"] == "full-cone") & (one["nat_b"] == "symmetric")]

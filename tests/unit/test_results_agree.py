@@ -65,7 +65,7 @@ def records(rows: list[dict[str, Any]]) -> pd.DataFrame:
     return records_frame(rows)
 
 
-@pytest.mark.parametrize(("metric", "header", "digits"), [("added_rtt_p50_ms", "added RTT ms", 1)])
+@pytest.mark.parametrize(("metric", "header", "digits"), [("added_rtt_p50_ms", "added RTT (ms)", 1)])
 def test_what_a_path_costs(
     rows: list[dict[str, Any]], records: pd.DataFrame, metric: str, header: str, digits: int
 ) -> None:

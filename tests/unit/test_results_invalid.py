@@ -125,7 +125,7 @@ def test_a_probe_that_was_not_run_is_a_dash_with_its_reason() -> None:
     rows = pairs_frame(records)
     assert quality_of(records, rows).skipped.rows == (("refmesh mesh", "udp", why, "1"),)
     assert rows["udp_goodput_mbit"].isna().all() and set(rows["outcome"]) == {"ok"}
-    assert "UDP Mbit/s" not in next(t for t in all_tables(rows) if t.title == "Delay and rates under load").header
+    assert "UDP (Mbit/s)" not in next(t for t in all_tables(rows) if t.title == "Delay and rates under load").header
 
 
 def test_records_and_report_say_what_the_links_were_held_to() -> None:

@@ -67,12 +67,14 @@ def test_the_text_has_bound_estimate_interval_and_n() -> None:
     assert found.text.startswith("nebula_mesh: expected added_rtt_p50_ms at most 5 ms, it was 6.3 ms (6")
     assert found.text.endswith("median; order statistics of 7 runs (covers 98.4 %); n = 7)")
     (found,) = judge(rows[:2], ExpectedNumber(metric="added_rtt_p50_ms", max=5))
-    assert found.text.endswith("it was 6 ms (one run; no interval; n = 1); 1 repeat gives no confidence, 6 would do")
+    assert found.text.endswith(
+        "it was 6 ms (one run; no interval; n = 1); 1 repeat gives no confidence, 6 would be enough"
+    )
     (found,) = judge(rows[:4], ExpectedNumber(metric="added_rtt_p50_ms", max=8))
-    assert found.text.endswith("n = 2); 2 repeats give at most 50 % confidence, 6 would do")
+    assert found.text.endswith("n = 2); 2 repeats give at most 50 % confidence, 6 would be enough")
     rates = rows_of("connect_success", [1.0] * 6)
     (found,) = judge(rates, ExpectedNumber(metric="connect_success", min=0.95))
-    assert found.text.endswith("n = 6); exactly 0.5407 to 1; 72 repeats without a failure would do")
+    assert found.text.endswith("n = 6); exactly 0.5407 to 1; 72 repeats without a failure would be enough")
 
 
 @pytest.mark.parametrize(
@@ -97,7 +99,9 @@ def test_a_rate_is_judged_by_its_exact_interval(
 
 def test_a_rate_that_each_of_few_repeats_breaks_says_how_many_would_show_it() -> None:
     (found,) = judge(rows_of("connect_success", [0.0]), ExpectedNumber(metric="connect_success", min=0.8))
-    assert found.text.endswith("n = 1); exactly 0 to 0.975; every repeat breaks it; 3 such would show it")
+    assert found.text.endswith(
+        "n = 1); exactly 0 to 0.975; every repeat breaks it; 3 such repeats would be enough for `not met`"
+    )
 
 
 def test_pairs_of_few_trials_are_no_more_than_the_trials() -> None:

@@ -51,7 +51,7 @@ def test_terminal_and_report_count_pairs_and_trials() -> None:
     assert set(rows) == {"19 direct", "1 relayed"}
     assert rows["19 direct"][1] == "19/20 pairs, 1/2 trials"
     assert rows["19 direct"][6] == rows["1 relayed"][6] == "90.0"  # both ways of a pair are one value
-    assert "a trial succeeds when all of its pairs do" in table.note
+    assert "a trial succeeds if all of its pairs do" in table.note
     assert path_matrix(pairs_frame(records)).rows[0][1] == "direct 19/20, relayed 1/20"
     assert "refmesh mesh in 19 of 20 pairs" in verdict(pairs_frame(records))[1]
     assert "all pairs in 1 of 2 trials" in verdict(pairs_frame(records))[1]

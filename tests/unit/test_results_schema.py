@@ -121,5 +121,5 @@ def test_a_parquet_of_a_later_version_alone_is_refused_not_empty(tmp_path: Path)
     folder.create({"schema": 9, "scenario": "demo"}, [])
     folder.records_path.unlink()
     pq.write_table(pa.Table.from_pandas(pd.DataFrame({"schema": [9], "colour": ["red"]})), folder.parquet_path)
-    with pytest.raises(ResultFolderError, match="no version that this program reads"):
+    with pytest.raises(ResultFolderError, match="no version that overlaybench can read"):
         load(folder.path)

@@ -74,7 +74,7 @@ def test_a_good_scenario_expands(tmp_path: Path) -> None:
             ("two-sites", "two-site"),
             "2: topology: no such file, and no bundled topology of that name (did you mean two-sites?)",
         ),
-        (("description: fine", "description: fine\ndescription: twice"), "2: description: this key stands twice"),
+        (("description: fine", "description: fine\ndescription: twice"), "2: description: this key appears twice"),
         (("[full-cone, symmetric]", "[full-cone"), "5: (syntax): this is not YAML"),
         (("description: fine\n", ""), "1: description: missing"),
     ],

@@ -58,7 +58,7 @@ def test_a_multiple_of_the_underlay_may_be_bounded_above_one(tmp_path: Path) -> 
     (bound,) = [one for one in planned(tmp_path, text)[-1].expected_numbers if one.metric == "chatty_underlay_ratio"]
     assert bound.max == 3
     (problem,) = problems_of(tmp_path, text.replace("max: 3", "max: -1"))
-    assert "is a multiple, 0 or more" in problem
+    assert "is a multiple (0 or more)" in problem
 
 
 def test_the_last_bound_of_a_metric_on_the_same_paths_holds(tmp_path: Path) -> None:
@@ -90,8 +90,8 @@ SHARE, ADDED = "expect[1].tcp_throughput_ratio", "expect[0].added_rtt_p50_ms"
             9,
             "expect[0].added_rtt_p50: unknown key, and no such metric (did you mean added_rtt_p50_ms?)",
         ),
-        ("{min: 0.25}", "0.25", 10, f"{SHARE}: expected a bound, {{min: 0.25}} or {{max: 0.25}} say, got 0.25"),
-        ("{min: 0.25}", "{min: 25}", 10, f"{SHARE}: is a ratio, 0 to 1, so 25 cannot be meant"),
+        ("{min: 0.25}", "0.25", 10, f"{SHARE}: expected a bound such as {{min: 0.25}} or {{max: 0.25}}, got 0.25"),
+        ("{min: 0.25}", "{min: 25}", 10, f"{SHARE}: is a ratio (0 to 1), which 25 is not"),
         ("{min: 0.25}", "{}", 10, f"{SHARE}: bounds nothing: give `min`, `max` or both"),
         ("{min: 0.25}", "{min: 0.5, max: 0.4}", 10, f"{SHARE}: nothing is at least 0.5 and at most 0.4"),
         ("{min: 0.25}", "{minn: 0.25}", 10, f"{SHARE}.minn: unknown key (did you mean min?)"),
@@ -173,7 +173,7 @@ def test_an_overlays_range_that_the_underlay_has_is_refused_where_it_is_known(tm
     )
     assert problems_of(tmp_path, text) == [
         "7: overlays.tailscale: tailscale gives its members addresses of 100.64.0.0/24, and a has 100.64.0.77 in the "
-        "underlay, ra has 100.64.0.1 in the underlay: a host would answer itself"
+        "underlay, ra has 100.64.0.1 in the underlay: packets to that address would never leave the host"
     ]
     beside = CARRIER.replace("address: 100.64.0.", "address: 100.65.0.")
     (tmp_path / "carrier.yaml").write_text(beside)

@@ -172,7 +172,7 @@ def test_a_merge_for_which_there_is_no_room_can_be_tried_again(
     left = {"nothing": None, "an empty folder": [], "a file of somebody's": ["notes.txt"]}[there]
     assert (sorted(path.name for path in out.iterdir()) if out.exists() else None) == left
     assert merge(parts, out) == 18
-    with pytest.raises(ResultFolderError, match="name another, or delete it and merge again"):
+    with pytest.raises(ResultFolderError, match="choose another folder, or delete it and merge again"):
         merge(parts, out)
 
 
@@ -204,7 +204,7 @@ def test_missing_doubled_and_whole_runs_are_refused(planned: Planned, tmp_path: 
     shutil.copytree(parts[0], copy)
     assert f"{copy}:0: merge: shard 1 is {parts[0]} already" in refused([*parts, copy], out)
     whole = run(planned, tmp_path / "whole")
-    assert f"{whole}:0: merge: is no shard" in refused([*parts, whole], out)
+    assert f"{whole}:0: merge: is not a shard" in refused([*parts, whole], out)
     with pytest.raises(ResultFolderError):
         merge([tmp_path], out)
 
@@ -213,7 +213,7 @@ def test_a_shard_of_another_plan_or_with_other_programs_is_refused(planned: Plan
     parts, out = shards(planned, tmp_path, 2), tmp_path / "merged"
     (tmp_path / "mine.yaml").write_text(SCENARIO.replace("repeats: 2", "repeats: 4"))
     other = run(plan_trials(str(tmp_path / "mine.yaml")), tmp_path / "other", Shard(2, 2))
-    assert "is a shard of another plan" in refused([parts[0], other], out)
+    assert "belongs to another plan" in refused([parts[0], other], out)
     manifest = RunFolder(parts[1]).manifest()
     manifest["tool_versions"] = {"nft": "1.1.3"}
     manifest["overlaybench_commit"] = "def"
@@ -272,4 +272,4 @@ def test_a_shard_with_unfinished_trials_is_refused(planned: Planned, tmp_path: P
     lines = path.read_text().splitlines(keepends=True)
     kept = [line for line in lines if json.loads(line)["trial"] != json.loads(lines[0])["trial"]]
     path.write_text("".join(kept))
-    assert "has not finished; go on with --resume" in refused(parts, tmp_path / "merged")
+    assert "has not finished; continue with --resume" in refused(parts, tmp_path / "merged")

@@ -133,7 +133,7 @@ def test_a_lab_is_taken_where_it_differs_by_enough_runs(
     assert row["pairs_with_lab"] == pytest.approx(row["pairs"] + moved)
     table = declared_table(said)
     shown = dict(zip(table.header, next(row for row in table.rows if row[0] == "nebula"), strict=True))
-    assert shown["lab runs behind that"] == str(runs if is_taken else 0)
+    assert shown["lab runs used"] == str(runs if is_taken else 0)
     assert shown["lab runs"] == str(runs)
     if 0 < successes < runs and declared == 1.0:
         assert shown["differ"] == f"full-cone x port-restricted ({successes}/{runs})"

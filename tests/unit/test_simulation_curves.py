@@ -141,7 +141,7 @@ def test_figures_that_count_no_pairs_are_not_drawn_on_the_scale_of_pairs() -> No
     }
     bars = {bar.get_hatch() for bar in figure.axes[1].patches}
     assert bars == {None, "////"}, "a share of ISPs is no place on the axis"
-    assert "for which the axis is a scale of percent alone" in plot.caption
+    assert "for which the axis is only a percentage scale" in plot.caption
 
 
 def test_a_study_is_the_same_figure_wherever_it_is_named() -> None:

@@ -190,7 +190,7 @@ def test_what_is_declared_and_what_a_lab_saw_are_of_one_deadline(tmp_path: Path)
     assert (row["pairs"], row["pairs_with_lab"], row["lab_runs"]) == (1.0, 0.5, 9)
     table = declared_table(said)
     (shown,) = (dict(zip(table.header, row, strict=True)) for row in table.rows if row[0] == "easytier")
-    assert (shown["seen %"], shown["within s"], shown["differ"]) == ("100.0", "15", "")
+    assert (shown["lab's cells: seen (%)"], shown["within (s)"], shown["cells that differ"]) == ("100.0", "15", "")
     # A folder of before has the population's counts alone, and says so.
     del cells[0]["waited"]
     (row,) = (row for row in described(population(tmp_path), cells)["declared"] if row["overlay"] == "easytier")

@@ -226,9 +226,9 @@ def test_the_load_of_many_networks_is_that_of_one_times_their_number(tmp_path: P
     _, of_all = churn_tables(frame, {"peers": 1000, "members": 5})
     figures = dict(of_all.rows)
     # Quiet are the second sample (90 s: 90 and 180 messages) and the last (100 s: none); the others begin or return.
-    assert figures["receives, messages/s"].startswith("142 ")
-    assert figures["after its return, receives at most, messages/s"] == "1,400"
-    assert figures["remembers, MB"].startswith("10 ")
+    assert figures["received (messages/s)"].startswith("142 ")
+    assert figures["largest rate received after its return (messages/s)"] == "1,400"
+    assert figures["state (MB)"].startswith("10 ")
 
 
 def test_no_start_counts_as_quiet(tmp_path: Path) -> None:
@@ -244,8 +244,8 @@ def test_no_start_counts_as_quiet(tmp_path: Path) -> None:
     settings = {"peers": 10, "members": 5}
     for start_within_s, receives in ((600.0, "1.50, at most 2.0"), (200.0, "10.75, at most 30.0")):
         of_networks, of_all = churn_tables(frame, settings | {"start_within_s": start_within_s})
-        assert dict(of_networks.rows)["a server receives, messages/s"] == receives
-        assert dict(of_all.rows)["receives, messages/s"] == f"{2 * float(receives.split(',')[0]):.3g}"
+        assert dict(of_networks.rows)["received by a server (messages/s)"] == receives
+        assert dict(of_all.rows)["received (messages/s)"] == f"{2 * float(receives.split(',')[0]):.3g}"
         assert f"first {start_within_s + 60:g} s" in of_networks.note
 
 
@@ -260,9 +260,9 @@ def test_a_run_without_any_quiet_time_has_no_quiet_rate(tmp_path: Path) -> None:
     assert frame is not None
     of_networks, of_all = churn_tables(frame, {"peers": 10, "members": 5, "start_within_s": 10.0})
     figures = dict(of_all.rows)
-    assert figures["after its return, receives at most, messages/s"] == "20"
-    assert figures["that is so many times the quiet rate"] == figures["receives, messages/s"] == NOTHING
-    assert dict(of_networks.rows)["a server receives, messages/s"] == NOTHING
+    assert figures["largest rate received after its return (messages/s)"] == "20"
+    assert figures["that rate as a multiple of the usual rate"] == figures["received (messages/s)"] == NOTHING
+    assert dict(of_networks.rows)["received by a server (messages/s)"] == NOTHING
     assert "nan" not in str((of_networks.rows, of_all.rows))
 
 

@@ -69,7 +69,7 @@ def test_a_page_of_some_repeats_tells_of_all_worlds_where_it_says_so(
     whole = write_report(out).read_text()
     monkeypatch.setattr("harness.report.html.MOST_PAIRS", 120)
     page = write_report(out).read_text()
-    assert "This page tells of the first" not in whole
+    assert "This page covers only the first" not in whole
     assert FIRST_REPEATS.format(20) in page, "three cells of a pair and three pairs of a group are six a repeat"
 
     def chapter(text: str) -> str:

@@ -137,7 +137,7 @@ def test_figures_of_drawn_groups_are_marked(monkeypatch: pytest.MonkeyPatch, tmp
         found = population_of(load(out))
         assert found is not None
         (rates, *_), (_, whole) = found
-        groups = [rates.header.index(f"groups of {size} all direct %") for size in (3, 5, 10)]
+        groups = [rates.header.index(f"groups of {size} all direct (%)") for size in (3, 5, 10)]
         marks.append([row[place].startswith("~") for row in rates.rows for place in groups])
         assert ("~:" in rates.note) is ("Groups of 5, 10 are drawn" in whole.caption) is any(marks[-1])
     assert marks == [[False] * 6, [False, True, True] * 2]
@@ -188,7 +188,7 @@ def test_a_run_is_a_result_folder_like_any_other(tmp_path: Path) -> None:
     assert {"summary.csv", "report.html", "records.parquet"} <= {path.name for path in out.iterdir()}
     page = (out / "report.html").read_text()
     assert "The population" in page and "Algebra, engine, emulation" in page
-    assert "way of a probe, followed from host to host" in page
+    assert "what a probe took, followed from host to host" in page
     assert "counters" not in page  # there is no lab that could have any
     assert (out / "plots" / "population-curves.csv").is_file()
     section = population_section(results, SCREEN, tmp_path / "plots")

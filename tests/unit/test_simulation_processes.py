@@ -51,7 +51,7 @@ def test_results_come_in_order(together: int) -> None:
 def test_one_that_is_killed_ends_the_run_after_what_was_done(together: int) -> None:
     done = []
     with (
-        pytest.raises(ProcessKilled, match="go on with --resume"),
+        pytest.raises(ProcessKilled, match="continue with --resume"),
         in_processes(killed_at_30, range(100), 2, nothing, together=together) as found,
     ):
         done += found

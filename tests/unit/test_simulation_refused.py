@@ -83,7 +83,7 @@ ONE = {"share": 1.0}
             },
             "bands[0].low_percent",
             "low_percent:",
-            "more than high_percent",
+            "greater than high_percent",
         ),
     ],
 )

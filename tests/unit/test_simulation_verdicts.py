@@ -108,7 +108,7 @@ def test_a_file_of_groups_alone_reports_them(tmp_path: Path) -> None:
     assert found is not None
     tables, plots = found
     (row,) = tables[0].rows
-    assert row[tables[0].header.index("groups of 4 all direct %")].startswith("100.0; 100.0 [")
+    assert row[tables[0].header.index("groups of 4 all direct (%)")].startswith("100.0; 100.0 [")
     for plot in plots:
         assert len(plot.data)
 

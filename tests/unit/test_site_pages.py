@@ -147,7 +147,7 @@ def test_an_overlays_page_says_what_it_can_and_how_it_was_deployed(site: Path) -
     text = (site / "overlays" / "nebula.html").read_text()
     for said in ("mesh, direct and relay", "UDP 4242; <code>punchy</code> on", "Debian package nebula", "Lighthouse"):
         assert said in text, said
-    assert "added RTT ms" in text, "what it costs"
+    assert "added RTT (ms)" in text, "what it costs"
 
 
 def test_an_overlay_that_is_not_installed_has_its_figures_all_the_same(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_an_overlay_that_is_not_installed_has_its_figures_all_the_same(tmp_path:
     folder.append(trial)
     runs = gather([folder.path])
     text = Pages(runs, cells_of(runs), docs=False).overlay("elsewhere")
-    assert "Its adapter is not installed where this page was made" in text and ">1/1</a>" in text
+    assert "Its adapter was not installed where this page was made" in text and ">1/1</a>" in text
 
 
 def test_what_others_wrote_is_text(site: Path) -> None:
@@ -193,9 +193,9 @@ def test_the_same_folders_give_the_same_site_and_what_is_gone_goes(
 
 
 def test_folders_that_cannot_be_are_refused(folders: list[Path], tmp_path: Path) -> None:
-    with pytest.raises(ResultFolderError, match="holds the same run as"):
+    with pytest.raises(ResultFolderError, match="contains the same run as"):
         gather([folders[0], folders[0]])
-    with pytest.raises(ResultFolderError, match="no result folder"):
+    with pytest.raises(ResultFolderError, match="not a result folder"):
         write_site([tmp_path], tmp_path / "out")
     with pytest.raises(SiteFolderError, match="is a result folder"):
         write_site(folders, folders[0])

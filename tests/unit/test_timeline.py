@@ -50,7 +50,7 @@ def planned(tmp_path: Path, *items: str, text: str = SCENARIO) -> list[Any]:
         ("{at_s: 1, do: reboot, to: ra, for_s: 3}", "reboot cannot be undone"),
         ("{at_s: 1, do: kill, to: s, sevice: x}", "kill: unknown key sevice"),
         ("{at_s: -1, do: kill, to: s}", "timeline[0].at_s"),
-        ("{at_s: 1, do: kill, to: s, for_s: 0}", "`for_s` is longer than nothing"),
+        ("{at_s: 1, do: kill, to: s, for_s: 0}", "`for_s` must be greater than 0"),
         ("{at_s: .inf, do: kill, to: s}", "timeline[0].at_s"),
         ("{at_s: [], do: kill, to: s}", "an empty list sweeps nothing"),
         ("{after: noon, do: kill, to: s}", "timeline[0].after"),
@@ -79,7 +79,7 @@ def test_two_beginnings_of_a_timeline_are_one_too_many(tmp_path: Path) -> None:
 
 def test_a_probe_of_events_without_any_is_refused(tmp_path: Path) -> None:
     text = SCENARIO.replace("continuity: {duration_s: 9}", "availability: {}").replace("timeline:\n", "")
-    with pytest.raises(ScenarioError, match="availability shows what events do: there is no `timeline`"):
+    with pytest.raises(ScenarioError, match="availability measures the effect of events, but there is no `timeline`"):
         planned(tmp_path, text=text)
 
 

@@ -70,8 +70,11 @@ def test_of_one_run_each_it_is_said_that_they_are_too_few_to_tell(tmp_path: Path
     names = folders(tmp_path, 3, slower_from(2))
     done = run(*names, "--check")
     assert done.exit_code == 0
-    assert "worse, not yet certain: too few runs to tell" in done.stdout
-    assert "Of 1 change for the worse there are too few runs to tell: measure each point in several runs" in done.stdout
+    assert "worse, not yet certain (too few runs)" in done.stdout
+    assert (
+        "1 more change for the worse is uncertain, because there are too few runs: measure each point in several runs"
+        in done.stdout
+    )
     (found,) = json.loads(run(*names, "--json").stdout)["findings"]
     assert (found["metric"], found["too_few_runs"]) == ("rtt_p50_ms", True)
 
@@ -112,12 +115,12 @@ def test_a_point_is_known_by_its_name_before_its_beginning_and_by_a_whole_hash()
 
 def test_points_are_told_by_label_version_or_run(tmp_path: Path) -> None:
     names = folders(tmp_path, 3, slower_from(2))
-    assert "told apart by commit" in run(*names).stdout
+    assert "grouped into points by commit" in run(*names).stdout
     assert "3 points, 1.0 to 1.2" in run(*names, "--by", "version").stdout
     assert "3 points, 1: v0 to 3: v2" in run(*names, "--by", "run").stdout
     for name in names:
         labelled(name)
-    assert "told apart by version" in run(*names).stdout
+    assert "grouped into points by version" in run(*names).stdout
 
 
 def test_a_label_that_a_run_lacks_is_named_with_its_file(tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ def heatmap_plot(matrix: Matrix, suffix: str = "") -> Plot:
         axes.tick_params(length=0, colors=INK)
         figure.legend(handles=legend_of(matrix), loc="outside lower center", ncols=2, handlelength=1.4)
 
-    caption = f"k of n and Wilson 95 % interval; hatched: fewer than {FEW} runs."
+    caption = f"k of n trials with the 95 % interval (Wilson). Hatched: fewer than {FEW} runs."
     slug = f"hole-punch-{matrix.overlay}-{matrix.mode}{suffix}"
     height = 1.3 + 0.62 * len(matrix.nats_a) + 0.2 * -(-len(legend_of(matrix)) // 2)
     return Plot(slug, f"Hole punching: {name}", caption, pd.DataFrame(rows, columns=columns), height, draw)

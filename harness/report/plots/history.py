@@ -30,10 +30,10 @@ def history_plot(series: Series, findings: Sequence[Finding], number: int) -> Pl
     left = len(series.parts) - len(cells)
     title = f"{series.subject}: {series.metric}"
     title += "".join(f" ({word})" for word in (series.phase, series.machine) if word)
-    caption = "A dot per trial, a line through the runs' medians (rates: shares)."
+    caption = "One dot per trial; the line connects the runs' medians (for rates: shares)."
     if any(np.isinf(cell.values).any() for cell in cells):
         caption += " Crosses at the edge: not by the deadline."
-    caption += " Vertical: a change, shaded where it may lie (95 %)." if findings else ""
+    caption += " Vertical lines: changes; shaded: where a change may lie (95 % interval)." if findings else ""
     caption += f" {left} more cells are in the table." if left > 0 else ""
     data = pd.concat([_data(series, cell) for cell in cells], ignore_index=True)
 

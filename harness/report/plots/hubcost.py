@@ -51,7 +51,7 @@ def _completion_plot(
             look = look_of[subject]
             numbers = [n + 0.06 * (place - (len(subjects) - 1) / 2) for n, _ in of[subject]]
             _points(axes, numbers, [one for _, one in of[subject]], look, subject_name(*subject), joined=True)
-        axes.set(yscale="log", xlabel="number of parties n", ylabel="completion time (s), logarithmic")
+        axes.set(yscale="log", xlabel="number of parties n", ylabel="completion time (s, log scale)")
         ends = [end for points in of.values() for _, one in points for end in (one.value, one.low, one.high)]
         axes.set_ylim(around(*_extremes(ends)))
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -61,7 +61,7 @@ def _completion_plot(
         legend_below(figure, axes)
 
     title = f"Completion time, {workload}, server {hub_words(hub)}"
-    caption = "Medians with their intervals over repeats; points are set apart so as not to hide each other."
+    caption = "Medians over repeats with their intervals; points of one n are set apart so that none hides another."
     name = f"hub-completion-{workload}-{_slug(hub.name)}"
     return Plot(name, title, caption, data, height_with_legend(len(subjects)), draw)
 
@@ -101,11 +101,13 @@ def _ratio_plot(workload: str, found: Sequence[Cost], look_of: Looks) -> Plot:
         loads = [cost.n / cost.hub.ratio for cost in found]
         reach = np.geomspace(*around(min(loads) / 1.1, max(loads) * 1.1), 200)
         ends = [end for cost in found for end in (cost.ratio.value, cost.ratio.low, cost.ratio.high, 1.0)]
-        axes.plot(reach, np.maximum(1.0, reach), color=UNDERLAY, linestyle="--", label="rates alone: max(1, x)")
+        axes.plot(
+            reach, np.maximum(1.0, reach), color=UNDERLAY, linestyle="--", label="expected by rates alone: max(1, x)"
+        )
         axes.axhline(1.0, color=UNDERLAY, linestyle=":")
         axes.set(xscale="log", yscale="log", xlim=(reach[0], reach[-1]), ylim=around(*_extremes(ends)))
-        axes.set(xlabel="n times access rate / server's rate, logarithmic")
-        axes.set(ylabel="completion time,\nhub / mesh, logarithmic")
+        axes.set(xlabel="n x access rate / server's rate (log scale)")
+        axes.set(ylabel="completion time,\nhub / mesh (log scale)")
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axis.set_major_formatter("{x:g}")
@@ -113,8 +115,9 @@ def _ratio_plot(workload: str, found: Sequence[Cost], look_of: Looks) -> Plot:
         legend_below(figure, axes)
 
     caption = (
-        "Completion time as a multiple of the mesh's, with its interval. Hollow: a server further away. Right of 1 the "
-        "server's link has more to carry than a member's; an interval of 1 to at most 1.1 refutes the claim."
+        "Completion time as a multiple of the mesh's, with its interval. Hollow: a more distant server. Right of 1 "
+        "the server's link has more to carry than a member's link. An interval that contains 1 and nothing above 1.1 "
+        "refutes the claim."
     )
     height = height_with_legend(len(subjects) + 1)
     return Plot(f"hub-ratio-{workload}", f"Hub over mesh, {workload}", caption, data, height, draw)
@@ -161,9 +164,11 @@ def _outage_plot(condition: str, samples: pd.DataFrame, look_of: Looks, *, alone
         for axes in (panels[rows - 1], panels[len(subjects) - 1]):
             axes.tick_params(labelbottom=True)
         figure.supxlabel("time since the server died (s)", fontsize="medium")
-        figure.supylabel("rounds done, share of the rate before", fontsize="medium")
+        figure.supylabel("rate of rounds / rate before", fontsize="medium")
 
-    caption = "Rounds done in each second, as a share of the rate before; medians over trials. Dashed: hubs."
+    caption = (
+        "Rounds done in each second, as a share of the rate before the server died; medians over trials. Dashed: hubs."
+    )
     height = 0.6 + 0.75 * rows
     name, title = "hub-outage", "Rounds done since the server died"
     if not alone:
@@ -192,7 +197,7 @@ def direct_plots(found: Mapping[tuple[str, str, int, str], Estimate], look_of: L
         axes.xaxis.set_major_locator(FixedLocator(sorted({n for _, _, n, _ in found})))
         legend_below(figure, axes)
 
-    caption = "Share of trials in which every pair punched a hole, with Wilson's interval."
+    caption = "Share of trials in which every pair punched a hole, with its 95 % interval (Wilson)."
     return [Plot("hub-all-direct", "All pairs direct", caption, data, height_with_legend(len(lines)), draw)]
 
 

@@ -36,9 +36,9 @@ def latency_plots(
     if data.empty:
         return []
     note = (
-        "Each line is the median over runs of the runs' own quantiles, the band their range "
-        f"(from {MANY} runs on without the outermost tenth on either side). Dashed: not direct. "
-        "Lost packets count as never answered, so a line that loses packets ends below 1."
+        f"Each line is the median over runs of the quantiles of single runs; the band is their range (with {MANY} "
+        "runs or more, without the outermost tenth on either side). Dashed: not direct. Lost packets count as never "
+        "answered, so that a line with losses ends below 1."
     )
 
     def cdf(figure: Figure) -> None:
@@ -58,7 +58,7 @@ def latency_plots(
         axes = figure.subplots()
         _lines(axes, data, look_of, tail=True)
         least = max(1 / max((data["packets"] / data["runs"]).max(), 10), 1e-4)
-        axes.set(ylabel="share of packets slower", yscale="log", ylim=(least, 1))
+        axes.set(ylabel="share of slower packets", yscale="log", ylim=(least, 1))
         fit_x(axes, as_floats(data["rtt_ms"]), "round-trip time (ms)")
         legend_below(figure, axes)
 

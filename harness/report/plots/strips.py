@@ -63,19 +63,20 @@ def strip_plot(
         axes.grid(visible=False, axis="y")
 
     height = 1.0 + 0.36 * data.groupby(["overlay", "mode"]).ngroups
-    note = "A dot per run, hollow where not direct; bars are medians, dashed those of hollow dots."
+    note = "One dot per run, hollow if not direct. Bars: medians; dashed: medians of the hollow dots."
     if np.isinf(values_of).any():
-        what = "in which so many packets were lost"
+        what = "in which too many packets were lost for a value"
         if metric_of(metric).unit == "s":
-            what = "in which it was not over when it was last looked at"
-        note += f" A cross at the edge is a run {what}; it counts in the bars."
+            what = "in which it had not ended by the end of the measurement"
+        note += f" A cross at the edge: a run {what}; it counts in the medians."
     note = f"{note} {wanted.caption}".strip()
     return [Plot(metric.replace("_", "-") + suffix, wanted.title, note, data, height, draw)]
 
 
 def whole_label(wanted: declared.Plot) -> str:
     """Return what an axis shows, by itself: a figure in a paper has no title beside it."""
-    return textwrap.fill(f"{wanted.title}, {wanted.label}", LETTERS)
+    between = " " if wanted.label.startswith("(") else ", "
+    return textwrap.fill(f"{wanted.title}{between}{wanted.label}", LETTERS)
 
 
 def _draw_subject(axes: Axes, place: int, rows: pd.DataFrame, metric: str, look: Look) -> None:

@@ -73,13 +73,13 @@ def timeline_plot(  # noqa: PLR0917
         panels[0].yaxis.set_minor_locator(NullLocator())
         panels[-1].set(xlabel="time since the traffic began (s)", xlim=(begin, end))
         # Of one or two panels, the label is taller than they are.
-        figure.supylabel(f"round-trip time{chr(10) if len(subjects) < 3 else ' '}(ms), logarithmic", fontsize="medium")
+        figure.supylabel(f"round-trip time{chr(10) if len(subjects) < 3 else ' '}(ms, log scale)", fontsize="medium")
 
     height = 0.95 + _ROW_IN * (1 + max(rows, default=0)) + 0.85 * len(subjects)
     caption = (
-        "Medians of short spans, with their range: filled dots went directly, hollow ones another way. Coloured line "
-        "at the top: the TCP connection is answered. Line of the text's colour at the bottom: nothing is. Shaded: "
-        "while an event lasts."
+        "Medians over short intervals, with their range. Filled dots: direct; hollow: another path. Coloured line at "
+        "the top: the TCP connection is answered. Line in the text's colour at the bottom: no ping is answered. "
+        "Shaded: an event lasts."
     )
     slug = f"{wanted.name}{suffix}"
     return [Plot(slug, wanted.title, caption, data, height, draw)]

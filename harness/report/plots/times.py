@@ -54,13 +54,13 @@ def time_plot(
             if len(reached) < len(part):
                 axes.plot([latest], [y[-1]], marker="x", color=look.colour, clip_on=False, markersize=7)
         logarithmic(axes, *around(start, latest))
-        axes.set(xlabel=textwrap.fill(f"{title} since the last daemon's start (s), logarithmic", LETTERS))
+        axes.set(xlabel=textwrap.fill(f"{title}, since the last daemon started (s, log scale)", LETTERS))
         axes.set(ylabel=f"share of {unit}", ylim=(0, 1.03))
         legend_below(figure, axes)
 
     height = height_with_legend(data.groupby(["overlay", "mode"], sort=False).ngroups)
     caption = (
-        f"From the start of the last member's daemon. A cross marks {unit} that had not got there by the deadline: "
+        f"Time since the start of the last member's daemon. Cross: some {unit} had not succeeded by the deadline; "
         "they are censored, not left out. Dashed: hubs; dash-dotted: relays."
     )
     return [Plot(metric.removesuffix("_s").replace("_", "-") + suffix, title, caption, data, height, draw)]
