@@ -66,14 +66,16 @@ def _rates_of_buckets(setup: DiscoverySetup, expected_mbit: float, mtu_bytes: in
         _depth_mbit(setup, inward, setup.inbox[bound], expected_mbit, mtu_bytes),
     )
     setup.close(bound)
-    first, second = ((rate * (1 - LEEWAY), rate * (1 + LEEWAY)) for rate in found)
-    return first, second
+    return found
 
 
 def _depth_mbit(
     setup: DiscoverySetup, send: Callable[[], None], arrived: Sized, expected_mbit: float, size_bytes: int
-) -> float:
-    """Send until something does not arrive, at most twice what should; return the rate that has such a bucket."""
+) -> Bracket:
+    """Send until something does not arrive, at most twice what should; return between which rates has such a bucket.
+
+    It fills meanwhile, and how long that did is not known: the whole time of sending at most, and not at all at least.
+    """
     before, began_s = len(arrived), time.monotonic()
     lasted_s = 0.0
     for sent in range(_BATCH, 2 * burst_bytes(expected_mbit) // size_bytes + _BATCH, _BATCH):
@@ -83,4 +85,5 @@ def _depth_mbit(
         if not setup.wire.pump(lambda sent=sent: len(arrived) - before >= sent, _ARRIVES_S):  # type: ignore[misc]
             break
     passed_bytes = (len(arrived) - before) * size_bytes
-    return max(0.0, passed_bytes - EXTRA_BYTES) / 125_000 / (1 + lasted_s)
+    deep_mbit = max(0.0, passed_bytes - EXTRA_BYTES) / 125_000
+    return deep_mbit / (1 + lasted_s) * (1 - LEEWAY), deep_mbit * (1 + LEEWAY)

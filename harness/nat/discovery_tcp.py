@@ -146,7 +146,7 @@ def tcp_hairpinning_test(setup: DiscoverySetup) -> Hairpinning:
     # A lax filter lets the first SYN in, so both sides listen as well; a strict one makes it a simultaneous open.
     doors = [listener(setup, place, port) for place, port in zip((first, second), ports, strict=True)]
     calls = [call(setup, first, seen[1].mapped, ports[0]), call(setup, second, seen[0].mapped, ports[1])]
-    setup.wire.pump(lambda: "open" in (made.state for made in calls), GRACE_S * 3)
+    setup.wire.pump(lambda: "open" in (made.state for made in calls), setup.retransmit_s)
     hang_up(setup, *seen, *calls)
     for door in doors:
         setup.wire.forget(door)

@@ -60,6 +60,21 @@ def send_and_wait(asker: Asker, count: int) -> None:
     _await_answers(asker)
 
 
+def wait_for_the_last(askers: Sequence[Asker], most_s: float) -> None:
+    """Return when the last requests of each are answered, or have had the time that the answers so far ask for.
+
+    Args:
+        most_s: how long after the last request at most: an answer that was held back for long tells of no round trip.
+    """
+    for asker in askers:
+        sent = asker.pings
+        # On a long path none of the last ones is answered yet.
+        answered = [ping for ping in sent if ping.answered_s is not None]
+        until_s = sent[-1].sent_s + min(most_s, patience_s(answered)) if sent else 0.0
+        while time.time() < until_s and any(ping.answered_s is None for ping in asker.pings[-_UNDER_WAY:]):
+            time.sleep(_CHECK_EVERY_S)
+
+
 def judge_now(target: Target, count: int) -> Verdict:
     """Judge one pair by a burst of its own, with freshly drawn sizes."""
     with asking([target], [random.Random()]) as (asker,):

@@ -17,6 +17,7 @@ from harness.errors import OverlayError
 from harness.lab.tap import Tap
 from harness.probes.answers import Asked
 from harness.probes.asking import asking
+from harness.probes.burst import wait_for_the_last
 from harness.probes.carriage import Attributed, attribute, first_direct
 from harness.probes.continuityfigures import AfterIdle, Continued
 from harness.probes.contract import Surroundings
@@ -36,6 +37,9 @@ _LOOK_EVERY_S: Final = 0.5
 _LOOKED_AT: Final = 30
 # All pairs together: what a tap in Python follows with ease.
 _MOST_PINGS_PER_S: Final = 500.0
+_SETTLES_S: Final = 0.5
+# What is under way when the traffic ends has a few of the path's round trips to be answered, and never longer.
+_LONGEST_TRIP_S: Final = 10.0
 # An answer that was held back for longer crossed too many others' packets to be told by them.
 _TOLD_S: Final = 3.0
 _CERTAIN: Final = frozenset({"direct", "relayed", "asymmetric"})
@@ -231,10 +235,11 @@ class _Watch:
         return tracks
 
     def end(self) -> dict[Pair, _Questions]:
-        """Stop asking, wait a moment for what is under way, and tell each one's way from what passed the ports."""
+        """Stop asking, wait for what is under way, and tell each one's way from what passed the ports."""
         for asker in self._askers.values():
             asker.ask(0, 1.0)
-        time.sleep(_LOOK_EVERY_S)
+        time.sleep(_SETTLES_S)  # for what the network has doubled, which comes after the answer
+        wait_for_the_last(list(self._askers.values()), _LONGEST_TRIP_S)
         self.note_addresses()
         self.close()
         found: dict[Pair, _Questions] = {}

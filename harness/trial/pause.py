@@ -42,8 +42,8 @@ class Pauses:
         if outcome not in self._outcomes or not nodes:
             return
         self._outcomes.clear()
-        self._say(Step(text=said(self._folder, error), waits=True))
-        wait_for_user(self._folder, nodes, error)
+        told = Step(text=said(self._folder, error), waits=True)
+        wait_for_user(self._folder, nodes, error, lambda: self._say(told))
         self._say(Step(text="going on"))
 
 
@@ -54,11 +54,12 @@ def said(folder: Path, error: str | None) -> str:
     return f"{PAUSED}: {reason}; to look inside: {enter} NODE; to continue: {enter} --go-on"
 
 
-def wait_for_user(folder: Path, nodes: Mapping[str, int], error: str | None) -> None:
+def wait_for_user(folder: Path, nodes: Mapping[str, int], error: str | None, tell: Callable[[], None]) -> None:
     """Wait until somebody lets the trial go on, or the program that holds it is gone.
 
     Args:
         nodes: the pid of each node's process, in the sandbox.
+        tell: called once the trial can be entered, and let go on.
     """
     record, fifo = folder / RECORD, folder / GO_ON
     os.mkfifo(fifo, 0o600)
@@ -68,6 +69,7 @@ def wait_for_user(folder: Path, nodes: Mapping[str, int], error: str | None) -> 
         partial = folder / f"{RECORD}.new"
         partial.write_text(json.dumps({"error": error, "nodes": dict(nodes)}))
         partial.rename(record)
+        tell()
         poller = select.poll()
         poller.register(waiting, select.POLLIN)
         poller.register(sys.stdin.fileno(), select.POLLHUP)

@@ -12,7 +12,7 @@ description: several hosts
 topology: two-sites
 params: {nat_a: full-cone, nat_b: NAT}
 overlays: {underlay: , refmesh: mesh}
-probes: {path: {deadline_s: 6}}
+probes: {path: {deadline_s: 30}}
 repeats: REPEATS
 """
 

@@ -9,7 +9,6 @@ python -m tests.lab.refmesh_handover_lab SEED DELAY_MS FOLDER
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 import time
@@ -23,9 +22,12 @@ from harness.scenario.load import load_topology
 from overlays.refmesh.core.handover import CLOSE_AFTER_S
 from overlays.refmesh.driver.status import ask
 from overlays.refmesh.network import Site, make_network, to_yaml
+from tests.lab.ping_answers import FURTHER, answered
 
 DIRECT_S, WATCH_S, LOOK_S = 40.0, CLOSE_AFTER_S + 7.0, 0.25
 PORT, LOOPBACK = 40000, "7F"
+# FURTHER is for pings at 0.2 s.
+COUNTED, FURTHER_10 = int(10 * WATCH_S), 2 * FURTHER
 
 
 def fresh(pid: int) -> int:
@@ -71,18 +73,17 @@ def tell(lab: Lab, folder: Path) -> dict[str, Any]:
     to = {"a": network.addresses["b"].split("/")[0], "b": network.addresses["a"].split("/")[0]}
     pings = {}
     for name, target in to.items():
-        argv = ["ping", "-i", "0.1", "-W", "2", "-c", str(int(10 * WATCH_S)), target]
+        argv = ["ping", "-i", "0.1", "-W", "2", "-c", str(COUNTED + FURTHER_10), target]
         pings[name] = subprocess.Popen(lab.nodes[name].enter(argv), stdout=subprocess.PIPE, text=True)
     while any(ping.poll() is None for ping in pings.values()):
         look()
-    counts = [re.search(r"(\d+) packets transmitted, (\d+) received", ping.communicate()[0]) for ping in pings.values()]
+    said = [ping.communicate()[0] for ping in pings.values()]
     for daemon in daemons.values():
         daemon.kill()
         daemon.wait()
     return {
         "paths": sorted({path for both in paths[direct_at:] for path in both}),
-        "sent": [int(found[1]) for found in counts if found],
-        "answered": [int(found[2]) for found in counts if found],
+        "lost": [COUNTED - answered(one, COUNTED) for one in said],
         "most_sockets": max(sockets["b"][:direct_at]),
         "sockets_left": [sockets[name][-1] for name in "ab"],
         "log": {name: (folder / f"{name}.log").read_text()[-1500:] for name in "ab"},

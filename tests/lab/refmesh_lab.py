@@ -143,7 +143,7 @@ def tell(lab: Lab) -> dict[str, Any]:
             time.sleep(0.1)
         result["answered_anew"] = lab.pings("b", network.addresses["a"].split("/")[0])
     if lab.kind == "ipv4":
-        ping = must(lab.hosts["a"], *REFMESH, "ping", "--config", str(lab.folder / "a.yaml"), "b", "--count", "2")
+        ping = must(lab.hosts["a"], *REFMESH, "ping", "--config", str(lab.folder / "a.yaml"), "b", "--count", "6")
         result["ping"] = ping.splitlines()
         lab.daemons["a"].send_signal(signal.SIGKILL)
         lab.daemons["a"].wait()

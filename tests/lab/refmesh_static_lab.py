@@ -71,7 +71,7 @@ class Static:
         return subprocess.run(argv, capture_output=True, text=True, check=False)
 
     def answers_s(self, src: str = "a", limit_s: float = 30.0) -> float | None:
-        return answers_in(self.lab, src, INNER["b" if src == "a" else "a"], limit_s)
+        return answers_in(self.lab, src, INNER["b" if src == "a" else "a"], limit_s=limit_s)
 
     def seen(self, name: str) -> dict[str, Any]:
         (peer,) = self.lab.status(name)["peers"]

@@ -28,6 +28,8 @@ from harness.simulation.internet import Internet
 PORTS = (5001, 5002)
 REMOTE_PORTS = (7001, 7002)
 SILENCE_S = 0.03
+# For a datagram that is to come: on a busy machine it may take longer than any silence.
+PATIENCE_S = 5.0
 Step = tuple[str, int, int]
 """out: socket, remote; in: remote, mapping; cross: socket, mapping."""
 Answer = str | None
@@ -61,6 +63,8 @@ class Side:
     def __init__(self) -> None:
         self.names = Names()
         self.got: list[tuple[str, int, tuple[str, int]]] = []
+        # How many datagrams each wait of the last step brought.
+        self.came: list[int] = []
 
     def send(self, where: str, index: int, to: tuple[str, int]) -> None:
         raise NotImplementedError
@@ -68,11 +72,16 @@ class Side:
     def remote(self, index: int) -> tuple[str, int]:
         raise NotImplementedError
 
-    def wait(self) -> None:
+    def receive(self) -> None:
         raise NotImplementedError
+
+    def wait(self) -> None:
+        self.receive()
+        self.came.append(len(self.got))
 
     def step(self, what: str, first: int, second: int) -> Answer:
         self.got.clear()
+        self.came.clear()
         if what == "out":
             return self._out(first, second)
         if not self.names.known:
@@ -111,10 +120,11 @@ class Side:
 
 
 class Real(Side):
-    """The lab."""
+    """The lab; `expected` is how many datagrams each wait of the next step brings if all is well."""
 
     def __init__(self, lab: Lab) -> None:
         super().__init__()
+        self.expected: list[int] = []
         self._selector = selectors.DefaultSelector()
         self._sockets: dict[tuple[str, int], socket.socket] = {}
         self._remotes: list[tuple[str, int]] = []
@@ -140,12 +150,22 @@ class Real(Side):
     def send(self, where: str, index: int, to: tuple[str, int]) -> None:
         self._sockets[where, index].sendto(b"x", to)
 
-    def wait(self) -> None:
-        end = time.monotonic() + SILENCE_S
-        while (left := end - time.monotonic()) > 0:
-            for key, _ in self._selector.select(left):
-                _, source = key.fileobj.recvfrom(100)  # type: ignore[union-attr]
-                self.got.append((*key.data, source))
+    def receive(self) -> None:
+        number = len(self.came)
+        wanted = self.expected[number] if number < len(self.expected) else 0
+        end = time.monotonic() + PATIENCE_S
+        while len(self.got) < wanted and (left := end - time.monotonic()) > 0:
+            self._take(left)
+        # And no more than that. It may have come while another process ran: a look after the time is a part of it.
+        while self._take(SILENCE_S) or self._take(0.0):
+            pass
+
+    def _take(self, timeout_s: float) -> bool:
+        ready = self._selector.select(timeout_s)
+        for key, _ in ready:
+            _, source = key.fileobj.recvfrom(100)  # type: ignore[union-attr]
+            self.got.append((*key.data, source))
+        return bool(ready)
 
     def close(self) -> None:
         for made in self._sockets.values():
@@ -183,7 +203,7 @@ class Simulated(Side):
         ports = PORTS if where == "inside" else REMOTE_PORTS
         self._hosts[where][index // 2].send(b"x", ports[index % 2], to)
 
-    def wait(self) -> None:
+    def receive(self) -> None:
         self._internet.events.run(SILENCE_S)
 
 
@@ -199,7 +219,9 @@ def differences(axes: dict[str, Any], steps: list[Step], number: int) -> list[st
     for at, (what, first, second) in enumerate(steps):
         if what == "cross" and simulated.same_host(first, second):
             continue
-        got, wanted = (side.step(what, first, second) for side in (real, simulated))
+        wanted = simulated.step(what, first, second)
+        real.expected = list(simulated.came)
+        got = real.step(what, first, second)
         if got != wanted:
             wrong.append(f"step {at} {what} {first} {second}: routers {got}, simulated {wanted}")
     real.close()

@@ -27,7 +27,7 @@ def test_who_roams_is_reached_again_in_the_other_network_and_at_home(tmp_path: P
 
 
 def test_a_host_without_an_overlay_is_not_reached_by_its_old_address(tmp_path: Path) -> None:
-    run = Run(tmp_path, "underlay: ", "{at_s: 1, do: renew_ip, to: b, for_s: 3}", duration_s=6)
+    run = Run(tmp_path, "underlay: ", "{at_s: 1, do: renew_ip, to: b, for_s: 3}", duration_s=9)
     whole_s, back_s = run.value("continuity_longest_gap_s", None), run.value("event_recovery_s", "after renew_ip b")
     assert run.value("event_gap_s", "after renew_ip b") is None, "not over when the address came back"
     assert back_s is None, "nor did anything else bring it back"
@@ -112,7 +112,7 @@ def test_streams_are_watched_as_well(tmp_path: Path) -> None:
 
 
 def test_what_waits_for_a_direct_path_happens_once_it_is_there(tmp_path: Path) -> None:
-    run = Run(tmp_path, "nebula: mesh", "{after: direct, do: link_down, to: ra, for_s: 1}", duration_s=8)
+    run = Run(tmp_path, "nebula: direct", "{after: direct, do: link_down, to: ra, for_s: 1}", duration_s=8)
     assert [one["do"] for one in run.happened] == ["link_down", "link_down"]
     at_s = run.value("event_at_s", "after link_down ra")
     assert at_s is not None and 0 <= at_s < 5
@@ -129,7 +129,7 @@ def test_nodes_know_each_other_by_name(tmp_path: Path) -> None:
 
 def test_all_pairs_of_three_are_watched(tmp_path: Path) -> None:
     run = Run(
-        *(tmp_path, "nebula: mesh", "{at_s: 1, do: reboot, to: r3}"),
+        *(tmp_path, "nebula: direct", "{at_s: 1, do: reboot, to: r3}"),
         topology="parties",
         params="{n: 3, nat: port-restricted, link: fibre}",
         # Behind a router that has forgotten its mappings a member is heard again once it sends: by then Nebula punches.

@@ -61,7 +61,8 @@ def started(folder: Path, log: str, *argv: str) -> Iterator[subprocess.Popen[byt
 
 def stations(label: str) -> list[int]:
     """Return a station, and what it forked, the oldest first: their words name its module."""
-    return [pid for pid in processes_naming(label) if MODULE in Path(f"/proc/{pid}/cmdline").read_text()]
+    # Not by reading their words here: one may have ended since it was found.
+    return sorted(set(processes_naming(label)) & set(processes_naming(MODULE)))
 
 
 def in_trial(folder: Path, log: str) -> bool:

@@ -33,7 +33,8 @@ out(answers)
     assert answers["as told"][0] is None
     for name in ("not impaired", "twice", "one way"):
         assert "declared links add up to 40.01 ms" in answers[name][0] or "40.00 ms" in answers[name][0], name
-    assert all(seconds < 0.5 for _, seconds in answers.values())
+    # A fifth of a second and the round trip; the bound is for a busy machine, and far below a wait for a lost answer.
+    assert all(seconds < 2 for _, seconds in answers.values()), answers
 
 
 def test_require_paths_makes_a_trial_invalid() -> None:

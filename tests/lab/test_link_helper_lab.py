@@ -125,7 +125,8 @@ def test_an_unprivileged_user_has_links_too(highest_realtime_priority: int) -> N
     if os.geteuid() != 0:
         pytest.skip("the other tests are unprivileged then")
     code = (
-        PREAMBLE.replace('Path(os.environ["SCRATCH"])', "Path('/tmp')")
+        "import tempfile\nSCRATCH = tempfile.TemporaryDirectory()\n"  # of that user; it goes with its program
+        + PREAMBLE.replace('os.environ["SCRATCH"]', "SCRATCH.name")
         + """
 with rig({"delay_ms": 5, "loss_percent": 5}) as made:
     seen = stream(made, Stream(400, 500, 500))

@@ -17,16 +17,20 @@ from tests.lab.nat_sandbox import each_in_sandbox
 
 pytestmark = pytest.mark.lab
 
-# With 5 standard deviations a test of a fair router fails once in two million.
+# A test of a fair router fails once in two million.
 SURE = 5.0
 
 
-def deviation(seen: Iterable[int], bins: int) -> float:
-    """Pearson's chi-square against an even spread over the bins, in standard deviations (Fisher's approximation)."""
+def deviation(seen: Iterable[int], bins: int, ports: int, batch: int) -> float:
+    """Pearson's chi-square against an even spread over the bins, in standard deviations (Fisher's approximation).
+
+    A router gives none of its `ports` twice before it forgets, after each `batch`: that spreads them more evenly than
+    independent draws would be, by the finite population correction.
+    """
     count = Counter(seen)
     assert set(count) <= set(range(bins))
     expected = count.total() / bins
-    chi2 = sum((count[n] - expected) ** 2 / expected for n in range(bins))
+    chi2 = sum((count[n] - expected) ** 2 / expected for n in range(bins)) * (ports - 1) / (ports - batch)
     return math.sqrt(2 * chi2) - math.sqrt(2 * bins - 3)
 
 
@@ -49,12 +53,13 @@ def drawn(*calls: tuple[Any, str, int, int]) -> list[list[int]]:
     ],
 )
 def test_random_ports_are_spread_evenly_over_the_whole_range(protocol: str, flows: int) -> None:
-    (ports,) = drawn(("symmetric", protocol, flows, 1000))
+    batch = 1000
+    (ports,) = drawn(("symmetric", protocol, flows, batch))
     offsets = [port - FIRST_PORT for port in ports]
     assert min(offsets) >= 0
     # By position, and by each half of the bits: a bit that is never set shows in either of them.
-    assert abs(deviation((offset // 64 for offset in offsets), PORT_COUNT // 64)) < SURE
-    assert abs(deviation((offset % 1024 for offset in offsets), 1024)) < SURE
+    assert abs(deviation((offset // 64 for offset in offsets), PORT_COUNT // 64, PORT_COUNT, batch)) < SURE
+    assert abs(deviation((offset % 1024 for offset in offsets), 1024, PORT_COUNT, batch)) < SURE
     # All ports can come: so many different ones are to be expected, give or take.
     expected = PORT_COUNT * -math.expm1(-flows / PORT_COUNT)
     assert abs(len(set(offsets)) - expected) < SURE * math.sqrt(PORT_COUNT)
@@ -64,8 +69,9 @@ def test_random_ports_are_spread_evenly_over_the_whole_range(protocol: str, flow
 def test_a_block_s_ports_are_spread_evenly_over_the_block(protocol: str, size: int) -> None:
     nat = {"alias": "cgn", "mapping": "APDM", "port_block_size": size}
     block = next(b for b in port_blocks(parse_nat(nat), PORTS) if b.subscriber == "10.45.0.2")
-    (ports,) = drawn((nat, protocol, 10_000, 50))
-    assert abs(deviation((port - block.first for port in ports), size)) < SURE
+    batch = 50
+    (ports,) = drawn((nat, protocol, 10_000, batch))
+    assert abs(deviation((port - block.first for port in ports), size, size, batch)) < SURE
 
 
 @pytest.mark.parametrize("protocol", ["udp", "tcp"])

@@ -21,7 +21,7 @@ params: {{nat_a: {nat}, nat_b: {nat}}}
 overlays:
   {overlay}: [{modes}]
 probes:
-  path: {{deadline_s: 15}}
+  path: {{deadline_s: {deadline_s}}}
 {more}
 expect:
   - when: {{mode: [mesh, direct]}}
@@ -30,12 +30,15 @@ expect:
 
 
 def figures(
-    folder: Path, overlay: str, modes: str, *, nat: str, path: str, more: str = ""
+    folder: Path, overlay: str, modes: str, *, nat: str, path: str, deadline_s: int = 60, more: str = ""
 ) -> dict[str, dict[str, Any]]:
-    """Run a scenario that expects the path; its records of the path, and others, by mode and metric."""
+    """Run a scenario that expects the path; its records of the path, and others, by mode and metric.
+
+    A direct path ends the search: only one that does not come takes `deadline_s`.
+    """
     if lacking := missing(load_overlay(overlay).requirements()):
         pytest.skip(f"{overlay} needs {lacking[0].program}: {lacking[0].install}")
-    text = SCENARIO.format(nat=nat, overlay=overlay, modes=modes, path=path, more=more)
+    text = SCENARIO.format(nat=nat, overlay=overlay, modes=modes, path=path, deadline_s=deadline_s, more=more)
     (folder / "s.yaml").write_text(text)
     done = overlaybench("run", str(folder / "s.yaml"), "--out", str(folder / "run"), "--no-report")
     assert done.returncode == 0, done.stderr
@@ -53,14 +56,16 @@ def test_streams_are_direct_once_a_hole_is_punched_and_so_are_later_ones(tmp_pat
     found = figures(tmp_path, "frp", "mesh, hub", nat="port-restricted", path="direct")
     mesh = {metric: row["value"] for metric, row in found["mesh"].items()}
     assert mesh["hole_punch_success"] == 1
-    assert mesh["time_to_direct_s"] > mesh["time_to_connect_s"] > 0.9
+    direct_s, connected_s = mesh["time_to_direct_s"], mesh["time_to_connect_s"]
+    # Where the hole is there before the first connection is, that one is direct.
+    assert direct_s == connected_s > 0 or direct_s > connected_s > 0.9
     assert mesh["new_streams_direct_ratio"] == 1
     assert found["hub"]["connect_success"]["path"] == "relayed"
     assert "time_to_direct_s" not in found["hub"]
 
 
 def test_streams_that_cannot_be_punched_are_relayed(tmp_path: Path) -> None:
-    found = figures(tmp_path, "libp2p", "mesh", nat="symmetric", path="relayed")
+    found = figures(tmp_path, "libp2p", "mesh", nat="symmetric", path="relayed", deadline_s=15)
     assert found["mesh"]["hole_punch_success"]["value"] == 0
     assert found["mesh"]["connect_success"]["value"] == 1
 

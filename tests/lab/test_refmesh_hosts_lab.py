@@ -60,5 +60,5 @@ def test_tcp_goes_over_an_underlay_of_1460(case: str) -> None:
     result = run(case)
     assert result["there"]
     assert result["back"]
-    assert result["large_ping"] == 1
+    assert result["large_ping_s"] is not None
     assert all(1200 < limit <= 1392 for limit in result["limits"])

@@ -141,7 +141,8 @@ def test_mpyc_computes_through_an_overlay(tmp_path: Path) -> None:
     # A draw takes 22 messages one after the other, and another such draw follows unless it has no fixed point (1 in e).
     assert found["mpyc_derangement_s"] > 22 * ONE_WAY_S
     assert 1_000 < found["mpyc_derangement_sent_bytes"] < 100_000
-    assert found["mpyc_derangement_underlay_ratio"] > 0.2
+    # Of two medians of at most six geometric draws each: any size is possible.
+    assert found["mpyc_derangement_underlay_ratio"] > 0
     # A small message for each of many rounds: headers and acknowledgements outweigh it, and none goes by the server.
     assert found["mpyc_derangement_member_bytes_per_byte"] > 1.5
     assert found["mpyc_derangement_server_bytes_per_byte"] < 0.5 * found["mpyc_derangement_member_bytes_per_byte"]

@@ -20,7 +20,7 @@ PATH_ONLY = """\
 description: paths only
 topology: two-sites
 overlays: {underlay: , refmesh: mesh}
-probes: {path: {deadline_s: 6}}
+probes: {path: {deadline_s: 30}}
 """
 
 

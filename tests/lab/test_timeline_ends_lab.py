@@ -41,7 +41,7 @@ def test_what_is_never_undone_ends_with_the_overlay(tmp_path: Path, compared: bo
 
 def test_two_blockades_that_cross_end_with_the_second(tmp_path: Path) -> None:
     run = Run(
-        *(tmp_path, "nebula: mesh", "{after: direct, do: block_udp, to: ra, for_s: 5}"),
+        *(tmp_path, "nebula: direct", "{after: direct, do: block_udp, to: ra, for_s: 5}"),
         "{at_s: 4, do: block_udp, to: ra, for_s: 12}",
         duration_s=21,
     )

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.late_trials import ends
 from tests.lab.running import overlaybench, records
 
 pytestmark = pytest.mark.lab
+
+RESTRICTED = "port-restricted"
 
 
 @pytest.mark.timeout(200)
@@ -19,7 +22,7 @@ def test_the_time_to_a_direct_path_is_round_trips(tmp_path: Path, delay_ms: int,
     scenario.write_text(
         "description: access links\ntopology: two-sites\n"
         f"params: {{link_a: {{delay_ms: {delay_ms}}}, link_b: {{delay_ms: {delay_ms}}}}}\n"
-        "pairs: {parameters: [nat_a, nat_b], values: [port-restricted, symmetric]}\n"
+        f"pairs: {{parameters: [nat_a, nat_b], values: [{RESTRICTED}, symmetric]}}\n"
         "overlays: {wireguard: mesh}\nprobes: {path: {deadline_s: 6}}\nrepeats: 2\nexpect: oracle\n"
     )
     argv = ["run", str(scenario), "--out", str(tmp_path / "run"), "--no-report", "--jobs", "1"]
@@ -31,6 +34,10 @@ def test_the_time_to_a_direct_path_is_round_trips(tmp_path: Path, delay_ms: int,
     assert done.returncode == (1 if late else 0), (done.stdout + done.stderr, seen)
     complaints = [line for line in done.stderr.splitlines() if ": expected " in line]
     assert all(any(trial in line for trial in late) for line in complaints), done.stderr
-    times = [line["value"] for line in seen if line["nat_a"] == line["nat_b"] == "port-restricted"]
-    assert 2 - len(late) <= len(times) <= 2 and times
+    both = {one["trial"]: one["error"] for one in ends(tmp_path / "run") if one["nat_a"] == one["nat_b"] == RESTRICTED}
+    assert len(both) == 2
+    if both.keys() <= late:
+        pytest.skip(f"this machine was late in both trials: {both}")
+    times = [line["value"] for line in seen if line["trial"] in both]
+    assert len(times) == len(both.keys() - late)
     assert all(isinstance(one, float) and one < bound_s for one in times), times

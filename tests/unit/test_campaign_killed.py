@@ -41,7 +41,7 @@ def start(folder: Path, *more: str, trial_s: float = 0.2) -> subprocess.Popen[st
     return subprocess.Popen(
         [*argv, "--out", str(folder / "run"), *more],
         cwd=folder,
-        env={**os.environ, "FAKE_TRIAL_S": str(trial_s), "OVERLAYBENCH_HOST_SILENCE_S": "10"},
+        env={**os.environ, "FAKE_TRIAL_S": str(trial_s), "OVERLAYBENCH_HOST_SILENCE_S": "30"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

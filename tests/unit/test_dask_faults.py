@@ -46,7 +46,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture
 def link(cluster: Cluster) -> Iterator[Any]:
-    made = dask.Link(cluster.address, tls_files(), "faults", 12.0)
+    made = dask.Link(cluster.address, tls_files(), "faults", 30.0)
     try:
         made.client().wait_for_workers(1, timeout=30)
         yield made

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,6 +27,7 @@ from harness.scenario.load import load_topology
 from harness.scenario.planned import plan_trials
 from harness.trial import pause
 from harness.trial.live import PathsNow, Rate, event_line, figure_lines, line_of, rates_between
+from harness.trial.messages import Step
 from harness.trial.pause import GO_ON, RECORD, Pauses
 
 SCENARIO = "description: x\ntopology: two-sites\noverlays: {{underlay: }}\nprobes: [path]\ncaptures: {}\n"
@@ -138,7 +141,12 @@ def test_a_trial_is_left_standing_once_and_only_where_there_is_a_lab(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waited: list[str | None] = []
-    monkeypatch.setattr(pause, "wait_for_user", lambda _folder, _nodes, error: waited.append(error))
+
+    def wait(_folder: Path, _nodes: object, error: str | None, tell: Callable[[], None]) -> None:
+        tell()
+        waited.append(error)
+
+    monkeypatch.setattr(pause, "wait_for_user", wait)
     nodes: dict[str, int] = {}
     said: list[bool] = []
     pauses = Pauses(("failed", "invalid"), tmp_path, say=lambda step: said.append(step.waits), nodes=lambda: nodes)
@@ -148,6 +156,24 @@ def test_a_trial_is_left_standing_once_and_only_where_there_is_a_lab(
     pauses.after("failed", "cut off")
     pauses.after("invalid", "the underlay is dead")
     assert waited == ["cut off"] and said == [True, False], "whoever went on is not stopped again"
+
+
+def test_a_trial_can_be_entered_and_let_go_on_once_its_user_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[object] = []
+
+    def say(step: Step) -> None:
+        record = tmp_path / RECORD
+        found.append(json.loads(record.read_text()) if record.exists() else None)
+        if step.waits:
+            with (tmp_path / GO_ON).open("wb", buffering=0) as fifo:
+                fifo.write(b"g")
+
+    with Path(os.devnull).open("rb") as stdin:  # which never hangs up
+        monkeypatch.setattr(sys, "stdin", stdin)
+        Pauses(("failed",), tmp_path, say=say, nodes=lambda: {"a": 17}).after("failed", "cut off")
+    assert found == [{"error": "cut off", "nodes": {"a": 17}}, None], "and it is gone when the trial goes on"
 
 
 def test_labs_are_left_standing_on_this_machine_alone() -> None:

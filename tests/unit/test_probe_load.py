@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -78,7 +77,23 @@ def test_several_connections_count_as_one(server: int) -> None:
 
 def test_a_path_that_takes_no_block_in_half_a_minute_has_a_figure(monkeypatch: pytest.MonkeyPatch) -> None:
     """So slow that what was sent is still under way when the receiver has answered."""
-    monkeypatch.setattr(load_peer, "PATIENCE_S", 2.0)
+    refused, over = threading.Semaphore(0), threading.Event()
+
+    class Watched(socket.socket):
+        def send(self, *given: Any) -> int:
+            try:
+                return super().send(*given)
+            except TimeoutError:
+                refused.release()
+                raise
+
+    def watched(*given: Any, **more: Any) -> socket.socket:
+        return Watched(fileno=real(*given, **more).detach())
+
+    real = socket.create_connection
+    monkeypatch.setattr(socket, "create_connection", watched)
+    # Whoever gives up when a block is not taken for so long has no figure; who looks again has it at once.
+    monkeypatch.setattr(load_peer, "PATIENCE_S", 20.0)
     monkeypatch.setattr(load_peer, "_LOOK_S", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as slow:
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -87,12 +102,14 @@ def test_a_path_that_takes_no_block_in_half_a_minute_has_a_figure(monkeypatch: p
             connection, _ = slow.accept()
             with connection:
                 connection.recv(100)
-                time.sleep(2.5)
+                for _ in range(3):
+                    refused.acquire(timeout=60)
                 connection.sendall(b'{"bytes": 100, "seconds": 2.5}\n')
-                time.sleep(1.0)
+                over.wait(60)
 
         threading.Thread(target=take_little, daemon=True).start()
         found = load_peer.fill("127.0.0.1", slow.getsockname()[1], 0.0, 2.0)
+        over.set()
     assert found == {"bytes": 100, "seconds": 2.5}
 
 

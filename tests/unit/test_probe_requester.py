@@ -119,11 +119,11 @@ def test_a_requester_that_waits_for_an_answer_can_be_ended(stream: tuple[Target,
     pair, carrier = stream
     with echoes([]):
         silent = socket.create_server(("127.0.0.1", pair.streams["a", "b"].service_port))
-        requester = Requester(pair, random.Random(1))
+        requester = Requester(pair, random.Random(1), patience_s=3600)
         requester.ask(1, 0.0)
         while not carrier.connections:
             time.sleep(0.005)
         began = time.monotonic()
         requester.close()
-        assert time.monotonic() - began < 2.0
+        assert time.monotonic() - began < 60, "it did not wait out its patience"
         silent.close()
