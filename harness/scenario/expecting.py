@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -121,8 +122,10 @@ def unmeasured(metric: str, loaded: LoadedScenario) -> str | None:
 
 
 def suggested(metric: str) -> str:
-    """Return ` (did you mean ...?)` for a mistyped metric, or for the header of a table's column; else nothing."""
+    """Return ` (did you mean ...?)` for a mistyped metric, or for a column's header; else nothing."""
     headers = {
-        column.header.lower().replace(" ", "_"): column.metric for one in shown().values() for column in one.columns
+        re.sub(r"\W+", "_", column.header.lower()).strip("_"): column.metric
+        for one in shown().values()
+        for column in one.columns
     }
     return f" (did you mean {headers[metric]}?)" if metric in headers else did_you_mean(metric, METRICS)

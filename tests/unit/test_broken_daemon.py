@@ -123,7 +123,7 @@ def test_the_page_says_what_the_exit_code_says(tmp_path: Path) -> None:
     for name, scenario, loses, words in (
         ("sound", SCENARIO, False, "What the scenario expects: all met (judged: 20 of 20 trials)."),
         ("broken", SCENARIO, True, f"refmesh_mesh_r1: expected path direct, but the trial failed: {LOST}"),
-        ("bounded", bounded, True, "not all as expected (judged: 20 of 20 trials, 1 number: 1 not met)"),
+        ("bounded", bounded, True, "not all met (judged: 20 of 20 trials, 1 number: 1 not met)"),
     ):
         folder, judgement = ran(tmp_path / name, scenario, loses=loses)
         plan = [trial.model_dump(mode="json", exclude={"topology"}) for trial in planned_in(folder.parent)]

@@ -36,7 +36,8 @@ def test_a_figure_that_some_trials_lost_is_listed(metric: str) -> None:
     assert f"measured in some trials only: {told}" in remarks(found)
     assert to_json(found)["lacking"] == [told]
     other = compare(without(new, metric, 4), base)
-    assert other.lacking == (f"nebula mesh (3 cells): {metric} in 6 of 10 trials of the base, 10 of 10 of the new run",)
+    told = f"nebula mesh (3 cells): {metric} in 6 of 10 trials of the base and 10 of 10 of the new run"
+    assert other.lacking == (told,)
 
 
 def test_what_one_run_has_nowhere_is_listed_once() -> None:
@@ -55,7 +56,7 @@ def test_runs_that_lack_the_same_or_by_chance_list_nothing() -> None:
     assert compare(*few).lacking == ()
     many = compare(without(base, "tcp_throughput_mbit", 1), without(new, "tcp_throughput_mbit", 8))
     assert [line.split(": ")[1] for line in many.lacking] == [
-        "tcp_throughput_mbit in 9 of 10 trials of the base, 2 of 10 of the new run"
+        "tcp_throughput_mbit in 9 of 10 trials of the base and 2 of 10 of the new run"
     ]
 
 
@@ -87,10 +88,10 @@ def test_pairs_are_told_apart_in_both_runs_or_in_neither(metric: str) -> None:
     lost = new[~of_pair(new, metric, third=True)]
     half = lost[~(of_pair(lost, metric, third=False) & (lost["repeat"] < 6))]
     full = [line for line in compare(base, lost).lacking if metric in line]
-    assert all("a - c" in line and "10 of 10 trials of the base, 0 of 10" in line for line in full)
+    assert all("a - c" in line and "10 of 10 trials of the base and 0 of 10" in line for line in full)
     assert len(full) == (metric not in COMPARED)
     lines = [line for line in compare(base, half).lacking if metric in line]
-    assert [line for line in lines if "10 of 10 trials of the base, 4 of 10 of the new run" in line], lines
+    assert [line for line in lines if "10 of 10 trials of the base and 4 of 10 of the new run" in line], lines
     assert len(lines) == len(full) + 1
 
 

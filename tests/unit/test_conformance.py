@@ -218,7 +218,7 @@ def test_a_deployment_that_keeps_the_contract_is_not_complained_of() -> None:
         ({"bulk_intact": False}, "do not arrive intact"),
         ({"path": "relayed"}, "mode mesh promises a path that is direct; that of pings is relayed"),
         ({"path_after_bulk": "none"}, "that of pings after 10 MB is none"),
-        ({"neighbours": 2}, "carries ARP, and says that it is of L3"),
+        ({"neighbours": 2}, "carries ARP, but says that it is L3"),
         ({"answered_without_server": 0.0}, "does not outlive the server"),
         ({"path_without_server": "relayed"}, "does not outlive the server"),
         ({"outside": ["10.9.0.1 > 8.8.8.8"]}, "10.9.0.1 > 8.8.8.8"),

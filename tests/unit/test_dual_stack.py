@@ -104,11 +104,11 @@ def test_a_dual_stack_file_of_ones_own_holds_together(tmp_path: Path) -> None:
         ({"lan": '{subnet: "2a0e:45:1::2/64"}'}, "5: segments.lan: value is not a valid IPv4 or IPv6 network"),
         (
             {"nat": "port-restricted", "a": '{on: lan, address: "2a0e:45:1::2", via: r}'},
-            "11: routers.r.nat: port-restricted forwards no IPv6, and a has no other address",
+            "11: routers.r.nat: port-restricted forwards no IPv6, and a has no address of another family",
         ),
         (
             {"nat": "ipv6-firewall", "a": "{on: lan, address: 10.1.0.2, via: r}"},
-            "11: routers.r.nat: ipv6-firewall forwards no IPv4, and a has no other address",
+            "11: routers.r.nat: ipv6-firewall forwards no IPv4, and a has no address of another family",
         ),
         (
             {"outside": "{on: internet, address: 45.45.1.1}", "a": '{on: lan, address: "2a0e:45:1::2", via: r}'},

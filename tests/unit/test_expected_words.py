@@ -44,9 +44,9 @@ def test_a_number_says_of_how_many_trials_it_knows_nothing() -> None:
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ([3.0] * 6, "expects: as expected ("),
-        ([4.0, 6.0] * 3, "expects: nothing against it, but not all is decided ("),
-        ([6.0] * 6, "expects: not all as expected ("),
+        ([3.0] * 6, "expects: all met ("),
+        ([4.0, 6.0] * 3, "expects: none broken, but not all decided ("),
+        ([6.0] * 6, "expects: not all met ("),
     ],
 )
 def test_what_is_not_decided_is_not_called_as_expected(values: list[float | None], said: str) -> None:
@@ -57,7 +57,7 @@ def test_a_failure_of_the_harness_is_in_the_sentence_as_it_is_in_the_exit_code()
     rows = [row("t0", "connect_success", 1.0, path="direct", src="a", dst="b"), row("t0", "duration_s", 5.0)]
     rows.append(row("t1", "duration_s", 5.0, probe="trial", outcome="error", error="tap died"))
     found = judge_run([Expected("t0", "c", paths=("direct",)), Expected("t1", "d")], rows)
-    assert "as expected; trials with an error of the harness: 1 (exit code 4)" in sentence(found)
+    assert "met; errors of the harness in trials: 1 (exit code 4)" in sentence(found)
 
 
 def test_the_table_says_that_few_repeats_have_no_interval_of_95_percent() -> None:

@@ -134,5 +134,5 @@ def test_the_manifest_has_each_trials_busiest_load_and_the_report_warns(tmp_path
     assert said.startswith(
         "1 of 2 trials that load the machine began while other processes were waiting for its processors (up to 83 %"
     )
-    assert said.endswith("(b).") and "6 s of waiting" in said
+    assert said.endswith("(b).") and "waited 6 s in all" in said
     assert began_busy({"busy": {"a": busy["a"]}}) == began_busy({}) == ""

@@ -47,4 +47,4 @@ def test_events_that_never_came_are_told_in_a_sentence() -> None:
     of_two = frame[frame["trial"].isin(list(frame["trial"].unique()[:2]))].drop_duplicates("trial")
     missed = of_two.assign(outcome="error", error=NEVER, phase="after reboot ra", value=None)
     said = never_came(pd.concat([frame, missed]))
-    assert said.startswith("In 2 of 108 trials an event never came before the traffic ended (reboot ra in 2)")
+    assert said.startswith("In 2 of 108 trials the traffic ended before an event could happen (reboot ra in 2)")

@@ -105,7 +105,7 @@ def test_cells_that_one_host_saw_alone_are_counted_and_said() -> None:
     text = " ".join(chapter.sentences)
     assert f"{alone} of {repeated} cells with several repeats ran on one host only" in text
     assert "Hosts that were refused: c: Python there is 3.12.0." in text
-    assert "1 trial lost the host that ran it, and ran again." in text
+    assert "1 trial lost the host that ran it, and had to be repeated." in text
     assert [row[:3] for row in chapter.tables[0].rows] == [
         ("rack-a", str(run[run["host"] == "a"]["trial"].nunique()), "4 x x"),
         ("rack-b", str(run[run["host"] == "b"]["trial"].nunique()), "4 x y"),
@@ -124,9 +124,9 @@ def test_what_became_of_hosts_is_said_where_one_ran_all() -> None:
     assert chapter.sentences == [
         f"{len(made.trials)} trials ran on one host, rack-a.",
         "Hosts that were refused: c: Python there is 3.12.0.",
-        "Hosts that were refused in a part of the run: rack-a: its calibration failed: late.",
+        "Hosts that were refused for part of the run: rack-a: its calibration failed: late.",
         "Hosts that were admitted but ran no trial: rack-b.",
-        "2 trials lost the host that ran them, 3 times in all, and ran again.",
+        "2 trials lost the host that ran them, 3 times in all, and had to be repeated.",
     ]
     assert [row[0] for row in chapter.tables[0].rows] == ["rack-a"]
 
@@ -136,9 +136,7 @@ def test_cells_of_one_trial_cannot_tell_nats_from_hosts() -> None:
     once = seen_once(pairs_frame(run))
     chapter = hosts_chapter(results(run, {"a": "x", "b": "y"}))
     assert once > 1 and chapter is not None
-    assert any(
-        said.startswith(f"{once} cells had a single trial, on one host: differences") for said in chapter.sentences
-    )
+    assert any(said.startswith(f"{once} cells had a single trial each: a difference") for said in chapter.sentences)
     more = hosts_chapter(results(dealt(run_of(6, seed=1), {"a": 1.0, "b": 1.0}, in_turn), {"a": "x", "b": "y"}))
     assert more is not None and not any("had one trial" in said for said in more.sentences)
 

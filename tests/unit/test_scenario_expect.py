@@ -80,9 +80,9 @@ SHARE, ADDED = "expect[1].tcp_throughput_ratio", "expect[0].added_rtt_p50_ms"
     [
         (
             "tcp_throughput_ratio",
-            "tcp_share",
+            "tcp_underlay_s",
             10,
-            "expect[1].tcp_share: unknown key, and no such metric (did you mean tcp_throughput_ratio?)",
+            "expect[1].tcp_underlay_s: unknown key, and no such metric (did you mean tcp_throughput_ratio?)",
         ),
         (
             "added_rtt_p50_ms",
@@ -172,7 +172,7 @@ def test_an_overlays_range_that_the_underlay_has_is_refused_where_it_is_known(tm
         "  tailscale: mesh\nprobes: [path]\n"
     )
     assert problems_of(tmp_path, text) == [
-        "7: overlays.tailscale: tailscale gives its members addresses of 100.64.0.0/24, and a has 100.64.0.77 in the "
+        "7: overlays.tailscale: tailscale gives its members addresses of 100.64.0.0/24, but a has 100.64.0.77 in the "
         "underlay, ra has 100.64.0.1 in the underlay: packets to that address would never leave the host"
     ]
     beside = CARRIER.replace("address: 100.64.0.", "address: 100.65.0.")

@@ -174,9 +174,9 @@ def test_the_report_says_what_of_the_lab_counts(tmp_path: Path) -> None:
     held = tables["Algebra, engine, emulation"]
     assert [row[4].split()[0] for row in held.rows if row[0] == "full-cone x port-restricted"] == ["4/9"]
     for table in (held, tables["What products would reach"]):
-        assert "direct within 4 s and still was when the lab stopped waiting, after 15 s" in table.note
+        assert "direct if it was so within 4 s and still when the lab stopped waiting, after 15 s" in table.note
         assert "1 of its pairs are left out" in table.note
-        assert "those of run abc123 at commit 0123456789ab, link ideal" in table.note
+        assert "come from run abc123 at commit 0123456789ab, link ideal" in table.note
 
 
 def test_what_is_declared_and_what_a_lab_saw_are_of_one_deadline(tmp_path: Path) -> None:

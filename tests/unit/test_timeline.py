@@ -73,7 +73,7 @@ def test_a_timeline_without_traffic_shows_nothing(tmp_path: Path) -> None:
 
 def test_two_beginnings_of_a_timeline_are_one_too_many(tmp_path: Path) -> None:
     text = SCENARIO.replace("continuity: {duration_s: 9}", "continuity: {}, availability: {}")
-    with pytest.raises(ScenarioError, match="continuity and availability each begin the timeline"):
+    with pytest.raises(ScenarioError, match="continuity and availability each set the timeline's zero"):
         planned(tmp_path, "{at_s: 1, do: kill, to: s}", text=text)
 
 

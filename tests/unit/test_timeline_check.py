@@ -53,7 +53,11 @@ PARTED = "{at_s: 1, do: partition, to: a, away_from: [b, s], for_s: 2}"
         ("{at_s: 1, do: kill, to: s, for_s: 5}", "{at_s: 2, do: stop, to: s, for_s: 1}", "before the end of kill s"),
         ("{at_s: 1, do: kill, to: a, for_s: 5}", "{at_s: 2, do: remove_member, to: a}", "before the end of kill a"),
         ("{at_s: 1, do: sleep, to: b, for_s: 3}", "{at_s: 2, do: sleep, to: b, for_s: 3}", "the end of sleep b"),
-        ("{after: ready, do: block_udp, to: ra}", "{at_s: 2, do: block_udp, to: ra}", "block_udp ra after ready is in"),
+        (
+            "{after: ready, do: block_udp, to: ra}",
+            "{at_s: 2, do: block_udp, to: ra}",
+            "block_udp ra after ready is still in",
+        ),
         (
             "{at_s: 1, do: link_change, to: ra, link: lte, over_s: 3}",
             "{at_s: 2, do: link_change, to: ra, link: dsl}",
@@ -104,7 +108,7 @@ def test_who_was_killed_may_be_killed_again_once_he_was_restarted(tmp_path: Path
         ("{at_s: 1, do: kill, to: s, for_s: [2, 9]}", "for_s", "its end at 10 s would never happen"),
         ("{after: direct, do: kill, to: s, for_s: 10}", "for_s", "would never happen"),
         ("{after: ready, do: link_down, to: ra, for_s: 1}", "for_s", "after `ready` the timing is not exact"),
-        ("{after: connected, do: link_down, to: ra, for_s: 1}", "for_s", "after `connected` nobody watches"),
+        ("{after: connected, do: link_down, to: ra, for_s: 1}", "for_s", "after `connected` the timing is not exact"),
         ("{at_s: 8, do: link_change, to: ra, link: lte, over_s: 3}", "", "it would not be complete before 11 s"),
         ("{after: ready, do: link_change, to: ra, link: lte, over_s: 3}", "", "would be late"),
         ("{at_s: [5, 5], do: reboot, to: ra}", "", "`at_s` has 5 twice"),
@@ -121,8 +125,8 @@ AVAILABILITY = "{path: {}, availability: {duration_s: 10}}"
 @pytest.mark.parametrize(
     ("item", "given", "field", "said"),
     [
-        ("{after: connected, do: reboot, to: ra}", {"probes": "{continuity: {}}"}, "after", "told by the probe path"),
-        ("{after: direct, do: reboot, to: ra}", {"probes": AVAILABILITY}, "after", "told by the probe continuity"),
+        ("{after: connected, do: reboot, to: ra}", {"probes": "{continuity: {}}"}, "after", "found by the probe path"),
+        ("{after: direct, do: reboot, to: ra}", {"probes": AVAILABILITY}, "after", "found by the probe continuity"),
         ("{after: direct, do: reboot, to: ra}", {"overlays": "{refmesh: [hub, relay]}"}, "after", "no overlay here"),
         ("{at_s: 10, do: reboot, to: ra}", {"probes": AVAILABILITY}, "at_s", "would never happen"),
     ],
@@ -136,7 +140,7 @@ def test_a_moment_that_nothing_tells_is_refused(
 
 def test_who_looks_at_the_first_event_of_the_traffic_wants_one(tmp_path: Path) -> None:
     text = refused(tmp_path, "{after: ready, do: reboot, to: ra}", probes=AVAILABILITY)
-    assert "probes.availability: availability looks at the first event since its traffic began" in text
+    assert "probes.availability: availability measures the first event after its traffic begins" in text
 
 
 GROUP = {"topology": "parties", "params": "{n: 4, nat: full-cone, link: fibre}"}
