@@ -14,7 +14,7 @@ from harness.results.intervals import middles_of
 from harness.results.matching import Sample
 from harness.results.metrics import metric_of
 from harness.results.ranks import Cell, rank_test
-from harness.results.statistics import cliffs_delta, holm, middle, simes
+from harness.results.statistics import holm, middle, simes
 
 ChangeVerdict = Literal[
     "regression",
@@ -28,8 +28,6 @@ ChangeVerdict = Literal[
 ]
 CHANGE_VERDICTS: tuple[ChangeVerdict, ...] = ChangeVerdict.__args__  # type: ignore[attr-defined]
 
-# A value of more than so many times its cell's median is an outlier. A median does not see a fifth of them.
-OUTLYING = 2.0
 _OUTLIERS_MATTER = 0.1
 # How the test of a subject is shared between a change everywhere and one in few cells (Bonferroni).
 POOLED = 0.5
@@ -41,6 +39,14 @@ class Rule:
 
     alpha: float = 0.05
     min_effect: float | None = None
+
+
+def _difference(base: float, new: float) -> float:
+    return 0.0 if math.isinf(base) and math.isinf(new) else new - base
+
+
+def _matters(change: float, threshold: float) -> bool:
+    return change != 0 and reaches(change, threshold)
 
 
 @dataclass(frozen=True)
@@ -57,12 +63,12 @@ class CellChange:
     @property
     def change(self) -> float:
         """New minus base; 0 where both are beyond the deadline."""
-        return 0.0 if math.isinf(self.base) and math.isinf(self.new) else self.new - self.base
+        return _difference(self.base, self.new)
 
     @property
     def matters(self) -> bool:
         """Whether it is at least the smallest change worth speaking of."""
-        return abs(self.change) > 0 and reaches(self.change, self.threshold)
+        return _matters(self.change, self.threshold)
 
 
 def reaches(change: float, threshold: float) -> bool:
@@ -147,13 +153,13 @@ def change_of(sample: Sample, rule: Rule) -> Change:
     names = sample.names or tuple(part.name for part in parts)
     cells = tuple(_cell_change(part, name, metric, rule) for part, name in zip(parts, names, strict=True))
     p_worse, p_better, least = _tests(sample, cells, lower_is_better)
-    marked = [outliers_of(cell) for cell in sample.cells]
+    marked = [cell.outlying for cell in sample.cells]
     p_outliers, least_outliers = _outlier_test(marked, metric)
     # What never came in either run has not changed.
     changes = np.nan_to_num([cell.change for cell in cells], nan=0.0, posinf=np.inf, neginf=-np.inf)
     proportion = metric.estimator == "proportion"
-    rates = [[float(cell.side(new=new).mean()) for cell in sample.cells] for new in (False, True)]
-    bases, news = rates if proportion else ([cell.base for cell in cells], [cell.new for cell in cells])
+    seen = [cell.rates for cell in sample.cells] if proportion else [(cell.base, cell.new) for cell in cells]
+    bases, news = [base for base, _ in seen], [new for _, new in seen]
     typical = float(np.subtract(news, bases).mean()) if proportion else float(middles_of(changes))
     return Change(
         subject=sample.subject,
@@ -165,15 +171,14 @@ def change_of(sample: Sample, rule: Rule) -> Change:
         change=typical,
         low=math.nan,
         high=math.nan,
-        delta=(1.0 if lower_is_better else -1.0)
-        * cliffs_delta([(part.side(new=False), part.side(new=True)) for part in parts]),
+        delta=(1.0 if lower_is_better else -1.0) * _cliffs_delta(parts),
         p_worse=p_worse,
         p_better=p_better,
         p_outliers=p_outliers,
         least_p=least,
         least_p_outliers=least_outliers,
         least_p_ever=_least_ever(sample.cells),
-        could_matter=any(_could_matter(part, cell, metric, rule) for cell in sample.cells for part in _wholes(cell)),
+        could_matter=any(_could_matter(cell, metric, rule) for cell in sample.cells),
         threshold=_over_cells([cell.threshold for cell in cells], proportion),
         verdict="no difference found",
         cells=cells,
@@ -186,10 +191,14 @@ def _over_cells(values: Sequence[float], proportion: bool) -> float:
     return float(np.mean(values)) if proportion else middle(np.asarray(values, dtype=np.float64))
 
 
+def _cliffs_delta(parts: Sequence[Cell]) -> float:
+    """Return Cliff's delta within cells, pooled: share of (base, new) pairs where new is higher, minus lower."""
+    count = sum(part.sides[0].size * part.sides[1].size for part in parts)
+    return sum(part.signs for part in parts) / count if count else 0.0
+
+
 def _cell_change(cell: Cell, name: str, metric: Metric, rule: Rule) -> CellChange:
-    base, new = cell.middles
-    if metric.estimator == "proportion":
-        base, new = (float(cell.side(new=side).mean()) for side in (False, True))
+    base, new = cell.rates if metric.estimator == "proportion" else cell.middles
     worse, better = cell.alone.higher, cell.alone.lower
     if metric.better != "lower":
         worse, better = better, worse
@@ -199,7 +208,7 @@ def _cell_change(cell: Cell, name: str, metric: Metric, rule: Rule) -> CellChang
 def threshold_of(metric: Metric, base: float, rule: Rule) -> float:
     """Return the smallest change of such a baseline that is worth speaking of, in the metric's unit."""
     share = metric.min_effect if rule.min_effect is None else rule.min_effect
-    scale = 1.0 if metric.estimator == "proportion" else abs(base) if np.isfinite(base) else 0.0
+    scale = 1.0 if metric.estimator == "proportion" else abs(base) if math.isfinite(base) else 0.0
     return max(share * scale, metric.min_absolute)
 
 
@@ -213,14 +222,14 @@ def _tests(sample: Sample, changes: Sequence[CellChange], lower_is_better: bool)
         return worse, better, least
     p_worse = min(worse / POOLED, _smallest(parts, changes, "p_worse") / (1 - POOLED), 1.0)
     p_better = min(better / POOLED, _smallest(parts, changes, "p_better") / (1 - POOLED), 1.0)
-    varied = [part.alone for part in parts if _varies(part)]
+    varied = [part.alone for part in parts if part.varies]
     own = [one.least_higher if lower_is_better else one.least_lower for one in varied]
     return p_worse, p_better, min(least / POOLED, simes(own) / (1 - POOLED), 1.0)
 
 
 def _outlier_test(marked: Sequence[Cell], metric: Metric) -> tuple[float, float]:
     """Return P of "more values are far off" and its smallest possible value, for metrics that should be low alone."""
-    if metric.estimator == "proportion" or metric.better != "lower" or not any(cell.values.any() for cell in marked):
+    if metric.estimator == "proportion" or metric.better != "lower" or not any(any(cell.sums) for cell in marked):
         return 1.0, 1.0
     test = rank_test(marked)
     base, new = outlier_shares(marked)
@@ -231,57 +240,32 @@ def _least_ever(cells: Sequence[Cell]) -> float:
     """Return the smallest p that so many trials can give: the runs fully separated in every cell."""
     log = 0.0
     for cell in cells:
-        n, m = (len(set(cell.trials[cell.new == new].tolist())) for new in (False, True))
-        log -= math.log(math.comb(n + m, m))
+        log -= math.log(math.comb(sum(cell.counts), cell.counts[1]))
     return math.exp(log)
 
 
-def _wholes(cell: Cell) -> tuple[Cell, ...]:
-    return (*cell.parts, cell) if cell.pair_names else cell.parts
-
-
-def _could_matter(part: Cell, cell: Cell, metric: Metric, rule: Rule) -> bool:
+def _could_matter(cell: Cell, metric: Metric, rule: Rule) -> bool:
     """Tell whether a part of a cell, the cell's trials dealt in any other way, could differ by as much as matters.
 
-    They differ most where the runs lie wholly apart. What no cell reaches, the middle one does not either.
+    What no cell reaches, the middle one does not either.
     """
     if rule.min_effect is not None and rule.min_effect >= 1:
-        return True  # the threshold then grows faster than the baseline, and the above need not hold
-    ordered = np.sort(part.values)
-    of_new, of_base = int(part.new.sum()), int((~part.new).sum())
-    counts = np.bincount(part.trials, minlength=cell.trials.max() + 1)[np.unique(cell.trials)]
-    if np.ptp(counts) > 0:
-        of_new = of_base = 1  # how many values a run gets depends on its trials; the ends are as far apart as any
-    typical = np.mean if metric.estimator == "proportion" else middle
-    for base, new in ((ordered[:of_base], ordered[-of_new:]), (ordered[-of_base:], ordered[:of_new])):
-        old = float(typical(base))
-        if CellChange(part.name, old, float(typical(new)), 1.0, 1.0, threshold_of(metric, old, rule)).matters:
-            return True
-    return False
+        return True  # the threshold then grows faster than the baseline, and no two ways stand for all
+    ways = cell.furthest_rates if metric.estimator == "proportion" else cell.furthest_middles
+    return any(_matters(_difference(base, new), threshold_of(metric, base, rule)) for base, new in ways)
 
 
 def _smallest(cells: Sequence[Cell], changes: Sequence[CellChange], which: str) -> float:
     """Return P that no cell changed, from each cell's own (Simes 1986), over those that can show it (Tarone)."""
-    return simes([getattr(one, which) for cell, one in zip(cells, changes, strict=True) if _varies(cell)])
-
-
-def _varies(cell: Cell) -> bool:
-    return bool((cell.values != cell.values[0]).any())
-
-
-def outliers_of(cell: Cell) -> Cell:
-    """Return the cell with 1 in place of each value above twice its median, and 0 in place of the others."""
-    groups = [cell.pairs == pair for pair in np.unique(cell.pairs)] if cell.clustered else [cell.values == cell.values]
-    bound = np.empty(cell.values.size)
-    for rows in groups:
-        bound[rows] = OUTLYING * middle(cell.values[rows])  # of both runs together: neither is the norm
-    return Cell(cell.name, (cell.values > bound).astype(np.float64), cell.trials, cell.pairs, cell.new)
+    return simes([getattr(one, which) for cell, one in zip(cells, changes, strict=True) if cell.varies])
 
 
 def outlier_shares(marked: Sequence[Cell]) -> tuple[float, float]:
-    """Return the shares of the base's and of the new run's values that are outliers, from cells of `outliers_of`."""
-    base, new = (np.concatenate([cell.side(new=new) for cell in marked]) for new in (False, True))
-    return float(base.mean()), float(new.mean())
+    """Return the shares of the base's and of the new run's values that are outliers, from cells of `Cell.outlying`."""
+    base, new = (
+        sum(cell.sums[new] for cell in marked) / sum(cell.sides[new].size for cell in marked) for new in (False, True)
+    )
+    return base, new
 
 
 def name_cells(change: Change, alpha: float, *, worse: bool) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -38,7 +39,7 @@ class Sample:
     names: tuple[str, ...] = ()
     phase: str = ""
 
-    @property
+    @cached_property
     def parts(self) -> tuple[Cell, ...]:
         """The cells, and in place of one whose trials have several pairs of members a cell for each pair and path."""
         return tuple(part for cell in self.cells for part in cell.parts)
@@ -46,8 +47,7 @@ class Sample:
     @property
     def trials(self) -> tuple[int, int]:
         """How many trials of the base and of the new run are in it."""
-        new = [cell.new[np.unique(cell.trials, return_index=True)[1]] for cell in self.cells]
-        return sum(int((~side).sum()) for side in new), sum(int(side.sum()) for side in new)
+        return sum(cell.counts[0] for cell in self.cells), sum(cell.counts[1] for cell in self.cells)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ place of the normal ones (Stein 1945).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -20,7 +20,6 @@ from scipy import stats
 from harness.results.changes import POOLED, Rule, threshold_of
 from harness.results.matching import Sample
 from harness.results.metrics import metric_of
-from harness.results.ranks import Cell
 from harness.results.statistics import Floats
 
 # With what probability a change is found of which it is said that it would be.
@@ -95,7 +94,7 @@ def noise_of(sample: Sample, base: float, threshold: float, rule: Rule) -> Noise
         threshold: the smallest change of it that matters, in the metric's unit.
     """
     metric = metric_of(sample.metric, sample.unit)
-    sizes = [[len(set(cell.trials[cell.new == new].tolist())) for new in (False, True)] for cell in sample.cells]
+    sizes = [cell.counts for cell in sample.cells]
     trials = sum(2 / (1 / old + 1 / now) for old, now in sizes)
     if metric.estimator == "proportion":
         if threshold <= 0:
@@ -104,8 +103,7 @@ def noise_of(sample: Sample, base: float, threshold: float, rule: Rule) -> Noise
         rates = [min(max(rate, 0.05), 0.95) for rate in (base, other)]
         spread = math.sqrt(sum(rate * (1 - rate) for rate in rates) / 2) / threshold
         return Noise(spread, math.inf, trials, len(sizes), is_rate=True)
-    distances = [_distances(side) / own for cell in sample.cells for own, side in _sides(cell, sample, rule) if own > 0]
-    found = np.concatenate([*distances, np.empty(0)])
+    found = _distances(_sides(sample, rule))
     if not found.size or not math.isfinite(middle := float(np.median(found))):
         return None
     # Noise grows with the values: that of the new run is what it would be after such a change.
@@ -114,15 +112,32 @@ def noise_of(sample: Sample, base: float, threshold: float, rule: Rule) -> Noise
     return Noise(_BY_DISTANCE * grown * middle, max(1.0, degrees), trials, len(sizes), is_rate=False)
 
 
-def _sides(cell: Cell, sample: Sample, rule: Rule) -> Iterator[tuple[float, Floats]]:
-    """Yield the values of each run's trials, with the smallest change of the cell that matters."""
-    own = threshold_of(metric_of(sample.metric, sample.unit), cell.middles[0], rule)
-    for new in (False, True):
-        yield own, cell.of_trials(new=new)
+def _sides(sample: Sample, rule: Rule) -> Iterator[tuple[float, Floats]]:
+    """Yield the values of each cell's and run's trials, with the smallest change of the cell that matters."""
+    metric = metric_of(sample.metric, sample.unit)
+    for cell in sample.cells:
+        own = threshold_of(metric, cell.middles[0], rule)
+        if own > 0:
+            yield from ((own, cell.of_trials(new=new)) for new in (False, True))
 
 
-def _distances(values: Floats) -> Floats:
-    """Return how far apart any two of the values are; 0 where both are beyond the deadline."""
-    first, second = np.triu_indices(values.size, 1)
-    with np.errstate(invalid="ignore"):
-        return np.nan_to_num(np.abs(values[first] - values[second]), nan=0.0, posinf=np.inf)
+def _distances(sides: Iterable[tuple[float, Floats]]) -> Floats:
+    """Return how far apart any two values of a side are, in its own unit; 0 where both are beyond the deadline."""
+    by_size: dict[int, list[tuple[float, Floats]]] = {}
+    for own, side in sides:
+        by_size.setdefault(side.size, []).append((own, side))
+    found = [np.empty(0)]
+    for size, alike in by_size.items():
+        first, second = _pairs_of(size)
+        values, owns = np.array([side for _, side in alike]), np.array([own for own, _ in alike])
+        with np.errstate(invalid="ignore"):
+            apart = np.abs(values[:, first] - values[:, second])
+        apart[np.isnan(apart)] = 0.0
+        found.append((apart / owns[:, None]).ravel())
+    return np.concatenate(found)
+
+
+@lru_cache(maxsize=64)
+def _pairs_of(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the indices of each two of so many."""
+    return np.triu_indices(size, 1)

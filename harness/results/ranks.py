@@ -11,27 +11,30 @@ both runs have more than 40 trials is taken as normal, and a yes or no is counte
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
-from scipy import fft, stats
 
-from harness.results.statistics import Floats, as_floats, middle
+from harness.results.distributions import MOST_COUNTED
+from harness.results.ranksums import (
+    NOTHING_TO_TEST,
+    Kind,
+    Scored,
+    TwoSided,
+    of_kinds,
+    of_one,
+    of_scored,
+    weight_of,
+)
+from harness.results.statistics import Floats, as_floats, middle, middle_of_sorted
 
+# A value of more than so many times its cell's median is an outlier. A median does not see a fifth of them.
+OUTLYING = 2.0
 # Means of ranks over pairs become whole numbers of this part of a rank.
 _PART = 10
-# Up to so many trials in a cell all is counted. Beyond, the normal distribution does where each run has more than half
-# as many, and so many are beside the commonest value; what has two values is counted whatever its size.
-MOST_COUNTED = 80
-# Where one run has few trials and the other very many, scores are made so coarse that counting takes no more additions.
-_MOST_STEPS = 4e8
-# Standard deviations to either side within which a normal distribution is tabulated.
-_REACH = 10
-_LEAST = 1e-12  # what the fast convolution resolves
 
 
 @dataclass(frozen=True)
@@ -51,20 +54,69 @@ class Cell:
 
     def side(self, *, new: bool) -> Floats:
         """Return the values of one run."""
-        return as_floats(self.values[self.new == new])
+        return self.sides[new]
 
     def of_trials(self, *, new: bool) -> Floats:
         """Return one value per trial of a run: the mean over its pairs (inf where any is)."""
-        chosen = self.new == new
         if not self.clustered:
-            return as_floats(self.values[chosen])
-        codes = np.unique(self.trials[chosen], return_inverse=True)[1]
-        return as_floats(np.bincount(codes, self.values[chosen]) / np.bincount(codes))
+            return self.sides[new]
+        codes = np.unique(self.trials[self.new == new], return_inverse=True)[1]
+        return as_floats(np.bincount(codes, self.sides[new]) / np.bincount(codes))
+
+    # What follows is kept: a cell is tested by itself, among those of its subject, and among those of all subjects.
+
+    @cached_property
+    def sides(self) -> tuple[Floats, Floats]:
+        """The values of the base and of the new run."""
+        return as_floats(self.values[~self.new]), as_floats(self.values[self.new])
+
+    @cached_property
+    def _order(self) -> np.ndarray:
+        return np.argsort(self.values)
+
+    @cached_property
+    def ordered(self) -> Floats:
+        """All values, the smallest first."""
+        return as_floats(self.values[self._order])
 
     @cached_property
     def clustered(self) -> bool:
         """Whether trials have several values."""
         return len(set(self.trials.tolist())) < self.values.size
+
+    @cached_property
+    def counts(self) -> tuple[int, int]:
+        """How many trials of the base and of the new run it has."""
+        if not self.clustered:
+            return self.sides[0].size, self.sides[1].size
+        base, new = (len(set(self.trials[self.new == side].tolist())) for side in (False, True))
+        return base, new
+
+    @cached_property
+    def varies(self) -> bool:
+        """Whether any two values differ."""
+        return bool(self.ordered[0] != self.ordered[-1])
+
+    @cached_property
+    def doubled(self) -> np.ndarray:
+        """Twice the rank of each value among all of them."""
+        return _doubled(self.ordered, self._order)
+
+    @cached_property
+    def signs(self) -> int:
+        """In how many pairs of a base's and a new value the new one is higher, less those in which it is lower."""
+        base, new = (side.size for side in self.sides)
+        return self.doubled_sum - new * (new + 1) - base * new
+
+    @cached_property
+    def doubled_sum(self) -> int:
+        """The sum of the new run's values' doubled ranks."""
+        return int(self.doubled[self.new].sum())
+
+    @cached_property
+    def kind(self) -> Kind:
+        """Its doubled ranks in order, and how many values are the new run's: of what the test's distribution is."""
+        return tuple(self.doubled[self._order].tolist()), self.sides[1].size
 
     @cached_property
     def ranked(self) -> tuple[Floats, np.ndarray]:
@@ -74,7 +126,7 @@ class Cell:
         pairs and paths a trial has says nothing of what they cost.
         """
         if not self.clustered:
-            return as_floats(doubled_ranks(self.values)), self.new
+            return as_floats(self.doubled), self.new
         ranks = np.empty(self.values.size)
         numbers, counts = np.unique(self.pairs, return_counts=True)
         for pair, count in zip(numbers, counts, strict=True):
@@ -106,178 +158,109 @@ class Cell:
     @cached_property
     def alone(self) -> TwoSided:
         """The test of this cell by itself."""
-        return rank_test([self])
+        trials = sum(self.counts)
+        if self.clustered or trials > MOST_COUNTED or not self.varies or not all(self.counts):
+            return rank_test([self])
+        return of_one(*self.kind, self.doubled_sum)
 
     @cached_property
     def middles(self) -> tuple[float, float]:
         """The medians of the base and of the new run."""
-        return middle(self.side(new=False)), middle(self.side(new=True))
+        new = self.new[self._order]
+        return middle_of_sorted(self.ordered[~new]), middle_of_sorted(self.ordered[new])
 
+    @cached_property
+    def rates(self) -> tuple[float, float]:
+        """The means of the base and of the new run."""
+        return float(self.sides[0].mean()), float(self.sides[1].mean())
 
-@dataclass(frozen=True)
-class TwoSided:
-    """One-sided p values of "new is higher" and "new is lower", and the smallest that such data could have given."""
+    @cached_property
+    def sums(self) -> tuple[float, float]:
+        """The sums of the base's and of the new run's values."""
+        if not self.varies and self.values[0] == 0:
+            return 0.0, 0.0
+        return float(self.sides[0].sum()), float(self.sides[1].sum())
 
-    higher: float
-    lower: float
-    least_higher: float
-    least_lower: float
+    @cached_property
+    def furthest_middles(self) -> tuple[tuple[float, float], ...]:
+        """The medians of two runs to which its trials are dealt so that they differ most, in either direction.
 
+        Of each of its parts, and of all of it: the runs lie wholly apart there.
+        """
+        return tuple((middle_of_sorted(base), middle_of_sorted(new)) for base, new in self._apart)
 
-@dataclass(frozen=True, eq=False)
-class _Mass:
-    """A distribution of whole numbers: the smallest, and the mass from there on. Equal where it is the same object."""
+    @cached_property
+    def furthest_rates(self) -> tuple[tuple[float, float], ...]:
+        """The means of two runs to which its trials are dealt so that they differ most; see `furthest_middles`."""
+        return tuple((float(base.mean()), float(new.mean())) for base, new in self._apart)
 
-    smallest: int
-    mass: Floats
+    @property
+    def _apart(self) -> Iterator[tuple[Floats, Floats]]:
+        for part in (*self.parts, self) if self.pair_names else (self,):
+            base, new = (side.size for side in part.sides)
+            if part.clustered or part.values.size < sum(self.counts):
+                counts = np.bincount(part.trials, minlength=self.trials.max() + 1)[np.unique(self.trials)]
+                if np.ptp(counts) > 0:
+                    base = new = 1  # how many values a run gets depends on its trials; the ends are as far apart as any
+            yield part.ordered[:base], part.ordered[-new:]
+            yield part.ordered[-base:], part.ordered[:new]
 
-
-# A score per trial, and which trials are the new run's.
-_Scored = tuple[np.ndarray, np.ndarray]
-
-NOTHING_TO_TEST = TwoSided(1.0, 1.0, 1.0, 1.0)
+    @cached_property
+    def outlying(self) -> Cell:
+        """The cell with 1 in place of each value above twice its median, and 0 in place of the others."""
+        # Of both runs together: neither is the norm.
+        bound: float | Floats = OUTLYING * middle_of_sorted(self.ordered)
+        if self.clustered:
+            bound = np.empty(self.values.size)
+            for pair in np.unique(self.pairs):
+                rows = self.pairs == pair
+                bound[rows] = OUTLYING * middle(self.values[rows])
+        return Cell(self.name, (self.values > bound).astype(np.float64), self.trials, self.pairs, self.new)
 
 
 def rank_test(cells: Sequence[Cell]) -> TwoSided:
     """Return the test over these cells; those in which a run has no trial, or nothing varies, say nothing."""
-    largest = max((cell.ranked[1].size for cell in cells), default=0)
-    part = _PART if any(cell.clustered for cell in cells) else 1
-    scored = [_scores(cell, part, largest) for cell in cells]
-    useful = [(scores, new) for scores, new in scored if 0 < new.sum() < new.size and scores.min() < scores.max()]
-    if not useful:
+    varying = [cell for cell in cells if cell.varies and all(cell.counts)]
+    if not varying:
         return NOTHING_TO_TEST
-    large = [_is_large(scores, new) for scores, new in useful]
-    if all(large):
-        return _normal(useful)
-    useful = _on_a_grid(useful, large)
-    masses = [
-        _normal_mass(scores, new) if approximate else _counted(tuple(sorted(scores.tolist())), int(new.sum()))
-        for (scores, new), approximate in zip(useful, large, strict=True)
-    ]
-    seen = sum(int(scores[new].sum()) - one.smallest for (scores, new), one in zip(useful, masses, strict=True))
-    mass = _of_sum(masses)
-    at_least, at_most = mass[max(0, seen) :].sum(), mass[: max(0, seen + 1)].sum()
-    higher, lower = (min(1.0, max(float(p), _LEAST)) for p in (at_least, at_most))
-    least_higher = float(np.prod([one.mass[-1] for one in masses]))
-    least_lower = float(np.prod([one.mass[0] for one in masses]))
-    return TwoSided(higher, lower, least_higher, least_lower)
+    # Those that say nothing still set the unit, so that the scores are the same whatever the values are.
+    largest = max(sum(cell.counts) for cell in cells)
+    part = _PART if any(cell.clustered for cell in cells) else 1
+    if part == 1 and largest <= MOST_COUNTED:
+        return _of_plain(varying, largest)
+    scored = [_scores(cell, part, largest) for cell in varying]
+    return of_scored([(scores, new) for scores, new in scored if scores.min() < scores.max()])
 
 
-def _is_large(scores: np.ndarray, new: np.ndarray) -> bool:
-    """Tell whether the normal distribution does: many trials on both sides, and many beside the commonest value."""
-    values, counts = np.unique(scores, return_counts=True)
-    beside = int(scores.size - counts.max())
-    return values.size > 2 and min(int(new.sum()), int((~new).sum()), beside) > MOST_COUNTED // 2
+def _of_plain(cells: Sequence[Cell], largest: int) -> TwoSided:
+    """Return the test over cells of one value a trial, none of which is large: each kind of them is looked at once."""
+    kinds = Counter(cell.kind for cell in cells)
+    sums = dict.fromkeys(kinds, 0)
+    for cell in cells:
+        sums[cell.kind] += cell.doubled_sum
+    return of_kinds(kinds, sums, largest)
 
 
-def _on_a_grid(useful: Sequence[_Scored], large: Sequence[bool]) -> list[_Scored]:
-    """Return the scores in their common unit, from 0 on; in a coarser one where counting would take too long.
-
-    Any scores make an exact test of permutations; coarser ones only see a little less.
-    """
-    shifted = [scores - scores.min() for scores, _ in useful]
-    unit = int(np.gcd.reduce(np.concatenate(shifted)))
-    steps = [
-        _steps_of_counting(scores, int(new.sum())) / unit
-        for scores, (_, new), approximate in zip(shifted, useful, large, strict=True)
-        if not approximate
-    ]
-    coarse = unit * max(1, math.ceil(max(steps) / _MOST_STEPS))
-    on_grid = [np.rint(scores / coarse).astype(np.int64) for scores in shifted]
-    return [(scores, new) for scores, (_, new) in zip(on_grid, useful, strict=True)]
-
-
-def _steps_of_counting(scores: np.ndarray, chosen: int) -> int:
-    values, counts = np.unique(scores, return_counts=True)
-    if values.size == 2:
-        return 0
-    beside = int(scores.size - counts.max())
-    most = min(chosen, scores.size - chosen, beside)
-    return beside * most * int(np.sort(scores)[-most:].sum())
-
-
-def _scores(cell: Cell, part: int, largest: int) -> tuple[np.ndarray, np.ndarray]:
+def _scores(cell: Cell, part: int, largest: int) -> Scored:
     """Return a whole number per trial, and which trials are the new run's."""
     ranks, new = cell.ranked
-    weight = max(1, round((largest + 1) / (new.size + 1)))
-    return np.rint(part * weight * ranks).astype(np.int64), new
-
-
-def _of_sum(masses: Sequence[_Mass]) -> Floats:
-    """Return the distribution of the sum; equal ones, which untied cells of one size have, are transformed once."""
-    if len(masses) == 1:
-        return masses[0].mass
-    length = fft.next_fast_len(sum(one.mass.size - 1 for one in masses) + 1, real=True)
-    product = np.ones(length // 2 + 1, dtype=np.complex128)
-    for one, count in Counter(masses).items():
-        product *= fft.rfft(one.mass, length) ** count
-    return as_floats(np.clip(fft.irfft(product, length), 0.0, None))
+    return np.rint(part * weight_of(new.size, largest) * ranks).astype(np.int64), new
 
 
 def doubled_ranks(values: Floats) -> np.ndarray:
     """Return twice the rank of each value, equal ones sharing their mean rank: whole numbers."""
-    _, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (2 * np.cumsum(counts) - counts + 1)[codes]
+    order = np.argsort(values)
+    return _doubled(as_floats(values[order]), order)
 
 
-def _counted(scores: tuple[int, ...], chosen: int) -> _Mass:
-    """Return the distribution of the sum of so many of the scores (sorted); kept for what is likely asked again."""
-    return _kept(scores, chosen) if len(scores) <= MOST_COUNTED else _mass(scores, chosen)
-
-
-def _mass(scores: tuple[int, ...], chosen: int) -> _Mass:
-    if 2 * chosen > len(scores):
-        rest = _mass(scores, len(scores) - chosen)
-        return _Mass(sum(scores) - rest.smallest - rest.mass.size + 1, as_floats(rest.mass[::-1]))
-    # Of how many are beside the commonest score the hypergeometric distribution tells: all of it with two values.
-    common, ties = Counter(scores).most_common(1)[0]
-    beside = [score for score in scores if score != common]
-    least, most = max(0, chosen - ties), min(chosen, len(beside))
-    base = beside[0]
-    table = _ways([score - base for score in beside], most)
-    ways = math.comb(len(scores), chosen)
-    starts = [(chosen - count) * common + count * base for count in range(least, most + 1)]
-    origin = min(starts)
-    mass = np.zeros(max(starts) - origin + table.shape[1])
-    for count, start in zip(range(least, most + 1), starts, strict=True):
-        share = math.comb(len(beside), count) * math.comb(ties, chosen - count) / ways
-        mass[start - origin : start - origin + table.shape[1]] += share * (table[count] / table[count].sum())
-    nonzero = np.flatnonzero(mass)
-    return _Mass(int(origin + nonzero[0]), as_floats(mass[nonzero[0] : nonzero[-1] + 1]))
-
-
-def _ways(steps: Sequence[int], most: int) -> Floats:
-    """Return in how many ways 0 to `most` of the steps (sorted, from 0 on) have each sum; a row per number of them."""
-    if steps[-1] == 0:
-        return np.ones((most + 1, 1))
-    largest = sum(steps[-most:])
-    table = np.zeros((most + 1, largest + 1))
-    table[0, 0] = 1.0
-    for number, step in enumerate(steps, 1):
-        for count in range(min(number, most), 0, -1):
-            table[count, step:] += table[count - 1, : largest + 1 - step]
-    return table
-
-
-_kept = lru_cache(maxsize=4096)(_mass)
-
-
-def _normal_mass(scores: np.ndarray, new: np.ndarray) -> _Mass:
-    """Return the normal distribution of a large cell's sum, on the grid of the others."""
-    mean, variance = _moments(scores, new)
-    reach = _REACH * math.sqrt(variance)
-    grid = np.arange(math.floor(mean - reach), math.ceil(mean + reach) + 1)
-    edges = (np.append(grid, grid[-1] + 1) - 0.5 - mean) / math.sqrt(variance)
-    return _Mass(int(grid[0]), as_floats(np.diff(stats.norm.cdf(edges))))
-
-
-def _moments(scores: np.ndarray, new: np.ndarray) -> tuple[float, float]:
-    n, m = new.size, int(new.sum())
-    return m * float(scores.mean()), m * (n - m) / n * float(scores.var(ddof=1))
-
-
-def _normal(useful: Sequence[_Scored]) -> TwoSided:
-    seen = sum(float(scores[new].sum()) for scores, new in useful)
-    mean, variance = (sum(parts) for parts in zip(*(_moments(*one) for one in useful), strict=True))
-    z = (seen - mean) / np.sqrt(variance)
-    return TwoSided(float(stats.norm.sf(z)), float(stats.norm.cdf(z)), 0.0, 0.0)
+def _doubled(ordered: Floats, order: np.ndarray) -> np.ndarray:
+    ranks = np.empty(ordered.size, dtype=np.int64)
+    differs = ordered[1:] != ordered[:-1]
+    if differs.all():
+        ranks[order] = np.arange(2, 2 * ordered.size + 1, 2)
+        return ranks
+    # Where those that are equal begin and end.
+    first = np.flatnonzero(np.append(True, differs))
+    last = np.append(first[1:], ordered.size)
+    ranks[order] = np.repeat(first + last + 1, last - first)
+    return ranks

@@ -14,9 +14,10 @@ from functools import cached_property
 
 import numpy as np
 
+from harness.results.distributions import MOST_COUNTED
 from harness.results.matching import Sample
 from harness.results.metrics import metric_of
-from harness.results.ranks import MOST_COUNTED, Cell
+from harness.results.ranks import Cell
 from harness.results.statistics import Floats, as_floats, middle
 
 
@@ -69,8 +70,8 @@ class HistoryCell:
     def between(self, base: Sequence[int] | np.ndarray, new: Sequence[int] | np.ndarray) -> Cell | None:
         """Return the cell as two groups of sessions see it, by what both measured; None where there is nothing.
 
-        Taken are no more trials than can be tested exactly (`harness.results.ranks`): of a long history those of the
-        sessions next to the other group.
+        Taken are no more trials than can be tested exactly (`harness.results.distributions`): of a long history those
+        of the sessions next to the other group.
         """
         sides = self._taken(base, new)
         if sides is None:

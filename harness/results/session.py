@@ -17,10 +17,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from harness.results.changes import Change, outlier_shares, outliers_of
+from harness.results.changes import Change, outlier_shares
 from harness.results.matching import Sample, match
 from harness.results.ranks import Cell
-from harness.results.statistics import as_floats, middle
+from harness.results.statistics import as_floats
 
 # Controls are measured in the same trials as the subjects, yet not in the same second.
 _SAFETY = 2.0
@@ -173,12 +173,12 @@ def shift_between(base: pd.DataFrame, new: pd.DataFrame, *, links_changed: bool,
 
 def _sides(sample: Sample) -> list[tuple[float, float]]:
     """Return the medians of the base and of the new run in each cell that has both."""
-    sides = [(middle(cell.side(new=False)), middle(cell.side(new=True))) for cell in sample.parts]
+    sides = [cell.middles for cell in sample.parts]
     return [(old, now) for old, now in sides if math.isfinite(old) and math.isfinite(now)]
 
 
 def _rise(cells: list[Cell]) -> float:
-    base, new = outlier_shares([outliers_of(cell) for cell in cells])
+    base, new = outlier_shares([cell.outlying for cell in cells])
     return new - base
 
 

@@ -127,9 +127,13 @@ def covered_text(coverage: float) -> str:
 
 def middle(values: Floats) -> float:
     """Return the median where some values may be inf: inf when the middle lies among those."""
-    ordered = np.sort(values)
-    lower, upper = ordered[(ordered.size - 1) // 2], ordered[ordered.size // 2]
-    return float(upper) if np.isinf(upper) else float((lower + upper) / 2)
+    return middle_of_sorted(as_floats(np.sort(values)))
+
+
+def middle_of_sorted(ordered: Floats) -> float:
+    """Return the `middle` of values that are in order."""
+    lower, upper = float(ordered[(ordered.size - 1) // 2]), float(ordered[ordered.size // 2])
+    return upper if math.isinf(upper) else (lower + upper) / 2
 
 
 def censored_text(values: Floats) -> str:
@@ -157,14 +161,3 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def simes(p_values: Sequence[float]) -> float:
     """Return P that all of these hypotheses hold (Simes 1986); 1 of none."""
     return min((len(p_values) * p / rank for rank, p in enumerate(sorted(p_values), 1)), default=1.0)
-
-
-def cliffs_delta(cells: Sequence[tuple[Floats, Floats]]) -> float:
-    """Return Cliff's delta within cells, pooled: share of (base, new) pairs where new is higher, minus lower."""
-    signs, count = 0.0, 0
-    for base, new in cells:
-        with np.errstate(invalid="ignore"):
-            difference = np.nan_to_num(new[None, :] - base[:, None], nan=0.0)
-        signs += float(np.sign(difference).sum())
-        count += difference.size
-    return signs / count if count else 0.0
