@@ -19,8 +19,9 @@ from harness.nat import policies
 from harness.nat import portal as portal_program
 from harness.nat.forgetting import empty_sets, filled_by_packets, flush_connections
 from harness.nat.portmap import start_miniupnpd
-from harness.nat.ports import FULL_MTU_BYTES, RouterPorts
+from harness.nat.ports import FULL_MTU_BYTES, PortBlock, RouterPorts, blocks_with_newcomers, port_blocks
 from harness.nat.router_daemon import RouterDaemon
+from harness.nat.rules_nat import reassigned_blocks
 from harness.nat.ruleset import render_ruleset, router_sysctls
 from harness.nat.translator import start_tayga
 
@@ -60,6 +61,7 @@ class RunningRouter:
     ports: RouterPorts
     seed: int
     ruleset: str = ""
+    _blocks: tuple[PortBlock, ...] = ()
     _daemons: list[RouterDaemon] = field(default_factory=list)
     _portal: RouterDaemon | None = None
     _ended: list[str] = field(default_factory=list)
@@ -75,6 +77,7 @@ class RunningRouter:
         """
         running = bool(self.ruleset)
         self.ruleset = render_ruleset(self.behaviour, self.ports, seed=self.seed)
+        self._blocks = port_blocks(self.behaviour, self.ports)
         self.node.check_output(["nft", "-f", "-"], stdin=self.ruleset + (_SHUT if running else ""))
         self.node.write_sysctls(router_sysctls(self.behaviour))
         if self.ports.line_mtu_bytes < FULL_MTU_BYTES:
@@ -89,6 +92,19 @@ class RunningRouter:
             self._daemons.append(start_tayga(self.node.pid))
         if self.behaviour.port_mapping:
             self._daemons.append(start_miniupnpd(self.node.pid, self.behaviour, self.ports))
+
+    def admit(self, subscribers: tuple[str, ...]) -> None:
+        """Give those a block of ports who are inside from now on, where allocation is by block; all mappings stay.
+
+        Raises:
+            CommandFailed: nft refused.
+            ValueError: they need more ports than the pool has.
+        """
+        former, self.ports = self.ports.subscribers, replace(self.ports, subscribers=subscribers)
+        blocks = blocks_with_newcomers(self._blocks, self.behaviour, self.ports, former)
+        if blocks != self._blocks:
+            self.node.check_output(["nft", "-f", "-"], stdin=reassigned_blocks(self._blocks, blocks))
+            self._blocks = blocks
 
     def forget(self) -> None:
         """Lose all mappings and sessions and keep the rules, which is quicker than loading them again.
