@@ -184,18 +184,24 @@ class RunningRouter:
     def set_policy(self, text: str, *, portal: bool = False) -> None:
         """Let through from now on what a policy (`harness.nat.policies`) says; `portal`: it has web pages answered.
 
+        The policy before it is in force until then. A portal that follows a portal is the same process.
+
         Raises:
             CommandFailed: nft refused the policy.
             LabError: the portal does not start.
         """
-        self.clear_policy()
-        if portal:
+        if portal and self._portal is None:
             self._portal = _start_portal(self.node.pid)
         self.node.check_output(["nft", "-f", "-"], stdin=text)
+        if not portal:
+            self._stop_portal()
 
     def clear_policy(self) -> None:
         """Let through what the router's own rules do; safe to call twice. Raises CommandFailed."""
         self.node.check_output(["nft", "-f", "-"], stdin=policies.no_policy())
+        self._stop_portal()
+
+    def _stop_portal(self) -> None:
         if self._portal is not None:
             self._ended += self._ended_now([self._portal])
             self._portal.stop()
