@@ -8,8 +8,9 @@ were, which no equipment does.
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -26,9 +27,9 @@ from harness.nat.ruleset import render_ruleset, router_sysctls
 from harness.nat.translator import start_tayga
 
 _UDP_BLOCK = "inet filter_udp_block"
-# Nothing passes from the moment in which new rules are there until the old ones' connections are forgotten: a packet of
-# such a connection would write its mapping, with the address that it had, into the new rules' maps, and what the host
-# sends afterwards would be translated by it.
+# Nothing passes while rules are replaced, until the old ones' connections are forgotten and the daemons run. A packet
+# of such a connection would write its mapping, with the address that it had, into the new rules' maps, and what the
+# host sends afterwards would be translated by it. One for a daemon that does not run would be answered with an error.
 _RELOAD = "inet filter_reload"
 _SHUT = f"""table {_RELOAD} {{
 	chain prerouting {{
@@ -62,6 +63,7 @@ class RunningRouter:
     seed: int
     ruleset: str = ""
     _blocks: tuple[PortBlock, ...] = ()
+    _is_shut: bool = False
     _daemons: list[RouterDaemon] = field(default_factory=list)
     _portal: RouterDaemon | None = None
     _ended: list[str] = field(default_factory=list)
@@ -75,23 +77,42 @@ class RunningRouter:
             LabError: the kernel refused a sysctl.
             ValueError: the router has too few addresses for its behaviour.
         """
-        running = bool(self.ruleset)
-        self.ruleset = render_ruleset(self.behaviour, self.ports, seed=self.seed)
-        self._blocks = port_blocks(self.behaviour, self.ports)
-        self.node.check_output(["nft", "-f", "-"], stdin=self.ruleset + (_SHUT if running else ""))
-        self.node.write_sysctls(router_sysctls(self.behaviour))
-        if self.ports.line_mtu_bytes < FULL_MTU_BYTES:
-            # One that does not know its line's MTU sends what the line then loses.
-            mtu_bytes = self.ports.line_mtu_bytes if self.behaviour.mtu_errors else FULL_MTU_BYTES
-            self.node.check_output(["ip", "link", "set", self.ports.wan, "mtu", str(mtu_bytes)])
-        self.stop_daemons()
-        self.forget()
-        if running:
+        ruleset = render_ruleset(self.behaviour, self.ports, seed=self.seed)
+        blocks = port_blocks(self.behaviour, self.ports)
+        with self.shut():
+            self.stop_daemons()  # one could write what it was asked for into the new rules
+            self.node.check_output(["nft", "-f", "-"], stdin=ruleset)
+            self.ruleset, self._blocks = ruleset, blocks
+            self.node.write_sysctls(router_sysctls(self.behaviour))
+            if self.ports.line_mtu_bytes < FULL_MTU_BYTES:
+                # One that does not know its line's MTU sends what the line then loses.
+                mtu_bytes = self.ports.line_mtu_bytes if self.behaviour.mtu_errors else FULL_MTU_BYTES
+                self.node.check_output(["ip", "link", "set", self.ports.wan, "mtu", str(mtu_bytes)])
+            self.forget()
+            if self.behaviour.nat64:
+                self._daemons.append(start_tayga(self.node.pid))
+            if self.behaviour.port_mapping:
+                self._daemons.append(start_miniupnpd(self.node.pid, self.behaviour, self.ports))
+
+    @contextlib.contextmanager
+    def shut(self) -> Iterator[None]:
+        """Let nothing in from any side during the block, in which the router is not whole: senders meet silence.
+
+        One that has no rules yet stays open: nobody is sending. Blocks may be nested.
+
+        Raises:
+            CommandFailed: nft refused.
+        """
+        if self._is_shut or not self.ruleset:
+            yield
+            return
+        self.node.check_output(["nft", "-f", "-"], stdin=_SHUT)
+        self._is_shut = True
+        try:
+            yield
+        finally:
+            self._is_shut = False
             self.node.check_output(["nft", "-f", "-"], stdin=_OPEN)
-        if self.behaviour.nat64:
-            self._daemons.append(start_tayga(self.node.pid))
-        if self.behaviour.port_mapping:
-            self._daemons.append(start_miniupnpd(self.node.pid, self.behaviour, self.ports))
 
     def admit(self, subscribers: tuple[str, ...]) -> None:
         """Give those a block of ports who are inside from now on, where allocation is by block; all mappings stay.
@@ -164,9 +185,10 @@ class RunningRouter:
         if gateway is not None:
             commands.append(f"route replace default via {gateway} dev {wan}")
         self.node.check_output(["sysctl", "-qw", f"net.ipv4.conf.{wan.replace('.', '/')}.promote_secondaries=1"])
-        self.node.check_output(["ip", "-batch", "-"], stdin="\n".join(commands) + "\n")
-        self.ports = replace(self.ports, wan_addresses=addresses)
-        self.load()
+        with self.shut():
+            self.node.check_output(["ip", "-batch", "-"], stdin="\n".join(commands) + "\n")
+            self.ports = replace(self.ports, wan_addresses=addresses)
+            self.load()
 
     def block_udp(self) -> None:
         """Let no UDP through from now on; what TCP has stays. Raises CommandFailed."""

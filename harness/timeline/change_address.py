@@ -74,9 +74,11 @@ def _readdress(lab: Lab, router: str, addresses: tuple[IPv4Address, ...]) -> Non
     topology = lab.topology
     outside = topology.routers[router].outside
     admit_subscribers(lab, _readdressed(topology, router, addresses))
-    lab.routers[router].change_address(tuple(map(str, addresses)), topology.prefix_length(outside, outside.ipv4[0]))
-    # With its last old address went every route that led over it.
-    set_routes(lab, topology, router)
+    running = lab.routers[router]
+    with running.shut():
+        running.change_address(tuple(map(str, addresses)), topology.prefix_length(outside, outside.ipv4[0]))
+        # With its last old address went every route that led over it.
+        set_routes(lab, topology, router)
     # Verdicts ask the topology which addresses are a member's own.
     lab.topology = _readdressed(topology, router, addresses)
 

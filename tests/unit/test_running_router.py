@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from harness.errors import LabError
 from harness.model.nat import parse_nat
 from harness.nat import events
 from harness.nat.events import RunningRouter
@@ -83,3 +84,45 @@ def test_a_policy_takes_the_place_of_another_and_a_portal_that_follows_a_portal_
         *("portal runs", policy),
         *(policy, "portal ends"),
     ]
+
+
+SHUT, OPEN = "table inet filter_reload {", "table inet filter_reload"
+
+
+@pytest.mark.parametrize(
+    ("nat", "daemons"), [("port-restricted", []), ("home-router-upnp", ["miniupnpd"]), ("nat64", ["tayga"])]
+)
+def test_a_router_that_is_changed_is_shut_until_it_is_whole(log: list[str], nat: str, daemons: list[str]) -> None:
+    """A daemon that outlived its rules could write into the new ones, and one that does not run yet answers errors."""
+    made = router(log, nat)
+    made.load()
+    rules = f"# {made.behaviour.axes_label}"
+    runs, ends = [f"{name} runs" for name in daemons], [f"{name} ends" for name in daemons]
+    assert log == [rules, "forgets", *runs]
+    log.clear()
+    made.reboot()
+    assert log == [SHUT, *ends, rules, "forgets", *runs, OPEN]
+    log.clear()
+    with made.shut():
+        made.change_address(("45.45.1.9",), 16)
+        log.append("routes")
+    assert log == [
+        SHUT,
+        *("sysctl", "ip"),
+        *ends,
+        rules,
+        *("forgets", *runs, "routes", OPEN),
+    ]
+
+
+def test_a_router_whose_daemon_does_not_start_is_open_again(log: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    made = router(log, "home-router-upnp")
+    made.load()
+
+    def fail(*_: Any) -> None:
+        raise LabError("it does not start")
+
+    monkeypatch.setattr(events, "start_miniupnpd", fail)
+    with pytest.raises(LabError):
+        made.reboot()
+    assert log[-1] == OPEN
