@@ -62,6 +62,28 @@ def heard_between_policies(ground: Ground, times: int) -> dict[str, int]:
     return {"during": during, "after": after, "ended": len(router.ended_daemons())}
 
 
+def outlives_a_reboot(ground: Ground, alias: str, end: str) -> bool:
+    """Whether a TCP connection that began inside carries on after a reboot, if one end (`inside`, `outside`) sends."""
+    router = ground.router(parse_nat(alias), 1)
+    listener, calling = (place.raw(socket.SOCK_STREAM) for place in (ground.public[0], ground.inside[0]))
+    with listener, calling:
+        listener.bind((ground.public[0].address, 0))
+        listener.listen()
+        calling.settimeout(1.0)
+        calling.connect(listener.getsockname())
+        called, _ = listener.accept()
+        with called:
+            called.settimeout(1.0)
+            src, dst = (calling, called) if end == "inside" else (called, calling)
+            src.sendall(b"1")
+            dst.recv(1)
+            router.reboot()
+            src.sendall(b"2")
+            with contextlib.suppress(TimeoutError, ConnectionResetError):
+                return dst.recv(1) == b"2"
+    return False
+
+
 def _arrived(far: socket.socket) -> list[bytes]:
     found = []
     with contextlib.suppress(BlockingIOError):

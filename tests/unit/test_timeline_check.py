@@ -222,6 +222,17 @@ def test_an_address_for_which_no_block_of_ports_is_left_is_refused(
     assert planned(tmp_path, item, topology=topology, params=f"{{{parameter}: {enough}}}")
 
 
+def test_a_router_that_translates_goes_on_translating(tmp_path: Path) -> None:
+    """Nobody outside has a route to the networks behind it."""
+    other = {"topology": "two-sites", "params": "{nat_a: dual-stack, nat_b: ds-lite, ip: dual}"}
+    for nat in ("none", "firewall", "ds-lite"):
+        said = refused(tmp_path, f"{{at_s: 1, do: change_nat, to: ra, nat: {nat}}}", **other)
+        assert "ra would not translate: others have no routes to the IPv4 networks behind it" in said
+        assert "mine.yaml:7: timeline[0]: " in said
+        assert planned(tmp_path, f"{{at_s: 1, do: change_nat, to: rb, nat: {nat}}}", **other)
+    assert planned(tmp_path, "{at_s: 1, do: change_nat, to: ra, nat: ipv6-firewall}", **other), "no IPv4 at all"
+
+
 def test_a_node_that_an_overlay_needs_besides_the_server_may_die(tmp_path: Path) -> None:
     kill = "{at_s: 1, do: kill, to: s2, for_s: 1}"
     assert planned(tmp_path, kill, topology="two-sites", params="{}", overlays="{tor: relay}")
