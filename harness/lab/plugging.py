@@ -14,7 +14,7 @@ from harness.lab.wires import LabBridge, sandbox_netlink
 from harness.model.family import Address, family_of
 from harness.model.nodes import Host
 from harness.model.topology import Topology
-from harness.topology.wiring import announced_mtus
+from harness.topology.wiring import announced_mtus, router_ports
 
 
 def place_host(lab: Lab, host: str, placed: Host) -> float:
@@ -35,6 +35,7 @@ def place_host(lab: Lab, host: str, placed: Host) -> float:
     (index,) = netlink.link_lookup(ifname=port) or (None,)
     if index is None:
         raise LabError(f"there is no port {port} of {host} in the sandbox")
+    admit_subscribers(lab, changed)
     netlink.link("set", index=index, state="down")
     pulled_s = time.time()
     if placed.on != before.on:
@@ -54,6 +55,16 @@ def place_host(lab: Lab, host: str, placed: Host) -> float:
     if placed.on != before.on:
         counters.reinstall(lab.watched_ports())
     return pulled_s
+
+
+def admit_subscribers(lab: Lab, topology: Topology) -> None:
+    """Let every router that allocates ports by block have one for each host that it sees inside in a topology.
+
+    Raises:
+        LabError: nft refused.
+    """
+    for name, router in lab.routers.items():
+        router.admit(router_ports(topology, name).subscribers)
 
 
 def send_by(lab: Lab, node: str, router: str) -> None:

@@ -8,8 +8,9 @@ were, which no equipment does.
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -19,15 +20,16 @@ from harness.nat import policies
 from harness.nat import portal as portal_program
 from harness.nat.forgetting import empty_sets, filled_by_packets, flush_connections
 from harness.nat.portmap import start_miniupnpd
-from harness.nat.ports import FULL_MTU_BYTES, RouterPorts
+from harness.nat.ports import FULL_MTU_BYTES, PortBlock, RouterPorts, blocks_with_newcomers, port_blocks
 from harness.nat.router_daemon import RouterDaemon
+from harness.nat.rules_nat import reassigned_blocks
 from harness.nat.ruleset import render_ruleset, router_sysctls
 from harness.nat.translator import start_tayga
 
 _UDP_BLOCK = "inet filter_udp_block"
-# Nothing passes from the moment in which new rules are there until the old ones' connections are forgotten: a packet of
-# such a connection would write its mapping, with the address that it had, into the new rules' maps, and what the host
-# sends afterwards would be translated by it.
+# Nothing passes while rules are replaced, until the old ones' connections are forgotten and the daemons run. A packet
+# of such a connection would write its mapping, with the address that it had, into the new rules' maps, and what the
+# host sends afterwards would be translated by it. One for a daemon that does not run would be answered with an error.
 _RELOAD = "inet filter_reload"
 _SHUT = f"""table {_RELOAD} {{
 	chain prerouting {{
@@ -60,6 +62,8 @@ class RunningRouter:
     ports: RouterPorts
     seed: int
     ruleset: str = ""
+    _blocks: tuple[PortBlock, ...] = ()
+    _is_shut: bool = False
     _daemons: list[RouterDaemon] = field(default_factory=list)
     _portal: RouterDaemon | None = None
     _ended: list[str] = field(default_factory=list)
@@ -73,22 +77,55 @@ class RunningRouter:
             LabError: the kernel refused a sysctl.
             ValueError: the router has too few addresses for its behaviour.
         """
-        running = bool(self.ruleset)
-        self.ruleset = render_ruleset(self.behaviour, self.ports, seed=self.seed)
-        self.node.check_output(["nft", "-f", "-"], stdin=self.ruleset + (_SHUT if running else ""))
-        self.node.write_sysctls(router_sysctls(self.behaviour))
-        if self.ports.line_mtu_bytes < FULL_MTU_BYTES:
-            # One that does not know its line's MTU sends what the line then loses.
-            mtu_bytes = self.ports.line_mtu_bytes if self.behaviour.mtu_errors else FULL_MTU_BYTES
-            self.node.check_output(["ip", "link", "set", self.ports.wan, "mtu", str(mtu_bytes)])
-        self.stop_daemons()
-        self.forget()
-        if running:
+        ruleset = render_ruleset(self.behaviour, self.ports, seed=self.seed)
+        blocks = port_blocks(self.behaviour, self.ports)
+        with self.shut():
+            self.stop_daemons()  # one could write what it was asked for into the new rules
+            self.node.check_output(["nft", "-f", "-"], stdin=ruleset)
+            self.ruleset, self._blocks = ruleset, blocks
+            self.node.write_sysctls(router_sysctls(self.behaviour))
+            if self.ports.line_mtu_bytes < FULL_MTU_BYTES:
+                # One that does not know its line's MTU sends what the line then loses.
+                mtu_bytes = self.ports.line_mtu_bytes if self.behaviour.mtu_errors else FULL_MTU_BYTES
+                self.node.check_output(["ip", "link", "set", self.ports.wan, "mtu", str(mtu_bytes)])
+            self.forget()
+            if self.behaviour.nat64:
+                self._daemons.append(start_tayga(self.node.pid))
+            if self.behaviour.port_mapping:
+                self._daemons.append(start_miniupnpd(self.node.pid, self.behaviour, self.ports))
+
+    @contextlib.contextmanager
+    def shut(self) -> Iterator[None]:
+        """Let nothing in from any side during the block, in which the router is not whole: senders meet silence.
+
+        One that has no rules yet stays open: nobody is sending. Blocks may be nested.
+
+        Raises:
+            CommandFailed: nft refused.
+        """
+        if self._is_shut or not self.ruleset:
+            yield
+            return
+        self.node.check_output(["nft", "-f", "-"], stdin=_SHUT)
+        self._is_shut = True
+        try:
+            yield
+        finally:
+            self._is_shut = False
             self.node.check_output(["nft", "-f", "-"], stdin=_OPEN)
-        if self.behaviour.nat64:
-            self._daemons.append(start_tayga(self.node.pid))
-        if self.behaviour.port_mapping:
-            self._daemons.append(start_miniupnpd(self.node.pid, self.behaviour, self.ports))
+
+    def admit(self, subscribers: tuple[str, ...]) -> None:
+        """Give those a block of ports who are inside from now on, where allocation is by block; all mappings stay.
+
+        Raises:
+            CommandFailed: nft refused.
+            ValueError: they need more ports than the pool has.
+        """
+        former, self.ports = self.ports.subscribers, replace(self.ports, subscribers=subscribers)
+        blocks = blocks_with_newcomers(self._blocks, self.behaviour, self.ports, former)
+        if blocks != self._blocks:
+            self.node.check_output(["nft", "-f", "-"], stdin=reassigned_blocks(self._blocks, blocks))
+            self._blocks = blocks
 
     def forget(self) -> None:
         """Lose all mappings and sessions and keep the rules, which is quicker than loading them again.
@@ -148,9 +185,10 @@ class RunningRouter:
         if gateway is not None:
             commands.append(f"route replace default via {gateway} dev {wan}")
         self.node.check_output(["sysctl", "-qw", f"net.ipv4.conf.{wan.replace('.', '/')}.promote_secondaries=1"])
-        self.node.check_output(["ip", "-batch", "-"], stdin="\n".join(commands) + "\n")
-        self.ports = replace(self.ports, wan_addresses=addresses)
-        self.load()
+        with self.shut():
+            self.node.check_output(["ip", "-batch", "-"], stdin="\n".join(commands) + "\n")
+            self.ports = replace(self.ports, wan_addresses=addresses)
+            self.load()
 
     def block_udp(self) -> None:
         """Let no UDP through from now on; what TCP has stays. Raises CommandFailed."""
@@ -168,18 +206,24 @@ class RunningRouter:
     def set_policy(self, text: str, *, portal: bool = False) -> None:
         """Let through from now on what a policy (`harness.nat.policies`) says; `portal`: it has web pages answered.
 
+        The policy before it is in force until then. A portal that follows a portal is the same process.
+
         Raises:
             CommandFailed: nft refused the policy.
             LabError: the portal does not start.
         """
-        self.clear_policy()
-        if portal:
+        if portal and self._portal is None:
             self._portal = _start_portal(self.node.pid)
         self.node.check_output(["nft", "-f", "-"], stdin=text)
+        if not portal:
+            self._stop_portal()
 
     def clear_policy(self) -> None:
         """Let through what the router's own rules do; safe to call twice. Raises CommandFailed."""
         self.node.check_output(["nft", "-f", "-"], stdin=policies.no_policy())
+        self._stop_portal()
+
+    def _stop_portal(self) -> None:
         if self._portal is not None:
             self._ended += self._ended_now([self._portal])
             self._portal.stop()

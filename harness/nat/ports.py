@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -76,10 +76,42 @@ def port_blocks(behaviour: NatBehaviour, ports: RouterPorts) -> tuple[PortBlock,
         )
     others = (host for host in _hosts(ports.lan_networks) if host not in ports.subscribers)
     subscribers = (*ports.subscribers, *islice(others, capacity - len(ports.subscribers)))
-    return tuple(
-        PortBlock(subscriber, pool[index // per_address], FIRST_PORT + index % per_address * size, size)
-        for index, subscriber in enumerate(subscribers)
-    )
+    return tuple(_block(subscriber, pool, place, size) for place, subscriber in enumerate(subscribers))
+
+
+def blocks_with_newcomers(
+    held: Sequence[PortBlock], behaviour: NatBehaviour, ports: RouterPorts, former: Collection[str]
+) -> tuple[PortBlock, ...]:
+    """Return who may use which ports once `ports.subscribers` are inside: all of them who had a block keep it.
+
+    A newcomer gets that of somebody who is not inside; of one who was there (`former`) only where there is no other,
+    because mappings may be left in it.
+
+    Args:
+        held: the blocks as they are, each in its place.
+
+    Raises:
+        ValueError: the subscribers need more ports than the pool has.
+    """
+    wanted, blocks = ports.subscribers, list(held)
+    capacity = len(port_blocks(behaviour, ports))
+    having = {block.subscriber for block in held}
+    unused = [place for place, block in enumerate(held) if block.subscriber not in wanted]
+    spare = [
+        *(place for place in unused if held[place].subscriber not in former),
+        *range(len(held), capacity),
+        *(place for place in unused if held[place].subscriber in former),
+    ]
+    newcomers = (subscriber for subscriber in wanted if subscriber not in having)
+    for place, newcomer in zip(spare, newcomers, strict=False):
+        block = _block(newcomer, ports.pool(behaviour), place, behaviour.port_block_size)
+        blocks[place : place + 1] = [block]
+    return tuple(blocks)
+
+
+def _block(subscriber: str, pool: Sequence[str], place: int, size: int) -> PortBlock:
+    per_address = PORT_COUNT // size
+    return PortBlock(subscriber, pool[place // per_address], FIRST_PORT + place % per_address * size, size)
 
 
 def _hosts(networks: tuple[str, ...]) -> Iterator[str]:

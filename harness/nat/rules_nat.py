@@ -9,7 +9,7 @@ Because the claim comes first, two packets of one internal endpoint that race on
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from harness.model.nat import (
     Filtering,
@@ -19,11 +19,12 @@ from harness.model.nat import (
     PortAllocation,
     Unsolicited,
 )
-from harness.nat.ports import FIRST_PORT, PORT_COUNT, RouterPorts, port_blocks
+from harness.nat.ports import FIRST_PORT, PORT_COUNT, PortBlock, RouterPorts, port_blocks
 from harness.nat.rules_lifetimes import lifetimes
 from harness.nat.rules_sessions import one_session_per_pair, sessions_may_clash
 from harness.nat.rules_words import BY_MAPPING, DESTINATION, DESTINATION_TYPE, INTERNAL, MAP_SIZE, chain, quoted
 
+TABLE = "ip nat_v4"
 # A full table is noticed after so many candidates. With a quarter of the ports in use, all fail once in 4 billion.
 CANDIDATES = 16
 SEQUENCE_LENGTH = 24576
@@ -75,13 +76,43 @@ def _maps(b: NatBehaviour, ports: RouterPorts, seed: int) -> Iterator[str]:
         yield f"\tmap sequence {{ type mark : inet_service; elements = {{ {ports_in_order} }}; }}"
     blocks = port_blocks(b, ports)
     if blocks:
-        jumps = ", ".join(f"{block.subscriber} : jump block_{n}" for n, block in enumerate(blocks))
+        jumps = ", ".join(_jump(n, block) for n, block in enumerate(blocks))
         yield f"\tmap block {{ type ipv4_addr : verdict; elements = {{ {jumps} }}; }}"
-        homes = ", ".join(f"{block.subscriber} : {block.address}" for block in blocks)
+        homes = ", ".join(_home(block) for block in blocks)
         yield f"\tmap home {{ type ipv4_addr : ipv4_addr; elements = {{ {homes} }}; }}"
     for n, block in enumerate(blocks):
-        draw = f"meta mark set numgen random mod {block.size} offset {block.first}"
-        yield from chain(f"block_{n}", "", f"ip saddr set {block.address}", draw)
+        yield from _draw(n, block)
+
+
+def _jump(place: int, block: PortBlock) -> str:
+    return f"{block.subscriber} : jump block_{place}"
+
+
+def _home(block: PortBlock) -> str:
+    return f"{block.subscriber} : {block.address}"
+
+
+def _draw(place: int, block: PortBlock) -> Iterator[str]:
+    draw = f"meta mark set numgen random mod {block.size} offset {block.first}"
+    yield from chain(f"block_{place}", "", f"ip saddr set {block.address}", draw)
+
+
+def reassigned_blocks(before: Sequence[PortBlock], after: Sequence[PortBlock]) -> str:
+    """Render a change of who has which block of ports, each in its place; all mappings stay."""
+    lines, taken, given = [], [], []
+    for place, block in enumerate(after):
+        if place >= len(before):
+            lines += [f"table {TABLE} {{", *_draw(place, block), "}"]
+        elif before[place] == block:
+            continue
+        else:
+            taken.append((place, before[place]))
+        given.append((place, block))
+    for verb, some in (("delete", taken), ("add", given)):
+        for place, block in some:
+            lines.append(f"{verb} element {TABLE} block {{ {_jump(place, block)} }}")
+            lines.append(f"{verb} element {TABLE} home {{ {_home(block)} }}")
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _address(b: NatBehaviour, ports: RouterPorts, seed: int) -> str:

@@ -7,14 +7,13 @@ script's to flush (`harness/nat/events.py` does both).
 from __future__ import annotations
 
 from harness.model.nat import NatBehaviour
-from harness.nat import portmap, prefixes
+from harness.nat import portmap, prefixes, rules_nat
 from harness.nat.ports import RouterPorts
 from harness.nat.rules_filter import filter_table
-from harness.nat.rules_nat import nat_table
 
 __all__ = ["RouterPorts", "render_ruleset", "router_sysctls"]
 
-TABLES = ("ip nat_v4", prefixes.TABLE, portmap.TABLE, "inet filter_router")
+TABLES = (rules_nat.TABLE, prefixes.TABLE, portmap.TABLE, "inet filter_router")
 
 
 def render_ruleset(behaviour: NatBehaviour, ports: RouterPorts, *, seed: int) -> str:
@@ -33,7 +32,7 @@ def render_ruleset(behaviour: NatBehaviour, ports: RouterPorts, *, seed: int) ->
         # Declared first, so that deleting it works the first time as well.
         lines += [f"table {table}", f"delete table {table}"]
     if behaviour.translates:
-        lines += ["table ip nat_v4 {", *nat_table(behaviour, ports, seed), "}"]
+        lines += [f"table {rules_nat.TABLE} {{", *rules_nat.nat_table(behaviour, ports, seed), "}"]
     if behaviour.port_mapping:
         lines += [f"table {portmap.TABLE} {{", *portmap.port_mapping_table(ports), "}"]
     if behaviour.nptv6 is not None:

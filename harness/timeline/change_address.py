@@ -10,7 +10,7 @@ from pydantic import Field
 from harness.model.topology import Topology
 from harness.timeline.contract import Event, EventSettings, RunningDaemons
 from harness.timeline.layers import Layers
-from harness.timeline.placing import problems_of_addresses
+from harness.timeline.placing import problems_of_addresses, problems_of_routers
 from harness.timeline.routers import router_names
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class ChangeAddress(Event[ChangeAddressSettings]):
             found.append(f"{subject} needs {router.nat.pool_size} addresses for its pool")
         if not router.nat.translates:
             found.append(f"{subject} does not translate: others would go on routing to its former address")
-        return found
+        return found or problems_of_routers(_readdressed(topology, subject, settings.addresses))
 
     def applied(self, topology: Topology, subject: str, settings: ChangeAddressSettings) -> Topology:
         """Describe the router with its new addresses."""
@@ -69,13 +69,16 @@ class ChangeAddress(Event[ChangeAddressSettings]):
 
 
 def _readdress(lab: Lab, router: str, addresses: tuple[IPv4Address, ...]) -> None:
-    from harness.lab.plugging import set_routes  # noqa: PLC0415  # a lab's, see `harness.timeline.contract`
+    from harness.lab.plugging import admit_subscribers, set_routes  # noqa: PLC0415  # a lab's, see `harness.timeline.contract`
 
     topology = lab.topology
     outside = topology.routers[router].outside
-    lab.routers[router].change_address(tuple(map(str, addresses)), topology.prefix_length(outside, outside.ipv4[0]))
-    # With its last old address went every route that led over it.
-    set_routes(lab, topology, router)
+    admit_subscribers(lab, _readdressed(topology, router, addresses))
+    running = lab.routers[router]
+    with running.shut():
+        running.change_address(tuple(map(str, addresses)), topology.prefix_length(outside, outside.ipv4[0]))
+        # With its last old address went every route that led over it.
+        set_routes(lab, topology, router)
     # Verdicts ask the topology which addresses are a member's own.
     lab.topology = _readdressed(topology, router, addresses)
 

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 class ChangeNatSettings(EventSettings):
-    """A router's NAT changes its behaviour. All mappings and sessions are lost, now and when this is undone."""
+    """A router's NAT changes its behaviour. All mappings and sessions are lost, now and when this is undone.
+
+    One that translates goes on translating, because nobody outside has a route to what is behind it.
+    """
 
     nat: Annotated[NatBehaviour, BeforeValidator(parse_nat, json_schema_input_type=str | dict[str, Any])]
 
@@ -37,13 +40,16 @@ class ChangeNat(Event[ChangeNatSettings]):
         return router_names(topology)
 
     def problems(self, topology: Topology, subject: str, settings: ChangeNatSettings) -> list[str]:
-        """Return whether the router has too few addresses for the new behaviour, or another prefix."""
+        """Return whether others lack what they need for the new behaviour, or the router too few addresses."""
         before = topology.routers[subject].nat
         if settings.nat.nptv6 != before.nptv6:
             return ["nptv6 stays as the topology has it: others know the way to that prefix alone"]
         if settings.nat.nat64 != before.nat64:
             return ["nat64 stays as the topology has it: hosts behind the router have the addresses for it or have not"]
         changed = _with_nat(topology, subject, settings.nat)
+        router = topology.routers[subject]
+        if _shows_ipv4(settings.nat) and not _shows_ipv4(before) and any(one.ipv4 for one in router.inside):
+            return [f"{subject} would not translate: others have no routes to the IPv4 networks behind it"]
         return [reason for name, reason in impossible_routers(changed) if name == subject]
 
     def applied(self, topology: Topology, subject: str, settings: ChangeNatSettings) -> Topology:
@@ -62,6 +68,11 @@ class ChangeNat(Event[ChangeNatSettings]):
         before = self._layers.take(lab, subject, settings)
         if before is not None:
             lab.routers[subject].change_behaviour(before.state)
+
+
+def _shows_ipv4(nat: NatBehaviour) -> bool:
+    """Tell whether those outside send to the IPv4 networks behind a router that behaves so."""
+    return nat.ipv4 and not nat.translates
 
 
 def _with_nat(topology: Topology, router: str, nat: NatBehaviour) -> Topology:

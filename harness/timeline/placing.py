@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, IPv6Address
 from harness.model.family import Address, family_of
 from harness.model.nodes import Host, families_of
 from harness.model.topology import Topology
+from harness.topology.wiring import impossible_routers
 
 _FIRST = 250
 
@@ -80,4 +81,9 @@ def problems_of_place(
         found.append(f"{segment} has no free {wanted} address for {host}")
     if via is not None and (via not in topology.routers or topology.routers[via].inside_on(segment) is None):
         found.append(f"no router {via} has an inside on {segment}")
-    return found
+    return found or problems_of_routers(with_host(topology, host, placed_on(topology, host, segment, addresses, via)))
+
+
+def problems_of_routers(topology: Topology) -> list[str]:
+    """Say which routers lack what they need in a topology, such as a block of ports for each host inside."""
+    return [f"router {name}: {reason}" for name, reason in impossible_routers(topology)]

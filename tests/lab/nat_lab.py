@@ -38,9 +38,17 @@ from harness.trial.checks import check_nats
 from tests.lab.nat_answers import all_same_answers, same_answers
 from tests.lab.nat_clients import in_network, independent_client
 from tests.lab.nat_ports import drawn_ports
-from tests.lab.nat_reloads import reloaded_in_use
+from tests.lab.nat_reloads import heard_between_policies, outlives_a_reboot, reloaded_in_use
 
-__all__ = ["all_same_answers", "drawn_ports", "independent_client", "reloaded_in_use", "same_answers"]
+__all__ = [
+    "all_same_answers",
+    "drawn_ports",
+    "heard_between_policies",
+    "independent_client",
+    "outlives_a_reboot",
+    "reloaded_in_use",
+    "same_answers",
+]
 
 SO_NO_CHECK = 11  # asm-generic/socket.h
 

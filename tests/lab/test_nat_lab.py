@@ -169,6 +169,19 @@ def test_a_flow_in_use_does_not_bring_its_old_mapping_through_a_change(alias: st
         assert mapped == address
 
 
+def test_nothing_passes_between_two_policies_that_forbid_it() -> None:
+    found = in_sandbox("heard_between_policies", 10)
+    assert found == {"during": 0, "after": len("still here"), "ended": 0}
+
+
+def test_tcp_outlives_a_reboot_where_ports_are_preserved_and_the_inside_sends() -> None:
+    """As docs/nat.md says."""
+    asked = list(itertools.product(("firewall", "port-restricted", "symmetric", "cgn"), ("inside", "outside")))
+    found = each_in_sandbox(("outlives_a_reboot", *each) for each in asked)
+    outlived = [each for each, did in zip(asked, found, strict=True) if did]
+    assert outlived == [("firewall", "inside"), ("port-restricted", "inside")]
+
+
 @pytest.mark.parametrize(("nat", "label"), [("symmetric", "APDM/APDF/random"), ("cgn", "EIM/EIF/block")])
 def test_no_link_lies_between_a_trial_s_observers_and_the_router(nat: str, label: str) -> None:
     said = in_sandbox("checked_beside_dead_links", nat)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -11,7 +12,8 @@ from harness.calibration.nat_cases import all_cases
 from harness.model.nat import ALIASES, NatBehaviour, parse_nat
 from harness.nat.acceptance import samples
 from harness.nat.forgetting import filled_by_packets
-from harness.nat.ports import RouterPorts, port_blocks
+from harness.nat.ports import RouterPorts, blocks_with_newcomers, port_blocks
+from harness.nat.rules_nat import reassigned_blocks
 from harness.nat.ruleset import render_ruleset, router_sysctls
 from harness.scenario.load import load_topology
 from harness.topology.wiring import router_ports
@@ -86,6 +88,44 @@ def test_who_is_inside_has_a_block_wherever_his_address_lies() -> None:
         "10.128.0.2",
     ]  # the last is the observer's
     assert len({block.subscriber for block in blocks}) == len(blocks) == 64512 // 512
+
+
+def test_a_newcomer_has_a_block_of_nobody_s_and_all_others_keep_theirs() -> None:
+    behaviour = parse_nat({"alias": "cgn", "port_block_size": 16128})  # four blocks
+    before = replace(PORTS, wan_addresses=("45.45.1.1",), subscribers=("10.0.0.7", "10.0.0.8"))
+    held = port_blocks(behaviour, before)
+    assert [block.subscriber for block in held] == ["10.0.0.7", "10.0.0.8", "10.0.0.1", "10.0.0.2"]
+    came = replace(before, subscribers=("10.0.0.250", "10.0.0.8"))
+    blocks = blocks_with_newcomers(held, behaviour, came, before.subscribers)
+    assert [block.subscriber for block in blocks] == ["10.0.0.7", "10.0.0.8", "10.0.0.250", "10.0.0.2"]
+    assert [(one.address, one.first) for one in blocks] == [(one.address, one.first) for one in held]
+    script = reassigned_blocks(held, blocks).splitlines()
+    assert script == [
+        "delete element ip nat_v4 block { 10.0.0.1 : jump block_2 }",
+        "delete element ip nat_v4 home { 10.0.0.1 : 45.45.1.1 }",
+        "add element ip nat_v4 block { 10.0.0.250 : jump block_2 }",
+        "add element ip nat_v4 home { 10.0.0.250 : 45.45.1.1 }",
+    ]
+    full = replace(before, subscribers=("10.0.0.250", "10.0.0.251", "10.0.0.252", "10.0.0.8"))
+    last = blocks_with_newcomers(blocks, behaviour, full, came.subscribers)
+    assert {block.subscriber for block in last} == set(full.subscribers)
+    assert last[1:3] == blocks[1:3]
+    with pytest.raises(ValueError, match="need 2 external addresses"):
+        blocks_with_newcomers(
+            last, behaviour, replace(full, subscribers=(*full.subscribers, "10.0.0.9")), full.subscribers
+        )
+    assert reassigned_blocks(held, held) == ""
+
+
+def test_a_newcomer_to_a_small_network_has_a_block_that_nobody_had_yet() -> None:
+    behaviour, hosts = parse_nat("cgn"), ("10.0.0.1", "10.0.0.2")
+    before = replace(PORTS, lan_networks=("10.0.0.0/30",), subscribers=hosts)
+    held = port_blocks(behaviour, before)
+    came = replace(before, subscribers=(*hosts, "192.168.1.250"))  # behind a home that does not translate
+    blocks = blocks_with_newcomers(held, behaviour, came, hosts)
+    assert blocks == port_blocks(behaviour, came) and len(blocks) == 3
+    script = reassigned_blocks(held, blocks)
+    assert "chain block_2 {" in script and "offset 2048" in script and "delete" not in script
 
 
 def test_a_home_without_a_nat_shares_the_carrier_s_ports() -> None:

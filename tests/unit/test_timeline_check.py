@@ -204,6 +204,42 @@ def test_what_cannot_be_by_then_is_refused(tmp_path: Path, items: tuple[str, ...
     assert said in text and f"mine.yaml:{line}: timeline[{line - 7}]: " in text
 
 
+@pytest.mark.parametrize(
+    ("topology", "parameter", "said", "item"),
+    [
+        ("roaming", "nat_m", "router rm: 2 subscribers", "{at_s: 1, do: move, to: a, into: rm}"),
+        ("roaming", "nat_a", "router ra: 3 subscribers", "{at_s: 1, do: move, to: b, into: ra}"),
+        (
+            "cgnat",
+            "nat_carrier",
+            "router rc: 4 subscribers",
+            "{at_s: 1, do: change_address, to: ra, addresses: [10.128.1.9, 10.128.1.8]}",
+        ),
+    ],
+)
+def test_an_address_for_which_no_block_of_ports_is_left_is_refused(
+    tmp_path: Path, topology: str, parameter: str, said: str, item: str
+) -> None:
+    """Each address inside has one, and so has the observer of the trial's check."""
+    needed = int(said.split()[2])
+    nat = f"{{alias: cgn, port_block_size: {64512 // needed + 1}}}"
+    text = refused(tmp_path, item, topology=topology, params=f"{{{parameter}: {nat}}}")
+    assert said in text and "mine.yaml:7: timeline[0]: " in text
+    enough = f"{{alias: cgn, port_block_size: {64512 // needed}}}"
+    assert planned(tmp_path, item, topology=topology, params=f"{{{parameter}: {enough}}}")
+
+
+def test_a_router_that_translates_goes_on_translating(tmp_path: Path) -> None:
+    """Nobody outside has a route to the networks behind it."""
+    other = {"topology": "two-sites", "params": "{nat_a: dual-stack, nat_b: ds-lite, ip: dual}"}
+    for nat in ("none", "firewall", "ds-lite"):
+        said = refused(tmp_path, f"{{at_s: 1, do: change_nat, to: ra, nat: {nat}}}", **other)
+        assert "ra would not translate: others have no routes to the IPv4 networks behind it" in said
+        assert "mine.yaml:7: timeline[0]: " in said
+        assert planned(tmp_path, f"{{at_s: 1, do: change_nat, to: rb, nat: {nat}}}", **other)
+    assert planned(tmp_path, "{at_s: 1, do: change_nat, to: ra, nat: ipv6-firewall}", **other), "no IPv4 at all"
+
+
 def test_a_node_that_an_overlay_needs_besides_the_server_may_die(tmp_path: Path) -> None:
     kill = "{at_s: 1, do: kill, to: s2, for_s: 1}"
     assert planned(tmp_path, kill, topology="two-sites", params="{}", overlays="{tor: relay}")
