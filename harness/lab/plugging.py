@@ -7,7 +7,6 @@ from ipaddress import ip_address
 
 from harness.errors import LabError
 from harness.lab import counters
-from harness.lab.neighbours import settle_neighbours
 from harness.lab.network import Lab
 from harness.lab.routes import routes_of
 from harness.lab.wires import LabBridge, sandbox_netlink
@@ -49,7 +48,7 @@ def place_host(lab: Lab, host: str, placed: Host) -> float:
         lab.routes_down.get((host, interface), []).clear()
     set_routes(lab, changed, host)
     lab.topology = changed
-    settle_neighbours(lab.nodes, changed)
+    lab.settle_neighbours()
     netlink.link("set", index=index, state="up")
     if placed.on != before.on:
         counters.reinstall(lab.watched_ports())

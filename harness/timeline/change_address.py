@@ -78,6 +78,7 @@ def _readdress(lab: Lab, router: str, addresses: tuple[IPv4Address, ...]) -> Non
     set_routes(lab, topology, router)
     # Verdicts ask the topology which addresses are a member's own.
     lab.topology = _readdressed(topology, router, addresses)
+    lab.settle_neighbours()
 
 
 def _readdressed(topology: Topology, router: str, addresses: tuple[IPv4Address, ...]) -> Topology:
