@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from harness.errors import LabError
 from harness.lab import counters
 from harness.lab.network import Lab
-from harness.lab.routes import routes_of
+from harness.lab.routes import Route, routers_inside, routes_of
 from harness.lab.wires import LabBridge, sandbox_netlink
 from harness.model.family import Address, family_of
 from harness.model.nodes import Host
@@ -46,7 +46,7 @@ def place_host(lab: Lab, host: str, placed: Host) -> float:
     node.check_output(["ip", "-batch", "-"], stdin="\n".join(commands) + "\n")
     if placed.on != before.on:  # as the kernel drops those that an interface had
         lab.routes_down.get((host, interface), []).clear()
-    set_routes(lab, changed, host)
+    _reroute(lab, changed, host)
     lab.topology = changed
     lab.settle_neighbours()
     netlink.link("set", index=index, state="up")
@@ -69,18 +69,37 @@ def send_by(lab: Lab, node: str, router: str) -> None:
         outside = topology.routers[node].outside.model_copy(update={"via": router})
         described = topology.routers[node].model_copy(update={"outside": outside})
         changed = topology.model_copy(update={"routers": {**topology.routers, node: described}})
-    set_routes(lab, changed, node)
+    _reroute(lab, changed, node)
     lab.topology = changed
 
 
+def _reroute(lab: Lab, topology: Topology, changed: str) -> None:
+    """Give a node the routes that a topology has for it, and others those that depend on whom it sends by."""
+    set_routes(lab, topology, changed)
+    if any(len(routers_inside(topology, segment)) > 1 for segment in topology.segments):
+        # Hosts of a Mininet class have the routes that its author gave them.
+        others = topology.routers if topology.mininet is not None else lab.topology.attachments()
+        for other in others:
+            if other != changed and routes_of(topology, other) != routes_of(lab.topology, other):
+                set_routes(lab, topology, other)
+
+
 def set_routes(lab: Lab, topology: Topology, name: str) -> None:
-    """Give a node the routes that a topology has for it; those over an interface that is down when it comes up.
+    """Give a node the routes that a topology has for it, in place of those that the lab's present one has for it.
+
+    What leads over an interface that is down comes when it is up again.
 
     Raises:
         LabError: the kernel refused one.
     """
     announced = announced_mtus(topology)
-    for route in routes_of(topology, name):
+    routes = routes_of(topology, name)
+    kept = {(route.family, route.network) for route in routes}
+    for route in routes_of(lab.topology, name):
+        # An IPv6 route by a gateway outlives the address that it was reached with.
+        if (route.family, route.network) not in kept:
+            _forget(lab, name, route)
+    for route in routes:
         mtu_bytes = announced.get(ip_address(route.gateway))
         interface = _towards(lab, topology, name, ip_address(route.gateway))
         waiting = lab.routes_down.get((name, interface))
@@ -92,6 +111,14 @@ def set_routes(lab: Lab, topology: Topology, name: str) -> None:
         waiting[:] = [argv for argv in waiting if argv[: len(head)] != head]
         metric = [] if mtu_bytes is None else ["mtu", str(mtu_bytes)]
         waiting.append([*head, "via", route.gateway, "dev", interface, *metric])
+
+
+def _forget(lab: Lab, name: str, route: Route) -> None:
+    lab.nodes[name].forget_route(route.network, route.gateway)
+    for (node, _), waiting in lab.routes_down.items():
+        if node == name:
+            by = ["via", route.gateway]
+            waiting[:] = [argv for argv in waiting if argv[4] != route.network or argv[5:7] != by]
 
 
 def _towards(lab: Lab, topology: Topology, name: str, gateway: Address) -> str:
