@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -103,6 +103,8 @@ class Lab:
         self.link_backend: str = "none"
         self.routers: dict[str, RunningRouter] = {}
         self.sysctls: dict[str, str] = {}
+        # What is read off addresses and holds while they change, by name: called with all topologies that it is to fit.
+        self.followers: dict[str, Callable[[Sequence[Topology]], None]] = {}
         self.neighbours = Neighbours({})
         self._cards: dict[str, list[tuple[int, bytes]]] = {}
         self._space: LinkSpace | None = None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from ipaddress import ip_address
 
 from harness.errors import LabError
@@ -29,16 +31,30 @@ def place_host(lab: Lab, host: str, placed: Host) -> float:
     """
     before = lab.topology.hosts[host]
     changed = lab.topology.model_copy(update={"hosts": {**lab.topology.hosts, host: placed}})
-    node, interface, port = lab.nodes[host], lab.interface(host, 0), lab.port_of(host)
+    port = lab.port_of(host)
     netlink = sandbox_netlink()
     (index,) = netlink.link_lookup(ifname=port) or (None,)
     if index is None:
         raise LabError(f"there is no port {port} of {host} in the sandbox")
     netlink.link("set", index=index, state="down")
     pulled_s = time.time()
+    with becoming(lab, changed):
+        _plug_in(lab, host, changed)
+    lab.settle_neighbours()
+    netlink.link("set", index=index, state="up")
+    if placed.on != before.on:
+        counters.reinstall(lab.watched_ports())
+    return pulled_s
+
+
+def _plug_in(lab: Lab, host: str, changed: Topology) -> None:
+    """Do to a host whose cable is out what its place in another topology asks for."""
+    before, placed = lab.topology.hosts[host], changed.hosts[host]
+    node, interface, port = lab.nodes[host], lab.interface(host, 0), lab.port_of(host)
     if placed.on != before.on:
         _move_port(lab, host, before.on, placed.on)
-        netlink.link("set", index=index, master=_bridge(lab, placed.on).bridge_index)
+        (index,) = sandbox_netlink().link_lookup(ifname=port)
+        sandbox_netlink().link("set", index=index, master=_bridge(lab, placed.on).bridge_index)
     commands = [
         f"address del {one}/{lab.topology.prefix_length(before, one)} dev {interface}" for one in before.addresses
     ]
@@ -47,12 +63,20 @@ def place_host(lab: Lab, host: str, placed: Host) -> float:
     if placed.on != before.on:  # as the kernel drops those that an interface had
         lab.routes_down.get((host, interface), []).clear()
     _reroute(lab, changed, host)
-    lab.topology = changed
-    lab.settle_neighbours()
-    netlink.link("set", index=index, state="up")
-    if placed.on != before.on:
-        counters.reinstall(lab.watched_ports())
-    return pulled_s
+
+
+@contextlib.contextmanager
+def becoming(lab: Lab, topology: Topology) -> Iterator[None]:
+    """Let a lab have another topology after the block, in which that is made so.
+
+    What follows the topology fits both meanwhile: hosts that are parted stay parted.
+    """
+    for follow in lab.followers.values():
+        follow((lab.topology, topology))
+    yield
+    lab.topology = topology
+    for follow in lab.followers.values():
+        follow((topology,))
 
 
 def send_by(lab: Lab, node: str, router: str) -> None:
@@ -69,8 +93,8 @@ def send_by(lab: Lab, node: str, router: str) -> None:
         outside = topology.routers[node].outside.model_copy(update={"via": router})
         described = topology.routers[node].model_copy(update={"outside": outside})
         changed = topology.model_copy(update={"routers": {**topology.routers, node: described}})
-    _reroute(lab, changed, node)
-    lab.topology = changed
+    with becoming(lab, changed):
+        _reroute(lab, changed, node)
 
 
 def _reroute(lab: Lab, topology: Topology, changed: str) -> None:

@@ -69,15 +69,16 @@ class ChangeAddress(Event[ChangeAddressSettings]):
 
 
 def _readdress(lab: Lab, router: str, addresses: tuple[IPv4Address, ...]) -> None:
-    from harness.lab.plugging import set_routes  # noqa: PLC0415  # a lab's, see `harness.timeline.contract`
+    from harness.lab.plugging import becoming, set_routes  # noqa: PLC0415  # a lab's, see `harness.timeline.contract`
 
     topology = lab.topology
     outside = topology.routers[router].outside
-    lab.routers[router].change_address(tuple(map(str, addresses)), topology.prefix_length(outside, outside.ipv4[0]))
-    # With its last old address went every route that led over it.
-    set_routes(lab, topology, router)
     # Verdicts ask the topology which addresses are a member's own.
-    lab.topology = _readdressed(topology, router, addresses)
+    with becoming(lab, _readdressed(topology, router, addresses)):
+        length = topology.prefix_length(outside, outside.ipv4[0])
+        lab.routers[router].change_address(tuple(map(str, addresses)), length)
+        # With its last old address went every route that led over it.
+        set_routes(lab, topology, router)
     lab.settle_neighbours()
 
 
