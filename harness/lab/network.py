@@ -103,6 +103,8 @@ class Lab:
         self.link_backend: str = "none"
         self.routers: dict[str, RunningRouter] = {}
         self.sysctls: dict[str, str] = {}
+        # Hosts that sleep, with how many events make them: their users do nothing meanwhile.
+        self.asleep: Counter[str] = Counter()
         # What is read off addresses and holds while they change, by name: called with all topologies that it is to fit.
         self.followers: dict[str, Callable[[Sequence[Topology]], None]] = {}
         self.neighbours = Neighbours({})
