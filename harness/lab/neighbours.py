@@ -1,4 +1,4 @@
-"""Neighbour entries made at the start, as if learnt before: no ARP, no neighbour discovery (RFC 4861).
+"""Neighbour entries, made as if learnt before: no ARP, no neighbour discovery (RFC 4861).
 
 Else the first packet over a link of 100 ms waits for a round trip of address resolution at each hop, and that would
 count as the overlay's latency. An exchange with 200 routers has 40,000 such entries, so they are written by raw
@@ -7,6 +7,7 @@ rtnetlink messages, many at once; permanent ones do not count against the kernel
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import struct
@@ -22,7 +23,7 @@ from harness.sandbox.namespace import inside_network_of
 from harness.topology.wiring import interface_name
 
 # linux/rtnetlink.h, linux/neighbour.h, linux/netlink.h
-_RTM_NEWNEIGH: Final = 28
+_RTM_NEWNEIGH, _RTM_DELNEIGH = 28, 29
 _REQUEST, _ACK, _REPLACE, _CREATE = 0x1, 0x4, 0x100, 0x400
 _NLMSG_ERROR: Final = 2
 _NDA_DST, _NDA_LLADDR = 1, 2
@@ -49,29 +50,74 @@ class Attached:
     addresses: Sequence[Address]
 
 
-def settle_neighbours(nodes: Mapping[str, LabNode], topology: Topology) -> None:
-    """Tell every node the hardware addresses of all others on its segments.
+class Neighbours:
+    """The entries of all nodes of a lab, which follow who is on which segment.
 
-    Raises:
-        LabError: the kernel refused an entry.
+    Where nodes move or get other addresses, `settle` is called again. An interface that is set down loses its entries,
+    permanent ones too: `restore` writes those of its node again.
     """
-    segments: dict[str, list[Attached]] = {}
-    for name, attached in topology.attachments().items():
-        links = {link.get_attr("IFLA_IFNAME"): link for link in nodes[name].netlink.get_links()}
-        for number, attachment in enumerate(attached):
-            link = links[interface_name(name, number)]
-            mac = bytes.fromhex(link.get_attr("IFLA_ADDRESS").replace(":", ""))
-            segments.setdefault(attachment.on, []).append(Attached(name, int(link["index"]), mac, attachment.addresses))
-    settle(nodes, list(segments.values()))
 
+    def __init__(self, nodes: Mapping[str, LabNode]) -> None:
+        self._nodes = nodes
+        self._known: dict[str, list[Neighbour]] = {}
 
-def settle(nodes: Mapping[str, LabNode], segments: Sequence[Sequence[Attached]]) -> None:
-    """Tell every node the hardware addresses of all others on its segments, as given. Raises as above."""
-    for name, known in neighbours_of(segments).items():
+    def settle(self, segments: Sequence[Sequence[Attached]]) -> None:
+        """Tell every node the hardware addresses of all others on its segments, and have it forget those that left.
+
+        Raises:
+            LabError: the kernel refused an entry.
+        """
+        known, before = neighbours_of(segments), self._known
+        for name in before | known:
+            gone, new = difference(before.get(name, []), known.get(name, []))
+            self._change(name, gone, new)
+        self._known = known
+
+    def restore(self, node: str) -> None:
+        """Write all entries of a node again; its interfaces may be down meanwhile. Raises as `settle` does."""
+        self._change(node, [], self._known.get(node, []))
+
+    def _change(self, name: str, gone: Sequence[Neighbour], new: Sequence[Neighbour]) -> None:
+        if not gone and not new:
+            return
         try:
-            _write(nodes[name].pid, known)
+            _write(self._nodes[name].pid, gone, new)
         except OSError as error:
             raise LabError(f"node {name}: cannot write its neighbours: {error.strerror}") from error
+
+
+def difference(before: Sequence[Neighbour], after: Sequence[Neighbour]) -> tuple[list[Neighbour], list[Neighbour]]:
+    """Return the entries that have to go and those that have to be written. Pure.
+
+    An entry is the one of an address at an interface: another hardware address replaces it.
+    """
+    there = {(one.interface, one.address) for one in after}
+    had = set(before)
+    return (
+        [one for one in before if (one.interface, one.address) not in there],
+        [one for one in after if one not in had],
+    )
+
+
+def cards_of(nodes: Mapping[str, LabNode], topology: Topology) -> dict[str, list[tuple[int, bytes]]]:
+    """Return, by node, index and hardware address of the interface that is each of its attachments."""
+    found: dict[str, list[tuple[int, bytes]]] = {}
+    for name, attached in topology.attachments().items():
+        links = {link.get_attr("IFLA_IFNAME"): link for link in nodes[name].netlink.get_links()}
+        own = [links[interface_name(name, number)] for number in range(len(attached))]
+        found[name] = [
+            (int(link["index"]), bytes.fromhex(link.get_attr("IFLA_ADDRESS").replace(":", ""))) for link in own
+        ]
+    return found
+
+
+def segments_of(topology: Topology, cards: Mapping[str, Sequence[tuple[int, bytes]]]) -> list[list[Attached]]:
+    """Return who is on each segment, given everybody's interfaces. Pure."""
+    segments: dict[str, list[Attached]] = {}
+    for name, attached in topology.attachments().items():
+        for attachment, (index, mac) in zip(attached, cards[name], strict=True):
+            segments.setdefault(attachment.on, []).append(Attached(name, index, mac, attachment.addresses))
+    return list(segments.values())
 
 
 def neighbours_of(segments: Sequence[Sequence[Attached]]) -> dict[str, list[Neighbour]]:
@@ -91,12 +137,17 @@ def neighbours_of(segments: Sequence[Sequence[Attached]]) -> dict[str, list[Neig
     return known
 
 
-def _write(pid: int, entries: Sequence[Neighbour]) -> None:
+def _write(pid: int, gone: Sequence[Neighbour], new: Sequence[Neighbour]) -> None:
     with inside_network_of(pid):
         netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)  # 0: NETLINK_ROUTE
     with netlink:
         netlink.bind((0, 0))
-        for batch in _batches(entries):
+        for one in gone:
+            netlink.send(deletion(one))
+            # The entries of an interface that is down are gone already.
+            with contextlib.suppress(FileNotFoundError):
+                _await_end(netlink)
+        for batch in _batches(new):
             netlink.send(b"".join(message(one, last=one is batch[-1]) for one in batch))
             _await_end(netlink)
 
@@ -108,11 +159,22 @@ def _batches(entries: Sequence[Neighbour]) -> Iterator[Sequence[Neighbour]]:
 
 def message(entry: Neighbour, *, last: bool) -> bytes:
     """Return the rtnetlink message that makes an entry; the last of several asks to be acknowledged."""
+    body = _body(entry, _NUD_PERMANENT) + _attribute(_NDA_LLADDR, entry.mac)
+    return _header(_RTM_NEWNEIGH, _REQUEST | _CREATE | _REPLACE | (_ACK if last else 0), body)
+
+
+def deletion(entry: Neighbour) -> bytes:
+    """Return the rtnetlink message that deletes an entry and asks to be acknowledged."""
+    return _header(_RTM_DELNEIGH, _REQUEST | _ACK, _body(entry, 0))
+
+
+def _body(entry: Neighbour, state: int) -> bytes:
     family = socket.AF_INET if entry.address.version == 4 else socket.AF_INET6
-    body = struct.pack("=BxxxiHBB", family, entry.interface, _NUD_PERMANENT, 0, 0)
-    body += _attribute(_NDA_DST, entry.address.packed) + _attribute(_NDA_LLADDR, entry.mac)
-    flags = _REQUEST | _CREATE | _REPLACE | (_ACK if last else 0)
-    return struct.pack("=IHHII", 16 + len(body), _RTM_NEWNEIGH, flags, 0, 0) + body
+    return struct.pack("=BxxxiHBB", family, entry.interface, state, 0, 0) + _attribute(_NDA_DST, entry.address.packed)
+
+
+def _header(kind: int, flags: int, body: bytes) -> bytes:
+    return struct.pack("=IHHII", 16 + len(body), kind, flags, 0, 0) + body
 
 
 def _attribute(kind: int, value: bytes) -> bytes:

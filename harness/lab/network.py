@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from mininet.topo import Topo
 from harness.errors import LabError, OverlaybenchError
 from harness.lab.addresses import NO_IPV6, configure, neighbour_sysctls
 from harness.lab.mininet_topo import prepare
-from harness.lab.neighbours import settle, settle_neighbours
+from harness.lab.neighbours import Neighbours, cards_of, segments_of
 from harness.lab.node import LabNode
 from harness.lab.plugged import (
     Plugged,
@@ -103,6 +103,12 @@ class Lab:
         self.link_backend: str = "none"
         self.routers: dict[str, RunningRouter] = {}
         self.sysctls: dict[str, str] = {}
+        # Hosts that sleep, with how many events make them: their users do nothing meanwhile.
+        self.asleep: Counter[str] = Counter()
+        # What is read off addresses and holds while they change, by name: called with all topologies that it is to fit.
+        self.followers: dict[str, Callable[[Sequence[Topology]], None]] = {}
+        self.neighbours = Neighbours({})
+        self._cards: dict[str, list[tuple[int, bytes]]] = {}
         self._space: LinkSpace | None = None
         # Of a Mininet class: what its nodes have, and the interface of each attachment.
         self._plugged: dict[str, list[Plugged]] = {}
@@ -154,7 +160,9 @@ class Lab:
         for name in self.topology.attachments():
             configure(self.nodes[name], self.topology, name)
         self._settle_hosts()
-        settle_neighbours(self.nodes, self.topology)
+        self.neighbours = Neighbours(self.nodes)
+        self._cards = cards_of(self.nodes, self.topology)
+        self.settle_neighbours()
         for name in self.topology.routers:
             self._apply_nat(name)
 
@@ -178,12 +186,26 @@ class Lab:
         for name, plugged in self._plugged.items():
             if not any(address.version == 6 for one in plugged for address in one.addresses):
                 self.nodes[name].write_sysctls(NO_IPV6)
-        settle(self.nodes, segments_found(self.net, self._plugged))
+        self.neighbours = Neighbours(self.nodes)
+        self.settle_neighbours()
         for name in self.topology.routers:
             for route in routes_of(self.topology, name):
                 self.nodes[name].add_route(route.network, route.gateway)
             outside, *insides = self._interfaces[name]
             self._apply_nat(name, replace(router_ports(self.topology, name), wan=outside, lans=tuple(insides)))
+
+    def settle_neighbours(self) -> None:
+        """Have every node know the others on its segments, and nobody else, where and as they are now.
+
+        Raises:
+            LabError: the kernel refused an entry.
+        """
+        if self.topology.mininet is None:
+            segments = segments_of(self.topology, self._cards)
+        else:
+            self._plugged = {name: plugged_in(node) for name, node in self.nodes.items()}
+            segments = segments_found(self.net, self._plugged)
+        self.neighbours.settle(segments)
 
     def _settle_hosts(self) -> None:
         """Give every host the same TCP, whatever the machine's own is; `sysctls` keeps what was set, as read back."""

@@ -5,6 +5,7 @@ The Mininet API stays whole (`cmd`, `popen`, `setIP`, the CLI), so that any user
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import socket
@@ -109,6 +110,14 @@ class QuietNode(Node):  # type: ignore[misc]  # Mininet has no types
     def delete_route(self, network: str) -> None:
         """Forget the route to `network` (CIDR)."""
         self._netlink_call("route", "del", dst=network)
+
+    def forget_route(self, network: str, gateway: str) -> None:
+        """Forget the route to `network` (CIDR or `default`) by `gateway`, if the kernel has not yet done so."""
+        try:
+            self.netlink.route("del", dst=network, gateway=gateway)
+        except NetlinkError as error:
+            if error.code != errno.ESRCH:
+                raise LabError(f"node {self.name}: route to {network} by {gateway}: {error}") from error
 
     def has_address(self, address: str) -> bool:
         """Tell whether one of the node's interfaces has the address."""

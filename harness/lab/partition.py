@@ -18,6 +18,8 @@ def separate(
 ) -> None:
     """Let nothing pass between addresses of `one` and addresses of `other`, both ways, until `join`.
 
+    A partition of that name that is in force becomes this one, with nothing let through in between.
+
     Args:
         name: tells this partition from others that last at the same time.
         ports: segment -> the bridge ports on it, as of `Lab.watched_ports`.
@@ -25,7 +27,8 @@ def separate(
     Raises:
         CommandFailed: nft refused.
     """
-    _nft(rules(name, [port for ports_on in ports.values() for port in ports_on], one, other))
+    replaced = f"table netdev {_table(name)}\ndelete table netdev {_table(name)}\n"
+    _nft(replaced + rules(name, [port for ports_on in ports.values() for port in ports_on], one, other))
 
 
 def join(name: str) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from ipaddress import ip_address
 
 from harness.errors import LabError
 from harness.lab import counters
-from harness.lab.neighbours import settle_neighbours
 from harness.lab.network import Lab
-from harness.lab.routes import routes_of
+from harness.lab.routes import Route, routers_inside, routes_of
 from harness.lab.wires import LabBridge, sandbox_netlink
 from harness.model.family import Address, family_of
 from harness.model.nodes import Host
@@ -30,7 +31,7 @@ def place_host(lab: Lab, host: str, placed: Host) -> float:
     """
     before = lab.topology.hosts[host]
     changed = lab.topology.model_copy(update={"hosts": {**lab.topology.hosts, host: placed}})
-    node, interface, port = lab.nodes[host], lab.interface(host, 0), lab.port_of(host)
+    port = lab.port_of(host)
     netlink = sandbox_netlink()
     (index,) = netlink.link_lookup(ifname=port) or (None,)
     if index is None:
@@ -38,9 +39,23 @@ def place_host(lab: Lab, host: str, placed: Host) -> float:
     admit_subscribers(lab, changed)
     netlink.link("set", index=index, state="down")
     pulled_s = time.time()
+    with becoming(lab, changed):
+        _plug_in(lab, host, changed)
+    lab.settle_neighbours()
+    netlink.link("set", index=index, state="up")
+    if placed.on != before.on:
+        counters.reinstall(lab.watched_ports())
+    return pulled_s
+
+
+def _plug_in(lab: Lab, host: str, changed: Topology) -> None:
+    """Do to a host whose cable is out what its place in another topology asks for."""
+    before, placed = lab.topology.hosts[host], changed.hosts[host]
+    node, interface, port = lab.nodes[host], lab.interface(host, 0), lab.port_of(host)
     if placed.on != before.on:
         _move_port(lab, host, before.on, placed.on)
-        netlink.link("set", index=index, master=_bridge(lab, placed.on).bridge_index)
+        (index,) = sandbox_netlink().link_lookup(ifname=port)
+        sandbox_netlink().link("set", index=index, master=_bridge(lab, placed.on).bridge_index)
     commands = [
         f"address del {one}/{lab.topology.prefix_length(before, one)} dev {interface}" for one in before.addresses
     ]
@@ -48,13 +63,21 @@ def place_host(lab: Lab, host: str, placed: Host) -> float:
     node.check_output(["ip", "-batch", "-"], stdin="\n".join(commands) + "\n")
     if placed.on != before.on:  # as the kernel drops those that an interface had
         lab.routes_down.get((host, interface), []).clear()
-    set_routes(lab, changed, host)
-    lab.topology = changed
-    settle_neighbours(lab.nodes, changed)
-    netlink.link("set", index=index, state="up")
-    if placed.on != before.on:
-        counters.reinstall(lab.watched_ports())
-    return pulled_s
+    _reroute(lab, changed, host)
+
+
+@contextlib.contextmanager
+def becoming(lab: Lab, topology: Topology) -> Iterator[None]:
+    """Let a lab have another topology after the block, in which that is made so.
+
+    What follows the topology fits both meanwhile: hosts that are parted stay parted.
+    """
+    for follow in lab.followers.values():
+        follow((lab.topology, topology))
+    yield
+    lab.topology = topology
+    for follow in lab.followers.values():
+        follow((topology,))
 
 
 def admit_subscribers(lab: Lab, topology: Topology) -> None:
@@ -81,18 +104,37 @@ def send_by(lab: Lab, node: str, router: str) -> None:
         outside = topology.routers[node].outside.model_copy(update={"via": router})
         described = topology.routers[node].model_copy(update={"outside": outside})
         changed = topology.model_copy(update={"routers": {**topology.routers, node: described}})
-    set_routes(lab, changed, node)
-    lab.topology = changed
+    with becoming(lab, changed):
+        _reroute(lab, changed, node)
+
+
+def _reroute(lab: Lab, topology: Topology, changed: str) -> None:
+    """Give a node the routes that a topology has for it, and others those that depend on whom it sends by."""
+    set_routes(lab, topology, changed)
+    if any(len(routers_inside(topology, segment)) > 1 for segment in topology.segments):
+        # Hosts of a Mininet class have the routes that its author gave them.
+        others = topology.routers if topology.mininet is not None else lab.topology.attachments()
+        for other in others:
+            if other != changed and routes_of(topology, other) != routes_of(lab.topology, other):
+                set_routes(lab, topology, other)
 
 
 def set_routes(lab: Lab, topology: Topology, name: str) -> None:
-    """Give a node the routes that a topology has for it; those over an interface that is down when it comes up.
+    """Give a node the routes that a topology has for it, in place of those that the lab's present one has for it.
+
+    What leads over an interface that is down comes when it is up again.
 
     Raises:
         LabError: the kernel refused one.
     """
     announced = announced_mtus(topology)
-    for route in routes_of(topology, name):
+    routes = routes_of(topology, name)
+    kept = {(route.family, route.network) for route in routes}
+    for route in routes_of(lab.topology, name):
+        # An IPv6 route by a gateway outlives the address that it was reached with.
+        if (route.family, route.network) not in kept:
+            _forget(lab, name, route)
+    for route in routes:
         mtu_bytes = announced.get(ip_address(route.gateway))
         interface = _towards(lab, topology, name, ip_address(route.gateway))
         waiting = lab.routes_down.get((name, interface))
@@ -104,6 +146,14 @@ def set_routes(lab: Lab, topology: Topology, name: str) -> None:
         waiting[:] = [argv for argv in waiting if argv[: len(head)] != head]
         metric = [] if mtu_bytes is None else ["mtu", str(mtu_bytes)]
         waiting.append([*head, "via", route.gateway, "dev", interface, *metric])
+
+
+def _forget(lab: Lab, name: str, route: Route) -> None:
+    lab.nodes[name].forget_route(route.network, route.gateway)
+    for (node, _), waiting in lab.routes_down.items():
+        if node == name:
+            by = ["via", route.gateway]
+            waiting[:] = [argv for argv in waiting if argv[4] != route.network or argv[5:7] != by]
 
 
 def _towards(lab: Lab, topology: Topology, name: str, gateway: Address) -> str:

@@ -1,7 +1,8 @@
 """Each node's routes, read off the topology. Pure.
 
 As on the Internet: a host or a router with `via` sends everything there. Nodes outside a router have routes to the
-networks behind it, except to IPv4 networks behind a NAT, and by the prefix that the outside sees (RFC 6296).
+networks behind it, except to IPv4 networks behind a NAT, and by the prefix that the outside sees (RFC 6296). To a
+network with several routers in front they go by the one that its nodes use.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from harness.model.family import FAMILIES, Address, Family
+from harness.model.nodes import Outside
 from harness.model.topology import Host, Topology
 
 
@@ -37,28 +39,69 @@ def _routes(topology: Topology, node: str, family: Family) -> Iterator[Route]:
         yield Route(family, "default", str(_inside_address(topology, via, first.on, family)))
     # What lies on the way of the default route need not be known.
     known_on = {attachment.on for attachment in others} | ({first.on} if via is None else set())
+    own = {str(topology.segments[attachment.on].of(family)) for attachment in (first, *others)}
     for name, router in topology.routers.items():
         if name == node or router.outside.on not in known_on or not router.outside.of(family):
             continue
-        for network in _behind(topology, name, family):
-            yield Route(family, network, str(router.outside.of(family)[0]))
+        # A route to a network of its own would replace the one that the kernel made.
+        for network, part_of in _behind(topology, name, family):
+            if part_of not in own:
+                yield Route(family, network, str(router.outside.of(family)[0]))
 
 
-def _behind(topology: Topology, name: str, family: Family) -> Iterator[str]:
-    """Yield the networks that a router shows to its outside."""
+def _behind(topology: Topology, name: str, family: Family) -> Iterator[tuple[str, str]]:
+    """Yield what a router shows to its outside and the subnet that it is of.
+
+    That is the whole subnet, or, where that is another router's to show, the addresses of those that use this one.
+    """
     router = topology.routers[name]
     if not router.forwards(family) or (family == "ipv4" and router.nat.translates):
         return
     if family == "ipv6" and router.nat.nptv6 is not None:
-        yield str(router.nat.nptv6)
+        yield str(router.nat.nptv6), str(router.nat.nptv6)
         return
     for attachment in router.inside:
         subnet = topology.segments[attachment.on].of(family)
-        if subnet is not None and attachment.of(family):
-            yield str(subnet)
+        if subnet is None or not attachment.of(family):
+            continue
+        if _in_front(topology, attachment.on, family) == name:
+            yield str(subnet), str(subnet)
+        else:
+            users = _users(topology, attachment.on, name)
+            addresses = (address for user in users for address in user.of(family))
+            yield from ((f"{address}/{address.max_prefixlen}", str(subnet)) for address in addresses)
     for other, further in topology.routers.items():
         if further.outside.via == name:
             yield from _behind(topology, other, family)
+
+
+def _in_front(topology: Topology, segment: str, family: Family) -> str | None:
+    """Return the router by which others reach a network: of several the one that most nodes there send everything to.
+
+    A stateful firewall drops answers that come back by another router than the questions went.
+    """
+    showing = [
+        name
+        for name in routers_inside(topology, segment)
+        if topology.routers[name].carries(family, segment) and not _translates(topology, name, family)
+    ]
+    return max(showing, key=lambda name: len(_users(topology, segment, name)), default=None)
+
+
+def _translates(topology: Topology, router: str, family: Family) -> bool:
+    nat = topology.routers[router].nat
+    return nat.translates if family == "ipv4" else nat.nptv6 is not None
+
+
+def routers_inside(topology: Topology, segment: str) -> list[str]:
+    """Return the routers with an inside on a segment."""
+    return [name for name, router in topology.routers.items() if router.inside_on(segment) is not None]
+
+
+def _users(topology: Topology, segment: str, router: str) -> list[Host | Outside]:
+    """Return what is plugged in on a segment and sends everything to a router."""
+    nodes: list[Host | Outside] = [*topology.hosts.values(), *(one.outside for one in topology.routers.values())]
+    return [one for one in nodes if one.on == segment and one.via == router]
 
 
 def _inside_address(topology: Topology, router: str, segment: str, family: Family) -> Address:

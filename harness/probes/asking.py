@@ -59,8 +59,16 @@ def asking(
             if target.dst_address is None:
                 made.append(Requester(target, rng, patience_s))
             else:
-                pid = target.lab.nodes[target.src].pid
-                made.append(Pinger(pid, target.destination, rng, base + number, largest_ping_bytes))
+                made.append(
+                    Pinger(
+                        target.lab.nodes[target.src].pid,
+                        target.destination,
+                        rng,
+                        base + number,
+                        largest_ping_bytes,
+                        sleeps=target.sender_sleeps,
+                    )
+                )
             stack.callback(made[-1].close)
         stack.enter_context(contextlib.closing(Pingers([one for one in made if isinstance(one, Pinger)])))
         yield made

@@ -169,6 +169,10 @@ class Target:
         """Return the same pair the other way round."""
         return replace(self, src=self.dst, dst=self.src, src_address=self.dst_address, dst_address=self.src_address)
 
+    def sender_sleeps(self) -> bool:
+        """Tell whether an event has `src` sleep at the moment: whoever uses it asks nothing."""
+        return self.lab.asleep[self.src] > 0
+
     def evidence(self, name: str, label: str | None = None) -> Path:
         """Return where evidence of this pair goes; with `label`, where that of the same pair under that label is."""
         return self.folder / f"{label or self.label}-{self.src}-{self.dst}-{name}"

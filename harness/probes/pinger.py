@@ -31,13 +31,24 @@ _IDLE_S = 3600.0
 
 
 class Pinger:
-    """One pair's pings, from the node of `pid` to `address`; `left` of them are still to be sent."""
+    """One pair's pings, from the node of `pid` to `address`; `left` of them are still to be sent.
+
+    What is due while the node `sleeps` counts as one that nobody answers, and is not sent.
+    """
 
     def __init__(
-        self, pid: int, address: Address, rng: random.Random, number: int, largest: int = LARGEST_BYTES
+        self,
+        pid: int,
+        address: Address,
+        rng: random.Random,
+        number: int,
+        largest: int = LARGEST_BYTES,
+        *,
+        sleeps: Callable[[], bool] = lambda: False,
     ) -> None:
         self._address, self._version = address, address.version
         self._identifier = number % 65536
+        self._sleeps = sleeps
         self._rng, self._sizes = rng, sizes(rng, largest=largest)
         with inside_network_of(pid):
             self._socket = self._open()
@@ -95,6 +106,8 @@ class Pinger:
             self.due_s = now + self._interval_s
             self._payloads.append(payload)
             self._pings.append(Ping(seq, size, time.time()))
+        if self._sleeps():
+            return
         try:
             # Not connected: that would keep the route and source address of the moment, before the overlay has its own.
             self._socket.sendto(packet, (str(self._address), 0))

@@ -36,6 +36,7 @@ class Requester:
         self._patience_s = patience_s
         self._pid = target.lab.nodes[target.src].pid
         self._stream = target.stream(_PORT)
+        self._sleeps = target.sender_sleeps
         self._rng, self._sizes = rng, sizes(rng, SMALLEST_BYTES, LARGEST_BYTES)
         self._asked = threading.Condition()
         self._pings: list[Ping] = []
@@ -74,7 +75,7 @@ class Requester:
 
     def _run(self) -> None:
         while asking := self._next():
-            self._request()
+            self._request(asking)
             with self._asked:
                 asked_anew = asking != self._askings  # then this one was none of those
                 self.left = self.left if asked_anew else max(0.0, self.left - 1)
@@ -92,12 +93,16 @@ class Requester:
             self._asked.wait_for(lambda: self._closing or self.left > 0)
             return 0 if self._closing else self._askings
 
-    def _request(self) -> None:
+    def _request(self, asking: int) -> None:
         """Send one and wait for its answer; what goes wrong is counted, the request stays unanswered."""
         payload = self._rng.randbytes(next(self._sizes))
         with self._asked:
             number = len(self._pings)
             self._pings.append(Ping(number, len(payload) + HEADERS_BYTES[6], time.time()))
+            if self._sleeps():
+                # As long as a request is waited for that goes to somebody who sleeps: as many are due, either way.
+                self._asked.wait_for(partial(self._is_over, asking), self._patience_s)
+                return
         try:
             connection = self._opened()
             connection.sendall(payload)

@@ -87,6 +87,40 @@ def topologies_at(topology: Topology, items: Sequence[Placed], at: Placed) -> It
         yield now
 
 
+def broken(topology: Topology, items: Sequence[Placed]) -> Iterator[tuple[Placed, str]]:
+    """Yield the items whose beginning, or end, lets another one that lasts not go on, with the reason."""
+    for lasting in (one for one in items if _may_be_ended(one.event)):
+        if any(lasting.event.problems(topology, lasting.item.to, lasting.settings)):
+            continue  # said already
+        for other in (one for one in items if one is not lasting):
+            found = [
+                f"{when} while {lasting} lasts: {why}"
+                for when, now in _meanwhile(topology, items, lasting, other)
+                for why in lasting.event.ended_by(now, lasting.item.to, lasting.settings)
+            ]
+            yield from ((other, why) for why in found[:1])
+
+
+def _may_be_ended(event: Event[Any]) -> bool:
+    """Tell whether an event looks at what others make of the topology at all: most do not."""
+    own: object = type(event).ended_by
+    return own is not Event.ended_by
+
+
+def _meanwhile(
+    topology: Topology, items: Sequence[Placed], lasting: Placed, other: Placed
+) -> Iterator[tuple[str, Topology]]:
+    """Yield what the topology may become by another item's beginning and by its end, while an item lasts."""
+    if other.may_follow(lasting) and lasting.lasts_at(other):
+        for now in topologies_at(topology, items, other):
+            able = other.item.to in other.event.subjects(now)
+            if able and not other.event.problems(now, other.item.to, other.settings):
+                yield "it begins", other.event.applied(now, other.item.to, other.settings)
+    if other.end_s < math.inf and (other.clock != lasting.clock or lasting.begin_s <= other.end_s <= lasting.end_s):
+        without = [one for one in items if one is not other]
+        yield from (("it ends", now) for now in topologies_at(topology, without, lasting))
+
+
 def conflicts(items: Sequence[Placed]) -> Iterator[tuple[Placed, str]]:
     """Yield the items that begin while another one lasts that affects the same, with the reason."""
     for later in items:

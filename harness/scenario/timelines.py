@@ -17,7 +17,7 @@ from harness.model.words import SEEKING_DIRECT
 from harness.overlay.contract import Overlay
 from harness.overlay.support import why_unsupported
 from harness.scenario.loaded import LoadedScenario
-from harness.scenario.timeline_order import Placed, conflicts, placed, too_early, topologies_at
+from harness.scenario.timeline_order import Placed, broken, conflicts, placed, too_early, topologies_at
 from harness.timeline.contract import Event
 
 
@@ -53,7 +53,7 @@ def problems_of(loaded: LoadedScenario, cell: Mapping[str, Any], topology: Topol
         found = min((_problems_in(now, one) for now in topologies_at(topology, items, one)), key=len)
         for key, text in found:
             yield loaded.document.problem((*where, key) if key else where, text)
-    for one, text in (*conflicts(items), *too_early(items)):
+    for one, text in (*conflicts(items), *too_early(items), *broken(topology, items)):
         key = "after" if one.item.at_s is None else "at_s"
         yield loaded.document.problem(("timeline", one.number, key), f"{one.item.do}: {text}")
 

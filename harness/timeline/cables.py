@@ -21,8 +21,9 @@ def node_names(topology: Topology) -> tuple[str, ...]:
 def set_interfaces(lab: Lab, node: str, state: Literal["up", "down"]) -> float:
     """Set all interfaces of a host, or a router's outside, up or down.
 
-    The kernel drops the routes over an interface that goes down, and its IPv6 addresses: addresses are kept, and routes
-    are set again when it comes up. One that is down for two reasons comes up when the last of them is over.
+    The kernel drops the routes over an interface that goes down, its neighbours and its IPv6 addresses: addresses are
+    kept, neighbours and routes are set again when it comes up. One that is down for two reasons comes up when the last
+    of them is over.
 
     Returns:
         When that was done, Unix time in seconds.
@@ -46,6 +47,8 @@ def set_interfaces(lab: Lab, node: str, state: Literal["up", "down"]) -> float:
     else:
         lab.down.subtract((node, name) for name in names)
         names = [name for name in names if lab.down[node, name] == 0]
+        # Before the first packet: a node that has to ask for its neighbours would be back a round trip later.
+        lab.neighbours.restore(node)
     for name in names:
         running.set_interface(name, state)
     done_s = time.time()

@@ -69,18 +69,18 @@ class ChangeAddress(Event[ChangeAddressSettings]):
 
 
 def _readdress(lab: Lab, router: str, addresses: tuple[IPv4Address, ...]) -> None:
-    from harness.lab.plugging import admit_subscribers, set_routes  # noqa: PLC0415  # a lab's, see `harness.timeline.contract`
+    from harness.lab.plugging import admit_subscribers, becoming, set_routes  # noqa: PLC0415  # a lab's, see `harness.timeline.contract`
 
-    topology = lab.topology
-    outside = topology.routers[router].outside
-    admit_subscribers(lab, _readdressed(topology, router, addresses))
+    before, after = lab.topology, _readdressed(lab.topology, router, addresses)
+    outside = before.routers[router].outside
+    admit_subscribers(lab, after)
     running = lab.routers[router]
-    with running.shut():
-        running.change_address(tuple(map(str, addresses)), topology.prefix_length(outside, outside.ipv4[0]))
-        # With its last old address went every route that led over it.
-        set_routes(lab, topology, router)
     # Verdicts ask the topology which addresses are a member's own.
-    lab.topology = _readdressed(topology, router, addresses)
+    with becoming(lab, after), running.shut():
+        running.change_address(tuple(map(str, addresses)), before.prefix_length(outside, outside.ipv4[0]))
+        # With its last old address went every route that led over it.
+        set_routes(lab, before, router)
+    lab.settle_neighbours()
 
 
 def _readdressed(topology: Topology, router: str, addresses: tuple[IPv4Address, ...]) -> Topology:

@@ -80,6 +80,11 @@ class Event(ABC, Generic[Settings]):
         del subject, settings
         return topology
 
+    def ended_by(self, topology: Topology, subject: str, settings: Settings) -> list[str]:
+        """Return why this could not go on in what another event makes of the topology, one sentence each. Pure."""
+        del topology, subject, settings
+        return []
+
     def takes_s(self, settings: Settings) -> float:
         """Return how long it takes in seconds, where it happens in steps (`further`). Pure."""
         del settings

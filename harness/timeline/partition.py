@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
 from harness.model.document import did_you_mean
+from harness.nat.prefixes import translated
 from harness.timeline.contract import Event, EventSettings, RunningDaemons, Topology
 from harness.timeline.daemons import as_tuple, host_names
 from harness.timeline.layers import Layers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from harness.lab.network import Lab
     from harness.model.family import Address
@@ -23,7 +25,8 @@ class PartitionSettings(EventSettings):
 
     Hosts are recognised by their addresses, and by the addresses of routers that stand in front of no other host. A
     host that shares a router with others is cut off alone. If others are behind the routers on both sides, the event is
-    refused, because between the two no packet tells whose it is.
+    refused, because between the two no packet tells whose it is. A partition follows its hosts: they stay parted when
+    one of them moves, or its address changes or its router's; what would put them behind one router is refused.
     """
 
     away_from: Annotated[
@@ -64,6 +67,10 @@ class Partition(Event[PartitionSettings]):
             )
         return found
 
+    def ended_by(self, topology: Topology, subject: str, settings: PartitionSettings) -> list[str]:
+        """Say why they could not stay parted."""
+        return self.problems(topology, subject, settings)
+
     def contends(self, settings: PartitionSettings, other: Event[Any], others: EventSettings) -> bool:
         """Count the same parts alone."""
         del other
@@ -77,9 +84,18 @@ class Partition(Event[PartitionSettings]):
         name = _name(subject, settings)
         parted = self._layers.top(lab, name) is not None
         self._layers.put(lab, name, settings, parted)
-        if not parted:
-            one, other = _addresses(lab.topology, [subject]), _addresses(lab.topology, settings.away_from)
+        if parted:
+            return
+
+        def separate(topologies: Sequence[Topology]) -> None:
+            one, other = (
+                {address for topology in topologies for address in _addresses(topology, side)}
+                for side in ([subject], settings.away_from)
+            )
             partition.separate(name, lab.watched_ports(), one, other)
+
+        separate([lab.topology])
+        lab.followers[f"partition {name}"] = separate
 
     def undo(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: PartitionSettings) -> None:
         """Join them, once nothing parts them any more."""
@@ -89,6 +105,7 @@ class Partition(Event[PartitionSettings]):
         name = _name(subject, settings)
         before = self._layers.take(lab, name, settings)
         if before is not None and not before.state:
+            del lab.followers[f"partition {name}"]
             partition.join(name)
 
 
@@ -104,10 +121,22 @@ def _addresses(topology: Topology, hosts: Iterable[str]) -> set[Address]:
     found: set[Address] = set()
     for host in group:
         found.update(topology.hosts[host].addresses)
+        found.update(_exchanged(topology, host))
         for router in _standing_for(topology, host):
             if router not in shared:
                 found.update(topology.routers[router].outside.addresses)
     return found
+
+
+def _exchanged(topology: Topology, host: str) -> Iterator[Address]:
+    """Yield the addresses that a host has outside routers that exchange its IPv6 prefix: nobody shares them."""
+    prefixes = [
+        prefix for name in topology.routers_of(host) if (prefix := topology.routers[name].nat.nptv6) is not None
+    ]
+    for address in topology.hosts[host].ipv6:
+        for prefix in prefixes:
+            address = IPv6Address(translated(str(address), prefix))  # noqa: PLW2901  # one router after the other
+            yield address
 
 
 def _with_others(topology: Topology, group: Sequence[str]) -> list[str]:

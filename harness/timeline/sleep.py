@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 
 class SleepSettings(NoSettings):
-    """The overlay's daemons on a host are stopped (SIGSTOP) and its interfaces go down; the clocks keep running."""
+    """The overlay's daemons on a host are stopped (SIGSTOP) and its interfaces go down; the clocks keep running.
+
+    What a probe would send from the host meanwhile is not sent, and counts as unanswered: over a pair it is the same
+    whichever of the two sleeps. The host's kernel does not sleep: its timers run on, so that TCP sends again what was
+    not acknowledged, and connections may time out.
+    """
 
 
 class Sleep(Event[SleepSettings]):
@@ -30,6 +35,8 @@ class Sleep(Event[SleepSettings]):
     def perform(self, lab: Lab, overlay: RunningDaemons, subject: str, settings: SleepSettings) -> float:
         """Stop the daemons, then take the interfaces down."""
         del settings
+        # First of all: what is sent to daemons that stand still would wait for them, and be answered after waking.
+        lab.asleep[subject] += 1
         for _, daemon in daemons_on(overlay, subject):
             daemon.send(signal.SIGSTOP)
         return set_interfaces(lab, subject, "down")
@@ -40,3 +47,4 @@ class Sleep(Event[SleepSettings]):
         set_interfaces(lab, subject, "up")
         for _, daemon in daemons_on(overlay, subject):
             daemon.send(signal.SIGCONT)
+        lab.asleep[subject] -= 1

@@ -54,11 +54,17 @@ def test_a_cable_that_is_pulled_stops_the_traffic_as_long_as_it_is_out(tmp_path:
     assert value(lines, "tcp_survives") == 1.0
 
 
-def test_a_host_that_sleeps_is_not_there(tmp_path: Path) -> None:
-    _, lines = run(tmp_path, "underlay: ", 8, "{at_s: 1, do: sleep, to: b, for_s: 3}")
+def test_a_host_that_sleeps_is_not_there_whichever_of_the_two_it_is(tmp_path: Path) -> None:
+    """What is sent to daemons that stand still would be answered when they go on."""
+    sleeps = [f"{{at_s: {at_s}, do: sleep, to: {who}, for_s: 2}}" for at_s, who in ((1, "b"), (5, "a"))]
+    happened, lines = run(tmp_path, "refmesh: mesh", 9, *sleeps)
     gap_s = value(lines, "continuity_longest_gap_s")
-    assert gap_s is not None and gap_s > 2.5
-    assert value(lines, "event_recovery_s", "after the end of sleep b") is not None
+    assert gap_s is not None and gap_s > 1.5
+    for who in "ab":
+        assert value(lines, "phase_answered_ratio", f"after sleep {who}") == 0
+        assert value(lines, "event_recovery_s", f"after the end of sleep {who}") is not None
+    lost = [value(lines, "phase_lost", f"after sleep {who}") or 0 for who in "ab"]
+    assert len(happened) == 4 and min(lost) > 30 and abs(lost[0] - lost[1]) <= 4, "every 50 ms one is due"
 
 
 @pytest.mark.nightly  # test_event_moments_lab.py has the same event, to the packet

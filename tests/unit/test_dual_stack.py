@@ -12,7 +12,6 @@ import pytest
 from harness.errors import ScenarioError
 from harness.lab.baseline import added_routes
 from harness.lab.counters import Flow, parse
-from harness.lab.routes import routes_of
 from harness.lab.tap import parse as parse_frame
 from harness.model.nat import ALIASES, NatBehaviour, parse_nat
 from harness.model.nat_ipv6 import as_seen_in_ipv6, ipv6_alone
@@ -156,34 +155,6 @@ def test_a_nat_without_ipv6_in_an_ipv6_lab_is_the_scenarios_mistake(tmp_path: Pa
         scenario(tmp_path, "v4, v6", "port-restricted")
     with pytest.raises(ScenarioError, match=r"scenario\.yaml:3: matrix\.ip\[1\]: expected one of v4, dual, v6, got"):
         scenario(tmp_path, "v4, v5", "port-restricted")
-
-
-def routes(topology: Topology, node: str) -> set[tuple[str, str]]:
-    return {(route.network, route.gateway) for route in routes_of(topology, node)}
-
-
-def test_routes_show_ipv6_networks_and_hide_what_is_behind_a_nat() -> None:
-    topology = resolved("two-sites", "dual")
-    assert routes(topology, "a") == {("default", "192.168.1.1"), ("default", "2a0e:45:1::1")}
-    assert routes(topology, "ra") == {("2a0e:45:2::/64", "2a0e:45::2:1")}
-    assert routes(topology, "s") == {("2a0e:45:1::/64", "2a0e:45::1:1"), ("2a0e:45:2::/64", "2a0e:45::2:1")}
-    firewalled = resolved("two-sites", "v4", "firewall")
-    assert routes(firewalled, "s") == {("192.168.1.0/24", "45.45.1.1"), ("192.168.2.0/24", "45.45.2.1")}
-
-
-def test_a_router_that_forwards_no_ipv6_is_nobodys_way() -> None:
-    topology = resolved("two-sites", "dual", "port-restricted")
-    assert routes(topology, "a") == {("default", "192.168.1.1")}
-    assert routes(topology, "s") == set()
-    assert topology.families("a") == ("ipv4",)
-
-
-def test_routes_through_a_carrier() -> None:
-    topology = resolved("cgnat", "dual")
-    by_rc = {(network, "2a0e:45::3:1") for network in ("2a0e:45:3::/64", "2a0e:45:1::/64", "2a0e:45:2::/64")}
-    assert routes(topology, "s") == by_rc
-    assert routes(topology, "rc") == {("2a0e:45:1::/64", "2a0e:45:3::1:1"), ("2a0e:45:2::/64", "2a0e:45:3::2:1")}
-    assert routes(topology, "ra") == {("default", "10.128.0.1"), ("default", "2a0e:45:3::1")}
 
 
 def test_the_baseline_adds_only_routes_that_are_not_there() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from harness.lab.plugging import becoming
 from harness.model.nat import parse_nat
 from harness.model.topology import Topology
 from harness.probes.measurement import Target
@@ -23,6 +24,7 @@ class Lab:
 
     def __init__(self, topology: Topology) -> None:
         self.topology, self.done = topology, list[str]()
+        self.followers: dict[str, Any] = {}
         router = SimpleNamespace(
             ports="the ports",
             behaviour=topology.routers["ra"].nat,
@@ -184,6 +186,30 @@ def test_housemates_of_who_is_parted_keep_their_router() -> None:
     assert addresses("same-site", "a") == {"192.168.1.2"}
     assert "45.45.1.1" in addresses("same-site", "a", "b"), "it is theirs alone"
     assert addresses("two-sites", "a") == {"192.168.1.2", "45.45.1.1"}
+
+
+def test_who_is_parted_stays_so_at_other_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = load_topology("roaming")
+    lab: Any = Lab(source.resolve({"ip": "dual", "nat_a": {"alias": "dual-stack", "nptv6": "2a0e:77::/64"}}))
+    seen: list[set[str]] = []
+    monkeypatch.setattr(
+        "harness.lab.partition.separate",
+        lambda _name, _ports, one, other: seen.append(set(map(str, one)) | set(map(str, other))),
+    )
+    monkeypatch.setattr("harness.lab.partition.join", lambda _name: seen.append(set()))
+    parted = Doing(lab, "partition", "a")
+    parted.do(away_from="b")
+    b = {"192.168.2.2", "2a0e:45:2::2", "45.45.2.1", "2a0e:45::2:1"}
+    home = {"192.168.1.2", "2a0e:45:1::2", "2a0e:77::2", "45.45.1.1", "2a0e:45::1:1"}
+    away = {"10.64.0.250", "2a0e:45:3::fa", "45.45.3.1", "2a0e:45::3:1"}
+    moved = events()["move"].applied(lab.topology, "a", events()["move"].settings.model_validate({"into": "rm"}))
+    with becoming(lab, moved):
+        pass
+    parted.undo(away_from="b")
+    assert seen == [home | b, home | away | b, away | b, set()]
+    with becoming(lab, source.resolve({})):
+        pass
+    assert len(seen) == 4, "it is over"
 
 
 def test_all_are_direct_once_those_are_who_are_there() -> None:

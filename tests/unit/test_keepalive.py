@@ -6,6 +6,7 @@ import contextlib
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -91,7 +92,8 @@ def ways(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[tuple[Targ
         (src, dst): StreamEndpoint(src=src, dst=dst, listen_port=one.port, service_port=one.service_port)
         for (src, dst), one in zip(pairs, tunnels, strict=True)
     }
-    lab: Any = SimpleNamespace(nodes={name: SimpleNamespace(pid=0, name=name) for name in ("a", "b")})
+    nodes = {name: SimpleNamespace(pid=0, name=name) for name in ("a", "b")}
+    lab: Any = SimpleNamespace(nodes=nodes, asleep=Counter())
     yield Target(lab=lab, src="a", dst="b", mode="mesh", folder=tmp_path, streams=streams), tunnels
     for one in tunnels:
         one.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 from pyroute2.netlink.rtnl.ndmsg import ndmsg
 
 from harness.lab.addresses import neighbour_sysctls
-from harness.lab.neighbours import Attached, Neighbour, message, neighbours_of
+from harness.lab.neighbours import Attached, Neighbour, deletion, difference, message, neighbours_of
 from harness.lab.node import sysctl_path
 
 MAC = bytes.fromhex("020000000001")
@@ -52,3 +52,14 @@ def test_messages_are_what_rtnetlink_reads() -> None:
         assert read["header"]["length"] == len(raw)
         assert read["header"]["flags"] == 0x505
     assert ndmsg(message(Neighbour(7, ip_address("1.1.1.1"), MAC), last=False)).data[6] == 0x01
+    read = ndmsg(deletion(Neighbour(7, ip_address("1.1.1.1"), MAC)))
+    read.decode()
+    assert (read["header"]["type"], read["header"]["flags"]) == (29, 0x05)
+    assert (read["ifindex"], read.get_attr("NDA_DST")) == (7, "1.1.1.1")
+
+
+def test_what_an_address_was_left_by_goes_and_what_another_has_taken_is_written() -> None:
+    kept, left, taken = (Neighbour(7, ip_address(f"45.45.0.{number}"), MAC) for number in (1, 2, 3))
+    another = Neighbour(7, taken.address, bytes.fromhex("020000000002"))
+    assert difference([kept, left, taken], [kept, another]) == ([left], [another])
+    assert difference([], [kept]) == ([], [kept]) and difference([kept], []) == ([kept], [])

@@ -7,6 +7,7 @@ import random
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -67,7 +68,7 @@ def stream(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[tuple[Ta
     held, service = hold_port()
     carrier = Carrier(service)
     end = StreamEndpoint(src="a", dst="b", listen_port=carrier.port, service_port=service)
-    lab: Any = SimpleNamespace(nodes={name: SimpleNamespace(pid=0) for name in "ab"})
+    lab: Any = SimpleNamespace(nodes={name: SimpleNamespace(pid=0) for name in "ab"}, asleep=Counter())
     yield Target(lab=lab, src="a", dst="b", mode="mesh", folder=tmp_path, streams={("a", "b"): end}), carrier
     carrier.listener.close()
     held.close()
@@ -113,6 +114,17 @@ def test_a_stream_that_breaks_leaves_its_request_unanswered_and_the_next_tries_a
         carrier.broken = False
         send_and_wait(asker, 1)
         assert asker.pings[-1].answered_s
+
+
+def test_whoever_sleeps_asks_nothing_and_is_not_answered_later(stream: tuple[Target, Carrier]) -> None:
+    pair, carrier = stream
+    with asking.asking([pair], [random.Random(1)], patience_s=0.01) as (asker,):
+        pair.lab.asleep["a"] += 1
+        send_and_wait(asker, 3)
+        assert carrier.connections == 0 and len(asker.pings) == 3
+        pair.lab.asleep["a"] -= 1
+        send_and_wait(asker, 1)
+        assert [bool(ping.answered_s) for ping in asker.pings] == [False, False, False, True]
 
 
 def test_a_requester_that_waits_for_an_answer_can_be_ended(stream: tuple[Target, Carrier]) -> None:
