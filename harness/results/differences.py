@@ -73,7 +73,7 @@ def differences(base: Results, new: Results) -> Differences:
         told = [
             " and ".join(f"{count} x {', '.join(map(str, kind))}" for kind, count in side.items()) for side in hosts
         ]
-        remarks.append(f"hosts differ: {told[0]} and {told[1]}")
+        remarks.append(f"hosts differ: {told[0]} in the base; {told[1]} in the new run")
     kind = hosts[0].keys() == hosts[1].keys()
     return Differences(kind, tuple(left_out), tuple(remarks), same_lab)
 

@@ -19,7 +19,7 @@ _WORSE_WAY = {"connect_success": min, "hole_punch_success": min, "path_mtu_bytes
 _ANY = {"pmtu_black_hole": max}
 # Percentiles over all packets, of which a lost one took for ever.
 _DELAYS = r"^(added_|underlay_|loaded_)?(rtt|rtt_rise|owd|pdv)_p\d+_ms$|underlay(_completion)?_(s|ratio)$"
-_NEVER = re.compile(r"censored|None: |[Ff]or ever|interrupted took")
+_NEVER = re.compile(r"[Cc]ensored|as infinite|[Ff]or ever|None: |interrupted took")
 
 Cell = tuple[str, ...]
 Values = dict[tuple[str, str], float]

@@ -44,11 +44,13 @@ def test_runs_alike_have_nothing_to_name() -> None:
 def test_another_timeline_is_named_and_what_goes_through_it_left_out() -> None:
     """The link was down for 5 s in one run and for 55 s in the other: 18 regressions, and no remark."""
     found = differences(made({"timeline": outage(5)}), made({"timeline": outage(55)}))
-    assert found.remarks == ("timeline differs: link_down a at 5 s for 5 s, against link_down a at 5 s for 55 s",)
+    assert found.remarks == (
+        "timeline differs: link_down a at 5 s for 5 s in the base, link_down a at 5 s for 55 s in the new run",
+    )
     assert set(found.left_out) >= {metric.name for metric in probes()["continuity"].metrics}
     assert "rtt_p50_ms" not in found.left_out
     assert differences(made({}), made({"timeline": outage(5)})).remarks == (
-        "timeline differs: none, against link_down a at 5 s for 5 s",
+        "timeline differs: none in the base, link_down a at 5 s for 5 s in the new run",
     )
 
 
@@ -61,7 +63,7 @@ def test_more_of_a_timeline_in_cells_that_one_run_has_alone_is_no_difference() -
 
 def test_other_options_and_another_carrier_of_links_are_named() -> None:
     found = differences(made({"options": {"mtu": 1400}, "links": "userlink"}), made({"options": {}, "links": "netem"}))
-    assert 'options of nebula differ: {"mtu": 1400}, against none' in found.remarks
+    assert 'options of nebula differ: {"mtu": 1400} in the base, none in the new run' in found.remarks
     assert "requested link backends differ: userlink and netem" in found.remarks
 
 
@@ -84,7 +86,9 @@ def test_trials_that_began_on_a_busy_machine_are_counted() -> None:
 
 
 def test_rights_are_named() -> None:
-    assert differences(made(privileged=False), made(privileged=True)).remarks == ("one was run as root: the new run",)
+    assert differences(made(privileged=False), made(privileged=True)).remarks == (
+        "only one was run as root: the new run",
+    )
 
 
 def carried(run: pd.DataFrame, backend: str, loss: float = 0.0) -> pd.DataFrame:

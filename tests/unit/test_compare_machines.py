@@ -105,7 +105,10 @@ def test_the_hosts_of_a_merged_run_are_its_machines() -> None:
     assert differences(merged(one), merged(one, one)).same_machine
     found = differences(merged(one, one), merged(one, other))
     assert not found.same_machine
-    assert "hosts differ: 2 x x, 2, x86_64, against 1 x x, 2, x86_64 and 1 x y, 2, x86_64" in found.remarks
+    assert (
+        "hosts differ: 2 x x, 2, x86_64 in the base; 1 x x, 2, x86_64 and 1 x y, 2, x86_64 in the new run"
+        in found.remarks
+    )
 
 
 def test_a_machine_of_another_kind_improves_no_processor_time() -> None:

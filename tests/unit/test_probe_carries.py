@@ -69,12 +69,12 @@ DEAD = {
     "stream": [(Streamed((0.1,), (0.1,), {}, "b to a"), "carried no TCP from b to a")],
     "content": [(fetched(False), "carried 1000000 bytes not whole from a to b")],
     "rounds": [
-        (computed([], 221.0), "carried 0 of 3 rounds of `bulk`"),
-        (computed([101.0], 221.0), "carried 1 of 3 rounds of `bulk` and no more"),
-        (computed([101.0, 102.0], 102.5, ("p3",)), "and no more: p1 lost p3"),
+        (computed([], 221.0), "carried 0 of the 3 rounds of `bulk`"),
+        (computed([101.0], 221.0), "carried 1 of the 3 rounds of `bulk`"),
+        (computed([101.0, 102.0], 102.5, ("p3",)), "of the 3 rounds of `bulk`: p1 lost p3"),
     ],
     "mpyc": [
-        ((Ran("cnn", (20.0,), (1,), "x", not_done(60)),), "carried 1 runs of `cnn` and no more: not done after 60 s"),
+        ((Ran("cnn", (20.0,), (1,), "x", not_done(60)),), "carried only 1 runs of `cnn`: not done after 60 s"),
         ((Ran("cnn", (40.0,), (1,), "x", "p2 ended with status 1"),), "p2 ended with status 1"),
     ],
 }

@@ -26,9 +26,9 @@ class Silent:
 @pytest.mark.parametrize(
     ("group", "worlds"),
     [
-        ([2, 3], "2 of each cell of a pair, 5 of each size of larger groups"),
-        ([2], "2 of each cell of a pair"),
-        ([3, 4], "5 of each size of larger groups"),
+        ([2, 3], "2 per pair of access types, 5 per size of larger groups"),
+        ([2], "2 per pair of access types"),
+        ([3, 4], "5 per size of larger groups"),
     ],
 )
 def test_a_simulation_says_how_many_worlds_of_what(

@@ -21,9 +21,7 @@ def test_verdict_is_three_sentences_with_numbers() -> None:
     one = one[(one["nat_a"] == "full-cone") & (one["nat_b"] == "symmetric")]
     # A rate with an interval is of one cell: over cells it would be that of their choice.
     assert "refmesh mesh in 3 of 3 trials (95 % interval 44 to 100 %)" in verdict(pairs_frame(one))[1]
-    assert (
-        "in the median of each overlay: over a direct path" in sentences[2] and "over a relay or hub +2" in sentences[2]
-    )
+    assert "(medians of each overlay): over a direct path" in sentences[2] and "over a relay or hub, +2" in sentences[2]
 
 
 def test_the_verdict_pools_no_overlay_with_another() -> None:
@@ -31,14 +29,14 @@ def test_the_verdict_pools_no_overlay_with_another() -> None:
     slow = frame_of(Maker(slower_ms=30.0), repeats=3)
     both = pd.concat([frame_of(repeats=3), slow[slow["overlay"] == "nebula"].assign(overlay="slow")])
     both["trial"] = both["overlay"].astype(str) + both["trial"].astype(str)
-    (cost,) = (one for one in verdict(pairs_frame(both)) if one.startswith("Against"))
-    assert re.search(r"over a direct path \+1\.\d to \+31\.\d ms round trip", cost), cost
+    (cost,) = (one for one in verdict(pairs_frame(both)) if one.startswith("Compared with"))
+    assert re.search(r"over a direct path, \+1\.\d to \+31\.\d ms of round-trip time", cost), cost
 
 
 def test_a_verdict_over_several_conditions_says_so() -> None:
     both = pd.concat([frame_of(Maker(params={"mtu": mtu})).assign(run=str(mtu)) for mtu in (1280, 1500)])
     both["trial"] = both["trial"].astype(str) + both["run"]
-    assert "in the median of each overlay over 2 conditions: over a direct path" in verdict(pairs_frame(both))[2]
+    assert "(medians of each overlay over 2 conditions): over a direct path" in verdict(pairs_frame(both))[2]
 
 
 def test_events_that_never_came_are_told_in_a_sentence() -> None:

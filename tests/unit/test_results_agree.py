@@ -85,8 +85,8 @@ def test_what_a_path_costs(
     for name, one in judged.items():
         assert (one.low, one.high) == pytest.approx(tuple(of_metric.loc[name, ["ci_low", "ci_high"]]))
     assert {name: figures_of(rows)[f"{metric} [{name}]"] for name in truth} == pytest.approx(truth)
-    (cost,) = (one for one in verdict(pairs_frame(records)) if one.startswith("Against"))
-    assert "a direct path +3.3 ms" in cost and "a relay or hub +41.8 ms" in cost
+    (cost,) = (one for one in verdict(pairs_frame(records)) if one.startswith("Compared with"))
+    assert "a direct path, +3.3 ms" in cost and "a relay or hub, +41.8 ms" in cost
 
 
 def test_how_often_it_succeeds(rows: list[dict[str, Any]], records: pd.DataFrame) -> None:

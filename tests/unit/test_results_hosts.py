@@ -153,7 +153,7 @@ def test_each_hosts_processors_are_told() -> None:
     rack1 = {"virtual": True, "kept_awake": "latency request", "stolen_s": 3.5}
     said = dict(machine({"processors": {"hosts": {"rack1": rack1, "rack2": {"virtual": False}}}}))
     assert set(said) == {"virtual machine, rack1"}
-    assert "kept from halting" in said["virtual machine, rack1"] and "for 3.50 s" in said["virtual machine, rack1"]
+    assert "kept from halting" in said["virtual machine, rack1"] and "gave 3.50 s" in said["virtual machine, rack1"]
 
 
 def test_runs_that_were_dealt_otherwise_to_unlike_hosts_are_compared_like_with_like() -> None:

@@ -78,7 +78,7 @@ def test_its_packets_are_in_no_distribution_but_its_lateness_is_told() -> None:
     assert trials.set_index("trial")["link_lateness_p99_us"]["bad"] == 9e6
     quality = quality_of(records, trials)
     assert ("bad", "invalid", LATE) in quality.troubles.rows
-    assert "9000000" in next(row for row in quality.figures.rows if "p99" in row[0])[3]
+    assert "9000000" in next(row for row in quality.figures.rows if "99th percentile" in row[0])[3]
 
 
 def test_what_the_orchestrator_writes_carries_the_trials_outcome(tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ def test_a_lab_is_taken_where_it_differs_by_enough_runs(
     assert shown["lab runs used"] == str(runs if is_taken else 0)
     assert shown["lab runs"] == str(runs)
     if 0 < successes < runs and declared == 1.0:
-        assert shown["differ"] == f"full-cone x port-restricted ({successes}/{runs})"
+        assert shown["cells that differ"] == f"full-cone x port-restricted ({successes}/{runs})"
 
 
 def test_a_row_says_which_product_is_deployed_over_ipv4_alone() -> None:

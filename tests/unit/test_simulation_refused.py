@@ -73,7 +73,7 @@ ONE = {"share": 1.0}
         ({"matrix": {"group": [3, 3]}}, "matrix.group", "group:", "twice"),
         ({"matrix": {"also": [{"technique": "plain"}]}}, "matrix.also", "also:", "among the combinations"),
         ({"matrix": {"also": [{"port_mapping": True}]}}, "matrix.also[0].technique", "- port_mapping:", "missing"),
-        ({"engine": "nebula"}, "engine", "engine:", "no engine"),
+        ({"engine": "nebula"}, "engine", "engine:", "no simulated engine"),
         ({"world": 3}, "world", "world:", "did you mean worlds"),
         (
             {

@@ -96,7 +96,7 @@ def test_filters_choose_rows_and_columns_and_can_be_passed_on(
 def test_a_cell_leads_to_its_figures_and_on_to_its_evidence_by_keyboard(site: Path, page: playwright.Page) -> None:
     page.goto((site / "index.html").as_uri())
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.textContent") == "To the content"
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
     cell = page.locator("[id='demo-r1.nebula.mesh-symmetric-symmetric'] a")
     cell.focus()
     page.keyboard.press("Enter")

@@ -200,7 +200,7 @@ def test_folders_that_cannot_be_are_refused(folders: list[Path], tmp_path: Path)
     with pytest.raises(SiteFolderError, match="is a result folder"):
         write_site(folders, folders[0])
     (tmp_path / "index.html").write_text("mine")
-    with pytest.raises(SiteFolderError, match="no site of ours"):
+    with pytest.raises(SiteFolderError, match="overlaybench did not make"):
         write_site(folders, tmp_path)
     assert SiteFolderError.exit_code == ResultFolderError.exit_code == 2
 

@@ -84,7 +84,7 @@ def test_summary_plots_and_figures_are_written(tmp_path: Path) -> None:
     done = run(*names, "--check", "--out", str(tmp_path / "out"))
     assert done.exit_code == 1
     text = (tmp_path / "out" / "trend.md").read_text()
-    assert "1 regression at alpha = 0.05" in text and "c3 to c4" in text and "searched for changes" in text
+    assert "1 regression at alpha = 0.05" in text and "c3 to c4" in text and "Before you rely on a result" in text
     (picture,) = (tmp_path / "out" / "plots").glob("*.svg")
     assert f"](plots/{picture.name})" in text
     assert "port-restricted x port-restricted" in picture.read_text()

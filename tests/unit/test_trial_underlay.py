@@ -111,4 +111,4 @@ def test_a_party_that_somebody_killed_is_not_the_underlays_fault() -> None:
     ended = Ran("derangement", (0.7,), (7728,), "p1.jsonl", "p2 ended with status 1: ")
     killed = replace(ended, killed=True)
     assert killed.why_halted(60) is None
-    assert "carried 1 runs" in str(ended.why_halted(60))
+    assert "carried only 1 runs" in str(ended.why_halted(60))
