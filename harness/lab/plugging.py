@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 from harness.errors import LabError
 from harness.lab import counters
@@ -84,10 +84,13 @@ def admit_subscribers(lab: Lab, topology: Topology) -> None:
     """Let every router that allocates ports by block have one for each host that it sees inside in a topology.
 
     Raises:
-        LabError: nft refused.
+        LabError: nft refused, or a router has too few ports.
     """
     for name, router in lab.routers.items():
-        router.admit(router_ports(topology, name).subscribers)
+        try:
+            router.admit(router_ports(topology, name).subscribers)
+        except ValueError as error:
+            raise LabError(f"router {name}: {error}") from error
 
 
 def send_by(lab: Lab, node: str, router: str) -> None:
@@ -143,7 +146,7 @@ def set_routes(lab: Lab, topology: Topology, name: str) -> None:
             continue
         family = "-4" if route.family == "ipv4" else "-6"
         head = ["ip", family, "route", "replace", route.network]
-        waiting[:] = [argv for argv in waiting if argv[: len(head)] != head]
+        waiting[:] = [argv for argv in waiting if argv[:4] != head[:4] or not _same_network(argv[4], route.network)]
         metric = [] if mtu_bytes is None else ["mtu", str(mtu_bytes)]
         waiting.append([*head, "via", route.gateway, "dev", interface, *metric])
 
@@ -153,7 +156,12 @@ def _forget(lab: Lab, name: str, route: Route) -> None:
     for (node, _), waiting in lab.routes_down.items():
         if node == name:
             by = ["via", route.gateway]
-            waiting[:] = [argv for argv in waiting if argv[4] != route.network or argv[5:7] != by]
+            waiting[:] = [argv for argv in waiting if not _same_network(argv[4], route.network) or argv[5:7] != by]
+
+
+def _same_network(one: str, other: str) -> bool:
+    """Whether two networks are one: `ip route show` prints that of a single address without its length."""
+    return one == other or ("default" not in {one, other} and ip_network(one) == ip_network(other))
 
 
 def _towards(lab: Lab, topology: Topology, name: str, gateway: Address) -> str:

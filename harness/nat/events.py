@@ -63,6 +63,7 @@ class RunningRouter:
     seed: int
     ruleset: str = ""
     _blocks: tuple[PortBlock, ...] = ()
+    _once_inside: set[str] = field(default_factory=set)  # since the rules were loaded
     _is_shut: bool = False
     _daemons: list[RouterDaemon] = field(default_factory=list)
     _portal: RouterDaemon | None = None
@@ -82,7 +83,7 @@ class RunningRouter:
         with self.shut():
             self.stop_daemons()  # one could write what it was asked for into the new rules
             self.node.check_output(["nft", "-f", "-"], stdin=ruleset)
-            self.ruleset, self._blocks = ruleset, blocks
+            self.ruleset, self._blocks, self._once_inside = ruleset, blocks, {*self.ports.subscribers}
             self.node.write_sysctls(router_sysctls(self.behaviour))
             if self.ports.line_mtu_bytes < FULL_MTU_BYTES:
                 # One that does not know its line's MTU sends what the line then loses.
@@ -121,8 +122,9 @@ class RunningRouter:
             CommandFailed: nft refused.
             ValueError: they need more ports than the pool has.
         """
-        former, self.ports = self.ports.subscribers, replace(self.ports, subscribers=subscribers)
-        blocks = blocks_with_newcomers(self._blocks, self.behaviour, self.ports, former)
+        self.ports = replace(self.ports, subscribers=subscribers)
+        blocks = blocks_with_newcomers(self._blocks, self.behaviour, self.ports, self._once_inside)
+        self._once_inside |= {*subscribers}
         if blocks != self._blocks:
             self.node.check_output(["nft", "-f", "-"], stdin=reassigned_blocks(self._blocks, blocks))
             self._blocks = blocks

@@ -75,12 +75,14 @@ def _readdress(lab: Lab, router: str, addresses: tuple[IPv4Address, ...]) -> Non
     outside = before.routers[router].outside
     admit_subscribers(lab, after)
     running = lab.routers[router]
-    # Verdicts ask the topology which addresses are a member's own.
-    with becoming(lab, after), running.shut():
-        running.change_address(tuple(map(str, addresses)), before.prefix_length(outside, outside.ipv4[0]))
-        # With its last old address went every route that led over it.
-        set_routes(lab, before, router)
-    lab.settle_neighbours()
+    # It opens when all is done: nobody may be heard over what is only half so, nor ask who has the new address.
+    with running.shut():
+        # Verdicts ask the topology which addresses are a member's own.
+        with becoming(lab, after):
+            running.change_address(tuple(map(str, addresses)), before.prefix_length(outside, outside.ipv4[0]))
+            # With its last old address went every route that led over it.
+            set_routes(lab, before, router)
+        lab.settle_neighbours()
 
 
 def _readdressed(topology: Topology, router: str, addresses: tuple[IPv4Address, ...]) -> Topology:

@@ -43,7 +43,11 @@ class Pauses:
             return
         self._outcomes.clear()
         told = Step(text=said(self._folder, error), waits=True)
-        wait_for_user(self._folder, nodes, error, lambda: self._say(told))
+        try:
+            wait_for_user(self._folder, nodes, error, lambda: self._say(told))
+        except OSError as failure:  # on a full disk, say: the trial's own end is still to be told
+            self._say(Step(text=f"cannot pause: {failure}"))
+            return
         self._say(Step(text="going on"))
 
 

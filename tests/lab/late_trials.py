@@ -13,7 +13,7 @@ from typing import Any
 from tests.lab.running import records
 
 # How `harness.link.accounting`, and `harness.probes.seek`, say so.
-LATE = "late"
+LATE = "us late"
 TOO_BUSY = (LATE, "frames dropped before", "this machine was too busy to ask")
 # How they do where the trial went no further (`harness.trial.lateness` for both words of links).
 ENDS_EARLY = ("what failed over such links shows nothing", "this machine was too busy to ask")

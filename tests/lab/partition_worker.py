@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -44,6 +45,9 @@ def main() -> None:
     move.undo(lab, _OVERLAY, "a", moved)
     change.perform(lab, _OVERLAY, "ra", changed)
     ask("readdressed")
+    # What comes from the other side is dropped by the router in any case; so the rules are asked.
+    rules = subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True, check=True).stdout
+    seen["rules know the new address"] = "45.45.9.9" in rules
     partition.undo(lab, _OVERLAY, "a", parted)
     ask("joined")
     change.undo(lab, _OVERLAY, "ra", changed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import os
@@ -188,3 +189,14 @@ def test_labs_are_left_standing_on_this_machine_alone() -> None:
 def test_a_scheduler_is_not_told_how_many_trials_its_workers_take() -> None:
     done = CliRunner().invoke(run_command, ["smoke", "--hosts", "tls://elsewhere:8786", "--jobs", "3"])
     assert (done.exit_code, "--nthreads" in done.output) == (2, True), done.output
+
+
+def test_a_trial_that_cannot_be_left_standing_still_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(pause, "wait_for_user", full)
+    said: list[str] = []
+    pauses = Pauses(("failed",), tmp_path, say=lambda step: said.append(step.text), nodes=lambda: {"a": 17})
+    pauses.after("failed", "cut off")
+    assert len(said) == 1 and "cannot pause" in said[0] and "No space left" in said[0]

@@ -127,6 +127,19 @@ def test_whoever_sleeps_asks_nothing_and_is_not_answered_later(stream: tuple[Tar
         assert [bool(ping.answered_s) for ping in asker.pings] == [False, False, False, True]
 
 
+def test_whoever_wakes_asks_at_once(stream: tuple[Target, Carrier]) -> None:
+    pair, _ = stream
+    with asking.asking([pair], [random.Random(1)], patience_s=3600) as (asker,):
+        pair.lab.asleep["a"] += 1
+        asker.ask(2, 0.0)
+        while not asker.pings:
+            time.sleep(0.005)
+        pair.lab.asleep["a"] -= 1
+        while asker.left or not asker.pings[-1].answered_s:
+            time.sleep(0.005)
+        assert [bool(ping.answered_s) for ping in asker.pings] == [False, True]
+
+
 def test_a_requester_that_waits_for_an_answer_can_be_ended(stream: tuple[Target, Carrier]) -> None:
     pair, carrier = stream
     with echoes([]):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
+import pytest
+
+from harness.lab.plugging import _same_network
 from harness.lab.routes import routes_of
 from harness.model.topology import Topology
 from harness.scenario.load import load_topology
@@ -67,3 +70,19 @@ def test_routes_through_a_carrier() -> None:
     assert routes(topology, "s") == by_rc
     assert routes(topology, "rc") == {("2a0e:45:1::/64", "2a0e:45:3::1:1"), ("2a0e:45:2::/64", "2a0e:45:3::2:1")}
     assert routes(topology, "ra") == {("default", "10.128.0.1"), ("default", "2a0e:45:3::1")}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("2a0e:45:1::9", "2a0e:45:1::9/128", True),
+        ("45.45.1.9", "45.45.1.9/32", True),
+        ("2a0e:45:1::/64", "2a0e:45:1::/64", True),
+        ("default", "default", True),
+        ("default", "2a0e:45:1::/64", False),
+        ("2a0e:45:1::9", "2a0e:45:1::8/128", False),
+    ],
+)
+def test_a_route_to_a_single_address_is_known_without_its_length(one: str, other: str, same: bool) -> None:
+    """As `ip route show` prints it, from which routes that wait for an interface come."""
+    assert _same_network(one, other) is same

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -65,6 +66,18 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def router(log: list[str], nat: Any) -> RunningRouter:
     return RunningRouter(Node(log), parse_nat(nat), PORTS, 1)
+
+
+def test_a_block_of_ports_is_given_away_last_by_whoever_was_inside_since_the_rules_were_loaded(log: list[str]) -> None:
+    made = router(log, {"alias": "cgn", "port_block_size": 16128})  # four blocks
+    made.ports = replace(made.ports, subscribers=("10.0.0.1", "10.0.0.2"))
+    made.load()
+    made.admit(("10.0.0.2",))
+    made.admit(("10.0.0.2", "10.0.0.200"))
+    places = [block.subscriber for block in made._blocks]
+    assert places[:3] == ["10.0.0.1", "10.0.0.2", "10.0.0.200"], "mappings of .1 may be left in its block"
+    made.admit(("10.0.0.1", "10.0.0.2"))
+    assert [block.subscriber for block in made._blocks] == places
 
 
 def test_a_policy_takes_the_place_of_another_and_a_portal_that_follows_a_portal_is_the_same(log: list[str]) -> None:
