@@ -7,10 +7,11 @@ stand only while the baseline is open. It is never open while an overlay runs: L
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
 
 from harness.lab.network import Lab
+from harness.lab.plugging import put_route
 from harness.lab.routes import Route, next_hops, routes_of
 from harness.model.baseline import baseline_topology, member_lans
 from harness.model.family import Family
@@ -50,9 +51,26 @@ def open_underlay(lab: Lab) -> Iterator[None]:
             lab.nodes[router].add_route(route.network, route.gateway, announced.get(ip_address(route.gateway)))
     standing_in = _Standing(lab, topology, family)
     standing_in.begin()
+
+    def follow(topologies: Sequence[Topology]) -> None:
+        """Lead by a router's new address, when it has one."""
+        if len(topologies) > 1:
+            return  # it is not there yet
+        changed = baseline_topology(topologies[0])
+        now = added_routes(changed, family)
+        for name, routes in added.items():
+            leads = {route.network: route for route in now.get(name, ())}
+            for number, route in enumerate(routes):
+                lead = leads.get(route.network, route)
+                if lead != route:
+                    routes[number] = lead
+                    put_route(lab, changed, name, lead, announced_mtus(changed).get(ip_address(lead.gateway)))
+
+    lab.followers[TABLE] = follow
     try:
         yield
     finally:
+        del lab.followers[TABLE]
         standing_in.end()
         for router, routes in added.items():
             for route in routes:

@@ -138,17 +138,29 @@ def set_routes(lab: Lab, topology: Topology, name: str) -> None:
         if (route.family, route.network) not in kept:
             _forget(lab, name, route)
     for route in routes:
-        mtu_bytes = announced.get(ip_address(route.gateway))
-        interface = _towards(lab, topology, name, ip_address(route.gateway))
-        waiting = lab.routes_down.get((name, interface))
-        if waiting is None:
-            lab.nodes[name].add_route(route.network, route.gateway, mtu_bytes)
-            continue
-        family = "-4" if route.family == "ipv4" else "-6"
-        head = ["ip", family, "route", "replace", route.network]
-        waiting[:] = [argv for argv in waiting if argv[:4] != head[:4] or not _same_network(argv[4], route.network)]
-        metric = [] if mtu_bytes is None else ["mtu", str(mtu_bytes)]
-        waiting.append([*head, "via", route.gateway, "dev", interface, *metric])
+        put_route(lab, topology, name, route, announced.get(ip_address(route.gateway)))
+
+
+def put_route(lab: Lab, topology: Topology, name: str, route: Route, mtu_bytes: int | None) -> None:
+    """Give a node a route in place of any other to that network; where its interface is down, when that comes up.
+
+    Args:
+        topology: what the lab is to be.
+        mtu_bytes: what the way carries; None: as much as the interface.
+
+    Raises:
+        LabError: the kernel refused.
+    """
+    interface = _towards(lab, topology, name, ip_address(route.gateway))
+    waiting = lab.routes_down.get((name, interface))
+    if waiting is None:
+        lab.nodes[name].add_route(route.network, route.gateway, mtu_bytes)
+        return
+    family = "-4" if route.family == "ipv4" else "-6"
+    head = ["ip", family, "route", "replace", route.network]
+    waiting[:] = [argv for argv in waiting if argv[:4] != head[:4] or not _same_network(argv[4], route.network)]
+    metric = [] if mtu_bytes is None else ["mtu", str(mtu_bytes)]
+    waiting.append([*head, "via", route.gateway, "dev", interface, *metric])
 
 
 def _forget(lab: Lab, name: str, route: Route) -> None:

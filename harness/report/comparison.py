@@ -28,11 +28,6 @@ HOW_TO_READ = (
     "base. Cliff's delta is +1 if every new value is worse, and -1 if every one is better. Detectable: the smallest "
     "change that these trials would have shown with a power of 90 %. late: not by the deadline."
 )
-HOW_TO_READ = (
-    "Base, new and change are each the median over cells (of rates the mean), so that the change need not be new minus "
-    "base. Cliff's delta is +1 if every new value is worse, and -1 if every one is better. Detectable: the smallest "
-    "change that these trials would have shown with a power of 90 %. late: not by the deadline."
-)
 # What the summary shows before it folds the rest away.
 TOLD = frozenset({"regression", "improvement", "worse, not yet certain"})
 
@@ -54,7 +49,8 @@ def verdict_line(comparison: Comparison) -> str:
             "the runs are equal."
         )
     if counts["worse, not yet certain"]:
-        found += f" {counts['worse, not yet certain']} more got worse, but not yet with certainty."
+        more = " more" if counts["regression"] else ""
+        found += f" {counts['worse, not yet certain']}{more} got worse, but not yet with certainty."
     if counts["undecided"]:
         found += f" {counts['undecided']} of {total} comparisons had too few trials to show any change."
     if comparison.repeats_needed:
@@ -77,13 +73,14 @@ def remarks(comparison: Comparison, circumstances: Sequence[str] = ()) -> list[s
         lines.append(f"measured in some trials only: {_first(comparison.lacking)}")
     if moved := _moved(comparison.shift):
         lines.append(
-            f"the machine itself changed between the runs ({moved}): a change in the same direction, and less than "
-            "twice as large as that of its control, is reported as `machine moved`"
+            f"the machine itself changed between the runs ({moved}): a change that the change of its control "
+            "explains, by its direction and size, is reported as `machine moved`"
         )
     lines += comparison.remarks
     if comparison.left_out:
         lines.append(
-            f"not compared, because the two runs did not measure the same thing: {', '.join(comparison.left_out)}"
+            "not compared, because the two runs measured them with different settings or on machines of different "
+            f"kinds: {', '.join(comparison.left_out)}"
         )
     return lines
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.report.comparison import TOLD, change_text, changes_table, remarks, verdict_line
+from harness.report.comparison import HOW_TO_READ, TOLD, change_text, changes_table, remarks, verdict_line
 from harness.report.facts import asked, machine, reproduce
 from harness.report.page import render
 from harness.results.changes import Change
@@ -50,6 +50,7 @@ def write_comparison(
         remarks=remarks(comparison, circumstances),
         tables=tables,
         rows=bars(told),
+        how_to_read=HOW_TO_READ,
         alpha=comparison.rule.alpha,
         base_facts=[*asked(base), *reproduce(base.manifest), *machine(base.manifest)],
         new_facts=[*asked(new), *reproduce(new.manifest), *machine(new.manifest)],

@@ -149,10 +149,8 @@ def crossover(found: Sequence[Crossover]) -> list[str]:
         wrong = [one for one in part if one.found != one.expected]
         texts = []
         if part:
-            right = (
-                f"it did in {len(part) - len(wrong)} of {len(part)} decided cases, as far as the n measured can tell"
-            )
-            texts.append(right)
+            right = len(part) - len(wrong)
+            texts.append(f"as expected in {right} of {len(part)} decided cases, as far as the n measured can tell")
         if wrong:
             texts.append(f"but {_unexpected(wrong)}")
         if count := len(of_workload) - len(part):

@@ -28,7 +28,10 @@ def _ran(rows: pd.DataFrame) -> str:
     subjects = [subject_name(*subject) for subject, _ in groups(rows)]
     trials, rest = counts.total(), left_out(outcomes(rows))
     fine = f"{counts['ok']} of {trials} trials are ok" if rest else f"All {trials} trials are ok"
-    return f"{fine} ({listed(subjects)}){f'; {rest}: these are listed below and not counted' if rest else ''}."
+    counting = ["failed trials count as no success"] if counts["failed"] else []
+    if trials > counts["ok"] + counts["failed"]:
+        counting.append("the others do not count" if counting else "these do not count")
+    return f"{fine} ({listed(subjects)}){f'; {rest}: {listed(counting)}' if rest else ''}."
 
 
 def _punched(rows: pd.DataFrame) -> str:

@@ -20,6 +20,8 @@ from harness.results.statistics import Floats, as_floats
 # Up to so many trials in a cell all is counted. Beyond, the normal distribution does where each run has more than half
 # as many, and so many are beside the commonest value; what has two values is counted whatever its size.
 MOST_COUNTED = 80
+# Values, of a sum that is kept.
+_MOST_KEPT = 100_000
 # Standard deviations to either side within which a normal distribution is tabulated.
 _REACH = 10
 
@@ -37,10 +39,12 @@ def of_sum(masses: Mapping[Mass, int]) -> Floats:
     transformed once."""
     if sum(masses.values()) == 1:
         return next(iter(masses)).mass
-    return _of_sum(tuple(masses.items()))
+    counts = tuple(masses.items())
+    size = sum(count * one.mass.size for one, count in counts)
+    return _of_sum(counts) if size <= _MOST_KEPT else _of_sum.__wrapped__(counts)
 
 
-# All metrics of a subject have the same, but for ties.
+# All metrics of a subject have the same, but for ties. Large ones, of clustered cells, are never asked for twice.
 @lru_cache(maxsize=64)
 def _of_sum(counts: tuple[tuple[Mass, int], ...]) -> Floats:
     length = fft.next_fast_len(sum(count * (one.mass.size - 1) for one, count in counts) + 1, real=True)

@@ -137,7 +137,7 @@ def _distances(sides: Iterable[tuple[float, Floats]]) -> Floats:
     return np.concatenate(found)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=4)
 def _pairs_of(size: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the indices of each two of so many."""
     return np.triu_indices(size, 1)

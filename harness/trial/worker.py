@@ -55,8 +55,9 @@ def work(folder: Path, spawned: float) -> None:
     os.environ["PATH"] = search_path()
     channel = Channel()
     os.chdir(folder)
+    job = Job.model_validate_json((folder / "job.json").read_text())
     try:
-        ground, run, pauses = _prepared(folder, spawned, channel)
+        ground, run, pauses = _prepared(job, folder, spawned, channel)
     except OverlaybenchError as failure:
         told = Done(outcome=failure.outcome, error=str(failure), cannot_write=exhausted(folder))  # type: ignore[arg-type]
         channel.say(told)
@@ -92,8 +93,7 @@ def work(folder: Path, spawned: float) -> None:
     )
 
 
-def _prepared(folder: Path, spawned: float, channel: Channel) -> tuple[LabGround, TrialRun, Pauses]:
-    job = Job.model_validate_json((folder / "job.json").read_text())
+def _prepared(job: Job, folder: Path, spawned: float, channel: Channel) -> tuple[LabGround, TrialRun, Pauses]:
     make_private(folder)
     ground = LabGround(job.trial, folder)
     overlay = RunningOverlay(ground.lab, job.deployment, folder)

@@ -155,7 +155,7 @@ def test_a_drop_that_is_not_yet_certain_is_said_to_be_one() -> None:
     comparison = compare(base, new)
     assert verdict(comparison, "nebula mesh", "hole_punch_success") == "worse, not yet certain"
     assert comparison.repeats_needed is not None and comparison.repeats_needed > 10
-    assert "more got worse, but not yet with certainty" in verdict_line(comparison)
+    assert " got worse, but not yet with certainty" in verdict_line(comparison)
     assert "repeats per cell (--repeat) would show changes of twice the minimum effect" in verdict_line(comparison)
 
 

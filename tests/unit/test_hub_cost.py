@@ -95,7 +95,7 @@ def test_the_crossover_is_found_where_it_was_put() -> None:
     found = crossovers(costs(computations(by_the_rates().frame)))
     assert {one.hub.ratio: (one.expected, one.found) for one in found} == {1: (2, 2), 4: (7, 7), 25: (None, None)}
     _, sentence = crossover(found)
-    assert sentence == "bulk: it did in 3 of 3 decided cases, as far as the n measured can tell."
+    assert sentence == "bulk: as expected in 3 of 3 decided cases, as far as the n measured can tell."
     assert [row[-1] for row in crossover_table(found).rows] == ["yes"] * 3
 
 

@@ -111,7 +111,10 @@ def heatmap_plot(matrix: Matrix, suffix: str = "") -> Plot:
         axes.tick_params(length=0, colors=INK)
         figure.legend(handles=legend_of(matrix), loc="outside lower center", ncols=2, handlelength=1.4)
 
-    caption = f"k of n trials with the 95 % interval (Wilson). Hatched: fewer than {FEW} runs."
+    caption = (
+        "k of n tries, one for each pair of members in each trial, with the 95 % interval (Wilson). "
+        f"Hatched: fewer than {FEW} tries."
+    )
     slug = f"hole-punch-{matrix.overlay}-{matrix.mode}{suffix}"
     height = 1.3 + 0.62 * len(matrix.nats_a) + 0.2 * -(-len(legend_of(matrix)) // 2)
     return Plot(slug, f"Hole punching: {name}", caption, pd.DataFrame(rows, columns=columns), height, draw)
