@@ -124,10 +124,13 @@ _HALVES: dict[Family, tuple[str, str]] = {"ipv4": ("0.0.0.0/1", "128.0.0.0/1"), 
 def added_routes(topology: Topology, family: Family) -> dict[str, list[Route]]:
     """Return, by router and public member, the routes to members' LANs that it does not have by itself."""
     added: dict[str, list[Route]] = {}
+    known: dict[str, set[str]] = {}
     for lan in member_lans(topology):
         network = str(topology.segments[lan].of(family))
         for router, hop in next_hops(topology, lan, family).items():
-            if all(route.network != network for route in routes_of(topology, router)):
+            if router not in known:  # once each: there may be hundreds of both
+                known[router] = {route.network for route in routes_of(topology, router)}
+            if network not in known[router]:
                 added.setdefault(router, []).append(Route(family, network, str(hop)))
     return added
 

@@ -8,7 +8,7 @@ network with several routers in front they go by the one that its nodes use.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.model.family import FAMILIES, Address, Family
@@ -40,17 +40,23 @@ def _routes(topology: Topology, node: str, family: Family) -> Iterator[Route]:
     # What lies on the way of the default route need not be known.
     known_on = {attachment.on for attachment in others} | ({first.on} if via is None else set())
     own = {str(topology.segments[attachment.on].of(family)) for attachment in (first, *others)}
+    inside: dict[str, list[str]] = {}
+    for name, router in topology.routers.items():
+        for attachment in router.inside:
+            inside.setdefault(attachment.on, []).append(name)
     for name, router in topology.routers.items():
         if name == node or router.outside.on not in known_on or not router.outside.of(family):
             continue
         # A route to a network of its own would replace the one that the kernel made.
-        for network, part_of in _behind(topology, name, family):
+        for network, part_of in _behind(topology, name, family, inside):
             if part_of not in own:
                 yield Route(family, network, str(router.outside.of(family)[0]))
 
 
-def _behind(topology: Topology, name: str, family: Family) -> Iterator[tuple[str, str]]:
-    """Yield what a router shows to its outside and the subnet that it is of.
+def _behind(
+    topology: Topology, name: str, family: Family, inside: Mapping[str, Sequence[str]]
+) -> Iterator[tuple[str, str]]:
+    """Yield what a router shows to its outside and the subnet that it is of; `inside`: the routers by segment.
 
     That is the whole subnet, or, where that is another router's to show, the addresses of those that use this one.
     """
@@ -64,7 +70,7 @@ def _behind(topology: Topology, name: str, family: Family) -> Iterator[tuple[str
         subnet = topology.segments[attachment.on].of(family)
         if subnet is None or not attachment.of(family):
             continue
-        if _in_front(topology, attachment.on, family) == name:
+        if _in_front(topology, attachment.on, family, inside[attachment.on]) == name:
             yield str(subnet), str(subnet)
         else:
             users = _users(topology, attachment.on, name)
@@ -72,16 +78,16 @@ def _behind(topology: Topology, name: str, family: Family) -> Iterator[tuple[str
             yield from ((f"{address}/{address.max_prefixlen}", str(subnet)) for address in addresses)
     for other, further in topology.routers.items():
         if further.outside.via == name:
-            yield from _behind(topology, other, family)
+            yield from _behind(topology, other, family, inside)
 
 
-def _in_front(topology: Topology, segment: str, family: Family) -> str | None:
+def _in_front(topology: Topology, segment: str, family: Family, inside: Sequence[str]) -> str | None:
     """Return the router by which others reach a network: of several the one that most nodes there send everything to.
 
-    A stateful firewall drops answers that come back by another router than the questions went.
+    A stateful firewall drops answers that come back by another router than the questions went. `inside`: the routers on
+    that segment.
     """
-    inside = routers_inside(topology, segment)
-    if len(inside) == 1:  # nearly everywhere, and the rest takes long in a large topology
+    if len(inside) == 1:  # as nearly everywhere; the rest takes long in a large topology
         return inside[0]
     showing = [
         name
