@@ -54,6 +54,8 @@ def ended(monkeypatch: pytest.MonkeyPatch, folder: Path, prepared: Any) -> Done:
         raise FULL
 
     monkeypatch.chdir(folder)
+    (folder / "job.json").write_text("{}")
+    monkeypatch.setattr(worker.Job, "model_validate_json", lambda _text: None)
     monkeypatch.setattr(worker, "run_as_init_check", lambda: None)
     monkeypatch.setattr(worker, "Channel", Said)
     monkeypatch.setattr(worker, "_prepared", prepared)
