@@ -62,7 +62,7 @@ class Neighbours:
         self._known: dict[str, list[Neighbour]] = {}
 
     def settle(self, segments: Sequence[Sequence[Attached]]) -> None:
-        """Tell every node the hardware addresses of all others on its segments, and have it forget those that left.
+        """Write each node an entry for every other one on its segments, and delete the entries of those that have left.
 
         Raises:
             LabError: the kernel refused an entry.

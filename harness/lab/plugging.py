@@ -114,7 +114,7 @@ def send_by(lab: Lab, node: str, router: str) -> None:
 def _reroute(lab: Lab, topology: Topology, changed: str) -> None:
     """Give a node the routes that a topology has for it, and others those that depend on whom it sends by."""
     set_routes(lab, topology, changed)
-    if any(len(routers_inside(topology, segment)) > 1 for segment in topology.segments):
+    if any(len(routers) > 1 for routers in routers_inside(topology).values()):
         # Hosts of a Mininet class have the routes that its author gave them.
         others = topology.routers if topology.mininet is not None else lab.topology.attachments()
         for other in others:

@@ -40,10 +40,7 @@ def _routes(topology: Topology, node: str, family: Family) -> Iterator[Route]:
     # What lies on the way of the default route need not be known.
     known_on = {attachment.on for attachment in others} | ({first.on} if via is None else set())
     own = {str(topology.segments[attachment.on].of(family)) for attachment in (first, *others)}
-    inside: dict[str, list[str]] = {}
-    for name, router in topology.routers.items():
-        for attachment in router.inside:
-            inside.setdefault(attachment.on, []).append(name)
+    inside = routers_inside(topology)
     for name, router in topology.routers.items():
         if name == node or router.outside.on not in known_on or not router.outside.of(family):
             continue
@@ -102,9 +99,13 @@ def _translates(topology: Topology, router: str, family: Family) -> bool:
     return nat.translates if family == "ipv4" else nat.nptv6 is not None
 
 
-def routers_inside(topology: Topology, segment: str) -> list[str]:
-    """Return the routers with an inside on a segment."""
-    return [name for name, router in topology.routers.items() if router.inside_on(segment) is not None]
+def routers_inside(topology: Topology) -> dict[str, list[str]]:
+    """Return, by segment, the routers with an inside on it."""
+    inside: dict[str, list[str]] = {}
+    for name, router in topology.routers.items():
+        for attachment in router.inside:
+            inside.setdefault(attachment.on, []).append(name)
+    return inside
 
 
 def _users(topology: Topology, segment: str, router: str) -> list[Host | Outside]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class ChangeNatSettings(EventSettings):
     """A router's NAT changes its behaviour. All mappings and sessions are lost, now and when this is undone.
 
-    One that translates goes on translating, because nobody outside has a route to what is behind it.
+    A router that translates cannot become one that does not: nobody outside has a route to the hosts behind it.
     """
 
     nat: Annotated[NatBehaviour, BeforeValidator(parse_nat, json_schema_input_type=str | dict[str, Any])]

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 class SleepSettings(NoSettings):
     """The overlay's daemons on a host are stopped (SIGSTOP) and its interfaces go down; the clocks keep running.
 
-    What a probe would send from the host meanwhile is not sent, and counts as unanswered: over a pair it is the same
-    whichever of the two sleeps. The host's kernel does not sleep: its timers run on, so that TCP sends again what was
-    not acknowledged, and connections may time out.
+    What `path` and `continuity` would send from the host meanwhile is not sent, and counts as unanswered: for a pair it
+    makes no difference which of the two sleeps. The TCP connection of `continuity`, and other probes, go on. The host's
+    kernel does not sleep: its timers run on, so that TCP sends again what was not acknowledged, and connections may
+    time out.
     """
 
 
