@@ -41,7 +41,7 @@ def write_comparison(
     rest = [change for change in comparison.changes if change not in told]
     tables = [changes_table(told, "What changed")] if told else []
     if rest:
-        tables.append(changes_table(rest, "All other comparisons"))
+        tables.append(changes_table(rest, "All other comparisons" if told else "All comparisons"))
     page = render(
         "comparison.html.j2",
         base=str(base.path),
